@@ -1,0 +1,207 @@
+"""The built-in data set: characters of the DejaVu typefaces that ship inside matplotlib.
+
+Twelve styles, {sans, serif, mono} x {regular, bold, oblique, bold oblique}, drawn by FreeType and
+antialiased. All styles of one character are drawn at one scale, so bold is bolder and mono is
+narrower, and each drawing is centred on its ink. The same arguments always give the same bytes.
+
+A drawing is named by a source, `U+0041/serif-bold/fill` or `.../outline`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from i2i_core.settings import check_between
+
+ATTRIBUTES = ("serif", "bold", "oblique", "mono")
+
+EM = 0.8
+"""The em of most characters as a share of the image; large ones are drawn smaller, to fit."""
+MARGIN = 0.0625
+"""Paper left free on each side, as a share of the image."""
+OUTLINE = 0.02
+"""Width of an outline as a share of the image; never under one pixel."""
+CONTRAST = 4.5
+"""The least contrast of ink to paper, as WCAG 2 counts it (21 is black on white)."""
+
+_UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me", "Zs", "Zl", "Zp")
+_NO_STYLE = range(0x2500, 0x2600)
+"""Box drawing, blocks and geometric shapes: the same drawing in every typeface."""
+_BLANK = {0xFFFC}
+
+
+@dataclass(frozen=True)
+class Style:
+    """One of the twelve typefaces."""
+
+    name: str
+    file: str
+    attributes: frozenset[str]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """0 or 1 for each of ATTRIBUTES."""
+        return tuple(int(name in self.attributes) for name in ATTRIBUTES)
+
+
+def _style(family: str, bold: bool, oblique: bool) -> Style:
+    slant = "Italic" if family == "serif" else "Oblique"
+    stem = {"sans": "DejaVuSans", "serif": "DejaVuSerif", "mono": "DejaVuSansMono"}[family]
+    suffix = ("Bold" if bold else "") + (slant if oblique else "")
+    words = [word for word, wanted in (("bold", bold), ("oblique", oblique)) if wanted]
+    name = "-".join([family, *(words or ["regular"])])
+    return Style(name, stem + (f"-{suffix}" if suffix else "") + ".ttf", frozenset([family, *words]))
+
+
+STYLES = {
+    style.name: style
+    for style in (
+        _style(family, bold, oblique)
+        for family in ("sans", "serif", "mono")
+        for oblique in (False, True)
+        for bold in (False, True)
+    )
+}
+
+
+@dataclass(frozen=True)
+class GlyphOptions:
+    """How the built-in glyphs are drawn."""
+
+    size: int = 64
+    """Width and height of an image of --layout glyphs, in pixels."""
+    colour: bool = False
+    """Draw in colour: a seeded ink and paper for each character (outlines always are)."""
+
+    def __post_init__(self) -> None:
+        check_between(self, 8, 2048, "size")
+
+
+def _font_file(style: Style) -> Path:
+    import matplotlib  # late: the drawing of other data sets does without it
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / style.file
+
+
+@cache
+def characters() -> tuple[str, ...]:
+    """The characters that every style can draw and that show a style, in order of their code points."""
+    from fontTools.ttLib import TTFont
+
+    common: set[int] | None = None
+    for style in STYLES.values():
+        with TTFont(_font_file(style), lazy=True) as font:
+            codes = set(font.getBestCmap())
+        common = codes if common is None else common & codes
+    return tuple(chr(code) for code in sorted(common or ()) if _shows_style(code))
+
+
+def _shows_style(code: int) -> bool:
+    return unicodedata.category(chr(code)) not in _UNSEEN and code not in _NO_STYLE and code not in _BLANK
+
+
+def source(character: str, style: str, drawing: str = "fill") -> str:
+    return f"U+{ord(character):04X}/{style}/{drawing}"
+
+
+def render(name: str, options: GlyphOptions, seed: int, colour: bool | None = None) -> np.ndarray:
+    """The drawing named by a source: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
+    code, style, drawing = name.split("/")
+    character = chr(int(code[2:], 16))
+    ink_HW1 = (outline if drawing == "outline" else fill)(character, style, options.size)[..., None] / 255
+    if not (options.colour if colour is None else colour):
+        return np.rint(255 * (1 - ink_HW1)).astype(np.uint8)
+    ink, paper = colours(character, seed)
+    return np.rint(paper + (ink - paper) * ink_HW1).astype(np.uint8)
+
+
+def fill(character: str, style: str, size: int) -> np.ndarray:
+    """How much of each pixel is ink, (size, size) uint8 from 0 to 255."""
+    return _reduced(_drawn(character, style, size), size)
+
+
+def outline(character: str, style: str, size: int) -> np.ndarray:
+    """As `fill`, of the rim of the same shape; it lies inside the shape, pixel for pixel."""
+    big = _drawn(character, style, size)
+    return _reduced(big - _eroded(big, round(max(1.0, OUTLINE * size) * _factor(size))), size)
+
+
+def _factor(size: int) -> int:
+    """Glyphs are drawn this many times larger and averaged down."""
+    return 4 if size <= 256 else 2
+
+
+def _reduced(big_HW: np.ndarray, size: int) -> np.ndarray:
+    return np.array(Image.fromarray(big_HW).reduce(big_HW.shape[0] // size))
+
+
+def _drawn(character: str, style: str, size: int) -> np.ndarray:
+    """The centred drawing, (factor * size)^2 uint8, ink 255."""
+    side = size * _factor(size)
+    font = _font(style, _em(character, side))
+    left, top, right, bottom = font.getbbox(character, anchor="ls")
+    pad = side // 8  # the box is rounded: look for the ink a little around it
+    room = Image.new("L", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad))
+    ImageDraw.Draw(room).text((pad - left, pad - top), character, fill=255, font=font, anchor="ls")
+    ink = room.crop(room.getbbox())
+    canvas = Image.new("L", (side, side))
+    canvas.paste(ink, ((side - ink.width) // 2, (side - ink.height) // 2))
+    return np.array(canvas)
+
+
+@cache
+def _font(style: str, em: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_font_file(STYLES[style]), em, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _em(character: str, side: int) -> int:
+    """The em in pixels at which every style of the character fits into the margins."""
+    reference = 256
+    boxes = [_font(style, reference).getbbox(character, anchor="ls") for style in STYLES]
+    largest = max(max(right - left, bottom - top) for left, top, right, bottom in boxes)
+    return int(min(EM * side, (1 - 2 * MARGIN) * side * reference / (largest + 2)))
+
+
+def _eroded(x_HW: np.ndarray, radius: int) -> np.ndarray:
+    """What is left of a shape when its rim of `radius` pixels is taken away (an octagon is moved around)."""
+    x = np.pad(x_HW, radius)
+    for step in range(radius):
+        across = np.minimum(np.minimum(np.roll(x, 1, 1), np.roll(x, -1, 1)), x)
+        base = across if step % 2 else x
+        x = np.minimum(np.minimum(np.roll(base, 1, 0), np.roll(base, -1, 0)), across)
+    return x[radius:-radius, radius:-radius]
+
+
+@cache
+def colours(character: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ink and paper of a character, each (3,) from 0 to 255: a deep ink on a pale paper."""
+    digest = hashlib.sha256(f"colour {seed} {ord(character)}".encode()).digest()
+    u = np.frombuffer(digest[:24], dtype="<u4") / 2**32
+    paper = _rgb(u[0], 0.86 + 0.10 * u[1], 0.25 + 0.45 * u[2])
+    lightness = 0.30 + 0.20 * u[4]
+    while _contrast(ink := _rgb(u[3], lightness, 0.65 + 0.3 * u[5]), paper) < CONTRAST:
+        lightness *= 0.93
+    return ink, paper
+
+
+def _rgb(hue: float, lightness: float, saturation: float) -> np.ndarray:
+    return np.rint(255 * np.array(colorsys.hls_to_rgb(hue, lightness, saturation)))
+
+
+def _contrast(dark: np.ndarray, light: np.ndarray) -> float:
+    return float((_luminance(light) + 0.05) / (_luminance(dark) + 0.05))
+
+
+def _luminance(rgb: np.ndarray) -> float:
+    """Relative luminance, WCAG 2."""
+    c = rgb / 255
+    return float(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ np.array([0.2126, 0.7152, 0.0722]))

@@ -1,0 +1,246 @@
+"""What a data set is: a folder of `*.tar` shards, one index per shard set, and `manifest.json`.
+
+Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader can read them:
+
+    paired     KEY.a.png KEY.b.png          one shard set per split, domain "all"
+    unpaired   KEY.png                      one shard set per split and domain ("A", "B")
+    labelled   KEY.png KEY.json             one shard set per split, domain "all"
+
+`KEY.json` of a labelled sample is an object from attribute to 0 or 1. The index of a shard set
+(`*.index.npz`) says for every sample, in shard order, where its members lie, so that any sample
+can be read without reading what stands before it:
+
+    keys     (N,)   bytes   the sample's KEY
+    offset   (N, F) int64   byte offset of each image field's data in its shard, in `fields` order
+    size     (N, F) int64   byte length of the same
+    labels   (N, A) uint8   the attributes (A = 0 where there are none)
+
+The manifest is written last: a folder without one is not a data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import fsspec
+import numpy as np
+
+from i2i_core.errors import DataError
+from i2i_core.settings import from_dict, to_dict
+
+MANIFEST = "manifest.json"
+VERSION = 1
+WHOLE = "all"
+"""The one domain of paired and labelled data sets."""
+
+Kind = Literal["paired", "unpaired", "labelled"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One image of a sample. `height` and `width` are 0 where they differ between samples."""
+
+    extension: str
+    channels: int
+    dtype: str
+    """`uint8`, `uint16` or `float32` (already in [-1, 1])."""
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file. `name` is relative to the manifest's folder, or a full URL."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """The shards of one domain of one split, and the index over all of them."""
+
+    index: str
+    index_sha256: str
+    shards: tuple[Shard, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`."""
+
+    kind: Kind
+    fields: dict[str, Field]
+    """In `a`, `b` order for paired data; the single field `image` otherwise."""
+    splits: dict[str, dict[str, ShardSet]]
+    """split -> domain -> shards."""
+    attributes: tuple[str, ...] = ()
+    exclusive: bool = False
+    """Labelled only: every sample has exactly one attribute (a class per folder)."""
+    domains: tuple[str, ...] = (WHOLE,)
+    made_by: dict[str, Any] = field(default_factory=dict)
+    """How the data set was made: layout, options, seed. For people; never read back."""
+    version: int = VERSION
+
+    def dumps(self) -> str:
+        return json.dumps(to_dict(self), indent=1, sort_keys=True) + "\n"
+
+    def describe(self) -> str:
+        """One line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val 100`."""
+        shape = next(iter(self.fields.values()))
+        size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
+        labels = f", attributes {' '.join(self.attributes)}" if self.attributes else ""
+        counts = " / ".join(
+            f"{split} " + "+".join(str(sets[d].samples) for d in sorted(sets))
+            for split, sets in sorted(self.splits.items())
+        )
+        return f"{self.kind}, {size}{labels}, {counts} samples"
+
+
+@dataclass(frozen=True)
+class Index:
+    """The index of one shard set, in memory. Arrays as in the module's docstring."""
+
+    keys: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+    labels: np.ndarray
+
+    def dumps(self) -> bytes:
+        """The bytes of the `.npz`; the same arrays always give the same bytes."""
+        out = io.BytesIO()
+        np.savez(out, keys=self.keys, offset=self.offset, size=self.size, labels=self.labels)
+        return out.getvalue()
+
+    @staticmethod
+    def loads(data: bytes) -> Index:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return Index(arrays["keys"], arrays["offset"], arrays["size"], arrays["labels"])
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class DataSet:
+    """A data set opened for reading: its manifest, and where its files are.
+
+    Args:
+        uri: a local folder or any fsspec URL of one, holding `manifest.json`.
+
+    Raises:
+        DataError: nothing there, no manifest, a manifest that cannot be read or is of a newer version.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self.fs, self.root = fsspec.core.url_to_fs(self.uri)
+        self.manifest = self._read_manifest()
+
+    def _read_manifest(self) -> Manifest:
+        path = f"{self.root}/{MANIFEST}"
+        make = "Make one with `python pipelines/shard.py`, or index an existing WebDataset with its `--index`."
+        if not self.fs.exists(path):
+            found = "a folder without manifest.json" if self.fs.exists(self.root) else "nothing at that place"
+            raise DataError(f"data {self.uri}", found, "a folder of shards with manifest.json", make)
+        try:
+            values = json.loads(self.fs.cat_file(path))
+        except ValueError as error:
+            raise DataError(f"{self.uri}/{MANIFEST}", f"text that is not JSON ({error})", "a manifest", make) from None
+        version = values.get("version") if isinstance(values, dict) else None
+        if version != VERSION:
+            raise DataError(
+                f"{self.uri}/{MANIFEST}",
+                f"version {version!r}",
+                f"version {VERSION}",
+                "It was made by another release: use that release, or shard the images again with this one.",
+            )
+        return _manifest(values, f"{self.uri}/{MANIFEST}")
+
+    @cached_property
+    def _indexes(self) -> dict[str, Index]:
+        return {}
+
+    def shard_set(self, split: str, domain: str = WHOLE) -> ShardSet:
+        """Raises DataError when the split or the domain is not there."""
+        sets = self.manifest.splits.get(split)
+        if not sets:
+            has = ", ".join(sorted(self.manifest.splits))
+            raise DataError(f"data {self.uri}", f"splits {has}", f"a split {split!r}", "Name one of the splits it has.")
+        if domain not in sets:
+            has = ", ".join(sorted(sets))
+            raise DataError(
+                f"data {self.uri}", f"domains {has}", f"a domain {domain!r}", "Name one of the domains it has."
+            )
+        return sets[domain]
+
+    def index(self, split: str, domain: str = WHOLE) -> Index:
+        """The index of a shard set, verified against its checksum and kept.
+
+        Raises:
+            DataError: the index file is missing, altered, or does not fit the manifest.
+        """
+        shard_set = self.shard_set(split, domain)
+        if shard_set.index not in self._indexes:
+            where = self.url(shard_set.index)
+            again = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+            try:
+                data = self.fs.cat_file(self.path(shard_set.index))
+            except FileNotFoundError:
+                raise DataError(where, "no such file", "the index named in the manifest", again) from None
+            if sha256(data) != shard_set.index_sha256:
+                raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", again)
+            self._indexes[shard_set.index] = Index.loads(data)
+        return self._indexes[shard_set.index]
+
+    def path(self, name: str) -> str:
+        """A file of the data set as its filesystem knows it."""
+        return fsspec.core.url_to_fs(name)[1] if "://" in name else f"{self.root}/{name}"
+
+    def url(self, name: str) -> str:
+        """A file of the data set as a person would name it."""
+        return name if "://" in name else f"{self.uri}/{name}"
+
+    def check_shards(self, split: str) -> None:
+        """Every shard of the split is there with its full length; one listing, no reading.
+
+        Raises:
+            DataError: naming the first shard that is missing or of another length.
+        """
+        again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."
+        for sets in (self.manifest.splits.get(split) or {}).values():
+            for shard in sets.shards:
+                try:
+                    size = self.fs.size(self.path(shard.name))
+                except FileNotFoundError:
+                    raise DataError(self.url(shard.name), "no such shard", f"{shard.bytes} bytes", again) from None
+                if size != shard.bytes:
+                    raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
+
+
+def _manifest(values: dict[str, Any], where: str) -> Manifest:
+    nested = dict(values)
+    nested["fields"] = {k: from_dict(Field, v, f"{where} fields.{k}") for k, v in values.get("fields", {}).items()}
+    nested["splits"] = {
+        split: {domain: from_dict(ShardSet, v, f"{where} splits.{split}.{domain}") for domain, v in sets.items()}
+        for split, sets in values.get("splits", {}).items()
+    }
+    nested["attributes"], nested["domains"] = (
+        tuple(values.get("attributes", ())),
+        tuple(values.get("domains", (WHOLE,))),
+    )
+    unknown = set(nested) - set(Manifest.__dataclass_fields__)
+    if unknown or not nested["fields"] or not nested["splits"]:
+        raise DataError(where, f"keys {sorted(values)}", "a manifest", "Shard the images again with this release.")
+    return Manifest(**nested)

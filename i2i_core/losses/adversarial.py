@@ -1,0 +1,155 @@
+"""Adversarial terms on logits: what D minimises on real and on fake images, what G minimises on fakes.
+
+D(x) below is the discriminator's output; where it must be a probability, D(x) = sigmoid(logit). Every term is
+the mean over samples and positions of a logit tensor of any shape, (B, 1, h, w) or (B, 1). D's loss is
+`real(...) + fake(...)`; a method that halves it, as pix2pix does, does so itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from i2i_core.errors import ConfigError, nearest
+from i2i_core.losses.numeric import upcast
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversarial(ABC):
+    """One formulation of the game.
+
+    Args:
+        real_target: what D is asked for on real images, below 1 for one-sided label smoothing (Salimans et al.
+            2016, sec. 3.4). Fakes keep the target 0, and G always aims at 1. Read only where `smooths`.
+    """
+
+    real_target: float = 1.0
+    smooths: ClassVar[bool] = True
+
+    @abstractmethod
+    def real(self, logits: Tensor) -> Tensor:
+        """What D minimises on real images."""
+
+    @abstractmethod
+    def fake(self, logits: Tensor) -> Tensor:
+        """What D minimises on fakes (detached ones)."""
+
+    @abstractmethod
+    def generator(self, logits: Tensor) -> Tensor:
+        """What G minimises on its fakes."""
+
+
+class NonSaturating(Adversarial):
+    """Goodfellow et al. 2014: D by Eq. 1; G by the log D trick at the end of sec. 3."""
+
+    def real(self, logits: Tensor) -> Tensor:
+        """-E[t log D(x) + (1 - t) log(1 - D(x))], t the real target."""
+        logits, t = upcast(logits), self.real_target
+        return -(t * logsigmoid(logits) + (1 - t) * logsigmoid(-logits)).mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        """-E[log(1 - D(G(z)))]."""
+        return -logsigmoid(-upcast(logits)).mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        """-E[log D(G(z))]."""
+        return -logsigmoid(upcast(logits)).mean()
+
+
+class Minimax(NonSaturating):
+    """Goodfellow et al. 2014, Eq. 1 for both players. G's gradient vanishes where D is sure of its fakes."""
+
+    def generator(self, logits: Tensor) -> Tensor:
+        """E[log(1 - D(G(z)))]."""
+        return logsigmoid(-upcast(logits)).mean()
+
+
+class LSGAN(Adversarial):
+    """Mao et al. 2017, Eq. 2 with a = 0, b = c = 1 (Eq. 9), without its factor 1/2, as CycleGAN writes it."""
+
+    def real(self, logits: Tensor) -> Tensor:
+        """E[(D(x) - t)^2], t the real target."""
+        return (upcast(logits) - self.real_target).square().mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        """E[D(G(z))^2]."""
+        return upcast(logits).square().mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        """E[(D(G(z)) - 1)^2]."""
+        return (upcast(logits) - 1).square().mean()
+
+
+class WGAN(Adversarial):
+    """Arjovsky et al. 2017, Eq. 2 and Alg. 1. What keeps the critic Lipschitz is the method's affair: clipped
+    weights, or `penalties.gradient_penalty` (Gulrajani et al. 2017, Eq. 3)."""
+
+    smooths = False  # the critic has no target
+
+    def real(self, logits: Tensor) -> Tensor:
+        """-E[D(x)]."""
+        return -upcast(logits).mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        """E[D(G(z))]."""
+        return upcast(logits).mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        """-E[D(G(z))]."""
+        return -upcast(logits).mean()
+
+
+class Hinge(Adversarial):
+    """Lim & Ye 2017; Miyato et al. 2018, Eq. 16 and 17."""
+
+    smooths = False  # a margin, not a target
+
+    def real(self, logits: Tensor) -> Tensor:
+        """E[max(0, 1 - D(x))]."""
+        return (1 - upcast(logits)).relu().mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        """E[max(0, 1 + D(G(z)))]."""
+        return (1 + upcast(logits)).relu().mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        """-E[D(G(z))]."""
+        return -upcast(logits).mean()
+
+
+ADVERSARIAL: dict[str, Adversarial] = {
+    "minimax": Minimax(),
+    "nonsaturating": NonSaturating(),
+    "lsgan": LSGAN(),
+    "wgan": WGAN(),
+    "wgan-gp": WGAN(),  # the same terms; the method adds the penalty
+    "hinge": Hinge(),
+}
+
+
+def adversarial(name: str, real_target: float = 1.0) -> Adversarial:
+    """The named terms, with one-sided label smoothing if real_target < 1.
+
+    Raises:
+        ConfigError: the name is unknown, the target is not in (0.5, 1], or these terms have no target to smooth.
+    """
+    if name not in ADVERSARIAL:
+        raise ConfigError("--adversarial", repr(name), "one of " + ", ".join(ADVERSARIAL), nearest(name, ADVERSARIAL))
+    terms = ADVERSARIAL[name]
+    if not 0.5 < real_target <= 1.0:
+        raise ConfigError(
+            "--real-target", repr(real_target), "a number above 0.5, up to 1", "Give --real-target 0.9, or 1 for none."
+        )
+    if real_target != 1.0 and not terms.smooths:
+        smoothing = ", ".join(known for known, kind in ADVERSARIAL.items() if kind.smooths)
+        raise ConfigError(
+            "--real-target",
+            f"{real_target!r} with --adversarial {name}",
+            f"1.0, as {name} has no target for real images",
+            f"Leave --real-target out, or choose --adversarial from {smoothing}.",
+        )
+    return dataclasses.replace(terms, real_target=real_target)

@@ -1,0 +1,22 @@
+"""What every loss does before it computes: enough precision, and shapes that agree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def upcast(x: Tensor) -> Tensor:
+    """At least float32: bf16, half and integers become float32, float64 stays (bf16 sums lose small terms)."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def check_same_shape(a: Tensor, b: Tensor) -> None:
+    """Raises ValueError where the shapes differ; broadcasting would give a finite, wrong loss."""
+    if a.shape != b.shape:
+        raise ValueError(f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
+
+
+def mean(x: Tensor) -> Tensor:
+    """E[x] over samples and positions, in at least float32."""
+    return upcast(x).mean()

@@ -1,0 +1,38 @@
+"""The methods: one file per paper. `METHODS` lists them; `build_method` makes one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from i2i_core.data.batch import seed_from
+from i2i_core.methods import pix2pix, stargan  # noqa: F401  (one import line per method registers it)
+from i2i_core.methods.base import Method
+from i2i_core.registry import METHODS, entry
+from i2i_core.settings import from_dict
+
+__all__ = ["METHODS", "build_method"]
+
+
+def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overrides: Any) -> Method[Any]:
+    """A method with freshly initialised networks.
+
+    Args:
+        name: one of `METHODS`.
+        preset: where its hyper-parameters start from.
+        seed: of the initial weights; global random state is neither read nor changed.
+        overrides: fields of the method's configuration, `image_size=256`.
+
+    Raises:
+        ConfigError: an unknown name, preset or field, or a value out of range.
+    """
+    found = entry(name)
+    values = {**found.preset(preset).section("hyper"), **overrides}
+    return build_from(name, from_dict(found.config, values, name), seed=seed)
+
+
+def build_from(name: str, config: Any, *, seed: int = 0) -> Method[Any]:
+    """The method `name` of a configuration that is already made."""
+    with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces
+        return entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))

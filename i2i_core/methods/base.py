@@ -1,0 +1,190 @@
+"""What a method is: networks, players, an update rule, and a way to make images.
+
+A method's `update` is the paper's algorithm as a generator: it takes global batches from an
+iterator and yields one move at a time, `player, loss, terms`. The training step (which alone
+moves weights) runs it, once for every micro-batch side by side; see docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from i2i_core.data.batch import Batch, seed_from
+from i2i_core.data.manifest import Kind, Manifest
+from i2i_core.errors import DataError
+from i2i_core.settings import check_positive
+
+Terms = dict[str, Tensor]
+Objective = tuple[Tensor, Terms]
+Move = tuple[str, Tensor, Terms]
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method reads from a data set: its kind, and the sample fields."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How a player moves. Adam by default; RMSProp where WGAN asks for it."""
+
+    lr: float
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    kind: Literal["adam", "rmsprop"] = "adam"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "lr")
+
+
+@dataclass(frozen=True)
+class Player:
+    """Networks that move together under one optimiser, and what follows each move (clipping)."""
+
+    networks: tuple[str, ...]
+    optimiser: Optimiser
+    after_move: Callable[[], None] | None = None
+
+
+@dataclass
+class Progress:
+    """How far a run is: images served, moves made by each player, and the run's length."""
+
+    images: int = 0
+    moves: dict[str, int] = field(default_factory=dict)
+
+
+class Method(nn.Module, Generic[Config]):
+    """Base of all methods.
+
+    Attributes:
+        config: the method's section of the configuration.
+        networks: every trained network, named as in the paper.
+        players: which networks move together, by name.
+        generators: the networks that make images; what EMA follows and `translate` uses.
+        needs: the kind of data set and the sample fields it reads.
+    """
+
+    needs: ClassVar[Needs]
+    generators: ClassVar[tuple[str, ...]]
+    networks: nn.ModuleDict
+    players: Mapping[str, Player]
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    @staticmethod
+    def fit(config: Any, manifest: Manifest) -> Any:
+        """The configuration with what only the data knows filled in (channels, attributes).
+
+        Raises:
+            DataError: the data cannot serve this method and configuration.
+        """
+        raise TypeError("a method defines fit")
+
+    def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
+        """One update of the paper's algorithm, a move at a time."""
+        raise TypeError("a method defines update")
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        """Images made from x, both (n, C, H, W) in [-1, 1].
+
+        Args:
+            x: input images.
+            keys: names that seed each image's noise, where the method has any.
+            control: the method's own (StarGAN: `target`, (n, A)).
+        """
+        raise TypeError("a method defines translate")
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
+        raise TypeError("a method defines preview")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def parameters_of(self, player: str) -> list[nn.Parameter]:
+        """The parameters that a player moves; a parameter tied between networks comes once."""
+        seen: dict[nn.Parameter, None] = {}
+        for name in self.players[player].networks:
+            seen.update(dict.fromkeys(self.networks[name].parameters()))
+        return list(seen)
+
+    @contextmanager
+    def translating(self, *, training_mode: bool = False) -> Iterator[None]:
+        """Generators as they are meant to run when they make images, without gradients.
+
+        `training_mode` keeps dropout on and normalises with the batch's own statistics (pix2pix);
+        running statistics are left as they are in either mode.
+        """
+        modules = [m for name in self.generators for m in self.networks[name].modules()]
+        before = [(m, m.training, getattr(m, "track_running_stats", None)) for m in modules]
+        try:
+            for m, _, tracks in before:
+                m.training = training_mode
+                if tracks is not None and training_mode:
+                    m.track_running_stats = False  # type: ignore[assignment]
+            with torch.no_grad():
+                yield
+        finally:
+            for m, training, tracks in before:
+                m.training = training
+                if tracks is not None:
+                    m.track_running_stats = tracks
+
+
+def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Marks an objective with the player it moves: all other players' parameters are frozen while
+    it is computed, so no gradient of theirs is ever built. Graphs built before the call stay whole."""
+
+    def decorate(objective: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(objective)
+        def frozen(self: Method[Any], *args: Any, **kwargs: Any) -> Any:
+            mine = set(self.parameters_of(player))
+            others = [p for p in self.networks.parameters() if p not in mine and p.requires_grad]
+            for p in others:
+                p.requires_grad_(False)
+            try:
+                return objective(self, *args, **kwargs)
+            finally:
+                for p in others:
+                    p.requires_grad_(True)
+
+        frozen.moves = player  # type: ignore[attr-defined]
+        return frozen
+
+    return decorate
+
+
+@contextmanager
+def noise_of(key: object) -> Iterator[None]:
+    """Layers with noise of their own (dropout) seeded by `key`; the global random state is kept."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed_from("noise", key))
+        yield
+
+
+def same_channels(manifest: Manifest, where: str) -> int:
+    """The number of channels that all image fields share.
+
+    Raises:
+        DataError: they differ.
+    """
+    channels = {name: f.channels for name, f in manifest.fields.items()}
+    if len(set(channels.values())) > 1:
+        raise DataError(where, f"channels {channels}", "the same in every field", "Shard it again with `--channels 3`.")
+    return next(iter(channels.values()))

@@ -1,0 +1,216 @@
+"""pix2pix: image-to-image translation from pairs (Isola et al., CVPR 2017, arXiv:1611.07004).
+
+a_BCHW input and b_BCHW true output, both in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2i_core.data.batch import Batch
+from i2i_core.data.manifest import Manifest
+from i2i_core.losses.adversarial import adversarial
+from i2i_core.losses.reconstruction import l1
+from i2i_core.methods.base import Method, Move, Needs, Objective, Optimiser, Player, Progress, moves, noise_of
+from i2i_core.networks.init import init_normal
+from i2i_core.networks.patchgan import patch_discriminator
+from i2i_core.networks.unet import UNet, check_unet_size
+from i2i_core.registry import Preset, register
+from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig:
+    """pix2pix's own hyper-parameters."""
+
+    image_size: int = setting(256)
+    """Height and width of training images, pixels; a multiple of 2^downs."""
+    in_channels: int = setting(3)
+    """Channels of a; taken from the data."""
+    out_channels: int = setting(3)
+    """Channels of b; taken from the data."""
+    objective: Literal["L1+cGAN", "L1+GAN", "cGAN", "GAN", "L1"] = setting("L1+cGAN")
+    """Which terms (sec. 4.2): cGAN's D sees the input too, GAN's sees the output alone."""
+    adversarial: Literal["nonsaturating", "minimax", "lsgan", "hinge"] = setting("nonsaturating")
+    """The adversarial term."""
+    lambda_l1: float = setting(100.0)
+    """Weight of the L1 term (Eq. 4)."""
+    generator: Literal["unet", "encoder_decoder"] = setting("unet")
+    """U-Net, or the same without its skips (sec. 4.3)."""
+    downs: int = setting(0)
+    """Stride-2 layers of G; 0: down to 1x1 at this image size, at most 8."""
+    dropout: float = setting(0.5)
+    """Probability of dropout in G: the only noise z (sec. 2.1)."""
+    dropout_at: Literal["innermost", "after_innermost"] = setting("innermost")
+    """Which three up-blocks have dropout: the innermost (paper) or those after it (authors' code)."""
+    receptive_field: Literal[1, 16, 70, 286] = setting(70)
+    """Pixels that one output of D sees (sec. 4.4): PixelGAN, two PatchGANs, ImageGAN."""
+    g_base: int = setting(64)
+    """Channels of G's first layer (ngf)."""
+    d_base: int = setting(64)
+    """Channels of D's first layer (ndf)."""
+    test_time: Literal["noise", "fixed"] = setting("noise")
+    """When it makes images: dropout and the image's own statistics as in training (sec. 3.2), or neither."""
+    lr: float = setting(2e-4)
+    """Adam learning rate of both players."""
+    beta1: float = setting(0.5)
+    """Adam beta 1."""
+    beta2: float = setting(0.999)
+    """Adam beta 2."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "in_channels", "out_channels", "g_base", "d_base")
+        check_at_least(self, 0, "lambda_l1", "downs")
+        check_positive(self, "lr")
+        check_between(self, 0, 1, "beta1", "beta2", "dropout")
+        check_choice(self, "receptive_field", (1, 16, 70, 286))
+        check_unet_size(self.image_size, self.g_downs)
+
+    @property
+    def g_downs(self) -> int:
+        """Stride-2 layers of G: as given, or as many as halve the image to 1x1, from 2 to 8."""
+        return self.downs or min(8, max(2, self.image_size.bit_length() - 1))
+
+    @property
+    def terms(self) -> list[str]:
+        return self.objective.split("+")
+
+
+SHARED = {
+    "training.batch": 1,
+    "training.epochs": 200.0,
+    "data.load_size": 286,
+    "data.crop": "random",
+    "data.flip": True,
+}
+PAPER = Preset(
+    """The article: 256 px crops of 286, batch 1, 200 epochs, Adam 2e-4 kept constant, lambda 100, dropout in
+    the three innermost up-blocks, noise on at test time.
+
+    Data: facades, Cityscapes, maps (`shard.py --layout ab`). Command: `train.py --method pix2pix --preset paper
+    --data URI`. Expected for Cityscapes label -> photo (article, table 1): FCN-score .66 per pixel, .23 per class,
+    .17 IoU; not measured here.
+    Differs from `reference`: no learning-rate decay (the first release had none), dropout one block deeper.""",
+    {**SHARED, "hyper.dropout_at": "innermost", "training.lr_schedule": "constant"},
+)
+REFERENCE = Preset(
+    """The authors' PyTorch program: as `paper`, but the learning rate is kept for 100 epochs and brought to 0
+    epoch by epoch over another 100, and the three dropouts stand after the innermost up-block.
+
+    Data and command as for `paper`, with `--preset reference`.""",
+    {**SHARED, "hyper.dropout_at": "after_innermost", "training.lr_schedule": "epochs"},
+)
+DEMO = Preset(
+    """Minutes on two CPU cores, on the built-in glyphs (outline -> filled): 64 px, 16 channels, batch 16,
+    D of receptive field 16. Command: `make demo METHOD=pix2pix`. Score: see the README, which is measured.""",
+    {
+        "hyper.image_size": 64,
+        "hyper.g_base": 16,
+        "hyper.d_base": 16,
+        "hyper.receptive_field": 16,
+        "hyper.lr": 5e-4,
+        "training.batch": 16,
+        "training.images": 30_000,
+        "training.lr_schedule": "linear",
+        "data.flip": False,
+        "data.crop": "none",
+    },
+)
+
+
+@register("pix2pix", Pix2PixConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+class Pix2Pix(Method[Pix2PixConfig]):
+    """G turns a into b; D tells true from made outputs patch by patch, seeing the input as well."""
+
+    needs = Needs("paired", ("a", "b"))
+    generators = ("G",)
+
+    def __init__(self, config: Pix2PixConfig, generator: torch.Generator) -> None:
+        super().__init__(config)
+        k = config
+        G = UNet(
+            k.in_channels,
+            k.out_channels,
+            base=k.g_base,
+            downs=k.g_downs,
+            dropout=k.dropout,
+            dropout_at=k.dropout_at,
+            skips=k.generator == "unet",
+        )
+        self.networks = nn.ModuleDict({"G": G})
+        optimiser = Optimiser(k.lr, (k.beta1, k.beta2))
+        self.players = {"G": Player(("G",), optimiser)}
+        if k.objective != "L1":
+            seen = k.out_channels + (k.in_channels if "cGAN" in k.terms else 0)
+            self.networks["D"] = patch_discriminator(k.receptive_field, seen, base=k.d_base)
+            self.players = {"D": Player(("D",), optimiser), **self.players}
+        for network in self.networks.values():
+            init_normal(network, generator)
+        self.adversarial = adversarial(k.adversarial)
+
+    @staticmethod
+    def fit(config: Pix2PixConfig, manifest: Manifest) -> Pix2PixConfig:
+        """The channels of both sides from the data."""
+        fields = manifest.fields
+        return replace(config, in_channels=fields["a"].channels, out_channels=fields["b"].channels)
+
+    def seen_by_D(self, a: Tensor, b: Tensor) -> Tensor:
+        """What D judges: input and output together (cGAN), or the output alone (GAN)."""
+        return torch.cat([a, b], dim=1) if "cGAN" in self.config.terms else b
+
+    def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
+        """One fake; a move of D on it, then one of G (sec. 3.3)."""
+        batch = next(batches)
+        a, b = batch["a"], batch["b"]
+        fake_b = self.networks["G"](a)
+        if "D" in self.players:
+            yield "D", *self.discriminator_loss(a, b, fake_b.detach())
+        yield "G", *self.generator_loss(a, b, fake_b)
+
+    @moves("D")
+    def discriminator_loss(self, a: Tensor, b: Tensor, fake_b: Tensor) -> Objective:
+        """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart: it has batch norm."""
+        D = self.networks["D"]
+        l_real = self.adversarial.real(D(self.seen_by_D(a, b)))
+        l_fake = self.adversarial.fake(D(self.seen_by_D(a, fake_b)))
+        loss = (l_real + l_fake) / 2
+        return loss, {"real": l_real, "fake": l_fake}
+
+    @moves("G")
+    def generator_loss(self, a: Tensor, b: Tensor, fake_b: Tensor) -> Objective:
+        """Eq. 4: L_cGAN(G, D) + lambda L_L1(G), or the terms of it that `objective` names."""
+        if self.config.objective == "L1":
+            l_l1 = l1(fake_b, b)
+            return l_l1, {"l1": l_l1}
+        l_gan = self.adversarial.generator(self.networks["D"](self.seen_by_D(a, fake_b)))
+        if "L1" not in self.config.terms:
+            return l_gan, {"gan": l_gan}
+        l_l1 = l1(fake_b, b)
+        loss = l_gan + self.config.lambda_l1 * l_l1
+        return loss, {"gan": l_gan, "l1": l_l1}
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        """Outputs (n, C, H, W) for inputs x.
+
+        With `test_time="noise"` every image goes through alone, with its own statistics (the
+        authors test at batch 1) and dropout seeded by its key, so that an output depends on no neighbour.
+        """
+        G = self.networks["G"]
+        if self.config.test_time == "fixed":
+            with self.translating():
+                return G(x)
+        with self.translating(training_mode=True):
+            return torch.cat([self._alone(x[i : i + 1], keys[i] if keys else i) for i in range(len(x))])
+
+    def _alone(self, x: Tensor, key: object) -> Tensor:
+        with noise_of(key):
+            return self.networks["G"](x)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Input, output and truth."""
+        return {"a": batch["a"], "G(a)": self.translate(batch["a"], keys=batch.keys), "b": batch["b"]}

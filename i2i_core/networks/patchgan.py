@@ -1,0 +1,101 @@
+"""Discriminators that judge patches: pix2pix's PatchGAN, PixelGAN and ImageGAN.
+
+Isola et al., CVPR 2017, sec. 3.2.2, 4.4 and 6.1.2. All give logits, one per patch.
+
+Shapes: B batch, C channels (of A and B together, for a conditional D), H height, W width; h, w the logit map.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from i2i_core.errors import ConfigError
+from i2i_core.networks.layers import Norm, norm_layer, uses_bias
+
+# Receptive field -> number of stride-2 layers; 0 is PixelGAN. (With stride 2 in the last feature layer too,
+# 16 and 286 would be 22 and 382.)
+STRIDED_LAYERS = {1: 0, 16: 1, 70: 3, 286: 5}
+
+
+class PatchGAN(nn.Module):
+    """(B, C, H, W) -> logits (B, 1, H / 2**layers - 2, W / 2**layers - 2), each of one overlapping patch.
+
+    4x4 convolutions: `layers` of stride 2 (base, 2 base, 4 base, then 8 base), one of stride 1, and the output.
+    LeakyReLU 0.2; no norm on the first. The first and last convolution always have a bias.
+    """
+
+    def __init__(self, in_channels: int, base: int = 64, layers: int = 3, norm: Norm = "batch") -> None:
+        super().__init__()
+        if layers < 1:
+            raise ConfigError("--layers", str(layers), "a number >= 1", "Give --layers 3 for a receptive field of 70.")
+        widths = [base * min(2**i, 8) for i in range(layers + 1)]
+        stack: list[nn.Module] = [nn.Conv2d(in_channels, base, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        for i in range(1, layers + 1):
+            stride = 2 if i < layers else 1
+            stack += [
+                nn.Conv2d(widths[i - 1], widths[i], 4, stride, 1, bias=uses_bias(norm)),
+                norm_layer(norm, widths[i]),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.net = nn.Sequential(*stack, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.net(x_BCHW)
+
+
+class PixelGAN(nn.Module):
+    """(B, C, H, W) -> logits (B, 1, H, W), each of one pixel: 1x1 convolutions base, 2 base, 1 (sec. 6.1.2).
+
+    LeakyReLU 0.2, norm on the middle one. The first convolution always has a bias, the others by the norm.
+    """
+
+    def __init__(self, in_channels: int, base: int = 64, norm: Norm = "batch") -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(in_channels, base, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(base, 2 * base, 1, bias=uses_bias(norm)),
+            norm_layer(norm, 2 * base),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * base, 1, 1, bias=uses_bias(norm)),
+        )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.net(x_BCHW)
+
+
+def patch_discriminator(receptive_field: int, in_channels: int, base: int = 64, norm: Norm = "batch") -> nn.Module:
+    """The discriminator of a receptive field of 1 (PixelGAN), 16, 70 or 286 pixels (ImageGAN) (sec. 4.4).
+
+    Raises:
+        ConfigError: another receptive field.
+    """
+    layers = _strided_layers(receptive_field)
+    return PatchGAN(in_channels, base, layers, norm) if layers else PixelGAN(in_channels, base, norm)
+
+
+def check_patch_size(size: int, receptive_field: int) -> None:
+    """Refuses an image side so small that no logit is left of it.
+
+    Raises:
+        ConfigError: naming --image-size and the smallest side; or the receptive field is none of the paper's.
+    """
+    layers = _strided_layers(receptive_field)
+    smallest = 3 * 2**layers if layers else 1  # the two stride-1 convolutions take one pixel each
+    if size < smallest:
+        raise ConfigError(
+            "--image-size",
+            str(size),
+            f"at least {smallest} for a receptive field of {receptive_field}",
+            f"Give --image-size {smallest} or more, or a smaller --receptive-field.",
+        )
+
+
+def _strided_layers(receptive_field: int) -> int:
+    if receptive_field not in STRIDED_LAYERS:
+        known = ", ".join(map(str, STRIDED_LAYERS))
+        closest = min(STRIDED_LAYERS, key=lambda known: abs(known - receptive_field))
+        raise ConfigError(
+            "--receptive-field", str(receptive_field), f"one of {known}", f"The closest is --receptive-field {closest}."
+        )
+    return STRIDED_LAYERS[receptive_field]

@@ -1,0 +1,130 @@
+"""pix2pix's generator: the U-Net, and the encoder-decoder it is compared with.
+
+Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, sec. 3.2.1 and 6.1.1.
+
+Shapes: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2i_core.errors import ConfigError, nearest
+from i2i_core.networks.layers import Norm, check_multiple, norm_layer, uses_bias
+
+DropoutAt = Literal["innermost", "after_innermost"]
+
+DROPOUTS = 3  # up-blocks with dropout, in the paper and in the authors' code
+WIDEST = 8  # widths double up to WIDEST * base: 512 channels at base 64
+
+
+def check_unet_size(size: int, downs: int) -> None:
+    """Refuses an image side that cannot be halved `downs` times.
+
+    Raises:
+        ConfigError: naming --image-size and the nearest sides that can.
+    """
+    check_multiple(size, 2**downs, f"a U-Net of {downs} downs")
+
+
+def dropout_ups(downs: int, dropout_at: DropoutAt) -> range:
+    """Which up-blocks, counted from the innermost, have dropout.
+
+    "innermost" (paper): the first three. "after_innermost" (authors' code): the three after the first.
+    Only up-blocks of the full 512 channels have it: with 8 downs there are four, with 7 three, and so on, so
+    a smaller U-Net has fewer dropouts: 8 downs 3 or 3, 7 downs 3 or 2, 6 downs 2 or 1, 5 downs 1 or 0.
+
+    Raises:
+        ConfigError: `dropout_at` is unknown.
+    """
+    places = typing.get_args(DropoutAt)
+    if dropout_at not in places:
+        raise ConfigError("--dropout-at", repr(dropout_at), "one of " + ", ".join(places), nearest(dropout_at, places))
+    first = 0 if dropout_at == "innermost" else 1
+    widest_ups = max(0, downs - 4)  # the last four give 256, 128 and 64 channels, and the image
+    return range(first, min(first + DROPOUTS, widest_ups))
+
+
+class UNet(nn.Module):
+    """(B, in_channels, H, W) -> (B, out_channels, H, W) in [-1, 1]; H and W any multiples of 2**downs.
+
+    Args:
+        base: channels of the outermost feature map.
+        downs: times the image is halved; 8 takes 256 px to 1 x 1.
+        norm: on every convolution but the first, the innermost down and the last. (The innermost map may be
+            1 x 1, where a norm over one sample would leave only zeros.)
+        dropout: probability; 0 removes the dropouts.
+        dropout_at: see `dropout_ups`.
+        skips: False is the encoder-decoder of the paper's ablation (sec. 4.3): nothing is concatenated.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        base: int = 64,
+        downs: int = 8,
+        norm: Norm = "batch",
+        dropout: float = 0.5,
+        dropout_at: DropoutAt = "innermost",
+        skips: bool = True,
+    ) -> None:
+        super().__init__()
+        if downs < 2:
+            raise ConfigError("--downs", str(downs), "a number >= 2", "Give --downs 8 for 256 px, 7 for 128 px.")
+        self.num_downs, self.skips = downs, skips
+        widths = [base * min(2**i, WIDEST) for i in range(downs)]
+
+        self.downs = nn.ModuleList([nn.Conv2d(in_channels, base, 4, 2, 1, bias=uses_bias(norm))])
+        for i in range(1, downs):
+            self.downs.append(_down(widths[i - 1], widths[i], "none" if i == downs - 1 else norm, uses_bias(norm)))
+
+        with_dropout = dropout_ups(downs, dropout_at)
+        self.ups = nn.ModuleList()  # innermost first
+        for i in range(downs - 1):
+            inputs = widths[-1 - i] * self._streams(i)
+            self.ups.append(_up(inputs, widths[-2 - i], norm, dropout if i in with_dropout else 0.0))
+        self.ups.append(
+            nn.Sequential(
+                nn.ReLU(),
+                nn.ConvTranspose2d(base * self._streams(downs - 1), out_channels, 4, 2, 1),
+                nn.Tanh(),
+            )
+        )
+
+    def _streams(self, up: int) -> int:
+        """Feature maps that up-block `up` reads: the one below it, and the skip where there is one."""
+        return 2 if self.skips and up > 0 else 1
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Raises ConfigError for a side that is no multiple of 2**downs: the output would be a smaller image."""
+        for side in x_BCHW.shape[-2:]:
+            check_unet_size(side, self.num_downs)
+        x, skips = x_BCHW, []
+        for down in self.downs:
+            x = down(x)
+            skips.append(x)
+        skips.pop()  # the innermost map is the decoder's input, not a skip
+        x = self.ups[0](x)
+        for up in self.ups[1:]:
+            skip = skips.pop()
+            x = up(torch.cat([skip, x], dim=1) if self.skips else x)
+        return x
+
+
+def _down(inputs: int, outputs: int, norm: Norm, bias: bool) -> nn.Module:
+    # Not in place: the input is also a skip.
+    return nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inputs, outputs, 4, 2, 1, bias=bias), norm_layer(norm, outputs))
+
+
+def _up(inputs: int, outputs: int, norm: Norm, dropout: float) -> nn.Module:
+    layers = [
+        nn.ReLU(),
+        nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=uses_bias(norm)),
+        norm_layer(norm, outputs),
+    ]
+    return nn.Sequential(*layers, nn.Dropout(dropout)) if dropout > 0 else nn.Sequential(*layers)

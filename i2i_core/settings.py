@@ -1,0 +1,137 @@
+"""What every section of the configuration is made of.
+
+A section is a frozen dataclass that lives beside the code it configures. Each field is declared
+with `setting(...)`, which records whether a resumed run must agree with the saved value
+(`resume="match"`: loss weights, batch, seed) or may change it (`resume="free"`: workers, logging,
+length). Values are checked in `__post_init__` with the helpers below, which name the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from i2i_core.errors import ConfigError, nearest
+
+Resume = Literal["match", "free"]
+Section = TypeVar("Section")
+
+
+def setting(default: Any, *, resume: Resume = "match") -> Any:
+    """A dataclass field with its default and its rule on resume."""
+    return dataclasses.field(default=default, metadata={"resume": resume})
+
+
+def resume_rule(field: dataclasses.Field[Any]) -> Resume:
+    return field.metadata.get("resume", "match")
+
+
+def flag(name: str) -> str:
+    """The command-line spelling of a field: `lambda_rec` -> `--lambda-rec`."""
+    return "--" + name.replace("_", "-")
+
+
+def check_at_least(section: Any, minimum: float, *names: str) -> None:
+    """Raises ConfigError for the first of the named fields that is below `minimum` (or NaN)."""
+    for name in names:
+        value = getattr(section, name)
+        if not value >= minimum:
+            raise ConfigError(
+                flag(name), repr(value), f"a number >= {minimum}", f"Give {flag(name)} a value >= {minimum}."
+            )
+
+
+def check_between(section: Any, low: float, high: float, *names: str) -> None:
+    """Raises ConfigError for the first of the named fields outside [low, high]."""
+    for name in names:
+        value = getattr(section, name)
+        if not low <= value <= high:
+            raise ConfigError(
+                flag(name), repr(value), f"a number from {low} to {high}", f"Give {flag(name)} a value in that range."
+            )
+
+
+def check_positive(section: Any, *names: str) -> None:
+    """Raises ConfigError for the first of the named fields that is not above zero."""
+    for name in names:
+        value = getattr(section, name)
+        if not value > 0:
+            raise ConfigError(flag(name), repr(value), "a number > 0", f"Give {flag(name)} a value above zero.")
+
+
+def check_choice(section: Any, name: str, choices: tuple[Any, ...]) -> None:
+    """Raises ConfigError unless the field holds one of the choices."""
+    value = getattr(section, name)
+    if value not in choices:
+        listed = ", ".join(map(str, choices))
+        raise ConfigError(flag(name), repr(value), f"one of {listed}", nearest(str(value), map(str, choices)))
+
+
+def to_dict(section: Any) -> dict[str, Any]:
+    """A section as plain JSON values (tuples become lists)."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, tuple | list):
+            return [plain(v) for v in value]
+        if isinstance(value, Mapping):
+            return {k: plain(v) for k, v in value.items()}
+        return value
+
+    return plain(section)
+
+
+def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "configuration") -> Section:
+    """The section `kind` from plain values. Unknown keys and values of a wrong type are refused.
+
+    Raises:
+        ConfigError: naming `where.key`.
+    """
+    hints = typing.get_type_hints(kind)
+    fields = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}.{key}", "an unknown key", f"a field of {kind.__name__}", nearest(key, fields))
+    return kind(**{key: _typed(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None and type(None) in args:
+            return None
+        return _typed(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(args[0], v, where) for v in value)
+    if origin is Literal and value in args:
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(typing.cast(type, hint), value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise ConfigError(
+        where, f"{value!r} ({type(value).__name__})", _named(hint), f"Write a value of that kind at {where}."
+    )
+
+
+def _named(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def differences(saved: Any, given: Any, where: str = "") -> list[str]:
+    """Lines naming every field that must match on resume and does not: `key: saved X, given Y`."""
+    lines: list[str] = []
+    for field in dataclasses.fields(given):
+        old, new = getattr(saved, field.name), getattr(given, field.name)
+        key = f"{where}{field.name}"
+        if dataclasses.is_dataclass(new) and type(old) is type(new):
+            lines += differences(old, new, f"{key}.")
+        elif resume_rule(field) == "match" and old != new:
+            lines.append(f"{key}: saved {old!r}, given {new!r}")
+    return lines

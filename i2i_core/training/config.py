@@ -1,0 +1,80 @@
+"""How a run trains, what it keeps, and what it says: the sections the loop and the step read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from i2i_core.errors import ConfigError
+from i2i_core.settings import check_at_least, check_between, check_choice, setting
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Length, batch, precision, schedule. Progress is counted in images."""
+
+    batch: int = setting(16)
+    """GLOBAL batch: samples per move over all workers together."""
+    images: int = setting(0, resume="free")
+    """Length of the run in images served; 0: given by --epochs."""
+    epochs: float = setting(1.0, resume="free")
+    """Length of the run in passes over the data, where --images is 0."""
+    micro_batch: int = setting(0, resume="free")
+    """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
+    precision: Literal["fp32", "bf16"] = setting("fp32")
+    """bf16: forward passes under autocast; weights, losses and moves stay float32."""
+    lr_schedule: Literal["constant", "linear", "epochs"] = setting("constant")
+    """Learning rate after --lr-decay-from: kept, brought down image by image, or epoch by epoch (CycleGAN's rule)."""
+    lr_decay_from: float = setting(0.5)
+    """Share of the run after which the learning rate falls."""
+    lr_final: float = setting(0.0)
+    """Share of the learning rate that is left at the end of a linear fall."""
+    ema_halflife: int = setting(0)
+    """Half-life of the moving average of the generators, images; 0: none (0.999 per move at batch 16 is 11000)."""
+    clip_grad: float = setting(0.0)
+    """Largest gradient norm of a player's move; 0: unbounded."""
+    seed: int = setting(0)
+    """Of first weights, order, augmentation and noise."""
+    init_from: str = setting("")
+    """Checkpoint whose networks the run starts from; optimisers and progress start anew."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "batch")
+        check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
+        check_between(self, 0, 1, "lr_decay_from", "lr_final")
+        check_choice(self, "precision", ("fp32", "bf16"))
+        check_choice(self, "lr_schedule", ("constant", "linear", "epochs"))
+        if not self.images and not self.epochs:
+            raise ConfigError("--images", "0, with --epochs 0", "a length", "Give --images N or --epochs N.")
+
+    def length(self, images_per_epoch: int) -> int:
+        """The run's length in images."""
+        return self.images or max(1, round(self.epochs * images_per_epoch))
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """When the loop logs, draws, evaluates and saves; all in images, and all free to change on resume."""
+
+    log_every: int = setting(1_000, resume="free")
+    """Images between progress lines and tracker scalars."""
+    grid_every: int = setting(10_000, resume="free")
+    """Images between grids of fixed samples; 0: none."""
+    grid_rows: int = setting(8, resume="free")
+    """Samples in a grid."""
+    evaluate_every: int = setting(0, resume="free")
+    """Images between evaluations on --evaluate-split; 0: only at the end."""
+    evaluate_split: str = setting("val", resume="free")
+    """Split that evaluations and grids read; where the data has none, the training split."""
+    evaluate_samples: int = setting(256, resume="free")
+    """Samples of an evaluation; 0: all."""
+    best_metric: str = setting("", resume="free")
+    """Metric that decides the best checkpoint; none given: the kind of data's own."""
+    checkpoint_every: int = setting(50_000, resume="free")
+    """Images between checkpoints; one is always written at the end."""
+    keep_last: int = setting(2, resume="free")
+    """Checkpoints kept besides the best."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "grid_every", "evaluate_every", "evaluate_samples")
+        check_at_least(self, 1, "log_every", "grid_rows", "checkpoint_every", "keep_last")

@@ -1,0 +1,90 @@
+"""Stops a run at the first non-finite loss or gradient, before it has moved a weight.
+
+A flag computed on the device suppresses the move and every later one. The host reads it one update
+later, so that a healthy run never waits for it; all workers see the same flag, since it comes from
+gradients that are already summed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from i2i_core.errors import NonFiniteError
+from i2i_core.training.sync import World
+
+
+@dataclass
+class Judged:
+    """One move: what it was, and whether its gradient was finite."""
+
+    player: str
+    images: int
+    bad: Tensor
+    norm: Tensor
+    names: tuple[str, ...]
+    terms: Tensor
+
+
+class FiniteWatch:
+    """The flag and what it was computed from.
+
+    Attributes:
+        stop: float32 scalar on the device; not 0 once any move was not finite.
+    """
+
+    def __init__(self, device: torch.device, world: World) -> None:
+        self.world = world
+        self.stop = torch.zeros((), device=device)
+        self.moves: list[Judged] = []
+        self.unread: list[Judged] = []
+        self.host = torch.zeros((), pin_memory=device.type == "cuda")
+        self.copied = torch.cuda.Event() if device.type == "cuda" else None
+
+    def judge(self, player: str, images: int, norm: Tensor, names: tuple[str, ...], terms: Tensor) -> None:
+        """Notes a move by the norm of its summed gradient; raises `stop` where it is not finite."""
+        bad = (~torch.isfinite(norm)).float()
+        self.stop = torch.maximum(self.stop, bad)
+        self.moves.append(Judged(player, images, bad, norm, names, terms))
+
+    def end_of_update(self) -> None:
+        """Reads the flag of the update before, and sends for this one's.
+
+        Raises:
+            NonFiniteError: on every worker alike.
+        """
+        self._read()
+        self.unread, self.moves = self.moves, []
+        self.host.copy_(self.stop, non_blocking=True)
+        if self.copied:
+            self.copied.record()
+
+    def settle(self) -> None:
+        """Reads every flag that is still unread (before a checkpoint, at the end). Raises as `end_of_update`."""
+        self._read()
+        self.unread = []
+
+    def _read(self) -> None:
+        if not self.unread:
+            return
+        if self.copied:
+            self.copied.synchronize()
+        if self.host.item():
+            raise NonFiniteError(self._explain(next(m for m in self.unread if m.bad.item())))
+
+    def _explain(self, move: Judged) -> str:
+        mine = dict(zip(move.names, move.terms.tolist(), strict=True))
+        named = [
+            f"term {name} = {value} on worker {rank}"
+            for rank, terms in enumerate(self.world.gather(mine))
+            for name, value in terms.items()
+            if value - value != 0  # NaN and both infinities
+        ]
+        what = "; ".join(named) or f"gradient norm {move.norm.item()}, all its terms finite: {mine}"
+        return (
+            f"non-finite move of player {move.player} after {move.images} images: {what}. "
+            "No weight was moved by it. The last checkpoint is whole; continue from it with a lower learning "
+            "rate, with --clip-grad, or in fp32."
+        )

@@ -1,0 +1,32 @@
+"""torch's optimisers, made so that a device flag can suppress a move without stopping the host."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from i2i_core.methods.base import Optimiser
+
+
+def make_optimiser(parameters: list[nn.Parameter], how: Optimiser) -> torch.optim.Optimizer:
+    """Adam or RMSProp over the parameters.
+
+    Adam is the fused one: it takes a `found_inf` flag, under which it changes neither weights nor state.
+    """
+    if how.kind == "adam":
+        return torch.optim.Adam(parameters, how.lr, how.betas, weight_decay=how.weight_decay, fused=True)
+    return torch.optim.RMSprop(parameters, how.lr, weight_decay=how.weight_decay)
+
+
+def move(optimiser: torch.optim.Optimizer, lr: float, suppress: Tensor) -> None:
+    """One move at this learning rate; none where `suppress` (a float32 scalar on the device) is not 0."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    if isinstance(optimiser, torch.optim.Adam):
+        optimiser.found_inf = suppress  # type: ignore[attr-defined]
+    else:
+        # RMSProp has no such flag; with zero gradients it leaves the weights where they are.
+        for group in optimiser.param_groups:
+            for p in group["params"]:
+                p.grad = torch.where(suppress > 0, torch.zeros_like(p.grad), p.grad)
+    optimiser.step()

@@ -1,0 +1,228 @@
+"""The single place where a weight moves.
+
+A method's `update` yields moves; for each the step zeroes the player's gradients, runs backward into
+that player's parameters only, sums gradients over workers, judges and clips them, moves, and does what
+follows the move. With micro-batches, one run of `update` per part goes on side by side, so that every
+part of a move meets the same weights: accumulation is exact even where a critic moves in between.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from i2i_core.data.batch import Batch, seed_from
+from i2i_core.methods.base import Method, Move, Player, Progress
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.finite import FiniteWatch
+from i2i_core.training.optim import make_optimiser, move
+from i2i_core.training.sync import GradientSum, World, average_buffers
+
+
+@dataclass
+class Mover:
+    """A player with its optimiser and the sum of its gradients."""
+
+    player: Player
+    parameters: list[nn.Parameter]
+    optimiser: torch.optim.Optimizer
+    gradients: GradientSum
+
+
+class Feed:
+    """The batches of one update, in micro-batches: run m of the method sees the m-th part of each."""
+
+    def __init__(self, batches: Iterator[Batch], most: int) -> None:
+        self.batches, self.most = batches, most
+        first = next(batches)
+        self.began, self.ended = first.images, first.images + first.size
+        self.taken = [first.split(most)]
+        self.current = list(self.taken[0])
+
+    def part(self, m: int) -> Iterator[Batch]:
+        """The iterator that run m takes its parts from."""
+        k = 0
+        while True:
+            if k == len(self.taken):
+                batch = next(self.batches)
+                self.ended = batch.images + batch.size
+                self.taken.append(batch.split(self.most))
+            self.current[m] = self.taken[k][m]
+            yield self.current[m]
+            k += 1
+
+
+@dataclass
+class Gathered:
+    """A move while its parts come in. Terms are sums weighted by each part's share of the global batch."""
+
+    player: str
+    names: tuple[str, ...]
+    terms: Tensor
+    poison: Tensor
+    """0 while every part's loss is finite, else NaN."""
+    share: float = 0.0
+
+
+@dataclass
+class Sums:
+    """A player's terms since they were last read: weighted sums over its moves."""
+
+    names: tuple[str, ...]
+    total: Tensor
+    moves: int = 0
+
+
+class Step:
+    """One update of a method: `step(batches, progress)`.
+
+    Args:
+        method: on its device.
+        config: precision, accumulation, clipping, EMA, seed.
+        world: this worker among its peers; gradients are summed over it.
+        lr_factor: images seen -> what learning rates are multiplied by.
+
+    Attributes:
+        ema: moving average of the generators, or None.
+    """
+
+    def __init__(
+        self, method: Method[Any], config: TrainingConfig, world: World, lr_factor: Callable[[int], float]
+    ) -> None:
+        self.method, self.config, self.world, self.lr_factor = method, config, world, lr_factor
+        self.device = method.device
+        self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
+        self.watch = FiniteWatch(self.device, world)
+        self.noisy = any(isinstance(m, _DropoutNd) for m in method.networks.modules())
+        generators = nn.ModuleDict({name: method.networks[name] for name in method.generators})
+        self.ema = copy.deepcopy(generators).requires_grad_(False) if config.ema_halflife else None
+        self.sums: dict[str, Sums] = {}
+
+    def _mover(self, name: str, player: Player) -> Mover:
+        parameters = self.method.parameters_of(name)
+        optimiser = make_optimiser(parameters, player.optimiser)
+        return Mover(player, parameters, optimiser, GradientSum(parameters, self.world))
+
+    def __call__(self, batches: Iterator[Batch], progress: Progress) -> None:
+        """One update. `progress.images` stays what it was until the update is over.
+
+        Raises:
+            NonFiniteError: an earlier move was not finite; neither it nor any since has moved a weight.
+        """
+        feed = Feed(batches, self.config.micro_batch)
+        runs = [self.method.update(feed.part(m), progress) for m in range(len(feed.current))]
+        made = 0
+        while self._move(runs, feed, progress, made):
+            made += 1
+        average_buffers(self.method.networks, self.world, sum(part.weight for part in feed.taken[0]))
+        self._average(feed.ended - feed.began)
+        progress.images = feed.ended
+        self.watch.end_of_update()
+
+    def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, made: int) -> bool:
+        """One move: every part's backward, then the weights. False when the update is over."""
+        gathered = None
+        for m, run in enumerate(runs):
+            yielded = self._segment(run, (self.config.seed, self.world.rank, feed.began, m, made))
+            if yielded is not None:
+                gathered = self._backward(yielded, gathered, feed.current[m].weight, last=m == len(runs) - 1)
+        if gathered is None:
+            return False
+        self._step(gathered, feed.current[0].images)
+        progress.moves[gathered.player] = progress.moves.get(gathered.player, 0) + 1
+        return True
+
+    def _backward(self, yielded: Move, gathered: Gathered | None, weight: float, last: bool) -> Gathered:
+        """Adds the gradients of one part, weighted by its share of the global batch."""
+        player, loss, terms = yielded
+        mover = self.movers[player]
+        values = torch.stack([t.detach().float() for t in (*terms.values(), loss)]) * weight
+        loss = loss * weight
+        if gathered is None:
+            mover.optimiser.zero_grad(set_to_none=True)
+            gathered = Gathered(player, (*terms, "loss"), torch.zeros_like(values), torch.zeros_like(loss))
+        gathered.terms += values
+        gathered.share += weight
+        gathered.poison += loss.detach() * 0
+        if last:
+            mover.gradients.listen(gathered.poison)
+        loss.backward(inputs=mover.parameters)
+        return gathered
+
+    def _step(self, gathered: Gathered, images: int) -> None:
+        """Sums gradients over workers, judges and clips them, moves, and does what follows the move."""
+        mover = self.movers[gathered.player]
+        norm = get_total_norm(mover.gradients.finish()) + gathered.poison
+        self.watch.judge(gathered.player, images, norm, gathered.names, gathered.terms / gathered.share)
+        if self.config.clip_grad:
+            clip_grads_with_norm_(mover.parameters, self.config.clip_grad, norm)
+        move(mover.optimiser, mover.player.optimiser.lr * self.lr_factor(images), self.watch.stop)
+        if mover.player.after_move:
+            mover.player.after_move()
+        # The norm is already of the whole batch: weighted by this worker's share, the sum over workers is itself.
+        self._add(gathered, torch.cat([gathered.terms, gathered.share * norm.detach().float()[None]]))
+
+    def _segment(self, run: Iterator[Move], noise: tuple[int, ...]) -> Move | None:
+        """The method's code up to its next move, under autocast of its own: held open across a move,
+        autocast would keep the moved network's old bf16 weights."""
+        if self.noisy:
+            torch.manual_seed(seed_from("layers", *noise))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            return next(run, None)
+
+    def _add(self, gathered: Gathered, terms: Tensor) -> None:
+        names = (*gathered.names, "grad_norm")
+        sums = self.sums.get(gathered.player)
+        if sums is None or sums.names != names:
+            sums = self.sums[gathered.player] = Sums(names, torch.zeros_like(terms))
+        sums.total += terms
+        sums.moves += 1
+
+    def read_terms(self) -> tuple[list[str], Tensor]:
+        """Means over the global batch and over the moves since the last call: names `player/term`, and
+        their values on the device. Every worker calls this at the same time."""
+        names = [f"{player}/{name}" for player, sums in self.sums.items() for name in sums.names]
+        if not names:
+            return [], torch.zeros(0, device=self.device)
+        values = torch.cat([sums.total / max(1, sums.moves) for sums in self.sums.values()])
+        for sums in self.sums.values():
+            sums.total, sums.moves = torch.zeros_like(sums.total), 0
+        return names, self.world.sum_(values)
+
+    @torch.no_grad()
+    def _average(self, images: int) -> None:
+        """EMA of the generators: half of what it holds is forgotten every `ema_halflife` images."""
+        if self.ema is None:
+            return
+        keep = 0.5 ** (images / self.config.ema_halflife)
+        for name, averaged in self.ema.items():
+            network = self.method.networks[name]
+            torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - keep)
+            for mean, now in zip(averaged.buffers(), network.buffers(), strict=True):
+                mean.copy_(now)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The method with its averaged generators in place, where there are any."""
+        trained = {name: self.method.networks[name] for name in self.ema or {}}
+        self.method.networks.update(dict(self.ema or {}))
+        try:
+            yield
+        finally:
+            self.method.networks.update(trained)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs besides networks and EMA."""
+        return {name: mover.optimiser.state_dict() for name, mover in self.movers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, mover in self.movers.items():
+            mover.optimiser.load_state_dict(state[name])

@@ -1,0 +1,127 @@
+"""What workers tell each other: sums of gradients, averages of running statistics, gathered objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+BUCKET_BYTES = 25 * 2**20
+
+
+@dataclass(frozen=True)
+class World:
+    """Which worker this is, of how many. One worker needs no process group."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def sum_(self, x: Tensor) -> Tensor:
+        """x summed over workers, in place."""
+        if self.size > 1:
+            dist.all_reduce(x)
+        return x
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every worker's value, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_leader(self, value: Any) -> Any:
+        """Rank 0's value, on every worker."""
+        return self.gather(value)[0]
+
+
+class GradientSum:
+    """Sums a player's gradients over workers, in buckets that start as their gradients arrive.
+
+    Each worker's loss is weighted by its share of the global batch, so the sum is the gradient of
+    the mean over the global batch. With one worker this does nothing but fill in missing gradients.
+
+    A parameter that got no gradient counts as one with a zero gradient, for any number of workers.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], world: World) -> None:
+        self.parameters, self.world = list(parameters), world
+        self.buckets = _buckets(self.parameters) if world.size > 1 else []
+        self.bucket_of = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
+        self.listening = False
+        if world.size > 1:
+            for p in self.parameters:
+                p.register_post_accumulate_grad_hook(self._arrived)
+
+    def listen(self, poison: Tensor) -> None:
+        """The next backward is the last of this move: send buckets as they fill.
+
+        Args:
+            poison: a scalar that is 0 where this worker's loss is finite and NaN where it is not; added to
+                one gradient, it tells every worker.
+        """
+        self.poison = poison
+        self.missing = [len(bucket) for bucket in self.buckets]
+        self.flying: list[tuple[Tensor, Any]] = []
+        self.listening = True
+
+    def _arrived(self, parameter: nn.Parameter) -> None:
+        if self.listening:
+            self.missing[self.bucket_of[parameter]] -= 1
+            while len(self.flying) < len(self.buckets) and not self.missing[len(self.flying)]:
+                self._send()
+
+    def _send(self) -> None:
+        bucket = self.buckets[len(self.flying)]  # always in the same order, on every worker
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in bucket])
+        if not self.flying:
+            flat[0] += self.poison
+        self.flying.append((flat, dist.all_reduce(flat, async_op=True)))
+
+    def finish(self) -> list[Tensor]:
+        """The summed gradients, which are also the parameters' `.grad`."""
+        self.listening = False
+        while self.world.size > 1 and len(self.flying) < len(self.buckets):
+            self._send()
+        if self.world.size > 1:
+            for bucket, (flat, work) in zip(self.buckets, self.flying, strict=True):
+                work.wait()
+                for p, gradient in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+                    p.grad = gradient.view_as(p)
+            self.flying = []
+        for p in self.parameters:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        return [p.grad for p in self.parameters if p.grad is not None]
+
+
+def _buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters in the order their gradients come (last first), cut at BUCKET_BYTES and by dtype."""
+    buckets: list[list[nn.Parameter]] = []
+    room = 0
+    for p in reversed(parameters):
+        size = p.numel() * p.element_size()
+        if not buckets or size > room or buckets[-1][0].dtype != p.dtype:
+            buckets.append([])
+            room = BUCKET_BYTES
+        buckets[-1].append(p)
+        room -= size
+    return buckets
+
+
+def average_buffers(networks: nn.Module, world: World, weight: float) -> None:
+    """Running statistics (batch norm's) averaged over workers by their share of the batch, in place."""
+    buffers = [b for b in networks.buffers() if b.is_floating_point()]
+    if world.size == 1 or not buffers:
+        return
+    flat = world.sum_(torch.cat([b.reshape(-1) for b in buffers]) * weight)
+    for b, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        b.copy_(mean.view_as(b))
