@@ -8,7 +8,11 @@ length). Values are checked in `__post_init__` with the helpers below, which nam
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -20,13 +24,28 @@ Resume = Literal["match", "free"]
 Section = TypeVar("Section")
 
 
-def setting(default: Any, *, resume: Resume = "match") -> Any:
-    """A dataclass field with its default and its rule on resume."""
-    return dataclasses.field(default=default, metadata={"resume": resume})
+def setting(default: Any, *, resume: Resume = "match", name: str = "", derived: bool = False) -> Any:
+    """A dataclass field with its default, its rule on resume, and its flag.
+
+    Args:
+        name: the flag's name where it is not the field's.
+        derived: filled in from the data; has no flag.
+    """
+    return dataclasses.field(default=default, metadata={"resume": resume, "name": name, "derived": derived})
 
 
 def resume_rule(field: dataclasses.Field[Any]) -> Resume:
     return field.metadata.get("resume", "match")
+
+
+def field_docs(section: type[Any]) -> dict[str, str]:
+    """The docstring under each field of a section, by field name."""
+    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(section))).body)  # type: ignore[attr-defined]
+    docs = {}
+    for line, below in itertools.pairwise(body):
+        if isinstance(line, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            docs[line.target.id] = inspect.cleandoc(str(below.value.value))  # type: ignore[union-attr]
+    return docs
 
 
 def flag(name: str) -> str:

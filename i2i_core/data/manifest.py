@@ -96,6 +96,16 @@ class Manifest:
     def dumps(self) -> str:
         return json.dumps(to_dict(self), indent=1, sort_keys=True) + "\n"
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the contents: the same for a copy at another place."""
+        sums = [
+            (split, domain, shards.index_sha256, *(shard.sha256 for shard in shards.shards))
+            for split, sets in sorted(self.splits.items())
+            for domain, shards in sorted(sets.items())
+        ]
+        return sha256(repr(sums).encode())[:16]
+
     def describe(self) -> str:
         """One line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val 100`."""
         shape = next(iter(self.fields.values()))

@@ -40,9 +40,9 @@ MOST_LANES = 64
 class DataConfig:
     """What is read, and what is done to an image before the networks see it."""
 
-    uri: str = setting("", resume="free")
+    uri: str = setting("", resume="free", name="data")
     """Data set: a folder or URL with manifest.json. None given: the built-in glyphs."""
-    fingerprint: str = setting("")
+    fingerprint: str = setting("", derived=True)
     """Checksum of the data set's contents; filled in by the driver."""
     split: str = setting("train")
     """Split to train on."""
@@ -319,23 +319,12 @@ class Stream:
     def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
         """This worker's slots of global batches first, first + 1, ... without end, as they were read
         by `loaders` processes (0: this one)."""
-        parts = _Parts(self, slots)
         kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
-        pin = torch.cuda.is_available()
-        return iter(
-            DataLoader(
-                parts,
-                sampler=_From(first),
-                batch_size=None,
-                num_workers=loaders,
-                pin_memory=pin,
-                collate_fn=_as_is,
-                **kwargs,
-            )
-        )
+        kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
+        return iter(DataLoader(_Parts(self, slots), batch_size=None, sampler=_From(first), **kwargs))
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch
 
 

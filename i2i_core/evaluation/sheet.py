@@ -19,8 +19,8 @@ LEAST_CELL = 96
 MOST_CELL = 512
 """Larger images are shown reduced by a whole factor."""
 GAP = 6
-PAPER, INK = (255, 255, 255), (20, 20, 20)
-NOTHING = (232, 232, 232)
+WHITE, PAPER, INK = (255, 255, 255), (228, 230, 234), (20, 20, 20)
+NOTHING = (206, 208, 212)
 """Where a row has no image in a column."""
 
 Columns = Mapping[str, Tensor | Sequence[Tensor | None]]
@@ -51,7 +51,7 @@ def to_image(x_CHW: Tensor) -> Image.Image:
     array = to_array(x_CHW)
     channels = array.shape[2]
     if channels == 4:
-        array = composite(array, PAPER)
+        array = composite(array, WHITE)
     elif channels > 4:
         array = array[..., :3]
     elif channels < 3:

@@ -18,7 +18,7 @@ from i2i_core.losses.adversarial import adversarial
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Method, Move, Needs, Objective, Optimiser, Player, Progress, moves, noise_of
 from i2i_core.networks.init import init_normal
-from i2i_core.networks.patchgan import patch_discriminator
+from i2i_core.networks.patchgan import check_patch_size, patch_discriminator
 from i2i_core.networks.unet import UNet, check_unet_size
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
@@ -30,9 +30,9 @@ class Pix2PixConfig:
 
     image_size: int = setting(256)
     """Height and width of training images, pixels; a multiple of 2^downs."""
-    in_channels: int = setting(3)
+    in_channels: int = setting(3, derived=True)
     """Channels of a; taken from the data."""
-    out_channels: int = setting(3)
+    out_channels: int = setting(3, derived=True)
     """Channels of b; taken from the data."""
     objective: Literal["L1+cGAN", "L1+GAN", "cGAN", "GAN", "L1"] = setting("L1+cGAN")
     """Which terms (sec. 4.2): cGAN's D sees the input too, GAN's sees the output alone."""
@@ -44,6 +44,8 @@ class Pix2PixConfig:
     """U-Net, or the same without its skips (sec. 4.3)."""
     downs: int = setting(0)
     """Stride-2 layers of G; 0: down to 1x1 at this image size, at most 8."""
+    norm: Literal["batch", "instance"] = setting("batch")
+    """Normalisation in G and D."""
     dropout: float = setting(0.5)
     """Probability of dropout in G: the only noise z (sec. 2.1)."""
     dropout_at: Literal["innermost", "after_innermost"] = setting("innermost")
@@ -70,6 +72,8 @@ class Pix2PixConfig:
         check_between(self, 0, 1, "beta1", "beta2", "dropout")
         check_choice(self, "receptive_field", (1, 16, 70, 286))
         check_unet_size(self.image_size, self.g_downs)
+        if self.objective != "L1":
+            check_patch_size(self.image_size, self.receptive_field)
 
     @property
     def g_downs(self) -> int:
@@ -138,6 +142,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
             k.out_channels,
             base=k.g_base,
             downs=k.g_downs,
+            norm=k.norm,
             dropout=k.dropout,
             dropout_at=k.dropout_at,
             skips=k.generator == "unet",
@@ -147,7 +152,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         self.players = {"G": Player(("G",), optimiser)}
         if k.objective != "L1":
             seen = k.out_channels + (k.in_channels if "cGAN" in k.terms else 0)
-            self.networks["D"] = patch_discriminator(k.receptive_field, seen, base=k.d_base)
+            self.networks["D"] = patch_discriminator(k.receptive_field, seen, k.d_base, k.norm)
             self.players = {"D": Player(("D",), optimiser), **self.players}
         for network in self.networks.values():
             init_normal(network, generator)

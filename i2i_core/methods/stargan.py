@@ -32,15 +32,15 @@ class StarGANConfig:
 
     image_size: int = setting(128)
     """Height and width of training images, pixels; a multiple of 2^d_layers."""
-    channels: int = setting(3)
+    channels: int = setting(3, derived=True)
     """Image channels; taken from the data."""
     attributes: tuple[str, ...] = setting(())
     """Which of the data's attributes to translate between; none named: all."""
-    c_dim: int = setting(5)
+    c_dim: int = setting(5, derived=True)
     """Number of attributes; taken from the data."""
-    labels: Literal["attributes", "classes"] = setting("attributes")
+    labels: Literal["attributes", "classes"] = setting("attributes", derived=True)
     """Independent attributes (CelebA) or one class each (RaFD); taken from the data."""
-    columns: tuple[int, ...] = setting(())
+    columns: tuple[int, ...] = setting((), derived=True)
     """Where the chosen attributes stand in the data's labels; taken from the data."""
     g_base: int = setting(64)
     """Channels of G's first layer."""

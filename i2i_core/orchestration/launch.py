@@ -1,0 +1,215 @@
+"""From a configuration to a run on Ray Train: every check that can be made before a worker starts, then `fit`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from i2i_core.config import TrainConfig
+from i2i_core.data.manifest import DataSet
+from i2i_core.data.stream import lanes_of, slots_of
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError
+from i2i_core.methods import METHODS, build_from
+from i2i_core.orchestration.worker import STATUS, train_worker
+from i2i_core.registry import entry
+from i2i_core.settings import differences
+from i2i_core.training import checkpoint
+from i2i_core.training.files import Folder
+
+
+def connect() -> None:
+    """Joins the Ray cluster this process belongs to (a submitted job's, or RAY_ADDRESS), or starts one here.
+
+    One started here keeps its dashboard, bound to loopback (Ray's State API needs it), and asks for a token.
+    """
+    if ray.is_initialized():
+        return
+    if "RAY_ADDRESS" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(include_dashboard=True, dashboard_host="127.0.0.1", logging_level="warning", log_to_driver=True)
+
+
+def absolute(uri: str) -> str:
+    """A local path made absolute (workers have folders of their own); a URL as it is."""
+    return uri if "://" in uri or not uri else str(Path(uri).expanduser().resolve())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run is and what it measured."""
+
+    run: Folder
+    images: int
+    metrics: dict[str, float]
+
+
+def prepare(config: TrainConfig) -> TrainConfig:
+    """The configuration with paths made absolute and what only the data knows filled in.
+
+    Raises:
+        DataError: the data is not there, damaged, or of the wrong kind for the method.
+        ConfigError, ResourceError: values that do not go together.
+        CheckpointError: `--init-from` is not a checkpoint of this method and sizes.
+    """
+    config = config.with_section("launch", storage=absolute(config.launch.storage))
+    config = config.with_section("data", uri=absolute(config.data.uri))
+    config = config.with_section("training", init_from=absolute(config.training.init_from))
+    data = DataSet(config.data.uri)
+    method = entry(config.method).method
+    _check_kind(config, data, method)
+    data.shard_set(config.data.split, data.manifest.domains[0])
+    data.check_shards(config.data.split)
+    for domain in data.manifest.domains:
+        data.index(config.data.split, domain)
+    hyper = method.fit(config.hyper, data.manifest)
+    lanes = lanes_of(config.training.batch, config.data.lanes)
+    slots_of(config.training.batch, lanes, 0, config.launch.worker_range[1])
+    config = config.with_section("data", fingerprint=data.manifest.fingerprint, lanes=lanes)
+    config = TrainConfig(
+        config.method, config.preset, hyper, config.data, config.training, config.output, config.launch
+    )
+    _check_networks(config)
+    return config
+
+
+def _check_kind(config: TrainConfig, data: DataSet, method: Any) -> None:
+    wanted = method.needs.kind
+    if data.manifest.kind != wanted:
+        fit = [name for name, other in METHODS.items() if other.method.needs.kind == data.manifest.kind]
+        raise DataError(
+            f"--data {config.data.uri}",
+            f"{data.manifest.kind} samples",
+            f"{wanted} ones, which --method {config.method} reads",
+            f"Name another data set; methods that read this one: {', '.join(fit) or 'none'}.",
+        )
+
+
+def _check_networks(config: TrainConfig) -> None:
+    """Builds the networks without memory, so that a size they cannot take is found here."""
+    with torch.device("meta"):
+        method = build_from(config.method, config.hyper)
+    if config.training.init_from:
+        folder = checkpoint.find(config.training.init_from)
+        saved = checkpoint.read_config(folder)
+        if saved.method != config.method:
+            raise checkpoint.CheckpointError(
+                f"--init-from {config.training.init_from}",
+                f"a checkpoint of {saved.method}",
+                f"one of {config.method}",
+                "Name a checkpoint of the same method.",
+            )
+        checkpoint.load_networks(folder, method, None)
+
+
+def check_same_run(config: TrainConfig, run: Folder) -> None:
+    """A run of that name that exists already must be this one.
+
+    Raises:
+        ConfigError: fields that must match differ, each with its saved and its given value.
+    """
+    if not run.exists("config.json"):
+        return
+    lines = differences(checkpoint.read_config(run), config)
+    if lines:
+        raise ConfigError(
+            run.url,
+            "a run with another configuration:\n    " + "\n    ".join(lines),
+            "the same values, to resume it",
+            "Give the saved values to go on with that run, or another --name to start a new one",
+        )
+
+
+def check_storage(run: Folder) -> None:
+    """Raises ResourceError when nothing can be written to the run's folder."""
+    try:
+        run.write(".probe", b"")
+        run.remove(".probe")
+    except Exception as error:  # each filesystem has its own kinds
+        raise ResourceError(
+            "--storage", f"{run.url}, where writing fails ({error})", "a place that can be written", "Name another."
+        ) from None
+
+
+def use_gpu(config: TrainConfig) -> bool:
+    """What was asked for; else whether the cluster has GPUs."""
+    return config.launch.gpu or (not config.launch.cpu and ray.cluster_resources().get("GPU", 0) > 0)
+
+
+def check_cluster(config: TrainConfig, gpu: bool) -> None:
+    """Raises ResourceError when the cluster can never hold the fewest workers asked for."""
+    least, _ = config.launch.worker_range
+    has = ray.cluster_resources()
+    needs = {"GPU": least} if gpu else {"CPU": least * config.launch.cpus_per_worker}
+    for name, amount in needs.items():
+        if has.get(name, 0) < amount:
+            held = int(has.get(name, 0))
+            fit = held if gpu else held // config.launch.cpus_per_worker
+            raise ResourceError(
+                "--workers",
+                f"{least}, which need {amount} {name}s",
+                f"at most what the cluster has, {held} {name}s",
+                f"Use --workers {fit}, or a larger cluster." if fit else "Use --cpu, or a cluster that has them.",
+            )
+
+
+def launch(config: TrainConfig) -> Outcome:
+    """Runs a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
+
+    Raises:
+        UserError: storage, cluster or an earlier run of that name do not fit.
+        RunError: the run failed; what it reached is kept and the same call goes on from there.
+    """
+    run = Folder(f"{config.launch.storage}/{config.run_name}")
+    check_same_run(config, run)
+    check_storage(run)
+    if not _finished(config, run):
+        connect()
+        gpu = use_gpu(config)
+        check_cluster(config, gpu)
+        run.write("config.json", config.dumps().encode())
+        run.write_json(STATUS, {"state": "running"})
+        _fit(config, run, gpu)
+    status = run.read_json(STATUS)
+    if status["state"] != "finished":
+        raise RunError(f"{run.url}: {status.get('error', 'the run ended early')}")
+    return Outcome(run, status["images"], status["metrics"])
+
+
+def _finished(config: TrainConfig, run: Folder) -> bool:
+    """Whether the run is as long as it is asked to be."""
+    status = run.read_json(STATUS) or {}
+    return status.get("state") == "finished" and checkpoint.read_config(run).training == config.training
+
+
+def _fit(config: TrainConfig, run: Folder, gpu: bool) -> None:
+    """Ray Train over the run. Checkpoints are ours (`training/checkpoint.py`), so Ray keeps only its own notes."""
+    least, most = config.launch.worker_range
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config.dumps()},
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=most if least == most else (least, most),
+            use_gpu=gpu,
+            resources_per_worker={"CPU": config.launch.cpus_per_worker, **({"GPU": 1} if gpu else {})},
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=run.url,
+            failure_config=FailureConfig(max_failures=config.launch.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Ray wraps whatever a worker raised; status.json has it in our words
+        status = run.read_json(STATUS)
+        reason = status.get("error") or str(error).strip().splitlines()[-1]
+        raise RunError(f"{run.url}: {reason}\n  The same command goes on from its last checkpoint.") from error

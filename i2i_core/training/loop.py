@@ -1,0 +1,252 @@
+"""Repeats the step until the run is long enough; logs, draws, evaluates and saves in between.
+
+Progress is counted in images. Nothing here knows a method's name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from i2i_core.config import TrainConfig
+from i2i_core.data.batch import Batch
+from i2i_core.data.manifest import DataSet
+from i2i_core.data.stream import Ahead, Stream, in_order, slots_of
+from i2i_core.errors import RunError
+from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, evaluate
+from i2i_core.methods import build_from
+from i2i_core.methods.base import Progress
+from i2i_core.training import checkpoint
+from i2i_core.training.checkpoint import Snapshot, Writer, host_copy, name_at, named_tensors
+from i2i_core.training.files import Folder
+from i2i_core.training.schedule import lr_factor
+from i2i_core.training.step import Step
+from i2i_core.training.sync import World
+from i2i_core.training.trackers import HostCopy, Tracker, progress_line
+
+
+class Loop:
+    """One worker's side of a run.
+
+    Args:
+        config: the run, validated, with what the data knows filled in.
+        world: this worker among its peers.
+        device: where the networks live.
+        say: prints a line; called by rank 0 only.
+
+    Raises:
+        CheckpointError, DataError: a checkpoint or the data cannot be used.
+    """
+
+    def __init__(
+        self, config: TrainConfig, world: World, device: torch.device, say: Callable[[str], None] = print
+    ) -> None:
+        self.config, self.world, self.say = config, world, say
+        self.run = Folder(f"{config.launch.storage}/{config.run_name}")
+        self.data = DataSet(config.data.uri)
+        training = config.training
+        self.stream = Stream(self.data, config.data, config.hyper.image_size, training.batch, training.seed)
+        self.per_epoch = self.stream.images_per_epoch
+        self.length = training.length(self.per_epoch)
+        self.method = build_from(config.method, config.hyper, seed=training.seed).to(device)
+        if training.init_from:
+            folder = checkpoint.find(training.init_from)
+            checkpoint.verify(folder)
+            checkpoint.load_networks(folder, self.method, None)
+        self.step = Step(self.method, training, world, lambda images: lr_factor(training, images, self.per_epoch))
+        self.progress = Progress()
+        self.metrics: dict[str, float] = {}
+        self.best: dict[str, Any] | None = None
+        self.bad: dict[str, str] = {}
+        self.bad_total = 0
+        self.written = -1
+        self._resume()
+        has_val = config.output.evaluate_split in self.data.manifest.splits
+        self.eval_split = config.output.evaluate_split if has_val else config.data.split
+
+    def _resume(self) -> None:
+        """Takes up the latest whole checkpoint of the run, if there is one; all workers the same."""
+        name = self.world.from_leader(checkpoint.latest(self.run) if self.world.leads else None)
+        if name is None:
+            return
+        folder = self.run.sub(f"{checkpoint.CHECKPOINTS}/{name}")
+        checkpoint.load_networks(folder, self.method, self.step.ema)
+        state = checkpoint.load_state(folder)
+        self.step.load_state_dict(state["optimisers"])
+        self.progress = Progress(state["images"], dict(state["moves"]))
+        self.metrics, self.best = folder.read_json("metrics.json"), self.run.read_json(checkpoint.BEST)
+        self.written = self.progress.images
+        self._tell(f"resumed from {folder.url}")
+
+    def _tell(self, line: str) -> None:
+        if self.world.leads:
+            self.say(line)
+
+    def train(self) -> dict[str, float]:
+        """Runs to the end of the run; gives the last metrics.
+
+        Raises:
+            NonFiniteError: a move was not finite.
+            RunError: too many unusable samples.
+        """
+        slots = slots_of(self.stream.batch, self.stream.lanes, self.world.rank, self.world.size)
+        first = self.progress.images // self.stream.batch
+        batches = Ahead(self.stream.batches(first, slots, self.config.data.loaders), self._place)
+        self.tracker = Tracker(self.run) if self.world.leads else None
+        self.writer = Writer(self.run, self.config.output.keep_last)
+        self.logged = (time.monotonic(), self.progress.images)
+        self.waited = 0.0
+        self._tell(
+            f"{self.config.method}: {self.progress.images:,} of {self.length:,} images, {self.per_epoch:,} an epoch, "
+            f"batch {self.stream.batch} over {self.world.size} workers, {self.data.manifest.describe()}"
+        )
+        try:
+            self._repeat(self._timed(batches))
+        finally:
+            batches.close()
+            self.writer.wait()
+            if self.tracker:
+                self.tracker.close()
+        return self.metrics
+
+    def _place(self, batch: Batch) -> Batch:
+        weight = next(self.method.parameters())
+        return batch.to(weight.device, weight.dtype)
+
+    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, noting how long each was waited for and which samples were replaced."""
+        while True:
+            start = time.monotonic()
+            batch = next(batches)
+            self.waited += time.monotonic() - start
+            self.bad.update({bad.key: bad.cause for bad in batch.bad})
+            self.bad_total += len(batch.bad)
+            yield batch
+
+    def _repeat(self, batches: Iterator[Batch]) -> None:
+        out = self.config.output
+        if self.progress.images == 0:
+            self._draw()
+        while self.progress.images < self.length:
+            before = self.progress.images
+            self.step(batches, self.progress)
+            if self.progress.images >= self.length:
+                break
+            if self._due(out.log_every, before):
+                self._log()
+            if self._due(out.grid_every, before):
+                self._draw()
+            if self._due(out.evaluate_every, before):
+                self._evaluate()
+            if self._due(out.checkpoint_every, before):
+                self._save()
+        self._finish()
+
+    def _due(self, every: int, before: int) -> bool:
+        """Whether a multiple of `every` images was passed since `before`."""
+        return bool(every) and self.progress.images // every > before // every
+
+    def _finish(self) -> None:
+        self._log()
+        self._draw()
+        self._evaluate()
+        self._save()
+
+    def _log(self) -> None:
+        """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
+        names, values = self.step.read_terms()
+        (then, images_then), now = self.logged, time.monotonic()
+        rate = (self.progress.images - images_then) / max(now - then, 1e-9)
+        share, images = self.waited / max(now - then, 1e-9), self.progress.images
+        self.logged, self.waited = (now, images), 0.0
+        self._count_bad()
+        if self.tracker:
+            tracker, copy, length = self.tracker, HostCopy({"terms": values}), self.length
+            speed = {"speed/images_per_second": rate, "speed/data_wait_share": share}
+
+            def write() -> None:
+                terms = dict(zip(names, copy.wait()["terms"].tolist(), strict=True))
+                tracker.scalars(images, terms | speed)
+                self.say(progress_line(images, length, rate, share, terms))
+
+            tracker.later(write)
+
+    def _count_bad(self) -> None:
+        """Raises RunError on every worker when there are more unusable samples than allowed."""
+        if not self._any_bad():
+            return
+        found = self.world.gather((self.bad_total, self.bad))
+        for key, cause in sorted({k: c for _, bad in found for k, c in bad.items()}.items()):
+            self._tell(f"WARNING: sample {key} cannot be used ({cause}); another of its window took its place")
+        self.bad = {}
+        total = sum(count for count, _ in found)
+        if total > self.config.data.most_bad:
+            raise RunError(
+                f"{total} unusable samples, more than --most-bad {self.config.data.most_bad}; the last is named above. "
+                "Shard the images again with `--bad skip`, or raise --most-bad; then run the same command to go on."
+            )
+
+    def _any_bad(self) -> bool:
+        """Whether any worker met an unusable sample since it was last asked."""
+        mine = torch.tensor(float(bool(self.bad)), device=self.method.device)
+        return bool(self.world.sum_(mine).item())
+
+    def _draw(self) -> None:
+        if not self.tracker or not self.config.output.grid_every:
+            return
+        rows = self.config.output.grid_rows
+        sample = next(in_order(self.data, self.eval_split, self.config.hyper.image_size, most=rows, size=rows))
+        sample = self._place(sample)
+        with self.step.averaged():
+            self.tracker.grid(self.progress.images, self.method.preview(sample))
+
+    def _evaluate(self) -> None:
+        """Measures on the evaluation split, all workers together; a new best is saved at once."""
+        out, images = self.config.output, self.progress.images
+        with self.step.averaged():
+            self.metrics = evaluate(
+                self.method,
+                self.data,
+                self.eval_split,
+                image_size=self.config.hyper.image_size,
+                rank=self.world.rank,
+                world=self.world.size,
+                gather=self.world.gather,
+                most=out.evaluate_samples,
+            )
+        metrics = {f"{self.eval_split}/{name}": value for name, value in self.metrics.items()}
+        self._tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in metrics.items())]))
+        if self.tracker:
+            tracker = self.tracker
+            tracker.later(lambda: tracker.scalars(images, metrics))
+        name = out.best_metric or DEFAULT_METRIC[self.method.needs.kind]
+        value = self.metrics[name]
+        if self.best is None or self.best["metric"] != name or better(name, value, self.best["value"]):
+            self.best = {"metric": name, "value": value, "checkpoint": name_at(images)}
+            self._save()
+
+    def _save(self) -> None:
+        """A checkpoint of this moment, once every flag is read; written while training goes on."""
+        if self.written == self.progress.images:
+            return
+        self.step.watch.settle()
+        self.written = self.progress.images
+        if not self.tracker:
+            return
+        tensors, aliases = named_tensors(self.method.networks, self.step.ema)
+        state = {
+            "optimisers": host_copy(self.step.state_dict()),
+            "images": self.progress.images,
+            "moves": dict(self.progress.moves),
+        }
+        snapshot = Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
+        self.writer.put(snapshot, self.best)
+        self.tracker.flush()
+
+
+def better(metric: str, value: float, than: float) -> bool:
+    """Whether a value of the metric is better than another; NaN never is."""
+    return value < than if BETTER[metric] == "lower" else value > than

@@ -1,0 +1,101 @@
+"""Updates of a small method, by one process or by several, on the same global batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from i2i_core.data.batch import Batch
+from i2i_core.data.stream import lanes_of, slots_of
+from i2i_core.methods import build_method
+from i2i_core.methods.base import Method, Progress
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.step import Step
+from i2i_core.training.sync import World
+
+ALONE = World()
+SMALL: dict[str, dict[str, Any]] = {
+    "stargan": {
+        "image_size": 16, "channels": 1, "c_dim": 3, "n_critic": 2,
+        "g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1,
+    },
+    # batch norm and dropout are exempt: they see their worker's part
+    "pix2pix": {"image_size": 16, "g_base": 4, "d_base": 4, "receptive_field": 16, "norm": "instance", "dropout": 0.0},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of making the same updates."""
+
+    method: str
+    batch: int = 7
+    updates: int = 3
+    training: dict[str, Any] = field(default_factory=dict)
+    hyper: dict[str, Any] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float64
+
+
+def small(case: Case) -> Method[Any]:
+    return build_method(case.method, seed=1, **{**SMALL[case.method], **case.hyper}).to(case.dtype)
+
+
+def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:
+    """Global batch t of random images and labels, the same in every process."""
+    generator = torch.Generator().manual_seed(100 + t)
+    size, k = method.config.image_size, method.config
+    channels = {
+        "image": getattr(k, "channels", 0),
+        "a": getattr(k, "in_channels", 0),
+        "b": getattr(k, "out_channels", 0),
+    }
+    fields = {
+        name: torch.rand(batch, channels[name], size, size, generator=generator, dtype=torch.float64) * 2 - 1
+        for name in method.needs.fields
+    }
+    labels = torch.randint(0, 2, (batch, getattr(k, "c_dim", 1)), generator=generator, dtype=torch.uint8)
+    return Batch(fields, batch, 0, batch, t * batch, 5, {"labels": labels})
+
+
+def batches(method: Method[Any], case: Case, world: World, first: int = 0) -> Iterator[Batch]:
+    """This worker's part of batch first, first + 1, ..."""
+    start, stop = slots_of(case.batch, lanes_of(case.batch), world.rank, world.size)
+    t = first
+    while True:
+        yield whole_batch(method, case.batch, t)._cut(start, stop).to(torch.device("cpu"), case.dtype)
+        t += 1
+
+
+def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
+    """Weights, averaged weights and mean terms after the case's updates."""
+    method = small(case)
+    step = Step(method, TrainingConfig(**case.training), world, lambda images: 1.0)
+    feed, progress = batches(method, case, world), Progress()
+    for _ in range(case.updates):
+        step(feed, progress)
+    step.watch.settle()
+    names, values = step.read_terms()
+    out = {name: tensor.detach().clone() for name, tensor in method.networks.state_dict().items()}
+    out |= {f"ema.{name}": tensor.clone() for name, tensor in (step.ema.state_dict() if step.ema else {}).items()}
+    return out | dict(zip(names, values.double(), strict=True))
+
+
+def _worker(rank: int, size: int, folder: str, cases: list[Case]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size)
+    results = [run(case, World(rank, size)) for case in cases]
+    torch.save(results, f"{folder}/results-{size}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def run_on(size: int, cases: list[Case], folder: Path) -> list[list[dict[str, Tensor]]]:
+    """The cases on `size` processes; results by rank, then by case."""
+    mp.spawn(_worker, (size, str(folder), cases), nprocs=size)
+    return [torch.load(folder / f"results-{size}-{rank}.pt") for rank in range(size)]

@@ -1,0 +1,67 @@
+"""Any number of workers, and any cut into micro-batches, make the same moves.
+
+pytest tests/distributed/test_step.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_core.training.sync import World
+
+from .harness import SMALL, Case, run, run_on
+
+CASES = [
+    case
+    for method in SMALL
+    for case in (
+        Case(method, training={"ema_halflife": 20}),
+        Case(method, training={"clip_grad": 0.5}),
+        Case(method, training={"micro_batch": 2}),
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def one() -> list[dict[str, Tensor]]:
+    return [run(case) for case in CASES]
+
+
+def assert_same(mine: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert mine.keys() == other.keys()
+    for name in mine:
+        tolerance = 1e-9 if mine[name].dim() else 1e-5  # means of terms are kept in float32
+        error = (other[name] - mine[name]).abs().max()
+        assert error <= tolerance * max(1.0, mine[name].abs().max()), f"{name}: {error}"
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]], tmp_path: Path) -> None:
+    """A global batch of 7 over 2 (4 + 3) and 3 (3 + 2 + 2) workers: every rank's weights, penalty included."""
+    for results in run_on(size, CASES, tmp_path):
+        for alone, together in zip(one, results, strict=True):
+            assert_same(alone, together)
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_accumulation_over_uneven_parts_equals_the_whole_batch(method: str) -> None:
+    whole = run(Case(method))
+    for most in (1, 3, 4):  # 7 = 1+1+1+1+1+1+1 = 3+3+1 = 4+3
+        assert_same(whole, run(Case(method, training={"micro_batch": most})))
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_updates_move_every_player(method: str) -> None:
+    before, after = run(Case(method, updates=0)), run(Case(method))
+    for name in before:
+        if name.endswith("weight"):
+            assert not torch.equal(before[name], after[name]), f"{name} did not move"
+
+
+def test_one_worker_needs_no_process_group() -> None:
+    assert not torch.distributed.is_initialized()
+    assert World().sum_(torch.ones(1)).item() == 1
