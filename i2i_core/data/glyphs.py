@@ -15,11 +15,13 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from i2i_core.settings import check_between
+from i2i_core.errors import ConfigError, nearest
+from i2i_core.settings import check_at_least, check_between
 
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
 
@@ -74,15 +76,35 @@ STYLES = {
 
 @dataclass(frozen=True)
 class GlyphOptions:
-    """How the built-in glyphs are drawn."""
+    """The built-in data set, for --layout glyphs."""
 
+    glyphs: Literal["labelled", "paired", "unpaired"] = "labelled"
+    """labelled: every style, attributes serif bold oblique mono; paired: see --variant; unpaired: see --faces."""
+    variant: Literal["outline", "bold"] = "outline"
+    """Of paired: outline to filled and coloured, or regular to bold."""
+    faces: tuple[str, str] = ("sans-regular", "serif-regular")
+    """Of unpaired: the styles of A and of B; no character of A's train split is in B's."""
+    styles: tuple[str, ...] = ()
+    """Of labelled and paired: the styles drawn, such as sans-regular serif-bold. Default: all."""
     size: int = 64
-    """Width and height of an image of --layout glyphs, in pixels."""
+    """Width and height of an image, in pixels."""
     colour: bool = False
     """Draw in colour: a seeded ink and paper for each character (outlines always are)."""
+    characters: int | None = None
+    """Draw only so many of the characters."""
 
     def __post_init__(self) -> None:
         check_between(self, 8, 2048, "size")
+        if self.characters is not None:
+            check_at_least(self, 3, "characters")
+        for flag, names in (("--faces", self.faces), ("--styles", self.styles)):
+            for name in names:
+                if name not in STYLES:
+                    raise ConfigError(flag, repr(name), "a style of the glyphs", nearest(name, STYLES))
+
+    @property
+    def in_colour(self) -> bool:
+        return self.colour or (self.glyphs == "paired" and self.variant == "outline")
 
 
 def _font_file(style: Style) -> Path:
@@ -112,12 +134,12 @@ def source(character: str, style: str, drawing: str = "fill") -> str:
     return f"U+{ord(character):04X}/{style}/{drawing}"
 
 
-def render(name: str, options: GlyphOptions, seed: int, colour: bool | None = None) -> np.ndarray:
+def render(name: str, size: int, colour: bool = False, seed: int = 0) -> np.ndarray:
     """The drawing named by a source: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
     code, style, drawing = name.split("/")
     character = chr(int(code[2:], 16))
-    ink_HW1 = (outline if drawing == "outline" else fill)(character, style, options.size)[..., None] / 255
-    if not (options.colour if colour is None else colour):
+    ink_HW1 = (outline if drawing == "outline" else fill)(character, style, size)[..., None] / 255
+    if not colour:
         return np.rint(255 * (1 - ink_HW1)).astype(np.uint8)
     ink, paper = colours(character, seed)
     return np.rint(paper + (ink - paper) * ink_HW1).astype(np.uint8)

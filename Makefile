@@ -1,0 +1,46 @@
+# Every target sets up what it needs: `make demo` and `make test` work in a fresh clone with Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+METHOD ?= stargan
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: demo test test-all lint format setup clean help
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: $(READY)  ## the environment, with pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (8 minutes)
+	$(BIN)/python pipelines/demo.py --method $(METHOD)
+
+test: $(READY)  ## the tests
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)  ## the tests and their long forms
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(READY)  ## linter, formatter check, type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## put files into the formatter's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
+	$(BIN)/python -m tests.bench_loop
+
+clean:  ## remove the environment and what runs made
+	rm -rf $(VENV) *.egg-info demo-output runs data
