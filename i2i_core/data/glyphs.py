@@ -13,7 +13,7 @@ import colorsys
 import hashlib
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -116,7 +116,7 @@ def _font_file(style: Style) -> Path:
 @cache
 def characters() -> tuple[str, ...]:
     """The characters that every style can draw and that show a style, in order of their code points."""
-    from fontTools.ttLib import TTFont
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     common: set[int] | None = None
     for style in STYLES.values():
@@ -138,11 +138,17 @@ def render(name: str, size: int, colour: bool = False, seed: int = 0) -> np.ndar
     """The drawing named by a source: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
     code, style, drawing = name.split("/")
     character = chr(int(code[2:], 16))
-    ink_HW1 = (outline if drawing == "outline" else fill)(character, style, size)[..., None] / 255
+    coverage_HW = (outline if drawing == "outline" else fill)(character, style, size)
     if not colour:
-        return np.rint(255 * (1 - ink_HW1)).astype(np.uint8)
+        return 255 - coverage_HW[..., None]
+    return _blend(character, seed)[coverage_HW]
+
+
+@cache
+def _blend(character: str, seed: int) -> np.ndarray:
+    """(256, 3) uint8: the colour of a pixel by how much of it is ink."""
     ink, paper = colours(character, seed)
-    return np.rint(paper + (ink - paper) * ink_HW1).astype(np.uint8)
+    return np.rint(paper + (ink - paper) * np.arange(256)[:, None] / 255).astype(np.uint8)
 
 
 def fill(character: str, style: str, size: int) -> np.ndarray:
@@ -165,6 +171,7 @@ def _reduced(big_HW: np.ndarray, size: int) -> np.ndarray:
     return np.array(Image.fromarray(big_HW).reduce(big_HW.shape[0] // size))
 
 
+@lru_cache(maxsize=4)  # an outline and its filled shape are asked for one after the other
 def _drawn(character: str, style: str, size: int) -> np.ndarray:
     """The centred drawing, (factor * size)^2 uint8, ink 255."""
     side = size * _factor(size)
@@ -194,13 +201,22 @@ def _em(character: str, side: int) -> int:
 
 
 def _eroded(x_HW: np.ndarray, radius: int) -> np.ndarray:
-    """What is left of a shape when its rim of `radius` pixels is taken away (an octagon is moved around)."""
-    x = np.pad(x_HW, radius)
+    """What is left of a shape when its rim of `radius` pixels is taken away (an octagon is moved around).
+
+    The pixels at the border of the image count as paper.
+    """
     for step in range(radius):
-        across = np.minimum(np.minimum(np.roll(x, 1, 1), np.roll(x, -1, 1)), x)
-        base = across if step % 2 else x
-        x = np.minimum(np.minimum(np.roll(base, 1, 0), np.roll(base, -1, 0)), across)
-    return x[radius:-radius, radius:-radius]
+        rows = x_HW[1:-1]
+        across = np.minimum(np.minimum(rows[:, :-2], rows[:, 2:]), rows[:, 1:-1])
+        if step % 2:
+            wide = np.minimum(np.minimum(x_HW[:, :-2], x_HW[:, 2:]), x_HW[:, 1:-1])
+            down = np.minimum(wide[:-2], wide[2:])
+        else:
+            down = np.minimum(x_HW[:-2, 1:-1], x_HW[2:, 1:-1])
+        eroded = np.zeros_like(x_HW)
+        eroded[1:-1, 1:-1] = np.minimum(across, down)
+        x_HW = eroded
+    return x_HW
 
 
 @cache

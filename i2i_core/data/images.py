@@ -109,7 +109,8 @@ class ImageOptions:
 class Picture:
     """A decoded image. `alpha`: the last channel is transparency."""
 
-    x_HWC: np.ndarray
+    pixels: np.ndarray
+    """(H, W, C)."""
     alpha: bool = False
 
 
@@ -123,7 +124,7 @@ def decode(data: bytes, extension: str) -> np.ndarray:
     Raises:
         ValueError: saying why these bytes are no image, or none that can be used.
     """
-    return decode_picture(data, extension).x_HWC
+    return decode_picture(data, extension).pixels
 
 
 def decode_picture(data: bytes, extension: str) -> Picture:
@@ -196,7 +197,7 @@ def _tiff_pages(image: Image.Image) -> np.ndarray:
     for number in range(min(image.n_frames, MAX_CHANNELS + 1)):
         image.seek(number)
         image.load()
-        pages.append(_array(image).x_HWC)
+        pages.append(_array(image).pixels)
     shapes = sorted({f"{p.shape[0]}x{p.shape[1]}x{p.shape[2]} {p.dtype}" for p in pages})
     if len(pages) > MAX_CHANNELS or len(shapes) > 1 or pages[0].shape[2] != 1:
         raise ValueError(f"a TIFF of {image.n_frames} pages of {', '.join(shapes)}; pages must be grey, of one size")
@@ -232,20 +233,21 @@ def prepare(picture: Picture, options: ImageOptions) -> np.ndarray:
     Raises:
         ValueError: this image cannot be converted or cropped as asked, or its values are out of range.
     """
-    _check_range(picture.x_HWC)
+    check_range(picture.pixels)
     if picture.alpha and not options.keep_alpha:
-        picture = Picture(composite(picture.x_HWC, options.background_rgb))
+        picture = Picture(composite(picture.pixels, options.background_rgb))
     if options.channels is not None:
-        picture = Picture(convert(picture.x_HWC, options.channels))
+        picture = Picture(convert(picture.pixels, options.channels))
     if options.center_crop is not None:
-        picture = Picture(center_crop(picture.x_HWC, options.center_crop), picture.alpha)
+        picture = Picture(center_crop(picture.pixels, options.center_crop), picture.alpha)
     if options.load_size is None:
-        return picture.x_HWC
-    height, width = fitted(picture.x_HWC.shape[0], picture.x_HWC.shape[1], options.load_size, options.fit)
+        return picture.pixels
+    height, width = fitted(picture.pixels.shape[0], picture.pixels.shape[1], options.load_size, options.fit)
     return resize(picture, height, width, options.resample)
 
 
-def _check_range(x_HWC: np.ndarray) -> None:
+def check_range(x_HWC: np.ndarray) -> None:
+    """Raises ValueError if a float image leaves [-1, 1] or holds a NaN."""
     if x_HWC.dtype == np.float32 and not np.abs(x_HWC).max() <= 1:
         low, high = float(x_HWC.min()), float(x_HWC.max())
         raise ValueError(f"float values from {low:g} to {high:g}; float images must lie in [-1, 1]")
@@ -296,7 +298,7 @@ def fitted(height: int, width: int, load_size: int, fit: Fit) -> tuple[int, int]
 
 def resize(picture: Picture, height: int, width: int, resample: Resample) -> np.ndarray:
     """Resized to (height, width, C), the dtype kept; 16-bit and float channels go through 32-bit floats."""
-    x, how = picture.x_HWC, _FILTERS[resample]
+    x, how = picture.pixels, _FILTERS[resample]
     if x.shape[:2] == (height, width):
         return x
     if x.dtype == np.uint8 and (picture.alpha or x.shape[2] in (1, 3)):  # with alpha, Pillow premultiplies

@@ -329,7 +329,7 @@ def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
     partition = _named(listing, "list_eval_partition.txt")
     where = f"{listing.uri}/{partition}"
     splits = read_partition(listing.read_text(partition), where) if partition else {}
-    images = {path.rsplit("/", 1)[-1]: path for path in listing.images}
+    images = _by_name(listing)
     _need_rows(images, rows, f"{listing.uri}/{table}")
     if partition:
         _need_rows(images, splits, where)
@@ -399,6 +399,17 @@ def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
     if missing:
         fix = "Take the file that belongs to these images, or move those images away."
         raise DataError(where, f"no row for {len(missing)} images ({_some(missing)})", "a row for every image", fix)
+
+
+def _by_name(listing: Listing) -> dict[str, str]:
+    """File name -> path. Raises DataError when two folders hold the same name."""
+    images: dict[str, str] = {}
+    for path in listing.images:
+        other = images.setdefault(path.rsplit("/", 1)[-1], path)
+        if other != path:
+            fix = "Name the folder of one of the two."
+            raise DataError(f"--input {listing.uri}", f"both {other} and {path}", "one image of each name", fix)
+    return images
 
 
 def _named(listing: Listing, name: str) -> str | None:
@@ -569,5 +580,7 @@ def _unfit(layout: str, listing: Listing, found: str = "") -> DataError:
     tops = _top_folders(listing)
     there = f"{len(listing.images)} images" + (f" in {_some([top + '/' for top in tops], 6)}" if tops else "")
     fit = [name for name in _fitting(listing) if name != layout]
-    fix = f"--layout {fit[0]} fits what is there ({LOOKS[fit[0]]})." if fit else "Name another folder, or lay it out so."
+    fix = (
+        f"--layout {fit[0]} fits what is there ({LOOKS[fit[0]]})." if fit else "Name another folder, or lay it out so."
+    )
     return DataError(f"--layout {layout} --input {listing.uri}", found or there, LOOKS[layout], fix)

@@ -212,6 +212,7 @@ class Loop:
                 self.data,
                 self.eval_split,
                 image_size=self.config.hyper.image_size,
+                direction=self.config.data.direction,
                 rank=self.world.rank,
                 world=self.world.size,
                 gather=self.world.gather,

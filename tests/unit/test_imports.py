@@ -1,6 +1,6 @@
 """Imports run downward only, and what trains runs without Ray or webdataset.
 
-    pytest tests/unit/test_imports.py
+pytest tests/unit/test_imports.py
 """
 
 from __future__ import annotations

@@ -1,0 +1,897 @@
+"""Samples into WebDataset shards, and existing WebDatasets into data sets.
+
+`plan` says which samples go into which shard; it depends on the input and the options only. Each
+shard is then written on its own (`write_shard`), by whoever and in whatever order, and leaves a
+part in `_parts/` when it is done. `finish` puts the parts together: indexes first, the manifest
+last. A job that is killed leaves parts and no manifest; the same job again goes on from the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import fsspec
+import numpy as np
+from webdataset.writer import TarWriter
+
+from i2i_core.data import glyphs
+from i2i_core.data.images import (
+    EXTENSIONS,
+    ImageOptions,
+    Picture,
+    check_range,
+    decode,
+    decode_picture,
+    encode,
+    prepare,
+    storage,
+)
+from i2i_core.data.layouts import SPLITS, Found, LayoutOptions, Reader, Record, order
+from i2i_core.data.manifest import (
+    MANIFEST,
+    WHOLE,
+    DataSet,
+    Field,
+    Index,
+    Kind,
+    Manifest,
+    Shard,
+    ShardSet,
+    sha256,
+)
+from i2i_core.errors import ConfigError, DataError, ResourceError
+from i2i_core.settings import check_at_least, to_dict
+
+PARTS = "_parts"
+"""Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
+
+AT_ONCE = 32
+"""Samples whose files are fetched together."""
+
+_OURS = re.compile(r"(train|val|test)(-[AB])?(-\d{6}\.tar|\.index\.npz)")
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """What is written, and where."""
+
+    out: str = ""
+    """Folder or fsspec URL for the data set."""
+    shard_samples: int = 1024
+    """Samples in a shard."""
+    shard_bytes: int | None = None
+    """Instead: about so many bytes in a shard, reckoned from the first samples."""
+    bad: Literal["stop", "skip"] = "stop"
+    """At an image that cannot be read: stop, or leave its sample out, named and counted."""
+    overwrite: bool = False
+    """Replace a data set, or an unfinished one, that was made with other options."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "shard_samples")
+        if self.shard_bytes is not None:
+            check_at_least(self, 1, "shard_bytes")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that turns a record into the members of its sample; the same for every shard."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+    reader: Reader
+    roots: tuple[str, ...]
+    attributes: tuple[str, ...]
+    images: ImageOptions
+    size: int
+    colour: bool
+    seed: int
+    """`size`, `colour` and `seed` are of glyphs."""
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to write: its name and its samples, in their order."""
+
+    name: str
+    split: str
+    domain: str
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All shards of a data set. `digest` is equal where input and options are."""
+
+    recipe: Recipe
+    jobs: tuple[ShardJob, ...]
+    exclusive: bool
+    domains: tuple[str, ...]
+    made_by: dict[str, Any]
+    digest: str
+
+    @property
+    def samples(self) -> int:
+        return sum(len(job.records) for job in self.jobs)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is known of a finished shard. Rows as in `manifest.Index`."""
+
+    shard: Shard
+    fields: dict[str, Field]
+    example: str
+    """A file of this shard, to name when shards disagree."""
+    keys: list[str]
+    offset: list[list[int]]
+    size: list[list[int]]
+    labels: list[list[int]]
+    left_out: list[str]
+
+    def dumps(self) -> bytes:
+        return (json.dumps(asdict(self)) + "\n").encode()
+
+    @staticmethod
+    def loads(data: bytes) -> Part:
+        values = json.loads(data)
+        values["shard"] = Shard(**values["shard"])
+        values["fields"] = {name: Field(**field) for name, field in values["fields"].items()}
+        return Part(**values)
+
+
+class BadImageError(Exception):
+    """An image that cannot be used: its name and the cause."""
+
+
+# ---- planning ----
+
+
+def plan(
+    found: Found, layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, shards: ShardOptions
+) -> Plan:
+    """The shards of a data set: within each split and domain a seeded order, cut into equal runs.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    if not found.records:
+        raise DataError(f"--layout {layout.layout}", "no sample", "at least one", "Check --input.")
+    recipe = Recipe(
+        found.kind, found.fields, found.reader, found.roots, found.attributes, images,
+        glyph.size, glyph.in_colour, layout.seed,
+    )  # fmt: skip
+    groups = _shuffled(found.records, layout.seed)
+    most = shards.shard_samples
+    if shards.shard_bytes is not None:
+        most = _samples_in(shards.shard_bytes, recipe, max(groups.values(), key=len))
+    made_by = _made_by(layout, glyph, images, most)
+    jobs = tuple(job for (split, domain), group in sorted(groups.items()) for job in _jobs(split, domain, group, most))
+    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by))
+
+
+def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
+    groups: dict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        groups[record.split or "train", record.domain][record.key] = record
+    return {which: [group[key] for key in order(group, "shuffle", seed, *which)] for which, group in groups.items()}
+
+
+def _jobs(split: str, domain: str, records: Sequence[Record], most: int) -> Iterator[ShardJob]:
+    prefix = _set_name(split, domain)
+    for number, start in enumerate(range(0, len(records), most)):
+        yield ShardJob(f"{prefix}-{number:06d}.tar", split, domain, tuple(records[start : start + most]))
+
+
+def _set_name(split: str, domain: str) -> str:
+    return split if domain == WHOLE else f"{split}-{domain}"
+
+
+def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
+    """The options that shape the data set. Where it came from and went to are left out: a copy is equal."""
+    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b")}
+    drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
+    return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
+
+
+def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
+    head = [made_by, found.kind, found.fields, found.reader, found.attributes, found.exclusive, found.domains]
+    total = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for job in jobs:
+        total.update(json.dumps([job.name, [_row(record) for record in job.records]]).encode())
+    return total.hexdigest()
+
+
+def _row(record: Record) -> list[Any]:
+    return [record.key, record.sources, record.labels, record.bytes]
+
+
+def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
+    """How many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
+    sizes = []
+    for record, pictures in _read(recipe, records[:AT_ONCE]):
+        if not isinstance(pictures, BadImageError):
+            with suppress(BadImageError):
+                members = _members(recipe, record, pictures)[1]
+                sizes.append(sum(_BLOCK + _padded(len(data)) for data in members.values()))
+    return max(1, int(shard_bytes / np.mean(sizes))) if sizes else ShardOptions.shard_samples
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+# ---- where it goes ----
+
+
+class Output:
+    """The folder of a data set being written, local or on object storage.
+
+    A file is there whole or not at all: local ones are renamed into place, on object storage a put is so.
+    """
+
+    def __init__(self, uri: str) -> None:
+        if not uri:
+            raise DataError("--out", "nothing", "a folder or URL", "Name it with --out.")
+        self.uri = uri.rstrip("/")
+        self.fs, root = fsspec.core.url_to_fs(self.uri)
+        self.root = str(root)
+        self.local = isinstance(self.fs, fsspec.implementations.local.LocalFileSystem)
+
+    @property
+    def absolute(self) -> str:
+        """A name for it that holds in any process."""
+        return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            data: bytes = self.fs.cat_file(self.path(name))
+        except FileNotFoundError:
+            return None
+        return data
+
+    def size(self, name: str) -> int:
+        """Bytes; -1 if it is not there."""
+        try:
+            return int(self.fs.size(self.path(name)))
+        except FileNotFoundError:
+            return -1
+
+    def names(self, folder: str = "") -> list[str]:
+        self.fs.invalidate_cache()
+        where = self.path(folder).rstrip("/")
+        return sorted(p.rsplit("/", 1)[-1] for p in self.fs.ls(where, detail=False)) if self.fs.isdir(where) else []
+
+    def write(self, name: str, data: bytes) -> None:
+        if not self.local:
+            self.fs.pipe_file(self.path(name), data)
+            return
+        with self.beside(name) as temporary:
+            temporary.write(data)
+        self.publish(temporary.name, name)
+
+    def beside(self, name: str) -> IO[bytes]:
+        """A new local file to write what `publish` will put in place: in `_parts/`, or in a temporary folder."""
+        folder = Path(self.path(PARTS)) if self.local else Path(tempfile.gettempdir())
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / f"{name.replace('/', '-')}.{os.getpid()}.writing", "wb")
+
+    def publish(self, temporary: str, name: str) -> None:
+        if self.local:
+            Path(temporary).replace(self.path(name))
+            return
+        self.fs.put_file(temporary, self.path(name))
+        Path(temporary).unlink()
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                self.fs.rm(self.path(name), recursive=True)
+
+
+def begin(plan: Plan, out: str, overwrite: bool = False) -> dict[str, Part] | None:
+    """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
+
+    Raises:
+        DataError: something else is there.
+        ResourceError: it cannot be written to.
+    """
+    output = Output(out)
+    try:
+        if _finished(plan, output, overwrite):
+            return None
+        _clear_for(plan, output, overwrite)
+        output.write(f"{PARTS}/plan.json", json.dumps({"plan": plan.digest}).encode())
+    except OSError as error:
+        fix = "Name a place that can be written to."
+        raise ResourceError(f"--out {out}", f"writing fails ({error})", "a writable folder or URL", fix) from None
+    return _done(plan, output)
+
+
+def _finished(plan: Plan, output: Output, overwrite: bool) -> bool:
+    """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
+    if output.size(MANIFEST) < 0:
+        return False
+    made_by: dict[str, Any] = {}
+    with suppress(ValueError, AttributeError):
+        made_by = json.loads(output.read(MANIFEST) or b"").get("made_by") or {}
+    same = made_by.get("plan") == plan.digest
+    if same and _whole(output.uri):
+        output.remove(PARTS)
+        return True
+    if "plan" not in made_by:
+        found, fix = "a data set that was not written here", "Name another place."
+        raise DataError(f"--out {output.uri}", found, "a new folder", fix)
+    if not same and not overwrite:
+        found = "a data set made from another input or with other options"
+        fix = "Name another place, or replace it with --overwrite."
+        raise DataError(f"--out {output.uri}", found, "a new folder, or the same job's", fix)
+    output.remove(MANIFEST)
+    output.remove(*(name for name in output.names() if _OURS.fullmatch(name)))
+    return False
+
+
+def _whole(uri: str) -> bool:
+    data = DataSet(uri)
+    try:
+        for split, sets in data.manifest.splits.items():
+            data.check_shards(split)
+            for domain in sets:
+                data.index(split, domain)
+    except DataError:
+        return False
+    return True
+
+
+def _clear_for(plan: Plan, output: Output, overwrite: bool) -> None:
+    """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
+    note = output.read(f"{PARTS}/plan.json")
+    tars = [name for name in output.names() if name.endswith(".tar")]
+    if note is None and tars:
+        fix = "Name another place; an existing WebDataset is made a data set with --index."
+        raise DataError(f"--out {output.uri}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
+    if note is None or json.loads(note)["plan"] == plan.digest:
+        return
+    if not overwrite:
+        found = "an unfinished data set from another input or with other options"
+        fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
+        raise DataError(f"--out {output.uri}", found, "a new folder, or the same job's", fix)
+    output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name)))
+
+
+def _done(plan: Plan, output: Output) -> dict[str, Part]:
+    """The finished shards of an earlier run of this plan. What it left half-written goes."""
+    there = output.names(PARTS)
+    output.remove(*(f"{PARTS}/{name}" for name in there if name.endswith(".writing")))
+    done = {}
+    for job in plan.jobs:
+        if f"{job.name}.json" in there:
+            part = Part.loads(output.read(f"{PARTS}/{job.name}.json") or b"")
+            if part.shard.samples == 0 or output.size(job.name) == part.shard.bytes:
+                done[job.name] = part
+    return done
+
+
+# ---- writing ----
+
+
+class _Hashed:
+    """A file being written, its length and checksum as it grows."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        self.bytes += len(data)
+        return self.file.write(data)
+
+
+def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
+    """Writes one shard and its part. The same arguments always give the same bytes.
+
+    Raises:
+        DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
+    """
+    output = Output(out)
+    temporary = output.beside(job.name)
+    try:
+        with temporary:
+            part = _write_tar(temporary, recipe, job, bad)
+        if part.shard.samples:
+            output.publish(temporary.name, job.name)
+    finally:
+        Path(temporary.name).unlink(missing_ok=True)
+    output.write(f"{PARTS}/{job.name}.json", part.dumps())
+    return part
+
+
+def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part:
+    part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
+    hashed = _Hashed(file)
+    with TarWriter(hashed, user="", group="", mode=0o444, mtime=0, encoder=False, format="GNU_FORMAT") as tar:
+        for record, pictures in _read(recipe, job.records):
+            try:
+                if isinstance(pictures, BadImageError):
+                    raise pictures
+                fields, members = _members(recipe, record, pictures)
+            except BadImageError as error:
+                if bad == "stop":
+                    fix = "Mend or remove it; --bad skip leaves such samples out."
+                    raise DataError(str(error.args[0]), str(error.args[1]), "an image", fix) from None
+                part.left_out.append(f"{error.args[0]}: {error.args[1]}")
+                continue
+            name = _named(recipe, record, 0)
+            agreed = agree(part.fields, fields, part.example, name)
+            part = replace(part, fields=agreed, example=part.example or name)
+            _append(tar, part, record, members, list(recipe.fields))
+    shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
+    return replace(part, shard=shard)
+
+
+def _append(tar: TarWriter, part: Part, record: Record, members: dict[str, bytes], fields: list[str]) -> None:
+    """Adds a sample to the tar, member by member in the order of their names, and its row to the part."""
+    places = {}
+    for member, data in sorted(members.items()):
+        tar.write({"__key__": record.key, member: data})
+        field = member.split(".")[0] if "." in member else "labels" if member == "json" else "image"
+        places[field] = (tar.tarstream.offset - _padded(len(data)), len(data))
+    part.keys.append(record.key)
+    part.offset.append([places[field][0] for field in fields])
+    part.size.append([places[field][1] for field in fields])
+    part.labels.append(list(record.labels))
+
+
+def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str) -> dict[str, Field]:
+    """Fields that hold for both; height and width become 0 where they differ.
+
+    Raises:
+        DataError: naming two images that differ in channels or dtype.
+    """
+    if not have:
+        return new
+    agreed = {}
+    for name, a in have.items():
+        b = new[name]
+        if (a.channels, a.dtype, a.extension) != (b.channels, b.dtype, b.extension):
+            found = f"{_kind_of(b)}, while {first} holds {_kind_of(a)}"
+            fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
+            if a.dtype != b.dtype:
+                fix = "Store all of them with one number of bits."
+            elif a.channels == b.channels:
+                fix = "Shard the images again, all in one format."
+            raise DataError(other, found, "the same of every image", fix)
+        agreed[name] = replace(a, height=a.height * (a.height == b.height), width=a.width * (a.width == b.width))
+    return agreed
+
+
+def _kind_of(field: Field) -> str:
+    return f"{field.channels} channels of {field.dtype} as {field.extension}"
+
+
+def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, list[Picture] | BadImageError]]:
+    """Each record with its decoded images, one per field, or why there are none."""
+    if recipe.reader == "glyphs":
+        for record in records:
+            drawn = [glyphs.render(s, recipe.size, recipe.colour, recipe.seed) for s in record.sources]
+            yield record, [Picture(x) for x in drawn]
+        return
+    places = [fsspec.core.url_to_fs(root) for root in recipe.roots]
+    for start in range(0, len(records), AT_ONCE):
+        some = records[start : start + AT_ONCE]
+        columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
+        for row, record in enumerate(some):
+            try:
+                yield record, _decoded(recipe, record, [column[row] for column in columns])
+            except BadImageError as error:
+                yield record, error
+
+
+def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
+    """Whole files, or the error of each that is gone or locked; storage that fails is not caught."""
+    got: list[bytes | Exception] = fs.cat_ranges(paths, None, None, on_error="return")
+    for item in got:
+        if isinstance(item, Exception) and not isinstance(
+            item, FileNotFoundError | PermissionError | IsADirectoryError
+        ):
+            raise item
+    return got
+
+
+def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> list[Picture]:
+    pictures = []
+    for i, data in enumerate(files):
+        if isinstance(data, Exception):
+            raise BadImageError(_named(recipe, record, i), f"a file that cannot be read ({type(data).__name__})")
+        try:
+            pictures.append(decode_picture(data, record.sources[i].rsplit(".", 1)[-1]))
+        except ValueError as error:
+            raise BadImageError(_named(recipe, record, i), f"a file that cannot be decoded ({error})") from None
+    if recipe.reader == "files":
+        return pictures
+    left, right = _halves(pictures[0], _named(recipe, record, 0))
+    return [left, right] if recipe.reader == "left-right" else [right, left]
+
+
+def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
+    width = picture.pixels.shape[1]
+    if width % 2:
+        raise BadImageError(name, f"{width} pixels of width, which are not two equal halves")
+    x = picture.pixels
+    return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
+
+
+def _members(recipe: Recipe, record: Record, pictures: list[Picture]) -> tuple[dict[str, Field], dict[str, bytes]]:
+    """The fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`."""
+    fields, members = {}, {}
+    for i, (name, picture) in enumerate(zip(recipe.fields, pictures, strict=True)):
+        try:
+            x = prepare(picture, recipe.images)
+            extension = storage(x, recipe.images.encode)
+            data = encode(x, extension, recipe.images.quality)
+        except ValueError as error:
+            raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
+        fields[name] = Field(extension, x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
+        members[extension if name == "image" else f"{name}.{extension}"] = data
+    if recipe.kind == "labelled":
+        labels = dict(zip(recipe.attributes, record.labels, strict=True))
+        members["json"] = json.dumps(labels).encode()
+    return fields, members
+
+
+def _named(recipe: Recipe, record: Record, i: int) -> str:
+    """A source as a person would name it."""
+    root = recipe.roots[i].removeprefix("file://")
+    return f"{root}/{record.sources[i]}" if root else record.sources[i]
+
+
+# ---- finishing ----
+
+
+def finish(plan: Plan, out: str, parts: dict[str, Part]) -> Manifest:
+    """Writes indexes and, last, the manifest; then takes the parts away.
+
+    Raises:
+        DataError: nothing could be read, or shards do not agree.
+    """
+    output = Output(out)
+    groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    left_out: list[str] = []
+    for job in plan.jobs:
+        part = parts[job.name]
+        left_out += part.left_out
+        if part.shard.samples:
+            groups[job.split, job.domain].append(part)
+    fields = agree_all([part for group in groups.values() for part in group], left_out)
+    manifest = Manifest(
+        kind=plan.recipe.kind,
+        fields=fields,
+        splits=_write_indexes(output, groups),
+        attributes=plan.recipe.attributes,
+        exclusive=plan.exclusive,
+        domains=plan.domains,
+        made_by={**plan.made_by, "left_out": left_out, "plan": plan.digest},
+    )
+    output.write(MANIFEST, manifest.dumps().encode())
+    output.remove(PARTS)
+    return manifest
+
+
+def agree_all(parts: Sequence[Part], left_out: Sequence[str] = ()) -> dict[str, Field]:
+    """The fields of all parts together. Raises DataError where they disagree, or if there are none."""
+    if not parts:
+        first = f" (the first: {left_out[0]})" if left_out else ""
+        fix = "Check that these are images."
+        raise DataError("the input", f"no sample that can be read{first}", "at least one", fix)
+    fields = parts[0].fields
+    for part in parts[1:]:
+        fields = agree(fields, part.fields, parts[0].example, part.example)
+    return fields
+
+
+def _write_indexes(output: Output, groups: dict[tuple[str, str], list[Part]]) -> dict[str, dict[str, ShardSet]]:
+    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
+    for (split, domain), parts in sorted(groups.items()):
+        name, data = f"{_set_name(split, domain)}.index.npz", _index(parts).dumps()
+        output.write(name, data)
+        splits[split][domain] = ShardSet(name, sha256(data), tuple(part.shard for part in parts))
+    return dict(splits)
+
+
+def _index(parts: Sequence[Part]) -> Index:
+    keys = [key.encode("utf-8", "surrogateescape") for part in parts for key in part.keys]
+    return Index(
+        np.array(keys, dtype=np.bytes_),
+        np.array([row for part in parts for row in part.offset], dtype=np.int64),
+        np.array([row for part in parts for row in part.size], dtype=np.int64),
+        np.array([row for part in parts for row in part.labels], dtype=np.uint8).reshape(len(keys), -1),
+    )
+
+
+# ---- existing WebDatasets ----
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """An existing WebDataset, made a data set without rewriting it."""
+
+    index: str = ""
+    """Folder or fsspec URL with its tars. The index goes beside them, or to --out."""
+    domains: tuple[str, ...] = ()
+    """Of unpaired: two words of the shards' names, A's and B's (--domains horse zebra)."""
+
+    def __post_init__(self) -> None:
+        if len(self.domains) not in (0, 2):
+            raise ConfigError("--domains", " ".join(self.domains), "two names", "Name A's, then B's.")
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a tar holds: its part (labels still empty), and for each sample its json or cls, or None."""
+
+    part: Part
+    raw: list[Any]
+
+
+@dataclass(frozen=True)
+class Tars:
+    """The tars of a WebDataset: name below the root -> bytes."""
+
+    uri: str
+    root: str
+    sizes: dict[str, int]
+    digest: str
+
+
+def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
+    """The shards to index.
+
+    Raises:
+        DataError: nothing there, no tar, or compressed ones.
+    """
+    uri = options.index.rstrip("/")
+    fs, root = fsspec.core.url_to_fs(uri)
+    found = (
+        {p[len(root) + 1 :]: int(i["size"]) for p, i in fs.find(root, detail=True).items()} if fs.isdir(root) else {}
+    )
+    packed = sorted(name for name in found if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz)$", name))
+    if packed:
+        fix = "Unpack them: gunzip leaves a .tar."
+        raise DataError(
+            f"--index {uri}", f"compressed tars ({packed[0]}, ...), which cannot be read in parts", ".tar", fix
+        )
+    sizes = {name: found[name] for name in sorted(found) if name.endswith(".tar")}
+    if not sizes:
+        has = f"{len(found)} files, none of them a tar" if found else "nothing at that place, or not a folder"
+        raise DataError(f"--index {uri}", has, "a folder of .tar shards", "Check the name.")
+    digest = sha256(json.dumps([sizes, options.domains, attributes]).encode())
+    return Tars(uri, str(fs.unstrip_protocol(root)), sizes, digest)
+
+
+def scan(root: str, name: str, bad: str) -> Scanned:
+    """Reads one tar from end to end: members, checksums, images.
+
+    Raises:
+        DataError: it is damaged, its samples lack fields, or an image cannot be read (with `bad="stop"`).
+    """
+    fs, base = fsspec.core.url_to_fs(root)
+    where = f"{root.removeprefix('file://')}/{name}"
+    rows: list[tuple[str, dict[str, Any]]] = []
+    with fs.open(f"{base}/{name}", "rb") as file:
+        reading = _HashedReader(file)
+        try:
+            for key, member, info, data in _tar_members(reading):
+                if not rows or rows[-1][0] != key:
+                    rows.append((key, {}))
+                rows[-1][1][_field_of(member)] = _scanned(member, info, data, f"{where}: {key}.{member}")
+        except tarfile.TarError as error:
+            fix = "Copy it again."
+            raise DataError(where, f"a damaged tar ({error})", "a whole one", fix) from None
+        reading.drain()
+    return _scanned_part(Shard(name, 0, reading.bytes, reading.hash.hexdigest()), rows, where, bad)
+
+
+class _HashedReader:
+    """A file being read from end to end, its length and checksum as it goes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash, self.bytes = file, hashlib.sha256(), 0
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.hash.update(data)
+        self.bytes += len(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(1 << 20):
+            pass
+
+
+def _tar_members(file: _HashedReader) -> Iterator[tuple[str, str, tarfile.TarInfo, bytes]]:
+    """(key, member, header, data) of every file, by WebDataset's convention: the key ends at the first dot."""
+    with tarfile.open(fileobj=file, mode="r|") as tar:  # type: ignore[call-overload]
+        for info in tar:
+            folder, _, last = info.name.rpartition("/")
+            key, dot, member = last.partition(".")
+            if info.isreg() and key and dot:
+                opened = tar.extractfile(info)
+                yield f"{folder}/{key}" if folder else key, member.lower(), info, opened.read() if opened else b""
+
+
+def _field_of(member: str) -> str:
+    """`a`, `b`, `image`, `labels`; another member's own name, which is left alone."""
+    first, _, rest = member.rpartition(".")
+    if rest in EXTENSIONS:
+        return first or "image"
+    return "labels" if member in ("json", "cls") else f".{member}"
+
+
+def _scanned(member: str, info: tarfile.TarInfo, data: bytes, name: str) -> Any:
+    """An image's (offset, size, Field), the value of a json or cls, or a BadImageError."""
+    field = _field_of(member)
+    try:
+        if field == "labels":
+            return json.loads(data)
+        if field.startswith("."):
+            return None
+        x = decode(data, member)
+        check_range(x)
+    except ValueError as error:
+        return BadImageError(name, str(error))
+    return (
+        info.offset_data,
+        len(data),
+        Field(member.rsplit(".", 1)[-1], x.shape[2], str(x.dtype), x.shape[0], x.shape[1]),
+    )
+
+
+def _scanned_part(shard: Shard, rows: list[tuple[str, dict[str, Any]]], where: str, bad: str) -> Scanned:
+    names = _image_fields(rows, where)
+    part, raw = Part(shard, {}, "", [], [], [], [], []), []
+    for key, members in rows:
+        wrong = next((value for value in members.values() if isinstance(value, BadImageError)), None)
+        if wrong and bad == "stop":
+            fix = "Mend it; --bad skip leaves such samples out."
+            raise DataError(str(wrong.args[0]), str(wrong.args[1]), "an image", fix)
+        if wrong:
+            part.left_out.append(f"{wrong.args[0]}: {wrong.args[1]}")
+            continue
+        fields = {name: members[name][2] for name in names}
+        name = f"{where}: {key}"
+        part = replace(part, fields=agree(part.fields, fields, part.example, name), example=part.example or name)
+        part.keys.append(key)
+        part.offset.append([members[name][0] for name in names])
+        part.size.append([members[name][1] for name in names])
+        raw.append(members.get("labels"))
+    return Scanned(replace(part, shard=replace(shard, samples=len(part.keys))), raw)
+
+
+def _image_fields(rows: list[tuple[str, dict[str, Any]]], where: str) -> tuple[str, ...]:
+    """The image fields of every sample: (a, b), or (image,). Raises DataError if samples differ, or have others."""
+    if not rows:
+        return ()
+    sets = Counter(frozenset(n for n in members if n != "labels" and not n.startswith(".")) for _, members in rows)
+    names = max(sets, key=lambda s: (len(s), sorted(s)))
+    lacking = [key for key, members in rows if not names <= members.keys()]
+    expected = "samples KEY.a.png KEY.b.png, or KEY.png"
+    if names not in ({"a", "b"}, {"image"}):
+        fix = "Rename the members, or unpack the tars and use --layout."
+        raise DataError(where, f"images named {', '.join(sorted(names)) or 'nothing'}", expected, fix)
+    if lacking:
+        found = f"{len(lacking)} samples without {' or '.join(sorted(names))} ({', '.join(lacking[:3])})"
+        raise DataError(where, found, "every field in every sample", "Complete or remove those samples.")
+    return tuple(sorted(names))
+
+
+def finish_index(
+    tars: Tars, scanned: dict[str, Scanned], options: IndexOptions, attributes: tuple[str, ...], out: str
+) -> Manifest:
+    """Manifest and indexes of an existing WebDataset, beside its tars or at `out`.
+
+    Raises:
+        DataError: its tars do not agree, or what they hold cannot be told.
+    """
+    output = Output(out or tars.uri)
+    full = {name: scanned[name] for name in tars.sizes if scanned[name].part.shard.samples}
+    left_out = [line for name in tars.sizes for line in scanned[name].part.left_out]
+    fields = agree_all([s.part for s in full.values()], left_out)
+    raw = [value for s in full.values() for value in s.raw]
+    labelled = "image" in fields and all(value is not None for value in raw) and not options.domains
+    names, exclusive = _label_names(raw, attributes, tars.uri) if labelled else ((), False)
+    sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
+    unpaired = "image" in fields and not labelled
+    groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    for name, (split, domain) in sets.items():
+        if unpaired and domain == WHOLE:
+            fix = "Name the word of the shards' names that tells the domains apart: --domains horse zebra."
+            raise DataError(f"{tars.uri}/{name}", "single images without json or cls", "labels, or two domains", fix)
+        part = _labelled(full[name], names, exclusive) if labelled else full[name].part
+        shown = name if not out else f"{tars.root}/{name}"
+        groups[split, domain if unpaired else WHOLE].append(replace(part, shard=replace(part.shard, name=shown)))
+    manifest = Manifest(
+        kind="unpaired" if unpaired else "labelled" if labelled else "paired",
+        fields=fields,
+        splits=_write_indexes(output, groups),
+        attributes=names,
+        exclusive=exclusive,
+        domains=("A", "B") if unpaired else (WHOLE,),
+        made_by={"index": to_dict(options)["domains"], "left_out": left_out, "indexed": tars.digest},
+    )
+    output.write(MANIFEST, manifest.dumps().encode())
+    output.remove(PARTS)
+    return manifest
+
+
+def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
+    """Whether these tars are indexed already. Raises DataError if another data set is in the way."""
+    output = Output(out or tars.uri)
+    if not isinstance(output.fs, type(fsspec.core.url_to_fs(tars.root)[0])):
+        fix = "Leave --out out, to write the index beside the tars."
+        raise DataError(f"--out {out}", "another storage than the tars'", "the same", fix)
+    text = output.read(MANIFEST)
+    made_by: dict[str, Any] = {}
+    with suppress(ValueError, AttributeError):
+        made_by = json.loads(text or b"").get("made_by") or {}
+    if text is None or (overwrite and "plan" not in made_by):
+        return False
+    if made_by.get("indexed") == tars.digest:
+        return True
+    fix = "Replace it with --overwrite." if "plan" not in made_by else "It is a data set as it is."
+    raise DataError(output.uri, "a manifest.json of something else", "none", fix)
+
+
+def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:
+    """(split, domain) from the words of a shard's name: `train-A-000.tar`, `trainA-0.tar`, `horse/val-3.tar`."""
+    words = [word.lower() for word in re.split(r"[^0-9A-Za-z]+", name)]
+    glued = {f"{split}{domain.lower()}": (split, domain) for split in SPLITS for domain in domains}
+    for word in words:
+        if word in glued:
+            split, domain = glued[word]
+            return SPLITS[split], "AB"[list(domains).index(domain)]
+    split = next((SPLITS[word] for word in words if word in SPLITS), "train")
+    domain = next(("AB"[i] for i, name in enumerate(domains) if name.lower() in words), WHOLE)
+    return split, domain
+
+
+def _label_names(raw: list[Any], attributes: tuple[str, ...], where: str) -> tuple[tuple[str, ...], bool]:
+    """The attributes of json objects or class numbers, and whether they exclude each other.
+
+    Raises:
+        DataError: labels of another form, or not those that were named.
+    """
+    classes = all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in raw)
+    if classes:
+        names = attributes or tuple(f"class_{i}" for i in range(max(raw) + 1))
+        if max(raw) >= len(names):
+            fix = "Name every class, in the order of the numbers."
+            raise DataError("--attributes", f"{len(names)} names", f"{max(raw) + 1}, as in {where}", fix)
+        return names, True
+    first = raw[0] if isinstance(raw[0], dict) else {}
+    names = attributes or tuple(key for key, value in first.items() if value in (0, 1))
+    for value in raw:
+        if not names or not isinstance(value, dict) or any(value.get(name) not in (0, 1) for name in names):
+            fix = "Name attributes that every sample has, with --attributes."
+            expected = f"an object with {', '.join(names) or 'attributes'} of 0 or 1, or a class number"
+            raise DataError(where, f"labels such as {json.dumps(value)[:80]}", expected, fix)
+    return names, False
+
+
+def _labelled(scanned: Scanned, names: tuple[str, ...], exclusive: bool) -> Part:
+    if exclusive:
+        return replace(scanned.part, labels=[[int(i == value) for i in range(len(names))] for value in scanned.raw])
+    return replace(scanned.part, labels=[[int(value[name]) for name in names] for value in scanned.raw])

@@ -1,0 +1,137 @@
+"""How well labelled images take on other labels: there and back again, and what a classifier sees.
+
+x_BCHW images in [-1, 1]; c_BA labels, 0 or 1, of the method's attributes in its order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i_core.data.batch import Batch, seed_from
+from i2i_core.data.manifest import DataSet, Manifest
+from i2i_core.errors import DataError, nearest
+from i2i_core.evaluation.classifier import Classifier
+from i2i_core.evaluation.paired import l1
+from i2i_core.evaluation.samples import Values
+from i2i_core.methods.base import Method
+
+DEFINITIONS = {
+    "there_and_back": "mean |G(G(x, c'), c) - x|, values in [0, 1], where c is the label of x, and c' another label "
+    "that occurs in the split, drawn by the sample's key; mean over images",
+    "accuracy": "share of images made with one attribute switched on (classes: of another class) in which the "
+    "classifier sees every attribute as the target has it; of all attributes together. An attribute is "
+    "switched on in images that lack it, where the label that results occurs in the split",
+    "accuracy_nothing": "the same of the sources: what doing nothing scores",
+    "accuracy_real": "the same of real images whose label is such a target: what the classifier makes of the truth",
+}
+"""`NAME/ATTRIBUTE` is NAME of one attribute."""
+
+
+def attribute_names(method: Method[Any]) -> tuple[str, ...]:
+    """The attributes a method translates between, in the order of its labels."""
+    return tuple(method.config.attributes) or tuple(map(str, range(method.config.c_dim)))
+
+
+def columns_of(method: Method[Any], manifest: Manifest) -> list[int]:
+    """Where the method's attributes stand in the labels of a data set.
+
+    Raises:
+        DataError: the data set lacks one.
+    """
+    if not method.config.attributes:
+        return list(range(method.config.c_dim))
+    for name in method.config.attributes:
+        if name not in manifest.attributes:
+            fix = f"Use a data set with these attributes. {nearest(name, manifest.attributes)}"
+            raise DataError("--data", f"attributes {' '.join(manifest.attributes)}", f"{name!r} among them", fix)
+    return [manifest.attributes.index(name) for name in method.config.attributes]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a split as a method sees them."""
+
+    names: tuple[str, ...]
+    columns: tuple[int, ...]
+    exclusive: bool
+    occurring: Tensor
+    """(K, A) the labels that occur, sorted."""
+
+    @staticmethod
+    def of(method: Method[Any], data: DataSet, split: str) -> Labels:
+        columns = columns_of(method, data.manifest)
+        labels = torch.from_numpy(data.index(split).labels)[:, columns]
+        exclusive = method.config.labels == "classes"
+        return Labels(attribute_names(method), tuple(columns), exclusive, torch.unique(labels, dim=0))
+
+    def occurs(self, c_BA: Tensor) -> Tensor:
+        """(B,) whether each label occurs in the split."""
+        return (c_BA[:, None] == self.occurring).all(-1).any(-1)
+
+    def switched_on(self, c_BA: Tensor, attribute: int) -> tuple[Tensor, Tensor]:
+        """(B,) which samples can be given the attribute, and (B, A) the labels they then have."""
+        target = torch.zeros_like(c_BA) if self.exclusive else c_BA.clone()
+        target[:, attribute] = 1
+        return (c_BA[:, attribute] == 0) & self.occurs(target), target
+
+    def is_target(self, c_BA: Tensor, attribute: int) -> Tensor:
+        """(B,) which labels come about when the attribute is switched on in some label that occurs."""
+        possible, targets = self.switched_on(self.occurring, attribute)
+        return (c_BA[:, None] == targets[possible]).all(-1).any(-1)
+
+    def others(self, c_BA: Tensor, keys: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """(B,) whether another label than the sample's occurs, and (B, A) one of those, drawn by its key."""
+        choices = [self.occurring[(self.occurring != c).any(-1)] for c in c_BA]
+        drawn = [o[seed_from("other", k) % len(o)] if len(o) else c for o, c, k in zip(choices, c_BA, keys, strict=True)]
+        return torch.tensor([len(o) > 0 for o in choices], dtype=torch.bool), torch.stack(drawn)
+
+
+def measure(method: Method[Any], batch: Batch, labels: Labels, classifier: Classifier | None) -> Values:
+    """The metrics of DEFINITIONS on one chunk; without a classifier `there_and_back` alone."""
+    x = batch["image"].to(next(method.parameters()))
+    c = batch["labels"][:, list(labels.columns)]
+    values = {"there_and_back": _there_and_back(method, x, c, *labels.others(c, batch.keys))}
+    if classifier is not None:
+        columns = classifier.columns(labels.names)
+        for attribute in range(len(labels.names)):
+            values |= _accuracy(method, x, c, labels, attribute, classifier, columns)
+    return values
+
+
+def _there_and_back(method: Method[Any], x: Tensor, c: Tensor, possible: Tensor, target: Tensor) -> list[float]:
+    x, c, target = x[possible.to(x.device)], c[possible], target[possible]
+    if not len(x):
+        return []
+    there = method.translate(x, target=target)
+    return l1(method.translate(there, target=c), x)
+
+
+def _accuracy(
+    method: Method[Any],
+    x: Tensor,
+    c: Tensor,
+    labels: Labels,
+    attribute: int,
+    classifier: Classifier,
+    columns: list[int],
+) -> Values:
+    def right(images: Tensor, wanted: Tensor) -> list[float]:
+        if not len(images):
+            return []
+        seen = classifier.judge(images)[:, columns].cpu()
+        return (seen == wanted.bool()).all(-1).double().tolist()
+
+    possible, target = labels.switched_on(c, attribute)
+    real = labels.is_target(c, attribute)
+    source, target = x[possible.to(x.device)], target[possible]
+    made = method.translate(source, target=target) if len(source) else source
+    found = {
+        "accuracy": right(made, target),
+        "accuracy_nothing": right(source, target),
+        "accuracy_real": right(x[real.to(x.device)], c[real]),
+    }
+    return {f"{name}/{labels.names[attribute]}": v for name, v in found.items()}

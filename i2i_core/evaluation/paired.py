@@ -1,0 +1,51 @@
+"""Distance to the truth, where every input has one.
+
+x_BCHW inputs, y_BCHW truths and made images, all in [-1, 1]; metrics are in [0, 1] units, per image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from i2i_core.data.batch import Batch
+from i2i_core.evaluation.samples import Values
+from i2i_core.methods.base import Method
+
+CEILING = 100.0
+"""PSNR of images that agree better than that, in dB; equal images have no finite one."""
+
+DEFINITIONS = {
+    "l1": "mean |G(a) - b| over the pixels and channels of an image, values in [0, 1]; mean over images",
+    "psnr": f"10 log10(1 / mean (G(a) - b)^2) in dB, per image, values in [0, 1], at most {CEILING:g}; mean over images",
+    "l1_nothing": "l1 of the input itself: what doing nothing scores",
+    "psnr_nothing": "psnr of the input itself: what doing nothing scores",
+}
+
+
+def unit(x_BCHW: Tensor) -> np.ndarray:
+    """[-1, 1] as [0, 1], float64 on the host."""
+    return (x_BCHW.detach().double().cpu().numpy() + 1) / 2
+
+
+def l1(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
+    """Mean absolute difference of each image, in [0, 1] units."""
+    return np.abs(unit(made_BCHW) - unit(true_BCHW)).mean(axis=(1, 2, 3)).tolist()
+
+
+def psnr(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
+    """Peak signal-to-noise ratio of each image in dB: 10 log10(1 / MSE), MSE in [0, 1] units."""
+    mse = np.square(unit(made_BCHW) - unit(true_BCHW)).mean(axis=(1, 2, 3))
+    return (-10 * np.log10(np.maximum(mse, 10 ** (-CEILING / 10)))).tolist()
+
+
+def measure(method: Method[Any], batch: Batch) -> Values:
+    """The metrics of DEFINITIONS on one chunk; those of doing nothing where input and truth have equal channels."""
+    a, b = batch["a"], batch["b"]
+    made = method.translate(a.to(next(method.parameters())), keys=batch.keys)
+    values = {"l1": l1(made, b), "psnr": psnr(made, b)}
+    if a.shape == b.shape:
+        values |= {"l1_nothing": l1(a, b), "psnr_nothing": psnr(a, b)}
+    return values

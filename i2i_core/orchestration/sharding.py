@@ -1,0 +1,125 @@
+"""Shards as parallel Ray tasks, or one after the other in this process."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from i2i_core.data import glyphs, layouts, shards
+from i2i_core.data.images import ImageOptions
+from i2i_core.data.manifest import DataSet, Kind, Manifest
+from i2i_core.errors import UserError
+
+Result = TypeVar("Result")
+
+BUILTIN = "data/glyphs-{kind}-{size}"
+"""Where the built-in data sets are kept, below the current folder."""
+
+
+def run_tasks(task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Result]:
+    """The task over each tuple of arguments, at most `workers` at a time; results as they come.
+
+    Args:
+        workers: 0: in this process, in order; -1: as many as the cluster has CPUs.
+
+    Raises:
+        UserError: as the task raised it.
+    """
+    if workers == 0 or not arguments:
+        for args in arguments:
+            yield task(*args)
+        return
+    import ray  # late, like `connect`: a job in this process does without both
+
+    from i2i_core.orchestration.launch import connect
+
+    connect()
+    most = workers if workers > 0 else max(1, int(ray.cluster_resources().get("CPU", 1)))
+    remote, waiting = ray.remote(num_cpus=1, max_retries=3)(task), iter(arguments)
+    flying = [remote.remote(*args) for args in itertools.islice(waiting, most)]
+    try:
+        while flying:
+            (ready,), flying = ray.wait(flying, num_returns=1)
+            yield ray.get(ready)
+            flying += [remote.remote(*args) for args in itertools.islice(waiting, 1)]
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    finally:
+        for task_ref in flying:
+            ray.cancel(task_ref)
+
+
+def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> tuple[Manifest, bool]:
+    """Writes the data set of a plan, or what is missing of it: its manifest, and whether it was there already.
+
+    Raises:
+        DataError: the output holds something else, an image cannot be read, images do not agree.
+        ResourceError: the output cannot be written.
+    """
+    done = shards.begin(plan, options.out, options.overwrite)
+    if done is None:
+        return DataSet(options.out).manifest, True
+    out = shards.Output(options.out).absolute
+    todo = [job for job in plan.jobs if job.name not in done]
+    with tqdm(total=plan.samples, unit=" samples", initial=sum(map(_count, done.values())), smoothing=0) as bar:
+        for part in run_tasks(shards.write_shard, [(out, plan.recipe, job, options.bad) for job in todo], workers):
+            done[part.shard.name] = part
+            shards.agree_all([p for p in done.values() if p.shard.samples] or [part], part.left_out)
+            bar.update(_count(part))
+    return shards.finish(plan, options.out, done), False
+
+
+def _count(part: shards.Part) -> int:
+    return part.shard.samples + len(part.left_out)
+
+
+def index_webdataset(
+    options: shards.IndexOptions,
+    goal: shards.ShardOptions | None = None,
+    attributes: tuple[str, ...] = (),
+    workers: int = -1,
+) -> tuple[Manifest, bool]:
+    """Makes an existing WebDataset a data set, its tars untouched: its manifest, and whether it was one already.
+
+    Raises:
+        DataError: what the tars hold cannot be told, is damaged, or does not agree.
+    """
+    goal = goal or shards.ShardOptions()
+    attributes = tuple(part for name in attributes for part in name.split(",") if part)
+    tars = shards.list_tars(options, attributes)
+    if shards.begin_index(tars, goal.out, goal.overwrite):
+        return DataSet(goal.out or tars.uri).manifest, True
+    scanned: dict[str, shards.Scanned] = {}
+    with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
+        for result in run_tasks(shards.scan, [(tars.root, name, goal.bad) for name in tars.sizes], workers):
+            scanned[result.part.shard.name] = result
+            bar.update(result.part.shard.bytes)
+    return shards.finish_index(tars, scanned, options, attributes, goal.out), False
+
+
+def shard_glyphs(
+    out: str, kind: Kind, size: int, *, workers: int = 0, seed: int = 0, **options: Any
+) -> tuple[Manifest, bool]:
+    """The built-in glyphs as a data set at `out`, made unless it is there.
+
+    Args:
+        options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...).
+    """
+    glyph = glyphs.GlyphOptions(glyphs=kind, size=size, **options)
+    layout = layouts.LayoutOptions(layout="glyphs", seed=seed)
+    goal = shards.ShardOptions(out=out)
+    return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)
+
+
+def builtin_data(kind: Kind, size: int) -> str:
+    """Where the built-in glyphs of that kind and size are; made and announced on first use."""
+    out = BUILTIN.format(kind=kind, size=size)
+    print(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}", flush=True)
+    manifest, _ = shard_glyphs(out, kind, size)
+    print(f"  {manifest.describe()}", flush=True)
+    return out

@@ -1,0 +1,195 @@
+"""The built-in characters: which they are, how they are drawn, how they are dealt out."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from i2i_core.data import glyphs
+from i2i_core.data.glyphs import STYLES, GlyphOptions, characters, fill, outline, render, source
+from i2i_core.data.layouts import Found, LayoutOptions, find
+from i2i_core.errors import ConfigError
+
+SOME = "Ag.W@ỘжΩ→½"
+
+
+def deal(**options: object) -> Found:
+    return find(LayoutOptions(layout="glyphs"), GlyphOptions(**options))  # type: ignore[arg-type]
+
+
+def character_of(key: str) -> str:
+    return key.split("-")[0]
+
+
+def test_two_thousand_characters_that_every_style_has() -> None:
+    from fontTools.ttLib import TTFont
+
+    assert len(characters()) >= 2000
+    assert set("Ag0?éжΩ") <= set(characters())
+    for style in STYLES.values():
+        with TTFont(glyphs._font_file(style), lazy=True) as font:
+            assert {ord(c) for c in characters()} <= set(font.getBestCmap())
+
+
+def test_no_character_is_a_space_a_control_or_a_combining_mark() -> None:
+    assert not {c for c in characters() if unicodedata.category(c) in ("Zs", "Cc", "Cf", "Mn", "Me")}
+
+
+def test_every_character_of_a_style_leaves_ink_inside_the_margins() -> None:
+    size, margin = 32, 1
+    for c in characters():
+        ink = fill(c, "serif-bold", size)
+        assert ink.max() > 60, f"U+{ord(c):04X} is blank"
+        framed = ink.copy()
+        framed[margin:-margin, margin:-margin] = 0
+        assert not framed.any(), f"U+{ord(c):04X} touches the border"
+
+
+def test_no_style_of_a_large_character_is_clipped() -> None:
+    for c in "WỘᾯ⟷—":
+        for style in STYLES:
+            ink = fill(c, style, 48)
+            assert not (ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any()), (c, style)
+
+
+def test_the_ink_is_centred() -> None:
+    for c in SOME:
+        for style in STYLES:
+            rows, columns = np.nonzero(fill(c, style, 64) > 127)
+            assert abs((rows.min() + rows.max()) / 2 - 31.5) <= 1
+            assert abs((columns.min() + columns.max()) / 2 - 31.5) <= 1
+
+
+def test_bold_has_more_ink_than_regular_and_oblique_leans() -> None:
+    for c in "AgHж":
+        for family in ("sans", "serif", "mono"):
+            regular, bold = fill(c, f"{family}-regular", 64), fill(c, f"{family}-bold", 64)
+            assert bold.sum() > 1.2 * regular.sum()
+    ink = fill("l", "sans-oblique", 64).astype(float)
+    centre = (ink * np.arange(64)).sum(1) / np.maximum(ink.sum(1), 1)
+    rows = np.nonzero(ink.sum(1) > 200)[0]
+    assert centre[rows[0]] > centre[rows[-1]] + 3
+
+
+def test_twelve_styles_of_a_letter_are_twelve_drawings() -> None:
+    assert len(STYLES) == 12
+    assert len({fill("a", style, 64).tobytes() for style in STYLES}) == 12
+
+
+def test_edges_are_antialiased() -> None:
+    assert len(np.unique(fill("O", "sans-regular", 32))) > 8
+
+
+def test_grey_is_dark_on_light() -> None:
+    x = render(source("A", "sans-bold"), 32)
+    assert x.shape == (32, 32, 1)
+    assert x.dtype == np.uint8
+    assert x[0, 0, 0] == 255
+    assert x.min() == 0
+    assert np.array_equal(255 - x[..., 0], fill("A", "sans-bold", 32))
+
+
+def test_colours_contrast_and_belong_to_the_character() -> None:
+    for c in characters()[::20]:
+        ink, paper = glyphs.colours(c, 0)
+        assert glyphs._contrast(ink, paper) >= glyphs.CONTRAST
+    plain, serif = (render(source("M", s), 32, colour=True) for s in ("sans-bold", "serif-bold"))
+    assert np.array_equal(plain[0, 0], serif[0, 0])
+    assert np.array_equal(plain[0, 0], glyphs.colours("M", 0)[1])
+    assert (plain == glyphs.colours("M", 0)[0]).all(axis=2).any(), "no pixel has the colour of the ink"
+    assert not np.array_equal(plain[0, 0], render(source("M", "sans-bold"), 32, colour=True, seed=1)[0, 0])
+
+
+def test_an_outline_lies_on_its_filled_shape() -> None:
+    for c in "BOж@":
+        rim, whole = outline(c, "serif-bold", 64).astype(int), fill(c, "serif-bold", 64).astype(int)
+        assert (rim <= whole).all()
+        assert 0.2 * whole.sum() < rim.sum() < 0.8 * whole.sum()
+        edge = (whole > 40) & (whole < 215)
+        assert np.abs(rim - whole)[edge].mean() < 1, "the rim does not follow the edge of the shape"
+    middle = outline("I", "sans-bold", 64)[32]
+    assert middle[middle.nonzero()[0].mean().astype(int)] == 0, "the inside of an outline is not empty"
+
+
+def test_the_same_arguments_give_the_same_bytes_in_any_order() -> None:
+    names = [source(c, s, d) for c in SOME for s in ("mono-bold", "serif-oblique") for d in ("fill", "outline")]
+
+    def digest(ordered: list[str]) -> dict[str, str]:
+        return {name: hashlib.sha256(render(name, 24, colour=True).tobytes()).hexdigest() for name in ordered}
+
+    first = digest(names)
+    for cached in (glyphs._drawn, glyphs._font, glyphs._em, glyphs._blend, glyphs.colours):
+        cached.cache_clear()
+    assert digest(names[::-1]) == first
+
+
+def test_labelled_draws_each_character_in_every_style_with_its_attributes() -> None:
+    found = deal(characters=50)
+    assert found.kind == "labelled"
+    assert found.attributes == ("serif", "bold", "oblique", "mono")
+    assert len(found.records) == 50 * 12
+    labels = {r.key: r.labels for r in found.records if r.key.endswith(("serif-bold", "mono-oblique", "sans-regular"))}
+    assert {v for k, v in labels.items() if k.endswith("serif-bold")} == {(1, 1, 0, 0)}
+    assert {v for k, v in labels.items() if k.endswith("mono-oblique")} == {(0, 0, 1, 1)}
+    assert {v for k, v in labels.items() if k.endswith("sans-regular")} == {(0, 0, 0, 0)}
+
+
+def test_splits_are_by_character_and_have_their_shares() -> None:
+    split_of = defaultdict(set)
+    for record in deal().records:
+        split_of[character_of(record.key)].add(record.split)
+    assert all(len(splits) == 1 for splits in split_of.values())
+    n = len(characters())
+    counts = [sum(splits == {name} for splits in split_of.values()) for name in ("train", "val", "test")]
+    assert counts == [n - 2 * round(0.05 * n), round(0.05 * n), round(0.05 * n)]
+
+
+def test_the_seed_moves_characters_between_splits() -> None:
+    def test_set(seed: int) -> set[str]:
+        found = find(LayoutOptions(layout="glyphs", seed=seed), GlyphOptions())
+        return {character_of(r.key) for r in found.records if r.split == "test"}
+
+    assert test_set(0) == test_set(0)
+    assert test_set(0) != test_set(1)
+
+
+def test_unpaired_train_domains_share_no_character_and_test_domains_share_all() -> None:
+    found = deal(glyphs="unpaired", characters=200)
+    sets = defaultdict(set)
+    for record in found.records:
+        sets[record.split, record.domain].add(character_of(record.key))
+    assert not sets["train", "A"] & sets["train", "B"]
+    assert len(sets["train", "A"]) == len(sets["train", "B"]) == 90
+    assert sets["test", "A"] == sets["test", "B"]
+    assert not sets["test", "A"] & (sets["train", "A"] | sets["train", "B"])
+    assert {r.sources[0].split("/")[1] for r in found.records if r.domain == "B"} == {"serif-regular"}
+
+
+def test_paired_variants() -> None:
+    lines = deal(glyphs="paired", characters=10, styles=("serif-bold", "mono-regular"))
+    assert len(lines.records) == 20
+    assert all(
+        a.endswith("/outline") and a.replace("outline", "fill") == b for a, b in (r.sources for r in lines.records)
+    )
+    bold = deal(glyphs="paired", variant="bold", characters=10)
+    assert len(bold.records) == 60
+    assert all("bold" not in a and "bold" in b for a, b in (r.sources for r in bold.records))
+    assert ("U+0041/serif-oblique/fill", "U+0041/serif-bold-oblique/fill") in {
+        r.sources for r in deal(glyphs="paired", variant="bold").records
+    }
+
+
+def test_direction_swaps_a_pair() -> None:
+    options, glyph = LayoutOptions(layout="glyphs", direction="BtoA"), GlyphOptions(glyphs="paired", characters=5)
+    assert all(r.sources[1].endswith("/outline") for r in find(options, glyph).records)
+
+
+def test_an_unknown_style_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean sans-bold"):
+        GlyphOptions(styles=("sans-bolt",))
+    with pytest.raises(ConfigError, match="--size"):
+        GlyphOptions(size=2)

@@ -1,0 +1,688 @@
+"""From images to shards: what is kept, what is converted, and that the bytes are always the same."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from i2i_core.data import shards
+from i2i_core.data.glyphs import GlyphOptions
+from i2i_core.data.images import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
+from i2i_core.data.layouts import LayoutOptions, find
+from i2i_core.data.manifest import DataSet, Manifest
+from i2i_core.errors import ConfigError, DataError, ResourceError, UserError
+from i2i_core.orchestration.sharding import index_webdataset, make, shard_glyphs
+
+ROOT = Path(__file__).parents[2]
+rng = np.random.default_rng(0)
+
+
+def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def deep_png(x_HWC: np.ndarray) -> bytes:
+    """A 16-bit colour PNG, which Pillow cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    h, w, c = x_HWC.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x_HWC)
+    head = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6, 2: 4}[c], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def put(path: Path, x_HWC: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(x_HWC, "npy" if path.suffix == ".npy" else "png"))
+
+
+def shard(
+    layout: str,
+    source: Path | str,
+    out: Path | str,
+    images: ImageOptions | None = None,
+    workers: int = 0,
+    goal: dict[str, Any] | None = None,
+    **options: Any,
+) -> Manifest:
+    where = LayoutOptions(layout=layout, input=str(source), **options)  # type: ignore[arg-type]
+    to = shards.ShardOptions(out=str(out), **(goal or {}))
+    plan = shards.plan(find(where), where, GlyphOptions(), images or ImageOptions(), to)
+    return make(plan, to, workers)[0]
+
+
+def sums(folder: Path | str) -> dict[str, str]:
+    """sha256 of every file, by its path."""
+    files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def sample(uri: Path | str, key: str, split: str = "train", domain: str = "all") -> list[np.ndarray]:
+    """The images of a sample, read where the index says."""
+    data = DataSet(str(uri))
+    index, fields = data.index(split, domain), list(data.manifest.fields.values())
+    row = list(index.keys).index(key.encode())
+    ends = np.cumsum([s.samples for s in data.shard_set(split, domain).shards])
+    name = data.shard_set(split, domain).shards[int(np.searchsorted(ends, row, side="right"))].name
+    whole = data.fs.cat_file(data.path(name))
+    cuts = zip(index.offset[row], index.size[row], fields, strict=True)
+    return [decode(whole[o : o + n], field.extension) for o, n, field in cuts]
+
+
+ALL_TRAIN = {"split": (1.0, 0.0, 0.0)}
+
+
+# ---- images ----
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("1", (1, "uint8")),
+        ("L", (1, "uint8")),
+        ("P", (3, "uint8")),
+        ("RGB", (3, "uint8")),
+        ("RGBA", (4, "uint8")),
+        ("LA", (2, "uint8")),
+        ("CMYK", (3, "uint8")),
+        ("I;16", (1, "uint16")),
+        ("F", (1, "float32")),
+    ],
+)
+def test_modes_become_channels(mode: str, expected: tuple[int, str]) -> None:
+    base = Image.fromarray(noise(6, 5, 3))
+    image = Image.fromarray(noise(6, 5, dtype="uint16")) if mode == "I;16" else base.convert(mode)
+    x = decode(saved(image, "TIFF" if mode in ("CMYK", "F") else "PNG"), "any")
+    assert x.shape == (6, 5, expected[0])
+    assert str(x.dtype) == expected[1]
+
+
+def test_sixteen_bits_are_kept_to_the_last() -> None:
+    grey, colour, deep_alpha = (noise(6, 5, c, dtype="uint16") for c in (1, 3, 4))
+    assert np.array_equal(decode(encode(grey, "png"), "png"), grey)
+    assert np.array_equal(decode(deep_png(colour), "png"), colour)
+    assert np.array_equal(decode(deep_png(deep_alpha), "png"), deep_alpha)
+
+
+def test_sixteen_bit_colour_tiff_is_refused_not_narrowed() -> None:
+    out = io.BytesIO()
+    entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 128)]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
+    out.write(b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(entries)))
+    out.write(b"".join(struct.pack("<HHII", *entry) for entry in entries) + struct.pack("<I", 0))
+    out.write(struct.pack("<HHH", 16, 16, 16) + noise(2, 2, 3, dtype="uint16").tobytes())
+    with pytest.raises(ValueError, match="16-bit colour TIFF"):
+        decode(out.getvalue(), "tif")
+
+
+def test_many_channels_from_npy_and_from_tiff_pages() -> None:
+    x = noise(6, 5, 7)
+    assert np.array_equal(decode(encode(x, "npy"), "npy"), x)
+    pages = [Image.fromarray(x[..., c]) for c in range(7)]
+    assert np.array_equal(decode(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), "tiff"), x)
+
+
+def test_exif_orientation_is_applied() -> None:
+    image, exif = Image.fromarray(noise(4, 8, 3)), Image.Exif()
+    exif[274] = 6
+    turned = decode(saved(image, exif=exif), "png")
+    assert turned.shape == (8, 4, 3)
+    assert np.array_equal(turned, np.rot90(np.asarray(image), -1))
+
+
+def test_what_cannot_be_decoded_raises_value_error_with_the_cause() -> None:
+    good = saved(Image.fromarray(noise(40, 40, 3)))
+    bad = {
+        b"": "empty",
+        b"not an image": "cannot identify",
+        good[:400]: "truncated",
+        good[:30]: "",
+        saved(Image.fromarray(noise(40, 40, 3)), "JPEG")[:500]: "truncated",
+        good.replace(struct.pack(">II", 40, 40), struct.pack(">II", 40000, 40000), 1): "",
+    }
+    for data, cause in bad.items():
+        with pytest.raises(ValueError, match=cause):
+            decode(data, "png")
+    for array in (noise(4), np.zeros((2, 2, 9000), np.uint8), np.zeros((2, 2), np.int64), np.zeros((0, 4, 3))):
+        with pytest.raises(ValueError, match="array of"):
+            decode(encode(array[..., None], "npy") if array.ndim == 1 else _npy(array), "npy")
+    with pytest.raises(ValueError, match=r"object|pickle|Cannot"):
+        decode(b"\x93NUMPY\x01\x00", "npy")
+
+
+def _npy(x: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, x)
+    return out.getvalue()
+
+
+def test_absurd_sizes_are_refused_before_they_are_decoded() -> None:
+    side = int(MAX_PIXELS**0.5) + 1
+    with pytest.raises(ValueError, match=f"{side} x {side} pixels, over the limit"):
+        decode(saved(Image.new("1", (side, side))), "png")
+
+
+def test_transparency_is_laid_over_the_colour_unless_kept() -> None:
+    x = noise(3, 3, 4)
+    x[0, 0], x[1, 1, 3], x[2, 2] = (10, 20, 30, 0), 255, (100, 0, 200, 51)
+    red = prepare(Picture(x, alpha=True), ImageOptions(background="red"))
+    assert red.shape == (3, 3, 3)
+    assert tuple(red[0, 0]) == (255, 0, 0)
+    assert np.array_equal(red[1, 1], x[1, 1, :3])
+    assert tuple(red[2, 2]) == (round(0.2 * 100 + 0.8 * 255), 0, 40)
+    assert tuple(prepare(Picture(x, alpha=True), ImageOptions())[0, 0]) == (255, 255, 255)
+    assert np.array_equal(prepare(Picture(x, alpha=True), ImageOptions(keep_alpha=True)), x)
+    assert np.array_equal(prepare(Picture(x), ImageOptions()), x), "four channels that are not alpha were composited"
+    deep = prepare(Picture(np.zeros((1, 1, 2), np.uint16), alpha=True), ImageOptions())
+    assert deep.item() == 65535
+
+
+def test_resizing_agrees_with_pillow_and_keeps_dtype_and_channels() -> None:
+    x = noise(12, 20, 3)
+    pillow = np.asarray(Image.fromarray(x).resize((7, 9), Image.Resampling.BICUBIC))
+    assert np.array_equal(resize(Picture(x), 9, 7, "bicubic"), pillow)
+    many = np.concatenate([x, x[..., :2]], axis=2)
+    assert np.abs(resize(Picture(many), 9, 7, "bicubic")[..., :3].astype(int) - pillow).max() <= 1
+    flat = np.full((8, 8, 1), 40000, np.uint16)
+    assert np.array_equal(resize(Picture(flat), 5, 5, "lanczos"), np.full((5, 5, 1), 40000, np.uint16))
+    steps = (np.arange(64 * 4, dtype=np.uint16) * 256).reshape(16, 16, 1)
+    area = resize(Picture(steps), 8, 8, "area")
+    assert np.array_equal(area, np.rint(steps.reshape(8, 2, 8, 2).mean((1, 3)))[..., None].astype(np.uint16))
+    wave = np.sign(rng.standard_normal((16, 16, 2))).astype(np.float32)
+    assert np.abs(resize(Picture(wave), 31, 31, "bicubic")).max() <= 1
+
+
+def test_load_size_fit_and_crop() -> None:
+    x = Picture(noise(218, 178, 3))
+    assert prepare(x, ImageOptions(load_size=64)).shape == (64, 64, 3)
+    assert prepare(x, ImageOptions(load_size=64, fit="shorter")).shape == (78, 64, 3)
+    cropped = prepare(x, ImageOptions(center_crop=178))
+    assert np.array_equal(cropped, x.pixels[20:198])
+    with pytest.raises(ValueError, match=r"178 x 218 pixels, smaller than --center-crop 200"):
+        prepare(x, ImageOptions(center_crop=200))
+
+
+def test_channels_convert() -> None:
+    x = noise(5, 5, 3)
+    grey = prepare(Picture(x), ImageOptions(channels=1))
+    assert np.abs(grey[..., 0].astype(int) - np.asarray(Image.fromarray(x).convert("L"))).max() <= 1
+    assert np.array_equal(prepare(Picture(grey), ImageOptions(channels=3)), np.repeat(grey, 3, 2))
+    with pytest.raises(ValueError, match="5 channels"):
+        prepare(Picture(noise(2, 2, 5)), ImageOptions(channels=3))
+
+
+def test_float_images_must_lie_in_minus_one_to_one() -> None:
+    for x in (np.full((2, 2, 1), 255, np.float32), np.full((2, 2, 1), np.nan, np.float32)):
+        with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
+            prepare(Picture(x), ImageOptions())
+
+
+def test_image_options_are_checked() -> None:
+    for options in ({"background": "wite"}, {"quality": 0}, {"load_size": 0}, {"keep_alpha": True, "channels": 3}):
+        with pytest.raises(ConfigError, match="--" + next(iter(options)).replace("_", "-")):
+            ImageOptions(**options)  # type: ignore[arg-type]
+
+
+# ---- shards ----
+
+
+@pytest.mark.parametrize(
+    ("x", "extension"),
+    [
+        (noise(8, 6, 1), "png"),
+        (noise(8, 6, 3), "png"),
+        (noise(8, 6, 1, dtype="uint16"), "png"),
+        (noise(8, 6, 5), "npy"),
+        (noise(8, 6, 3, dtype="uint16"), "npy"),
+        (np.linspace(-1, 1, 48, dtype=np.float32).reshape(8, 6, 1), "npy"),
+    ],
+)
+def test_what_can_be_kept_is_kept(tmp_path: Path, x: np.ndarray, extension: str) -> None:
+    suffix = "npy" if extension == "npy" else "png"
+    for name in "xyz":
+        put(tmp_path / f"in/cls/{name}.{suffix}", x if name == "x" else np.flip(x, 0))
+    manifest = shard("classes", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
+    field = manifest.fields["image"]
+    assert (field.extension, field.dtype, field.channels) == (extension, str(x.dtype), x.shape[2])
+    assert (field.height, field.width) == (8, 6)
+    assert np.array_equal(sample(tmp_path / "out", "cls/x")[0], x)
+
+
+def test_ab_halves_are_cut_and_turned(tmp_path: Path) -> None:
+    x = noise(4, 10, 3)
+    put(tmp_path / "in/one.png", x)
+    shard("ab", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
+    shard("ab", tmp_path / "in", tmp_path / "turned", direction="BtoA", **ALL_TRAIN)
+    a, b = sample(tmp_path / "out", "one")
+    assert np.array_equal(a, x[:, :5])
+    assert np.array_equal(b, x[:, 5:])
+    assert np.array_equal(sample(tmp_path / "turned", "one")[0], b)
+
+
+def test_pairs_keep_their_own_fields(tmp_path: Path) -> None:
+    photo, mask = noise(4, 4, 3), noise(4, 4, 1)
+    put(tmp_path / "in/a/x.png", photo)
+    put(tmp_path / "in/b/x.png", mask)
+    manifest = shard("pairs", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
+    assert {name: field.channels for name, field in manifest.fields.items()} == {"a": 3, "b": 1}
+    assert [x.tobytes() for x in sample(tmp_path / "out", "x")] == [photo.tobytes(), mask.tobytes()]
+
+
+def test_unpaired_sets_have_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("trainA/1.png", "trainB/1.png", "testA/1.png", "testB/1.png"):
+        put(tmp_path / "in" / name, noise(4, 4, 3))
+    manifest = shard("unpaired", tmp_path / "in", tmp_path / "out")
+    names = [s.name for sets in manifest.splits.values() for d in sets.values() for s in d.shards]
+    assert sorted(names) == [f"{split}-{d}-000000.tar" for split in ("test", "train") for d in "AB"]
+    b = decode((tmp_path / "in/trainB/1.png").read_bytes(), "png")
+    assert np.array_equal(sample(tmp_path / "out", "1", domain="B")[0], b)
+
+
+def test_any_webdataset_reader_reads_them_and_the_index_agrees(tmp_path: Path) -> None:
+    shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=10)
+    urls = [str(path) for path in sorted(tmp_path.glob("g/train-*.tar"))]
+    read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    index = DataSet(str(tmp_path / "g")).index("train")
+    assert [s["__key__"].encode() for s in read] == list(index.keys)
+    attributes = DataSet(str(tmp_path / "g")).manifest.attributes
+    for row in (0, 7, len(read) - 1):
+        labels = json.loads(read[row]["json"])
+        assert list(labels) == list(attributes)
+        assert tuple(labels.values()) == tuple(index.labels[row])
+        assert int(index.size[row, 0]) == len(read[row]["png"])
+        name = read[row]["__key__"]
+        assert np.array_equal(sample(tmp_path / "g", name)[0], decode(read[row]["png"], "png"))
+
+
+def test_manifest_says_what_is_on_disk(tmp_path: Path) -> None:
+    manifest, _ = shard_glyphs(str(tmp_path / "g"), "paired", 16, characters=10)
+    on_disk = sums(tmp_path / "g")
+    listed = {s.name: s.sha256 for sets in manifest.splits.values() for d in sets.values() for s in d.shards}
+    listed |= {d.index: d.index_sha256 for sets in manifest.splits.values() for d in sets.values()}
+    assert on_disk.items() >= listed.items()
+    assert set(on_disk) == {*listed, "manifest.json"}, "something is left behind"
+    assert DataSet(str(tmp_path / "g")).manifest == manifest
+    assert manifest.fields["a"] == manifest.fields["b"]
+
+
+def test_samples_are_shuffled_before_they_are_written(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for i in range(40):
+            put(tmp_path / f"in/{name}/{i}.png", noise(2, 2, 1))
+    goal = {"shard_samples": 16}
+    shard("classes", tmp_path / "in", tmp_path / "out", goal=goal, **ALL_TRAIN)
+    labels = DataSet(str(tmp_path / "out")).index("train").labels[:, 0]
+    assert all(3 <= labels[i : i + 16].sum() <= 13 for i in range(0, 80, 16))
+    shard("classes", tmp_path / "in", tmp_path / "other", goal=goal, seed=1, **ALL_TRAIN)
+    assert not np.array_equal(labels, DataSet(str(tmp_path / "other")).index("train").labels[:, 0])
+
+
+def test_shard_bytes_gives_shards_of_about_that_size(tmp_path: Path) -> None:
+    for i in range(60):
+        put(tmp_path / f"in/c/{i}.png", noise(40, 40, 3))
+    shard("classes", tmp_path / "in", tmp_path / "out", goal={"shard_bytes": 100_000}, **ALL_TRAIN)
+    sizes = [s.bytes for s in DataSet(str(tmp_path / "out")).shard_set("train").shards]
+    assert len(sizes) == 4
+    assert all(80_000 < size < 120_000 for size in sizes[:-1])
+
+
+def test_the_same_input_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    for i in range(9):
+        x = noise(4, 8, 3)
+        put(tmp_path / f"one/{i}.png", x)
+        put(tmp_path / f"two/{i}.png", x)
+    os.utime(tmp_path / "two/3.png", (1, 1))
+    shard("ab", tmp_path / "one", tmp_path / "a", goal={"shard_samples": 4})
+    shard("ab", tmp_path / "two", tmp_path / "b", goal={"shard_samples": 4})
+    assert sums(tmp_path / "a") == sums(tmp_path / "b")
+    with tarfile.open(tmp_path / "a/train-000000.tar") as tar:
+        members = tar.getmembers()
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o444)}
+
+
+def test_a_url_gets_the_same_bytes_as_a_folder(tmp_path: Path) -> None:
+    import fsspec
+
+    shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=4)
+    shard_glyphs("memory://shards/g", "labelled", 16, characters=4)
+    fs = fsspec.filesystem("memory")
+    there = {p.removeprefix("/shards/g/"): hashlib.sha256(fs.cat_file(p)).hexdigest() for p in fs.find("/shards/g")}
+    assert there == sums(tmp_path / "g")
+    DataSet("memory://shards/g").check_shards("train")
+
+
+def test_long_and_foreign_names_survive(tmp_path: Path) -> None:
+    names = ["x" * 150, "日本語 é", "a b&c"]
+    for name in names:
+        put(tmp_path / f"in/{name}.png", noise(2, 4, 3))
+    shard("ab", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
+    for name in names:
+        x = decode((tmp_path / f"in/{name}.png").read_bytes(), "png")
+        assert np.array_equal(sample(tmp_path / "out", name)[0], x[:, :2])
+
+
+# ---- what goes wrong ----
+
+
+def folder_with_bad(tmp_path: Path) -> Path:
+    for i in range(6):
+        put(tmp_path / f"in/c/{i}.png", noise(4, 4, 3))
+    (tmp_path / "in/c/bad.png").write_bytes(encode(noise(9, 9, 3), "png")[:60])
+    (tmp_path / "in/c/none.png").write_bytes(b"")
+    return tmp_path / "in"
+
+
+def test_an_unreadable_image_stops_the_job_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"in/c/(bad|none)\.png: found a file that cannot be decoded"):
+        shard("classes", folder_with_bad(tmp_path), tmp_path / "out", **ALL_TRAIN)
+    with pytest.raises(DataError, match="without manifest"):
+        DataSet(str(tmp_path / "out"))
+
+
+def test_unreadable_images_are_left_out_and_counted(tmp_path: Path) -> None:
+    manifest = shard("classes", folder_with_bad(tmp_path), tmp_path / "out", goal={"bad": "skip"}, **ALL_TRAIN)
+    lines = manifest.made_by["left_out"]
+    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in lines) == ["bad.png", "none.png"]
+    keys = DataSet(str(tmp_path / "out")).index("train").keys
+    assert sorted(keys) == [f"c/{i}".encode() for i in range(6)]
+
+
+def test_a_job_stopped_by_a_bad_image_goes_on_with_skip(tmp_path: Path) -> None:
+    source = folder_with_bad(tmp_path)
+    goal = {"shard_samples": 1}
+    with pytest.raises(DataError):
+        shard("classes", source, tmp_path / "out", goal=goal, **ALL_TRAIN)
+    shard("classes", source, tmp_path / "out", goal={**goal, "bad": "skip"}, **ALL_TRAIN)
+    shard("classes", source, tmp_path / "other", goal={**goal, "bad": "skip"}, **ALL_TRAIN)
+    assert sums(tmp_path / "out") == sums(tmp_path / "other")
+    assert len(DataSet(str(tmp_path / "out")).shard_set("train").shards) == 6, "a shard without samples is listed"
+
+
+def test_nothing_readable_is_an_error_also_with_skip(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"no sample that can be read \(the first: .*x.png"):
+        shard("ab", tmp_path / "in", tmp_path / "out", goal={"bad": "skip"})
+
+
+@pytest.mark.parametrize("per_shard", [1, 100])
+def test_images_that_disagree_are_both_named(tmp_path: Path, per_shard: int) -> None:
+    put(tmp_path / "in/c/grey.png", noise(4, 4, 1))
+    put(tmp_path / "in/c/rgb.png", noise(4, 4, 3))
+    goal = {"shard_samples": per_shard}
+    with pytest.raises(DataError, match="--channels 3") as caught:
+        shard("classes", tmp_path / "in", tmp_path / "out", goal=goal, **ALL_TRAIN)
+    assert "grey.png" in str(caught.value)
+    assert "rgb.png" in str(caught.value)
+    manifest = shard("classes", tmp_path / "in", tmp_path / "three", ImageOptions(channels=3), goal=goal, **ALL_TRAIN)
+    assert manifest.fields["image"].channels == 3
+    put(tmp_path / "in/c/rgb.png", noise(4, 4, 1, dtype="uint16"))
+    with pytest.raises(DataError, match="number of bits"):
+        shard("classes", tmp_path / "in", tmp_path / "bits", goal=goal, **ALL_TRAIN)
+
+
+def test_sizes_that_differ_are_recorded_as_zero(tmp_path: Path) -> None:
+    put(tmp_path / "in/c/1.png", noise(4, 6, 3))
+    put(tmp_path / "in/c/2.png", noise(5, 6, 3))
+    field = shard("classes", tmp_path / "in", tmp_path / "out", **ALL_TRAIN).fields["image"]
+    assert (field.height, field.width) == (0, 6)
+
+
+def test_an_odd_width_is_no_pair_and_jpg_holds_no_16_bits(tmp_path: Path) -> None:
+    put(tmp_path / "in/1.png", noise(4, 7, 3))
+    with pytest.raises(DataError, match="7 pixels of width"):
+        shard("ab", tmp_path / "in", tmp_path / "out")
+    put(tmp_path / "deep/c/1.png", noise(4, 4, 1, dtype="uint16"))
+    with pytest.raises(DataError, match="which jpg cannot hold"):
+        shard("classes", tmp_path / "deep", tmp_path / "out2", ImageOptions(encode="jpg"))
+
+
+def test_output_that_cannot_be_written_or_holds_something_else(tmp_path: Path) -> None:
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="writing fails"):
+        shard("ab", tmp_path / "in", tmp_path / "file/out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/train-000000.tar").write_bytes(b"precious")
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match="tar files"):
+            shard("ab", tmp_path / "in", tmp_path / "full", goal={"overwrite": overwrite})
+    assert (tmp_path / "full/train-000000.tar").read_bytes() == b"precious"
+
+
+# ---- stopped and started again ----
+
+DIES = """
+import os, sys
+from i2i_core.data import shards
+from i2i_core.orchestration.sharding import shard_glyphs
+left = [int(sys.argv[2])]
+encode = shards.encode
+def dying(*args):
+    left[0] -= 1
+    if left[0] < 0:
+        os._exit(9)
+    return encode(*args)
+shards.encode = dying
+shard_glyphs(sys.argv[1], "labelled", 16, characters=200)
+"""
+
+
+def test_a_killed_job_leaves_no_data_set_and_is_finished_by_the_same_job(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, str(out), "1500"], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert died.returncode == 9, died.stderr.decode()
+    finished = {name: (out / name).stat().st_mtime_ns for name in os.listdir(out) if name.endswith(".tar")}
+    assert len(finished) == 2
+    assert any(name.endswith(".writing") for name in os.listdir(out / "_parts"))
+    with pytest.raises(DataError, match="without manifest"):
+        DataSet(str(out))
+
+    with pytest.raises(DataError, match="unfinished data set from another input or with other options"):
+        shard_glyphs(str(out), "labelled", 17, characters=200)
+    shard_glyphs(str(out), "labelled", 16, characters=200)
+    shard_glyphs(str(tmp_path / "whole"), "labelled", 16, characters=200)
+    assert sums(out) == sums(tmp_path / "whole")
+    assert {name: (out / name).stat().st_mtime_ns for name in finished} == finished, "a finished shard was made again"
+
+
+def test_a_finished_job_is_not_done_again_and_a_damaged_one_is(tmp_path: Path) -> None:
+    out = tmp_path / "g"
+    _, old = shard_glyphs(str(out), "labelled", 16, characters=5)
+    before, when = sums(out), (out / "manifest.json").stat().st_mtime_ns
+    _, again = shard_glyphs(str(out), "labelled", 16, characters=5)
+    assert (old, again) == (False, True)
+    assert (out / "manifest.json").stat().st_mtime_ns == when
+    (out / "train-000000.tar").write_bytes(b"cut off")
+    _, mended = shard_glyphs(str(out), "labelled", 16, characters=5)
+    assert not mended
+    assert sums(out) == before
+
+
+def test_other_options_need_overwrite_which_leaves_nothing_of_the_old(tmp_path: Path) -> None:
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    put(tmp_path / "in/2.png", noise(4, 8, 3))
+    shard("ab", tmp_path / "in", tmp_path / "out", goal={"shard_samples": 1})
+    with pytest.raises(DataError, match="--overwrite"):
+        shard("ab", tmp_path / "in", tmp_path / "out")
+    shard("ab", tmp_path / "in", tmp_path / "out", goal={"overwrite": True})
+    shard("ab", tmp_path / "in", tmp_path / "new")
+    assert sums(tmp_path / "out") == sums(tmp_path / "new")
+
+
+def test_a_changed_input_is_another_data_set(tmp_path: Path) -> None:
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    shard("ab", tmp_path / "in", tmp_path / "out")
+    put(tmp_path / "in/1.png", noise(6, 8, 3))
+    with pytest.raises(DataError, match="made from another input"):
+        shard("ab", tmp_path / "in", tmp_path / "out")
+
+
+# ---- existing WebDatasets ----
+
+
+def write_tar(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for key, members in samples.items():
+            for member, data in members.items():
+                info = tarfile.TarInfo(f"{key}.{member}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def png(channels: int = 3) -> bytes:
+    return encode(noise(4, 5, channels), "png")
+
+
+def index(uri: Path, **options: Any) -> Manifest:
+    goal = shards.ShardOptions(**{k: options.pop(k) for k in ("out", "bad", "overwrite") if k in options})
+    attributes = options.pop("attributes", ())
+    return index_webdataset(shards.IndexOptions(index=str(uri), **options), goal, attributes, 0)[0]
+
+
+def test_indexing_our_own_shards_gives_the_same_indexes(tmp_path: Path) -> None:
+    for kind in ("labelled", "paired", "unpaired"):
+        manifest, _ = shard_glyphs(str(tmp_path / kind), kind, 16, characters=8)  # type: ignore[arg-type]
+        before = sums(tmp_path / kind)
+        for path in (tmp_path / kind).iterdir():
+            if path.suffix != ".tar":
+                path.unlink()
+        again = index(tmp_path / kind)
+        assert (again.kind, again.fields, again.splits) == (kind, manifest.fields, manifest.splits)
+        assert again.attributes == manifest.attributes
+        assert {k: v for k, v in sums(tmp_path / kind).items() if k != "manifest.json"} == {
+            k: v for k, v in before.items() if k != "manifest.json"
+        }
+
+
+def test_indexing_pairs_and_splits_by_name(tmp_path: Path) -> None:
+    one, two = png(), png()
+    write_tar(tmp_path / "val-000.tar", {"x/1": {"a.png": one, "b.png": two, "txt": b"a word"}})
+    write_tar(tmp_path / "shard-000.tar", {"2": {"a.png": two, "b.png": one}})
+    manifest = index(tmp_path)
+    assert manifest.kind == "paired"
+    assert sorted(manifest.splits) == ["train", "val"]
+    assert [x.tobytes() for x in sample(tmp_path, "x/1", "val")] == [decode(d, "png").tobytes() for d in (one, two)]
+
+
+def test_indexing_class_numbers(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {str(i): {"png": png(), "cls": str(i % 3).encode()} for i in range(5)})
+    manifest = index(tmp_path)
+    assert (manifest.kind, manifest.attributes, manifest.exclusive) == (
+        "labelled",
+        ("class_0", "class_1", "class_2"),
+        True,
+    )
+    labels = DataSet(str(tmp_path)).index("train").labels
+    assert labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    assert index(tmp_path, attributes=("x,y,z",), overwrite=True).attributes == ("x", "y", "z")
+    with pytest.raises(DataError, match="2 names; expected 3"):
+        index(tmp_path, attributes=("x", "y"), overwrite=True)
+
+
+def test_indexing_domains_by_a_word_of_the_names(tmp_path: Path) -> None:
+    write_tar(tmp_path / "horse-train-0.tar", {"1": {"png": png()}})
+    write_tar(tmp_path / "zebra/train-0.tar", {"1": {"png": png()}})
+    with pytest.raises(DataError, match="--domains horse zebra"):
+        index(tmp_path)
+    manifest = index(tmp_path, domains=("horse", "zebra"))
+    assert manifest.kind == "unpaired"
+    assert [s.name for s in manifest.splits["train"]["B"].shards] == ["zebra/train-0.tar"]
+    DataSet(str(tmp_path)).check_shards("train")
+
+
+def test_indexing_to_another_folder_points_back(tmp_path: Path) -> None:
+    write_tar(tmp_path / "tars/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    before = sums(tmp_path / "tars")
+    index(tmp_path / "tars", out=str(tmp_path / "out"))
+    assert sums(tmp_path / "tars") == before
+    DataSet(str(tmp_path / "out")).check_shards("train")
+    assert sample(tmp_path / "out", "1")[0].shape == (4, 5, 3)
+
+
+def test_indexing_twice_says_so_and_a_change_needs_overwrite(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    index(tmp_path)
+    assert index_webdataset(shards.IndexOptions(index=str(tmp_path)), workers=0)[1]
+    write_tar(tmp_path / "train-1.tar", {"2": {"png": png(), "cls": b"1"}})
+    with pytest.raises(DataError, match="--overwrite"):
+        index(tmp_path)
+    assert index(tmp_path, overwrite=True).splits["train"]["all"].samples == 2
+
+
+def test_sharding_never_replaces_an_indexed_webdataset(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-000000.tar", {"1": {"png": png(), "cls": b"0"}})
+    index(tmp_path)
+    before = sums(tmp_path)
+    with pytest.raises(DataError, match="not written here"):
+        shard_glyphs(str(tmp_path), "labelled", 16, characters=5)
+    goal = shards.ShardOptions(out=str(tmp_path), overwrite=True)
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    with pytest.raises(DataError, match="not written here"):
+        shard("ab", tmp_path / "in", tmp_path, goal={"overwrite": goal.overwrite})
+    assert sums(tmp_path).items() >= before.items()
+
+
+@pytest.mark.parametrize(
+    ("samples", "says"),
+    [
+        ({"1": {"a.png": png(), "b.png": png()}, "2": {"a.png": png()}}, r"1 samples without a or b \(2\)"),
+        ({"1": {"left.png": png()}}, "images named left"),
+        ({"1": {"txt": b"x"}}, "images named nothing"),
+        ({"1": {"png": b"x", "cls": b"0"}}, "cannot identify"),
+        ({"1": {"png": png(), "json": b'{"x": "high"}'}}, "labels such as"),
+        ({"1": {"png": png(), "cls": b"0"}, "2": {"png": png(1), "cls": b"0"}}, "1 channels of uint8"),
+        ({"1": {"png": png()}}, "single images without json or cls"),
+    ],
+)
+def test_webdatasets_that_cannot_be_indexed(tmp_path: Path, samples: dict[str, Any], says: str) -> None:
+    write_tar(tmp_path / "train-0.tar", samples)
+    with pytest.raises(UserError, match=says):
+        index(tmp_path)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_compressed_damaged_and_missing_tars(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of them a tar|nothing"):
+        index(tmp_path)
+    write_tar(tmp_path / "train-0.tar", {"1": {"png": encode(noise(60, 60, 3), "png"), "cls": b"0"}})
+    whole = (tmp_path / "train-0.tar").read_bytes()
+    (tmp_path / "train-0.tar").write_bytes(whole[:2000])
+    with pytest.raises(DataError, match="damaged tar"):
+        index(tmp_path)
+    (tmp_path / "train-1.tar.gz").touch()
+    with pytest.raises(DataError, match="cannot be read in parts"):
+        index(tmp_path)
+
+
+def test_unreadable_samples_are_left_out_of_the_index(tmp_path: Path) -> None:
+    write_tar(tmp_path / "t.tar", {str(i): {"png": png() if i else b"x", "cls": b"0"} for i in range(3)})
+    manifest = index(tmp_path, bad="skip")
+    assert manifest.splits["train"]["all"].samples == 2
+    assert "0.png" in manifest.made_by["left_out"][0]
+    assert sample(tmp_path, "2")[0].shape == (4, 5, 3)
