@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 METHOD ?= stargan
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-all lint format setup clean help
+.PHONY: demo test test-all lint format bench bench-gpu setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,7 +40,10 @@ format: $(READY)  ## put files into the formatter's form
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
-	$(BIN)/python -m tests.bench_loop
+	$(BIN)/python -m tests.bench loop
+
+bench-gpu:  ## images/s of the bare step at the papers' sizes; needs torch and a GPU, nothing else
+	$(PYTHON) -m tests.bench step --device cuda
 
 clean:  ## remove the environment and what runs made
 	rm -rf $(VENV) *.egg-info demo-output runs data

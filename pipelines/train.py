@@ -61,9 +61,8 @@ def configure(arguments: Sequence[str]) -> tuple[TrainConfig, bool]:
 
 def run() -> int:
     config, dry = configure(sys.argv[1:])
-    from i2i_core.orchestration.sharding import builtin_data
-
     from i2i_core.orchestration.launch import launch, prepare
+    from i2i_core.orchestration.sharding import builtin_data
 
     if not config.data.uri:
         config = config.with_section(

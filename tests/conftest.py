@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from i2i_core.orchestration.sharding import shard_glyphs
-
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 torch.set_num_threads(1)
+
+ON_TORCH_ALONE = ["gpu", "distributed", "unit/test_networks.py", "unit/test_losses.py", "unit/test_finite.py"]
+if importlib.util.find_spec("ray") is None:  # a GPU machine with torch and nothing else
+    here = Path(__file__).parent
+    kept = [here / name for name in ON_TORCH_ALONE]
+    collect_ignore = [str(p) for p in here.rglob("test_*.py") if not any(p.is_relative_to(k) for k in kept)]
 
 
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A labelled data set: 60 characters in twelve styles, 16 px, grey."""
+    from i2i_core.orchestration.sharding import shard_glyphs
+
     out = str(tmp_path_factory.mktemp("data") / "labelled")
     shard_glyphs(out, "labelled", 16, characters=60)
     return out
@@ -25,6 +32,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def paired(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A paired data set: outline and filled glyphs of 60 characters, 16 px, colour."""
+    from i2i_core.orchestration.sharding import shard_glyphs
+
     out = str(tmp_path_factory.mktemp("data") / "paired")
     shard_glyphs(out, "paired", 16, characters=60)
     return out

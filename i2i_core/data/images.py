@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from i2i_core.errors import ConfigError
 from i2i_core.settings import check_at_least, check_between
@@ -137,6 +137,8 @@ def decode_picture(data: bytes, extension: str) -> Picture:
         if _is_png_of_16_bit_colour(data):
             return _from_deep_png(data)
         return _from_pillow(data)
+    except UnidentifiedImageError:  # its own message holds a memory address
+        raise ValueError("cannot identify it as an image") from None
     except ValueError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds, SyntaxError and KeyError among them

@@ -433,7 +433,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part
                 if bad == "stop":
                     fix = "Mend or remove it; --bad skip leaves such samples out."
                     raise DataError(str(error.args[0]), str(error.args[1]), "an image", fix) from None
-                part.left_out.append(f"{error.args[0]}: {error.args[1]}")
+                part.left_out.append(f"{' '.join(record.sources)}: {error.args[1]}")
                 continue
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
@@ -769,7 +769,7 @@ def _scanned_part(shard: Shard, rows: list[tuple[str, dict[str, Any]]], where: s
             fix = "Mend it; --bad skip leaves such samples out."
             raise DataError(str(wrong.args[0]), str(wrong.args[1]), "an image", fix)
         if wrong:
-            part.left_out.append(f"{wrong.args[0]}: {wrong.args[1]}")
+            part.left_out.append(f"{shard.name} {key}: {wrong.args[1]}")
             continue
         fields = {name: members[name][2] for name in names}
         name = f"{where}: {key}"

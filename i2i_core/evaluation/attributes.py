@@ -86,7 +86,9 @@ class Labels:
     def others(self, c_BA: Tensor, keys: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         """(B,) whether another label than the sample's occurs, and (B, A) one of those, drawn by its key."""
         choices = [self.occurring[(self.occurring != c).any(-1)] for c in c_BA]
-        drawn = [o[seed_from("other", k) % len(o)] if len(o) else c for o, c, k in zip(choices, c_BA, keys, strict=True)]
+        drawn = [
+            o[seed_from("other", k) % len(o)] if len(o) else c for o, c, k in zip(choices, c_BA, keys, strict=True)
+        ]
         return torch.tensor([len(o) > 0 for o in choices], dtype=torch.bool), torch.stack(drawn)
 
 

@@ -19,7 +19,8 @@ CEILING = 100.0
 
 DEFINITIONS = {
     "l1": "mean |G(a) - b| over the pixels and channels of an image, values in [0, 1]; mean over images",
-    "psnr": f"10 log10(1 / mean (G(a) - b)^2) in dB, per image, values in [0, 1], at most {CEILING:g}; mean over images",
+    "psnr": "10 log10(1 / mean (G(a) - b)^2) in dB, of each image, values in [0, 1], "
+    f"at most {CEILING:g}; mean over images",
     "l1_nothing": "l1 of the input itself: what doing nothing scores",
     "psnr_nothing": "psnr of the input itself: what doing nothing scores",
 }

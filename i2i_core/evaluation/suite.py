@@ -74,9 +74,7 @@ def measure(
     """
     on_chunk, parts = _measures(method, data, split, classifier), []
     with repeatable():
-        for number, batch in chunks(
-            data, split, image_size, most=most, rank=rank, world=world, direction=direction
-        ):
+        for number, batch in chunks(data, split, image_size, most=most, rank=rank, world=world, direction=direction):
             parts.append((number, on_chunk(batch)))
             if progress:
                 progress(len(batch.keys))

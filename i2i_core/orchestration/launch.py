@@ -37,9 +37,19 @@ def connect() -> None:
     ray.init(include_dashboard=True, dashboard_host="127.0.0.1", logging_level="warning", log_to_driver=True)
 
 
-def absolute(uri: str) -> str:
-    """A local path made absolute (workers have folders of their own); a URL as it is."""
-    return uri if "://" in uri or not uri else str(Path(uri).expanduser().resolve())
+def absolute(uri: str, flag: str) -> str:
+    """A local path made absolute (workers have folders of their own); a URL as it is.
+
+    Raises:
+        ConfigError: a relative path in a job that runs in a copy of the submitted folder.
+    """
+    if "://" in uri or not uri:
+        return uri
+    path = Path(uri).expanduser()
+    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
+        fix = f"This job runs in a copy of your folder: give {flag} as a path that all nodes see, or as a URL."
+        raise ConfigError(flag, f"the relative path {uri}", "an absolute path or a URL", fix)
+    return str(path.resolve())
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,9 @@ def prepare(config: TrainConfig) -> TrainConfig:
         ConfigError, ResourceError: values that do not go together.
         CheckpointError: `--init-from` is not a checkpoint of this method and sizes.
     """
-    config = config.with_section("launch", storage=absolute(config.launch.storage))
-    config = config.with_section("data", uri=absolute(config.data.uri))
-    config = config.with_section("training", init_from=absolute(config.training.init_from))
+    config = config.with_section("launch", storage=absolute(config.launch.storage, "--storage"))
+    config = config.with_section("data", uri=absolute(config.data.uri, "--data"))
+    config = config.with_section("training", init_from=absolute(config.training.init_from, "--init-from"))
     data = DataSet(config.data.uri)
     method = entry(config.method).method
     _check_kind(config, data, method)

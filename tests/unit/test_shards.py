@@ -157,10 +157,10 @@ def test_what_cannot_be_decoded_raises_value_error_with_the_cause() -> None:
     bad = {
         b"": "empty",
         b"not an image": "cannot identify",
-        good[:400]: "truncated",
-        good[:30]: "",
-        saved(Image.fromarray(noise(40, 40, 3)), "JPEG")[:500]: "truncated",
-        good.replace(struct.pack(">II", 40, 40), struct.pack(">II", 40000, 40000), 1): "",
+        good[:400]: "(?i)truncated",
+        good[:30]: "(?i)truncated|identify",
+        saved(Image.fromarray(noise(40, 40, 3)), "JPEG")[:500]: "(?i)truncated",
+        good.replace(struct.pack(">II", 40, 40), struct.pack(">II", 40000, 40000), 1): "pixels",
     }
     for data, cause in bad.items():
         with pytest.raises(ValueError, match=cause):
@@ -404,7 +404,10 @@ def test_an_unreadable_image_stops_the_job_by_name(tmp_path: Path) -> None:
 def test_unreadable_images_are_left_out_and_counted(tmp_path: Path) -> None:
     manifest = shard("classes", folder_with_bad(tmp_path), tmp_path / "out", goal={"bad": "skip"}, **ALL_TRAIN)
     lines = manifest.made_by["left_out"]
-    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in lines) == ["bad.png", "none.png"]
+    assert sorted(line.split(":")[0] for line in lines) == ["c/bad.png", "c/none.png"]
+    (tmp_path / "in").rename(tmp_path / "moved")
+    shard("classes", tmp_path / "moved", tmp_path / "again", goal={"bad": "skip"}, **ALL_TRAIN)
+    assert sums(tmp_path / "out") == sums(tmp_path / "again")
     keys = DataSet(str(tmp_path / "out")).index("train").keys
     assert sorted(keys) == [f"c/{i}".encode() for i in range(6)]
 
@@ -668,7 +671,7 @@ def test_webdatasets_that_cannot_be_indexed(tmp_path: Path, samples: dict[str, A
 
 
 def test_compressed_damaged_and_missing_tars(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none of them a tar|nothing"):
+    with pytest.raises(DataError, match=r"none of them a tar|nothing"):
         index(tmp_path)
     write_tar(tmp_path / "train-0.tar", {"1": {"png": encode(noise(60, 60, 3), "png"), "cls": b"0"}})
     whole = (tmp_path / "train-0.tar").read_bytes()
@@ -684,5 +687,5 @@ def test_unreadable_samples_are_left_out_of_the_index(tmp_path: Path) -> None:
     write_tar(tmp_path / "t.tar", {str(i): {"png": png() if i else b"x", "cls": b"0"} for i in range(3)})
     manifest = index(tmp_path, bad="skip")
     assert manifest.splits["train"]["all"].samples == 2
-    assert "0.png" in manifest.made_by["left_out"][0]
+    assert manifest.made_by["left_out"] == ["t.tar 0: cannot identify it as an image"]
     assert sample(tmp_path, "2")[0].shape == (4, 5, 3)

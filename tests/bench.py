@@ -1,0 +1,134 @@
+"""Timings, which are not tests.
+
+    python -m tests.bench step --device cpu      the bare step of every method's preset on one fixed batch
+    python -m tests.bench step --device cuda     the same in fp32 and bf16 at the paper's size (make bench-gpu)
+    python -m tests.bench loop                   the loop against the bare step, built-in glyphs (make bench)
+
+Medians over `--repeats` rounds of `--updates` updates, after a warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Any
+
+import torch
+
+from i2i_core.data.batch import Batch
+from i2i_core.methods import METHODS, build_method
+from i2i_core.methods.base import Method, Progress
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.step import Step
+from i2i_core.training.sync import World
+
+
+def fixed_batch(method: Method[Any], batch: int, device: torch.device) -> Batch:
+    k = method.config
+    channels = {"image": "channels", "a": "in_channels", "b": "out_channels"}
+    size = k.image_size
+    fields = {f: torch.rand(batch, getattr(k, channels[f]), size, size) * 2 - 1 for f in method.needs.fields}
+    labels = torch.randint(0, 2, (batch, getattr(k, "c_dim", 1)), dtype=torch.uint8)
+    return Batch(fields, batch, 0, batch, 0, 0, {"labels": labels}).to(device)
+
+
+def rate(step: Step, feed: Iterator[Batch], updates: int, repeats: int) -> float:
+    """Updates per second, the median round."""
+    progress, wait = Progress(), torch.cuda.synchronize if step.device.type == "cuda" else (lambda: None)
+    for _ in range(3):
+        step(feed, progress)
+    rates = []
+    for _ in range(repeats):
+        wait()
+        start = time.perf_counter()
+        for _ in range(updates):
+            step(feed, progress)
+        wait()
+        rates.append(updates / (time.perf_counter() - start))
+    return statistics.median(rates)
+
+
+def bench_step(arguments: argparse.Namespace) -> None:
+    device = torch.device(arguments.device)
+    gpu = device.type == "cuda"
+    where = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__}, {where}")
+    print("| method | preset | batch | precision | updates/s | images/s |\n|---|---|---|---|---|---|")
+    for name in METHODS:
+        for preset, batch in [("reference", b) for b in (1, 16, 64)] if gpu else [("demo", 16)]:
+            for precision in ("fp32", "bf16") if gpu else ("fp32",):
+                method = build_method(name, preset).to(device)
+                config = TrainingConfig(batch=batch, precision=precision)  # type: ignore[arg-type]
+                step = Step(method, config, World(), lambda images: 1.0)
+                per = rate(step, repeat(fixed_batch(method, batch, device)), arguments.updates, arguments.repeats)
+                served = batch * getattr(method.config, "n_critic", 1)
+                print(f"| {name} | {preset} | {batch} | {precision} | {per:.2f} | {per * served:.1f} |", flush=True)
+
+
+def bench_loop(arguments: argparse.Namespace) -> None:
+    """The whole loop (stream, decoding, logging, checkpoints) against its own step on one of its batches."""
+    import tempfile
+
+    from i2i_core.config import TrainConfig
+    from i2i_core.orchestration.launch import prepare
+    from i2i_core.orchestration.sharding import shard_glyphs
+    from i2i_core.training.loop import Loop
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kind, size in (("stargan", "labelled", 32), ("pix2pix", "paired", 64)):
+            shard_glyphs(f"{folder}/{kind}", kind, size, characters=400)  # type: ignore[arg-type]
+            values = {"data.uri": f"{folder}/{kind}", "data.loaders": 0, "launch.storage": folder}
+            config = prepare(TrainConfig.of(name, "demo", values))
+            bare, whole = compare(Loop(config, World(), torch.device("cpu"), say=lambda line: None), arguments)
+            print(
+                f"{name}: bare step {bare:.1f} images/s, in the loop {whole:.1f}, ratio {whole / bare:.3f}", flush=True
+            )
+
+
+def compare(loop: Any, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Images per second of the bare step and of the loop, in alternating rounds."""
+    one = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
+    rates: dict[str, list[float]] = {"bare": [], "loop": []}
+    for _ in range(arguments.repeats):
+        rates["bare"].append(timed(lambda: loop.step(repeat(one), Progress()), loop, arguments.updates))
+        rates["loop"].append(looped(loop, arguments.updates))
+    return statistics.median(rates["bare"]), statistics.median(rates["loop"])
+
+
+def served(loop: Any) -> int:
+    return loop.stream.batch * getattr(loop.config.hyper, "n_critic", 1)
+
+
+def timed(update: Callable[[], None], loop: Any, updates: int) -> float:
+    update()
+    start = time.perf_counter()
+    for _ in range(updates):
+        update()
+    return updates * served(loop) / (time.perf_counter() - start)
+
+
+def looped(loop: Any, updates: int) -> float:
+    """Images per second of `Loop.train` over so many updates, evaluation and checkpoint at its end left out."""
+    from dataclasses import replace
+
+    begin = loop.progress.images
+    loop.length = begin + updates * served(loop)
+    loop.config = replace(loop.config, output=replace(loop.config.output, log_every=served(loop) * 10))
+    loop._finish = lambda: None
+    start = time.perf_counter()
+    loop.train()
+    return (loop.progress.images - begin) / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("step", "loop"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--updates", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    (bench_step if given.what == "step" else bench_loop)(given)
