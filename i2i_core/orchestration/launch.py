@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from i2i_core.config import TrainConfig
@@ -31,8 +31,6 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
-    if "RAY_ADDRESS" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray.init(include_dashboard=True, dashboard_host="127.0.0.1", logging_level="warning", log_to_driver=True)
 
@@ -215,6 +213,7 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool) -> None:
             name="ray",
             storage_path=run.url,
             failure_config=FailureConfig(max_failures=config.launch.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     try:

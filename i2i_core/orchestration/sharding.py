@@ -32,9 +32,9 @@ def run_tasks(task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]],
         for args in arguments:
             yield task(*args)
         return
-    import ray  # late, like `connect`: a job in this process does without both
+    from i2i_core.orchestration.launch import connect  # late: a job in this process does without Ray
 
-    from i2i_core.orchestration.launch import connect
+    import ray  # isort: skip
 
     connect()
     most = workers if workers > 0 else max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def train(config: TrainConfig, world: World, device: torch.device) -> dict[str, 
     """
     folder = Folder(f"{config.launch.storage}/{config.run_name}")
     try:
-        loop = Loop(config, world, device, say=lambda line: print(line, flush=True))
+        loop = Loop(config, world, device, say=_say)
         metrics = loop.train()
     except RunError as error:
         _record(folder, {"state": "failed", "error": str(error)}, world.leads)
@@ -46,6 +47,11 @@ def train(config: TrainConfig, world: World, device: torch.device) -> dict[str, 
         raise
     _record(folder, {"state": "finished", "images": loop.progress.images, "metrics": metrics}, world.leads)
     return metrics
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")  # not print, which Ray Train doubles: once for its log, once for the driver
+    sys.stdout.flush()
 
 
 def _record(folder: Folder, status: dict[str, Any], mine: bool) -> None:

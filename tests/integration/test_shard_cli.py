@@ -3,67 +3,102 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from i2i_core.data import glyphs, layouts, shards
-from i2i_core.data.images import ImageOptions, encode
+from i2i_core.data.images import ImageOptions
 from i2i_core.data.manifest import DataSet
 from i2i_core.errors import DataError
-from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, run_tasks
+from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, run_tasks, shard_glyphs
 from tests.unit.test_shards import put, sums
 
 ROOT = Path(__file__).parents[2]
 
 
-def cli(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "pipelines/shard.py"), *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+Outcome = tuple[int, str, str]
+Cli = Callable[..., Outcome]
 
 
-def test_a_job_is_done_then_said_to_be_finished_then_guarded(tmp_path: Path) -> None:
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs the entry point in this process: its exit code, what it printed, what it said on stderr."""
+
+    def _cli(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["shard.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(ROOT / "pipelines/shard.py"), run_name="__main__")
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, *capsys.readouterr()
+
+    return _cli
+
+
+def test_a_command_makes_a_data_set(tmp_path: Path) -> None:
     out = tmp_path / "glyphs"
-    job = ["--layout", "glyphs", "--glyphs", "labelled", "--characters", 10, "--workers", 0, "--out", out]
-    first = cli(*job, "--size", 16)
-    assert first.returncode == 0, first.stderr
-    assert DataSet(str(out)).manifest.describe() in first.stdout
-    assert f"finished: {out}" in first.stdout
-    assert "samples/s" in first.stderr
-    before = sums(out)
-
-    again = cli(*job, "--size", 16)
-    assert again.returncode == 0
-    assert f"already finished: {out}" in again.stdout
-
-    other = cli(*job, "--size", 20)
-    assert other.returncode == 2
-    assert other.stderr.startswith("error: --out")
-    assert "Traceback" not in other.stderr
-    assert sums(out) == before
+    job = ["--layout", "glyphs", "--characters", "10", "--size", "16", "--workers", "0", "--out", str(out)]
+    command, env = [sys.executable, str(ROOT / "pipelines/shard.py"), *job], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert DataSet(str(out)).manifest.describe() in done.stdout
+    assert f"finished: {out}" in done.stdout
+    assert "samples/s" in done.stderr
 
 
-def test_wrong_input_is_told_before_any_work(tmp_path: Path) -> None:
-    bad = cli("--layout", "ab", "--input", tmp_path / "none", "--out", tmp_path / "out")
-    assert bad.returncode == 2
-    assert bad.stderr.startswith(f"error: --input {tmp_path / 'none'}: found nothing at that place")
+def test_a_finished_job_is_said_to_be_finished_and_guarded(cli: Cli, tmp_path: Path) -> None:
+    job = ["--layout", "glyphs", "--characters", 10, "--workers", 0, "--out", tmp_path / "out"]
+    assert cli(*job, "--size", 16)[0] == 0
+    before = sums(tmp_path / "out")
+    code, out, _ = cli(*job, "--size", 16)
+    assert code == 0
+    assert f"already finished: {tmp_path / 'out'}" in out
+    code, _, error = cli(*job, "--size", 20)
+    assert code == 2
+    assert error.startswith("error: --out")
+    assert sums(tmp_path / "out") == before
+    assert cli(*job, "--size", 20, "--overwrite")[0] == 0
+    assert DataSet(str(tmp_path / "out")).manifest.fields["image"].width == 20
+
+
+def test_wrong_input_is_told_before_any_work(cli: Cli, tmp_path: Path) -> None:
+    code, _, error = cli("--layout", "ab", "--input", tmp_path / "none", "--out", tmp_path / "out")
+    assert code == 2
+    assert error.startswith(f"error: --input {tmp_path / 'none'}: found nothing at that place")
     assert not (tmp_path / "out").exists()
-    unknown = cli("--layuot", "ab")
-    assert unknown.returncode == 2
-    assert "--layout" in unknown.stdout + unknown.stderr
+    code, out, error = cli("--layuot", "ab")
+    assert code == 2
+    assert "--layout" in out + error
+    assert cli("--layout", "glyphs")[0] == 2
+    assert cli("--out", tmp_path / "out")[0] == 2
+    assert cli("--layout", "glyphs", "--out", tmp_path / "out", "--workers", -2)[0] == 2
+    assert cli("--layout", "ab", "--index", tmp_path)[0] == 2
 
 
-def test_images_left_out_are_named_and_counted(tmp_path: Path) -> None:
+def test_images_left_out_are_named_and_counted(cli: Cli, tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", np.zeros((4, 8, 3), np.uint8))
     (tmp_path / "in/2.png").write_bytes(b"x")
-    done = cli("--layout", "ab", "--input", "in", "--out", "out", "--bad", "skip", "--workers", 0, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "left out, 1:\n  2.png: a file that cannot be decoded (cannot identify it as an image)" in done.stdout
+    job = ["--layout", "ab", "--input", tmp_path / "in", "--out", tmp_path / "out", "--workers", 0]
+    code, _, error = cli(*job)
+    assert code == 2
+    assert "in/2.png: found a file that cannot be decoded (cannot identify it as an image)" in error
+    code, out, _ = cli(*job, "--bad", "skip")
+    assert code == 0
+    assert "left out, 1:\n  2.png: a file that cannot be decoded (cannot identify it as an image)" in out
+
+
+def test_an_existing_webdataset_is_indexed(cli: Cli, tmp_path: Path) -> None:
+    shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=4)
+    (tmp_path / "g/manifest.json").unlink()
+    code, out, _ = cli("--index", tmp_path / "g", "--workers", 0)
+    assert code == 0
+    assert "labelled, 16x16x1 uint8, attributes serif bold oblique mono" in out
+    assert f"finished: {tmp_path / 'g'}" in out
 
 
 def test_builtin_data_is_made_once_and_announced(
@@ -84,9 +119,9 @@ def test_builtin_data_is_made_once_and_announced(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
+    from i2i_core.orchestration.launch import connect  # first: it sets what Ray reads when it is imported
 
-    from i2i_core.orchestration.launch import connect
+    import ray  # isort: skip
 
     joined = ray.is_initialized()
     connect()
@@ -126,7 +161,7 @@ def test_any_number_of_workers_gives_the_same_bytes(folder: Path, tmp_path: Path
 
 @pytest.mark.usefixtures("cluster")
 def test_an_error_in_a_task_arrives_as_it_was_raised(folder: Path, tmp_path: Path) -> None:
-    (folder / "cat/broken.png").write_bytes(encode(np.zeros((9, 9, 3), np.uint8), "png")[:50])
+    (folder / "cat/broken.png").write_bytes((folder / "cat/1.png").read_bytes()[:80])
     with pytest.raises(DataError) as caught:
         shard(folder, tmp_path / "out", 2)
     assert type(caught.value) is DataError

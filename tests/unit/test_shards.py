@@ -160,15 +160,14 @@ def test_what_cannot_be_decoded_raises_value_error_with_the_cause() -> None:
         good[:400]: "(?i)truncated",
         good[:30]: "(?i)truncated|identify",
         saved(Image.fromarray(noise(40, 40, 3)), "JPEG")[:500]: "(?i)truncated",
-        good.replace(struct.pack(">II", 40, 40), struct.pack(">II", 40000, 40000), 1): "pixels",
     }
     for data, cause in bad.items():
         with pytest.raises(ValueError, match=cause):
             decode(data, "png")
     for array in (noise(4), np.zeros((2, 2, 9000), np.uint8), np.zeros((2, 2), np.int64), np.zeros((0, 4, 3))):
         with pytest.raises(ValueError, match="array of"):
-            decode(encode(array[..., None], "npy") if array.ndim == 1 else _npy(array), "npy")
-    with pytest.raises(ValueError, match=r"object|pickle|Cannot"):
+            decode(_npy(array), "npy")
+    with pytest.raises(ValueError, match="EOF"):
         decode(b"\x93NUMPY\x01\x00", "npy")
 
 

@@ -1,0 +1,189 @@
+"""What a checkpoint is asked to translate: a folder of images, a list of them, or a split of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import fsspec
+import numpy as np
+
+from i2i_core.data.images import EXTENSIONS
+from i2i_core.data.layouts import list_files
+from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet
+from i2i_core.data.stream import Reader
+from i2i_core.errors import ConfigError, DataError
+
+File = tuple[bytes, str]
+"""The bytes of an image file, and the end of its name."""
+
+
+class Inputs(Protocol):
+    """Images by position, and what the outputs are to be called."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the outputs, without an ending."""
+
+    def fetch(self, i: int) -> File:
+        """Raises OSError when it cannot be read."""
+
+    def truth(self, i: int, target: np.ndarray | None) -> File | None:
+        """What the output should look like, where the input knows."""
+
+
+class Files:
+    """Image files. `paths` as the filesystem `fs` knows them."""
+
+    def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str]) -> None:
+        self.fs, self.paths, self.names = fs, paths, names
+
+    def fetch(self, i: int) -> File:
+        return self.fs.cat_file(self.paths[i]), _ending(self.paths[i])
+
+    def truth(self, i: int, target: np.ndarray | None) -> File | None:
+        return None
+
+
+class Split:
+    """A split of a data set: the side that the method reads, and the truth where there is one.
+
+    Args:
+        data: the data set.
+        split: its split.
+        direction: `BtoA` reads b, and a is the truth; as the checkpoint was trained.
+    """
+
+    def __init__(self, data: DataSet, split: str, direction: str) -> None:
+        manifest, swap = data.manifest, direction == "BtoA"
+        self.data, self.split, self.fields = data, split, list(manifest.fields)
+        data.check_shards(split)
+        domain = manifest.domains[1 if swap else 0] if manifest.kind == "unpaired" else WHOLE
+        self.reader = Reader(data, split, domain)
+        self.column = self.fields.index("b" if swap else "a") if manifest.kind == "paired" else 0
+        self.names: Sequence[str] = [key.decode() for key in self.reader.index.keys]
+        self.labels = self.reader.index.labels
+
+    def fetch(self, i: int) -> File:
+        return self._member(i, self.column)
+
+    def _member(self, i: int, column: int) -> File:
+        field = self.data.manifest.fields[self.fields[column]]
+        return self.reader.read([i], column)[0], field.extension
+
+    def truth(self, i: int, target: np.ndarray | None) -> File | None:
+        """Of a pair, its other side; of a labelled sample, its twin with the label `target`."""
+        if self.data.manifest.kind == "paired":
+            return self._member(i, 1 - self.column)
+        row = None if target is None else self.twin(i, target)
+        return None if row is None else self._member(row, 0)
+
+    def twin(self, i: int, target: np.ndarray) -> int | None:
+        """The sample of the same identity (what its key has before the first `-`) whose label is `target`.
+
+        Data sets whose keys are no identities have no twins: there, one beginning of a key has
+        two samples of one label, or no key has a `-`.
+        """
+        return self._twins.get((_identity(self.names[i]), target.tobytes()))
+
+    @cached_property
+    def _twins(self) -> dict[tuple[str, bytes], int]:
+        rows = {(_identity(k), c.tobytes()): i for i, (k, c) in enumerate(zip(self.names, self.labels, strict=True))}
+        return rows if len(rows) == len(self.names) and all("-" in name for name in self.names) else {}
+
+
+def _identity(key: str) -> str:
+    return key.split("-", 1)[0]
+
+
+def _ending(path: str) -> str:
+    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()
+
+
+def _stem(path: str) -> str:
+    return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
+
+
+def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, reserved: Sequence[str]) -> Inputs:
+    """What stands at `uri`, a path or fsspec URL.
+
+    Args:
+        out: where outputs go; left out of a folder that holds it.
+        kind: of data set that the method reads.
+        reserved: names that outputs cannot have.
+
+    Raises:
+        DataError: nothing there, no image there, a data set of another kind, or two images of one name.
+    """
+    if not uri:
+        raise ConfigError("--input", "nothing", "images, a list of images, or a data set", "Name it with --input.")
+    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
+    if fs.isdir(root) and fs.exists(f"{root}/{MANIFEST}"):
+        data = DataSet(uri)
+        if data.manifest.kind != kind:
+            fix = "Name another data set, or a folder of images."
+            raise DataError(f"--input {uri}", f"a data set of {data.manifest.kind} samples", f"{kind} ones", fix)
+        return Split(data, split, direction)
+    if fs.isdir(root):
+        found = _folder(uri, out)
+    elif fs.exists(root):
+        found = _file_or_list(fs, root)
+    else:
+        fix = "Check the name."
+        raise DataError(f"--input {uri}", "nothing at that place", "images, a list of images, or a data set", fix)
+    _check_names(found, reserved)
+    return found
+
+
+def _folder(uri: str, out: str) -> Files:
+    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
+    out_fs, out_root = fsspec.core.url_to_fs(out.rstrip("/") or out)
+    same = out_fs.protocol == fs.protocol
+    if same and out_root == root:
+        raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
+    listed = [(f"{root.rstrip('/')}/{path}", path) for path in list_files(uri).images]
+    kept = [(full, path) for full, path in listed if not (same and full.startswith(f"{out_root}/"))]
+    if not kept:
+        endings = " ".join(sorted(EXTENSIONS))
+        fix = f"Name a folder with images ({endings}), or a data set made by shard.py."
+        raise DataError(f"--input {uri}", "a folder without images and without manifest.json", "images", fix)
+    return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
+
+
+def _file_or_list(fs: Any, path: str) -> Files:
+    if _ending(path) in EXTENSIONS:
+        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+    fix = "Name a folder of images, a list of images, or a data set."
+    try:
+        lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
+    except UnicodeDecodeError:
+        raise DataError(f"--input {path}", "a file that is neither an image nor text", "one of them", fix) from None
+    places = [_beside(path, line, fs) for line in lines if line]
+    if not places:
+        raise DataError(f"--input {path}", "an empty list", "one image a line", "Put paths of images into it.")
+    return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
+
+
+def _beside(path: str, line: str, fs: Any) -> str:
+    """A line of a list: a full path or URL, or a path beside the list."""
+    if "://" in line or line.startswith(("/", "~")):
+        return str(fs._strip_protocol(line))
+    return f"{path.rsplit('/', 1)[0]}/{line}"
+
+
+def _check_names(found: Files, reserved: Sequence[str]) -> None:
+    for name, first, second in _twice(found):
+        fix = f"Both would be written as {name}.png: rename one, or translate them into two folders."
+        raise DataError("--input", f"{first} and {second}", "names that differ without their endings", fix)
+    for name in set(reserved) & set(found.names):
+        fix = "The program writes a file of that name itself: rename the image."
+        raise DataError("--input", f"an image called {name}", "another name", fix)
+
+
+def _twice(found: Files) -> Iterator[tuple[str, str, str]]:
+    seen: dict[str, str] = {}
+    for name, path in zip(found.names, found.paths, strict=True):
+        if name in seen:
+            yield name, seen[name], path
+        seen[name] = path

@@ -1,0 +1,41 @@
+"""Translates images with a checkpoint: `python pipelines/translate.py RUN --input IMAGES --out DIR`.
+
+RUN is a run's folder (its best checkpoint, else its last) or one checkpoint. For StarGAN, `--target bold,serif`
+says which attributes the outputs have. Exit codes: 0 done; 1 images were left out; 2 wrong input.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+
+from i2i_core.cli import flags, main, parse, with_flags
+from i2i_core.errors import ConfigError
+from i2i_core.orchestration.translation import TranslateOptions, translate
+
+PROGRAM = "translate.py"
+OWN = [("checkpoint", tyro.conf.Positional[str], "", "A run's folder or URL, or one of its checkpoints.")]
+MOST_NAMED = 20
+
+
+def run() -> int:
+    given = parse(flags(__doc__ or "", {"options": TranslateOptions()}, OWN), PROGRAM, sys.argv[1:])
+    options = with_flags(TranslateOptions(), given.options)
+    if not given.checkpoint:
+        fix = "Name a folder that train.py printed: translate.py RUN --input IMAGES --out DIR."
+        raise ConfigError("checkpoint", "nothing", "a run or one of its checkpoints", fix)
+    outcome = translate(given.checkpoint, options)
+    print(f"{outcome.written:,} images in {options.out}\ncontact sheet {outcome.sheet}")
+    if not outcome.bad:
+        return 0
+    print(f"left out, {len(outcome.bad)}:", file=sys.stderr)
+    for bad in outcome.bad[:MOST_NAMED]:
+        print(f"  {bad.key}: {bad.cause}", file=sys.stderr)
+    if len(outcome.bad) > MOST_NAMED:
+        print("  ...", file=sys.stderr)
+    return 1 if options.bad == "fail" else 0
+
+
+if __name__ == "__main__":
+    main(run)
