@@ -7,6 +7,7 @@ says which attributes the outputs have. Exit codes: 0 done; 1 images were left o
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import tyro
 
@@ -15,7 +16,8 @@ from i2i_core.errors import ConfigError
 from i2i_core.orchestration.translation import TranslateOptions, translate
 
 PROGRAM = "translate.py"
-OWN = [("checkpoint", tyro.conf.Positional[str], "", "A run's folder or URL, or one of its checkpoints.")]
+CHECKPOINT = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
+OWN = [("checkpoint", CHECKPOINT, "", "A run's folder or URL, or one of its checkpoints.")]
 MOST_NAMED = 20
 
 

@@ -24,7 +24,7 @@ from i2i_core.data.images import ImageOptions, Picture, decode_picture, prepare
 from i2i_core.data.transforms import resized
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.evaluation.attributes import attribute_names, columns_of
-from i2i_core.evaluation.inputs import File, Inputs, Split, open_inputs
+from i2i_core.evaluation.inputs import Inputs, Split, open_inputs
 from i2i_core.evaluation.samples import repeatable
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes, to_bytes
 from i2i_core.evaluation.targets import Target, parse_target
@@ -89,29 +89,27 @@ class Job:
     shown: frozenset[int]
     """Images that come back for the contact sheet."""
 
-    def label(self, i: int) -> np.ndarray | None:
+    def label(self, i: int) -> np.ndarray:
         """(A,) the target label of an image."""
-        if self.target is None:
-            return None
+        assert self.target is not None, "only asked for by methods that have targets"
         own = self.inputs.labels[i, list(self.columns)] if isinstance(self.inputs, Split) else None
         return self.target.label(own)
 
-    def truth(self, i: int) -> File | None:
-        """What the output should look like. A labelled data set is asked for the whole label."""
-        label = self.label(i)
-        if label is None or not isinstance(self.inputs, Split):
-            return self.inputs.truth(i, None)
-        whole = self.inputs.labels[i].copy()
-        whole[list(self.columns)] = label
-        return self.inputs.truth(i, whole)
+    def whole_label(self, i: int) -> np.ndarray | None:
+        """The label of a data set's sample with the target's attributes in it; None where there are no labels."""
+        if self.target is None or not isinstance(self.inputs, Split):
+            return None
+        label = self.inputs.labels[i].copy()
+        label[list(self.columns)] = self.label(i)
+        return label
 
 
 @dataclass(frozen=True)
 class Image:
-    """An input, decoded."""
+    """An input, decoded: its position, its values (C, H, W) in [-1, 1], and the dtype it was stored as."""
 
     i: int
-    x_CHW: Tensor
+    x: Tensor
     dtype: str
 
 
@@ -163,7 +161,7 @@ class Translator:
             for image, made in zip(group, self._translated(group), strict=True):
                 self._write(image, made)
                 if image.i in self.job.shown:
-                    rows[image.i] = {"source": image.x_CHW, "translation": made, "truth": self._truth(image.i)}
+                    rows[image.i] = {"source": image.x, "translation": made, "truth": self._truth(image.i)}
         return Done(len(images), tuple(bad), rows)
 
     def _load(self, i: int) -> Image:
@@ -176,18 +174,18 @@ class Translator:
         return scaled(resized(x, self.job.size) if self.job.size else x)
 
     def _truth(self, i: int) -> Tensor | None:
-        file = self.job.truth(i)
-        return None if file is None else self._tensor(decode_picture(*file).x_HWC)
+        file = self.job.inputs.truth(i, self.job.whole_label(i))
+        return None if file is None else self._tensor(decode_picture(*file).pixels)
 
     def _translated(self, images: Sequence[Image]) -> list[Tensor]:
         """One output per image; the networks see a full group whatever the number of images."""
-        x = images[0].x_CHW
+        x = images[0].x
         full = [images[k % len(images)] for k in range(group_of(x))]
         control: dict[str, Any] = {}
         if self.job.target is not None:
-            control["target"] = torch.from_numpy(np.stack([self.job.label(image.i) for image in full]))  # type: ignore[arg-type]
+            control["target"] = torch.from_numpy(np.stack([self.job.label(image.i) for image in full]))
         names = self.job.inputs.names
-        batch = torch.stack([image.x_CHW for image in full]).to(next(self.method.parameters()))
+        batch = torch.stack([image.x for image in full]).to(next(self.method.parameters()))
         try:
             with repeatable():
                 made = self.method.translate(batch, keys=[names[image.i] for image in full], **control)
@@ -223,9 +221,9 @@ def grouped(images: Sequence[Image]) -> Iterator[list[Image]]:
     """Images of one size together, in groups that go through the networks at once."""
     by_size: dict[tuple[int, ...], list[Image]] = {}
     for image in images:
-        by_size.setdefault(tuple(image.x_CHW.shape), []).append(image)
+        by_size.setdefault(tuple(image.x.shape), []).append(image)
     for same in by_size.values():
-        size = group_of(same[0].x_CHW)
+        size = group_of(same[0].x)
         yield from (same[k : k + size] for k in range(0, len(same), size))
 
 
@@ -242,7 +240,7 @@ def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
         DataError: no such conversion.
         ValueError: float values outside [-1, 1].
     """
-    have = picture.x_HWC.shape[2]
+    have = picture.pixels.shape[2]
     keep = picture.alpha and have == channels
     colours = have - 1 if picture.alpha and not keep else have
     if colours != channels and not {colours, channels} <= {1, 3}:
@@ -318,11 +316,11 @@ def shown_rows(job: Job, count: int) -> frozenset[int]:
     """The first images; of a labelled data set, first those that the target changes and whose truth is known."""
 
     def rank(i: int) -> int:
-        label = job.label(i)
+        label = job.whole_label(i)
         if label is None or not isinstance(job.inputs, Split):
             return 0
-        changed = bool((label != job.inputs.labels[i, list(job.columns)]).any())
-        return 2 - changed - (changed and job.truth(i) is not None)
+        changed = bool((label != job.inputs.labels[i]).any())
+        return 2 - changed - (changed and job.inputs.twin(i, label) is not None)
 
     pool = range(min(count, 64 * SHEET_ROWS))
     return frozenset(sorted(pool, key=rank)[:SHEET_ROWS])
@@ -357,7 +355,7 @@ def _on_ray(job: Job, trained: Trained, chunks: Sequence[range], options: Transl
     if held < options.workers:
         fix = f"Use --workers {held}." if held else "Use --cpu."
         raise ResourceError("--workers", str(options.workers), f"at most the cluster's {held} {kind}s", fix)
-    job = replace(job, checkpoint=absolute(job.checkpoint), out=absolute(job.out))
+    job = replace(job, checkpoint=absolute(job.checkpoint, "the checkpoint"), out=absolute(job.out, "--out"))
     actor, shared = ray.remote(num_cpus=0 if gpu else 1, num_gpus=int(gpu))(_Actor), ray.put(job)
     actors = [actor.remote(shared, gpu) for _ in range(min(options.workers, len(chunks)))]
     try:
