@@ -6,10 +6,9 @@ JSON with every metric's definition. docs/evaluation.md defines the metrics.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import fsspec
 import torch
@@ -27,10 +26,10 @@ from i2i_core.evaluation.classifier import (
     save_classifier,
     train_classifier,
 )
-from i2i_core.evaluation.samples import CHUNK, Measured
-from i2i_core.evaluation.suite import BETTER, DEFINITIONS, measure
-from i2i_core.settings import check_at_least, setting, to_dict
-from i2i_core.training.checkpoint import Trained, load_trained
+from i2i_core.evaluation.report import as_json, table
+from i2i_core.evaluation.suite import measure
+from i2i_core.settings import check_at_least, setting
+from i2i_core.training.checkpoint import load_trained
 
 PROGRAM = "evaluate.py"
 CHECKPOINT = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
@@ -62,58 +61,17 @@ class EvaluateOptions:
 
 def judge(options: EvaluateOptions, data: DataSet, image_size: int, device: torch.device) -> Classifier | None:
     """The classifier that the options ask for: loaded, or trained and kept."""
+    path = options.classifier
     if not options.train_classifier:
-        return load_classifier(options.classifier).to(device) if options.classifier else None
-    if options.classifier and has_classifier(options.classifier):
-        kept = load_classifier(options.classifier)
-        if kept.info.data == data.manifest.fingerprint:
-            print(f"classifier of this data: {options.classifier}")
-            return kept.to(device)
+        return load_classifier(path).to(device) if path else None
+    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size):
+        print(f"classifier of this data: {path}")
+        return kept.to(device)
     with tqdm(total=SEEN, unit=" images", desc="classifier", smoothing=0) as bar:
-        trained = train_classifier(data, image_size=image_size, device=device, progress=bar.update)
-    if options.classifier:
-        save_classifier(trained, options.classifier)
+        trained = train_classifier(data, image_size=image_size, device=device, progress=bar.update, seen=SEEN)
+    if path:
+        save_classifier(trained, path)
     return trained
-
-
-def report(trained: Trained, options: EvaluateOptions, found: dict[str, Measured], judged: Classifier | None) -> str:
-    """The result as JSON."""
-    metrics = {
-        name: {
-            "value": m.value,
-            "images": m.count,
-            "better": BETTER[name],
-            "definition": DEFINITIONS[name.split("/")[0]],
-        }
-        for name, m in found.items()
-    }
-    values: dict[str, Any] = {
-        "checkpoint": {"url": trained.url, "method": trained.config.method, "images": trained.images},
-        "data": options.data,
-        "split": options.split,
-        "most": options.most,
-        "image_size": trained.config.hyper.image_size,
-        "resampling": "bicubic, antialiased; images of the image size as they are",
-        "chunk": CHUNK,
-        "classifier": to_dict(judged.info) if judged else None,
-        "metrics": metrics,
-    }
-    return json.dumps(values, indent=1) + "\n"
-
-
-def table(found: dict[str, Measured]) -> str:
-    """One line per metric; of metrics of one attribute, one line per attribute."""
-    plain = {name: m for name, m in found.items() if not name.startswith("accuracy")}
-    lines = [f"{name:<16} {m.value:10.4f}   {m.count:,} images" for name, m in plain.items()]
-    kinds = ("accuracy_nothing", "accuracy", "accuracy_real")
-    ends = [name.removeprefix("accuracy") for name in found if name.split("/")[0] == "accuracy"]
-    if ends:
-        lines += ["", f"{'every attribute right':<24} {'doing nothing':>14} {'translated':>12} {'real':>8}"]
-    for end in ends:
-        cells = [found.get(f"{kind}{end}") for kind in kinds]
-        shown = [f"{m.value:.3f}" if m else "-" for m in cells]
-        lines.append(f"{end.removeprefix('/') or 'all':<24} {shown[0]:>14} {shown[1]:>12} {shown[2]:>8}")
-    return "\n".join(lines)
 
 
 def run() -> int:
@@ -139,7 +97,13 @@ def run() -> int:
         info = judged.info
         print(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")
     if options.out:
-        write(options.out, report(trained, options, found, judged))
+        about = {
+            "checkpoint": {"url": trained.url, "method": trained.config.method, "images": trained.images},
+            "data": {"uri": options.data, "fingerprint": data.manifest.fingerprint, "split": options.split},
+            "most": options.most,
+            "image_size": size,
+        }
+        write(options.out, as_json(found, about, judged))
         print(f"written to {options.out}")
     return 0
 

@@ -374,9 +374,8 @@ def _clear_for(plan: Plan, output: Output, overwrite: bool) -> None:
 
 
 def _done(plan: Plan, output: Output) -> dict[str, Part]:
-    """The finished shards of an earlier run of this plan. What it left half-written goes."""
+    """The finished shards of an earlier run of this plan."""
     there = output.names(PARTS)
-    output.remove(*(f"{PARTS}/{name}" for name in there if name.endswith(".writing")))
     done = {}
     for job in plan.jobs:
         if f"{job.name}.json" in there:
@@ -423,7 +422,7 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
 def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part:
     part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
     hashed = _Hashed(file)
-    with TarWriter(hashed, user="", group="", mode=0o444, mtime=0, encoder=False, format="GNU_FORMAT") as tar:
+    with TarWriter(hashed, user="", group="", mode=0o444, mtime=0, encoder=False) as tar:
         for record, pictures in _read(recipe, job.records):
             try:
                 if isinstance(pictures, BadImageError):

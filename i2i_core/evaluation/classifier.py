@@ -93,6 +93,10 @@ class Classifier(nn.Module):
         logits = self.eval()(x_BCHW.to(weight))
         return F.one_hot(logits.argmax(1), logits.shape[1]).bool() if self.info.exclusive else logits > 0
 
+    def fits(self, data: DataSet, image_size: int) -> bool:
+        """Whether it was trained on that data set, to judge images of that size."""
+        return self.info.data == data.manifest.fingerprint and self.info.size == judged_size(image_size)
+
     def columns(self, names: Sequence[str]) -> list[int]:
         """Where attributes stand in what `judge` gives. Raises ConfigError when it does not know one."""
         for name in names:
@@ -188,7 +192,7 @@ def _fit(
         schedule.step()
         if progress:
             progress(len(rows))
-    classifier.eval()
+    classifier.eval().to(memory_format=torch.contiguous_format)
 
 
 def _rows(n: int, steps: int, seed: int) -> Iterable[Tensor]:

@@ -108,22 +108,26 @@ REFERENCE = Preset(
     },
 )
 DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 32 channels, 2 critic moves per generator
-    move, learning rate 5e-4. Command: `make demo`. Score: see the README, which is measured.""",
+    """Minutes on two CPU cores, on the built-in glyphs: 32 px, half the channels, 2 residual blocks, batch 16, 2
+    critic moves per generator move, learning rate 5e-4, averaged generator. Command: `make demo`, which trains it
+    for 20,000 images. Score: see the README, which is measured.""",
     {
         "hyper.image_size": 32,
         "hyper.g_base": 32,
         "hyper.d_base": 32,
-        "hyper.d_layers": 5,
-        "hyper.blocks": 3,
+        "hyper.d_layers": 4,
+        "hyper.blocks": 2,
         "hyper.n_critic": 2,
         "hyper.g_lr": 5e-4,
         "hyper.d_lr": 5e-4,
-        "training.batch": 32,
-        "training.images": 100_000,
+        "training.batch": 16,
+        "training.images": 20_000,
         "training.lr_schedule": "linear",
+        "training.ema_halflife": 500,
         "data.flip": False,
         "data.crop": "none",
+        "data.loaders": 0,
+        "output.grid_every": 5_000,
     },
 )
 

@@ -618,6 +618,15 @@ def test_indexing_domains_by_a_word_of_the_names(tmp_path: Path) -> None:
     DataSet(str(tmp_path)).check_shards("train")
 
 
+def test_indexing_splits_and_domains_written_as_one_word(tmp_path: Path) -> None:
+    for name in ("trainA-0", "trainB-0", "testA-0", "testB-0"):
+        write_tar(tmp_path / f"{name}.tar", {"1": {"png": png()}})
+    sets = index(tmp_path).splits
+    assert {(s, d): v.shards[0].name for s, domains in sets.items() for d, v in domains.items()} == {
+        (split, domain): f"{split}{domain}-0.tar" for split in ("train", "test") for domain in "AB"
+    }
+
+
 def test_indexing_to_another_folder_points_back(tmp_path: Path) -> None:
     write_tar(tmp_path / "tars/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
     before = sums(tmp_path / "tars")

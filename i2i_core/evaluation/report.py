@@ -1,0 +1,58 @@
+"""What was measured, as a table for people and as JSON that says what each number is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from i2i_core.evaluation.classifier import Classifier
+from i2i_core.evaluation.samples import CHUNK, Measured
+from i2i_core.evaluation.suite import BETTER, DEFINITIONS
+from i2i_core.settings import to_dict
+
+JUDGED = ("accuracy_nothing", "accuracy", "accuracy_real")
+
+
+def as_json(found: Mapping[str, Measured], about: Mapping[str, Any], classifier: Classifier | None) -> str:
+    """Each metric with its value, count and definition.
+
+    Args:
+        about: what was measured: checkpoint, data, sizes.
+        classifier: what judged translations, if anything did.
+    """
+    metrics = {
+        name: {
+            "value": m.value,
+            "images": m.count,
+            "better": BETTER[name],
+            "definition": DEFINITIONS[name.split("/")[0]],
+        }
+        for name, m in found.items()
+    }
+    values = {
+        **about,
+        "resampling": "bicubic, antialiased; images of the image size as they are",
+        "chunk": CHUNK,
+        "classifier": to_dict(classifier.info) if classifier else None,
+        "metrics": metrics,
+    }
+    return json.dumps(values, indent=1) + "\n"
+
+
+def table(found: Mapping[str, Measured]) -> str:
+    """One line per metric; what the classifier saw stands side by side, one line per attribute."""
+    lines = [
+        f"{name:<24} {m.value:>10.4f}   {m.count:,} images"
+        for name, m in found.items()
+        if not name.startswith("accuracy")
+    ]
+    attributes = [name.partition("/")[2] for name in found if name.split("/")[0] == "accuracy"]
+    if attributes:
+        head = ("doing nothing", "translated", "real")
+        lines += ["", f"{'every attribute right':<24}" + "".join(f"{word:>14}" for word in head)]
+    for attribute in sorted(attributes, key=lambda name: not name):
+        cells = [found.get(f"{kind}/{attribute}" if attribute else kind) for kind in JUDGED]
+        shown = "".join(f"{m.value if m else float('nan'):>14.3f}" for m in cells)
+        lines.append(f"{f'+{attribute}' if attribute else 'all of them':<24}{shown}")
+    return "\n".join(lines)

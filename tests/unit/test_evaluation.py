@@ -1,0 +1,551 @@
+"""Metrics against arithmetic by hand, any number of workers, and generators whose score is known.
+
+pytest tests/unit/test_evaluation.py
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i_core.data.batch import scaled
+from i2i_core.data.images import decode
+from i2i_core.data.manifest import DataSet, Field, Index, Manifest, Shard, ShardSet, sha256
+from i2i_core.data.stream import Reader
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.evaluation import paired as paired_metrics
+from i2i_core.evaluation.attributes import Labels
+from i2i_core.evaluation.classifier import (
+    Classifier,
+    ClassifierInfo,
+    judged_size,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
+from i2i_core.evaluation.report import as_json, table
+from i2i_core.evaluation.samples import chunks
+from i2i_core.evaluation.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
+from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, evaluate, measure
+from i2i_core.methods import build_method
+from i2i_core.methods.base import Method, Needs
+from i2i_core.methods.stargan import StarGANConfig
+
+NAMES = ("serif", "bold", "mono")
+COMBINATIONS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]
+"""serif and mono never meet, nor bold and mono."""
+SIDE = 16
+
+
+# ---------------------------------------------------------------- data and methods whose answers are known
+
+
+def coded(label: Sequence[int], seed: int) -> np.ndarray:
+    """A noise image (SIDE, SIDE, 1) whose first row of pixels says its label: white is on, black is off."""
+    x = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8)
+    x[0, :, 0] = 0
+    x[0, : len(label), 0] = np.array(label) * 255
+    return x
+
+
+def write_labelled(folder: Path, images: Sequence[np.ndarray], labels: Sequence[Sequence[int]], **more: Any) -> str:
+    """A labelled data set of one shard, the same for every split, made by hand."""
+    folder.mkdir(parents=True)
+    keys = [f"{i:04d}" for i in range(len(images))]
+    with tarfile.open(folder / "all.tar", "w") as tar:
+        for key, image in zip(keys, images, strict=True):
+            out = io.BytesIO()
+            Image.fromarray(image[..., 0]).save(out, "PNG")
+            member = tarfile.TarInfo(f"{key}.png")
+            member.size = out.tell()
+            tar.addfile(member, io.BytesIO(out.getvalue()))
+    with tarfile.open(folder / "all.tar") as tar:
+        members = tar.getmembers()
+    place, size = ([[getattr(m, name)] for m in members] for name in ("offset_data", "size"))
+    index = Index(np.array([k.encode() for k in keys]), np.array(place), np.array(size), np.array(labels, np.uint8))
+    (folder / "all.index.npz").write_bytes(index.dumps())
+    data = (folder / "all.tar").read_bytes()
+    shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
+    splits = {name: {"all": shards} for name in ("train", "val", "test")}
+    field = Field("png", 1, "uint8", SIDE, SIDE)
+    manifest = Manifest("labelled", {"image": field}, splits, **{"attributes": NAMES, **more})
+    (folder / "manifest.json").write_text(manifest.dumps())
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def coded_data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    labels = [COMBINATIONS[i % len(COMBINATIONS)] for i in range(100)]
+    images = [coded(label, i) for i, label in enumerate(labels)]
+    return DataSet(write_labelled(tmp_path_factory.mktemp("coded") / "data", images, labels))
+
+
+class Oracle(Classifier):
+    """Reads the label off the first row."""
+
+    def __init__(self, names: tuple[str, ...] = NAMES) -> None:
+        super().__init__(ClassifierInfo(names, False, 1, 16, "", 0))
+
+    def judge(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW[:, 0, 0, : len(self.info.attributes)] > 0
+
+
+class Fake(Method[StarGANConfig]):
+    """A labelled method that makes images by a function of (x, target)."""
+
+    needs = Needs("labelled", ("image",))
+    generators = ()
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labels: Any = "attributes") -> None:
+        super().__init__(StarGANConfig(attributes=NAMES, c_dim=3, columns=(0, 1, 2), channels=1, labels=labels))
+        self.function, self.weight = function, nn.Parameter(torch.zeros(()))
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        return self.function(x, control["target"].to(x))
+
+
+class FakePaired(Method[None]):
+    """A paired method that makes images by a function of (x, keys)."""
+
+    needs = Needs("paired", ("a", "b"))
+    generators = ()
+
+    def __init__(self, function: Callable[[Tensor, Sequence[str]], Tensor]) -> None:
+        super().__init__(None)
+        self.function, self.weight = function, nn.Parameter(torch.zeros(()))
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        assert keys is not None
+        return self.function(x, keys)
+
+
+def perfect(x: Tensor, target: Tensor) -> Tensor:
+    out = x.clone()
+    out[:, 0, 0, : target.shape[1]] = target * 2 - 1
+    return out
+
+
+def identity(x: Tensor, target: Tensor) -> Tensor:
+    return x
+
+
+def always_bold(x: Tensor, target: Tensor) -> Tensor:
+    return perfect(x, torch.tensor([0.0, 1.0, 0.0]).expand(len(x), 3))
+
+
+def stored(data: DataSet, split: str, column: int) -> dict[str, np.ndarray]:
+    """Every image of a field by key, as Pillow reads it, in [0, 1]: no code of the stream."""
+    reader = Reader(data, split, "all")
+    rows = range(len(reader.index.keys))
+    opened = [Image.open(io.BytesIO(b)) for b in reader.read(list(rows), column)]
+    return {reader.key(i): np.asarray(image, np.float64) / 255 for i, image in zip(rows, opened, strict=True)}
+
+
+# ---------------------------------------------------------------- paired
+
+
+def test_l1_and_psnr_of_tensors_equal_numpy_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-1, 1, (2, 4, 3, 5, 7))
+    a, b = (x + 1) / 2, (y + 1) / 2
+    by_hand = [10 * np.log10(1 / np.mean((a[i] - b[i]) ** 2)) for i in range(4)]
+    np.testing.assert_allclose(paired_metrics.psnr(torch.tensor(x), torch.tensor(y)), by_hand, rtol=1e-12)
+    by_hand = [np.abs(a[i] - b[i]).sum() / (3 * 5 * 7) for i in range(4)]
+    np.testing.assert_allclose(paired_metrics.l1(torch.tensor(x), torch.tensor(y)), by_hand, rtol=1e-12)
+
+
+def test_psnr_of_black_against_white_is_0_and_of_equal_images_the_ceiling() -> None:
+    black, white = -torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    assert paired_metrics.psnr(black, white) == [0.0]
+    assert paired_metrics.psnr(black, black) == [paired_metrics.CEILING]
+
+
+@pytest.mark.parametrize(("direction", "read"), [("AtoB", 0), ("BtoA", 1)])
+def test_paired_metrics_equal_pillow_and_numpy_on_the_stored_images(paired: str, direction: Any, read: int) -> None:
+    """The fake halves the contrast of its input."""
+    data = DataSet(paired)
+    found = evaluate(FakePaired(lambda x, keys: x * 0.5), data, "test", image_size=SIDE, direction=direction)
+
+    def decibels(x: np.ndarray, y: np.ndarray) -> float:
+        """Some outlines are as small as their shape: equal images."""
+        return 100.0 if (x == y).all() else 10 * np.log10(1 / np.square(x - y).mean())
+
+    a, b = stored(data, "test", read), stored(data, "test", 1 - read)
+    made = {key: 0.5 + (image - 0.5) * 0.5 for key, image in a.items()}
+    by_hand = {
+        "l1": np.mean([np.abs(made[k] - b[k]).mean() for k in a]),
+        "l1_nothing": np.mean([np.abs(a[k] - b[k]).mean() for k in a]),
+        "psnr": np.mean([decibels(made[k], b[k]) for k in a]),
+        "psnr_nothing": np.mean([decibels(a[k], b[k]) for k in a]),
+    }
+    assert found.keys() == by_hand.keys()
+    for name, value in by_hand.items():
+        assert found[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_a_generator_that_knows_the_truth_scores_l1_0(paired: str) -> None:
+    data = DataSet(paired)
+    truth = stored(data, "train", 1)
+
+    def know(x: Tensor, keys: Sequence[str]) -> Tensor:
+        return torch.stack([torch.tensor(truth[k] * 2 - 1).permute(2, 0, 1).to(x) for k in keys])
+
+    found = evaluate(FakePaired(know), data, "train", image_size=SIDE)
+    assert found["l1"] < 1e-7
+    assert found["psnr"] == paired_metrics.CEILING
+    assert found["l1_nothing"] > 1e-4
+
+
+# ---------------------------------------------------------------- labelled
+
+
+def test_a_perfect_generator_scores_1_where_doing_nothing_scores_0(coded_data: DataSet) -> None:
+    found = evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle())
+    assert found["there_and_back"] < 1e-7
+    for name in ("", *(f"/{n}" for n in NAMES)):
+        assert found[f"accuracy{name}"] == 1, name
+        assert found[f"accuracy_nothing{name}"] == 0, name
+        assert found[f"accuracy_real{name}"] == 1, name
+
+
+def test_the_identity_scores_as_doing_nothing(coded_data: DataSet) -> None:
+    found = evaluate(Fake(identity), coded_data, "test", image_size=SIDE, classifier=Oracle())
+    assert found["there_and_back"] == 0
+    assert found["accuracy"] == found["accuracy_nothing"] == 0
+
+
+def test_each_attribute_is_switched_on_only_where_the_result_occurs(coded_data: DataSet) -> None:
+    """Of 20 images of each combination: serif in plain and bold; bold in plain and serif; mono in plain alone
+    (serif + mono and bold + mono do not occur). Real: labels that so come about."""
+    found = measure(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle())
+    counts = {name: m.count for name, m in found.items() if "/" in name}
+    assert counts == {
+        "accuracy/serif": 40, "accuracy_nothing/serif": 40, "accuracy_real/serif": 40,
+        "accuracy/bold": 40, "accuracy_nothing/bold": 40, "accuracy_real/bold": 40,
+        "accuracy/mono": 20, "accuracy_nothing/mono": 20, "accuracy_real/mono": 20,
+    }  # fmt: skip
+    assert found["accuracy"].count == 100
+
+
+def test_accuracy_needs_every_attribute_of_the_target(coded_data: DataSet) -> None:
+    """A generator that always makes plain bold is right for the plain half of +bold, and never else."""
+    found = evaluate(Fake(always_bold), coded_data, "test", image_size=SIDE, classifier=Oracle())
+    assert found["accuracy/bold"] == 0.5
+    assert found["accuracy/serif"] == found["accuracy/mono"] == 0
+    assert found["accuracy"] == pytest.approx(20 / 100)
+
+
+def test_the_classifiers_attributes_are_matched_by_name(coded_data: DataSet) -> None:
+    """A classifier with another order of attributes: what it calls serif is the last pixel."""
+    found = evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle(("mono", "bold", "serif")))
+    assert found["accuracy/mono"] == 0
+    with pytest.raises(ConfigError, match="'mono'"):
+        evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle(("serif", "bold")))
+
+
+def test_classes_are_each_a_target_for_all_others(tmp_path: Path) -> None:
+    labels = [[int(i % 3 == k) for k in range(3)] for i in range(30)]
+    folder = write_labelled(tmp_path / "c", [coded(c, i) for i, c in enumerate(labels)], labels, exclusive=True)
+    found = measure(Fake(perfect, "classes"), DataSet(folder), "val", image_size=SIDE, classifier=Oracle())
+    for name in NAMES:
+        assert (found[f"accuracy/{name}"].value, found[f"accuracy/{name}"].count) == (1, 20)
+        assert (found[f"accuracy_real/{name}"].value, found[f"accuracy_real/{name}"].count) == (1, 10)
+
+
+def test_there_and_back_equals_numpy_by_hand(tmp_path: Path) -> None:
+    """With two labels the other one is the target. The fake moves by 0.1 for bold, then by 0.3 for serif."""
+    labels = [[1, 0, 0] if i % 3 else [0, 1, 0] for i in range(9)]
+    images = [np.full((SIDE, SIDE, 1), 100, np.uint8) for _ in labels]
+    data = DataSet(write_labelled(tmp_path / "d", images, labels))
+    step = torch.tensor([0.3, 0.1, 0.0])
+    found = evaluate(Fake(lambda x, c: x / 2 + (c @ step)[:, None, None, None]), data, "val", image_size=SIDE)
+    x = 100 / 127.5 - 1
+    errors = []
+    for serif, bold, _ in labels:
+        there = x / 2 + (0.1 if serif else 0.3)
+        back = there / 2 + 0.3 * serif + 0.1 * bold
+        errors.append(abs(back - x) / 2)
+    assert found == {"there_and_back": pytest.approx(np.mean(errors), rel=1e-6)}
+
+
+def test_the_other_label_occurs_differs_and_is_drawn_by_the_key(coded_data: DataSet) -> None:
+    labels = Labels.of(Fake(perfect), coded_data, "test")
+    c = torch.tensor(COMBINATIONS * 20, dtype=torch.uint8)
+    keys = tuple(map(str, range(len(c))))
+    possible, drawn = labels.others(c, keys)
+    assert possible.all()
+    assert (drawn != c).any(-1).all()
+    assert {tuple(row) for row in drawn.tolist()} == set(COMBINATIONS)
+    assert torch.equal(labels.others(c[7:9], keys[7:9])[1], drawn[7:9])
+
+
+def test_a_method_of_some_attributes_reads_those_columns(coded_data: DataSet) -> None:
+    """A method of bold alone: the source's other attributes are not its business."""
+    fake = Fake(lambda x, c: torch.cat([x[..., :1, :1], c[:, None, None] * 2 - 1, x[..., :1, 2:]], -1))
+    fake.config = StarGANConfig(attributes=("bold",), c_dim=1, columns=(1,), channels=1)
+    found = measure(fake, coded_data, "test", image_size=SIDE, classifier=Oracle())
+    assert found["accuracy/bold"].value == 1
+    assert found["accuracy/bold"].count == 60
+
+
+# ---------------------------------------------------------------- workers, samples, names
+
+
+def by_workers(world: int, *arguments: Any, **options: Any) -> list[dict[str, float]]:
+    """What each of `world` workers gets: all are run, then each again with what all of them found."""
+    found: list[Any] = []
+
+    def keep(mine: Any) -> list[Any]:
+        found.append(mine)
+        return [mine]
+
+    for rank in range(world):
+        measure(*arguments, rank=rank, world=world, gather=keep, **options)
+    parts = list(reversed(found))
+    return [evaluate(*arguments, rank=r, world=world, gather=lambda _: parts, **options) for r in range(world)]
+
+
+def test_workers_change_no_bit_of_labelled_metrics(labelled: str) -> None:
+    names = ("serif", "bold", "oblique", "mono")
+    small = {"g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1, "n_critic": 1, "image_size": 16}
+    method = build_method("stargan", channels=1, c_dim=4, attributes=names, columns=(0, 1, 2, 3), **small)
+    classifier = Classifier(ClassifierInfo(names, False, 1, 16, "", 0))
+    alone = evaluate(method, DataSet(labelled), "train", image_size=16, most=150, classifier=classifier)
+    assert len(alone) == 16
+    for world in (2, 3):
+        for each in by_workers(
+            world, method, DataSet(labelled), "train", image_size=16, most=150, classifier=classifier
+        ):
+            assert each == alone
+
+
+def test_workers_change_no_bit_of_paired_metrics(paired: str) -> None:
+    method = build_method("pix2pix", image_size=16, g_base=4, d_base=4, receptive_field=16)
+    alone = evaluate(method, DataSet(paired), "train", image_size=16, most=100)
+    for world in (2, 3):
+        for each in by_workers(world, method, DataSet(paired), "train", image_size=16, most=100):
+            assert each == alone
+
+
+def test_every_sample_is_measured_once_whatever_the_workers(coded_data: DataSet) -> None:
+    for world in (1, 2, 5):
+        keys = [
+            key
+            for rank in range(world)
+            for _, batch in chunks(coded_data, "test", SIDE, rank=rank, world=world)
+            for key in batch.keys
+        ]
+        assert sorted(keys) == [f"{i:04d}" for i in range(100)]
+
+
+def test_most_takes_the_first_samples(coded_data: DataSet) -> None:
+    seen: list[int] = []
+    found = measure(Fake(perfect), coded_data, "test", image_size=SIDE, most=40, progress=seen.append)
+    assert found["there_and_back"].count == 40
+    assert seen == [32, 8]
+
+
+def test_an_unreadable_sample_is_left_out(tmp_path: Path) -> None:
+    labels = [COMBINATIONS[i % 2] for i in range(10)]
+    folder = Path(write_labelled(tmp_path / "d", [coded(c, i) for i, c in enumerate(labels)], labels))
+    data = DataSet(str(folder))
+    with (folder / "all.tar").open("r+b") as file:
+        file.seek(int(data.index("val").offset[3, 0]))
+        file.write(b"not an image")
+    assert measure(Fake(perfect), data, "val", image_size=SIDE)["there_and_back"].count == 9
+
+
+def test_another_kind_of_data_or_no_such_attribute_is_refused(paired: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="paired samples; expected labelled"):
+        evaluate(Fake(perfect), DataSet(paired), "test", image_size=SIDE)
+    folder = write_labelled(tmp_path / "d", [coded((0, 0, 0), 0)], [(0, 0, 0)], attributes=("serif", "bald", "mono"))
+    with pytest.raises(DataError, match=r"'bold' among them(.|\n)*Did you mean bald"):
+        evaluate(Fake(perfect), DataSet(folder), "test", image_size=SIDE)
+
+
+def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str) -> None:
+    found = list(evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle()))
+    found += list(evaluate(FakePaired(lambda x, keys: x), DataSet(paired), "test", image_size=SIDE))
+    assert {name.split("/")[0] for name in found} == set(DEFINITIONS) == set(BETTER)
+    assert BETTER["accuracy/bold"] == "higher"
+    assert BETTER["l1"] == "lower"
+    assert set(DEFAULT_METRIC.values()) <= set(found)
+    with pytest.raises(ConfigError, match="accuracy"):
+        BETTER["acuracy"]
+    with pytest.raises(ConfigError, match="l1"):
+        BETTER["l2/bold"]
+
+
+def test_the_report_holds_every_value_with_its_definition(coded_data: DataSet) -> None:
+    classifier = Oracle()
+    found = measure(Fake(always_bold), coded_data, "test", image_size=SIDE, classifier=classifier)
+    values = json.loads(as_json(found, {"data": "here"}, classifier))
+    assert values["data"] == "here"
+    assert values["classifier"]["attributes"] == list(NAMES)
+    bold = values["metrics"]["accuracy/bold"]
+    assert (bold["value"], bold["images"], bold["better"]) == (0.5, 40, "higher")
+    assert bold["definition"] == DEFINITIONS["accuracy"]
+    (line,) = (line for line in table(found).splitlines() if line.startswith("+bold"))
+    assert line.split() == ["+bold", "0.000", "0.500", "1.000"]
+
+
+# ---------------------------------------------------------------- classifier
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """Easy labels: a dark bar on the left (serif), at the top (bold), on a noisy image."""
+    rng = np.random.default_rng(1)
+    labels = [(i & 1, i >> 1 & 1, 0) for i in range(200)]
+    images = []
+    for serif, bold, _ in labels:
+        x = rng.integers(128, 256, (SIDE, SIDE, 1), dtype=np.uint8)
+        x[:, :5] //= 1 + 7 * serif
+        x[:5] //= 1 + 7 * bold
+        images.append(x)
+    return DataSet(write_labelled(tmp_path_factory.mktemp("stripes") / "data", images, labels))
+
+
+def test_a_classifier_learns_and_says_how_well(stripes: DataSet) -> None:
+    classifier = train_classifier(stripes, image_size=SIDE, seen=2000)
+    info = classifier.info
+    assert (info.held_out, info.held_out_images) == ("val", 200)
+    batches = [batch for _, batch in chunks(stripes, "val", SIDE)]
+    right = torch.cat([classifier.judge(b["image"]) == b["labels"].bool() for b in batches]).numpy()
+    assert info.accuracy == pytest.approx(right.all(1).mean())
+    assert info.accuracies == pytest.approx(tuple(right.mean(0)))
+    assert info.accuracy > 0.95
+
+
+def test_the_same_seed_gives_the_same_classifier_and_leaves_global_randomness_alone(stripes: DataSet) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, two, other = (train_classifier(stripes, image_size=SIDE, seen=256, seed=s) for s in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    x = torch.rand(4, 1, SIDE, SIDE)
+    assert torch.equal(one(x), two(x))
+    assert not torch.equal(one(x), other(x))
+
+
+def test_a_saved_classifier_judges_the_same(stripes: DataSet, tmp_path: Path) -> None:
+    classifier = train_classifier(stripes, image_size=SIDE, seen=256)
+    path = str(tmp_path / "deep" / "judge.safetensors")
+    save_classifier(classifier, path)
+    loaded = load_classifier(path)
+    assert loaded.info == classifier.info
+    x = torch.rand(9, 1, 40, 24) * 2 - 1
+    assert torch.equal(loaded(x), classifier(x))
+    assert loaded.fits(stripes, SIDE)
+    assert not loaded.fits(stripes, 2 * SIDE)
+
+
+@pytest.mark.parametrize(("size", "judged"), [(16, 16), (31, 16), (32, 32), (64, 64), (128, 64), (100, 64)])
+def test_images_are_judged_at_whole_patches(size: int, judged: int) -> None:
+    assert judged_size(size) == judged
+    classifier = Classifier(ClassifierInfo(("a", "b"), False, 5, judged, "", 0))
+    assert classifier.judge(torch.rand(2, 5, size, size)).shape == (2, 2)
+
+
+def test_of_classes_exactly_one_is_seen() -> None:
+    x = torch.rand(50, 3, SIDE, SIDE) * 2 - 1
+    classes = Classifier(ClassifierInfo(("a", "b", "c"), True, 3, 16, "", 0))
+    assert (classes.judge(x).sum(1) == 1).all()
+    assert torch.equal(classes.judge(x).int().argmax(1), classes(x).argmax(1))
+
+
+def test_classes_are_learnt_with_cross_entropy(tmp_path: Path) -> None:
+    """Three grey levels; one of them always the only class."""
+    labels = [[int(i % 3 == k) for k in range(3)] for i in range(90)]
+    rng = np.random.default_rng(0)
+    images = [rng.integers(c.index(1) * 85, c.index(1) * 85 + 80, (SIDE, SIDE, 1), dtype=np.uint8) for c in labels]
+    data = DataSet(write_labelled(tmp_path / "d", images, labels, exclusive=True))
+    assert train_classifier(data, image_size=SIDE, seen=1500).info.accuracy > 0.95
+
+
+def test_a_classifier_refuses_what_it_cannot_judge(paired: str, tmp_path: Path) -> None:
+    classifier = Classifier(ClassifierInfo(("serif",), False, 3, 16, "", 0))
+    with pytest.raises(ConfigError, match="images of 1 channels; expected 3"):
+        classifier.judge(torch.zeros(1, 1, 16, 16))
+    with pytest.raises(ConfigError, match="knows 'bold'"):
+        classifier.columns(["serif", "bold"])
+    with pytest.raises(ConfigError, match="images of 15 px"):
+        judged_size(15)
+    with pytest.raises(DataError, match="paired samples; expected labelled"):
+        train_classifier(DataSet(paired), image_size=16)
+    with pytest.raises(ConfigError, match="a saved classifier"):
+        load_classifier(str(tmp_path / "none"))
+    (tmp_path / "x").write_text("text")
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ConfigError, match="which is none"):
+        load_classifier(str(tmp_path / "x"))
+
+
+# ---------------------------------------------------------------- images and sheets
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("uint8", torch.uint8), ("uint16", torch.uint16)])
+def test_stored_values_survive_the_way_through_the_networks_range(dtype: str, kind: torch.dtype) -> None:
+    every = np.arange(np.iinfo(dtype).max + 1).astype(dtype).reshape(1, -1, 16)
+    assert np.array_equal(to_array(scaled(torch.from_numpy(every)), dtype)[..., 0], every[0])
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "ending"),
+    [(1, "uint8", "png"), (3, "uint8", "png"), (4, "uint8", "png"), (5, "uint8", "npy"),
+     (1, "uint16", "png"), (3, "uint16", "npy"), (3, "float32", "npy")],
+)  # fmt: skip
+def test_image_files_hold_what_was_made(channels: int, dtype: str, ending: str) -> None:
+    x = torch.rand(channels, 6, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    data, found = to_bytes(x, dtype)
+    assert found == ending
+    read = decode(data, ending)
+    assert (read.shape, str(read.dtype)) == ((6, 9, channels), dtype)
+    by_hand = x.numpy().astype(np.float64).transpose(1, 2, 0)
+    if dtype != "float32":
+        by_hand = np.rint((by_hand + 1) / 2 * np.iinfo(dtype).max)
+    assert np.array_equal(read, by_hand.astype(dtype))
+
+
+def test_values_outside_the_range_are_clipped() -> None:
+    assert to_array(torch.tensor([[[-3.0, 3.0]]])).ravel().tolist() == [0, 255]
+
+
+def test_a_sheet_shows_small_images_enlarged_by_a_whole_factor() -> None:
+    x = torch.rand(3, 3, 16, 16) * 2 - 1
+    sheet = np.asarray(contact_sheet({"source": torch.zeros(3, 1, 16, 16), "made": x}))
+    factor = LEAST_CELL // 16
+    cell = 16 * factor
+    for row in range(3):
+        bottom = sheet.shape[0] - GAP - (2 - row) * (cell + GAP)
+        shown = sheet[bottom - cell : bottom, -GAP - cell : -GAP]
+        assert np.array_equal(shown, to_array(x[row]).repeat(factor, 0).repeat(factor, 1))
+
+
+def test_a_sheet_has_a_legible_title_over_each_column() -> None:
+    x = torch.ones(1, 1, 32, 32)
+    plain = np.asarray(contact_sheet({"": x, " ": x}))
+    sheet = np.asarray(contact_sheet({"The source": x, "translation +bold": x}))
+    head = sheet.shape[0] - 96 - GAP
+    half = sheet.shape[1] // 2
+    for part in (sheet[:head, :half], sheet[:head, half:]):
+        rows = np.flatnonzero((part < 60).all(-1).any(1))
+        assert np.ptp(rows) >= 10, "capitals at least 11 pixels tall"
+    assert not (plain[: plain.shape[0] - 96 - GAP] < 60).any()
+
+
+def test_a_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> None:
+    large = torch.zeros(2, 3, 1200, 600)
+    assert contact_sheet({"a": large}).size[0] < 300
+    sheet = contact_sheet({"a": [torch.zeros(1, 20, 30), None], "b": [torch.zeros(4, 30, 20), torch.zeros(2, 9, 9)]})
+    assert png_bytes(sheet) == png_bytes(sheet)
+    assert sheet.size[1] > 2 * 90

@@ -1,0 +1,455 @@
+"""Images through a checkpoint: names, bytes, targets, truths, and what is refused.
+
+pytest tests/unit/test_translation.py
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from i2i_core import cli
+from i2i_core.data.manifest import DataSet
+from i2i_core.data.stream import Reader
+from i2i_core.errors import ConfigError
+from i2i_core.evaluation.inputs import Split
+from i2i_core.evaluation.sheet import to_array
+from i2i_core.evaluation.targets import parse_target
+from i2i_core.methods import build_from
+from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions, shown_rows, translate
+from i2i_core.training import checkpoint
+from i2i_core.training.checkpoint import Snapshot, load_trained, named_tensors
+from i2i_core.training.files import Folder
+from pipelines import evaluate as evaluate_pipeline
+from pipelines import translate as translate_pipeline
+
+from ..integration.runs import config_of
+
+Captured = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
+Message = Callable[..., str]
+ATTRIBUTES = ("serif", "bold", "oblique", "mono")
+
+
+def untrained(method: str, data: str, folder: Path, **values: object) -> str:
+    """A checkpoint of networks as they begin."""
+    config = config_of(method, data, str(folder), **values)
+    tensors, aliases = named_tensors(build_from(method, config.hyper, seed=3).networks, None)
+    checkpoint.write(Folder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}))
+    return f"{folder}/run"
+
+
+@pytest.fixture(scope="module")
+def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
+
+
+@pytest.fixture(scope="module")
+def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return untrained("pix2pix", paired, tmp_path_factory.mktemp("pix2pix"))
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        Image.fromarray(array).save(path)
+
+
+def noise(*shape: int, seed: int = 0, dtype: str = "uint8") -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Grey images of three sizes, one of them in a folder below."""
+    folder = tmp_path / "photos"
+    for i in range(11):
+        save(folder / f"{i:02d}.png", noise(16, 16 + 4 * (i % 3), seed=i))
+    save(folder / "below" / "x.jpg", noise(24, 16, seed=11))
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def go(run: str, input: Path | str, out: Path | str, **options: object) -> Outcome:
+    return translate(run, TranslateOptions(input=str(input), out=str(out), **options))  # type: ignore[arg-type]
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+# ---------------------------------------------------------------- names and bytes
+
+
+def test_outputs_have_the_inputs_names_and_sizes(stargan: str, photos: Path, tmp_path: Path) -> None:
+    outcome = go(stargan, photos, tmp_path / "out", target="bold")
+    made = files(tmp_path / "out")
+    assert set(made) == {*(f"{i:02d}.png" for i in range(11)), "below/x.png", "contact_sheet.png"}
+    assert (outcome.written, outcome.bad) == (12, ())
+    for name in set(made) - {"contact_sheet.png"}:
+        source = photos / name.replace("x.png", "x.jpg")
+        assert pixels(made[name]).shape == pixels(source.read_bytes()).shape
+
+
+def test_an_output_is_what_the_method_makes_of_the_image(stargan: str, photos: Path, tmp_path: Path) -> None:
+    go(stargan, photos, tmp_path / "out", target="bold,mono")
+    x = torch.from_numpy(pixels((photos / "01.png").read_bytes()) / 127.5 - 1)[None, None].float()
+    method = load_trained(stargan, torch.device("cpu")).method
+    made = to_array(method.translate(x, target=torch.tensor([[0, 1, 0, 1]]))[0])[..., 0]
+    found = pixels((tmp_path / "out" / "01.png").read_bytes())
+    assert np.abs(found.astype(int) - made).max() <= 1, "equal up to the rounding of another batch size"
+
+
+@pytest.mark.parametrize(("run", "options"), [("stargan", {"target": "bold"}), ("pix2pix", {"size": 16})])
+def test_the_batch_changes_no_byte(
+    run: str, options: dict[str, object], photos: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    made = []
+    for batch in (1, 5, 32):
+        go(request.getfixturevalue(run), photos, tmp_path / str(batch), batch=batch, **options)
+        made.append(files(tmp_path / str(batch)))
+    assert made[0] == made[1] == made[2]
+    assert len(made[0]) == 13
+
+
+@pytest.mark.timeout(120)
+def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
+    stargan: str, photos: Path, tmp_path: Path, told: Message
+) -> None:
+    save(photos / "odd.png", noise(18, 16))
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="warning")
+    try:
+        place = [stargan, "--input", photos, "--target", "bold", "--workers"]
+        assert "at most the cluster's 2 CPUs" in told(*place, 3, "--out", tmp_path / "3")
+        assert "image odd: found 16 x 18 pixels" in told(*place, 2, "--out", tmp_path / "odd")
+        (photos / "odd.png").write_text("text")
+        two = go(stargan, photos, tmp_path / "2", target="bold", workers=2, batch=3)
+    finally:
+        ray.shutdown()
+    one = go(stargan, photos, tmp_path / "1", target="bold")
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+    assert (one.bad, one.written) == (two.bad, two.written)
+    assert [bad.key for bad in one.bad] == ["odd"]
+
+
+def test_noise_is_seeded_by_the_images_name(paired: str, tmp_path: Path) -> None:
+    """Dropout is on at test time: the same picture under two names comes out in two ways, each time the same."""
+    run = untrained("pix2pix", paired, tmp_path / "runs", hyper__image_size=32, hyper__dropout=0.5)
+    for place in ("in/a.png", "in/b.png", "alone/b.png"):
+        save(tmp_path / place, noise(32, 32, 3))
+    go(run, tmp_path / "in", tmp_path / "out")
+    go(run, tmp_path / "alone", tmp_path / "again")
+    out, again = files(tmp_path / "out"), files(tmp_path / "again")
+    assert out["b.png"] == again["b.png"]
+    assert out["a.png"] != out["b.png"]
+
+
+def test_a_list_takes_paths_beside_it_and_full_ones(stargan: str, photos: Path, tmp_path: Path) -> None:
+    listed = photos / "some.txt"
+    listed.write_text(f"03.png\n\n{photos}/01.png\nbelow/x.jpg\n")
+    go(stargan, listed, tmp_path / "out", target="none")
+    assert set(files(tmp_path / "out")) == {"03.png", "01.png", "x.png", "contact_sheet.png"}
+
+
+def test_most_and_size(stargan: str, photos: Path, tmp_path: Path) -> None:
+    go(stargan, photos, tmp_path / "out", target="bold", most=3, size=20)
+    made = files(tmp_path / "out")
+    assert set(made) == {"00.png", "01.png", "02.png", "contact_sheet.png"}
+    assert all(pixels(made[f"0{i}.png"]).shape == (20, 20) for i in range(3))
+
+
+def test_outputs_go_to_any_filesystem(stargan: str, photos: Path) -> None:
+    go(stargan, photos, "memory://made/here", target="bold", most=2)
+    fs = fsspec.filesystem("memory")
+    names = sorted(path.rsplit("/", 1)[-1] for path in fs.find("/made/here"))
+    assert names == ["00.png", "01.png", "contact_sheet.png"]
+
+
+def test_outputs_below_the_input_are_not_translated_again(stargan: str, photos: Path) -> None:
+    first = go(stargan, photos, photos / "out", target="bold")
+    again = go(stargan, photos, photos / "out", target="bold")
+    assert first.written == again.written == 12
+
+
+def test_images_are_brought_to_the_checkpoints_channels_and_keep_their_depth(stargan: str, tmp_path: Path) -> None:
+    """A grey checkpoint: colour by luma, transparency over white, 16 bits stay 16 bits, floats stay floats."""
+    folder = tmp_path / "in"
+    save(folder / "rgb.png", noise(16, 16, 3))
+    save(folder / "clear.png", np.dstack([noise(16, 16, 3), np.zeros((16, 16), np.uint8)]))
+    save(folder / "white.png", np.full((16, 16), 255, np.uint8))
+    save(folder / "deep.png", noise(16, 16, dtype="uint16"))
+    save(folder / "float.npy", np.linspace(-1, 1, 256, dtype=np.float32).reshape(16, 16))
+    go(stargan, folder, tmp_path / "out", target="bold")
+    made = files(tmp_path / "out")
+    assert pixels(made["rgb.png"]).shape == (16, 16)
+    assert made["clear.png"] == made["white.png"]
+    deep = pixels(made["deep.png"])
+    assert deep.dtype == np.uint16
+    assert (deep % 257 != 0).any(), "more than 256 levels"
+    assert np.load(io.BytesIO(made["float.npy"])).dtype == np.float32
+
+
+# ---------------------------------------------------------------- data sets, targets, truths
+
+
+def test_a_split_is_translated_under_its_keys(pix2pix: str, paired: str, tmp_path: Path) -> None:
+    go(pix2pix, paired, tmp_path / "out", split="val")
+    keys = {key.decode() for key in DataSet(paired).index("val").keys}
+    assert set(files(tmp_path / "out")) == {*(f"{key}.png" for key in keys), "contact_sheet.png"}
+
+
+def test_signs_change_the_sources_own_label(stargan: str, labelled: str, tmp_path: Path) -> None:
+    go(stargan, labelled, tmp_path / "out", target="+bold,-serif", most=12)
+    data = DataSet(labelled)
+    reader = Reader(data, "test", "all")
+    method = load_trained(stargan, torch.device("cpu")).method
+    for row in range(12):
+        x = torch.from_numpy(pixels(reader.read([row], 0)[0]) / 127.5 - 1)[None, None].float()
+        label = reader.index.labels[row].copy()
+        label[ATTRIBUTES.index("bold")], label[ATTRIBUTES.index("serif")] = 1, 0
+        made = to_array(method.translate(x, target=torch.from_numpy(label)[None])[0])[..., 0]
+        found = pixels((tmp_path / "out" / f"{reader.key(row)}.png").read_bytes())
+        assert np.abs(found.astype(int) - made).max() <= 1
+
+
+def test_the_truth_of_a_glyph_is_the_same_character_with_the_target_label(labelled: str) -> None:
+    split = Split(DataSet(labelled), "test", "AtoB")
+    for i, name in enumerate(split.names):
+        character, style = name.split("-", 1)
+        target = split.labels[i].copy()
+        target[ATTRIBUTES.index("bold")] = 1
+        twin = split.twin(i, target)
+        assert twin is not None
+        bold = style if "bold" in style else style.replace("-regular", "").replace("-oblique", "")
+        words = {*bold.split("-"), "bold", *(["oblique"] if "oblique" in style else [])}
+        assert split.names[twin].split("-", 1)[0] == character
+        assert set(split.names[twin].split("-")[1:]) == words
+    impossible = np.array([1, 0, 0, 1], np.uint8)
+    assert split.twin(0, impossible) is None
+
+
+def test_keys_that_are_no_identities_give_no_truth(labelled: str) -> None:
+    for rename in (lambda i, name: f"image-{i}", lambda i, name: str(i)):
+        split = Split(DataSet(labelled), "test", "AtoB")
+        split.names = [rename(i, name) for i, name in enumerate(split.names)]
+        assert all(split.twin(i, split.labels[j]) is None for i in range(5) for j in range(5))
+
+
+def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
+    stargan: str, labelled: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    from i2i_core.orchestration import translation
+
+    shown = []
+    draw = translation.contact_sheet
+    monkeypatch.setattr(translation, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
+    go(stargan, labelled, tmp_path / "out", target="+serif")
+    (columns,) = shown
+    assert list(columns) == ["source", "translation +serif", "truth"]
+    split = Split(DataSet(labelled), "test", "AtoB")
+    sans = [i for i, c in enumerate(split.labels) if not c[ATTRIBUTES.index("serif")] and not c[3]][:8]
+    reader = split.reader
+    for i, source, made, truth in zip(sans, *columns.values(), strict=True):
+        target = split.labels[i].copy()
+        target[0] = 1
+        assert np.array_equal(to_array(source)[..., 0], pixels(reader.read([i], 0)[0]))
+        assert np.array_equal(to_array(truth)[..., 0], pixels(reader.read([split.twin(i, target)], 0)[0]))
+        written = (tmp_path / "out" / f"{split.names[i]}.png").read_bytes()
+        assert np.array_equal(to_array(made)[..., 0], pixels(written))
+
+
+def test_the_sheet_of_pairs_shows_their_truth(pix2pix: str, paired: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    from i2i_core.orchestration import translation
+
+    shown = []
+    draw = translation.contact_sheet
+    monkeypatch.setattr(translation, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
+    go(pix2pix, paired, tmp_path / "out", most=5)
+    reader = Reader(DataSet(paired), "test", "all")
+    for column, field in (("source", 0), ("truth", 1)):
+        images = [to_array(x) for x in shown[0][column]]
+        assert [x.tolist() for x in images] == [pixels(b).tolist() for b in reader.read(range(5), field)]
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "label"),
+    [
+        ("bold,serif", [0, 0, 1, 0], [1, 1, 0, 0]),
+        ("mono", [1, 1, 1, 0], [0, 0, 0, 1]),
+        ("none", [1, 1, 1, 0], [0, 0, 0, 0]),
+        ("+bold", [1, 0, 1, 0], [1, 1, 1, 0]),
+        ("-serif,+mono", [1, 0, 1, 0], [0, 0, 1, 1]),
+        ("-serif", [0, 1, 0, 0], [0, 1, 0, 0]),
+    ],
+)
+def test_targets_by_name(text: str, own: list[int], label: list[int]) -> None:
+    assert parse_target(text, ATTRIBUTES, False).label(np.array(own, np.uint8)).tolist() == label
+
+
+@pytest.mark.parametrize(
+    ("text", "exclusive", "says"),
+    [
+        ("bald", False, "Did you mean bold"),
+        ("", False, "attributes: serif, bold, oblique, mono"),
+        ("bold,+serif", False, "with a sign, or names without"),
+        ("bold,bold", False, "each name once"),
+        ("+bold,-bold", False, "each name once"),
+        ("serif,bold", True, "one class"),
+        ("+bold", True, "one class"),
+        ("none", True, "one class"),
+    ],
+)
+def test_targets_that_are_refused(text: str, exclusive: bool, says: str) -> None:
+    with pytest.raises(ConfigError, match="--target") as refused:
+        parse_target(text, ATTRIBUTES, exclusive)
+    assert says in str(refused.value)
+
+
+def test_one_class_is_a_target() -> None:
+    assert parse_target("bold", ATTRIBUTES, True).label(None).tolist() == [0, 1, 0, 0]
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def told(monkeypatch: Patch, capsys: Captured) -> Message:
+    """What the command says: exit code 2 (or `code`), and no traceback."""
+
+    def run(*arguments: object, code: int = 2, pipeline: object = translate_pipeline) -> str:
+        monkeypatch.setattr(sys, "argv", ["x.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(pipeline.run)  # type: ignore[attr-defined]
+        said = capsys.readouterr()
+        assert ended.value.code == code, said
+        assert "Traceback" not in said.err + said.out
+        return said.err + said.out
+
+    return run
+
+
+def test_an_unreadable_image_is_named_left_out_and_counted(
+    stargan: str, photos: Path, tmp_path: Path, told: Message
+) -> None:
+    (photos / "04.png").write_bytes(b"not an image")
+    (photos / "empty.png").write_bytes(b"")
+    place = [stargan, "--input", photos, "--out", tmp_path / "out", "--target", "bold"]
+    said = told(*place, code=1)
+    assert "left out, 2:\n  04: cannot identify" in said
+    assert "  empty: the file is empty" in said
+    assert "11 images in" in said
+    assert "04.png" not in files(tmp_path / "out")
+    told(*place, "--bad", "skip", code=0)
+
+
+def test_nothing_but_unreadable_images_fail(stargan: str, tmp_path: Path, told: Message) -> None:
+    (tmp_path / "list.txt").write_text("gone.png\n")
+    said = told(
+        stargan, "--input", tmp_path / "list.txt", "--out", tmp_path / "o", "--target", "bold", "--bad", "skip", code=1
+    )
+    assert "not one image could be translated (gone: no such file)" in said
+
+
+def test_wrong_inputs_are_named(stargan: str, pix2pix: str, labelled: str, paired: str, photos: Path,
+                                tmp_path: Path, told: Message) -> None:  # fmt: skip
+    out = ["--out", tmp_path / "out"]
+    (tmp_path / "void").mkdir()
+    (tmp_path / "file").write_text("")
+    bold = ["--target", "bold"]
+    assert "a run or one of its checkpoints" in told("--input", photos, *out)
+    assert "nothing at that place" in told(tmp_path / "no", "--input", photos, *out, *bold)
+    assert "Name it with --input" in told(stargan, *out, *bold)
+    assert "Name it with --out" in told(stargan, "--input", photos, *bold)
+    assert "which is --input" in told(stargan, "--input", photos, "--out", photos, *bold)
+    assert "nothing at that place" in told(stargan, "--input", tmp_path / "no", *out, *bold)
+    assert "without images" in told(stargan, "--input", tmp_path / "void", *out, *bold)
+    assert "an empty list" in told(stargan, "--input", tmp_path / "file", *out, *bold)
+    assert "writing fails" in told(stargan, "--input", photos, "--out", tmp_path / "file" / "x", *bold)
+    assert "paired samples; expected labelled" in told(stargan, "--input", paired, *out, *bold)
+    assert "a split 'tset'" in told(stargan, "--input", labelled, "--split", "tset", *out, *bold)
+    assert "attributes: serif, bold" in told(stargan, "--input", photos, *out)
+    assert "Did you mean bold" in told(stargan, "--input", photos, *out, "--target", "blod")
+    assert "images without labels" in told(stargan, "--input", photos, *out, "--target=-serif")
+    assert "Leave --target out" in told(pix2pix, "--input", paired, *out, *bold)
+    assert "--workers: found 0" in told(stargan, "--input", photos, *out, *bold, "--workers", 0)
+    assert "one of them, or neither" in told(stargan, "--input", photos, *out, *bold, "--gpu", "--cpu")
+    assert "--bath" in told(stargan, "--input", photos, *out, "--bath", 3)
+
+
+def test_names_that_collide_are_refused(stargan: str, photos: Path, tmp_path: Path, told: Message) -> None:
+    place = [stargan, "--out", tmp_path / "out", "--target", "bold", "--input"]
+    save(photos / f"{SHEET}.png", noise(16, 16))
+    assert "an image called contact_sheet" in told(*place, photos)
+    save(photos / "00.jpg", noise(16, 16))
+    said = told(*place, photos)
+    assert "00.jpg" in said
+    assert "00.png" in said
+    (photos / "list.txt").write_text("x/a.png\ny/a.png\n")
+    assert "names that differ" in told(*place, photos / "list.txt")
+
+
+def test_sizes_and_channels_the_networks_cannot_take(stargan: str, pix2pix: str, tmp_path: Path, told: Message) -> None:
+    save(tmp_path / "a" / "tall.png", noise(18, 16))
+    save(tmp_path / "b" / "wide.png", noise(16, 40, 3))
+    save(tmp_path / "c" / "five.npy", noise(16, 16, 5))
+    out = ["--out", tmp_path / "out"]
+    said = told(stargan, "--input", tmp_path / "a", *out, "--target", "bold")
+    assert "image tall: found 16 x 18 pixels" in said
+    assert "a multiple of 4" in said
+    assert "--size 16 or 20" in said
+    said = told(pix2pix, "--input", tmp_path / "b", *out)
+    assert "image wide: found 40 x 16 pixels" in said
+    assert "a multiple of 16" in said
+    assert "--size 32 or 48" in said
+    told(pix2pix, "--input", tmp_path / "b", *out, "--size", 32, code=0)
+    said = told(pix2pix, "--input", tmp_path / "c", *out)
+    assert "image five: found 5 channels; expected 3" in said
+
+
+def test_evaluate_prints_and_writes_what_it_measured(
+    stargan: str, pix2pix: str, labelled: str, paired: str, tmp_path: Path, told: Message, monkeypatch: Patch
+) -> None:
+    def run(*arguments: object, code: int = 0) -> str:
+        return told(*arguments, code=code, pipeline=evaluate_pipeline)
+
+    assert "Name both" in run(stargan, code=2)
+    assert "expected paired" in run(pix2pix, "--data", labelled, code=2)
+    said = run(pix2pix, "--data", paired, "--out", tmp_path / "deep" / "p.json")
+    values = json.loads((tmp_path / "deep" / "p.json").read_text())
+    assert values["metrics"]["l1"]["images"] == 36
+    assert f"{values['metrics']['psnr_nothing']['value']:.4f}" in said
+    assert values["checkpoint"]["images"] == 36
+    monkeypatch.setattr(evaluate_pipeline, "SEEN", 256)
+    judge = ["--classifier", tmp_path / "judge.safetensors"]
+    assert "a saved classifier" in run(stargan, "--data", labelled, *judge, code=2)
+    first = run(stargan, "--data", labelled, "--train-classifier", *judge, "--out", tmp_path / "l.json")
+    again = run(stargan, "--data", labelled, "--train-classifier", *judge)
+    assert "classifier of this data" in again
+    assert [x for x in first.splitlines() if x.startswith("+")] == [x for x in again.splitlines() if x.startswith("+")]
+    values = json.loads((tmp_path / "l.json").read_text())
+    assert values["classifier"]["data"] == DataSet(labelled).manifest.fingerprint == values["data"]["fingerprint"]
+    assert values["classifier"]["images"] == 256
+
+
+def test_rows_of_a_folder_are_its_first(stargan: str, photos: Path) -> None:
+    from i2i_core.orchestration.translation import prepare_job
+
+    options = TranslateOptions(input=str(photos), out=str(photos / "out"), target="bold")
+    job = prepare_job(stargan, load_trained(stargan, torch.device("cpu")), options)
+    assert shown_rows(job, 12) == frozenset(range(8))
+    assert shown_rows(job, 3) == frozenset(range(3))
