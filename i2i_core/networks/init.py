@@ -7,37 +7,13 @@ same weights on every device and in every dtype.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-Net = TypeVar("Net", bound=nn.Module)
-Initialiser = Callable[[nn.Module, Generator], None]
-
 _WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-
-
-def build(make: Callable[[], Net], initialise: Initialiser, generator: Generator) -> Net:
-    """make(), initialised from the generator.
-
-    PyTorch's constructors draw weights from the global CPU state before `initialise` replaces them; that state
-    is put back afterwards. The network is built on the CPU whatever the default device is, save "meta", where
-    there are no weights to draw and only the shapes are wanted.
-
-    Args:
-        make: a constructor without arguments, for example `lambda: UNet(3, 3)`.
-        initialise: `init_normal` or `init_default`.
-        generator: a CPU generator; it is advanced.
-    """
-    if torch.get_default_device().type == "meta":
-        return make()
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        network = make()
-    initialise(network, generator)
-    return network
 
 
 @torch.no_grad()

@@ -174,12 +174,16 @@ def test_an_error_in_a_task_arrives_as_it_was_raised(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("cluster")
-def test_no_more_tasks_fly_than_workers(tmp_path: Path) -> None:
-    def together(number: int) -> int:
-        mine = tmp_path / f"{number}"
-        mine.touch()
-        count = len(list(tmp_path.iterdir()))
-        mine.unlink()
-        return count
+def test_no_more_tasks_fly_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
 
-    assert list(run_tasks(together, [(i,) for i in range(8)], 1)) == [1] * 8
+    flying: list[int] = []
+    wait = ray.wait
+
+    def counted(tasks: list[object], **options: object) -> object:
+        flying.append(len(tasks))
+        return wait(tasks, **options)
+
+    monkeypatch.setattr(ray, "wait", counted)
+    assert sorted(run_tasks(abs, [(-i,) for i in range(8)], 2)) == list(range(8))
+    assert flying == [2] * 7 + [1]
