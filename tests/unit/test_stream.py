@@ -1,0 +1,176 @@
+"""What comes next does not depend on who reads it, nor on where reading began.
+
+pytest tests/unit/test_stream.py
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from i2i_core.data.batch import Batch, join
+from i2i_core.data.manifest import DataSet
+from i2i_core.data.stream import Ahead, DataConfig, Stream, in_order, lanes_of, slots_of
+from i2i_core.errors import DataError
+from i2i_core.orchestration.sharding import shard_glyphs
+
+BATCH = 6
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def unpaired(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = str(tmp_path_factory.mktemp("data") / "unpaired")
+    shard_glyphs(out, "unpaired", 16, characters=60)
+    return out
+
+
+def stream_of(uri: str, **config: Any) -> Stream:
+    return Stream(DataSet(uri), DataConfig(load_size=20, **config), 16, BATCH, 0)
+
+
+def played(stream: Stream, world: int, loaders: int, first: int, n: int) -> list[Batch]:
+    """n global batches from `first`, put together from the parts that `world` workers read."""
+    lanes = lanes_of(BATCH)
+    parts = [islice(stream.batches(first, slots_of(BATCH, lanes, r, world), loaders), n) for r in range(world)]
+    return [join(together) for together in zip(*parts, strict=True)]
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return (
+        a.keys == b.keys
+        and a.images == b.images
+        and all(torch.equal(a.fields[k], b.fields[k]) for k in a.fields)
+        and all(torch.equal(a.whole[k], b.whole[k]) for k in a.whole)
+    )
+
+
+@pytest.mark.parametrize(("world", "loaders"), [(2, 0), (3, 0), (1, 2), (2, 1)])
+@pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
+def test_keys_pixels_and_labels_do_not_depend_on_workers_or_loaders(
+    kind: str, world: int, loaders: int, request: pytest.FixtureRequest
+) -> None:
+    stream = stream_of(request.getfixturevalue(kind))
+    one, many = played(stream, 1, 0, 0, 5), played(stream, world, loaders, 0, 5)
+    assert all(same(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_reading_from_a_position_equals_having_come_there(labelled: str) -> None:
+    stream = stream_of(labelled)
+    assert same(played(stream, 1, 0, 0, 9)[-1], played(stream_of(labelled), 1, 0, 8, 1)[0])
+
+
+def test_epochs_differ_in_order_and_in_augmentation(paired: str) -> None:
+    stream = stream_of(paired)
+    once, again = stream.read(0, 0, BATCH), stream.read(stream.batches_per_epoch, 0, BATCH)
+    assert once.keys != again.keys
+    epochs = [
+        {key: batch.fields["a"][i] for batch in played(stream, 1, 0, first, 40) for i, key in enumerate(batch.keys)}
+        for first in (0, stream.batches_per_epoch)
+    ]
+    shared = set(epochs[0]) & set(epochs[1])
+    assert sum(not torch.equal(epochs[0][k], epochs[1][k]) for k in shared) > len(shared) / 2
+
+
+def test_a_pair_is_augmented_alike(paired: str) -> None:
+    """The outline's dark pixels stay inside the filled shape, whatever the crop and the flip."""
+    for batch in played(stream_of(paired), 1, 0, 0, 5):
+        a, b = (batch.fields[k].float().mean(1) for k in "ab")
+        for outline, filled in zip(a, b, strict=True):
+            ink, paper = filled.min(), filled.max()
+            drawn = outline < paper - 0.6 * (paper - ink)
+            assert (filled[drawn] < paper - 0.2 * (paper - ink)).float().mean() > 0.95
+
+
+def test_unpaired_domains_have_orders_of_their_own(unpaired: str) -> None:
+    stream = stream_of(unpaired, crop="none", flip=False)
+    a, b = stream.sources
+    orders = [[s.order.locate(t, 0)[1] for t in range(5)] for s in (a, b)]
+    assert orders[0] != orders[1]
+    turned = stream_of(unpaired, crop="none", flip=False, direction="BtoA").read(0, 0, BATCH)
+    assert torch.equal(turned.fields["a"], stream.read(0, 0, BATCH).fields["b"])
+
+
+def test_labels_stay_with_their_images_and_every_part_knows_all_of_them(labelled: str) -> None:
+    data = DataSet(labelled)
+    index = data.index("train")
+    label = dict(zip([k.decode() for k in index.keys], index.labels, strict=True))
+    stream = stream_of(labelled)
+    for batch in played(stream, 1, 0, 0, 4):
+        assert np.array_equal(batch.whole["labels"].numpy(), [label[k] for k in batch.keys])
+    part = stream.read(2, 3, 5)
+    assert torch.equal(part.whole["labels"], stream.read(2, 0, BATCH).whole["labels"])
+    assert torch.equal(part["labels"], part.whole["labels"][3:5])
+
+
+def test_a_sample_that_cannot_be_decoded_is_replaced_and_nothing_else_shifts(labelled: str, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
+    data = DataSet(str(broken))
+    shards, index = data.shard_set("train").shards, data.index("train")
+    row = 17
+    with (broken / shards[0].name).open("r+b") as tar:
+        tar.seek(int(index.offset[row, 0]) + 20)
+        tar.write(b"\0" * 30)
+    key = index.keys[row].decode()
+    good, bad = stream_of(labelled), stream_of(str(broken))
+    found = 0
+    for t in range(good.batches_per_epoch):
+        whole, hurt = good.read(t, 0, BATCH), bad.read(t, 0, BATCH)
+        assert hurt.keys == whole.keys
+        for i, name in enumerate(whole.keys):
+            if name == key:
+                found += 1
+                assert [b.key for b in hurt.bad] == [key]
+                assert not torch.equal(hurt.fields["image"][i], whole.fields["image"][i])
+            else:
+                assert torch.equal(hurt.fields["image"][i], whole.fields["image"][i])
+    assert found == 1
+    assert sum(len(b.bad) for b in in_order(data, "train", 16)) == 1
+
+
+def test_a_window_without_a_good_sample_is_a_clear_error(labelled: str, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
+    data = DataSet(str(broken))
+    index = data.index("train")
+    for shard in data.shard_set("train").shards:
+        with (broken / shard.name).open("r+b") as tar:
+            for offset in index.offset[:, 0]:
+                tar.seek(int(offset))
+                tar.write(b"\0\0\0\0")
+    with pytest.raises(DataError, match="samples in a row"):
+        stream_of(str(broken)).read(0, 0, BATCH)
+
+
+def test_in_order_gives_every_sample_once(labelled: str) -> None:
+    data = DataSet(labelled)
+    keys = [k for batch in in_order(data, "test", 16, size=7) for k in batch.keys]
+    assert keys == [k.decode() for k in data.index("test").keys]
+    assert [len(b.keys) for b in in_order(data, "test", 16, most=10, size=7)] == [7, 3]
+
+
+def test_an_error_while_reading_ahead_arrives_where_the_batch_would_have(labelled: str) -> None:
+    stream = stream_of(labelled)
+
+    def two_and_an_error() -> Iterator[Batch]:
+        yield from played(stream, 1, 0, 0, 2)
+        raise OSError("storage went away")
+
+    ahead = Ahead(two_and_an_error(), lambda batch: batch.to(CPU))
+    assert next(ahead).images == 0
+    assert next(ahead).images == BATCH
+    with pytest.raises(OSError, match="storage went away"):
+        next(ahead)
+    ahead.close()
+
+
+def test_images_are_scaled_by_their_range() -> None:
+    fields = {"a": torch.tensor([0, 255], dtype=torch.uint8), "b": torch.tensor([0, 65535], dtype=torch.uint16)}
+    batch = Batch(fields, 2, 0, 2, 0, 0).to(CPU)
+    assert batch["a"].tolist() == batch["b"].tolist() == [-1, 1]
