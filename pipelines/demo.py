@@ -35,7 +35,7 @@ class Job:
 
 JOBS = {
     "stargan": Job(("labelled", "--size", "32"), ("--target", "+bold"), ("--train-classifier",)),
-    "pix2pix": Job(("paired", "--size", "64")),
+    "pix2pix": Job(("paired", "--size", "64", "--white-paper")),
 }
 
 

@@ -90,6 +90,8 @@ class GlyphOptions:
     """Width and height of an image, in pixels."""
     colour: bool = False
     """Draw in colour: a seeded ink and paper for each character (outlines always are)."""
+    white_paper: bool = False
+    """In colour, leave the paper white."""
     characters: int | None = None
     """Draw only so many of the characters."""
 
@@ -134,20 +136,21 @@ def source(character: str, style: str, drawing: str = "fill") -> str:
     return f"U+{ord(character):04X}/{style}/{drawing}"
 
 
-def render(name: str, size: int, colour: bool = False, seed: int = 0) -> np.ndarray:
+def render(name: str, size: int, colour: bool = False, seed: int = 0, white_paper: bool = False) -> np.ndarray:
     """The drawing named by a source: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
     code, style, drawing = name.split("/")
     character = chr(int(code[2:], 16))
     coverage_HW = (outline if drawing == "outline" else fill)(character, style, size)
     if not colour:
         return 255 - coverage_HW[..., None]
-    return _blend(character, seed)[coverage_HW]
+    return _blend(character, seed, white_paper)[coverage_HW]
 
 
 @cache
-def _blend(character: str, seed: int) -> np.ndarray:
+def _blend(character: str, seed: int, white_paper: bool) -> np.ndarray:
     """(256, 3) uint8: the colour of a pixel by how much of it is ink."""
     ink, paper = colours(character, seed)
+    paper = np.full(3, 255.0) if white_paper else paper
     return np.rint(paper + (ink - paper) * np.arange(256)[:, None] / 255).astype(np.uint8)
 
 

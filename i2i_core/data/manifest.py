@@ -90,7 +90,7 @@ class Manifest:
     """Labelled only: every sample has exactly one attribute (a class per folder)."""
     domains: tuple[str, ...] = (WHOLE,)
     made_by: dict[str, Any] = field(default_factory=dict)
-    """How the data set was made: layout, options, seed. For people; never read back."""
+    """How the data set was made: layout, options, seed. For people, and for shard.py to know its own work again."""
     version: int = VERSION
 
     def dumps(self) -> str:

@@ -96,8 +96,9 @@ class Recipe:
     images: ImageOptions
     size: int
     colour: bool
+    white_paper: bool
     seed: int
-    """`size`, `colour` and `seed` are of glyphs."""
+    """This and the three above are of glyphs."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def plan(
         raise DataError(f"--layout {layout.layout}", "no sample", "at least one", "Check --input.")
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
-        glyph.size, glyph.in_colour, layout.seed,
+        glyph.size, glyph.in_colour, glyph.white_paper, layout.seed,
     )  # fmt: skip
     groups = _shuffled(found.records, layout.seed)
     most = shards.shard_samples
@@ -486,7 +487,9 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, l
     """Each record with its decoded images, one per field, or why there are none."""
     if recipe.reader == "glyphs":
         for record in records:
-            drawn = [glyphs.render(s, recipe.size, recipe.colour, recipe.seed) for s in record.sources]
+            drawn = [
+                glyphs.render(s, recipe.size, recipe.colour, recipe.seed, recipe.white_paper) for s in record.sources
+            ]
             yield record, [Picture(x) for x in drawn]
         return
     places = [fsspec.core.url_to_fs(root) for root in recipe.roots]

@@ -27,11 +27,11 @@ GRID = 16
 """Positions per side on which the network works: images are cut into GRID x GRID patches, one position each."""
 MOST_PATCH = 4
 """Pixels per side of the largest patch; images are judged at GRID to GRID * MOST_PATCH pixels."""
-WIDTHS = (32, 64, 128, 128)
+WIDTHS = (32, 48, 96, 128)
 STRIDES = (1, 2, 1, 2)
 BATCH = 64
 LR = 6e-3
-SEEN = 66_000
+SEEN = 100_000
 """Images seen in training, which bounds its time whatever the size of the data set."""
 MOST = 30_000
 """Training images held in memory."""

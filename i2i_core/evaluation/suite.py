@@ -23,7 +23,7 @@ class _Directions(dict[str, Literal["lower", "higher"]]):
 
     def __missing__(self, name: str) -> Literal["lower", "higher"]:
         base = name.split("/")[0]
-        if base == name or base not in self:
+        if base not in self:
             raise ConfigError("--best-metric", repr(name), "a metric", nearest(name, self))
         return self[base]
 

@@ -50,8 +50,10 @@ def run_tasks(task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]],
             raise error.cause from None
         raise
     finally:
-        for task_ref in flying:
-            ray.cancel(task_ref)
+        for late in flying:
+            ray.cancel(late)
+        if flying:  # none may still write when the caller goes on
+            ray.wait(flying, num_returns=len(flying), timeout=60)
 
 
 def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> tuple[Manifest, bool]:

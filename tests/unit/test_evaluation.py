@@ -416,25 +416,33 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return DataSet(write_labelled(tmp_path_factory.mktemp("stripes") / "data", images, labels))
 
 
-def test_a_classifier_learns_and_says_how_well(stripes: DataSet) -> None:
-    classifier = train_classifier(stripes, image_size=SIDE, seen=2000)
+def test_a_classifier_learns(stripes: DataSet) -> None:
+    assert train_classifier(stripes, image_size=SIDE, seen=2000).info.accuracy > 0.95
+
+
+def test_a_classifier_says_how_often_it_is_right_on_held_out_images(coded_data: DataSet) -> None:
+    """One that has hardly learnt: right on some attributes of some images."""
+    classifier = train_classifier(coded_data, image_size=SIDE, seen=256)
     info = classifier.info
-    assert (info.held_out, info.held_out_images) == ("val", 200)
-    batches = [batch for _, batch in chunks(stripes, "val", SIDE)]
+    assert (info.held_out, info.held_out_images) == ("val", 100)
+    batches = [batch for _, batch in chunks(coded_data, "val", SIDE)]
     right = torch.cat([classifier.judge(b["image"]) == b["labels"].bool() for b in batches]).numpy()
+    assert right.all(1).mean() < right.any(1).mean()
     assert info.accuracy == pytest.approx(right.all(1).mean())
     assert info.accuracies == pytest.approx(tuple(right.mean(0)))
-    assert info.accuracy > 0.95
 
 
 def test_the_same_seed_gives_the_same_classifier_and_leaves_global_randomness_alone(stripes: DataSet) -> None:
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    one, two, other = (train_classifier(stripes, image_size=SIDE, seen=256, seed=s) for s in (0, 0, 1))
-    assert torch.equal(torch.get_rng_state(), before)
+    made = []
+    for state, seed in ((5, 0), (6, 0), (6, 1)):
+        torch.manual_seed(state)
+        before = torch.get_rng_state()
+        made.append(train_classifier(stripes, image_size=SIDE, seen=256, seed=seed))
+        assert torch.equal(torch.get_rng_state(), before)
     x = torch.rand(4, 1, SIDE, SIDE)
-    assert torch.equal(one(x), two(x))
-    assert not torch.equal(one(x), other(x))
+    one, two, other = (classifier(x) for classifier in made)
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
 
 
 def test_a_saved_classifier_judges_the_same(stripes: DataSet, tmp_path: Path) -> None:

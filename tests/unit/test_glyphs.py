@@ -103,6 +103,9 @@ def test_colours_contrast_and_belong_to_the_character() -> None:
     assert np.array_equal(plain[0, 0], glyphs.colours("M", 0)[1])
     assert (plain == glyphs.colours("M", 0)[0]).all(axis=2).any(), "no pixel has the colour of the ink"
     assert not np.array_equal(plain[0, 0], render(source("M", "sans-bold"), 32, colour=True, seed=1)[0, 0])
+    white = render(source("M", "sans-bold"), 32, colour=True, white_paper=True)
+    assert (white[0, 0] == 255).all()
+    assert (white == glyphs.colours("M", 0)[0]).all(axis=2).any(), "no pixel has the colour of the ink"
 
 
 def test_an_outline_lies_on_its_filled_shape() -> None:

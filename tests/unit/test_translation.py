@@ -25,7 +25,17 @@ from i2i_core.evaluation.inputs import Split
 from i2i_core.evaluation.sheet import to_array
 from i2i_core.evaluation.targets import parse_target
 from i2i_core.methods import build_from
-from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions, shown_rows, translate
+from i2i_core.methods.stargan import StarGAN
+from i2i_core.orchestration.translation import (
+    GROUP,
+    SHEET,
+    Outcome,
+    TranslateOptions,
+    group_of,
+    prepare_job,
+    shown_rows,
+    translate,
+)
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import Snapshot, load_trained, named_tensors
 from i2i_core.training.files import Folder
@@ -126,13 +136,27 @@ def test_the_batch_changes_no_byte(
     assert len(made[0]) == 13
 
 
+def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
+    stargan: str, photos: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """A convolution of another batch size may round in another way; so there is no other size."""
+    seen: list[int] = []
+    inner = StarGAN.translate
+    monkeypatch.setattr(StarGAN, "translate", lambda self, x, **k: seen.append(len(x)) or inner(self, x, **k))
+    for batch in (1, 5, 32):
+        go(stargan, photos, tmp_path / "out", batch=batch, target="bold")
+    assert set(seen) == {GROUP}
+    assert group_of(torch.zeros(3, 256, 256)) == GROUP
+    assert group_of(torch.zeros(3, 257, 256)) == 1
+
+
 @pytest.mark.timeout(120)
 def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
     stargan: str, photos: Path, tmp_path: Path, told: Message
 ) -> None:
     save(photos / "odd.png", noise(18, 16))
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="warning")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
     try:
         place = [stargan, "--input", photos, "--target", "bold", "--workers"]
         assert "at most the cluster's 2 CPUs" in told(*place, 3, "--out", tmp_path / "3")
@@ -447,8 +471,6 @@ def test_evaluate_prints_and_writes_what_it_measured(
 
 
 def test_rows_of_a_folder_are_its_first(stargan: str, photos: Path) -> None:
-    from i2i_core.orchestration.translation import prepare_job
-
     options = TranslateOptions(input=str(photos), out=str(photos / "out"), target="bold")
     job = prepare_job(stargan, load_trained(stargan, torch.device("cpu")), options)
     assert shown_rows(job, 12) == frozenset(range(8))
