@@ -5,7 +5,7 @@
 #   cluster/local.sh stop           stop it
 #   cluster/local.sh submit -- python pipelines/train.py ...     a job, with absolute paths
 #
-# Everything is bound to loopback, and clients must show the token in ~/.ray/auth_token.
+# The dashboard is bound to loopback, and whoever connects must show the token in ~/.ray/auth_token.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ray=${RAY:-$here/.venv/bin/ray}
@@ -18,7 +18,7 @@ address=http://127.0.0.1:$port
 case "${1:-}" in
 start)
 	"$ray" get-auth-token --generate >/dev/null
-	"$ray" start --head --node-ip-address=127.0.0.1 --include-dashboard=true --dashboard-host=127.0.0.1 \
+	"$ray" start --head --include-dashboard=true --dashboard-host=127.0.0.1 \
 		--dashboard-port="$port" ${2:+--num-cpus="$2"} --disable-usage-stats >/dev/null
 	echo "$address"
 	;;

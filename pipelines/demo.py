@@ -28,13 +28,19 @@ class Job:
     """What the demo of one method runs on."""
 
     glyphs: tuple[str, ...]
-    """Options of `shard.py --layout glyphs`."""
+    """Options of `shard.py --layout glyphs --glyphs`."""
+    train: tuple[str, ...] = ()
     translate: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
 
 
 JOBS = {
-    "stargan": Job(("labelled", "--size", "32"), ("--target", "+bold"), ("--train-classifier",)),
+    "stargan": Job(
+        ("labelled", "--size", "32", "--styles", "sans-regular", "sans-bold", "serif-regular", "serif-bold"),
+        ("--attributes", "bold", "serif"),
+        ("--target", "+bold"),
+        ("--train-classifier",),
+    ),
     "pix2pix": Job(("paired", "--size", "64", "--white-paper")),
 }
 
@@ -78,12 +84,14 @@ def run() -> int:
     data, storage, name = out / f"glyphs-{job.glyphs[0]}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
+    call(
+        python, f"{here}/shard.py", "--layout", "glyphs", "--glyphs", *job.glyphs, "--out", str(data), "--workers", "0"
+    )
     call(LOCAL, "start", "2")
     try:
-        submit = (LOCAL, "submit", "--", "python")
-        call(*submit, "pipelines/shard.py", "--layout", "glyphs", "--glyphs", *job.glyphs, "--out", str(data))
-        call(*submit, "pipelines/train.py", "--method", demo.method, "--preset", "demo", "--data", str(data),
-             "--storage", str(storage), "--name", name, "--workers", "2", *length)  # fmt: skip
+        call(LOCAL, "submit", "--", "python", "pipelines/train.py", "--method", demo.method, "--preset", "demo",
+             "--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", *job.train,
+             *length)  # fmt: skip
     finally:
         call(LOCAL, "stop")
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"

@@ -7,6 +7,7 @@ when the same command is given again; a finished one says so. docs/data.md shows
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from i2i_core.cli import flags, main, parse, with_flags
@@ -17,6 +18,7 @@ from i2i_core.data.layouts import LayoutOptions, find
 from i2i_core.data.manifest import Manifest
 from i2i_core.errors import ConfigError
 from i2i_core.orchestration.sharding import index_webdataset, make
+from i2i_core.paths import absolute
 
 PROGRAM = "shard.py"
 SECTIONS = {
@@ -32,6 +34,9 @@ OWN = [("workers", int, -1, "Ray tasks at a time. 0: none, in this process; -1: 
 def run() -> int:
     given = parse(flags(__doc__ or "", SECTIONS, OWN), PROGRAM, sys.argv[1:])
     options: dict[str, Any] = {name: with_flags(section, getattr(given, name)) for name, section in SECTIONS.items()}
+    for name, field in (("shards", "out"), ("layout", "input"), ("index", "index")):
+        place = absolute(getattr(options[name], field), f"--{field}")
+        options[name] = replace(options[name], **{field: place})
     if given.workers < -1:
         raise ConfigError("--workers", str(given.workers), "-1, 0 or more", "Leave it out to use every CPU.")
     if options["index"].index:

@@ -316,6 +316,21 @@ class Stream:
             "Shard the images again; `--bad skip` leaves unreadable ones out.",
         )
 
+    def rows(self, rows: range) -> Batch:
+        """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
+        read = [self._decode(source, [(0, row) for row in rows]) for source in self.sources]
+        good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
+        fields = {
+            name: torch.stack([read[s][i][name] for i in good])  # type: ignore[index]
+            for s, source in enumerate(self.sources)
+            for name, _, _ in source.members
+            if good
+        }
+        bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
+        keys = tuple(self.sources[0].reader.key(rows[i]) for i in good)
+        whole = {"labels": self.labels[[rows[i] for i in good]]} if self.kind == "labelled" else {}
+        return Batch(fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad)
+
     def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
         """This worker's slots of global batches first, first + 1, ... without end, as they were read
         by `loaders` processes (0: this one)."""
@@ -363,35 +378,37 @@ def decoded(data: bytes, field: Field) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def in_order(data: DataSet, split: str, image_size: int, most: int = 0, size: int = 32) -> Iterator[Batch]:
-    """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in
-    batches of `size` at [-1, 1] on the CPU. Unreadable samples are left out and named in `bad`.
+def in_order(
+    data: DataSet,
+    split: str,
+    image_size: int,
+    *,
+    most: int = 0,
+    size: int = 32,
+    rank: int = 0,
+    world: int = 1,
+    direction: Literal["AtoB", "BtoA"] = "AtoB",
+) -> Iterator[Batch]:
+    """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
+    `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
+    `bad`; a chunk of nothing else is passed over.
 
     Unpaired data gives both domains side by side, up to the shorter.
+
+    Args:
+        image_size: pixels that images are resized to; 0: as they are stored.
+        rank, world: chunks are dealt to workers in turn; these are rank's.
+
+    Raises:
+        DataError: no such split.
     """
-    plain = DataConfig(split=split, crop="center", flip=False)
-    stream = Stream(data, plain, image_size, 1, 0)
+    stream = Stream(data, DataConfig(split=split, direction=direction, crop="center", flip=False), image_size, 1, 0)
     n = min(len(source.reader.index.keys) for source in stream.sources)
     n = min(n, most) if most else n
-    for start in range(0, n, size):
-        rows = range(start, min(start + size, n))
-        yield _rows(stream, rows, n)
-
-
-def _rows(stream: Stream, rows: range, n: int) -> Batch:
-    places = [(0, row) for row in rows]
-    read = [stream._decode(source, places) for source in stream.sources]
-    good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
-    fields = {
-        name: torch.stack([read[s][i][name] for i in good])  # type: ignore[index]
-        for s, source in enumerate(stream.sources)
-        for name, _, _ in source.members
-    }
-    bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
-    keys = tuple(stream.sources[0].reader.key(rows[i]) for i in good)
-    whole = {"labels": stream.labels[[rows[i] for i in good]]} if stream.kind == "labelled" else {}
-    batch = Batch(fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad)
-    return batch.to(torch.device("cpu"))
+    for start in range(rank * size, n, world * size):
+        chunk = stream.rows(range(start, min(start + size, n)))
+        if chunk.keys:
+            yield chunk.to(torch.device("cpu"))
 
 
 class Ahead:

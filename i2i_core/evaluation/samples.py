@@ -16,7 +16,7 @@ import torch
 
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import DataConfig, Stream, _rows
+from i2i_core.data.stream import in_order
 
 CHUNK = 32
 
@@ -53,13 +53,8 @@ def chunks(
     Raises:
         DataError: no such split.
     """
-    config = DataConfig(split=split, direction=direction, crop="center", flip=False)
-    stream = Stream(data, config, image_size, 1, 0)
-    samples = min(len(source.reader.index.keys) for source in stream.sources)
-    samples = min(samples, most) if most else samples
-    for number in range(rank, math.ceil(samples / CHUNK), world):
-        first = number * CHUNK
-        yield number, _rows(stream, range(first, min(first + CHUNK, samples)), samples)
+    chunks = in_order(data, split, image_size, most=most, size=CHUNK, rank=rank, world=world, direction=direction)
+    return ((chunk.images // CHUNK, chunk) for chunk in chunks)
 
 
 def means(parts: Iterable[tuple[int, Values]]) -> dict[str, Measured]:

@@ -25,6 +25,7 @@ Terms = dict[str, Tensor]
 Objective = tuple[Tensor, Terms]
 Move = tuple[str, Tensor, Terms]
 Config = TypeVar("Config")
+Direction = Literal["AtoB", "BtoA"]
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,11 @@ class Method(nn.Module, Generic[Config]):
         self.config = config
 
     @staticmethod
-    def fit(config: Any, manifest: Manifest) -> Any:
+    def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
         """The configuration with what only the data knows filled in (channels, attributes).
+
+        Args:
+            direction: which side of a pair, or which domain, is the input.
 
         Raises:
             DataError: the data cannot serve this method and configuration.

@@ -16,7 +16,18 @@ from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import Manifest
 from i2i_core.losses.adversarial import adversarial
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Method, Move, Needs, Objective, Optimiser, Player, Progress, moves, noise_of
+from i2i_core.methods.base import (
+    Direction,
+    Method,
+    Move,
+    Needs,
+    Objective,
+    Optimiser,
+    Player,
+    Progress,
+    moves,
+    noise_of,
+)
 from i2i_core.networks.init import init_normal
 from i2i_core.networks.patchgan import check_patch_size, patch_discriminator
 from i2i_core.networks.unet import UNet, check_unet_size
@@ -162,10 +173,10 @@ class Pix2Pix(Method[Pix2PixConfig]):
         self.adversarial = adversarial(k.adversarial)
 
     @staticmethod
-    def fit(config: Pix2PixConfig, manifest: Manifest) -> Pix2PixConfig:
+    def fit(config: Pix2PixConfig, manifest: Manifest, direction: Direction) -> Pix2PixConfig:
         """The channels of both sides from the data."""
-        fields = manifest.fields
-        return replace(config, in_channels=fields["a"].channels, out_channels=fields["b"].channels)
+        a, b = (manifest.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
+        return replace(config, in_channels=a, out_channels=b)
 
     def seen_by_D(self, a: Tensor, b: Tensor) -> Tensor:
         """What D judges: input and output together (cGAN), or the output alone (GAN)."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,38 +14,15 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError
+from i2i_core.evaluation.suite import BETTER
 from i2i_core.methods import METHODS, build_from
+from i2i_core.orchestration.cluster import connect
 from i2i_core.orchestration.worker import STATUS, train_worker
+from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
 from i2i_core.training import checkpoint
 from i2i_core.training.files import Folder
-
-
-def connect() -> None:
-    """Joins the Ray cluster this process belongs to (a submitted job's, or RAY_ADDRESS), or starts one here.
-
-    One started here keeps its dashboard, bound to loopback (Ray's State API needs it), and asks for a token.
-    """
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(include_dashboard=True, dashboard_host="127.0.0.1", logging_level="warning", log_to_driver=True)
-
-
-def absolute(uri: str, flag: str) -> str:
-    """A local path made absolute (workers have folders of their own); a URL as it is.
-
-    Raises:
-        ConfigError: a relative path in a job that runs in a copy of the submitted folder.
-    """
-    if "://" in uri or not uri:
-        return uri
-    path = Path(uri).expanduser()
-    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
-        fix = f"This job runs in a copy of your folder: give {flag} as a path that all nodes see, or as a URL."
-        raise ConfigError(flag, f"the relative path {uri}", "an absolute path or a URL", fix)
-    return str(path.resolve())
 
 
 @dataclass(frozen=True)
@@ -77,7 +52,9 @@ def prepare(config: TrainConfig) -> TrainConfig:
     data.check_shards(config.data.split)
     for domain in data.manifest.domains:
         data.index(config.data.split, domain)
-    hyper = method.fit(config.hyper, data.manifest)
+    if config.output.best_metric:
+        BETTER[config.output.best_metric]  # raises with the nearest names
+    hyper = method.fit(config.hyper, data.manifest, config.data.direction)
     lanes = lanes_of(config.training.batch, config.data.lanes)
     slots_of(config.training.batch, lanes, 0, config.launch.worker_range[1])
     config = config.with_section("data", fingerprint=data.manifest.fingerprint, lanes=lanes)

@@ -12,6 +12,7 @@ from i2i_core.data import glyphs, layouts, shards
 from i2i_core.data.images import ImageOptions
 from i2i_core.data.manifest import DataSet, Kind, Manifest
 from i2i_core.errors import UserError
+from i2i_core.paths import absolute
 
 Result = TypeVar("Result")
 
@@ -32,7 +33,7 @@ def run_tasks(task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]],
         for args in arguments:
             yield task(*args)
         return
-    from i2i_core.orchestration.launch import connect  # late: a job in this process does without Ray
+    from i2i_core.orchestration.cluster import connect  # late: a job in this process does without Ray
 
     import ray  # isort: skip
 
@@ -120,7 +121,7 @@ def shard_glyphs(
 
 def builtin_data(kind: Kind, size: int) -> str:
     """Where the built-in glyphs of that kind and size are; made and announced on first use."""
-    out = BUILTIN.format(kind=kind, size=size)
+    out = absolute(BUILTIN.format(kind=kind, size=size), "--data")
     print(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}", flush=True)
     manifest, _ = shard_glyphs(out, kind, size)
     print(f"  {manifest.describe()}", flush=True)

@@ -29,6 +29,7 @@ from i2i_core.evaluation.samples import repeatable
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes, to_bytes
 from i2i_core.evaluation.targets import Target, parse_target
 from i2i_core.methods.base import Method
+from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, check_choice, setting
 from i2i_core.training.checkpoint import Trained, load_trained
 
@@ -257,6 +258,8 @@ def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
         UserError: checkpoint, input, target, sizes or output do not fit.
         RunError: a worker was lost, or not one image could be read.
     """
+    checkpoint = absolute(checkpoint, "the checkpoint")
+    options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
     trained = load_trained(checkpoint, torch.device("cpu"))
     job = prepare_job(checkpoint, trained, options)
     count = len(job.inputs.names)
@@ -346,7 +349,7 @@ def _on_ray(job: Job, trained: Trained, chunks: Sequence[range], options: Transl
     import ray  # late: in this process it goes without
     from ray.util import ActorPool
 
-    from i2i_core.orchestration.launch import absolute, connect
+    from i2i_core.orchestration.cluster import connect
 
     connect()
     has = ray.cluster_resources()
@@ -355,7 +358,6 @@ def _on_ray(job: Job, trained: Trained, chunks: Sequence[range], options: Transl
     if held < options.workers:
         fix = f"Use --workers {held}." if held else "Use --cpu."
         raise ResourceError("--workers", str(options.workers), f"at most the cluster's {held} {kind}s", fix)
-    job = replace(job, checkpoint=absolute(job.checkpoint, "the checkpoint"), out=absolute(job.out, "--out"))
     actor, shared = ray.remote(num_cpus=0 if gpu else 1, num_gpus=int(gpu))(_Actor), ray.put(job)
     actors = [actor.remote(shared, gpu) for _ in range(min(options.workers, len(chunks)))]
     try:

@@ -224,7 +224,9 @@ class Loop:
             tracker = self.tracker
             tracker.later(lambda: tracker.scalars(images, metrics))
         name = out.best_metric or DEFAULT_METRIC[self.method.needs.kind]
-        value = self.metrics[name]
+        value = self.metrics.get(name)
+        if value is None:  # nothing in the split that it could be measured on
+            return
         if self.best is None or self.best["metric"] != name or better(name, value, self.best["value"]):
             self.best = {"metric": name, "value": value, "checkpoint": name_at(images)}
             self._save()

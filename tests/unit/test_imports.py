@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = [
-    {"errors", "settings", "registry"},
+    {"errors", "settings", "registry", "paths"},
     {"networks", "losses"},
     {"data"},
     {"methods"},

@@ -55,6 +55,7 @@ def stargan(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> Losses:
             classes = -(target * p.log() + (1 - target) * (1 - p).log()).sum() / BATCH
             back = (x - G(made, c)).abs().mean()
             g_loss = -judged.mean() + k.lambda_cls * classes + k.lambda_rec * back
+            g_loss = g_loss + k.lambda_id * (G(x, c) - x).abs().mean()
             g_adam.zero_grad()
             g_loss.backward()
             g_adam.step()
@@ -92,6 +93,7 @@ def pix2pix(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> Losses:
 
 CASES = {
     "stargan": (stargan, Case("stargan", batch=BATCH, hyper={"n_critic": 2, "lambda_cls": 0.7, "lambda_gp": 3.0})),
+    "stargan with an identity term": (stargan, Case("stargan", batch=BATCH, hyper={"lambda_id": 4.0})),
     "pix2pix": (pix2pix, Case("pix2pix", batch=BATCH, hyper={"norm": "batch", "lambda_l1": 7.0})),
     "pix2pix, L1+GAN": (pix2pix, Case("pix2pix", batch=BATCH, hyper={"objective": "L1+GAN", "receptive_field": 1})),
     "pix2pix, cGAN": (
