@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from i2i_core.cli import flags, main, parse, with_flags
-from i2i_core.data import shards
+from i2i_core.data import shards, webdatasets
 from i2i_core.data.glyphs import GlyphOptions
 from i2i_core.data.images import ImageOptions
 from i2i_core.data.layouts import LayoutOptions, find
@@ -23,7 +23,7 @@ from i2i_core.paths import absolute
 PROGRAM = "shard.py"
 SECTIONS = {
     "layout": LayoutOptions(),
-    "index": shards.IndexOptions(),
+    "index": webdatasets.IndexOptions(),
     "glyphs": GlyphOptions(),
     "images": ImageOptions(),
     "shards": shards.ShardOptions(),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from i2i_core.data import glyphs, layouts, shards
+from i2i_core.data import glyphs, layouts, shards, webdatasets
 from i2i_core.data.images import ImageOptions
 from i2i_core.data.manifest import DataSet, Kind, Manifest
 from i2i_core.errors import UserError
@@ -82,7 +82,7 @@ def _count(part: shards.Part) -> int:
 
 
 def index_webdataset(
-    options: shards.IndexOptions,
+    options: webdatasets.IndexOptions,
     goal: shards.ShardOptions | None = None,
     attributes: tuple[str, ...] = (),
     workers: int = -1,
@@ -94,15 +94,15 @@ def index_webdataset(
     """
     goal = goal or shards.ShardOptions()
     attributes = tuple(part for name in attributes for part in name.split(",") if part)
-    tars = shards.list_tars(options, attributes)
-    if shards.begin_index(tars, goal.out, goal.overwrite):
+    tars = webdatasets.list_tars(options, attributes)
+    if webdatasets.begin_index(tars, goal.out, goal.overwrite):
         return DataSet(goal.out or tars.uri).manifest, True
-    scanned: dict[str, shards.Scanned] = {}
+    scanned: dict[str, webdatasets.Scanned] = {}
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
-        for result in run_tasks(shards.scan, [(tars.root, name, goal.bad) for name in tars.sizes], workers):
+        for result in run_tasks(webdatasets.scan, [(tars.root, name, goal.bad) for name in tars.sizes], workers):
             scanned[result.part.shard.name] = result
             bar.update(result.part.shard.bytes)
-    return shards.finish_index(tars, scanned, options, attributes, goal.out), False
+    return webdatasets.finish_index(tars, scanned, options, attributes, goal.out), False
 
 
 def shard_glyphs(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2i_core.data import glyphs, layouts, shards
+from i2i_core.data import glyphs, layouts, shards, webdatasets
 from i2i_core.data.images import ImageOptions
 from i2i_core.data.manifest import DataSet
 from i2i_core.errors import DataError
@@ -119,14 +119,12 @@ def test_builtin_data_is_made_once_and_announced(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    from i2i_core.orchestration.launch import connect  # first: it sets what Ray reads when it is imported
+    from i2i_core.orchestration.cluster import connect  # first: it sets what Ray reads when it is imported
 
     import ray  # isort: skip
 
     joined = ray.is_initialized()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", "local")  # not a cluster that happens to run on this machine
-        connect()
+    connect()
     yield
     if not joined:
         ray.shutdown()
@@ -153,10 +151,10 @@ def test_any_number_of_workers_gives_the_same_bytes(folder: Path, tmp_path: Path
     assert len(sums(tmp_path / "out0")) > 8
     assert sums(tmp_path / "out0") == sums(tmp_path / "out2") == sums(tmp_path / "out-1")
     index_webdataset(
-        shards.IndexOptions(index=str(tmp_path / "out0")), shards.ShardOptions(out=str(tmp_path / "i0")), (), 0
+        webdatasets.IndexOptions(index=str(tmp_path / "out0")), shards.ShardOptions(out=str(tmp_path / "i0")), (), 0
     )
     index_webdataset(
-        shards.IndexOptions(index=str(tmp_path / "out0")), shards.ShardOptions(out=str(tmp_path / "i2")), (), 2
+        webdatasets.IndexOptions(index=str(tmp_path / "out0")), shards.ShardOptions(out=str(tmp_path / "i2")), (), 2
     )
     assert sums(tmp_path / "i0") == sums(tmp_path / "i2")
 

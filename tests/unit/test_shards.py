@@ -19,7 +19,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from i2i_core.data import shards
+from i2i_core.data import shards, webdatasets
 from i2i_core.data.glyphs import GlyphOptions
 from i2i_core.data.images import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
 from i2i_core.data.layouts import LayoutOptions, find
@@ -564,7 +564,7 @@ def png(channels: int = 3) -> bytes:
 def index(uri: Path, **options: Any) -> Manifest:
     goal = shards.ShardOptions(**{k: options.pop(k) for k in ("out", "bad", "overwrite") if k in options})
     attributes = options.pop("attributes", ())
-    return index_webdataset(shards.IndexOptions(index=str(uri), **options), goal, attributes, 0)[0]
+    return index_webdataset(webdatasets.IndexOptions(index=str(uri), **options), goal, attributes, 0)[0]
 
 
 def test_indexing_our_own_shards_gives_the_same_indexes(tmp_path: Path) -> None:
@@ -639,7 +639,7 @@ def test_indexing_to_another_folder_points_back(tmp_path: Path) -> None:
 def test_indexing_twice_says_so_and_a_change_needs_overwrite(tmp_path: Path) -> None:
     write_tar(tmp_path / "train-0.tar", {"1": {"png": png(), "cls": b"0"}})
     index(tmp_path)
-    assert index_webdataset(shards.IndexOptions(index=str(tmp_path)), workers=0)[1]
+    assert index_webdataset(webdatasets.IndexOptions(index=str(tmp_path)), workers=0)[1]
     write_tar(tmp_path / "train-1.tar", {"2": {"png": png(), "cls": b"1"}})
     with pytest.raises(DataError, match="--overwrite"):
         index(tmp_path)
