@@ -19,6 +19,7 @@ from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.data.manifest import DataSet
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.evaluation.classifier import (
+    EPOCHS,
     SEEN,
     Classifier,
     has_classifier,
@@ -67,8 +68,9 @@ def judge(options: EvaluateOptions, data: DataSet, image_size: int, device: torc
     if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size):
         print(f"classifier of this data: {path}")
         return kept.to(device)
-    with tqdm(total=SEEN, unit=" images", desc="classifier", smoothing=0) as bar:
-        trained = train_classifier(data, image_size=image_size, device=device, progress=bar.update, seen=SEEN)
+    seen = min(SEEN, EPOCHS * data.shard_set("train").samples)
+    with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
+        trained = train_classifier(data, image_size=image_size, device=device, progress=bar.update, seen=seen)
     if path:
         save_classifier(trained, path)
     return trained

@@ -33,6 +33,8 @@ BATCH = 64
 LR = 6e-3
 SEEN = 100_000
 """Images seen in training, which bounds its time whatever the size of the data set."""
+EPOCHS = 6
+"""Passes over a small data set that are enough; fewer over one so large that they would be more than SEEN."""
 MOST = 30_000
 """Training images held in memory."""
 
