@@ -5,6 +5,7 @@ Progress is counted in images. Nothing here knows a method's name.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,10 +53,6 @@ class Loop:
         self.per_epoch = self.stream.images_per_epoch
         self.length = training.length(self.per_epoch)
         self.method = build_from(config.method, config.hyper, seed=training.seed).to(device)
-        if training.init_from:
-            folder = checkpoint.find(training.init_from)
-            checkpoint.verify(folder)
-            checkpoint.load_networks(folder, self.method, None)
         self.step = Step(self.method, training, world, lambda images: lr_factor(training, images, self.per_epoch))
         self.progress = Progress()
         self.metrics: dict[str, float] = {}
@@ -63,14 +60,18 @@ class Loop:
         self.bad: dict[str, str] = {}
         self.bad_total = 0
         self.written = -1
-        self._resume()
+        self._start()
         has_val = config.output.evaluate_split in self.data.manifest.splits
         self.eval_split = config.output.evaluate_split if has_val else config.data.split
 
-    def _resume(self) -> None:
-        """Takes up the latest whole checkpoint of the run, if there is one; all workers the same."""
+    def _start(self) -> None:
+        """From the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew."""
         name = self.world.from_leader(checkpoint.latest(self.run) if self.world.leads else None)
         if name is None:
+            if self.config.training.init_from:
+                folder = checkpoint.find(self.config.training.init_from)
+                checkpoint.verify(folder)
+                checkpoint.load_networks(folder, self.method, self.step.ema)
             return
         folder = self.run.sub(f"{checkpoint.CHECKPOINTS}/{name}")
         checkpoint.load_networks(folder, self.method, self.step.ema)
@@ -225,7 +226,7 @@ class Loop:
             tracker.later(lambda: tracker.scalars(images, metrics))
         name = out.best_metric or DEFAULT_METRIC[self.method.needs.kind]
         value = self.metrics.get(name)
-        if value is None:  # nothing in the split that it could be measured on
+        if value is None or math.isnan(value):  # nothing in the split that it could be measured on
             return
         if self.best is None or self.best["metric"] != name or better(name, value, self.best["value"]):
             self.best = {"metric": name, "value": value, "checkpoint": name_at(images)}
@@ -251,5 +252,5 @@ class Loop:
 
 
 def better(metric: str, value: float, than: float) -> bool:
-    """Whether a value of the metric is better than another; NaN never is."""
+    """Whether a value of the metric is better than another."""
     return value < than if BETTER[metric] == "lower" else value > than
