@@ -143,6 +143,7 @@ DEMO = Preset(
         "data.crop": "none",
         "data.loaders": 0,
         "output.grid_every": 2_500,
+        "output.checkpoint_every": 2_500,
     },
 )
 
