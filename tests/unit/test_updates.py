@@ -174,3 +174,21 @@ def test_a_non_square_and_larger_image_goes_through_a_trained_generator() -> Non
     with method.translating():
         assert method.networks["G"](torch.zeros(1, 3, 32, 48, dtype=torch.float64)).shape == (1, 3, 32, 48)
     assert method.translate(torch.zeros(2, 3, 32, 48, dtype=torch.float64)).shape == (2, 3, 32, 48)
+
+
+def test_the_averaged_generator_forgets_half_in_its_half_life() -> None:
+    """By hand: mean <- keep * mean + (1 - keep) * weight, keep = 2^-(images / half-life), after every update."""
+    case = Case("pix2pix", batch=BATCH)
+    method = small(case)
+    step, progress = Step(method, TrainingConfig(ema_halflife=15), ALONE, lambda i: 1.0), Progress()
+    feed = batches(method, case, ALONE)
+    expected = {k: v.clone() for k, v in method.networks["G"].state_dict().items()}
+    for _ in range(3):
+        step(feed, progress)
+        now = method.networks["G"].state_dict()
+        keep = 0.5 ** (BATCH / 15)
+        expected = {k: keep * v + (1 - keep) * now[k] for k, v in expected.items()}
+    assert step.ema is not None
+    for key, mean in step.ema["G"].state_dict().items():
+        torch.testing.assert_close(mean, expected[key], rtol=1e-12, atol=1e-12)
+        assert not torch.equal(mean, method.networks["G"].state_dict()[key]) or not mean.any(), key
