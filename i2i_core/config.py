@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from i2i_core.data.stream import DataConfig
+from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.registry import entry
 from i2i_core.settings import check_at_least, from_dict, resume_rule, setting, to_dict
@@ -122,6 +123,12 @@ class TrainConfig:
         data = self.data.uri.rstrip("/").rsplit("/", 1)[-1]
         digest = hashlib.sha256(json.dumps(_matched(self), sort_keys=True).encode()).hexdigest()[:8]
         return self.launch.name or f"{self.method}-{self.preset}-{data}-{digest}"
+
+    @property
+    def image_size(self) -> Size:
+        """Pixels of training images: a square's side, or height and width where the method names a width."""
+        height, width = self.hyper.image_size, getattr(self.hyper, "image_width", 0)
+        return (height, width) if width else height
 
     def with_section(self, name: str, **values: Any) -> TrainConfig:
         """With some fields of one section changed."""

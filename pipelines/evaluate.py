@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.data.manifest import DataSet
+from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.evaluation.classifier import (
     EPOCHS,
@@ -60,7 +61,7 @@ class EvaluateOptions:
         check_at_least(self, 0, "most")
 
 
-def judge(options: EvaluateOptions, data: DataSet, image_size: int, device: torch.device) -> Classifier | None:
+def judge(options: EvaluateOptions, data: DataSet, image_size: Size, device: torch.device) -> Classifier | None:
     """The classifier that the options ask for: loaded, or trained and kept."""
     path = options.classifier
     if not options.train_classifier:
@@ -85,7 +86,7 @@ def run() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
     trained, data = load_trained(given.checkpoint, device), DataSet(options.data)
     data.check_shards(options.split)
-    size, direction = trained.config.hyper.image_size, trained.config.data.direction
+    size, direction = trained.config.image_size, trained.config.data.direction
     judged = judge(options, data, size, device)
     found = measure(
         trained.method, data, options.split, image_size=size, direction=direction, most=options.most, classifier=judged

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from i2i_core.data.batch import Bad, Batch, seed_from
 from i2i_core.data.images import decode
 from i2i_core.data.manifest import WHOLE, DataSet, Field
-from i2i_core.data.transforms import Augment
+from i2i_core.data.transforms import Augment, Size
 from i2i_core.errors import DataError, ResourceError
 from i2i_core.settings import check_at_least, check_choice, setting
 
@@ -220,7 +220,7 @@ class Stream:
     Args:
         data: the data set, opened.
         config: what to read and how to augment.
-        image_size: pixels, height and width of what comes out; 0: images as they are stored.
+        image_size: pixels of what comes out; 0: images as they are stored.
         batch: B.
         seed: of the run.
 
@@ -228,7 +228,7 @@ class Stream:
         DataError: no such split, an index that does not fit.
     """
 
-    def __init__(self, data: DataSet, config: DataConfig, image_size: int, batch: int, seed: int) -> None:
+    def __init__(self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
         self.config, self.batch, self.seed = config, batch, seed
         self.lanes = lanes_of(batch, config.lanes)
         self.augment = Augment(image_size, config.load_size, config.crop, config.flip, seed)
@@ -381,7 +381,7 @@ def decoded(data: bytes, field: Field) -> Tensor:
 def in_order(
     data: DataSet,
     split: str,
-    image_size: int,
+    image_size: Size,
     *,
     most: int = 0,
     size: int = 32,

@@ -15,6 +15,14 @@ from torch import Tensor
 
 from i2i_core.data.batch import seed_from
 
+Size = int | tuple[int, int]
+"""Pixels of a square's side, or height and width."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else size
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -22,13 +30,13 @@ class Augment:
 
     Args:
         size: pixels that come out; 0: images as they are.
-        load_size: pixels before the crop; 0: `size`.
+        load_size: pixels of the height before the crop, the width in proportion; 0: `size`.
         crop: where `size` is cut from `load_size`: anywhere, the middle, or nowhere (resized to `size`).
         flip: mirror half of the samples.
         seed: of the run.
     """
 
-    size: int
+    size: Size
     load_size: int
     crop: Literal["random", "center", "none"]
     flip: bool
@@ -41,24 +49,27 @@ class Augment:
 
     def _one(self, image: Tensor, words: list[int]) -> Tensor:
         if self.size:
-            load = self.size if self.crop == "none" else max(self.load_size or self.size, self.size)
-            image = crop(resized(image, load), self.size, words if self.crop == "random" else None)
+            height, width = sides(self.size)
+            load = height if self.crop == "none" else max(self.load_size, height)
+            image = resized(image, (load, round(load * width / height)))
+            image = crop(image, self.size, words if self.crop == "random" else None)
         return image.flip(-1) if self.flip and words[2] & 1 else image
 
 
-def resized(image: Tensor, size: int) -> Tensor:
-    """(C, size, size), bicubic with antialiasing, in the image's own dtype and range."""
-    if image.shape[-2:] == (size, size):
+def resized(image: Tensor, size: Size) -> Tensor:
+    """(C, height, width), bicubic with antialiasing, in the image's own dtype and range."""
+    if image.shape[-2:] == sides(size):
         return image
-    out = F.interpolate(image[None].float(), (size, size), mode="bicubic", antialias=True, align_corners=False)[0]
+    out = F.interpolate(image[None].float(), sides(size), mode="bicubic", antialias=True, align_corners=False)[0]
     if image.dtype.is_floating_point:
         return out.to(image.dtype)
     top = torch.iinfo(image.dtype).max
     return out.round_().clamp_(0, top).to(image.dtype)
 
 
-def crop(image: Tensor, size: int, words: list[int] | None) -> Tensor:
-    """(C, size, size) cut at the place the two first random words name, or from the middle."""
-    rows, columns = image.shape[-2] - size, image.shape[-1] - size
+def crop(image: Tensor, size: Size, words: list[int] | None) -> Tensor:
+    """(C, height, width) cut at the place the two first random words name, or from the middle."""
+    height, width = sides(size)
+    rows, columns = image.shape[-2] - height, image.shape[-1] - width
     top, left = (words[0] % (rows + 1), words[1] % (columns + 1)) if words else (rows // 2, columns // 2)
-    return image[..., top : top + size, left : left + size]
+    return image[..., top : top + height, left : left + width]

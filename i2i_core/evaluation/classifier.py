@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from i2i_core.data.batch import seed_from
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import in_order
+from i2i_core.data.transforms import Size, sides
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.settings import from_dict, to_dict
 
@@ -95,7 +96,7 @@ class Classifier(nn.Module):
         logits = self.eval()(x_BCHW.to(weight))
         return F.one_hot(logits.argmax(1), logits.shape[1]).bool() if self.info.exclusive else logits > 0
 
-    def fits(self, data: DataSet, image_size: int) -> bool:
+    def fits(self, data: DataSet, image_size: Size) -> bool:
         """Whether it was trained on that data set, to judge images of that size."""
         return self.info.data == data.manifest.fingerprint and self.info.size == judged_size(image_size)
 
@@ -114,23 +115,22 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def judged_size(image_size: int) -> int:
-    """The size at which images of that size are judged: whole patches, GRID to GRID * MOST_PATCH pixels.
+def judged_size(image_size: Size) -> int:
+    """The side at which images of that size are judged: whole patches, GRID to GRID * MOST_PATCH pixels.
 
     Raises:
         ConfigError: too small to judge.
     """
-    if image_size < GRID:
-        raise ConfigError(
-            "--train-classifier", f"images of {image_size} px", f"{GRID} px or more", "Use larger images."
-        )
-    return GRID * min(image_size // GRID, MOST_PATCH)
+    side = min(sides(image_size))
+    if side < GRID:
+        raise ConfigError("--train-classifier", f"images of {side} px", f"{GRID} px or more", "Use larger images.")
+    return GRID * min(side // GRID, MOST_PATCH)
 
 
 def train_classifier(
     data: DataSet,
     *,
-    image_size: int,
+    image_size: Size,
     split: str = "train",
     seen: int = SEEN,
     seed: int = 0,

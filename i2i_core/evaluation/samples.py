@@ -17,6 +17,7 @@ import torch
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import in_order
+from i2i_core.data.transforms import Size
 
 CHUNK = 32
 
@@ -37,7 +38,7 @@ class Measured:
 def chunks(
     data: DataSet,
     split: str,
-    image_size: int,
+    image_size: Size,
     *,
     most: int = 0,
     rank: int = 0,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
+from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.evaluation import attributes, paired
 from i2i_core.evaluation.classifier import Classifier
@@ -49,7 +50,7 @@ def measure(
     data: DataSet,
     split: str,
     *,
-    image_size: int,
+    image_size: Size,
     direction: Literal["AtoB", "BtoA"] = "AtoB",
     rank: int = 0,
     world: int = 1,

@@ -7,7 +7,17 @@ from typing import Any
 import torch
 
 from i2i_core.data.batch import seed_from
-from i2i_core.methods import pix2pix, stargan  # noqa: F401  (one import line per method registers it)
+from i2i_core.methods import (  # noqa: F401  (one line per method registers it)
+    bicyclegan,
+    clr_gan,
+    cvae_gan,
+    cyclegan,
+    pix2pix,
+    pix2pix_noise,
+    simgan,
+    stargan,
+    unit,
+)
 from i2i_core.methods.base import Method
 from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict

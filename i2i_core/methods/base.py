@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.data.manifest import Kind, Manifest
 from i2i_core.errors import DataError
+from i2i_core.methods.history import History
 from i2i_core.settings import check_positive
 
 Terms = dict[str, Tensor]
@@ -75,16 +76,24 @@ class Method(nn.Module, Generic[Config]):
         players: which networks move together, by name.
         generators: the networks that make images; what EMA follows and `translate` uses.
         needs: the kind of data set and the sample fields it reads.
+        two_way: whether `back` translates from B to A as well.
+        codes: whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes` draws.
+        encodes: whether `encode` reads the code off an image.
+        pools: histories of made images, by name; part of the training state.
     """
 
     needs: ClassVar[Needs]
     generators: ClassVar[tuple[str, ...]]
+    two_way: ClassVar[bool] = False
+    codes: ClassVar[bool] = False
+    encodes: ClassVar[bool] = False
     networks: nn.ModuleDict
     players: Mapping[str, Player]
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.pools: dict[str, History] = {}
 
     @staticmethod
     def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
@@ -108,9 +117,21 @@ class Method(nn.Module, Generic[Config]):
         Args:
             x: input images.
             keys: names that seed each image's noise, where the method has any.
-            control: the method's own (StarGAN: `target`, (n, A)).
+            control: the method's own (StarGAN: `target`, (n, A); with `codes`: `z`, (n, Z)).
         """
         raise TypeError("a method defines translate")
+
+    def back(self, y: Tensor) -> Tensor:
+        """Images of domain A made from those of B, where `two_way`."""
+        raise TypeError("a two-way method defines back")
+
+    def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
+        """(n, Z) codes from N(0, 1), each seeded by its key and the number of the sample, where `codes`."""
+        raise TypeError("a method with codes defines draw_codes")
+
+    def encode(self, b: Tensor) -> Tensor:
+        """(n, Z) codes of images of B, where `encodes`."""
+        raise TypeError("a method that encodes defines encode")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
@@ -120,12 +141,13 @@ class Method(nn.Module, Generic[Config]):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def networks_of(self, player: str) -> nn.ModuleDict:
+        """The networks that a player moves, by name."""
+        return nn.ModuleDict({name: self.networks[name] for name in self.players[player].networks})
+
     def parameters_of(self, player: str) -> list[nn.Parameter]:
         """The parameters that a player moves; a parameter tied between networks comes once."""
-        seen: dict[nn.Parameter, None] = {}
-        for name in self.players[player].networks:
-            seen.update(dict.fromkeys(self.networks[name].parameters()))
-        return list(seen)
+        return list(self.networks_of(player).parameters())
 
     @contextmanager
     def translating(self, *, training_mode: bool = False) -> Iterator[None]:

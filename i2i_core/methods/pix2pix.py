@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import Manifest
-from i2i_core.losses.adversarial import adversarial
+from i2i_core.errors import ConfigError
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
     Direction,
@@ -22,13 +22,14 @@ from i2i_core.methods.base import (
     Move,
     Needs,
     Objective,
-    Optimiser,
     Player,
     Progress,
     moves,
     noise_of,
 )
+from i2i_core.methods.game import Game, GameConfig, check_critic_norm
 from i2i_core.networks.init import init_normal
+from i2i_core.networks.layers import Upsample
 from i2i_core.networks.patchgan import check_patch_size, patch_discriminator
 from i2i_core.networks.unet import UNet, check_unet_size
 from i2i_core.registry import Preset, register
@@ -36,7 +37,7 @@ from i2i_core.settings import check_at_least, check_between, check_choice, check
 
 
 @dataclass(frozen=True)
-class Pix2PixConfig:
+class Pix2PixConfig(GameConfig):
     """pix2pix's own hyper-parameters."""
 
     image_size: int = setting(256)
@@ -47,14 +48,19 @@ class Pix2PixConfig:
     """Channels of b; taken from the data."""
     objective: Literal["L1+cGAN", "L1+GAN", "cGAN", "GAN", "L1"] = setting("L1+cGAN")
     """Which terms (sec. 4.2): cGAN's D sees the input too, GAN's sees the output alone."""
-    adversarial: Literal["nonsaturating", "minimax", "lsgan", "hinge"] = setting("nonsaturating")
-    """The adversarial term."""
+    matching_aware: bool = setting(False)
+    """Count a true output beside another image's input as made (Reed et al. 2016, Alg. 1); for cGAN objectives. The
+    other input is that of one more batch."""
+    n_critic: int = setting(1)
+    """Moves of D, each on a fresh batch, per move of G."""
     lambda_l1: float = setting(100.0)
     """Weight of the L1 term (Eq. 4)."""
     generator: Literal["unet", "encoder_decoder"] = setting("unet")
     """U-Net, or the same without its skips (sec. 4.3)."""
     downs: int = setting(0)
     """Stride-2 layers of G; 0: down to 1x1 at this image size, at most 8."""
+    upsample: Upsample = setting("transposed")
+    """How G doubles the image; `resize` and `shuffle` have no checkerboard built in."""
     norm: Literal["batch", "instance"] = setting("batch")
     """Normalisation in G and D."""
     dropout: float = setting(0.5)
@@ -70,21 +76,23 @@ class Pix2PixConfig:
     test_time: Literal["noise", "fixed"] = setting("noise")
     """When it makes images: dropout and the image's own statistics as in training (sec. 3.2), or neither."""
     lr: float = setting(2e-4)
-    """Adam learning rate of both players."""
-    beta1: float = setting(0.5)
-    """Adam beta 1."""
-    beta2: float = setting(0.999)
-    """Adam beta 2."""
+    """Learning rate of both players."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "in_channels", "out_channels", "g_base", "d_base")
+        super().__post_init__()
+        check_at_least(self, 1, "in_channels", "out_channels", "g_base", "d_base", "n_critic")
         check_at_least(self, 0, "lambda_l1", "downs")
         check_positive(self, "lr")
-        check_between(self, 0, 1, "beta1", "beta2", "dropout")
+        check_between(self, 0, 1, "dropout")
         check_choice(self, "receptive_field", (1, 16, 70, 286))
         check_unet_size(self.image_size, self.g_downs)
         if self.objective != "L1":
             check_patch_size(self.image_size, self.receptive_field)
+            check_critic_norm(self, self.norm)
+        if self.matching_aware and "cGAN" not in self.terms:
+            fix = "Give --objective L1+cGAN, or leave --matching-aware out."
+            found = f"--objective {self.objective}, whose discriminator does not see the input"
+            raise ConfigError("--matching-aware", found, "a cGAN: there is no condition to match", fix)
 
     @property
     def g_downs(self) -> int:
@@ -161,17 +169,18 @@ class Pix2Pix(Method[Pix2PixConfig]):
             dropout=k.dropout,
             dropout_at=k.dropout_at,
             skips=k.generator == "unet",
+            upsample=k.upsample,
         )
         self.networks = nn.ModuleDict({"G": G})
-        optimiser = Optimiser(k.lr, (k.beta1, k.beta2))
-        self.players = {"G": Player(("G",), optimiser)}
+        self.game = Game(k)
+        self.players = {"G": Player(("G",), k.move(k.lr))}
         if k.objective != "L1":
             seen = k.out_channels + (k.in_channels if "cGAN" in k.terms else 0)
             self.networks["D"] = patch_discriminator(k.receptive_field, seen, k.d_base, k.norm)
-            self.players = {"D": Player(("D",), optimiser), **self.players}
+            clip = self.game.after_move(self.networks["D"])
+            self.players = {"D": Player(("D",), k.move(k.lr), clip), **self.players}
         for network in self.networks.values():
             init_normal(network, generator)
-        self.adversarial = adversarial(k.adversarial)
 
     @staticmethod
     def fit(config: Pix2PixConfig, manifest: Manifest, direction: Direction) -> Pix2PixConfig:
@@ -184,22 +193,30 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return torch.cat([a, b], dim=1) if "cGAN" in self.config.terms else b
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """One fake; a move of D on it, then one of G (sec. 3.3)."""
-        batch = next(batches)
-        a, b = batch["a"], batch["b"]
-        fake_b = self.networks["G"](a)
-        if "D" in self.players:
-            yield "D", *self.discriminator_loss(a, b, fake_b.detach())
+        """One fake; a move of D on it, n_critic times with a fresh batch each; then one of G on the last (sec. 3.3)."""
+        for _ in range(self.config.n_critic if "D" in self.players else 1):
+            batch = next(batches)
+            a, b = batch["a"], batch["b"]
+            fake_b = self.networks["G"](a)
+            if "D" in self.players:
+                other_a = next(batches)["a"] if self.config.matching_aware else None
+                yield "D", *self.discriminator_loss(a, b, fake_b.detach(), other_a, self.game.alpha(batch))
         yield "G", *self.generator_loss(a, b, fake_b)
 
     @moves("D")
-    def discriminator_loss(self, a: Tensor, b: Tensor, fake_b: Tensor) -> Objective:
-        """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart: it has batch norm."""
+    def discriminator_loss(
+        self, a: Tensor, b: Tensor, fake_b: Tensor, other_a: Tensor | None, alpha: Tensor | None
+    ) -> Objective:
+        """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart: it may have batch norm."""
         D = self.networks["D"]
-        l_real = self.adversarial.real(D(self.seen_by_D(a, b)))
-        l_fake = self.adversarial.fake(D(self.seen_by_D(a, fake_b)))
-        loss = (l_real + l_fake) / 2
-        return loss, {"real": l_real, "fake": l_fake}
+        real, fake = self.seen_by_D(a, b), self.seen_by_D(a, fake_b)
+        l_real, l_fake = self.game.real(D(real)), self.game.fake(D(fake))
+        if other_a is not None:
+            l_wrong = self.game.fake(D(self.seen_by_D(other_a, b)))
+            l_fake = (l_fake + l_wrong) / 2
+        gp = self.game.penalty(D, real, fake, alpha)
+        loss = (l_real + l_fake) / 2 + self.config.lambda_gp * gp
+        return loss, {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
 
     @moves("G")
     def generator_loss(self, a: Tensor, b: Tensor, fake_b: Tensor) -> Objective:
@@ -207,7 +224,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         if self.config.objective == "L1":
             l_l1 = l1(fake_b, b)
             return l_l1, {"l1": l_l1}
-        l_gan = self.adversarial.generator(self.networks["D"](self.seen_by_D(a, fake_b)))
+        l_gan = self.game.generator(self.networks["D"](self.seen_by_D(a, fake_b)))
         if "L1" not in self.config.terms:
             return l_gan, {"gan": l_gan}
         l_l1 = l1(fake_b, b)

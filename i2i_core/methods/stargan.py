@@ -16,8 +16,6 @@ from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import Manifest
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.losses.classification import attribute_bce, class_cross_entropy
-from i2i_core.losses.numeric import mean
-from i2i_core.losses.penalties import gradient_penalty
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
     Direction,
@@ -25,22 +23,25 @@ from i2i_core.methods.base import (
     Move,
     Needs,
     Objective,
-    Optimiser,
     Player,
     Progress,
     moves,
     same_channels,
 )
+from i2i_core.methods.game import Game, GameConfig
 from i2i_core.networks.init import init_default
+from i2i_core.networks.layers import Upsample
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.registry import Preset, register
-from i2i_core.settings import check_at_least, check_between, check_positive, setting
+from i2i_core.settings import check_at_least, check_positive, setting
 
 
 @dataclass(frozen=True)
-class StarGANConfig:
+class StarGANConfig(GameConfig):
     """StarGAN's own hyper-parameters."""
 
+    adversarial: Literal["minimax", "nonsaturating", "lsgan", "wgan", "wgan-gp", "hinge"] = setting("wgan-gp")
+    """The adversarial terms; the paper's are WGAN's with gradient penalty (Eq. 8)."""
     image_size: int = setting(128)
     """Height and width of training images, pixels; a multiple of 2^d_layers."""
     channels: int = setting(3, derived=True)
@@ -61,31 +62,27 @@ class StarGANConfig:
     """Residual blocks of G."""
     d_layers: int = setting(6)
     """Stride-2 convolutions of D."""
+    upsample: Upsample = setting("transposed")
+    """How G doubles the image; `resize` and `shuffle` have no checkerboard built in."""
     lambda_cls: float = setting(1.0)
     """Weight of the domain classification losses (Eq. 5, 6)."""
     lambda_rec: float = setting(10.0)
     """Weight of the reconstruction loss (Eq. 4)."""
-    lambda_gp: float = setting(10.0)
-    """Weight of the gradient penalty (Eq. 8)."""
     lambda_id: float = setting(0.0)
     """Weight of an identity term ||G(x, c) - x||_1 (CycleGAN, sec. 5.2), which the paper does not have: reconstruction
     alone is content with any code that can be undone, and small networks find one that trades glyph for glyph."""
     n_critic: int = setting(5)
     """Discriminator moves, each on a fresh batch, per generator move."""
     g_lr: float = setting(1e-4)
-    """Adam learning rate of G."""
+    """Learning rate of G."""
     d_lr: float = setting(1e-4)
-    """Adam learning rate of D."""
-    beta1: float = setting(0.5)
-    """Adam beta 1."""
-    beta2: float = setting(0.999)
-    """Adam beta 2."""
+    """Learning rate of D."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, 1, "image_size", "channels", "c_dim", "g_base", "d_base", "blocks", "d_layers", "n_critic")
-        check_at_least(self, 0, "lambda_cls", "lambda_rec", "lambda_gp", "lambda_id")
+        check_at_least(self, 0, "lambda_cls", "lambda_rec", "lambda_id")
         check_positive(self, "g_lr", "d_lr")
-        check_between(self, 0, 1, "beta1", "beta2")
         if len(set(self.attributes)) < len(self.attributes):
             raise ConfigError("--attributes", " ".join(self.attributes), "each name once", "Remove the repeated name.")
 
@@ -160,14 +157,15 @@ class StarGAN(Method[StarGANConfig]):
         k = config
         self.networks = nn.ModuleDict(
             {
-                "G": StarGANGenerator(k.channels, k.c_dim, k.g_base, k.blocks),
+                "G": StarGANGenerator(k.channels, k.c_dim, k.g_base, k.blocks, k.upsample),
                 "D": StarGANDiscriminator(k.image_size, k.channels, k.c_dim, k.d_base, k.d_layers),
             }
         )
         for network in self.networks.values():
             init_default(network, generator)
-        betas = (k.beta1, k.beta2)
-        self.players = {"D": Player(("D",), Optimiser(k.d_lr, betas)), "G": Player(("G",), Optimiser(k.g_lr, betas))}
+        self.game = Game(k)
+        clip = self.game.after_move(self.networks["D"])
+        self.players = {"D": Player(("D",), k.move(k.d_lr), clip), "G": Player(("G",), k.move(k.g_lr))}
         self.classification = attribute_bce if k.labels == "attributes" else class_cross_entropy
 
     @staticmethod
@@ -208,20 +206,21 @@ class StarGAN(Method[StarGANConfig]):
             c, c_target = self.labels(batch)
             with torch.no_grad():
                 fake = G(x, c_target)
-            yield "D", *self.discriminator_loss(x, c, fake, batch.draw("alpha", 1, 1, 1, kind="uniform"))
+            yield "D", *self.discriminator_loss(x, c, fake, self.game.alpha(batch))
         yield "G", *self.generator_loss(x, c, c_target)
 
     @moves("D")
-    def discriminator_loss(self, x: Tensor, c: Tensor, fake: Tensor, alpha: Tensor) -> Objective:
-        """Eq. 6: L_D = -L_adv + lambda_cls L_cls^r, with L_adv of Eq. 8 (WGAN-GP)."""
+    def discriminator_loss(self, x: Tensor, c: Tensor, fake: Tensor, alpha: Tensor | None) -> Objective:
+        """Eq. 6: L_D = -L_adv + lambda_cls L_cls^r, with L_adv of Eq. 8 (WGAN-GP) or what `adversarial` names."""
         k, D = self.config, self.networks["D"]
         source, logits = D(x)
-        real, made = mean(source), mean(D(fake)[0])
-        gp = gradient_penalty(lambda x_hat: D(x_hat)[0], x, fake, alpha)
+        l_real, l_fake = self.game.real(source), self.game.fake(D(fake)[0])
+        gp = self.game.penalty(lambda x_hat: D(x_hat)[0], x, fake, alpha)
         l_cls_r = self.classification(logits, c)
-        l_adv = real - made - k.lambda_gp * gp
+        l_adv = -(l_real + l_fake) - k.lambda_gp * gp
         loss = -l_adv + k.lambda_cls * l_cls_r
-        return loss, {"real": real, "fake": made, "gp": gp, "cls_real": l_cls_r}
+        terms = {"real": l_real, "fake": l_fake, "cls_real": l_cls_r}
+        return loss, terms if alpha is None else {**terms, "gp": gp}
 
     @moves("G")
     def generator_loss(self, x: Tensor, c: Tensor, c_target: Tensor) -> Objective:
@@ -230,7 +229,7 @@ class StarGAN(Method[StarGANConfig]):
         k, G, D = self.config, self.networks["G"], self.networks["D"]
         fake = G(x, c_target)
         source, logits = D(fake)
-        l_adv = -mean(source)
+        l_adv = self.game.generator(source)
         l_cls_f = self.classification(logits, c_target)
         l_rec = l1(G(fake, c), x)
         loss = l_adv + k.lambda_cls * l_cls_f + k.lambda_rec * l_rec

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from i2i_core.networks.layers import SampleNorm
+
 _WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, SampleNorm)
 
 
 @torch.no_grad()
@@ -32,6 +34,43 @@ def init_normal(module: nn.Module, generator: Generator, gain: float = 0.02) -> 
 
 
 @torch.no_grad()
+def init_xavier(module: nn.Module, generator: Generator, gain: float = 0.02) -> None:
+    """Weights ~ N(0, gain^2 * 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, Eq. 12, times a gain), norm scales
+    ~ N(1, gain), biases and norm shifts 0: BicycleGAN's code.
+
+    Raises:
+        TypeError: a layer holds parameters this rule does not cover.
+    """
+    for layer in _layers_with_parameters(module):
+        if isinstance(layer, _NORMS):
+            layer.weight.copy_(_empty(layer.weight).normal_(1.0, gain, generator=generator))
+        else:
+            fans = layer.weight[0].numel() + layer.weight[:, 0].numel()
+            std = gain * math.sqrt(2.0 / fans)
+            layer.weight.copy_(_empty(layer.weight).normal_(0.0, std, generator=generator))
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+@torch.no_grad()
+def init_kaiming(module: nn.Module, generator: Generator) -> None:
+    """Weights ~ N(0, 2 / fan_in) (He et al. 2015, Eq. 10), scales of `SampleNorm` ~ U(0, 1), biases and shifts 0:
+    the generators of UNIT's later program.
+
+    Raises:
+        TypeError: a layer holds parameters this rule does not cover.
+    """
+    for layer in _layers_with_parameters(module):
+        if isinstance(layer, _NORMS):
+            layer.weight.copy_(_empty(layer.weight).uniform_(0.0, 1.0, generator=generator))
+        else:
+            std = math.sqrt(2.0 / layer.weight[0].numel())
+            layer.weight.copy_(_empty(layer.weight).normal_(0.0, std, generator=generator))
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+@torch.no_grad()
 def init_default(module: nn.Module, generator: Generator) -> None:
     """PyTorch's own initialisation, redrawn: what a paper's code has when it sets none (StarGAN).
 
@@ -44,7 +83,8 @@ def init_default(module: nn.Module, generator: Generator) -> None:
     """
     for layer in _layers_with_parameters(module):
         if isinstance(layer, _NORMS):
-            layer.reset_parameters()  # constants, no draw
+            layer.weight.fill_(1.0)
+            layer.bias.zero_()
             continue
         bound = 1.0 / math.sqrt(layer.weight[0].numel())
         for parameter in (layer.weight, layer.bias):

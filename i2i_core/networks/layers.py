@@ -15,8 +15,10 @@ from i2i_core.errors import ConfigError, nearest
 
 Norm = Literal["batch", "instance", "instance_affine", "none"]
 Padding = Literal["zeros", "reflect"]
+Upsample = Literal["transposed", "resize", "shuffle"]
 
 NORMS: tuple[str, ...] = typing.get_args(Norm)
+UPSAMPLES: tuple[str, ...] = typing.get_args(Upsample)
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -43,6 +45,29 @@ def uses_bias(norm: Norm) -> bool:
     return norm in ("instance", "none")
 
 
+def up_layer(how: Upsample, inputs: int, outputs: int, kernel: int, bias: bool) -> nn.Module:
+    """(B, inputs, H, W) -> (B, outputs, 2H, 2W), one of three ways.
+
+    "transposed": a transposed convolution of stride 2 (the papers'). "resize": nearest neighbour, then a 3x3
+    convolution, whose kernel covers every output alike, so that no checkerboard is built in (Odena et al. 2016,
+    "Deconvolution and checkerboard artifacts"). "shuffle": a 3x3 convolution to four times the channels, laid
+    out as 2x2 pixels (Shi et al. 2016, sec. 2.2).
+
+    Args:
+        kernel: side of the transposed convolution, 3 or 4.
+
+    Raises:
+        ConfigError: `how` is none of them.
+    """
+    if how == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, kernel, 2, 1, output_padding=4 - kernel, bias=bias)
+    if how == "resize":
+        return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1, bias=bias))
+    if how == "shuffle":
+        return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, 1, 1, bias=bias), nn.PixelShuffle(2))
+    raise ConfigError("--upsample", repr(how), "one of " + ", ".join(UPSAMPLES), nearest(str(how), UPSAMPLES))
+
+
 class ResidualBlock(nn.Module):
     """x + norm(conv3(relu(norm(conv3(x))))), channels kept (He et al. 2016, without the last ReLU).
 
@@ -63,8 +88,25 @@ class ResidualBlock(nn.Module):
         return x_BCHW + self.body(x_BCHW)
 
 
+class SampleNorm(nn.Module):
+    """(x - mean) / (std + 1e-5) over each sample's channels and pixels, the std unbiased; then a scale and a
+    shift per channel. The layer norm of UNIT's later program, which is not torch's: epsilon stands outside
+    the root, and the scale starts uniform in [0, 1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        mean_B111 = x_BCHW.mean(dim=(1, 2, 3), keepdim=True)
+        std_B111 = x_BCHW.flatten(1).std(dim=1)[:, None, None, None]
+        x_BCHW = (x_BCHW - mean_B111) / (std_B111 + 1e-5)
+        return x_BCHW * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 def with_label_planes(x_BCHW: Tensor, c_BA: Tensor) -> Tensor:
-    """The image with one constant plane per entry of its label, (B, C + A, H, W) (StarGAN Fig. 3)."""
+    """The image with one constant plane per entry of a label or code, (B, C + A, H, W) (StarGAN Fig. 3)."""
     height, width = x_BCHW.shape[-2:]
     planes_BAHW = c_BA.to(x_BCHW.dtype)[:, :, None, None].expand(-1, -1, height, width)
     return torch.cat([x_BCHW, planes_BAHW], dim=1)

@@ -7,6 +7,8 @@ Shapes: B batch, C channels (of A and B together, for a conditional D), H height
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from i2i_core.errors import ConfigError
@@ -64,6 +66,34 @@ class PixelGAN(nn.Module):
         return self.net(x_BCHW)
 
 
+class MultiScale(nn.Module):
+    """Discriminators that see the image at full size, at half, at a quarter, ...: (B, C, H, W) -> one logit map each.
+
+    The image is halved by 3x3 average pooling of stride 2, padding 1, the padding not counted (BicycleGAN's two
+    scales; the three of UNIT's later program).
+
+    Args:
+        scales: one network per scale, for the full size first.
+    """
+
+    def __init__(self, scales: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(scales)
+        self.halve = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+
+    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
+        maps = []
+        for i, scale in enumerate(self.scales):
+            x_BCHW = self.halve(x_BCHW) if i else x_BCHW
+            maps.append(scale(x_BCHW))
+        return maps
+
+
+def two_scales(in_channels: int, base: int = 64, layers: int = 3, norm: Norm = "instance") -> MultiScale:
+    """BicycleGAN's discriminator: a PatchGAN, and one of half its channels on the halved image (sec. 4)."""
+    return MultiScale([PatchGAN(in_channels, base // 2**i, layers, norm) for i in range(2)])
+
+
 def patch_discriminator(receptive_field: int, in_channels: int, base: int = 64, norm: Norm = "batch") -> nn.Module:
     """The discriminator of a receptive field of 1 (PixelGAN), 16, 70 or 286 pixels (ImageGAN) (sec. 4.4).
 
@@ -80,8 +110,7 @@ def check_patch_size(size: int, receptive_field: int) -> None:
     Raises:
         ConfigError: naming --image-size and the smallest side; or the receptive field is none of the paper's.
     """
-    layers = _strided_layers(receptive_field)
-    smallest = 3 * 2**layers if layers else 1  # the two stride-1 convolutions take one pixel each
+    smallest = _smallest(_strided_layers(receptive_field))
     if size < smallest:
         raise ConfigError(
             "--image-size",
@@ -89,6 +118,27 @@ def check_patch_size(size: int, receptive_field: int) -> None:
             f"at least {smallest} for a receptive field of {receptive_field}",
             f"Give --image-size {smallest} or more, or a smaller --receptive-field.",
         )
+
+
+def check_two_scales(size: int, layers: int) -> None:
+    """Refuses an image side so small that the second scale has no logit left.
+
+    Raises:
+        ConfigError: naming --image-size and the smallest side.
+    """
+    smallest = 2 * _smallest(layers)
+    if size < smallest:
+        raise ConfigError(
+            "--image-size",
+            str(size),
+            f"at least {smallest} for two scales of {layers} stride-2 layers",
+            f"Give --image-size {smallest} or more, or --d-layers {max(1, layers - 1)}.",
+        )
+
+
+def _smallest(layers: int) -> int:
+    """The side of which one logit is left: the two stride-1 convolutions take one pixel each."""
+    return 3 * 2**layers if layers else 1
 
 
 def _strided_layers(receptive_field: int) -> int:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from i2i_core.errors import ConfigError
-from i2i_core.networks.layers import ResidualBlock, check_multiple, norm_layer, with_label_planes
+from i2i_core.networks.layers import ResidualBlock, Upsample, check_multiple, norm_layer, up_layer, with_label_planes
 
 
 class StarGANGenerator(nn.Module):
@@ -23,7 +23,14 @@ class StarGANGenerator(nn.Module):
     authors' code tracks running statistics, and never uses them). No convolution has a bias; zero padding.
     """
 
-    def __init__(self, image_channels: int = 3, c_dim: int = 5, base: int = 64, blocks: int = 6) -> None:
+    def __init__(
+        self,
+        image_channels: int = 3,
+        c_dim: int = 5,
+        base: int = 64,
+        blocks: int = 6,
+        upsample: Upsample = "transposed",
+    ) -> None:
         super().__init__()
         self.c_dim = c_dim
         self.net = nn.Sequential(
@@ -31,8 +38,8 @@ class StarGANGenerator(nn.Module):
             *_normed(nn.Conv2d(base, 2 * base, 4, 2, 1, bias=False), 2 * base),
             *_normed(nn.Conv2d(2 * base, 4 * base, 4, 2, 1, bias=False), 4 * base),
             *(ResidualBlock(4 * base, "instance_affine") for _ in range(blocks)),
-            *_normed(nn.ConvTranspose2d(4 * base, 2 * base, 4, 2, 1, bias=False), 2 * base),
-            *_normed(nn.ConvTranspose2d(2 * base, base, 4, 2, 1, bias=False), base),
+            *_normed(up_layer(upsample, 4 * base, 2 * base, 4, bias=False), 2 * base),
+            *_normed(up_layer(upsample, 2 * base, base, 4, bias=False), base),
             nn.Conv2d(base, image_channels, 7, 1, 3, bias=False),
             nn.Tanh(),
         )

@@ -1,8 +1,9 @@
-"""pix2pix's generator: the U-Net, and the encoder-decoder it is compared with.
+"""pix2pix's generator: the U-Net, the encoder-decoder it is compared with, and BicycleGAN's U-Net with a code z.
 
-Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, sec. 3.2.1 and 6.1.1.
+Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, sec. 3.2.1 and 6.1.1;
+Zhu et al., "Toward Multimodal Image-to-Image Translation", NIPS 2017, sec. 4.
 
-Shapes: B batch, C channels, H height, W width.
+Shapes: B batch, C channels, H height, W width, Z length of the code.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.errors import ConfigError, nearest
-from i2i_core.networks.layers import Norm, check_multiple, norm_layer, uses_bias
+from i2i_core.networks.layers import Norm, Upsample, check_multiple, norm_layer, up_layer, uses_bias, with_label_planes
 
 DropoutAt = Literal["innermost", "after_innermost"]
+NoiseAt = Literal["input", "all"]
 
 DROPOUTS = 3  # up-blocks with dropout, in the paper and in the authors' code
 WIDEST = 8  # widths double up to WIDEST * base: 512 channels at base 64
@@ -60,6 +62,10 @@ class UNet(nn.Module):
         dropout: probability; 0 removes the dropouts.
         dropout_at: see `dropout_ups`.
         skips: False is the encoder-decoder of the paper's ablation (sec. 4.3): nothing is concatenated.
+        upsample: how an up-block doubles the image; see `layers.up_layer`.
+        z_dim: length of the code z, laid out as planes beside the input (BicycleGAN sec. 4); 0: none.
+        z_at: "input": beside the image; "all": beside the input of every down-block. There, as in the authors'
+            code, z passes the block's LeakyReLU together with the features.
     """
 
     def __init__(
@@ -72,41 +78,42 @@ class UNet(nn.Module):
         dropout: float = 0.5,
         dropout_at: DropoutAt = "innermost",
         skips: bool = True,
+        upsample: Upsample = "transposed",
+        z_dim: int = 0,
+        z_at: NoiseAt = "input",
     ) -> None:
         super().__init__()
+        self.z_dim, self.z_at = z_dim, z_at
+        deep = z_dim if z_at == "all" else 0
         if downs < 2:
             raise ConfigError("--downs", str(downs), "a number >= 2", "Give --downs 8 for 256 px, 7 for 128 px.")
         self.num_downs, self.skips = downs, skips
         widths = [base * min(2**i, WIDEST) for i in range(downs)]
 
-        self.downs = nn.ModuleList([nn.Conv2d(in_channels, base, 4, 2, 1, bias=uses_bias(norm))])
+        self.downs = nn.ModuleList([nn.Conv2d(in_channels + z_dim, base, 4, 2, 1, bias=uses_bias(norm))])
         for i in range(1, downs):
-            self.downs.append(_down(widths[i - 1], widths[i], "none" if i == downs - 1 else norm, uses_bias(norm)))
+            inner: Norm = "none" if i == downs - 1 else norm
+            self.downs.append(_down(widths[i - 1] + deep, widths[i], inner, uses_bias(norm)))
 
         with_dropout = dropout_ups(downs, dropout_at)
         self.ups = nn.ModuleList()  # innermost first
         for i in range(downs - 1):
             inputs = widths[-1 - i] * self._streams(i)
-            self.ups.append(_up(inputs, widths[-2 - i], norm, dropout if i in with_dropout else 0.0))
-        self.ups.append(
-            nn.Sequential(
-                nn.ReLU(),
-                nn.ConvTranspose2d(base * self._streams(downs - 1), out_channels, 4, 2, 1),
-                nn.Tanh(),
-            )
-        )
+            self.ups.append(_up(inputs, widths[-2 - i], norm, upsample, dropout if i in with_dropout else 0.0))
+        last = up_layer(upsample, base * self._streams(downs - 1), out_channels, 4, bias=True)
+        self.ups.append(nn.Sequential(nn.ReLU(), last, nn.Tanh()))
 
     def _streams(self, up: int) -> int:
         """Feature maps that up-block `up` reads: the one below it, and the skip where there is one."""
         return 2 if self.skips and up > 0 else 1
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor, z_BZ: Tensor | None = None) -> Tensor:
         """Raises ConfigError for a side that is no multiple of 2**downs: the output would be a smaller image."""
         for side in x_BCHW.shape[-2:]:
             check_unet_size(side, self.num_downs)
         x, skips = x_BCHW, []
-        for down in self.downs:
-            x = down(x)
+        for i, down in enumerate(self.downs):
+            x = down(with_label_planes(x, z_BZ) if z_BZ is not None and (i == 0 or self.z_at == "all") else x)
             skips.append(x)
         skips.pop()  # the innermost map is the decoder's input, not a skip
         x = self.ups[0](x)
@@ -121,10 +128,10 @@ def _down(inputs: int, outputs: int, norm: Norm, bias: bool) -> nn.Module:
     return nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inputs, outputs, 4, 2, 1, bias=bias), norm_layer(norm, outputs))
 
 
-def _up(inputs: int, outputs: int, norm: Norm, dropout: float) -> nn.Module:
+def _up(inputs: int, outputs: int, norm: Norm, upsample: Upsample, dropout: float) -> nn.Module:
     layers = [
         nn.ReLU(),
-        nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=uses_bias(norm)),
+        up_layer(upsample, inputs, outputs, 4, bias=uses_bias(norm)),
         norm_layer(norm, outputs),
     ]
     return nn.Sequential(*layers, nn.Dropout(dropout)) if dropout > 0 else nn.Sequential(*layers)

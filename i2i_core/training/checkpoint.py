@@ -29,6 +29,7 @@ from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
 from i2i_core.training.files import Folder
+from i2i_core.training.sync import host_copy
 
 CHECKPOINTS = "checkpoints"
 CHECKSUMS = "checksums.json"
@@ -53,15 +54,6 @@ def name_at(images: int) -> str:
 
 def images_of(name: str) -> int:
     return int(name.rsplit("-", 1)[-1])
-
-
-def host_copy(value: Any) -> Any:
-    """A nested state with its tensors copied to host memory."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {k: host_copy(v) for k, v in value.items()}
-    return [host_copy(v) for v in value] if isinstance(value, list) else value
 
 
 def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -23,12 +23,17 @@ class TrainingConfig:
     """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
     precision: Literal["fp32", "bf16"] = setting("fp32")
     """bf16: forward passes under autocast; weights, losses and moves stay float32."""
-    lr_schedule: Literal["constant", "linear", "epochs"] = setting("constant")
-    """Learning rate after --lr-decay-from: kept, brought down image by image, or epoch by epoch (CycleGAN's rule)."""
+    lr_schedule: Literal["constant", "linear", "epochs", "steps"] = setting("constant")
+    """Learning rate: kept; from --lr-decay-from on brought down image by image, or epoch by epoch (CycleGAN's rule);
+    or multiplied by --lr-step-factor every --lr-step images."""
     lr_decay_from: float = setting(0.5)
     """Share of the run after which the learning rate falls."""
     lr_final: float = setting(0.0)
     """Share of the learning rate that is left at the end of a linear fall."""
+    lr_step: int = setting(100_000)
+    """Images between the steps of --lr-schedule steps."""
+    lr_step_factor: float = setting(0.5)
+    """What the learning rate is multiplied by at each of those steps."""
     ema_halflife: int = setting(0)
     """Half-life of the moving average of the generators, images; 0: none (0.999 per move at batch 16 is 11000)."""
     clip_grad: float = setting(0.0)
@@ -39,11 +44,11 @@ class TrainingConfig:
     """Checkpoint whose networks the run starts from; optimisers and progress start anew."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch")
+        check_at_least(self, 1, "batch", "lr_step")
         check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
-        check_between(self, 0, 1, "lr_decay_from", "lr_final")
+        check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
         check_choice(self, "precision", ("fp32", "bf16"))
-        check_choice(self, "lr_schedule", ("constant", "linear", "epochs"))
+        check_choice(self, "lr_schedule", ("constant", "linear", "epochs", "steps"))
         if not self.images and not self.epochs:
             raise ConfigError("--images", "0, with --epochs 0", "a length", "Give --images N or --epochs N.")
 

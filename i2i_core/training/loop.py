@@ -21,11 +21,11 @@ from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, evaluate
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Progress
 from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import Snapshot, Writer, host_copy, name_at, named_tensors
+from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.files import Folder
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step
-from i2i_core.training.sync import World
+from i2i_core.training.sync import World, host_copy
 from i2i_core.training.trackers import HostCopy, Tracker, progress_line
 
 
@@ -49,7 +49,8 @@ class Loop:
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
         self.data = DataSet(config.data.uri)
         training = config.training
-        self.stream = Stream(self.data, config.data, config.hyper.image_size, training.batch, training.seed)
+        self.stream = Stream(self.data, config.data, config.image_size, training.batch, training.seed)
+        self.slots = slots_of(self.stream.batch, self.stream.lanes, self.world.rank, self.world.size)
         self.per_epoch = self.stream.images_per_epoch
         self.length = training.length(self.per_epoch)
         self.method = build_from(config.method, config.hyper, seed=training.seed).to(device)
@@ -77,6 +78,7 @@ class Loop:
         checkpoint.load_networks(folder, self.method, self.step.ema)
         state = checkpoint.load_state(folder)
         self.step.load_state_dict(state["optimisers"])
+        self.step.load_pools(state.get("pools", {}), self.slots)
         self.progress = Progress(state["images"], dict(state["moves"]))
         self.metrics, self.best = folder.read_json("metrics.json"), self.run.read_json(checkpoint.BEST)
         self.written = self.progress.images
@@ -93,9 +95,8 @@ class Loop:
             NonFiniteError: a move was not finite.
             RunError: too many unusable samples.
         """
-        slots = slots_of(self.stream.batch, self.stream.lanes, self.world.rank, self.world.size)
         first = self.progress.images // self.stream.batch
-        batches = Ahead(self.stream.batches(first, slots, self.config.data.loaders), self._place)
+        batches = Ahead(self.stream.batches(first, self.slots, self.config.data.loaders), self._place)
         self.tracker = Tracker(self.run) if self.world.leads else None
         self.writer = Writer(self.run, self.config.output.keep_last)
         self.logged = (time.monotonic(), self.progress.images)
@@ -199,7 +200,7 @@ class Loop:
         if not self.tracker or not self.config.output.grid_every:
             return
         rows = self.config.output.grid_rows
-        sample = next(in_order(self.data, self.eval_split, self.config.hyper.image_size, most=rows, size=rows))
+        sample = next(in_order(self.data, self.eval_split, self.config.image_size, most=rows, size=rows))
         sample = self._place(sample)
         with self.step.averaged():
             self.tracker.grid(self.progress.images, self.method.preview(sample))
@@ -212,7 +213,7 @@ class Loop:
                 self.method,
                 self.data,
                 self.eval_split,
-                image_size=self.config.hyper.image_size,
+                image_size=self.config.image_size,
                 direction=self.config.data.direction,
                 rank=self.world.rank,
                 world=self.world.size,
@@ -238,11 +239,13 @@ class Loop:
             return
         self.step.watch.settle()
         self.written = self.progress.images
+        pools = self.step.pools()
         if not self.tracker:
             return
         tensors, aliases = named_tensors(self.method.networks, self.step.ema)
         state = {
             "optimisers": host_copy(self.step.state_dict()),
+            "pools": pools,
             "images": self.progress.images,
             "moves": dict(self.progress.moves),
         }

@@ -11,6 +11,8 @@ def lr_factor(config: TrainingConfig, images: int, images_per_epoch: int) -> flo
     `epochs` is the rule of the pix2pix and CycleGAN programs,
     `1 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)`, the epochs counted from 0.
     """
+    if config.lr_schedule == "steps":
+        return config.lr_step_factor ** (images // config.lr_step)
     length = config.length(images_per_epoch)
     kept = config.lr_decay_from * length
     if config.lr_schedule == "constant" or (config.lr_schedule == "linear" and images <= kept):

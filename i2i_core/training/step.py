@@ -24,7 +24,7 @@ from i2i_core.methods.base import Method, Move, Player, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.optim import make_optimiser, move
-from i2i_core.training.sync import GradientSum, World, average_buffers
+from i2i_core.training.sync import GradientSum, World, average_buffers, host_copy
 
 
 @dataclass
@@ -102,9 +102,11 @@ class Step:
         self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
         self.watch = FiniteWatch(self.device, world)
         self.noisy = any(isinstance(m, _DropoutNd) for m in method.networks.modules())
-        generators = nn.ModuleDict({name: method.networks[name] for name in method.generators})
-        self.ema = copy.deepcopy(generators).requires_grad_(False) if config.ema_halflife else None
+        self.ema = copy.deepcopy(self._generators()).requires_grad_(False) if config.ema_halflife else None
         self.sums: dict[str, Sums] = {}
+
+    def _generators(self) -> nn.ModuleDict:
+        return nn.ModuleDict({name: self.method.networks[name] for name in self.method.generators})
 
     def _mover(self, name: str, player: Player) -> Mover:
         parameters = self.method.parameters_of(name)
@@ -203,11 +205,10 @@ class Step:
         if self.ema is None:
             return
         keep = 0.5 ** (images / self.config.ema_halflife)
-        for name, averaged in self.ema.items():
-            network = self.method.networks[name]
-            torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - keep)
-            for mean, now in zip(averaged.buffers(), network.buffers(), strict=True):
-                mean.copy_(now)
+        trained = self._generators()  # together, so that a tied parameter comes once
+        torch._foreach_lerp_(list(self.ema.parameters()), list(trained.parameters()), 1 - keep)
+        for mean, now in zip(self.ema.buffers(), trained.buffers(), strict=True):
+            mean.copy_(now)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -220,9 +221,21 @@ class Step:
             self.method.networks.update(trained)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs besides networks and EMA."""
+        """What a resumed run needs besides networks, EMA and histories."""
         return {name: mover.optimiser.state_dict() for name, mover in self.movers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, mover in self.movers.items():
             mover.optimiser.load_state_dict(state[name])
+
+    def pools(self) -> dict[str, list[Any]]:
+        """What every worker's histories hold, by name. All workers call this together."""
+        mine = {name: host_copy(pool.state()) for name, pool in self.method.pools.items()}
+        if not mine:
+            return {}
+        return {name: [worker[name] for worker in everyone] for everyone in [self.world.gather(mine)] for name in mine}
+
+    def load_pools(self, pools: dict[str, list[Any]], slots: tuple[int, int]) -> None:
+        """Takes up this worker's slots of saved histories, by however many workers they were held."""
+        for name, pool in self.method.pools.items():
+            pool.load(pools.get(name, []), slots, self.device)

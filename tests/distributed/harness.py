@@ -21,6 +21,7 @@ from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
 ALONE = World()
+MULTIMODAL = {"image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
 SMALL: dict[str, dict[str, Any]] = {
     "stargan": {
         "image_size": 16, "channels": 1, "c_dim": 3, "n_critic": 2,
@@ -28,6 +29,18 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     # batch norm and dropout are exempt: they see their worker's part
     "pix2pix": {"image_size": 16, "g_base": 4, "d_base": 4, "receptive_field": 16, "norm": "instance", "dropout": 0.0},
+    "cyclegan": {"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16, "pool_size": 10},
+    "simgan": {
+        "image_size": 12, "image_width": 16, "r_base": 4, "d_base": 12, "blocks": 1, "history_size": 10,
+        "warmup_r": 1, "warmup_d": 1,
+    },
+    "unit": {
+        "image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "blocks": 1, "d_layers": 2, "architecture": "paper",
+    },
+    "pix2pix_noise": {**MULTIMODAL},
+    "cvae_gan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},
+    "clr_gan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},
+    "bicyclegan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},
 }  # fmt: skip
 
 
@@ -50,14 +63,12 @@ def small(case: Case) -> Method[Any]:
 def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:
     """Global batch t of random images and labels, the same in every process."""
     generator = torch.Generator().manual_seed(100 + t)
-    size, k = method.config.image_size, method.config
-    channels = {
-        "image": getattr(k, "channels", 0),
-        "a": getattr(k, "in_channels", 0),
-        "b": getattr(k, "out_channels", 0),
-    }
+    k = method.config
+    height, width = k.image_size, getattr(k, "image_width", 0) or k.image_size
+    both = getattr(k, "channels", 0)
+    channels = {"image": both, "a": getattr(k, "in_channels", both), "b": getattr(k, "out_channels", both)}
     fields = {
-        name: torch.rand(batch, channels[name], size, size, generator=generator, dtype=torch.float64) * 2 - 1
+        name: torch.rand(batch, channels[name], height, width, generator=generator, dtype=torch.float64) * 2 - 1
         for name in method.needs.fields
     }
     labels = torch.randint(0, 2, (batch, getattr(k, "c_dim", 1)), generator=generator, dtype=torch.uint8)

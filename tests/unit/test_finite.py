@@ -5,14 +5,17 @@ pytest tests/unit/test_finite.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from i2i_core.data.batch import Batch
 from i2i_core.errors import NonFiniteError
-from i2i_core.methods.base import Optimiser, Progress
+from i2i_core.methods.base import Move, Optimiser, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.optim import make_optimiser, move
 from i2i_core.training.step import Step
@@ -20,45 +23,61 @@ from i2i_core.training.step import Step
 from ..distributed.harness import ALONE, SMALL, Case, batches, small
 
 
-def poisoned(method: Any, objective: str, at: int) -> dict[str, Tensor]:
-    """Makes the at-th call of an objective give NaN; fills the result with the weights of that moment."""
-    calls, then = iter(range(1_000)), {}
-    right = getattr(method, objective)
+@dataclass
+class Poison:
+    """The moment of the bad move: the weights before it, and the images served before its batch."""
 
-    def wrong(*args: Any) -> Any:
-        loss, terms = right(*args)
-        if next(calls) != at:
-            return loss, terms
-        then.update({k: v.clone() for k, v in method.networks.state_dict().items()})
-        return loss * float("nan"), {**terms, "broken": loss.detach() * float("nan")}
-
-    setattr(method, objective, wrong)
-    return then
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    images: int = -1
 
 
-@pytest.mark.parametrize("player", ["D", "G"])
-@pytest.mark.parametrize("name", SMALL)
+def poisoned(method: Any, player: str, at: int) -> Poison:
+    """Makes the at-th move of a player NaN."""
+    right, poison, moves = method.update, Poison(), iter(range(1_000))
+
+    def wrong(batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
+        last = Poison()
+
+        def noted() -> Iterator[Batch]:
+            for batch in batches:
+                last.images = batch.images
+                yield batch
+
+        for mover, loss, terms in right(noted(), progress):
+            if mover == player and next(moves) == at:
+                poison.weights = {k: v.clone() for k, v in method.networks.state_dict().items()}
+                poison.images = last.images
+                yield mover, loss * float("nan"), {**terms, "broken": loss.detach() * float("nan")}
+            else:
+                yield mover, loss, terms
+
+    method.update = wrong
+    return poison
+
+
+PLAYERS = [(name, player) for name in SMALL for player in small(Case(name)).players]
+
+
+@pytest.mark.parametrize(("name", "player"), PLAYERS)
 def test_no_weight_moves_from_the_bad_move_on_and_the_message_says_which(name: str, player: str) -> None:
     case = Case(name)
     method = small(case)
-    then = poisoned(method, {"D": "discriminator_loss", "G": "generator_loss"}[player], at=2)
+    then = poisoned(method, player, at=2)
     step, progress = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), Progress()
     feed = batches(method, case, ALONE)
     with pytest.raises(NonFiniteError) as caught:
         for _ in range(10):
             step(feed, progress)
     now = method.networks.state_dict()
-    assert then
-    assert all(torch.equal(now[k], then[k]) for k in now)
-    # StarGAN here: two batches of 7 an update, D on each, G on the second
-    images = {("stargan", "D"): 14, ("stargan", "G"): 35}.get((name, player), 14)
-    assert f"player {player} after {images} images: term broken = nan on worker 0" in str(caught.value)
+    assert then.weights
+    assert all(torch.equal(now[k], then.weights[k]) for k in now)
+    assert f"player {player} after {then.images} images: term broken = nan on worker 0" in str(caught.value)
 
 
 def test_nothing_is_saved_while_a_flag_is_unread() -> None:
     case = Case("stargan")
     method = small(case)
-    poisoned(method, "generator_loss", at=0)
+    poisoned(method, "G", at=0)
     step = Step(method, TrainingConfig(), ALONE, lambda images: 1.0)
     step(batches(method, case, ALONE), Progress())
     with pytest.raises(NonFiniteError):

@@ -15,9 +15,13 @@ from torch import Generator, Tensor, nn
 
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
+from i2i_core.networks import vae
+from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_default, init_normal
 from i2i_core.networks.layers import ResidualBlock, norm_layer, uses_bias, with_label_planes
-from i2i_core.networks.patchgan import PatchGAN, PixelGAN, check_patch_size, patch_discriminator
+from i2i_core.networks.patchgan import PatchGAN, PixelGAN, check_patch_size, patch_discriminator, two_scales
+from i2i_core.networks.refiner import LocalDiscriminator, Refiner
+from i2i_core.networks.resnet import ResNetGenerator
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.networks.unet import UNet, check_unet_size, dropout_ups
 
@@ -51,6 +55,18 @@ COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("StarGAN D, 128 px", lambda: StarGANDiscriminator(), 44_762_048),
     ("StarGAN G, CelebA + RaFD", lambda: StarGANGenerator(c_dim=5 + 8 + 2), 8_461_888),
     ("StarGAN D, CelebA + RaFD, 256 px", lambda: StarGANDiscriminator(256, c_dim=5 + 8), 45_147_072),
+    ("CycleGAN G, 9 blocks", lambda: ResNetGenerator(), 11_378_179),
+    ("CycleGAN G, 6 blocks", lambda: ResNetGenerator(blocks=6), 7_837_699),
+    ("SimGAN R, eyes", lambda: Refiner(), 296_129),
+    ("SimGAN D, eyes", lambda: LocalDiscriminator(), 75_906),
+    ("UNIT, E and G of both domains", lambda: build_method("unit", "paper").networks_of("generators"), 18_017_286),
+    ("UNIT D", lambda: vae.paper_discriminator(), 25_149_057),
+    ("UNIT, later VAE", lambda: nn.ModuleList([vae.later_encoder(), vae.later_generator()]), 11_140_483),
+    ("UNIT, later D", lambda: vae.later_discriminator(), 8_271_171),
+    ("BicycleGAN G, z everywhere", lambda: UNet(3, 3, norm="instance", dropout=0, z_dim=8, z_at="all"), 54_794_627),
+    ("BicycleGAN G, z at the input", lambda: UNet(3, 3, norm="instance", dropout=0, z_dim=8), 54_417_795),
+    ("BicycleGAN E", lambda: Encoder(), 2_590_032),
+    ("BicycleGAN D", lambda: two_scales(3), 3_458_978),
 ]
 
 

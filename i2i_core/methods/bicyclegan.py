@@ -1,0 +1,133 @@
+"""BicycleGAN: one input, many outputs (Zhu et al., NIPS 2017, arXiv:1711.11586).
+
+a_BCHW input, b_BCHW output, z_BZ a code. Two batches make an update: the first is encoded (b -> z -> b), and its
+inputs are also given drawn codes (z -> b -> z); the second brings the true outputs that D2 compares those with. The
+authors' program cuts one batch in two for it, so that a batch of 1 here is a batch of 2 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from i2i_core.data.batch import Batch
+from i2i_core.losses.kl import kl_normal
+from i2i_core.losses.reconstruction import l1
+from i2i_core.methods.base import Objective, moves
+from i2i_core.methods.multimodal import AUTHORS, TINY, Drawn, EncodingConfig, Multimodal
+from i2i_core.registry import Preset, register
+from i2i_core.settings import check_at_least, setting
+
+
+@dataclass(frozen=True)
+class BicycleGANConfig(EncodingConfig):
+    """BicycleGAN's own hyper-parameters."""
+
+    lambda_l1: float = setting(10.0)
+    """Weight of the L1 term (Eq. 10, lambda)."""
+    lambda_latent: float = setting(0.5)
+    """Weight of the latent regression (Eq. 10, lambda_latent)."""
+    lambda_kl: float = setting(0.01)
+    """Weight of the codes' distance from N(0, 1), a sum over code and batch (Eq. 10, lambda_KL)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "lambda_l1", "lambda_latent", "lambda_kl")
+
+
+PAPER = Preset(
+    """The article: 256 px, least squares, lambda 10, lambda_latent 0.5, lambda_KL 0.01, |z| = 8 at every layer of G.
+
+    Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method bicyclegan --preset paper --data
+    URI`. Expected (article, Fig. 5): LPIPS diversity 0.110 on shoes; not measured here. Differs from `reference`: the
+    learning rate stays.""",
+    {**AUTHORS, "training.lr_schedule": "constant"},
+)
+REFERENCE = Preset(
+    """The authors' program: a batch of 2 cut in two (a batch of 1 here), the KL term summed over batch and code, the
+    latent regression on the mean of E and moving G alone, losses of the discriminators not halved, the learning rate
+    kept for half of the epochs and brought to 0. Data and command as for `paper`, with `--preset reference`.""",
+    AUTHORS,
+)
+DEMO = Preset(
+    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8. Command: `make demo
+    METHOD=bicyclegan`. Score: docs/methods.md, which is measured.""",
+    {**TINY, "hyper.e_base": 16, "hyper.e_blocks": 2},
+)
+
+
+@dataclass(frozen=True)
+class Both(Drawn):
+    """Of the first batch also the code that b was given and what was made from a drawn one; and the second batch.
+    `fake` is G(a, E(b)); `other_a` is the second batch's input, for D."""
+
+    mean: Tensor
+    log_variance: Tensor
+    z: Tensor
+    fake_random: Tensor
+    """G(a, z)."""
+    a_random: Tensor
+    b_random: Tensor
+    size: int
+    """B, the global batch."""
+
+
+@register("bicyclegan", BicycleGANConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+class BicycleGAN(Multimodal[BicycleGANConfig]):
+    """cVAE-GAN and cLR-GAN with one G and one E; D judges what was made from encoded codes, D2 from drawn ones."""
+
+    encodes = True
+
+    def __init__(self, config: BicycleGANConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator, discriminators=("D", "D2"))
+
+    def draw(self, batches: Iterator[Batch]) -> Both:
+        """Two batches; of the first, the code drawn from E(b) and another, z ~ N(0, 1)."""
+        batch, other = next(batches), next(batches)
+        a, b, z = batch["a"], batch["b"], batch.draw("z", self.config.z_dim)
+        mean, log_variance, z_encoded = self.code_of(b, batch.draw("eps", self.config.z_dim))
+        fake, fake_random = self.networks["G"](a, z_encoded), self.networks["G"](a, z)
+        other_a = other["a"] if self.config.matching_aware else None
+        return Both(
+            a, b, fake, other_a, self.game.alpha(batch),
+            mean, log_variance, z, fake_random, other["a"], other["b"], batch.size,
+        )  # fmt: skip
+
+    @moves("generators")
+    def generators_loss(self, drawn: Both) -> Objective:
+        """Eq. 10: L_GAN^VAE + lambda L_1^VAE + L_GAN + lambda_latent L_1^latent + lambda_KL L_KL.
+
+        The latent regression compares the mean of E with z (no sample) and passes through E without moving it; the
+        KL term is summed over the batch (authors' code).
+        """
+        k = self.config
+        l_gan_vae = self.game.generator(self.networks["D"](self.seen(drawn.a, drawn.fake)))
+        l_gan = self.game.generator(self.networks["D2"](self.seen(drawn.a, drawn.fake_random)))
+        l_1_vae = l1(drawn.fake, drawn.b)
+        l_1_latent = l1(self.mean_through(drawn.fake_random), drawn.z)
+        l_kl = drawn.size * kl_normal(drawn.mean, drawn.log_variance)
+        loss = l_gan_vae + k.lambda_l1 * l_1_vae + l_gan + k.lambda_latent * l_1_latent + k.lambda_kl * l_kl
+        return loss, {"gan_vae": l_gan_vae, "l1": l_1_vae, "gan": l_gan, "latent": l_1_latent, "kl": l_kl}
+
+    def mean_through(self, b: Tensor) -> Tensor:
+        """The mean of E(b), whose gradient reaches b and not E."""
+        E = self.networks["E"]
+        held = {name: parameter.detach() for name, parameter in E.named_parameters()}
+        mean, _ = functional_call(E, held, (b,))
+        return mean
+
+    @moves("discriminators")
+    def discriminators_loss(self, drawn: Both) -> Objective:
+        """-L_GAN^VAE of D and -L_GAN of D2, not halved (authors' code)."""
+        D, D2, wrong_a = self.networks["D"], self.networks["D2"], drawn.a if self.config.matching_aware else None
+        l_real, l_fake, gp = self.judged(D, drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a, drawn.alpha)
+        l_real_2, l_fake_2, gp_2 = self.judged(
+            D2, drawn.a_random, drawn.b_random, drawn.a, drawn.fake_random, wrong_a, drawn.alpha
+        )
+        loss = l_real + l_fake + l_real_2 + l_fake_2 + self.config.lambda_gp * (gp + gp_2)
+        terms = {"D_real": l_real, "D_fake": l_fake, "D2_real": l_real_2, "D2_fake": l_fake_2}
+        return loss, terms | ({} if drawn.alpha is None else {"gp": gp + gp_2})

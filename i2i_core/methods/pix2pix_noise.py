@@ -1,0 +1,68 @@
+"""pix2pix+noise, the baseline of BicycleGAN: z -> b (Zhu et al., NIPS 2017, arXiv:1711.11586, sec. 3.1).
+
+a_BCHW input, b_BCHW output, z_BZ the code. The paper finds that G learns to ignore z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from i2i_core.data.batch import Batch
+from i2i_core.losses.reconstruction import l1
+from i2i_core.methods.base import Objective, moves
+from i2i_core.methods.multimodal import AUTHORS, TINY, Drawn, Multimodal, MultimodalConfig
+from i2i_core.registry import Preset, register
+from i2i_core.settings import check_at_least, setting
+
+
+@dataclass(frozen=True)
+class Pix2PixNoiseConfig(MultimodalConfig):
+    """pix2pix+noise's own hyper-parameters."""
+
+    lambda_l1: float = setting(10.0)
+    """Weight of the L1 term (Eq. 3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "lambda_l1")
+
+
+PAPER = Preset(
+    """The article: 256 px, least squares, lambda 10, |z| = 8 at every layer of G, one discriminator of two scales.
+
+    Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method pix2pix_noise --preset paper --data
+    URI`. Expected: hardly any diversity (article, Fig. 5: 0.004 LPIPS on shoes); not measured here.""",
+    {**AUTHORS, "training.lr_schedule": "constant"},
+)
+REFERENCE = Preset(
+    """As the authors' program trains its systems: the learning rate is kept for half of the epochs and falls to 0. The
+    authors released no program for this baseline by itself. Data and command as for `paper`.""",
+    AUTHORS,
+)
+DEMO = Preset(
+    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8. Command: `make demo
+    METHOD=pix2pix_noise`. Score, and the mode collapse: docs/methods.md, which is measured.""",
+    TINY,
+)
+
+
+@register("pix2pix_noise", Pix2PixNoiseConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+class Pix2PixNoise(Multimodal[Pix2PixNoiseConfig]):
+    """G(a, z) is close to b whatever z is."""
+
+    def draw(self, batches: Iterator[Batch]) -> Drawn:
+        """One batch, and its code z ~ N(0, 1)."""
+        batch = next(batches)
+        a, b = batch["a"], batch["b"]
+        fake = self.networks["G"](a, batch.draw("z", self.config.z_dim))
+        other_a = next(batches)["a"] if self.config.matching_aware else None
+        return Drawn(a, b, fake, other_a, self.game.alpha(batch))
+
+    @moves("generators")
+    def generators_loss(self, drawn: Drawn) -> Objective:
+        """Eq. 3: L_GAN(G, D) + lambda L_1^image(G)."""
+        l_gan = self.game.generator(self.networks["D"](self.seen(drawn.a, drawn.fake)))
+        l_1_image = l1(drawn.fake, drawn.b)
+        loss = l_gan + self.config.lambda_l1 * l_1_image
+        return loss, {"gan": l_gan, "l1": l_1_image}

@@ -1,0 +1,87 @@
+"""SimGAN's refiner and its local discriminator.
+
+Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", CVPR 2017,
+sec. 3.1 (eye gaze) and 3.2 (hand pose).
+
+Shapes: B batch, C channels, H height, W width; h, w the map of local patches.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from i2i_core.errors import ConfigError
+
+Local = Literal["eyes", "hands"]
+
+
+class _Block(nn.Module):
+    """relu(x + conv3(relu(conv3(x)))), no norm (He et al. 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return (x_BCHW + self.second(self.first(x_BCHW).relu())).relu()
+
+
+class Refiner(nn.Module):
+    """(B, C, H, W) -> the same shape in [-1, 1], any H and W: no stride, no pooling, no norm (Fig. 6).
+
+    Args:
+        first: side of the first convolution: 3 for eyes, 7 for hands.
+        blocks: residual blocks: 4 for eyes, 10 for hands.
+    """
+
+    def __init__(self, channels: int = 1, base: int = 64, first: int = 3, blocks: int = 4) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, base, first, padding=first // 2),
+            nn.ReLU(inplace=True),
+            *(_Block(base) for _ in range(blocks)),
+            nn.Conv2d(base, channels, 1),
+            nn.Tanh(),
+        )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.net(x_BCHW)
+
+
+class LocalDiscriminator(nn.Module):
+    """(B, C, H, W) -> (B, 1, h, w): of each local patch, how much likelier it is real than refined.
+
+    The paper's last layer has two channels, whose softmax is the probability of "refined" and of "real"; their
+    difference is returned, the logit of that probability, so that a cross entropy on it is the paper's two-way one.
+
+    Args:
+        form: "eyes": conv3 s2 96, conv3 s2 64, maxpool3 s1, conv3 32, conv1 32, conv1 2. "hands": conv7 s4 96,
+            conv5 s2 64, maxpool3 s2, conv3 s2 32, conv1 32, conv1 2.
+        base: channels of the first layer; the others in the paper's proportion.
+    """
+
+    def __init__(self, channels: int = 1, form: Local = "eyes", base: int = 96) -> None:
+        super().__init__()
+        widths = [channels, base, base * 2 // 3, base // 3, base // 3]
+        # side and stride of the convolutions; the pooling stands after the second
+        sides, pool = ([(3, 2), (3, 2), (3, 1), (1, 1)], 1) if form == "eyes" else ([(7, 4), (5, 2), (3, 2), (1, 1)], 2)
+        layers: list[nn.Module] = []
+        for i, ((side, stride), (inputs, outputs)) in enumerate(zip(sides, pairwise(widths), strict=True)):
+            layers += [nn.Conv2d(inputs, outputs, side, stride, side // 2), nn.ReLU(inplace=True)]
+            layers += [nn.MaxPool2d(3, pool, 1)] if i == 1 else []
+        self.net = nn.Sequential(*layers, nn.Conv2d(widths[-1], 2, 1))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        refined, real = self.net(x_BCHW).unbind(dim=1)
+        return (real - refined)[:, None]
+
+
+def check_refiner(first: int, base: int) -> None:
+    """Raises ConfigError for a first convolution of even side, or a discriminator too narrow to divide by three."""
+    if first % 2 == 0:
+        raise ConfigError("--first-kernel", str(first), "an odd number", "Give --first-kernel 3, or 7.")
+    if base < 3:
+        raise ConfigError("--d-base", str(base), "a number >= 3", "Give --d-base 96, as in the paper.")
