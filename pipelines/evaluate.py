@@ -47,7 +47,7 @@ class EvaluateOptions:
     split: str = setting("test", resume="free")
     """Split to measure on."""
     train_classifier: bool = setting(False, resume="free")
-    """Labelled data: train a classifier on the real images of the train split, to judge translations with."""
+    """Labelled or unpaired data: train a classifier on the real images of the train split, to judge translations."""
     classifier: str = setting("", resume="free")
     """File of a trained classifier. With --train-classifier: where it is kept, and used again if it fits."""
     most: int = setting(0, resume="free")
@@ -69,7 +69,8 @@ def judge(options: EvaluateOptions, data: DataSet, image_size: Size, device: tor
     if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size):
         print(f"classifier of this data: {path}")
         return kept.to(device)
-    seen = min(SEEN, EPOCHS * data.shard_set("train").samples)
+    samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
+    seen = min(SEEN, EPOCHS * samples)
     with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
         trained = train_classifier(data, image_size=image_size, device=device, progress=bar.update, seen=seen)
     if path:

@@ -39,6 +39,16 @@ def paired(tmp_path_factory: pytest.TempPathFactory) -> str:
     return out
 
 
+@pytest.fixture(scope="session")
+def unpaired(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An unpaired data set: regular and bold glyphs of 120 characters, 16 px, grey."""
+    from i2i_core.orchestration.sharding import shard_glyphs
+
+    out = str(tmp_path_factory.mktemp("data") / "unpaired")
+    shard_glyphs(out, "unpaired", 16, characters=120, faces=("sans-regular", "sans-bold"))
+    return out
+
+
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     return str(tmp_path / "runs")

@@ -4,7 +4,8 @@ Twelve styles, {sans, serif, mono} x {regular, bold, oblique, bold oblique}, dra
 antialiased. All styles of one character are drawn at one scale, so bold is bolder and mono is
 narrower, and each drawing is centred on its ink. The same arguments always give the same bytes.
 
-A drawing is named by a source, `U+0041/serif-bold/fill` or `.../outline`.
+A drawing is named by a source, `U+0041/serif-bold/fill`, or `.../outline`, `.../black` (never coloured), `.../scan`
+(soft and grey, in uneven light).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.settings import check_at_least, check_between
@@ -31,6 +32,12 @@ MARGIN = 0.0625
 """Paper left free on each side, as a share of the image."""
 OUTLINE = 0.02
 """Width of an outline as a share of the image; never under one pixel."""
+SOFT = 0.025
+"""Blur of a scan, a share of the image's side."""
+FALL = 0.5
+"""How much light a scan loses from one side to the other, at most."""
+SCANNED = (205, 85)
+"""Paper and ink of a scan."""
 CONTRAST = 4.5
 """The least contrast of ink to paper, as WCAG 2 counts it (21 is black on white)."""
 
@@ -80,10 +87,12 @@ class GlyphOptions:
 
     glyphs: Literal["labelled", "paired", "unpaired"] = "labelled"
     """labelled: every style, attributes serif bold oblique mono; paired: see --variant; unpaired: see --faces."""
-    variant: Literal["outline", "bold"] = "outline"
-    """Of paired: outline to filled and coloured, or regular to bold."""
+    variant: Literal["outline", "bold", "colour"] = "outline"
+    """Of paired: outline to filled and coloured, regular to bold, or black to a colour that black does not tell."""
     faces: tuple[str, str] = ("sans-regular", "serif-regular")
     """Of unpaired: the styles of A and of B; no character of A's train split is in B's."""
+    scanned: bool = False
+    """Of unpaired: B as if scanned, soft and grey in uneven light."""
     styles: tuple[str, ...] = ()
     """Of labelled and paired: the styles drawn, such as sans-regular serif-bold. Default: all."""
     size: int = 64
@@ -99,6 +108,8 @@ class GlyphOptions:
         check_between(self, 8, 2048, "size")
         if self.characters is not None:
             check_at_least(self, 3, "characters")
+        if self.scanned and self.colour:
+            raise ConfigError("--scanned --colour", "both", "one of them: scans are grey", "Remove one.")
         for flag, names in (("--faces", self.faces), ("--styles", self.styles)):
             for name in names:
                 if name not in STYLES:
@@ -106,7 +117,7 @@ class GlyphOptions:
 
     @property
     def in_colour(self) -> bool:
-        return self.colour or (self.glyphs == "paired" and self.variant == "outline")
+        return self.colour or (self.glyphs == "paired" and self.variant != "bold")
 
 
 def _font_file(style: Style) -> Path:
@@ -140,9 +151,13 @@ def render(name: str, size: int, colour: bool = False, seed: int = 0, white_pape
     """The drawing named by a source: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
     code, style, drawing = name.split("/")
     character = chr(int(code[2:], 16))
+    if drawing == "scan":
+        return scan(character, style, size, seed)
     coverage_HW = (outline if drawing == "outline" else fill)(character, style, size)
     if not colour:
         return 255 - coverage_HW[..., None]
+    if drawing == "black":
+        return np.repeat(255 - coverage_HW[..., None], 3, axis=2)
     return _blend(character, seed, white_paper)[coverage_HW]
 
 
@@ -163,6 +178,19 @@ def outline(character: str, style: str, size: int) -> np.ndarray:
     """As `fill`, of the rim of the same shape; it lies inside the shape, pixel for pixel."""
     big = _drawn(character, style, size)
     return _reduced(big - _eroded(big, round(max(1.0, OUTLINE * size) * _factor(size))), size)
+
+
+def scan(character: str, style: str, size: int, seed: int = 0) -> np.ndarray:
+    """As if printed and scanned, (size, size, 1) uint8: grey ink on grey paper, out of focus, under light that falls
+    off to one side, which the character and the seed decide."""
+    soft = Image.fromarray(fill(character, style, size)).filter(ImageFilter.GaussianBlur(SOFT * size))
+    u, v = _uniform(f"scan {seed} {ord(character)}", 2)
+    rows, columns = np.mgrid[:size, :size] / size - 0.5
+    along = 0.5 + np.cos(2 * np.pi * u) * rows + np.sin(2 * np.pi * u) * columns
+    light = 1 - FALL * (0.5 + 0.5 * v) * along
+    paper, ink = SCANNED
+    grey = paper + (ink - paper) * (np.asarray(soft) / 255)
+    return np.rint(grey * light).clip(0, 255).astype(np.uint8)[..., None]
 
 
 def _factor(size: int) -> int:
@@ -225,13 +253,17 @@ def _eroded(x_HW: np.ndarray, radius: int) -> np.ndarray:
 @cache
 def colours(character: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ink and paper of a character, each (3,) from 0 to 255: a deep ink on a pale paper."""
-    digest = hashlib.sha256(f"colour {seed} {ord(character)}".encode()).digest()
-    u = np.frombuffer(digest[:24], dtype="<u4") / 2**32
+    u = _uniform(f"colour {seed} {ord(character)}", 6)
     paper = _rgb(u[0], 0.86 + 0.10 * u[1], 0.25 + 0.45 * u[2])
     lightness = 0.30 + 0.20 * u[4]
     while _contrast(ink := _rgb(u[3], lightness, 0.65 + 0.3 * u[5]), paper) < CONTRAST:
         lightness *= 0.93
     return ink, paper
+
+
+def _uniform(seed: str, n: int) -> np.ndarray:
+    """(n,) numbers in [0, 1), n up to 8."""
+    return np.frombuffer(hashlib.sha256(seed.encode()).digest()[: 4 * n], dtype="<u4") / 2**32
 
 
 def _rgb(hue: float, lightness: float, saturation: float) -> np.ndarray:

@@ -430,8 +430,8 @@ def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
             for s in styles
         ]
         return Found("labelled", ("image",), tuple(records), "glyphs", ("",), glyphs.ATTRIBUTES)
-    pair = _outline_pair if options.variant == "outline" else _bold_pair
-    styles = styles if options.variant == "outline" else [s for s in styles if "bold" not in s.attributes]
+    pair = {"outline": _outline_pair, "bold": _bold_pair, "colour": _colour_pair}[options.variant]
+    styles = [s for s in styles if "bold" not in s.attributes] if options.variant == "bold" else styles
     if not styles:
         raise ConfigError("--styles", " ".join(options.styles), "one that is not bold", "Name sans-regular, say.")
     records = [Record(_glyph_key(c, s.name), pair(c, s), splits[c]) for c in sorted(splits) for s in styles]
@@ -440,6 +440,10 @@ def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
 
 def _outline_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
     return glyphs.source(character, style.name, "outline"), glyphs.source(character, style.name)
+
+
+def _colour_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
+    return glyphs.source(character, style.name, "black"), glyphs.source(character, style.name)
 
 
 def _bold_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
@@ -452,9 +456,10 @@ def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Fo
     """Train: half of the characters in A, the others in B. Val and test: all of them in both."""
     train = [c for c, split in splits.items() if split == "train"]
     owner = {c: "AB"[i % 2] for i, c in enumerate(train)}
+    drawings = ("fill", "scan" if options.scanned else "fill")
     records = [
-        Record(_glyph_key(c, face), (glyphs.source(c, face),), splits[c], domain)
-        for domain, face in zip("AB", options.faces, strict=True)
+        Record(_glyph_key(c, face), (glyphs.source(c, face, drawing),), splits[c], domain)
+        for domain, face, drawing in zip("AB", options.faces, drawings, strict=True)
         for c in sorted(splits)
         if owner.get(c, domain) == domain
     ]

@@ -137,7 +137,8 @@ def train_classifier(
     device: torch.device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Classifier:
-    """A classifier of all the data set's attributes, trained on real images of a split and tested on held-out ones.
+    """A classifier of all the data set's attributes, or of its two domains, trained on real images of a split and
+    tested on held-out ones.
 
     Binary cross entropy per attribute, or cross entropy where they are classes; AdamW with one cycle
     of the learning rate. The same arguments give the same classifier on equal hardware.
@@ -148,15 +149,19 @@ def train_classifier(
         progress: called with the number of images after each step.
 
     Raises:
-        DataError: the data set has no labels, or no such split.
+        DataError: the data set has neither labels nor domains, or no such split.
         ConfigError: images too small.
     """
     manifest, device = data.manifest, device or torch.device("cpu")
-    if manifest.kind != "labelled":
+    if manifest.kind == "paired":
         fix = "Leave --train-classifier out."
-        raise DataError(f"data {data.uri}", f"{manifest.kind} samples", "labelled ones, to train a classifier on", fix)
+        expected = "labelled or unpaired ones, to train a classifier on"
+        raise DataError(f"data {data.uri}", f"{manifest.kind} samples", expected, fix)
     size, channels = judged_size(image_size), manifest.fields["image"].channels
-    info = ClassifierInfo(manifest.attributes, manifest.exclusive, channels, size, manifest.fingerprint, seed, seen)
+    names, exclusive = manifest.attributes, manifest.exclusive
+    if manifest.kind == "unpaired":
+        names, exclusive = manifest.domains, True
+    info = ClassifierInfo(names, exclusive, channels, size, manifest.fingerprint, seed, seen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from("classifier", seed))
         classifier = Classifier(info).to(device)
@@ -169,8 +174,11 @@ def train_classifier(
 
 
 def _in_memory(data: DataSet, split: str, size: int, most: int) -> tuple[Tensor, Tensor]:
-    """Images (N, C, size, size) as float16, and labels (N, A) as float32."""
+    """Images (N, C, size, size) as float16, and labels (N, A) as float32; of unpaired data, as many of each domain."""
     batches = list(in_order(data, split, size, most=most, size=256))
+    if data.manifest.kind == "unpaired":
+        x = torch.cat([batch[domain].half() for domain in ("a", "b") for batch in batches])
+        return x, torch.eye(2).repeat_interleave(len(x) // 2, dim=0)
     x = torch.cat([batch["image"].half() for batch in batches])
     return x, torch.cat([batch["labels"] for batch in batches]).float()
 

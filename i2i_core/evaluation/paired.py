@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from i2i_core.data.batch import Batch
@@ -21,8 +22,11 @@ DEFINITIONS = {
     "l1": "mean |G(a) - b| over the pixels and channels of an image, values in [0, 1]; mean over images",
     "psnr": "10 log10(1 / mean (G(a) - b)^2) in dB, of each image, values in [0, 1], "
     f"at most {CEILING:g}; mean over images",
+    "ssim": "structural similarity of each image, values in [0, 1], Gaussian window of 11 pixels and sigma 1.5, "
+    "K1 0.01, K2 0.03 (Wang et al. 2004), by torchmetrics; mean over images",
     "l1_nothing": "l1 of the input itself: what doing nothing scores",
     "psnr_nothing": "psnr of the input itself: what doing nothing scores",
+    "ssim_nothing": "ssim of the input itself: what doing nothing scores",
 }
 
 
@@ -42,11 +46,19 @@ def psnr(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
     return (-10 * np.log10(np.maximum(mse, 10 ** (-CEILING / 10)))).tolist()
 
 
+def ssim(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
+    """Structural similarity of each image, 1 for equal ones."""
+    from torchmetrics.functional.image import structural_similarity_index_measure  # late: seconds to import
+
+    made, true = (torch.from_numpy(unit(x)) for x in (made_BCHW, true_BCHW))
+    return structural_similarity_index_measure(made, true, data_range=1.0, reduction="none").reshape(-1).tolist()
+
+
 def measure(method: Method[Any], batch: Batch) -> Values:
     """The metrics of DEFINITIONS on one chunk; those of doing nothing where input and truth have equal channels."""
     a, b = batch["a"], batch["b"]
     made = method.translate(a.to(next(method.parameters())), keys=batch.keys)
-    values = {"l1": l1(made, b), "psnr": psnr(made, b)}
+    values = {"l1": l1(made, b), "psnr": psnr(made, b), "ssim": ssim(made, b)}
     if a.shape == b.shape:
-        values |= {"l1_nothing": l1(a, b), "psnr_nothing": psnr(a, b)}
+        values |= {"l1_nothing": l1(a, b), "psnr_nothing": psnr(a, b), "ssim_nothing": ssim(a, b)}
     return values

@@ -11,7 +11,11 @@ from i2i_core.evaluation.samples import CHUNK, Measured
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS
 from i2i_core.settings import to_dict
 
-JUDGED = ("accuracy_nothing", "accuracy", "accuracy_real")
+JUDGED = {
+    "every attribute right": ("accuracy_nothing", "accuracy", "accuracy_real"),
+    "taken for the target domain": ("in_target_nothing", "in_target", "in_target_real"),
+}
+"""What a classifier saw, by the heading of its table: doing nothing, translated, real."""
 
 
 def as_json(found: Mapping[str, Measured], about: Mapping[str, Any], classifier: Classifier | None) -> str:
@@ -42,17 +46,18 @@ def as_json(found: Mapping[str, Measured], about: Mapping[str, Any], classifier:
 
 def table(found: Mapping[str, Measured]) -> str:
     """One line per metric; what the classifier saw stands side by side, one line per attribute."""
+    judged = [name for names in JUDGED.values() for name in names]
     lines = [
         f"{name:<24} {m.value:>10.4f}   {m.count:,} images"
         for name, m in found.items()
-        if not name.startswith("accuracy")
+        if name.split("/")[0] not in judged
     ]
-    attributes = [name.partition("/")[2] for name in found if name.split("/")[0] == "accuracy"]
-    if attributes:
-        head = ("doing nothing", "translated", "real")
-        lines += ["", f"{'every attribute right':<24}" + "".join(f"{word:>14}" for word in head)]
-    for attribute in sorted(attributes, key=lambda name: not name):
-        cells = [found.get(f"{kind}/{attribute}" if attribute else kind) for kind in JUDGED]
-        shown = "".join(f"{m.value if m else float('nan'):>14.3f}" for m in cells)
-        lines.append(f"{f'+{attribute}' if attribute else 'all of them':<24}{shown}")
+    for heading, names in JUDGED.items():
+        parts = [name.partition("/")[2] for name in found if name.split("/")[0] == names[1]]
+        if parts:
+            lines += ["", f"{heading:<28}" + "".join(f"{word:>14}" for word in ("doing nothing", "translated", "real"))]
+        for part in sorted(parts, key=lambda name: not name):
+            cells = [found.get(f"{name}/{part}" if part else name) for name in names]
+            shown = "".join(f"{m.value if m else float('nan'):>14.3f}" for m in cells)
+            lines.append(f"{part or 'all of them':<28}{shown}")
     return "\n".join(lines)

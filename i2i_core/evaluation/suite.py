@@ -10,12 +10,12 @@ from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, DataError, nearest
-from i2i_core.evaluation import attributes, paired
+from i2i_core.evaluation import attributes, multimodal, paired, unpaired
 from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.samples import Gather, Measured, Values, chunks, means, repeatable
 from i2i_core.methods.base import Method
 
-DEFINITIONS = paired.DEFINITIONS | attributes.DEFINITIONS
+DEFINITIONS = paired.DEFINITIONS | multimodal.DEFINITIONS | attributes.DEFINITIONS | unpaired.DEFINITIONS
 """What each metric is, in words. `accuracy/bold` is `accuracy` of one attribute."""
 
 
@@ -34,15 +34,29 @@ BETTER = _Directions(
     psnr="higher",
     l1_nothing="lower",
     psnr_nothing="higher",
+    ssim="higher",
+    ssim_nothing="higher",
+    diversity="higher",
+    l1_best="lower",
+    l1_encoded="lower",
+    latent="lower",
     there_and_back="lower",
+    cycle="lower",
+    change="lower",
+    in_target="higher",
+    in_target_nothing="higher",
+    in_target_real="higher",
+    twin="lower",
+    twin_nothing="lower",
     accuracy="higher",
     accuracy_nothing="higher",
     accuracy_real="higher",
 )
 """Whether lower or higher values of a metric are better. Raises ConfigError for a name that is none."""
 
-DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back"}
-"""By kind of data, the metric that decides the best checkpoint."""
+DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
+"""By kind of data, the metric that decides the best checkpoint. Of unpaired data none does: `cycle` is best where
+nothing is changed, so the last checkpoint counts unless --best-metric names one."""
 
 
 def measure(
@@ -67,13 +81,13 @@ def measure(
         image_size: pixels that images are resized to; 0: as they are stored.
         rank, world: this worker among those that measure together; `gather` brings together what they found.
         most: only the first so many samples of the split; 0: all.
-        classifier: judges translated images, where data is labelled.
+        classifier: judges translated images, where data is labelled or has two domains.
         progress: called with the number of samples after each chunk.
 
     Raises:
         DataError: the data has no such split, or is not of the method's kind or attributes.
     """
-    on_chunk, parts = _measures(method, data, split, classifier), []
+    on_chunk, parts = _measures(method, data, split, classifier, direction, image_size), []
     with repeatable():
         for number, batch in chunks(data, split, image_size, most=most, rank=rank, world=world, direction=direction):
             parts.append((number, on_chunk(batch)))
@@ -89,19 +103,28 @@ def evaluate(method: Method[Any], data: DataSet, split: str, **options: Any) -> 
 
 
 def _measures(
-    method: Method[Any], data: DataSet, split: str, classifier: Classifier | None
+    method: Method[Any],
+    data: DataSet,
+    split: str,
+    classifier: Classifier | None,
+    direction: Literal["AtoB", "BtoA"],
+    image_size: Size,
 ) -> Callable[[Batch], Values]:
     """What is measured on each chunk."""
     kind = method.needs.kind
     if data.manifest.kind != kind:
         fix = "Name a data set of that kind."
         raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", f"{kind} ones for this method", fix)
+    if kind == "paired" and method.codes:
+        return lambda batch: paired.measure(method, batch) | multimodal.measure(method, batch)
     if kind == "paired":
         return partial(paired.measure, method)
     if kind == "labelled":
         labels = attributes.Labels.of(method, data, split)
         return lambda batch: attributes.measure(method, batch, labels, classifier)
-    return lambda batch: {}
+    source, target = data.manifest.domains if direction == "AtoB" else data.manifest.domains[::-1]
+    twins = unpaired.Twins(data, split, target, image_size)
+    return lambda batch: unpaired.measure(method, batch, twins, (source, target), classifier)
 
 
 def _overall(found: dict[str, Measured]) -> dict[str, Measured]:

@@ -120,14 +120,14 @@ REFERENCE = Preset(
     SHARED,
 )
 DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs (regular <-> bold, no character in both): 32 px, 16 channels,
-    3 blocks, batch 8, receptive field 16, learning rate 1e-3, averaged generators. Command: `make demo
+    """Minutes on two CPU cores, on the built-in glyphs (regular <-> bold, no character in both): 32 px, 12 channels,
+    2 blocks, batch 8, receptive field 16, learning rate 1e-3, averaged generators. Command: `make demo
     METHOD=cyclegan`. Score: docs/methods.md, which is measured.""",
     {
         "hyper.image_size": 32,
-        "hyper.g_base": 16,
-        "hyper.d_base": 24,
-        "hyper.blocks": 3,
+        "hyper.g_base": 12,
+        "hyper.d_base": 16,
+        "hyper.blocks": 2,
         "hyper.receptive_field": 16,
         "hyper.lr": 1e-3,
         "training.batch": 8,

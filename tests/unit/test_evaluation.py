@@ -129,6 +129,56 @@ class FakePaired(Method[None]):
         return self.function(x, keys)
 
 
+class FakeCodes(FakePaired):
+    """The input, brighter by `spread` times the code; the code is the mean brightness of an image."""
+
+    codes = encodes = True
+
+    def __init__(self, spread: float) -> None:
+        super().__init__(lambda x, keys: x)
+        self.spread = spread
+
+    def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
+        return torch.full((len(keys), 1), float(sample % 3))
+
+    def encode(self, b: Tensor) -> Tensor:
+        return b.mean(dim=(1, 2, 3))[:, None] / self.spread
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        z = control.get("z", torch.zeros(len(x), 1))
+        return x + self.spread * z[:, :, None, None]
+
+
+class FakeUnpaired(Method[Any]):
+    """There the image gets brighter, back it gets darker by half of that."""
+
+    needs = Needs("unpaired", ("a", "b"))
+    generators = ()
+    two_way = True
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        return x + 0.2
+
+    def back(self, y: Tensor) -> Tensor:
+        return y - 0.1
+
+
+class Brightness(Classifier):
+    """Takes an image for B where its mean is above `level`."""
+
+    def __init__(self, level: float = 0.0) -> None:
+        super().__init__(ClassifierInfo(("A", "B"), True, 1, SIDE, "", 0))
+        self.level = level
+
+    def judge(self, x_BCHW: Tensor) -> Tensor:
+        bright = x_BCHW.mean(dim=(1, 2, 3)) > self.level
+        return torch.stack([~bright, bright], dim=1)
+
+
 def perfect(x: Tensor, target: Tensor) -> Tensor:
     out = x.clone()
     out[:, 0, 0, : target.shape[1]] = target * 2 - 1
@@ -188,7 +238,7 @@ def test_paired_metrics_equal_pillow_and_numpy_on_the_stored_images(paired: str,
         "psnr": np.mean([decibels(made[k], b[k]) for k in a]),
         "psnr_nothing": np.mean([decibels(a[k], b[k]) for k in a]),
     }
-    assert found.keys() == by_hand.keys()
+    assert found.keys() == by_hand.keys() | {"ssim", "ssim_nothing"}
     for name, value in by_hand.items():
         assert found[name] == pytest.approx(value, rel=1e-6), name
 
@@ -373,13 +423,15 @@ def test_another_kind_of_data_or_no_such_attribute_is_refused(paired: str, tmp_p
         evaluate(Fake(perfect), DataSet(folder), "test", image_size=SIDE)
 
 
-def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str) -> None:
+def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str, unpaired: str) -> None:
     found = list(evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle()))
     found += list(evaluate(FakePaired(lambda x, keys: x), DataSet(paired), "test", image_size=SIDE))
+    found += list(evaluate(FakeCodes(0.1), DataSet(paired), "test", image_size=SIDE))
+    found += list(evaluate(FakeUnpaired(), DataSet(unpaired), "test", image_size=SIDE, classifier=Brightness()))
     assert {name.split("/")[0] for name in found} == set(DEFINITIONS) == set(BETTER)
     assert BETTER["accuracy/bold"] == "higher"
     assert BETTER["l1"] == "lower"
-    assert set(DEFAULT_METRIC.values()) <= set(found)
+    assert set(DEFAULT_METRIC.values()) <= {*found, ""}
     with pytest.raises(ConfigError, match="accuracy"):
         BETTER["acuracy"]
     with pytest.raises(ConfigError, match="l1"):
@@ -395,8 +447,8 @@ def test_the_report_holds_every_value_with_its_definition(coded_data: DataSet) -
     bold = values["metrics"]["accuracy/bold"]
     assert (bold["value"], bold["images"], bold["better"]) == (0.5, 40, "higher")
     assert bold["definition"] == DEFINITIONS["accuracy"]
-    (line,) = (line for line in table(found).splitlines() if line.startswith("+bold"))
-    assert line.split() == ["+bold", "0.000", "0.500", "1.000"]
+    (line,) = (line for line in table(found).splitlines() if line.startswith("bold"))
+    assert line.split() == ["bold", "0.000", "0.500", "1.000"]
 
 
 # ---------------------------------------------------------------- classifier
@@ -557,3 +609,73 @@ def test_a_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> None:
     sheet = contact_sheet({"a": [torch.zeros(1, 20, 30), None], "b": [torch.zeros(4, 30, 20), torch.zeros(2, 9, 9)]})
     assert png_bytes(sheet) == png_bytes(sheet)
     assert sheet.size[1] > 2 * 90
+
+
+# ---------------------------------------------------------------- structural similarity, codes, unpaired domains
+
+
+def test_ssim_of_equal_and_of_shifted_images_by_hand() -> None:
+    """Of constant images the variance terms are 1, and what is left is the luminance term."""
+    x = torch.full((1, 1, 24, 24), 0.2)
+    y = torch.full((1, 1, 24, 24), -0.6)
+    a, b, c1 = 0.6, 0.2, 0.01**2
+    assert paired_metrics.ssim(x, x) == [pytest.approx(1.0)]
+    assert paired_metrics.ssim(x, y)[0] == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), abs=1e-6)
+
+
+def test_codes_that_do_nothing_have_no_diversity_and_others_have_what_they_change(paired: str) -> None:
+    """Codes go 0, 1, 2, 0, 1, ...: of 19 neighbouring pairs 13 are 1 apart and 6 are 2 apart."""
+    data = DataSet(paired)
+    still = evaluate(FakeCodes(1e-9), data, "test", image_size=SIDE)
+    assert still["diversity"] == pytest.approx(0, abs=1e-8)
+    found = evaluate(FakeCodes(0.1), data, "test", image_size=SIDE)
+    assert found["diversity"] == pytest.approx(0.1 / 2 * (13 * 1 + 6 * 2) / 19, rel=1e-5)
+    a, b = stored(data, "test", 0), stored(data, "test", 1)
+    best = [min(np.abs(a[k] + 0.05 * z - b[k]).mean() for z in range(3)) for k in a]
+    assert found["l1_best"] == pytest.approx(np.mean(best[:100]), rel=1e-5)
+    encoded = [np.abs(a[k] + (b[k] - 0.5).mean() - b[k]).mean() for k in a]
+    assert found["l1_encoded"] == pytest.approx(np.mean(encoded), rel=1e-5)
+    latent = [abs((a[k] * 2 - 1).mean() / 0.1) for k in a]
+    assert found["latent"] == pytest.approx(np.mean(latent), rel=1e-4)
+
+
+def test_two_domains_there_and_back_and_what_a_classifier_takes_them_for(unpaired: str) -> None:
+    data = DataSet(unpaired)
+    a, b = (stored_domain(data, domain) for domain in "AB")
+    level = float(np.median([2 * x.mean() - 1 for x in a.values()])) + 0.15  # so that 0.2 more lifts some above it
+    found = evaluate(FakeUnpaired(), data, "test", image_size=SIDE, classifier=Brightness(level))
+    assert found["change"] == pytest.approx(0.1, abs=1e-6)
+    assert found["cycle"] == pytest.approx(0.05, abs=1e-6)
+    twin = [np.abs(a[k] + 0.1 - b[k]).mean() for k in a]
+    assert found["twin"] == pytest.approx(np.mean(twin), rel=1e-5)
+    assert found["twin_nothing"] == pytest.approx(np.mean([np.abs(a[k] - b[k]).mean() for k in a]), rel=1e-5)
+
+    def bright(images: dict[str, np.ndarray], more: float) -> float:
+        return float(np.mean([2 * x.mean() - 1 + more > level for x in images.values()]))
+
+    assert 0 < bright(a, 0.2) < 1
+    assert found["in_target/there"] == pytest.approx(bright(a, 0.2))
+    assert found["in_target_nothing/there"] == pytest.approx(bright(a, 0))
+    assert found["in_target_real/there"] == pytest.approx(bright(b, 0))
+    assert found["in_target/back"] == pytest.approx(1 - bright(b, -0.1))
+    assert found["in_target"] == pytest.approx((found["in_target/there"] + found["in_target/back"]) / 2)
+    other = evaluate(FakeUnpaired(), data, "test", image_size=SIDE, classifier=Brightness(level), direction="BtoA")
+    assert other["in_target_nothing/there"] == pytest.approx(1 - bright(b, 0))
+
+
+def stored_domain(data: DataSet, domain: str) -> dict[str, np.ndarray]:
+    """Every image of a domain by its character."""
+    reader = Reader(data, "test", domain)
+    rows = range(len(reader.index.keys))
+    opened = [Image.open(io.BytesIO(x)) for x in reader.read(list(rows), 0)]
+    return {
+        reader.key(i).split("-")[0]: np.asarray(im, np.float64)[None] / 255 for i, im in zip(rows, opened, strict=True)
+    }
+
+
+def test_a_classifier_of_two_domains_tells_them_apart(unpaired: str) -> None:
+    """Regular against bold glyphs, held-out characters."""
+    trained = train_classifier(DataSet(unpaired), image_size=SIDE, seen=6_000)
+    assert trained.info.attributes == ("A", "B")
+    assert trained.info.exclusive
+    assert trained.info.accuracy > 0.8

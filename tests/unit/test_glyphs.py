@@ -197,3 +197,27 @@ def test_an_unknown_style_is_refused_with_the_nearest() -> None:
         GlyphOptions(styles=("sans-bolt",))
     with pytest.raises(ConfigError, match="--size"):
         GlyphOptions(size=2)
+
+
+def test_black_to_a_colour_that_black_does_not_tell() -> None:
+    records = deal(glyphs="paired", variant="colour", characters=10).records
+    a, b = (render(name, 32, colour=True, white_paper=True).astype(int) for name in records[0].sources)
+    assert a.shape == b.shape == (32, 32, 3)
+    assert (a == a[..., :1]).all(), "the input is grey"
+    assert ((a < 255).any(axis=2) == (b < 255).any(axis=2)).all(), "the shape is the same"
+    assert np.ptp(b.reshape(-1, 3)[b.sum(axis=2).argmin()]) > 0, "the output is coloured"
+
+
+def test_scans_are_soft_grey_and_lit_from_one_side() -> None:
+    found = deal(glyphs="unpaired", scanned=True, characters=10)
+    assert {r.sources[0].split("/")[2] for r in found.records if r.domain == "B"} == {"scan"}
+    assert {r.sources[0].split("/")[2] for r in found.records if r.domain == "A"} == {"fill"}
+    clean, scanned = render(source("M", "sans-bold"), 32), render(source("M", "sans-bold", "scan"), 32)
+    assert scanned.shape == clean.shape
+    assert scanned.max() < 255
+    assert scanned.min() > 30
+    corners = scanned[[0, 0, -1, -1], [0, -1, 0, -1], 0].astype(int)
+    assert np.ptp(corners) > 10, "the light is even"
+    assert np.abs(np.diff(scanned[..., 0].astype(int))).max() < np.abs(np.diff(clean[..., 0].astype(int))).max() / 3
+    with pytest.raises(ConfigError, match="--scanned --colour"):
+        GlyphOptions(glyphs="unpaired", scanned=True, colour=True)

@@ -1,0 +1,90 @@
+"""Two domains without pairs: does the translation look like the other domain, and does it keep what it was made of?
+
+x_BCHW images of the source domain, y_BCHW of the target, in [-1, 1]; distances are in [0, 1] units, per image.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from i2i_core.data.batch import Batch, scaled
+from i2i_core.data.manifest import DataSet
+from i2i_core.data.stream import Reader, decoded
+from i2i_core.data.transforms import Size, resized
+from i2i_core.evaluation.classifier import Classifier
+from i2i_core.evaluation.paired import l1
+from i2i_core.evaluation.samples import Values
+from i2i_core.methods.base import Method
+
+DEFINITIONS = {
+    "cycle": "mean |F(G(x)) - x|, values in [0, 1], there and back from the source domain; mean over images",
+    "change": "mean |G(x) - x|, values in [0, 1]; mean over images",
+    "in_target": "share of translations that a classifier of real images of both domains takes for the domain they "
+    "were made for; `there` from source to target, `back` the other way",
+    "in_target_nothing": "the same of the untouched sources: what doing nothing scores",
+    "in_target_real": "the same of real images of the domain: what the classifier makes of the truth",
+    "twin": "mean |G(x) - y|, values in [0, 1], where the split has a target image y of the same identity (what stands "
+    "before the first `-` of its key) as x; mean over images",
+    "twin_nothing": "the same of the untouched sources",
+}
+
+
+class Twins:
+    """The images of a split's target domain by identity, where identities are unique.
+
+    Args:
+        image_size: pixels that images are resized to; 0: as they are stored.
+    """
+
+    def __init__(self, data: DataSet, split: str, domain: str, image_size: Size) -> None:
+        self.reader, self.image_size = Reader(data, split, domain), image_size
+        self.field = data.manifest.fields["image"]
+        keys = [key.decode() for key in self.reader.index.keys]
+        rows = {_identity(key): row for row, key in enumerate(keys)}
+        self.rows = rows if len(rows) == len(keys) and all("-" in key for key in keys) else {}
+
+    def of(self, keys: tuple[str, ...]) -> tuple[list[int], list[Tensor]]:
+        """Which of these sources have a twin, and the twins, (C, H, W) in [-1, 1]."""
+        having = [i for i, key in enumerate(keys) if _identity(key) in self.rows]
+        files = self.reader.read([self.rows[_identity(keys[i])] for i in having], 0)
+        images = [decoded(file, self.field) for file in files]
+        return having, [scaled(resized(x, self.image_size) if self.image_size else x) for x in images]
+
+
+def _identity(key: str) -> str:
+    return key.split("-", 1)[0]
+
+
+def measure(
+    method: Method[Any],
+    batch: Batch,
+    twins: Twins,
+    domains: tuple[str, str],
+    classifier: Classifier | None,
+) -> Values:
+    """The metrics of DEFINITIONS on one chunk; `in_target` with a classifier alone.
+
+    Args:
+        domains: names of the source and of the target domain.
+    """
+    weight = next(method.parameters())
+    x, y = batch["a"].to(weight), batch["b"].to(weight)
+    made = method.translate(x, keys=batch.keys)
+    values = {"change": l1(made, x)}
+    having, images = twins.of(batch.keys)
+    if having:
+        truth = torch.stack(images)
+        values |= {"twin": l1(made[having], truth), "twin_nothing": l1(x[having], truth)}
+    ways: dict[Literal["there", "back"], tuple[Tensor, Tensor, Tensor, str]] = {"there": (x, made, y, domains[1])}
+    if method.two_way:
+        values["cycle"] = l1(method.back(made), x)
+        ways["back"] = (y, method.back(y), x, domains[0])
+    if classifier is not None:
+        for way, (source, output, real, domain) in ways.items():
+            column = classifier.columns([domain])
+            for name, judged in (("in_target_nothing", source), ("in_target", output), ("in_target_real", real)):
+                values[f"{name}/{way}"] = classifier.judge(judged)[:, column].double().flatten().tolist()
+    return values
