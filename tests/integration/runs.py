@@ -13,10 +13,13 @@ from i2i_core.training.sync import World
 
 from ..distributed.harness import SMALL
 
+EXACT = ("channels", "c_dim", "norm", "dropout")
+"""What the harness sets for exact comparisons, and the data or the preset decides here."""
+
 
 def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfig:
     """A prepared configuration of a small method; `values` by dotted key with `__` for the dot."""
-    small = {f"hyper.{k}": v for k, v in SMALL[method].items() if k not in ("channels", "c_dim", "norm", "dropout")}
+    small = {f"hyper.{k}": v for k, v in SMALL[method].items() if k not in EXACT}
     defaults: dict[str, Any] = {
         "data.uri": data,
         "data.loaders": 0,
@@ -46,6 +49,8 @@ def state_of(loop: Loop) -> dict[str, Any]:
     for player, state in loop.step.state_dict().items():
         for i, moments in state["state"].items():
             flat |= {f"{player}.{i}.{k}": v for k, v in moments.items()}
+    for name, pool in loop.method.pools.items():
+        flat |= {f"pools.{name}.{k}": v for k, v in (pool.state() or {}).items()}
     return flat | {"images": loop.progress.images, "moves": dict(loop.progress.moves)}
 
 
