@@ -131,14 +131,14 @@ DEMO = Preset(
         "hyper.receptive_field": 16,
         "hyper.lr": 1e-3,
         "training.batch": 8,
-        "training.images": 12_000,
+        "training.images": 6_000,
         "training.lr_schedule": "linear",
         "training.ema_halflife": 500,
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 3_000,
-        "output.checkpoint_every": 3_000,
+        "output.grid_every": 2_000,
+        "output.checkpoint_every": 2_000,
     },
 )
 

@@ -1,0 +1,74 @@
+"""A newcomer copies the template, adds one line, and has a method: it trains, resumes, translates and is measured.
+
+pytest tests/integration/test_template.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, sys, torch
+from i2i_core.config import TrainConfig
+from i2i_core.orchestration.launch import prepare
+from i2i_core.training.checkpoint import load_trained
+from i2i_core.training.loop import Loop
+from i2i_core.training.sync import World
+
+torch.set_num_threads(1)
+data, storage = sys.argv[1:]
+values = {"data.uri": data, "launch.storage": storage, "launch.name": "run", "training.images": 64,
+          "hyper.image_size": 16, "hyper.base": 4, "hyper.blocks": 1, "hyper.d_layers": 1}
+config = prepare(TrainConfig.of("mygan", "demo", values))
+said = []
+metrics = Loop(config, World(), torch.device("cpu"), say=said.append).train()
+Loop(config, World(), torch.device("cpu"), say=said.append)
+made = load_trained(f"{storage}/run", torch.device("cpu")).method.translate(torch.zeros(2, 3, 16, 16))
+print(json.dumps({"metrics": metrics, "shape": list(made.shape), "said": said}))
+"""
+
+
+def test_a_copy_of_the_template_and_one_line_are_a_method(paired: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "i2i_core", tree / "i2i_core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "pipelines", tree / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    methods = tree / "i2i_core" / "methods"
+    text = (methods / "template.py").read_text()
+    assert text.count('@register("template"') == 1
+    (methods / "mygan.py").write_text(text.replace('@register("template"', '@register("mygan"'))
+    init = methods / "__init__.py"
+    before = init.read_text()
+    init.write_text(before.replace("    pix2pix,\n", "    mygan,\n    pix2pix,\n", 1))
+    assert init.read_text() != before
+
+    python = [sys.executable]
+    env = {**os.environ, "PYTHONPATH": str(tree)}
+    helped = subprocess.run(
+        [*python, "pipelines/train.py", "--method", "mygan", "--help"],
+        cwd=tree,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert helped.returncode == 0, helped.stderr
+    assert "--lambda-l1" in helped.stdout
+    done = subprocess.run(
+        [*python, "-c", SCRIPT, paired, str(tmp_path / "runs")], cwd=tree, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["shape"] == [2, 3, 16, 16]
+    assert found["metrics"]["l1"] > 0
+    assert any("resumed from" in line for line in found["said"])
+
+
+def test_the_template_is_no_method_of_the_project() -> None:
+    from i2i_core.methods import METHODS
+
+    assert "template" not in METHODS
