@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 METHOD ?= stargan
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-all lint format bench bench-gpu setup clean help
+.PHONY: demo methods-table test test-all lint format bench bench-gpu setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (8 minutes)
 	$(BIN)/python pipelines/demo.py --method $(METHOD)
+
+methods-table: $(READY)  ## trains and measures every method's demo; writes the table of docs/methods.md
+	$(BIN)/python -m pipelines.methods_table
 
 test: $(READY)  ## the tests
 	$(BIN)/python -m pytest -m "not slow and not gpu"
@@ -46,4 +49,4 @@ bench-gpu:  ## images/s of the bare step at the papers' sizes; needs torch and a
 	$(PYTHON) -m tests.bench step --device cuda
 
 clean:  ## remove the environment and what runs made
-	rm -rf $(VENV) *.egg-info demo-output runs data
+	rm -rf $(VENV) *.egg-info demo-output methods-output runs data

@@ -1,4 +1,4 @@
-"""The main job on the built-in data: `make demo`, or `make demo METHOD=pix2pix`.
+"""The main job on the built-in data: `make demo`, or `make demo METHOD=cyclegan` and so on for every method.
 
 Shards glyphs, submits a training run with two workers to a Ray cluster on this machine, translates
 held-out characters and measures them. Prints every command it runs.
@@ -27,6 +27,8 @@ LOCAL = str(ROOT / "cluster" / "local.sh")
 class Job:
     """What the demo of one method runs on."""
 
+    data: str
+    """What the data set is called."""
     glyphs: tuple[str, ...]
     """Options of `shard.py --layout glyphs --glyphs`."""
     train: tuple[str, ...] = ()
@@ -34,14 +36,37 @@ class Job:
     evaluate: tuple[str, ...] = ()
 
 
+ROMAN = ("--styles", "sans-regular", "sans-bold", "serif-regular", "serif-bold")
+FACES = Job(
+    "weights",
+    ("unpaired", "--size", "32", "--faces", "sans-regular", "sans-bold"),
+    evaluate=("--train-classifier",),
+)
+COLOURS = Job(
+    "colours",
+    ("paired", "--size", "32", "--variant", "colour", "--white-paper", *ROMAN),
+    translate=("--samples", "4"),
+)
 JOBS = {
     "stargan": Job(
-        ("labelled", "--size", "32", "--styles", "sans-regular", "sans-bold", "serif-regular", "serif-bold"),
+        "styles",
+        ("labelled", "--size", "32", *ROMAN),
         ("--attributes", "bold", "serif"),
         ("--target", "+bold"),
         ("--train-classifier",),
     ),
-    "pix2pix": Job(("paired", "--size", "64", "--white-paper")),
+    "pix2pix": Job("outlines", ("paired", "--size", "64", "--white-paper")),
+    "cyclegan": FACES,
+    "unit": FACES,
+    "simgan": Job(
+        "scans",
+        ("unpaired", "--size", "32", "--faces", "sans-regular", "sans-regular", "--scanned"),
+        evaluate=("--train-classifier",),
+    ),
+    "bicyclegan": COLOURS,
+    "cvae_gan": COLOURS,
+    "clr_gan": COLOURS,
+    "pix2pix_noise": COLOURS,
 }
 
 
@@ -50,11 +75,13 @@ class Demo:
     """Trains a method on the built-in glyphs and shows what it learnt, in minutes on two CPU cores."""
 
     method: str = "stargan"
-    """stargan (regular -> bold, serif, ...) or pix2pix (outline -> filled)."""
+    """Any method: what `train.py` lists."""
     out: Path = Path("demo-output")
     """Folder for the data set, the run and the pictures."""
     images: int = 0
     """Length of the training in images; 0: the preset's."""
+    direct: bool = False
+    """Run train.py itself, without a cluster to submit it to."""
 
 
 def shown(part: str) -> str:
@@ -76,32 +103,44 @@ def call(*command: str) -> None:
         raise RunError(f"`{line}` ended with exit code {code}")
 
 
+def train(demo: Demo, arguments: list[str]) -> float:
+    """The training run, submitted to a cluster of this machine, or started directly; seconds it took."""
+    script = ["pipelines/train.py", "--method", demo.method, "--preset", "demo", *arguments]
+    if demo.direct:
+        started = time.monotonic()
+        call(sys.executable, *script)
+        return time.monotonic() - started
+    call(LOCAL, "start", "2")
+    try:
+        started = time.monotonic()
+        call(LOCAL, "submit", "--", "python", *script)
+        return time.monotonic() - started
+    finally:
+        call(LOCAL, "stop")
+
+
 def run() -> int:
     demo = tyro.cli(Demo, prog="demo.py")
     if demo.method not in JOBS:
         raise ConfigError("--method", repr(demo.method), "a method with a demo", nearest(demo.method, JOBS))
     started, job, out = time.monotonic(), JOBS[demo.method], demo.out.resolve()
-    data, storage, name = out / f"glyphs-{job.glyphs[0]}", out / "runs", f"{demo.method}-demo"
+    data, storage, name = out / f"glyphs-{job.data}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
     call(
         python, f"{here}/shard.py", "--layout", "glyphs", "--glyphs", *job.glyphs, "--out", str(data), "--workers", "0"
     )
-    call(LOCAL, "start", "2")
-    try:
-        call(LOCAL, "submit", "--", "python", "pipelines/train.py", "--method", demo.method, "--preset", "demo",
-             "--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", *job.train,
-             *length)  # fmt: skip
-    finally:
-        call(LOCAL, "stop")
+    where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2"]
+    seconds = train(demo, [*where, *job.train, *length])
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"
     measured = pictures.with_suffix(".json")
     held_out = (str(data), "--split", "test", "--out")
     call(
         python, f"{here}/translate.py", checkpoint, "--input", *held_out, str(pictures), "--most", "64", *job.translate
     )
-    call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *job.evaluate)
-    print(f"\ndone in {time.monotonic() - started:.0f} s")
+    judge = ("--classifier", f"{data}-classifier") if "--train-classifier" in job.evaluate else ()
+    call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *job.evaluate, *judge)
+    print(f"\ntrained in {seconds:.0f} s, done in {time.monotonic() - started:.0f} s")
     print(f"look at   {pictures / 'contact_sheet.png'}\nmeasured  {measured}\nrun       {checkpoint}")
     return 0
 

@@ -5,7 +5,7 @@ antialiased. All styles of one character are drawn at one scale, so bold is bold
 narrower, and each drawing is centred on its ink. The same arguments always give the same bytes.
 
 A drawing is named by a source, `U+0041/serif-bold/fill`, or `.../outline`, `.../black` (never coloured), `.../scan`
-(soft and grey, in uneven light).
+(soft and grey).
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ OUTLINE = 0.02
 """Width of an outline as a share of the image; never under one pixel."""
 SOFT = 0.025
 """Blur of a scan, a share of the image's side."""
-FALL = 0.5
-"""How much light a scan loses from one side to the other, at most."""
 SCANNED = (205, 85)
 """Paper and ink of a scan."""
 CONTRAST = 4.5
@@ -92,7 +90,7 @@ class GlyphOptions:
     faces: tuple[str, str] = ("sans-regular", "serif-regular")
     """Of unpaired: the styles of A and of B; no character of A's train split is in B's."""
     scanned: bool = False
-    """Of unpaired: B as if scanned, soft and grey in uneven light."""
+    """Of unpaired: B as if scanned, soft and grey."""
     styles: tuple[str, ...] = ()
     """Of labelled and paired: the styles drawn, such as sans-regular serif-bold. Default: all."""
     size: int = 64
@@ -152,7 +150,7 @@ def render(name: str, size: int, colour: bool = False, seed: int = 0, white_pape
     code, style, drawing = name.split("/")
     character = chr(int(code[2:], 16))
     if drawing == "scan":
-        return scan(character, style, size, seed)
+        return scan(character, style, size)
     coverage_HW = (outline if drawing == "outline" else fill)(character, style, size)
     if not colour:
         return 255 - coverage_HW[..., None]
@@ -180,17 +178,11 @@ def outline(character: str, style: str, size: int) -> np.ndarray:
     return _reduced(big - _eroded(big, round(max(1.0, OUTLINE * size) * _factor(size))), size)
 
 
-def scan(character: str, style: str, size: int, seed: int = 0) -> np.ndarray:
-    """As if printed and scanned, (size, size, 1) uint8: grey ink on grey paper, out of focus, under light that falls
-    off to one side, which the character and the seed decide."""
+def scan(character: str, style: str, size: int) -> np.ndarray:
+    """As if printed and scanned, (size, size, 1) uint8: grey ink on grey paper, out of focus."""
     soft = Image.fromarray(fill(character, style, size)).filter(ImageFilter.GaussianBlur(SOFT * size))
-    u, v = _uniform(f"scan {seed} {ord(character)}", 2)
-    rows, columns = np.mgrid[:size, :size] / size - 0.5
-    along = 0.5 + np.cos(2 * np.pi * u) * rows + np.sin(2 * np.pi * u) * columns
-    light = 1 - FALL * (0.5 + 0.5 * v) * along
     paper, ink = SCANNED
-    grey = paper + (ink - paper) * (np.asarray(soft) / 255)
-    return np.rint(grey * light).clip(0, 255).astype(np.uint8)[..., None]
+    return np.rint(paper + (ink - paper) * (np.asarray(soft) / 255)).astype(np.uint8)[..., None]
 
 
 def _factor(size: int) -> int:
@@ -253,17 +245,13 @@ def _eroded(x_HW: np.ndarray, radius: int) -> np.ndarray:
 @cache
 def colours(character: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ink and paper of a character, each (3,) from 0 to 255: a deep ink on a pale paper."""
-    u = _uniform(f"colour {seed} {ord(character)}", 6)
+    digest = hashlib.sha256(f"colour {seed} {ord(character)}".encode()).digest()
+    u = np.frombuffer(digest[:24], dtype="<u4") / 2**32
     paper = _rgb(u[0], 0.86 + 0.10 * u[1], 0.25 + 0.45 * u[2])
     lightness = 0.30 + 0.20 * u[4]
     while _contrast(ink := _rgb(u[3], lightness, 0.65 + 0.3 * u[5]), paper) < CONTRAST:
         lightness *= 0.93
     return ink, paper
-
-
-def _uniform(seed: str, n: int) -> np.ndarray:
-    """(n,) numbers in [0, 1), n up to 8."""
-    return np.frombuffer(hashlib.sha256(seed.encode()).digest()[: 4 * n], dtype="<u4") / 2**32
 
 
 def _rgb(hue: float, lightness: float, saturation: float) -> np.ndarray:

@@ -126,14 +126,14 @@ DEMO = Preset(
         "hyper.warmup_r": 60,
         "hyper.warmup_d": 40,
         "training.batch": 16,
-        "training.images": 30_000,
+        "training.images": 20_000,
         "training.lr_schedule": "linear",
         "training.ema_halflife": 1_000,
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 7_500,
-        "output.checkpoint_every": 7_500,
+        "output.grid_every": 5_000,
+        "output.checkpoint_every": 5_000,
     },
 )
 

@@ -1,0 +1,104 @@
+"""The numbers and pictures of docs/methods.md: trains every method's demo and measures it. `make methods-table`.
+
+A method whose result is there already is not trained again; remove the output folder, or name another, to do so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from i2i_core.cli import main
+from i2i_core.errors import ConfigError, RunError, nearest
+from pipelines.demo import JOBS, ROOT
+
+DOC = ROOT / "docs" / "methods.md"
+IMAGES = ROOT / "docs" / "images"
+BEGIN, END = "<!-- measured: made by `make methods-table` -->", "<!-- end of measured -->"
+SHOWN = (
+    "accuracy/bold", "accuracy/serif", "there_and_back", "in_target/there", "in_target/back", "cycle", "twin", "l1",
+    "ssim", "l1_encoded", "l1_best", "diversity", "latent",
+)  # fmt: skip
+"""The metrics in the table, in this order."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Trains and measures the demos, and writes the table."""
+
+    methods: tuple[str, ...] = tuple(JOBS)
+    """Methods to train; all others keep the result that is there."""
+    out: Path = Path("methods-output")
+    """Folder for data sets, runs and results."""
+
+
+def measured(method: str, out: Path) -> dict[str, float]:
+    """Trains and measures one method, unless that was done; gives its metrics, with `seconds` and `images`.
+
+    Raises:
+        RunError: a step failed; what it printed says why.
+    """
+    result = out / f"{method}.json"
+    if not result.exists():
+        started = time.monotonic()
+        command = ["-m", "pipelines.demo", "--method", method, "--direct", "--out", str(out)]
+        if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
+            raise RunError(f"the demo of {method} failed")
+        report = json.loads((out / f"{method}-translated.json").read_text())
+        values = {name: metric["value"] for name, metric in report["metrics"].items()}
+        values |= {"seconds": time.monotonic() - started, "images": report["checkpoint"]["images"]}
+        grid = sorted((out / "runs" / f"{method}-demo" / "grids").glob("*.png"))[-1]
+        shutil.copy(grid, out / f"{method}.png")
+        result.write_text(json.dumps(values, indent=1))
+    found: dict[str, float] = json.loads(result.read_text())
+    return found
+
+
+def rows(method: str, found: dict[str, float]) -> list[str]:
+    """The lines of one method."""
+    lines: list[str] = []
+    for name in (name for name in SHOWN if name in found):
+        base, _, part = name.partition("/")
+        beside = (f"{base}_nothing", f"{base}_real")
+        cells = [found.get(f"{other}/{part}" if part else other) for other in beside]
+        nothing, real = ("" if cell is None else f"{cell:.4f}" for cell in cells)
+        run = f"`{method}`, {found['images']:,} images, {found['seconds']:.0f} s" if not lines else ""
+        lines.append(f"| {run} | `{name}` | {nothing} | {found[name]:.4f} | {real} |")
+    return lines
+
+
+def run() -> int:
+    given = tyro.cli(Table, prog="methods_table.py")
+    for name in given.methods:
+        if name not in JOBS:
+            raise ConfigError("--methods", repr(name), "methods with a demo", nearest(name, JOBS))
+    out = given.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for name in given.methods:
+        measured(name, out)
+    done = [name for name in JOBS if (out / f"{name}.json").exists()]
+    lines = [line for name in done for line in rows(name, measured(name, out))]
+    about = f"{datetime.date.today()}, torch {torch.__version__.split('+')[0]}, {os.cpu_count()} CPU cores, 2 workers"
+    head = ["| method | measure | doing nothing | trained | real images |", "|---|---|---|---|---|"]
+    block = "\n".join([BEGIN, f"Measured {about}; seconds are of all steps together.\n", *head, *lines, END])
+    text = DOC.read_text()
+    DOC.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.DOTALL))
+    for name in done:
+        shutil.copy(out / f"{name}.png", IMAGES / f"method-{name}.png")
+    print(f"{len(done)} methods in {DOC}; pictures in {IMAGES}")
+    return 0
+
+
+if __name__ == "__main__":
+    main(run)
