@@ -4,8 +4,8 @@ Twelve styles, {sans, serif, mono} x {regular, bold, oblique, bold oblique}, dra
 antialiased. All styles of one character are drawn at one scale, so bold is bolder and mono is
 narrower, and each drawing is centred on its ink. The same arguments always give the same bytes.
 
-A drawing is named by a source, `U+0041/serif-bold/fill`, or `.../outline`, `.../black` (never coloured), `.../scan`
-(soft and grey).
+A drawing is named by a source, `U+0041/serif-bold/fill`, or `.../outline`, `.../black` (never coloured), `.../ground`
+(pale on a deep colour), `.../scan` (soft and grey).
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class GlyphOptions:
     glyphs: Literal["labelled", "paired", "unpaired"] = "labelled"
     """labelled: every style, attributes serif bold oblique mono; paired: see --variant; unpaired: see --faces."""
     variant: Literal["outline", "bold", "colour"] = "outline"
-    """Of paired: outline to filled and coloured, regular to bold, or black to a colour that black does not tell."""
+    """Of paired: outline to filled and coloured, regular to bold, or black on white to white on a colour, which the
+    input does not tell."""
     faces: tuple[str, str] = ("sans-regular", "serif-regular")
     """Of unpaired: the styles of A and of B; no character of A's train split is in B's."""
     scanned: bool = False
@@ -156,6 +157,8 @@ def render(name: str, size: int, colour: bool = False, seed: int = 0, white_pape
         return 255 - coverage_HW[..., None]
     if drawing == "black":
         return np.repeat(255 - coverage_HW[..., None], 3, axis=2)
+    if drawing == "ground":
+        coverage_HW = 255 - coverage_HW
     return _blend(character, seed, white_paper)[coverage_HW]
 
 

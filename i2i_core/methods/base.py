@@ -52,11 +52,12 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Player:
-    """Networks that move together under one optimiser, and what follows each move (clipping)."""
+    """Networks that move together under one optimiser, and what follows each move (clipping), which is told by a
+    scalar on the device that is not 0 whether the move was suppressed."""
 
     networks: tuple[str, ...]
     optimiser: Optimiser
-    after_move: Callable[[], None] | None = None
+    after_move: Callable[[Tensor], None] | None = None
 
 
 @dataclass
@@ -77,6 +78,7 @@ class Method(nn.Module, Generic[Config]):
         generators: the networks that make images; what EMA follows and `translate` uses.
         needs: the kind of data set and the sample fields it reads.
         two_way: whether `back` translates from B to A as well.
+        several: whether it trains on several labelled data sets side by side; `fit` then takes their manifests too.
         codes: whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes` draws.
         encodes: whether `encode` reads the code off an image.
         pools: histories of made images, by name; part of the training state.
@@ -85,6 +87,7 @@ class Method(nn.Module, Generic[Config]):
     needs: ClassVar[Needs]
     generators: ClassVar[tuple[str, ...]]
     two_way: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     encodes: ClassVar[bool] = False
     networks: nn.ModuleDict
@@ -150,13 +153,13 @@ class Method(nn.Module, Generic[Config]):
         return list(self.networks_of(player).parameters())
 
     @contextmanager
-    def translating(self, *, training_mode: bool = False) -> Iterator[None]:
-        """Generators as they are meant to run when they make images, without gradients.
+    def translating(self, *also: str, training_mode: bool = False) -> Iterator[None]:
+        """Generators, and networks named besides, as they are meant to run when they make images, without gradients.
 
         `training_mode` keeps dropout on and normalises with the batch's own statistics (pix2pix);
         running statistics are left as they are in either mode.
         """
-        modules = [m for name in self.generators for m in self.networks[name].modules()]
+        modules = [m for name in (*self.generators, *also) for m in self.networks[name].modules()]
         before = [(m, m.training, getattr(m, "track_running_stats", None)) for m in modules]
         try:
             for m, _, tracks in before:

@@ -87,17 +87,16 @@ class Game:
             return torch.zeros((), device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         return gradient_penalty(lambda x_hat: _summed(critic(x_hat)), x, fake, alpha)
 
-    def after_move(self, *critics: nn.Module) -> Callable[[], None] | None:
-        """What follows a move of these critics: under `wgan`, their weights are clipped."""
+    def after_move(self, *critics: nn.Module) -> Callable[[Tensor], None] | None:
+        """What follows a move of these critics: under `wgan`, their weights are clipped, unless it was suppressed."""
         if self.config.adversarial != "wgan":
             return None
         largest = self.config.clip
 
         @torch.no_grad()
-        def clip() -> None:
-            for critic in critics:
-                torch._foreach_clamp_min_(list(critic.parameters()), -largest)
-                torch._foreach_clamp_max_(list(critic.parameters()), largest)
+        def clip(suppressed: Tensor) -> None:
+            for p in (p for critic in critics for p in critic.parameters()):
+                p.copy_(torch.where(suppressed > 0, p, p.clamp(-largest, largest)))
 
         return clip
 

@@ -123,20 +123,20 @@ AUTHORS: dict[str, Any] = {
 TINY: dict[str, Any] = {
     "hyper.image_size": 32,
     "hyper.g_base": 16,
-    "hyper.d_base": 16,
+    "hyper.d_base": 8,
     "hyper.d_layers": 2,
     "hyper.lr": 1e-3,
     "training.batch": 8,
-    "training.images": 24_000,
+    "training.images": 10_000,
     "training.lr_schedule": "linear",
     "training.ema_halflife": 500,
     "data.flip": False,
     "data.crop": "none",
     "data.loaders": 0,
-    "output.grid_every": 6_000,
-    "output.checkpoint_every": 6_000,
+    "output.grid_every": 2_500,
+    "output.checkpoint_every": 2_500,
 }
-"""The demos: 32 px glyphs, black outlines -> filled in a colour that the outline does not tell."""
+"""The demos: 32 px glyphs, black on white -> white on a colour that the input does not tell."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ class Multimodal(Method[Config]):
 
     def encode(self, b: Tensor) -> Tensor:
         """(n, Z) the mean of E(b)."""
-        with self.translating(), torch.no_grad():
+        with self.translating("E"):
             mean, _ = self.networks["E"](b)
         return mean
 

@@ -24,9 +24,13 @@ def move(optimiser: torch.optim.Optimizer, lr: float, suppress: Tensor) -> None:
         group["lr"] = lr
     if isinstance(optimiser, torch.optim.Adam):
         optimiser.found_inf = suppress  # type: ignore[attr-defined]
-    else:
-        # RMSProp has no such flag; with zero gradients it leaves the weights where they are.
-        for group in optimiser.param_groups:
-            for p in group["params"]:
-                p.grad = torch.where(suppress > 0, torch.zeros_like(p.grad), p.grad)
+        optimiser.step()
+        return
+    # RMSProp has no such flag: it moves, and where it must not have, the weights are put back. (No state is saved
+    # once a move was suppressed, so what it remembers of the gradients does not matter.)
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    before = [p.detach().clone() for p in parameters]
     optimiser.step()
+    with torch.no_grad():
+        for p, old in zip(parameters, before, strict=True):
+            p.copy_(torch.where(suppress > 0, old, p))

@@ -168,7 +168,7 @@ class Step:
             clip_grads_with_norm_(mover.parameters, self.config.clip_grad, norm)
         move(mover.optimiser, mover.player.optimiser.lr * self.lr_factor(images), self.watch.stop)
         if mover.player.after_move:
-            mover.player.after_move()
+            mover.player.after_move(self.watch.stop)
         # The norm is already of the whole batch: weighted by this worker's share, the sum over workers is itself.
         self._add(gathered, torch.cat([gathered.terms, gathered.share * norm.detach().float()[None]]))
 

@@ -54,6 +54,10 @@ class Case:
     training: dict[str, Any] = field(default_factory=dict)
     hyper: dict[str, Any] = field(default_factory=dict)
     dtype: torch.dtype = torch.float64
+    save: str = ""
+    """File for the state after the last update."""
+    resume: str = ""
+    """File with the state to go on from."""
 
 
 def small(case: Case) -> Method[Any]:
@@ -71,8 +75,12 @@ def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:
         name: torch.rand(batch, channels[name], height, width, generator=generator, dtype=torch.float64) * 2 - 1
         for name in method.needs.fields
     }
-    labels = torch.randint(0, 2, (batch, getattr(k, "c_dim", 1)), generator=generator, dtype=torch.uint8)
-    return Batch(fields, batch, 0, batch, t * batch, 5, {"labels": labels})
+    sizes = getattr(k, "sizes", ()) or (getattr(k, "c_dim", 1),)  # of several data sets in turn
+    source = t % len(sizes)
+    labels = torch.randint(0, 2, (batch, sizes[source]), generator=generator, dtype=torch.uint8)
+    if len(sizes) > 1 and k.kinds[source] == "classes":
+        labels = torch.eye(sizes[source], dtype=torch.uint8)[labels.argmax(1)]
+    return Batch(fields, batch, 0, batch, t * batch, 5, {"labels": labels}, source=source)
 
 
 def batches(method: Method[Any], case: Case, world: World, first: int = 0) -> Iterator[Batch]:
@@ -88,10 +96,22 @@ def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
     """Weights, averaged weights and mean terms after the case's updates."""
     method = small(case)
     step = Step(method, TrainingConfig(**case.training), world, lambda images: 1.0)
-    feed, progress = batches(method, case, world), Progress()
+    progress, start = Progress(), 0
+    if case.resume:
+        saved = torch.load(case.resume, weights_only=True)
+        method.networks.load_state_dict(saved["networks"])
+        step.load_state_dict(saved["optimisers"])
+        step.load_pools(saved["pools"], slots_of(case.batch, lanes_of(case.batch), world.rank, world.size))
+        progress, start = Progress(saved["images"], saved["moves"]), saved["images"] // case.batch
+    feed = batches(method, case, world, start)
     for _ in range(case.updates):
         step(feed, progress)
     step.watch.settle()
+    pools = step.pools()
+    if case.save and world.leads:
+        networks, optimisers = method.networks.state_dict(), step.state_dict()
+        saved = {"networks": networks, "optimisers": optimisers, "pools": pools}
+        torch.save({**saved, "images": progress.images, "moves": progress.moves}, case.save)
     names, values = step.read_terms()
     out = {name: tensor.detach().clone() for name, tensor in method.networks.state_dict().items()}
     out |= {f"ema.{name}": tensor.clone() for name, tensor in (step.ema.state_dict() if step.ema else {}).items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from i2i_core.training.sync import World
 
-from .harness import SMALL, Case, run, run_on
+from .harness import SMALL, Case, run, run_on, small
 
 CASES = [
     case
@@ -23,6 +23,10 @@ CASES = [
         Case(method, training={"clip_grad": 0.5}),
         Case(method, training={"micro_batch": 2}),
     )
+] + [
+    Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}),
+    Case("bicyclegan", hyper={"adversarial": "wgan", "optimiser": "rmsprop", "clip": 0.05}),
+    Case("pix2pix", hyper={"matching_aware": True, "adversarial": "hinge", "n_critic": 2}),
 ]
 
 
@@ -45,6 +49,26 @@ def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]],
     for results in run_on(size, CASES, tmp_path):
         for alone, together in zip(one, results, strict=True):
             assert_same(alone, together)
+
+
+WITH_HISTORY = [name for name in SMALL if small(Case(name)).pools]
+
+
+def test_histories_move_with_their_slots_when_the_number_of_workers_changes(tmp_path: Path) -> None:
+    """Three updates on 2 workers, then three on 3 and on 1: as six by one process."""
+    first = [Case(name, save=str(tmp_path / f"{name}.pt")) for name in WITH_HISTORY]
+    then = [Case(name, resume=str(tmp_path / f"{name}.pt")) for name in WITH_HISTORY]
+    run_on(2, first, tmp_path)
+    assert {"cyclegan", "simgan"} <= set(WITH_HISTORY)
+    whole = [weights(run(Case(name, updates=6))) for name in WITH_HISTORY]
+    for results in [*run_on(3, then, tmp_path), [run(case) for case in then]]:
+        for alone, resumed in zip(whole, results, strict=True):
+            assert_same(alone, weights(resumed))
+
+
+def weights(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the mean terms, which cover the updates since the start."""
+    return {name: tensor for name, tensor in found.items() if tensor.dim()}
 
 
 @pytest.mark.parametrize("method", SMALL)

@@ -199,13 +199,14 @@ def test_an_unknown_style_is_refused_with_the_nearest() -> None:
         GlyphOptions(size=2)
 
 
-def test_black_to_a_colour_that_black_does_not_tell() -> None:
+def test_black_on_white_to_white_on_a_colour_that_the_input_does_not_tell() -> None:
     records = deal(glyphs="paired", variant="colour", characters=10).records
     a, b = (render(name, 32, colour=True, white_paper=True).astype(int) for name in records[0].sources)
     assert a.shape == b.shape == (32, 32, 3)
     assert (a == a[..., :1]).all(), "the input is grey"
-    assert ((a < 255).any(axis=2) == (b < 255).any(axis=2)).all(), "the shape is the same"
-    assert np.ptp(b.reshape(-1, 3)[b.sum(axis=2).argmin()]) > 0, "the output is coloured"
+    ink = glyphs.colours(chr(int(records[0].sources[0][2:6], 16)), 0)[0]
+    assert (b[0, 0] == ink).all(), "the ground has the colour"
+    assert ((a == 0).all(axis=2) <= (b == 255).all(axis=2)).all(), "the drawing is white"
 
 
 def test_scans_are_soft_and_grey() -> None:
