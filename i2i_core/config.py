@@ -120,7 +120,7 @@ class TrainConfig:
     @property
     def run_name(self) -> str:
         """The name given, or one made of method, preset, data and a hash of what must match on resume."""
-        data = self.data.uri.rstrip("/").rsplit("/", 1)[-1]
+        data = "+".join(self.data.names)
         digest = hashlib.sha256(json.dumps(_matched(self), sort_keys=True).encode()).hexdigest()[:8]
         return self.launch.name or f"{self.method}-{self.preset}-{data}-{digest}"
 

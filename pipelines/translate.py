@@ -1,7 +1,9 @@
 """Translates images with a checkpoint: `python pipelines/translate.py RUN --input IMAGES --out DIR`.
 
 RUN is a run's folder (its best checkpoint, else its last) or one checkpoint. For StarGAN, `--target bold,serif`
-says which attributes the outputs have. Exit codes: 0 done; 1 images were left out; 2 wrong input.
+says which attributes the outputs have; BicycleGAN and its relatives make many (`--samples`, `--like`, `--interpolate`);
+CycleGAN and UNIT also go `--back`; `--shards` makes a data set of the outputs (SimGAN). Exit codes: 0 done; 1 images
+were left out; 2 wrong input.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ def run() -> int:
         fix = "Name a folder that train.py printed: translate.py RUN --input IMAGES --out DIR."
         raise ConfigError("checkpoint", "nothing", "a run or one of its checkpoints", fix)
     outcome = translate(given.checkpoint, options)
-    print(f"{outcome.written:,} images in {options.out}\ncontact sheet {outcome.sheet}")
+    each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
+    print(f"{outcome.written:,} images{each} in {options.out}\ncontact sheet {outcome.sheet}")
     if not outcome.bad:
         return 0
     print(f"left out, {len(outcome.bad)}:", file=sys.stderr)

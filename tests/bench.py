@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -20,27 +21,36 @@ import torch
 
 from i2i_core.data.batch import Batch
 from i2i_core.methods import METHODS, build_method
-from i2i_core.methods.base import Method, Progress
+from i2i_core.methods.base import Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
-
-def fixed_batch(method: Method[Any], batch: int, device: torch.device) -> Batch:
-    k = method.config
-    channels = {"image": "channels", "a": "in_channels", "b": "out_channels"}
-    size = k.image_size
-    fields = {f: torch.rand(batch, getattr(k, channels[f]), size, size) * 2 - 1 for f in method.needs.fields}
-    labels = torch.randint(0, 2, (batch, getattr(k, "c_dim", 1)), dtype=torch.uint8)
-    return Batch(fields, batch, 0, batch, 0, 0, {"labels": labels}).to(device)
+from .distributed.harness import whole_batch
 
 
-def rate(step: Step, feed: Iterator[Batch], updates: int, repeats: int) -> float:
-    """Updates per second, the median round."""
+@dataclass
+class Same:
+    """One batch over and over, and how often it was taken."""
+
+    batch: Batch
+    taken: int = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        self.taken += 1
+        return self.batch
+
+
+def rate(step: Step, feed: Same, updates: int, repeats: int) -> tuple[float, float]:
+    """Updates and images per second, the median round."""
     progress, wait = Progress(), torch.cuda.synchronize if step.device.type == "cuda" else (lambda: None)
     for _ in range(3):
         step(feed, progress)
     rates = []
+    feed.taken = 0
     for _ in range(repeats):
         wait()
         start = time.perf_counter()
@@ -48,7 +58,8 @@ def rate(step: Step, feed: Iterator[Batch], updates: int, repeats: int) -> float
             step(feed, progress)
         wait()
         rates.append(updates / (time.perf_counter() - start))
-    return statistics.median(rates)
+    per_second = statistics.median(rates)
+    return per_second, per_second * feed.taken / (updates * repeats) * feed.batch.size
 
 
 def bench_step(arguments: argparse.Namespace) -> None:
@@ -60,12 +71,15 @@ def bench_step(arguments: argparse.Namespace) -> None:
     for name in METHODS:
         for preset, batch in [("reference", b) for b in (1, 16, 64)] if gpu else [("demo", 16)]:
             for precision in ("fp32", "bf16") if gpu else ("fp32",):
-                method = build_method(name, preset).to(device)
+                stages = (
+                    {"warmup_r": 0, "warmup_d": 0} if name == "simgan" else {}
+                )  # its rounds, not what precedes them
+                method = build_method(name, preset, **stages).to(device)
                 config = TrainingConfig(batch=batch, precision=precision)  # type: ignore[arg-type]
                 step = Step(method, config, World(), lambda images: 1.0)
-                per = rate(step, repeat(fixed_batch(method, batch, device)), arguments.updates, arguments.repeats)
-                served = batch * getattr(method.config, "n_critic", 1)
-                print(f"| {name} | {preset} | {batch} | {precision} | {per:.2f} | {per * served:.1f} |", flush=True)
+                feed = Same(whole_batch(method, batch, 0).to(device, torch.float32))
+                updates, images = rate(step, feed, arguments.updates, arguments.repeats)
+                print(f"| {name} | {preset} | {batch} | {precision} | {updates:.2f} | {images:.1f} |", flush=True)
 
 
 def bench_loop(arguments: argparse.Namespace) -> None:

@@ -6,12 +6,16 @@ Pure torch: networks, methods and the training step import this without Ray or w
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+ON_HOST = 2**16
+"""Numbers in the largest draw that is made on the host: more would keep a fast device waiting."""
 
 
 def seed_from(*parts: object) -> int:
@@ -49,6 +53,8 @@ class Batch:
     """Small facts known for all B slots by every worker, (B, ...): `labels`, in slot order."""
     keys: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
+    source: int = 0
+    """Which of the run's data sets all samples are of; `labels` are of that set's own attributes."""
 
     def __getitem__(self, name: str) -> Tensor:
         """An image field of this part, (n, C, H, W); or a whole-batch fact cut to this part."""
@@ -68,17 +74,28 @@ class Batch:
         """A (B, ...) tensor cut to this part's slots: (n, ...)."""
         return whole[self.start : self.stop]
 
-    def _generator(self, name: str) -> torch.Generator:
-        return torch.Generator().manual_seed(seed_from(self.seed, self.images, name))
+    def _generator(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+        return torch.Generator(device).manual_seed(seed_from(self.seed, self.images, name))
+
+    def _placed(self, x: Tensor, like: Tensor) -> Tensor:
+        """On the device and of the dtype of `like`, without stopping the host."""
+        return (x.pin_memory() if like.is_cuda else x).to(like, non_blocking=True)
 
     def draw(self, name: str, *shape: int, kind: Literal["normal", "uniform"] = "normal") -> Tensor:
-        """Noise for this part, (n, *shape): N(0, 1) or U[0, 1). The same name gives the same noise."""
+        """Noise for this part, (n, *shape): N(0, 1) or U[0, 1). The same name gives the same noise.
+
+        It is drawn on the host, and so the same for every device, but for draws of more than ON_HOST numbers, which
+        are the same for every device of one kind.
+        """
         make = torch.randn if kind == "normal" else torch.rand
-        return self.part(make(self.size, *shape, generator=self._generator(name))).to(self.like)
+        device = "cpu" if self.size * math.prod(shape) <= ON_HOST else self.like.device
+        whole = make(self.size, *shape, generator=self._generator(name, device), device=device)
+        return self._placed(self.part(whole), self.like)
 
     def permutation(self, name: str) -> Tensor:
         """A seeded permutation of all B slots, (B,), the same on every worker."""
-        return torch.randperm(self.size, generator=self._generator(name)).to(self.like.device)
+        order = torch.randperm(self.size, generator=self._generator(name))
+        return self._placed(order, torch.empty(0, dtype=order.dtype, device=self.like.device))
 
     def split(self, most: int) -> list[Batch]:
         """This part in consecutive micro-batches of at most `most` samples (0: one)."""

@@ -61,6 +61,8 @@ class LayoutOptions:
     """BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
     """Of celeba: the attributes to keep. Default: the five of the StarGAN paper."""
+    annotations: tuple[str, ...] = ()
+    """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
     """Shares of train, val and test, where the layout says nothing of splits."""
     seed: int = 0
@@ -71,6 +73,15 @@ class LayoutOptions:
         if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6:
             fix = "For example --split 0.8 0.1 0.1."
             raise ConfigError("--split", " ".join(map(str, self.split)), "three shares that sum to 1", fix)
+        for ending in self.endings:
+            if not re.fullmatch(r"\w+(\.\w+)*", ending) or self.endings.count(ending) > 1:
+                fix = "For example --annotations json txt."
+                raise ConfigError("--annotations", repr(ending), "endings of file names, each once", fix)
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of annotations, without a dot before."""
+        return tuple(part.removeprefix(".") for name in self.annotations for part in name.split(",") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,8 @@ class Record:
     labels: tuple[int, ...] = ()
     bytes: int = 0
     """Of all sources; with the names, what tells one input from another."""
+    annotations: tuple[tuple[str, str], ...] = ()
+    """(member, path below the annotations' root) of each file that goes into the sample as it is."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,8 @@ class Found:
     domains: tuple[str, ...] = (WHOLE,)
     notes: tuple[str, ...] = ()
     """What a person should be told, a line each."""
+    annotations_root: str = ""
+    """Absolute URL that paths of annotations are relative to."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +125,13 @@ class Listing:
     uri: str
     root: str
     files: dict[str, int] = field(repr=False)
+    annotations: tuple[str, ...] = ()
+    """Endings of files that are no images of their own."""
 
     @property
     def images(self) -> list[str]:
-        return [path for path in self.files if _extension(path) in EXTENSIONS]
+        others = tuple(f".{ending}" for ending in self.annotations)
+        return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
 
     def read_text(self, path: str) -> str:
         fs, root = fsspec.core.url_to_fs(self.root)
@@ -150,9 +168,54 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None) -> Fo
     if options.layout == "glyphs":
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
     else:
-        found = _LAYOUTS[options.layout](options, list_files(options.input))
+        listing = replace(list_files(options.input), annotations=options.endings)
+        found = _LAYOUTS[options.layout](options, listing)
+        found = _annotated(found, listing, options.endings) if options.endings else found
+    if options.layout == "glyphs" and options.endings:
+        found = _annotated_glyphs(found, options.endings)
     found = _turned(found) if options.direction == "BtoA" else found
     return replace(found, records=with_splits(found.records, options.split, options.seed))
+
+
+def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Found:
+    """With the files that lie beside the images (of pairs: beside A's). A domain may have none at all of an ending.
+
+    Raises:
+        ConfigError: an ending that is the labels'.
+        DataError: naming an annotation that is missing.
+    """
+    _check_labels_free(found, endings)
+    below = found.roots[0].removeprefix(listing.root).lstrip("/")
+    prefix = f"{below}/" if below else ""
+    paths = {(e, r): f"{_stem(r.sources[0])}.{e}" for r in found.records for e in endings}
+    there = {(e, r.domain) for (e, r), path in paths.items() if prefix + path in listing.files}
+    for (ending, r), path in paths.items():
+        some = {domain for e, domain in there if e == ending}
+        if (r.domain in some or not some) and prefix + path not in listing.files:
+            fix = f"Add it, or leave {ending} out of --annotations."
+            where, expected = f"{listing.uri}/{prefix}{path}", f"the annotation of {r.sources[0]}"
+            raise DataError(where, "no such file", expected, fix)
+
+    def with_its(r: Record) -> Record:
+        its = tuple((e, paths[e, r]) for e in endings if (e, r.domain) in there)
+        return replace(r, annotations=its, bytes=r.bytes + sum(listing.files[prefix + path] for _, path in its))
+
+    return replace(found, records=tuple(map(with_its, found.records)), annotations_root=found.roots[0])
+
+
+def _annotated_glyphs(found: Found, endings: tuple[str, ...]) -> Found:
+    """With KEY.json, which says what is drawn: it comes with the drawings of unpaired glyphs."""
+    if found.kind != "unpaired" or endings != ("json",):
+        fix = "Give --glyphs unpaired --annotations json, or leave --annotations out."
+        raise ConfigError("--annotations", f"{' '.join(endings)} of {found.kind} glyphs", "json of unpaired ones", fix)
+    return replace(found, records=tuple(replace(r, annotations=(("json", r.sources[0]),)) for r in found.records))
+
+
+def _check_labels_free(found: Found, endings: tuple[str, ...]) -> None:
+    taken = {"json", "cls"} & set(endings) if found.kind == "labelled" else set()
+    for ending in sorted(taken):
+        fix = f"Give the files another ending, and name that: meta.{ending}, say."
+        raise ConfigError("--annotations", ending, "an ending that is not the labels' own", fix)
 
 
 def _check_options(options: LayoutOptions) -> None:
@@ -250,7 +313,7 @@ def _two_sides(listing: Listing) -> tuple[Listing, Listing]:
 
 def _below(listing: Listing, folder: str) -> Listing:
     files = {p[len(folder) + 1 :]: size for p, size in listing.files.items() if p.startswith(folder + "/")}
-    return Listing(f"{listing.uri}/{folder}", f"{listing.root}/{folder}", files)
+    return Listing(f"{listing.uri}/{folder}", f"{listing.root}/{folder}", files, listing.annotations)
 
 
 def _by_stem(listing: Listing) -> dict[str, str]:
@@ -443,7 +506,7 @@ def _outline_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
 
 
 def _colour_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
-    return glyphs.source(character, style.name, "black"), glyphs.source(character, style.name)
+    return glyphs.source(character, style.name, "black"), glyphs.source(character, style.name, "ground")
 
 
 def _bold_pair(character: str, style: glyphs.Style) -> tuple[str, str]:

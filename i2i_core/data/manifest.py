@@ -6,7 +6,8 @@ Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader c
     unpaired   KEY.png                      one shard set per split and domain ("A", "B")
     labelled   KEY.png KEY.json             one shard set per split, domain "all"
 
-`KEY.json` of a labelled sample is an object from attribute to 0 or 1. The index of a shard set
+`KEY.json` of a labelled sample is an object from attribute to 0 or 1. A sample may have other members (annotations),
+which nothing here reads and `data.refined` carries over. The index of a shard set
 (`*.index.npz`) says for every sample, in shard order, where its members lie, so that any sample
 can be read without reading what stands before it:
 

@@ -14,11 +14,12 @@ import os
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol
 
 import fsspec
 import numpy as np
@@ -46,7 +47,7 @@ from i2i_core.data.manifest import (
     ShardSet,
     sha256,
 )
-from i2i_core.errors import DataError, ResourceError
+from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.settings import check_at_least, to_dict
 
 PARTS = "_parts"
@@ -95,6 +96,7 @@ class Recipe:
     white_paper: bool
     seed: int
     """This and the three above are of glyphs."""
+    annotations_root: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,26 @@ class Plan:
     @property
     def samples(self) -> int:
         return sum(len(job.records) for job in self.jobs)
+
+
+class Goes(Protocol):
+    """Where a shard to write belongs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+
+
+class Work(Protocol):
+    """A data set to write: equal digests, equal bytes."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def jobs(self) -> Sequence[Goes]: ...
 
 
 @dataclass(frozen=True)
@@ -167,7 +189,7 @@ def plan(
         raise DataError(f"--layout {layout.layout}", "no sample", "at least one", "Check --input.")
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
-        glyph.size, glyph.in_colour, glyph.white_paper, layout.seed,
+        glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
     )  # fmt: skip
     groups = _shuffled(found.records, layout.seed)
     most = shards.shard_samples
@@ -197,7 +219,8 @@ def set_name(split: str, domain: str) -> str:
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """The options that shape the data set. Where it came from and went to are left out: a copy is equal."""
-    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b")}
+    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
+    kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
     return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
 
@@ -211,16 +234,17 @@ def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -
 
 
 def _row(record: Record) -> list[Any]:
-    return [record.key, record.sources, record.labels, record.bytes]
+    row = [record.key, record.sources, record.labels, record.bytes]
+    return [*row, record.annotations] if record.annotations else row
 
 
 def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
     """How many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
     sizes = []
-    for record, pictures in _read(recipe, records[:AT_ONCE]):
-        if not isinstance(pictures, BadImageError):
+    for record, files in _read(recipe, records[:AT_ONCE]):
+        if not isinstance(files, BadImageError):
             with suppress(BadImageError):
-                members = _members(recipe, record, pictures)[1]
+                members = _members(recipe, record, files)[1]
                 sizes.append(sum(_BLOCK + _padded(len(data)) for data in members.values()))
     return max(1, int(shard_bytes / np.mean(sizes))) if sizes else ShardOptions.shard_samples
 
@@ -300,7 +324,7 @@ class Output:
                 self.fs.rm(self.path(name), recursive=True)
 
 
-def begin(plan: Plan, out: str, overwrite: bool = False) -> dict[str, Part] | None:
+def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | None:
     """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
 
     Raises:
@@ -319,7 +343,7 @@ def begin(plan: Plan, out: str, overwrite: bool = False) -> dict[str, Part] | No
     return _done(plan, output)
 
 
-def _finished(plan: Plan, output: Output, overwrite: bool) -> bool:
+def _finished(plan: Work, output: Output, overwrite: bool) -> bool:
     """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
     if output.size(MANIFEST) < 0:
         return False
@@ -337,9 +361,18 @@ def _finished(plan: Plan, output: Output, overwrite: bool) -> bool:
         found = "a data set made from another input or with other options"
         fix = "Name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.uri}", found, "a new folder, or the same job's", fix)
+    listed = _listed(output)
     output.remove(MANIFEST)
-    output.remove(*(name for name in output.names() if _OURS.fullmatch(name)))
+    output.remove(*(name for name in output.names() if _OURS.fullmatch(name) or name in listed))
     return False
+
+
+def _listed(output: Output) -> set[str]:
+    """The shards that a manifest written here lists."""
+    with suppress(DataError, ConfigError):
+        sets = [s for domains in DataSet(output.uri).manifest.splits.values() for s in domains.values()]
+        return {shard.name for s in sets for shard in s.shards}
+    return set()
 
 
 def _whole(uri: str) -> bool:
@@ -354,7 +387,7 @@ def _whole(uri: str) -> bool:
     return True
 
 
-def _clear_for(plan: Plan, output: Output, overwrite: bool) -> None:
+def _clear_for(plan: Work, output: Output, overwrite: bool) -> None:
     """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
     note = output.read(f"{PARTS}/plan.json")
     tars = [name for name in output.names() if name.endswith(".tar")]
@@ -367,10 +400,11 @@ def _clear_for(plan: Plan, output: Output, overwrite: bool) -> None:
         found = "an unfinished data set from another input or with other options"
         fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.uri}", found, "a new folder, or the same job's", fix)
-    output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name)))
+    done = {name.removesuffix(".json") for name in output.names(PARTS) if name.endswith(".tar.json")}
+    output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name) or name in done))
 
 
-def _done(plan: Plan, output: Output) -> dict[str, Part]:
+def _done(plan: Work, output: Output) -> dict[str, Part]:
     """The finished shards of an earlier run of this plan."""
     there = output.names(PARTS)
     done = {}
@@ -385,7 +419,7 @@ def _done(plan: Plan, output: Output) -> dict[str, Part]:
 # ---- writing ----
 
 
-class _Hashed:
+class Hashed:
     """A file being written, its length and checksum as it grows."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -403,28 +437,32 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
     Raises:
         DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
     """
-    output = Output(out)
-    temporary = output.beside(job.name)
+    return published(Output(out), job.name, lambda file: _write_tar(file, recipe, job, bad))
+
+
+def published(output: Output, name: str, write: Callable[[IO[bytes]], Part]) -> Part:
+    """What `write` makes of a new file, put in place as a shard of that name unless it is empty, and then its part."""
+    temporary = output.beside(name)
     try:
         with temporary:
-            part = _write_tar(temporary, recipe, job, bad)
+            part = write(temporary)
         if part.shard.samples:
-            output.publish(temporary.name, job.name)
+            output.publish(temporary.name, name)
     finally:
         Path(temporary.name).unlink(missing_ok=True)
-    output.write(f"{PARTS}/{job.name}.json", part.dumps())
+    output.write(f"{PARTS}/{name}.json", part.dumps())
     return part
 
 
 def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part:
     part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
-    hashed = _Hashed(file)
-    with TarWriter(hashed, user="", group="", mode=0o444, mtime=0, encoder=False) as tar:
-        for record, pictures in _read(recipe, job.records):
+    hashed = Hashed(file)
+    with tar_of(hashed) as tar:
+        for record, files in _read(recipe, job.records):
             try:
-                if isinstance(pictures, BadImageError):
-                    raise pictures
-                fields, members = _members(recipe, record, pictures)
+                if isinstance(files, BadImageError):
+                    raise files
+                fields, members = _members(recipe, record, files)
             except BadImageError as error:
                 if bad == "stop":
                     fix = "Mend or remove it; --bad skip leaves such samples out."
@@ -434,21 +472,28 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
             part = replace(part, fields=agreed, example=part.example or name)
-            _append(tar, part, record, members, list(recipe.fields))
+            _append(tar, part, record, members, [_member_of(name, fields[name]) for name in recipe.fields])
     shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard)
 
 
-def _append(tar: TarWriter, part: Part, record: Record, members: dict[str, bytes], fields: list[str]) -> None:
+def tar_of(file: Hashed) -> TarWriter:
+    """A tar without times and owners: equal members, equal bytes."""
+    return TarWriter(file, user="", group="", mode=0o444, mtime=0, encoder=False, keep_meta=True)
+
+
+def add(tar: TarWriter, key: str, member: str, data: bytes) -> tuple[int, int]:
+    """Adds a member of a sample. Offset and length of its data."""
+    tar.write({"__key__": key, member: data})
+    return tar.tarstream.offset - _padded(len(data)), len(data)
+
+
+def _append(tar: TarWriter, part: Part, record: Record, members: dict[str, bytes], images: list[str]) -> None:
     """Adds a sample to the tar, member by member in the order of their names, and its row to the part."""
-    places = {}
-    for member, data in sorted(members.items()):
-        tar.write({"__key__": record.key, member: data})
-        field = member.split(".")[0] if "." in member else "labels" if member == "json" else "image"
-        places[field] = (tar.tarstream.offset - _padded(len(data)), len(data))
+    places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
     part.keys.append(record.key)
-    part.offset.append([places[field][0] for field in fields])
-    part.size.append([places[field][1] for field in fields])
+    part.offset.append([places[member][0] for member in images])
+    part.size.append([places[member][1] for member in images])
     part.labels.append(list(record.labels))
 
 
@@ -479,24 +524,56 @@ def _kind_of(field: Field) -> str:
     return f"{field.channels} channels of {field.dtype} as {field.extension}"
 
 
-def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, list[Picture] | BadImageError]]:
-    """Each record with its decoded images, one per field, or why there are none."""
+Files = tuple[list[Picture], dict[str, bytes]]
+"""Decoded images, one per field; annotations by the names of their members."""
+
+
+def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
+    """Each record with its images and annotations, or why there are none."""
     if recipe.reader == "glyphs":
         for record in records:
             drawn = [
                 glyphs.render(s, recipe.size, recipe.colour, recipe.seed, recipe.white_paper) for s in record.sources
             ]
-            yield record, [Picture(x) for x in drawn]
+            yield record, ([Picture(x) for x in drawn], {name: _drawing(s) for name, s in record.annotations})
         return
     places = [fsspec.core.url_to_fs(root) for root in recipe.roots]
     for start in range(0, len(records), AT_ONCE):
         some = records[start : start + AT_ONCE]
         columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
+        annotations = _annotations(recipe, some)
         for row, record in enumerate(some):
             try:
-                yield record, _decoded(recipe, record, [column[row] for column in columns])
+                pictures = _decoded(recipe, record, [column[row] for column in columns])
+                yield record, (pictures, _readable(recipe, record, annotations[row]))
             except BadImageError as error:
                 yield record, error
+
+
+def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes | Exception]]:
+    """The annotations of each record, in the order that it names them in."""
+    paths = [path for record in records for _, path in record.annotations]
+    if not paths:
+        return [[] for _ in records]
+    fs, root = fsspec.core.url_to_fs(recipe.annotations_root)
+    got = iter(_fetch(fs, [f"{root}/{path}" for path in paths]))
+    return [list(islice(got, len(record.annotations))) for record in records]
+
+
+def _readable(recipe: Recipe, record: Record, files: Sequence[bytes | Exception]) -> dict[str, bytes]:
+    out = {}
+    for (name, path), data in zip(record.annotations, files, strict=True):
+        if isinstance(data, Exception):
+            where = f"{recipe.annotations_root.removeprefix('file://')}/{path}"
+            raise BadImageError(where, f"a file that cannot be read ({type(data).__name__})")
+        out[name] = data
+    return out
+
+
+def _drawing(source: str) -> bytes:
+    """What a glyph shows, as JSON."""
+    character, style, _ = source.split("/")
+    return json.dumps({"character": character, "style": style}).encode()
 
 
 def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
@@ -533,9 +610,15 @@ def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
     return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
 
 
-def _members(recipe: Recipe, record: Record, pictures: list[Picture]) -> tuple[dict[str, Field], dict[str, bytes]]:
-    """The fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`."""
-    fields, members = {}, {}
+def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
+    """The fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`; and annotations.
+
+    Raises:
+        BadImageError: an image that cannot be stored as asked.
+        ConfigError: an annotation that has the name of an image.
+    """
+    pictures, members = files[0], dict(files[1])
+    fields = {}
     for i, (name, picture) in enumerate(zip(recipe.fields, pictures, strict=True)):
         try:
             x = prepare(picture, recipe.images)
@@ -544,11 +627,19 @@ def _members(recipe: Recipe, record: Record, pictures: list[Picture]) -> tuple[d
         except ValueError as error:
             raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
         fields[name] = Field(extension, x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
-        members[extension if name == "image" else f"{name}.{extension}"] = data
+        member = _member_of(name, fields[name])
+        if member in members:
+            found, fix = f"{member}, as images are stored here", "Store them in another way, with --encode."
+            raise ConfigError("--annotations", found, "an ending that images do not have", fix)
+        members[member] = data
     if recipe.kind == "labelled":
         labels = dict(zip(recipe.attributes, record.labels, strict=True))
         members["json"] = json.dumps(labels).encode()
     return fields, members
+
+
+def _member_of(name: str, field: Field) -> str:
+    return field.extension if name == "image" else f"{name}.{field.extension}"
 
 
 def _named(recipe: Recipe, record: Record, i: int) -> str:
@@ -566,24 +657,33 @@ def finish(plan: Plan, out: str, parts: dict[str, Part]) -> Manifest:
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
+    recipe, made_by = plan.recipe, plan.made_by
+    return conclude(plan, out, parts, recipe.kind, recipe.attributes, plan.exclusive, plan.domains, made_by)
+
+
+def conclude(
+    work: Work,
+    out: str,
+    parts: dict[str, Part],
+    kind: Kind,
+    attributes: tuple[str, ...],
+    exclusive: bool,
+    domains: tuple[str, ...],
+    made_by: dict[str, Any],
+) -> Manifest:
+    """As `finish`, of any work whose parts are all there."""
     output = Output(out)
     groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
     left_out: list[str] = []
-    for job in plan.jobs:
+    for job in work.jobs:
         part = parts[job.name]
         left_out += part.left_out
         if part.shard.samples:
             groups[job.split, job.domain].append(part)
     fields = agree_all([part for group in groups.values() for part in group], left_out)
-    manifest = Manifest(
-        kind=plan.recipe.kind,
-        fields=fields,
-        splits=write_indexes(output, groups),
-        attributes=plan.recipe.attributes,
-        exclusive=plan.exclusive,
-        domains=plan.domains,
-        made_by={**plan.made_by, "left_out": left_out, "plan": plan.digest},
-    )
+    made_by = {**made_by, "left_out": left_out, "plan": work.digest}
+    splits = write_indexes(output, groups)
+    manifest = Manifest(kind, fields, splits, attributes, exclusive, domains, made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
     return manifest

@@ -12,9 +12,10 @@ n_X counts; slots_n slot numbers; rows_n positions in the shard set's index.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 from queue import Queue
@@ -30,7 +31,7 @@ from i2i_core.data.batch import Bad, Batch, seed_from
 from i2i_core.data.images import decode
 from i2i_core.data.manifest import WHOLE, DataSet, Field
 from i2i_core.data.transforms import Augment, Size
-from i2i_core.errors import DataError, ResourceError
+from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.settings import check_at_least, check_choice, setting
 
 MOST_LANES = 64
@@ -42,8 +43,11 @@ class DataConfig:
 
     uri: str = setting("", resume="free", name="data")
     """Data set: a folder or URL with manifest.json. None given: the built-in glyphs."""
+    also: tuple[str, ...] = setting((), resume="free")
+    """Further labelled data sets with attributes of their own, trained on side by side: batches come from each in
+    turn (StarGAN)."""
     fingerprint: str = setting("", derived=True)
-    """Checksum of the data set's contents; filled in by the driver."""
+    """Checksum of the contents of the data set, or of all of them; filled in by the driver."""
     split: str = setting("train")
     """Split to train on."""
     direction: Literal["AtoB", "BtoA"] = setting("AtoB")
@@ -67,6 +71,20 @@ class DataConfig:
         check_at_least(self, 0, "load_size", "lanes", "loaders", "most_bad")
         check_at_least(self, 1, "window")
         check_choice(self, "crop", ("random", "center", "none"))
+        if self.also and not self.uri:
+            fix = "Give the first data set with --data, the others with --also."
+            raise ConfigError("--also", f"{' '.join(self.also)} without --data", "data sets beside another", fix)
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """Every data set of the run: its number is its place here."""
+        return (self.uri, *self.also)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A short name for each of `uris`: its last part, with a number where two have the same."""
+        last = [uri.rstrip("/").rsplit("/", 1)[-1] for uri in self.uris]
+        return tuple(f"{name}-{n}" if last.count(name) > 1 else name for n, name in enumerate(last))
 
 
 def lanes_of(batch: int, wanted: int = 0) -> int:
@@ -214,7 +232,30 @@ class Source:
     """(batch field, column of the index, what the manifest says of it)."""
 
 
-class Stream:
+class Numbered(ABC):
+    """Global batches by number."""
+
+    batch: int
+    lanes: int
+    batches_per_epoch: int
+
+    @abstractmethod
+    def read(self, t: int, start: int, stop: int) -> Batch:
+        """Slots start to stop of global batch t, images as stored values on the CPU."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        return self.batches_per_epoch * self.batch
+
+    def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
+        """This worker's slots of global batches first, first + 1, ... without end, as they were read
+        by `loaders` processes (0: this one)."""
+        kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
+        kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
+        return iter(DataLoader(_Parts(self, slots), batch_size=None, sampler=_From(first), **kwargs))
+
+
+class Stream(Numbered):
     """Global batches of a data set.
 
     Args:
@@ -223,15 +264,19 @@ class Stream:
         image_size: pixels of what comes out; 0: images as they are stored.
         batch: B.
         seed: of the run.
+        number: the data set's place among those of the run; each has an order and augmentation of its own.
 
     Raises:
         DataError: no such split, an index that does not fit.
     """
 
-    def __init__(self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
+    def __init__(
+        self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int, number: int = 0
+    ) -> None:
         self.config, self.batch, self.seed = config, batch, seed
         self.lanes = lanes_of(batch, config.lanes)
-        self.augment = Augment(image_size, config.load_size, config.crop, config.flip, seed)
+        self.own_seed = seed_from(seed, "data set", number) if number else seed
+        self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed)
         self.kind = data.manifest.kind
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
         self.batches_per_epoch = max(source.order.batches for source in self.sources)
@@ -251,13 +296,9 @@ class Stream:
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
         k = self.config
         reader = Reader(data, k.split, domain)
-        order = Order([s.samples for s in reader.set.shards], self.batch, self.lanes, self.seed, domain, k.window)
+        order = Order([s.samples for s in reader.set.shards], self.batch, self.lanes, self.own_seed, domain, k.window)
         columns, fields = list(data.manifest.fields), data.manifest.fields
         return Source(reader, order, tuple((to, columns.index(of), fields[of]) for to, of in names.items()))
-
-    @property
-    def images_per_epoch(self) -> int:
-        return self.batches_per_epoch * self.batch
 
     def read(self, t: int, start: int, stop: int) -> Batch:
         """Slots start to stop of global batch t, images as stored values on the CPU.
@@ -331,12 +372,33 @@ class Stream:
         whole = {"labels": self.labels[[rows[i] for i in good]]} if self.kind == "labelled" else {}
         return Batch(fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad)
 
-    def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
-        """This worker's slots of global batches first, first + 1, ... without end, as they were read
-        by `loaders` processes (0: this one)."""
-        kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
-        kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
-        return iter(DataLoader(_Parts(self, slots), batch_size=None, sampler=_From(first), **kwargs))
+
+class Alternating(Numbered):
+    """Global batches of several data sets in turn: number t is number t // M of set t mod M, each in its own order.
+    Of one data set: its own.
+
+    An epoch ends when the longest set is through; shorter ones begin anew meanwhile.
+
+    Args: as `Stream`, with the data sets in the order of their numbers.
+
+    Raises:
+        DataError: no such split, an index that does not fit.
+    """
+
+    def __init__(self, sets: Sequence[DataSet], config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
+        self.uris = [data.uri for data in sets]
+        self.streams = [Stream(data, config, image_size, batch, seed, number) for number, data in enumerate(sets)]
+        self.batch, self.lanes = batch, self.streams[0].lanes
+        self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
+
+    def read(self, t: int, start: int, stop: int) -> Batch:
+        """As `Stream.read`; of several sets, `bad` names the set with each sample."""
+        turn, number = divmod(t, len(self.streams))
+        batch = self.streams[number].read(turn, start, stop)
+        if len(self.streams) == 1:
+            return batch
+        bad = tuple(Bad(f"{b.key} of {self.uris[number]}", b.cause) for b in batch.bad)
+        return replace(batch, images=t * self.batch, source=number, bad=bad)
 
 
 def _as_is(batch: Any) -> Any:
@@ -346,7 +408,7 @@ def _as_is(batch: Any) -> Any:
 class _Parts(Dataset[Batch]):
     """One worker's part of every global batch, by batch number."""
 
-    def __init__(self, stream: Stream, slots: tuple[int, int]) -> None:
+    def __init__(self, stream: Numbered, slots: tuple[int, int]) -> None:
         self.stream, self.slots = stream, slots
 
     def __getitem__(self, t: int) -> Batch:

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import IO, Any
 
 import fsspec
@@ -104,12 +105,10 @@ def scan(root: str, name: str, bad: str) -> Scanned:
     where = f"{root.removeprefix('file://')}/{name}"
     rows: list[tuple[str, dict[str, Any]]] = []
     with fs.open(f"{base}/{name}", "rb") as file:
-        reading = _HashedReader(file)
+        reading = HashedReader(file)
         try:
-            for key, member, info, data in _tar_members(reading):
-                if not rows or rows[-1][0] != key:
-                    rows.append((key, {}))
-                rows[-1][1][_field_of(member)] = _scanned(member, info, data, f"{where}: {key}.{member}")
+            for key, members in groupby(tar_members(reading), key=lambda member: member[0]):
+                rows.append((key, _scanned([member[1:] for member in members], f"{where}: {key}")))
         except tarfile.TarError as error:
             fix = "Copy it again."
             raise DataError(where, f"a damaged tar ({error})", "a whole one", fix) from None
@@ -117,7 +116,7 @@ def scan(root: str, name: str, bad: str) -> Scanned:
     return _scanned_part(Shard(name, 0, reading.bytes, reading.hash.hexdigest()), rows, where, bad)
 
 
-class _HashedReader:
+class HashedReader:
     """A file being read from end to end, its length and checksum as it goes."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -134,7 +133,7 @@ class _HashedReader:
             pass
 
 
-def _tar_members(file: _HashedReader) -> Iterator[tuple[str, str, tarfile.TarInfo, bytes]]:
+def tar_members(file: HashedReader) -> Iterator[tuple[str, str, tarfile.TarInfo, bytes]]:
     """(key, member, header, data) of every file, by WebDataset's convention: the key ends at the first dot."""
     with tarfile.open(fileobj=file, mode="r|") as tar:  # type: ignore[call-overload]
         for info in tar:
@@ -142,34 +141,71 @@ def _tar_members(file: _HashedReader) -> Iterator[tuple[str, str, tarfile.TarInf
             key, dot, member = last.partition(".")
             if info.isreg() and key and dot:
                 opened = tar.extractfile(info)
-                yield f"{folder}/{key}" if folder else key, member.lower(), info, opened.read() if opened else b""
+                yield f"{folder}/{key}" if folder else key, member, info, opened.read() if opened else b""
+
+
+LABELS = ("json", "cls")
+_Members = list[tuple[str, tarfile.TarInfo, bytes]]
 
 
 def _field_of(member: str) -> str:
-    """`a`, `b`, `image`, `labels`; another member's own name, which is left alone."""
-    first, _, rest = member.rpartition(".")
-    if rest in EXTENSIONS:
-        return first or "image"
-    return "labels" if member in ("json", "cls") else f".{member}"
+    """`a`, `b`, `image`, or what else an image is called."""
+    return member.rpartition(".")[0] or "image"
 
 
-def _scanned(member: str, info: tarfile.TarInfo, data: bytes, name: str) -> Any:
-    """An image's (offset, size, Field), the value of a json or cls, or a BadImageError."""
-    field = _field_of(member)
+def _scanned(members: _Members, where: str) -> dict[str, Any]:
+    """A sample's images, each (offset, size, Field) or a BadImageError, and `labels`, where it has a json or cls that
+    may be labels. All else is left alone."""
+    images: dict[str, _Members] = defaultdict(list)
+    notes: dict[str, Any] = {}
+    for name, info, data in members:
+        member = name.lower()
+        if member.rpartition(".")[2] in EXTENSIONS:
+            images[_field_of(member)].append((member, info, data))
+        elif member in LABELS:
+            try:
+                notes[member] = json.loads(data)
+            except ValueError as error:
+                notes[member] = BadImageError(f"{where}.{member}", str(error))
+    if not {"a", "b"} <= images.keys() and "image" in images:
+        images = {"image": images["image"]}
+    elif {"a", "b"} <= images.keys():
+        images = {name: images[name] for name in ("a", "b", "image") if name in images}
+    found = {name: _image(_one_of(some, where), where) for name, some in images.items()}
+    labels = _may_be_labels(notes) if "image" in images else None
+    return found if labels is None else {**found, "labels": labels}
+
+
+def _may_be_labels(notes: dict[str, Any]) -> Any:
+    """Of a json and a cls, the json if it is an object with attributes."""
+    value = notes.get("json")
+    attributes = isinstance(value, dict) and any(_is_bit(v) for v in value.values())
+    return value if attributes or "cls" not in notes else notes["cls"]
+
+
+def _is_bit(value: Any) -> bool:
+    return isinstance(value, int | float) and value in (0, 1)
+
+
+def _one_of(members: _Members, where: str) -> tuple[str, tarfile.TarInfo, bytes]:
+    """The image among the members of one name: an array beside an image is an annotation."""
+    images = [m for m in members if not m[0].endswith("npy")] or members
+    if len(images) > 1:
+        both = " and ".join(member for member, _, _ in images[:2])
+        raise DataError(where, f"both {both}", "one image of each name", "Rename one: `mask.png`, say.")
+    return images[0]
+
+
+def _image(member: tuple[str, tarfile.TarInfo, bytes], where: str) -> Any:
+    """(offset, size, Field), or a BadImageError."""
+    name, info, data = member
     try:
-        if field == "labels":
-            return json.loads(data)
-        if field.startswith("."):
-            return None
-        x = decode(data, member)
+        x = decode(data, name)
         check_range(x)
     except ValueError as error:
-        return BadImageError(name, str(error))
-    return (
-        info.offset_data,
-        len(data),
-        Field(member.rsplit(".", 1)[-1], x.shape[2], str(x.dtype), x.shape[0], x.shape[1]),
-    )
+        return BadImageError(f"{where}.{name}", str(error))
+    field = Field(name.rsplit(".", 1)[-1], x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
+    return info.offset_data, len(data), field
 
 
 def _scanned_part(shard: Shard, rows: list[tuple[str, dict[str, Any]]], where: str, bad: str) -> Scanned:
@@ -197,7 +233,7 @@ def _image_fields(rows: list[tuple[str, dict[str, Any]]], where: str) -> tuple[s
     """The image fields of every sample: (a, b), or (image,). Raises DataError if samples differ, or have others."""
     if not rows:
         return ()
-    sets = Counter(frozenset(n for n in members if n != "labels" and not n.startswith(".")) for _, members in rows)
+    sets = Counter(frozenset(n for n in members if n != "labels") for _, members in rows)
     names = max(sets, key=lambda s: (len(s), sorted(s)))
     lacking = [key for key, members in rows if not names <= members.keys()]
     expected = "samples KEY.a.png KEY.b.png, or KEY.png"
@@ -223,9 +259,17 @@ def finish_index(
     left_out = [line for name in tars.sizes for line in scanned[name].part.left_out]
     fields = agree_all([s.part for s in full.values()], left_out)
     raw = [value for s in full.values() for value in s.raw]
-    labelled = "image" in fields and all(value is not None for value in raw) and not options.domains
-    names, exclusive = _label_names(raw, attributes, tars.uri) if labelled else ((), False)
     sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
+    labelled = "image" in fields and all(value is not None for value in raw) and not options.domains
+    names: tuple[str, ...] = ()
+    exclusive = False
+    if labelled:
+        try:
+            names, exclusive = _label_names(raw, attributes, tars.uri)
+        except DataError:
+            if attributes or {domain for _, domain in sets.values()} != {"A", "B"}:
+                raise
+            labelled = False  # two domains, whose json or cls are annotations
     unpaired = "image" in fields and not labelled
     groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
     for name, (split, domain) in sets.items():

@@ -1,10 +1,13 @@
 """How well labelled images take on other labels: there and back again, and what a classifier sees.
 
-x_BCHW images in [-1, 1]; c_BA labels, 0 or 1, of the method's attributes in its order.
+A method trained on several data sets is measured on the attributes of the one that the data belongs to.
+
+x_BCHW images in [-1, 1]; c_BA labels, 0 or 1, of the method's attributes (of that set) in its order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +19,9 @@ from i2i_core.data.manifest import DataSet, Manifest
 from i2i_core.errors import DataError, nearest
 from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.paired import l1
-from i2i_core.evaluation.samples import Values
+from i2i_core.evaluation.samples import Measured, Values
 from i2i_core.methods.base import Method
+from i2i_core.methods.stargan import LabelSet
 
 DEFINITIONS = {
     "there_and_back": "mean |G(G(x, c'), c) - x|, values in [0, 1], where c is the label of x, and c' another label "
@@ -28,45 +32,74 @@ DEFINITIONS = {
     "accuracy_nothing": "the same of the sources: what doing nothing scores",
     "accuracy_real": "the same of real images whose label is such a target: what the classifier makes of the truth",
 }
-"""`NAME/ATTRIBUTE` is NAME of one attribute."""
+"""`NAME/ATTRIBUTE` is NAME of one attribute; in a run on several data sets `NAME/DATA SET` is NAME on one of them."""
 
 
-def attribute_names(method: Method[Any]) -> tuple[str, ...]:
-    """The attributes a method translates between, in the order of its labels."""
-    return tuple(method.config.attributes) or tuple(map(str, range(method.config.c_dim)))
+def has(manifest: Manifest, known: LabelSet) -> bool:
+    """Whether a data set has the attributes of a label set."""
+    return all(name in manifest.attributes for name in known.names)
 
 
-def columns_of(method: Method[Any], manifest: Manifest) -> list[int]:
-    """Where the method's attributes stand in the labels of a data set.
+def known_labels(method: Method[Any], manifest: Manifest) -> LabelSet:
+    """The labels, of those a method was trained on, that a data set has; of several data sets the first that fits.
 
     Raises:
-        DataError: the data set lacks one.
+        DataError: the data set lacks one of them.
     """
-    if not method.config.attributes:
-        return list(range(method.config.c_dim))
-    for name in method.config.attributes:
-        if name not in manifest.attributes:
-            fix = f"Use a data set with these attributes. {nearest(name, manifest.attributes)}"
-            raise DataError("--data", f"attributes {' '.join(manifest.attributes)}", f"{name!r} among them", fix)
-    return [manifest.attributes.index(name) for name in method.config.attributes]
+    sets: tuple[LabelSet, ...] = method.config.sets
+    for known in sets:
+        if has(manifest, known):
+            return known
+    found = f"attributes {' '.join(manifest.attributes)}"
+    if len(sets) > 1:
+        expected = "those of a data set that it was trained on: " + "; or ".join(" ".join(s.names) for s in sets)
+        raise DataError("--data", found, expected, "Use a data set with these attributes.")
+    name = next(name for name in sets[0].names if name not in manifest.attributes)
+    fix = f"Use a data set with these attributes. {nearest(name, manifest.attributes)}"
+    raise DataError("--data", found, f"{name!r} among them", fix)
+
+
+def columns_in(manifest: Manifest, known: LabelSet) -> tuple[int, ...]:
+    """Where the attributes of a label set stand in the labels of a data set that has them."""
+    return tuple(manifest.attributes.index(name) for name in known.names) or known.columns
+
+
+def over_sets(found: Mapping[str, Mapping[str, Measured]]) -> dict[str, float]:
+    """The values of what was measured on each of a run's data sets, by its name: of one as they are; of several the
+    mean over the images of all of them, and `METRIC/DATA SET` for each."""
+    parts: dict[str, list[Measured]] = {}
+    for measured in found.values():
+        for name, m in measured.items():
+            parts.setdefault(name, []).append(m)
+    values = {
+        name: sum(m.value * m.count for m in ms) / sum(m.count for m in ms) if len(ms) > 1 else ms[0].value
+        for name, ms in parts.items()
+    }
+    if len(found) > 1:
+        values |= {f"{name}/{of}": m.value for of, measured in found.items() for name, m in measured.items()}
+    return values
 
 
 @dataclass(frozen=True)
 class Labels:
     """The labels of a split as a method sees them."""
 
-    names: tuple[str, ...]
+    known: LabelSet
     columns: tuple[int, ...]
-    exclusive: bool
+    """Where they stand in the data set's."""
     occurring: Tensor
     """(K, A) the labels that occur, sorted."""
 
     @staticmethod
     def of(method: Method[Any], data: DataSet, split: str) -> Labels:
-        columns = columns_of(method, data.manifest)
-        labels = torch.from_numpy(data.index(split).labels)[:, columns]
-        exclusive = method.config.labels == "classes"
-        return Labels(attribute_names(method), tuple(columns), exclusive, torch.unique(labels, dim=0))
+        known = known_labels(method, data.manifest)
+        columns = columns_in(data.manifest, known)
+        labels = torch.from_numpy(data.index(split).labels)[:, list(columns)]
+        return Labels(known, columns, torch.unique(labels, dim=0))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.known.titles
 
     def occurs(self, c_BA: Tensor) -> Tensor:
         """(B,) whether each label occurs in the split."""
@@ -74,7 +107,7 @@ class Labels:
 
     def switched_on(self, c_BA: Tensor, attribute: int) -> tuple[Tensor, Tensor]:
         """(B,) which samples can be given the attribute, and (B, A) the labels they then have."""
-        target = torch.zeros_like(c_BA) if self.exclusive else c_BA.clone()
+        target = torch.zeros_like(c_BA) if self.known.exclusive else c_BA.clone()
         target[:, attribute] = 1
         return (c_BA[:, attribute] == 0) & self.occurs(target), target
 
@@ -96,7 +129,7 @@ def measure(method: Method[Any], batch: Batch, labels: Labels, classifier: Class
     """The metrics of DEFINITIONS on one chunk; without a classifier `there_and_back` alone."""
     x = batch["image"].to(next(method.parameters()))
     c = batch["labels"][:, list(labels.columns)]
-    values = {"there_and_back": _there_and_back(method, x, c, *labels.others(c, batch.keys))}
+    values = {"there_and_back": _there_and_back(method, x, c, labels, *labels.others(c, batch.keys))}
     if classifier is not None:
         columns = classifier.columns(labels.names)
         for attribute in range(len(labels.names)):
@@ -104,12 +137,14 @@ def measure(method: Method[Any], batch: Batch, labels: Labels, classifier: Class
     return values
 
 
-def _there_and_back(method: Method[Any], x: Tensor, c: Tensor, possible: Tensor, target: Tensor) -> list[float]:
+def _there_and_back(
+    method: Method[Any], x: Tensor, c: Tensor, labels: Labels, possible: Tensor, target: Tensor
+) -> list[float]:
     x, c, target = x[possible.to(x.device)], c[possible], target[possible]
     if not len(x):
         return []
-    there = method.translate(x, target=target)
-    return l1(method.translate(there, target=c), x)
+    there = method.translate(x, target=labels.known.vector(target))
+    return l1(method.translate(there, target=labels.known.vector(c)), x)
 
 
 def _accuracy(
@@ -130,7 +165,7 @@ def _accuracy(
     possible, target = labels.switched_on(c, attribute)
     real = labels.is_target(c, attribute)
     source, target = x[possible.to(x.device)], target[possible]
-    made = method.translate(source, target=target) if len(source) else source
+    made = method.translate(source, target=labels.known.vector(target)) if len(source) else source
     found = {
         "accuracy": right(made, target),
         "accuracy_nothing": right(source, target),

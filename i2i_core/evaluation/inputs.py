@@ -8,12 +8,17 @@ from typing import Any, Protocol
 
 import fsspec
 import numpy as np
+import torch
+from torch import Tensor
 
-from i2i_core.data.images import EXTENSIONS
+from i2i_core.data.batch import scaled
+from i2i_core.data.images import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.data.layouts import list_files
-from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet
+from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet, Field
 from i2i_core.data.stream import Reader
+from i2i_core.data.transforms import resized
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.methods.base import Method
 
 File = tuple[bytes, str]
 """The bytes of an image file, and the end of its name."""
@@ -59,11 +64,17 @@ class Split:
         manifest, swap = data.manifest, direction == "BtoA"
         self.data, self.split, self.fields = data, split, list(manifest.fields)
         data.check_shards(split)
-        domain = manifest.domains[1 if swap else 0] if manifest.kind == "unpaired" else WHOLE
-        self.reader = Reader(data, split, domain)
+        self.domain = manifest.domains[1 if swap else 0] if manifest.kind == "unpaired" else WHOLE
+        self.reader = Reader(data, split, self.domain)
         self.column = self.fields.index("b" if swap else "a") if manifest.kind == "paired" else 0
         self.names: Sequence[str] = [key.decode() for key in self.reader.index.keys]
         self.labels = self.reader.index.labels
+
+    @property
+    def written(self) -> Field:
+        """How an output is stored: as the truth of a pair is, else as the input."""
+        other = self.column if len(self.fields) == 1 else 1 - self.column
+        return self.data.manifest.fields[self.fields[other]]
 
     def fetch(self, i: int) -> File:
         return self._member(i, self.column)
@@ -125,43 +136,55 @@ def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, reser
             fix = "Name another data set, or a folder of images."
             raise DataError(f"--input {uri}", f"a data set of {data.manifest.kind} samples", f"{kind} ones", fix)
         return Split(data, split, direction)
-    if fs.isdir(root):
-        found = _folder(uri, out)
-    elif fs.exists(root):
-        found = _file_or_list(fs, root)
-    else:
-        fix = "Check the name."
-        raise DataError(f"--input {uri}", "nothing at that place", "images, a list of images, or a data set", fix)
+    found, _ = open_images(uri, "--input", out)
     _check_names(found, reserved)
     return found
 
 
-def _folder(uri: str, out: str) -> Files:
+def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
+    """The images of a folder, a list, or one file; and whether it is one file.
+
+    Args:
+        flag: names the place in messages.
+        out: where outputs go; left out of a folder that holds it.
+
+    Raises:
+        DataError: nothing there, or no image.
+    """
+    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
+    if fs.isdir(root):
+        return _folder(uri, flag, out), False
+    if fs.exists(root):
+        return _file_or_list(fs, root, flag), _ending(root) in EXTENSIONS
+    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
+
+
+def _folder(uri: str, flag: str, out: str) -> Files:
     fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
     out_fs, out_root = fsspec.core.url_to_fs(out.rstrip("/") or out)
-    same = out_fs.protocol == fs.protocol
+    same = bool(out) and out_fs.protocol == fs.protocol
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
-    listed = [(f"{root.rstrip('/')}/{path}", path) for path in list_files(uri).images]
+    listed = [(f"{root.rstrip('/')}/{path}", path) for path in list_files(uri, flag).images]
     kept = [(full, path) for full, path in listed if not (same and full.startswith(f"{out_root}/"))]
     if not kept:
         endings = " ".join(sorted(EXTENSIONS))
-        fix = f"Name a folder with images ({endings}), or a data set made by shard.py."
-        raise DataError(f"--input {uri}", "a folder without images and without manifest.json", "images", fix)
+        fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
+        raise DataError(f"{flag} {uri}", "a folder without images and without manifest.json", "images", fix)
     return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
 
 
-def _file_or_list(fs: Any, path: str) -> Files:
+def _file_or_list(fs: Any, path: str, flag: str) -> Files:
     if _ending(path) in EXTENSIONS:
         return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
     fix = "Name a folder of images, a list of images, or a data set."
     try:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
     except UnicodeDecodeError:
-        raise DataError(f"--input {path}", "a file that is neither an image nor text", "one of them", fix) from None
+        raise DataError(f"{flag} {path}", "a file that is neither an image nor text", "one of them", fix) from None
     places = [_beside(path, line, fs) for line in lines if line]
     if not places:
-        raise DataError(f"--input {path}", "an empty list", "one image a line", "Put paths of images into it.")
+        raise DataError(f"{flag} {path}", "an empty list", "one image a line", "Put paths of images into it.")
     return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
 
 
@@ -187,3 +210,50 @@ def _twice(found: Files) -> Iterator[tuple[str, str, str]]:
         if name in seen:
             yield name, seen[name], path
         seen[name] = path
+
+
+def input_channels(method: Method[Any]) -> int:
+    """Channels of the images that a method translates."""
+    config = method.config
+    return int(config.in_channels if hasattr(config, "in_channels") else config.channels)
+
+
+def output_channels(method: Method[Any]) -> int:
+    """Channels of the images that a method makes."""
+    config = method.config
+    return int(config.out_channels if hasattr(config, "out_channels") else config.channels)
+
+
+def loaded(file: File, channels: int, size: int, name: str) -> tuple[Tensor, str]:
+    """An image as (C, H, W) in [-1, 1], and the dtype it was stored as.
+
+    Args:
+        channels: that it is converted to; 0: it stays as it is.
+        size: pixels square that it is resized to; 0: its own.
+        name: of the image, in messages.
+
+    Raises:
+        DataError: no conversion to so many channels.
+        ValueError: it cannot be decoded, or float values lie outside [-1, 1].
+    """
+    picture = decode_picture(*file)
+    x = converted(picture, channels, name) if channels else picture.pixels
+    x_CHW = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
+    return scaled(resized(x_CHW, size) if size else x_CHW), str(x.dtype)
+
+
+def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
+    """The image with that many channels: grey and RGB become each other, transparency is laid over white.
+
+    Raises:
+        DataError: no such conversion.
+        ValueError: float values outside [-1, 1].
+    """
+    have = picture.pixels.shape[2]
+    keep = picture.alpha and have == channels
+    colours = have - 1 if picture.alpha and not keep else have
+    if colours != channels and not {colours, channels} <= {1, 3}:
+        fix = "Grey and RGB images are converted; others need a checkpoint trained on their kind."
+        raise DataError(name, f"{have} channels", f"{channels}, which the checkpoint reads", fix)
+    wanted: Any = channels if colours != channels else None
+    return prepare(picture, ImageOptions(keep_alpha=keep, channels=wanted))

@@ -1,13 +1,18 @@
-"""Target attributes as a person names them: `bold,serif`, `+bold,-serif`, or one class."""
+"""Target attributes as a person names them: `bold,serif`, `+bold,-serif`, or one class.
+
+Of a method trained on several data sets, the names say which set's labels are meant.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from i2i_core.errors import ConfigError, nearest
+from i2i_core.methods.stargan import LabelSet
 
 NONE = "none"
 
@@ -19,12 +24,14 @@ class Target:
     Args:
         names: the method's attributes, in the order of its labels.
         edit: the others stay as the source has them; else they are off.
+        known: whose labels they are, where the method was trained on several data sets.
     """
 
     names: tuple[str, ...]
     on: tuple[str, ...]
     off: tuple[str, ...] = ()
     edit: bool = False
+    known: LabelSet | None = None
 
     def label(self, own: np.ndarray | None) -> np.ndarray:
         """(A,) uint8, the target of a source with the label `own` (A,), which only edits read."""
@@ -34,6 +41,11 @@ class Target:
         label[[self.names.index(name) for name in self.on]] = 1
         label[[self.names.index(name) for name in self.off]] = 0
         return label
+
+    def vector(self, own: np.ndarray | None) -> np.ndarray:
+        """What the method takes as target: `label`; of several data sets with the others' labels and the mask."""
+        label = self.label(own)
+        return label if self.known is None else self.known.vector(torch.from_numpy(label)[None])[0].numpy()
 
     @property
     def title(self) -> str:
@@ -72,3 +84,30 @@ def parse_target(text: str, names: Sequence[str], exclusive: bool) -> Target:
         raise ConfigError("--target", repr(text), f"one class {known}", fix)
     on = tuple(b for b, word in zip(bare, words, strict=False) if not (edit and word[0] == "-"))
     return Target(tuple(names), on, tuple(b for b in bare if b not in on), edit)
+
+
+def parse_target_of(text: str, sets: Sequence[LabelSet]) -> Target:
+    """The target that `text` names among the labels of one data set, or of several: then of the one that has the
+    names. `none` is of the only set of attributes.
+
+    Raises:
+        ConfigError: as `parse_target`; names of two sets; `none` where it could be of several sets, or of none.
+    """
+    if len(sets) == 1:
+        return parse_target(text, sets[0].titles, sets[0].exclusive)
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    bare = {name for word in words for name in (word, word[1:] if word[0] in "+-" else word)}
+    named = [s for s in sets if bare & set(s.titles)]
+    if not named and words == [NONE]:
+        named = [s for s in sets if not s.exclusive]
+        if len(named) != 1:
+            fix = f"Name what is to be on: for example --target {sets[0].titles[0]}."
+            found = f"{NONE!r} for {len(named)} data sets of attributes"
+            raise ConfigError("--target", found, f"one that {NONE!r} is a label of", fix)
+    if len(named) > 1:
+        expected = "names of one data set: " + "; or ".join(", ".join(s.titles) for s in named)
+        fix = "An image is given labels of one data set at a time: translate it, then translate what came out."
+        raise ConfigError("--target", repr(text), expected, fix)
+    if not named:  # raises: not one name is known
+        return parse_target(text, [name for s in sets for name in s.titles], False)
+    return replace(parse_target(text, named[0].titles, named[0].exclusive), known=named[0])

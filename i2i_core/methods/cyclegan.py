@@ -85,6 +85,10 @@ class CycleGANConfig(GameConfig):
         check_choice(self, "receptive_field", (1, 16, 70, 286))
         check_multiple(self.image_size, 4, "the ResNet generator")
         check_critic_norm(self, self.norm)
+        if self.in_channels != self.out_channels and self.lambda_id * self.lambda_cyc:
+            found = f"{self.lambda_id}, with {self.in_channels} and {self.out_channels} channels"
+            fix = "Give --lambda-id 0, or domains of the same number of channels."
+            raise ConfigError("--lambda-id", found, "0: G(y) needs images that both sides can be", fix)
         if self.lambda_gan:
             check_patch_size(self.image_size, self.receptive_field)
         elif not self.lambda_cyc:
@@ -225,7 +229,7 @@ class CycleGAN(Method[CycleGANConfig]):
         l_x = self.game.real(D_X(x)) + self.game.fake(D_X(fake_x))
         l_y = self.game.real(D_Y(y)) + self.game.fake(D_Y(fake_y))
         gp = self.game.penalty(D_X, x, fake_x, alpha) + self.game.penalty(D_Y, y, fake_y, alpha)
-        loss = l_x / 2 + l_y / 2 + self.config.lambda_gp * gp
+        loss = (l_x + l_y + self.config.lambda_gp * gp) / 2
         return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp})
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:

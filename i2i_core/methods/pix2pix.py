@@ -215,7 +215,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
             l_wrong = self.game.fake(D(self.seen_by_D(other_a, b)))
             l_fake = (l_fake + l_wrong) / 2
         gp = self.game.penalty(D, real, fake, alpha)
-        loss = (l_real + l_fake) / 2 + self.config.lambda_gp * gp
+        loss = (l_real + l_fake + self.config.lambda_gp * gp) / 2
         return loss, {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
 
     @moves("G")

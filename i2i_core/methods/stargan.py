@@ -1,6 +1,7 @@
 """StarGAN: one generator for many domains (Choi et al., CVPR 2018, arXiv:1711.09020).
 
-x_BCHW images in [-1, 1]; c_BA labels, 0 or 1 per attribute.
+x_BCHW images in [-1, 1]; c_BA labels, 0 or 1 per attribute, of the data set that the images are from.
+Of several data sets (sec. 3.2) G is told all labels and a mask, see `LabelSet`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,45 @@ from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, check_positive, setting
 
+LabelKind = Literal["attributes", "classes"]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels of one of the data sets that a method is trained on, among those of all of them."""
+
+    names: tuple[str, ...]
+    """() where the method was built without names."""
+    columns: tuple[int, ...]
+    """Where they stand in the data's labels."""
+    exclusive: bool
+    """Classes, of which an image has one; else independent attributes."""
+    start: int
+    """Where they begin among the labels of all sets."""
+    total: int
+    """Labels of all sets together."""
+    number: int
+    """Which of the `sets` data sets."""
+    sets: int
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        return self.names or tuple(str(self.start + i) for i in range(len(self.columns)))
+
+    def known(self, all_BL: Tensor) -> Tensor:
+        """(B, A) the part of all sets' labels (or D's logits of them) that is this set's."""
+        return all_BL[:, self.start : self.start + len(self.columns)]
+
+    def vector(self, c_BA: Tensor) -> Tensor:
+        """What G takes for labels of this set: [c_1, ..., c_M, m] (Eq. 7), where the labels of the other sets,
+        which are not known, are zero and the mask m is one-hot over the M sets. Of one set: its labels alone."""
+        if self.sets == 1:
+            return c_BA
+        out = c_BA.new_zeros(len(c_BA), self.total + self.sets)
+        self.known(out).copy_(c_BA)
+        out[:, self.total + self.number] = 1
+        return out
+
 
 @dataclass(frozen=True)
 class StarGANConfig(GameConfig):
@@ -47,13 +87,18 @@ class StarGANConfig(GameConfig):
     channels: int = setting(3, derived=True)
     """Image channels; taken from the data."""
     attributes: tuple[str, ...] = setting(())
-    """Which of the data's attributes to translate between; none named: all."""
+    """Which of the data's attributes to translate between (of several data sets: of all their attributes); none named:
+    all."""
     c_dim: int = setting(5, derived=True)
-    """Number of attributes; taken from the data."""
-    labels: Literal["attributes", "classes"] = setting("attributes", derived=True)
-    """Independent attributes (CelebA) or one class each (RaFD); taken from the data."""
+    """Number of attributes, of all data sets together; taken from the data."""
+    labels: LabelKind = setting("attributes", derived=True)
+    """Independent attributes (CelebA) or one class each (RaFD), of a single data set; taken from the data."""
     columns: tuple[int, ...] = setting((), derived=True)
-    """Where the chosen attributes stand in the data's labels; taken from the data."""
+    """Where the chosen attributes stand in the labels of their data set; taken from the data."""
+    sizes: tuple[int, ...] = setting((), derived=True, resume="free")
+    """Of several data sets: how many of the attributes are of each; taken from the data."""
+    kinds: tuple[LabelKind, ...] = setting((), derived=True, resume="free")
+    """Of several data sets: what `labels` is of each; taken from the data."""
     g_base: int = setting(64)
     """Channels of G's first layer."""
     d_base: int = setting(64)
@@ -72,7 +117,7 @@ class StarGANConfig(GameConfig):
     """Weight of an identity term ||G(x, c) - x||_1 (CycleGAN, sec. 5.2), which the paper does not have: reconstruction
     alone is content with any code that can be undone, and small networks find one that trades glyph for glyph."""
     n_critic: int = setting(5)
-    """Discriminator moves, each on a fresh batch, per generator move."""
+    """Discriminator moves, each on a fresh batch, per generator move; of several data sets, moves on each of them."""
     g_lr: float = setting(1e-4)
     """Learning rate of G."""
     d_lr: float = setting(1e-4)
@@ -85,6 +130,33 @@ class StarGANConfig(GameConfig):
         check_positive(self, "g_lr", "d_lr")
         if len(set(self.attributes)) < len(self.attributes):
             raise ConfigError("--attributes", " ".join(self.attributes), "each name once", "Remove the repeated name.")
+        if self.sizes and (len(self.sizes) < 2 or len(self.kinds) != len(self.sizes) or sum(self.sizes) != self.c_dim):
+            found = f"sizes {self.sizes} and kinds {self.kinds} with c_dim {self.c_dim}"
+            expected = "a size and a kind for each of several data sets, and sizes that sum to c_dim"
+            raise ConfigError("sizes", found, expected, "They come from the data: take the file as train.py wrote it.")
+
+    @property
+    def sets(self) -> tuple[LabelSet, ...]:
+        """The labels of each data set, in the order of their numbers."""
+        sizes, kinds = self.sizes or (self.c_dim,), self.kinds or (self.labels,)
+        starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        return tuple(
+            LabelSet(
+                names=self.attributes[start : start + size],
+                columns=self.columns[start : start + size] or tuple(range(size)),
+                exclusive=kind == "classes",
+                start=start,
+                total=self.c_dim,
+                number=number,
+                sets=len(sizes),
+            )
+            for number, (start, size, kind) in enumerate(zip(starts, sizes, kinds, strict=True))
+        )
+
+    @property
+    def g_labels(self) -> int:
+        """Length of the label vector that G takes: all labels, and the mask where there are several data sets."""
+        return self.c_dim + len(self.sizes)
 
 
 PAPER = Preset(
@@ -93,7 +165,8 @@ PAPER = Preset(
 
     Data: CelebA, `shard.py --layout celeba --center-crop 178 --load-size 128 --attributes Black_Hair Blond_Hair
     Brown_Hair Male Young`. Command: `train.py --method stargan --preset paper --data URI`. The authors give
-    about a day on one GPU of 2017; not measured here.
+    about a day on one GPU of 2017; not measured here. CelebA and RaFD at once (sec. 3.2): `--also URI` with RaFD,
+    `shard.py --layout classes`.
     Differs from `reference`: there, the learning rate hardly falls.""",
     {
         "training.batch": 16,
@@ -151,13 +224,14 @@ class StarGAN(Method[StarGANConfig]):
 
     needs = Needs("labelled", ("image",))
     generators = ("G",)
+    several = True
 
     def __init__(self, config: StarGANConfig, generator: torch.Generator) -> None:
         super().__init__(config)
         k = config
         self.networks = nn.ModuleDict(
             {
-                "G": StarGANGenerator(k.channels, k.c_dim, k.g_base, k.blocks, k.upsample),
+                "G": StarGANGenerator(k.channels, k.g_labels, k.g_base, k.blocks, k.upsample),
                 "D": StarGANDiscriminator(k.image_size, k.channels, k.c_dim, k.d_base, k.d_layers),
             }
         )
@@ -166,90 +240,150 @@ class StarGAN(Method[StarGANConfig]):
         self.game = Game(k)
         clip = self.game.after_move(self.networks["D"])
         self.players = {"D": Player(("D",), k.move(k.d_lr), clip), "G": Player(("G",), k.move(k.g_lr))}
-        self.classification = attribute_bce if k.labels == "attributes" else class_cross_entropy
 
     @staticmethod
-    def fit(config: StarGANConfig, manifest: Manifest, direction: Direction) -> StarGANConfig:
-        """Channels, attributes and kind of label from the data.
+    def fit(config: StarGANConfig, manifest: Manifest, direction: Direction, *others: Manifest) -> StarGANConfig:
+        """Channels, attributes and kind of label from the data, or from all data sets.
 
         Raises:
-            DataError: an attribute that the data does not have.
+            DataError: an attribute that the data does not have; of several data sets, channels that differ, or one
+                attribute in two of them.
         """
+        manifests = (manifest, *others)
+        known = [name for m in manifests for name in m.attributes]
         for name in config.attributes:
-            if name not in manifest.attributes:
-                raise DataError(
-                    "--attributes", repr(name), "an attribute of the data", nearest(name, manifest.attributes)
-                )
-        chosen = config.attributes or manifest.attributes
+            if name not in known:
+                raise DataError("--attributes", repr(name), "an attribute of the data", nearest(name, known))
+        chosen = [tuple(n for n in config.attributes or m.attributes if n in m.attributes) for m in manifests]
+        if others:
+            _check_several(manifests, chosen)
+        kinds: tuple[LabelKind, ...] = tuple("classes" if m.exclusive else "attributes" for m in manifests)
         return replace(
             config,
             channels=same_channels(manifest, "the data"),
-            attributes=chosen,
-            c_dim=len(chosen),
-            columns=tuple(manifest.attributes.index(name) for name in chosen),
-            labels="classes" if manifest.exclusive else "attributes",
+            attributes=tuple(name for names in chosen for name in names),
+            c_dim=sum(map(len, chosen)),
+            columns=tuple(m.attributes.index(n) for m, names in zip(manifests, chosen, strict=True) for n in names),
+            labels=kinds[0],
+            sizes=tuple(map(len, chosen)) if others else (),
+            kinds=kinds if others else (),
         )
 
     def labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch's own labels and target labels, both (n, A): the targets are the whole batch's
         labels permuted."""
-        columns = list(self.config.columns) or slice(None)
+        columns = list(self.config.sets[batch.source].columns)
         c = batch.whole["labels"][:, columns].to(batch.like)
         return batch.part(c), batch.part(c[batch.permutation("target")])
 
+    def classification(self, logits: Tensor, c: Tensor, number: int = 0) -> Tensor:
+        """-log D_cls(c | x) of the labels that data set `number` knows (sec. 3.2): the others' logits do not count."""
+        known = self.config.sets[number]
+        return (class_cross_entropy if known.exclusive else attribute_bce)(known.known(logits), c)
+
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """n_critic moves of D, each on a fresh batch, then one of G on the last (sec. 5)."""
+        """n_critic moves of D, each on a fresh batch, then one of G on the last (sec. 5).
+
+        Of several data sets: n_critic times a move of D on a fresh batch of each, in turn; then a move of G on the
+        last batch of each. (The authors' program lets G follow D on one set before it goes to the next.)
+        """
         G = self.networks["G"]
         for _ in range(self.config.n_critic):
-            batch = next(batches)
-            x = batch["image"]
-            c, c_target = self.labels(batch)
-            with torch.no_grad():
-                fake = G(x, c_target)
-            yield "D", *self.discriminator_loss(x, c, fake, self.game.alpha(batch))
-        yield "G", *self.generator_loss(x, c, c_target)
+            last = []
+            for _ in self.config.sets:
+                batch = next(batches)
+                x = batch["image"]
+                c, c_target = self.labels(batch)
+                with torch.no_grad():
+                    fake = G(x, self.config.sets[batch.source].vector(c_target))
+                yield "D", *self.discriminator_loss(x, c, fake, self.game.alpha(batch), batch.source)
+                last.append((x, c, c_target, batch.source))
+        for x, c, c_target, number in last:
+            yield "G", *self.generator_loss(x, c, c_target, number)
 
     @moves("D")
-    def discriminator_loss(self, x: Tensor, c: Tensor, fake: Tensor, alpha: Tensor | None) -> Objective:
-        """Eq. 6: L_D = -L_adv + lambda_cls L_cls^r, with L_adv of Eq. 8 (WGAN-GP) or what `adversarial` names."""
+    def discriminator_loss(
+        self, x: Tensor, c: Tensor, fake: Tensor, alpha: Tensor | None, number: int = 0
+    ) -> Objective:
+        """Eq. 5: L_D = -L_adv + lambda_cls L_cls^r, with L_adv of Eq. 8 (WGAN-GP) or what `adversarial` names.
+
+        Args:
+            number: of the data set that x is from.
+        """
         k, D = self.config, self.networks["D"]
         source, logits = D(x)
         l_real, l_fake = self.game.real(source), self.game.fake(D(fake)[0])
         gp = self.game.penalty(lambda x_hat: D(x_hat)[0], x, fake, alpha)
-        l_cls_r = self.classification(logits, c)
+        l_cls_r = self.classification(logits, c, number)
         l_adv = -(l_real + l_fake) - k.lambda_gp * gp
         loss = -l_adv + k.lambda_cls * l_cls_r
         terms = {"real": l_real, "fake": l_fake, "cls_real": l_cls_r}
         return loss, terms if alpha is None else {**terms, "gp": gp}
 
     @moves("G")
-    def generator_loss(self, x: Tensor, c: Tensor, c_target: Tensor) -> Objective:
-        """Eq. 7: L_G = L_adv + lambda_cls L_cls^f + lambda_rec L_rec (Eq. 4, 5; L_adv's part that G moves);
-        and + lambda_id L_id where that is asked for."""
+    def generator_loss(self, x: Tensor, c: Tensor, c_target: Tensor, number: int = 0) -> Objective:
+        """Eq. 6: L_G = L_adv + lambda_cls L_cls^f + lambda_rec L_rec (Eq. 3, 4; L_adv's part that G moves);
+        and + lambda_id L_id where that is asked for.
+
+        Args:
+            number: of the data set that x is from.
+        """
         k, G, D = self.config, self.networks["G"], self.networks["D"]
-        fake = G(x, c_target)
+        own, target = (self.config.sets[number].vector(label) for label in (c, c_target))
+        fake = G(x, target)
         source, logits = D(fake)
         l_adv = self.game.generator(source)
-        l_cls_f = self.classification(logits, c_target)
-        l_rec = l1(G(fake, c), x)
+        l_cls_f = self.classification(logits, c_target, number)
+        l_rec = l1(G(fake, own), x)
         loss = l_adv + k.lambda_cls * l_cls_f + k.lambda_rec * l_rec
         terms = {"adv": l_adv, "cls_fake": l_cls_f, "rec": l_rec}
         if k.lambda_id:
-            l_id = l1(G(x, c), x)
+            l_id = l1(G(x, own), x)
             loss, terms = loss + k.lambda_id * l_id, {**terms, "id": l_id}
         return loss, terms
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """x with the attributes of `target`, a (n, A) tensor of 0 and 1. Deterministic: `keys` is not used."""
+        """x with the attributes of `target`, a (n, A) tensor of 0 and 1; of several data sets the (n, A + M) vector
+        of all labels and the mask, which `config.sets[number].vector` makes. Deterministic: `keys` is not used."""
         with self.translating():
             return self.networks["G"](x, control["target"].to(x))
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """The source, then one column per attribute: switched over, or set where classes exclude each other."""
+        """The source, then one column per attribute: switched over, or set where classes exclude each other; an
+        attribute of another data set than the source's alone."""
         x, (c, _) = batch["image"], self.labels(batch)
         columns = {"source": x}
-        for i, name in enumerate(self.config.attributes or map(str, range(self.config.c_dim))):
-            target = c.clone() if self.config.labels == "attributes" else torch.zeros_like(c)
-            target[:, i] = 1 - target[:, i]
-            columns[name] = self.translate(x, target=target)
+        for number, known in enumerate(self.config.sets):
+            switched = number == batch.source and not known.exclusive
+            for i, name in enumerate(known.titles):
+                target = c.clone() if switched else c.new_zeros(len(c), len(known.columns))
+                target[:, i] = 1 - target[:, i]
+                columns[name] = self.translate(x, target=known.vector(target))
         return columns
+
+
+def _check_several(manifests: Sequence[Manifest], chosen: Sequence[tuple[str, ...]]) -> None:
+    """Raises DataError unless every data set has attributes, the same channels, and names that no other has."""
+    channels = [same_channels(m, _named(i)) for i, m in enumerate(manifests)]
+    owner: dict[str, int] = {}
+    for i, names in enumerate(chosen):
+        if channels[i] != channels[0]:
+            found, expected = f"{channels[i]} channels", f"{channels[0]}, as {_named(0)} has"
+            raise DataError(_named(i), found, expected, f"Shard it again with `--channels {channels[0]}`.")
+        if not names:
+            fix = f"Name some of {', '.join(manifests[i].attributes)}, or leave the data set out."
+            raise DataError("--attributes", f"none of {_named(i)}", "attributes of every data set", fix)
+        for name in names:
+            if name in owner:
+                found = f"{name!r} in {_named(owner[name])} and in {_named(i)}"
+                fix = (
+                    "Name others with --attributes; or shard one of them again with another name for it "
+                    "(--layout classes: the folder's), or without it (--layout celeba: --attributes)."
+                )
+                raise DataError("--also", found, "attributes with a name of their own in each data set", fix)
+            owner[name] = i
+
+
+def _named(number: int) -> str:
+    """A data set as the command line has it."""
+    return f"number {number} of --also" if number else "--data"

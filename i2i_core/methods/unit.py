@@ -212,7 +212,7 @@ class UNIT(Method[UNITConfig]):
         l_1 = self.game.real(D1(x1)) + self.game.fake(D1(x21))
         l_2 = self.game.real(D2(x2)) + self.game.fake(D2(x12))
         gp = self.game.penalty(D1, x1, x21, alpha) + self.game.penalty(D2, x2, x12, alpha)
-        loss = k.lambda_gan * (l_1 + l_2) + k.lambda_gp * gp
+        loss = k.lambda_gan * (l_1 + l_2 + k.lambda_gp * gp)
         return loss, {"D1": l_1, "D2": l_2} | ({} if alpha is None else {"gp": gp})
 
     @moves("generators")

@@ -21,7 +21,7 @@ from i2i_core.orchestration.worker import STATUS, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
-from i2i_core.training import checkpoint
+from i2i_core.training import authors, checkpoint
 from i2i_core.training.files import Folder
 
 
@@ -40,24 +40,32 @@ def prepare(config: TrainConfig) -> TrainConfig:
     Raises:
         DataError: the data is not there, damaged, or of the wrong kind for the method.
         ConfigError, ResourceError: values that do not go together.
-        CheckpointError: `--init-from` is not a checkpoint of this method and sizes.
+        CheckpointError: `--init-from` is not a checkpoint, or authors' weights, of this method and sizes.
     """
     config = config.with_section("launch", storage=absolute(config.launch.storage, "--storage"))
-    config = config.with_section("data", uri=absolute(config.data.uri, "--data"))
-    config = config.with_section("training", init_from=absolute(config.training.init_from, "--init-from"))
-    data = DataSet(config.data.uri)
+    also = tuple(absolute(uri, "--also") for uri in config.data.also)
+    config = config.with_section("data", uri=absolute(config.data.uri, "--data"), also=also)
+    config = config.with_section("training", init_from=authors.located(config.training.init_from))
     method = entry(config.method).method
-    _check_kind(config, data, method)
-    data.shard_set(config.data.split, data.manifest.domains[0])
-    data.check_shards(config.data.split)
-    for domain in data.manifest.domains:
-        data.index(config.data.split, domain)
+    if also and not method.several:
+        fit = ", ".join(name for name, other in METHODS.items() if other.method.several)
+        fix = f"Leave --also out; methods that take several: {fit}."
+        raise ConfigError("--also", " ".join(also), f"nothing: --method {config.method} takes one data set", fix)
+    sets = [DataSet(uri) for uri in config.data.uris]
+    for number, data in enumerate(sets):
+        _check_kind(config, data, method, "--also" if number else "--data")
+        data.shard_set(config.data.split, data.manifest.domains[0])
+        data.check_shards(config.data.split)
+        for domain in data.manifest.domains:
+            data.index(config.data.split, domain)
     if config.output.best_metric:
         BETTER[config.output.best_metric]  # raises with the nearest names
-    hyper = method.fit(config.hyper, data.manifest, config.data.direction)
+    first, *others = [data.manifest for data in sets]
+    hyper = method.fit(config.hyper, first, config.data.direction, *others)
     lanes = lanes_of(config.training.batch, config.data.lanes)
     slots_of(config.training.batch, lanes, 0, config.launch.worker_range[1])
-    config = config.with_section("data", fingerprint=data.manifest.fingerprint, lanes=lanes)
+    fingerprint = "+".join(data.manifest.fingerprint for data in sets)
+    config = config.with_section("data", fingerprint=fingerprint, lanes=lanes)
     config = TrainConfig(
         config.method, config.preset, hyper, config.data, config.training, config.output, config.launch
     )
@@ -65,12 +73,12 @@ def prepare(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _check_kind(config: TrainConfig, data: DataSet, method: Any) -> None:
+def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> None:
     wanted = method.needs.kind
     if data.manifest.kind != wanted:
         fit = [name for name, other in METHODS.items() if other.method.needs.kind == data.manifest.kind]
         raise DataError(
-            f"--data {config.data.uri}",
+            f"{flag} {data.uri}",
             f"{data.manifest.kind} samples",
             f"{wanted} ones, which --method {config.method} reads",
             f"Name another data set; methods that read this one: {', '.join(fit) or 'none'}.",
@@ -81,7 +89,9 @@ def _check_networks(config: TrainConfig) -> None:
     """Builds the networks without memory, so that a size they cannot take is found here."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
-    if config.training.init_from:
+    if authors.named(config.training.init_from):
+        authors.read(config.training.init_from, config.method, method)
+    elif config.training.init_from:
         folder = checkpoint.find(config.training.init_from)
         saved = checkpoint.read_config(folder)
         if saved.method != config.method:

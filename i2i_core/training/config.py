@@ -41,7 +41,8 @@ class TrainingConfig:
     seed: int = setting(0)
     """Of first weights, order, augmentation and noise."""
     init_from: str = setting("")
-    """Checkpoint whose networks the run starts from; optimisers and progress start anew."""
+    """Checkpoint whose networks the run starts from, or authors:FILE[,FILE] with what the papers' own programs saved
+    (docs/authors_weights.md); optimisers and progress start anew."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "lr_step")

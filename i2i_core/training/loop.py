@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ import torch
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import Ahead, Stream, in_order, slots_of
+from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
 from i2i_core.errors import RunError
-from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, evaluate
+from i2i_core.evaluation.attributes import over_sets
+from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, measure
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Progress
-from i2i_core.training import checkpoint
+from i2i_core.training import authors, checkpoint
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.files import Folder
 from i2i_core.training.schedule import lr_factor
@@ -47,9 +49,9 @@ class Loop:
     ) -> None:
         self.config, self.world, self.say = config, world, say
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
-        self.data = DataSet(config.data.uri)
+        self.sets = [DataSet(uri) for uri in config.data.uris]
         training = config.training
-        self.stream = Stream(self.data, config.data, config.image_size, training.batch, training.seed)
+        self.stream = Alternating(self.sets, config.data, config.image_size, training.batch, training.seed)
         self.slots = slots_of(self.stream.batch, self.stream.lanes, self.world.rank, self.world.size)
         self.per_epoch = self.stream.images_per_epoch
         self.length = training.length(self.per_epoch)
@@ -62,15 +64,18 @@ class Loop:
         self.bad_total = 0
         self.written = -1
         self._start()
-        has_val = config.output.evaluate_split in self.data.manifest.splits
+        has_val = all(config.output.evaluate_split in data.manifest.splits for data in self.sets)
         self.eval_split = config.output.evaluate_split if has_val else config.data.split
 
     def _start(self) -> None:
         """From the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew."""
         name = self.world.from_leader(checkpoint.latest(self.run) if self.world.leads else None)
         if name is None:
-            if self.config.training.init_from:
-                folder = checkpoint.find(self.config.training.init_from)
+            init_from = self.config.training.init_from
+            if authors.named(init_from):
+                self._tell(authors.fill(init_from, self.config.method, self.method, self.step.ema))
+            elif init_from:
+                folder = checkpoint.find(init_from)
                 checkpoint.verify(folder)
                 checkpoint.load_networks(folder, self.method, self.step.ema)
             return
@@ -103,7 +108,8 @@ class Loop:
         self.waited = 0.0
         self._tell(
             f"{self.config.method}: {self.progress.images:,} of {self.length:,} images, {self.per_epoch:,} an epoch, "
-            f"batch {self.stream.batch} over {self.world.size} workers, {self.data.manifest.describe()}"
+            f"batch {self.stream.batch} over {self.world.size} workers, "
+            + "; and ".join(data.manifest.describe() for data in self.sets)
         )
         try:
             self._repeat(self._timed(batches))
@@ -199,27 +205,31 @@ class Loop:
     def _draw(self) -> None:
         if not self.tracker or not self.config.output.grid_every:
             return
-        rows = self.config.output.grid_rows
-        sample = next(in_order(self.data, self.eval_split, self.config.image_size, most=rows, size=rows))
-        sample = self._place(sample)
+        rows, size = self.config.output.grid_rows, self.config.image_size
+        samples = [next(in_order(data, self.eval_split, size, most=rows, size=rows)) for data in self.sets]
         with self.step.averaged():
-            self.tracker.grid(self.progress.images, self.method.preview(sample))
+            grids = [self.method.preview(replace(self._place(s), source=i)) for i, s in enumerate(samples)]
+        self.tracker.grid(self.progress.images, {title: torch.cat([g[title] for g in grids]) for title in grids[0]})
 
     def _evaluate(self) -> None:
         """Measures on the evaluation split, all workers together; a new best is saved at once."""
         out, images = self.config.output, self.progress.images
         with self.step.averaged():
-            self.metrics = evaluate(
-                self.method,
-                self.data,
-                self.eval_split,
-                image_size=self.config.image_size,
-                direction=self.config.data.direction,
-                rank=self.world.rank,
-                world=self.world.size,
-                gather=self.world.gather,
-                most=out.evaluate_samples,
-            )
+            found = {
+                name: measure(
+                    self.method,
+                    data,
+                    self.eval_split,
+                    image_size=self.config.image_size,
+                    direction=self.config.data.direction,
+                    rank=self.world.rank,
+                    world=self.world.size,
+                    gather=self.world.gather,
+                    most=out.evaluate_samples,
+                )
+                for name, data in zip(self.config.data.names, self.sets, strict=True)
+            }
+        self.metrics = over_sets(found)
         metrics = {f"{self.eval_split}/{name}": value for name, value in self.metrics.items()}
         self._tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in metrics.items())]))
         if self.tracker:

@@ -15,7 +15,7 @@ from torch import Tensor
 from i2i_core.data.batch import Batch
 from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.methods import build_method
-from i2i_core.methods.base import Method, Progress
+from i2i_core.methods.base import Method, Move, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
@@ -116,6 +116,38 @@ def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
     out = {name: tensor.detach().clone() for name, tensor in method.networks.state_dict().items()}
     out |= {f"ema.{name}": tensor.clone() for name, tensor in (step.ema.state_dict() if step.ema else {}).items()}
     return out | dict(zip(names, values.double(), strict=True))
+
+
+@dataclass
+class Poison:
+    """The moment of the bad move: the weights before it, and the images served before its batch."""
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    images: int = -1
+
+
+def poisoned(method: Any, player: str, at: int) -> Poison:
+    """Makes the at-th move of a player NaN."""
+    right, poison, moves = method.update, Poison(), iter(range(1_000))
+
+    def wrong(batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
+        last = Poison()
+
+        def noted() -> Iterator[Batch]:
+            for batch in batches:
+                last.images = batch.images
+                yield batch
+
+        for mover, loss, terms in right(noted(), progress):
+            if mover == player and next(moves) == at:
+                poison.weights = {k: v.clone() for k, v in method.networks.state_dict().items()}
+                poison.images = last.images
+                yield mover, loss * float("nan"), {**terms, "broken": loss.detach() * float("nan")}
+            else:
+                yield mover, loss, terms
+
+    method.update = wrong
+    return poison
 
 
 def _worker(rank: int, size: int, folder: str, cases: list[Case]) -> None:

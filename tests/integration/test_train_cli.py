@@ -44,7 +44,7 @@ SMALL = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--d-l
     [
         ([], "--method"),
         (["--method", "cyclegna"], "expected a method"),
-        (["--method", "pix2pixx"], "Did you mean pix2pix?"),
+        (["--method", "stargen"], "Did you mean stargan?"),
         (["--method", "stargan", "--preset", "papr"], "Did you mean paper"),
         ([*SMALL, "--lambda-rce", "1"], "lambda-rec"),
         ([*SMALL, "--lambda-rec", "-1"], "--lambda-rec: found -1.0; expected a number >= 0"),

@@ -5,55 +5,18 @@ pytest tests/unit/test_finite.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from i2i_core.data.batch import Batch
 from i2i_core.errors import NonFiniteError
-from i2i_core.methods.base import Move, Optimiser, Progress
+from i2i_core.methods.base import Optimiser, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.optim import make_optimiser, move
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, SMALL, Case, batches, small
-
-
-@dataclass
-class Poison:
-    """The moment of the bad move: the weights before it, and the images served before its batch."""
-
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    images: int = -1
-
-
-def poisoned(method: Any, player: str, at: int) -> Poison:
-    """Makes the at-th move of a player NaN."""
-    right, poison, moves = method.update, Poison(), iter(range(1_000))
-
-    def wrong(batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        last = Poison()
-
-        def noted() -> Iterator[Batch]:
-            for batch in batches:
-                last.images = batch.images
-                yield batch
-
-        for mover, loss, terms in right(noted(), progress):
-            if mover == player and next(moves) == at:
-                poison.weights = {k: v.clone() for k, v in method.networks.state_dict().items()}
-                poison.images = last.images
-                yield mover, loss * float("nan"), {**terms, "broken": loss.detach() * float("nan")}
-            else:
-                yield mover, loss, terms
-
-    method.update = wrong
-    return poison
-
+from ..distributed.harness import ALONE, SMALL, Case, batches, poisoned, small
 
 PLAYERS = [(name, player) for name in SMALL for player in small(Case(name)).players]
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from i2i_core.errors import ConfigError
 from i2i_core.losses.adversarial import ADVERSARIAL, adversarial
 from i2i_core.losses.classification import attribute_bce, class_cross_entropy
+from i2i_core.losses.kl import kl_normal, kl_unit_variance
 from i2i_core.losses.penalties import gradient_penalty
 from i2i_core.losses.reconstruction import l1
 from i2i_core.networks.patchgan import PatchGAN
@@ -178,10 +179,50 @@ def test_classification_is_finite_at_large_logits(loss: Callable[[Tensor, Tensor
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("loss", [l1, attribute_bce, class_cross_entropy])
+@pytest.mark.parametrize("loss", [l1, attribute_bce, class_cross_entropy, kl_normal])
 def test_shapes_that_would_broadcast_are_refused(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         loss(torch.zeros(4, 3), torch.zeros(4, 1))
+
+
+# ---------------------------------------------------------------- distances of codes from N(0, 1)
+
+
+def test_kl_normal_by_hand() -> None:
+    """The closed form, summed over the code and a mean over samples, in plain numbers."""
+    mean, log_variance = noise(4, 3), noise(4, 3, seed=1)
+    expected = 0.0
+    for m, v in zip(mean.flatten().tolist(), log_variance.flatten().tolist(), strict=True):
+        expected += 0.5 * (m**2 + math.exp(v) - 1 - v)
+    assert kl_normal(mean, log_variance).item() == pytest.approx(expected / 4, rel=1e-12)
+
+
+def test_kl_normal_is_the_integral() -> None:
+    """E_q[log q - log p], by a fine sum, for one code."""
+    m, v = 0.7, 0.3
+    x = np.linspace(-12, 12, 200_001)
+    q = np.exp(-((x - m) ** 2) / (2 * math.exp(v))) / math.sqrt(2 * math.pi * math.exp(v))
+    log_ratio = -((x - m) ** 2) / (2 * math.exp(v)) - v / 2 + x**2 / 2
+    expected = float((q * log_ratio).sum() * (x[1] - x[0]))
+    assert kl_normal(torch.tensor([[m]]).double(), torch.tensor([[v]]).double()).item() == pytest.approx(expected, 1e-6)
+
+
+def test_kl_normal_of_the_standard_normal_is_zero_and_least_there() -> None:
+    mean, log_variance = torch.zeros(2, 5, requires_grad=True), torch.zeros(2, 5, requires_grad=True)
+    loss = kl_normal(mean, log_variance)
+    loss.backward()
+    assert loss.item() == 0
+    assert mean.grad is not None
+    assert log_variance.grad is not None
+    assert not mean.grad.any()
+    assert not log_variance.grad.any()
+
+
+def test_kl_unit_variance_by_hand() -> None:
+    """The mean of mu^2 over samples, channels and positions: no half, no sum over the code."""
+    mu = noise(2, 3, 4, 4)
+    assert kl_unit_variance(mu).item() == pytest.approx(sum(v * v for v in mu.flatten().tolist()) / 96, rel=1e-12)
+    assert kl_unit_variance(torch.tensor([[1.0, -3.0]])).item() == 5
 
 
 # ---------------------------------------------------------------- gradient penalty
@@ -320,6 +361,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1,
     "attribute_bce": lambda a, b: attribute_bce(a.flatten(1), b.flatten(1).sigmoid()),
     "class_cross_entropy": lambda a, b: class_cross_entropy(a.flatten(1), b.flatten(1).softmax(1)),
+    "kl_normal": lambda a, b: kl_normal(a.flatten(1), b.flatten(1)),
+    "kl_unit_variance": lambda a, _b: kl_unit_variance(a),
     "gradient_penalty": lambda a, b: gradient_penalty(
         lambda x: x.pow(3).flatten(1).sum(1), a, b, torch.full((len(a), 1, 1, 1), 0.3, dtype=a.dtype)
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,10 +18,18 @@ from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.networks import vae
 from i2i_core.networks.encoder import Encoder
-from i2i_core.networks.init import init_default, init_normal
-from i2i_core.networks.layers import ResidualBlock, norm_layer, uses_bias, with_label_planes
-from i2i_core.networks.patchgan import PatchGAN, PixelGAN, check_patch_size, patch_discriminator, two_scales
-from i2i_core.networks.refiner import LocalDiscriminator, Refiner
+from i2i_core.networks.init import init_default, init_kaiming, init_normal, init_xavier
+from i2i_core.networks.layers import ResidualBlock, SampleNorm, norm_layer, uses_bias, with_label_planes
+from i2i_core.networks.patchgan import (
+    MultiScale,
+    PatchGAN,
+    PixelGAN,
+    check_patch_size,
+    check_two_scales,
+    patch_discriminator,
+    two_scales,
+)
+from i2i_core.networks.refiner import LocalDiscriminator, Refiner, check_refiner
 from i2i_core.networks.resnet import ResNetGenerator
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.networks.unet import UNet, check_unet_size, dropout_ups
@@ -231,6 +240,385 @@ def test_no_dropout_when_it_is_zero() -> None:
         assert not any(isinstance(m, nn.Dropout) for m in UNet(3, 3, dropout=0.0).modules())
 
 
+# ---------------------------------------------------------------- U-Net: the code z
+
+
+@pytest.mark.parametrize("z_at", ["input", "all"])
+def test_the_code_reaches_the_output(z_at: str) -> None:
+    """Every entry of it, for every sample its own; and the image of course."""
+    net = UNet(3, 3, base=2, downs=4, norm="instance", dropout=0, z_dim=5, z_at=z_at)
+    init_xavier(net, seeded(), gain=1.0)
+    net.double()
+    x, z = noise(2, 3, 32, 32).double().requires_grad_(), noise(2, 5).double().requires_grad_()
+    y = net(x, z)
+    to_x, to_z = torch.autograd.grad(y[0].square().sum(), (x, z))
+    assert (to_z[0].abs() > 1e-9).all()
+    assert not to_z[1].any()
+    assert to_x[0].abs().sum() > 1e-6
+
+
+def test_where_the_code_goes_in() -> None:
+    """At the input: beside the image alone. At all: beside what each of the downs reads, as planes of one number."""
+    widths = [64, 128, 256, *[512] * 5]
+    with torch.device("meta"):
+        at_input, at_all = (UNet(3, 1, norm="instance", dropout=0, z_dim=8, z_at=at) for at in ("input", "all"))
+    for net, deep in ((at_input, 0), (at_all, 8)):
+        downs = [m for down in net.downs for m in down.modules() if isinstance(m, nn.Conv2d)]
+        assert [m.in_channels for m in downs] == [3 + 8, *(width + deep for width in widths[:-1])]
+        assert [m.out_channels for m in downs] == widths
+        ups = [m for up in net.ups for m in up.modules() if isinstance(m, nn.ConvTranspose2d)]
+        assert [m.in_channels for m in ups] == [512, *[1024] * 4, 512, 256, 128]
+
+    net, seen = UNet(3, 3, base=2, downs=4, norm="instance", dropout=0, z_dim=3, z_at="all"), []
+    for down in net.downs:
+        down.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    z = noise(2, 3)
+    net(noise(2, 3, 32, 32), z)
+    assert [tuple(x.shape[2:]) for x in seen] == [(32, 32), (16, 16), (8, 8), (4, 4)]
+    for x in seen:
+        torch.testing.assert_close(x[:, -3:], z[:, :, None, None].expand(-1, -1, *x.shape[2:]), rtol=0, atol=0)
+
+
+def test_the_code_is_no_skip() -> None:
+    """What an up-block reads is the features and the skip, without planes of z."""
+    net, joined = UNet(3, 3, base=2, downs=4, norm="instance", dropout=0, z_dim=3, z_at="all"), []
+    for up in net.ups:
+        up.register_forward_pre_hook(lambda _module, inputs: joined.append(inputs[0].shape[1]))
+    net(noise(1, 3, 16, 16), noise(1, 3))
+    assert joined == [16, 16, 8, 4]
+
+
+# ---------------------------------------------------------------- layers, one by one
+
+
+def layers_of(net: nn.Module) -> list[str]:
+    """What stands in a network, in order: "conv7 s1 p3 reflect 3-64", "InstanceNorm2d", "LeakyReLU 0.2", ..."""
+    names = []
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
+            kind = "conv" if isinstance(m, nn.Conv2d) else "up"
+            padding = "" if m.padding_mode == "zeros" else f" {m.padding_mode}"
+            names.append(
+                f"{kind}{m.kernel_size[0]} s{m.stride[0]} p{m.padding[0]}{padding} {m.in_channels}-{m.out_channels}"
+            )
+        elif isinstance(m, nn.LeakyReLU):
+            names.append(f"LeakyReLU {m.negative_slope}")
+        elif isinstance(m, nn.MaxPool2d | nn.AvgPool2d):
+            names.append(f"{type(m).__name__} {m.kernel_size} s{m.stride} p{m.padding}")
+        elif isinstance(m, nn.Linear):
+            names.append(f"Linear {m.in_features}-{m.out_features}")
+        elif not list(m.children()):
+            names.append(type(m).__name__)
+    return names
+
+
+def residual(width: int, padding: str = "", norm: str = "InstanceNorm2d") -> list[str]:
+    conv = f"conv3 s1 p1{padding} {width}-{width}"
+    return [conv, norm, "ReLU", conv, norm]
+
+
+def normed(conv: str, norm: str = "InstanceNorm2d", activation: str = "ReLU") -> list[str]:
+    return [conv, norm, activation]
+
+
+@pytest.mark.parametrize("blocks", [6, 9])
+def test_cyclegan_generator_layers(blocks: int) -> None:
+    with torch.device("meta"):
+        net = ResNetGenerator(3, 3, blocks=blocks)
+    assert layers_of(net) == [
+        *normed("conv7 s1 p3 reflect 3-64"),
+        *normed("conv3 s2 p1 64-128"),
+        *normed("conv3 s2 p1 128-256"),
+        *residual(256, " reflect") * blocks,
+        *normed("up3 s2 p1 256-128"),
+        *normed("up3 s2 p1 128-64"),
+        "conv7 s1 p3 reflect 64-3",
+        "Tanh",
+    ]
+    ups = [m for m in net.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert all(m.output_padding == (1, 1) for m in ups)
+    norms = [m for m in net.modules() if isinstance(m, nn.InstanceNorm2d)]
+    assert not any(m.affine or m.track_running_stats for m in norms)
+    assert all(m.bias is not None for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+
+
+def test_cyclegan_has_nine_blocks_from_256_px_on_and_six_below() -> None:
+    for size, blocks in ((128, 6), (252, 6), (256, 9), (512, 9)):
+        config = METHODS["cyclegan"].config(image_size=size)
+        assert config.g_blocks == blocks
+    with torch.device("meta"):
+        method = build_method("cyclegan", image_size=128, blocks=2)
+        assert sum(isinstance(m, ResidualBlock) for m in method.networks["G"].modules()) == 2
+
+
+def test_patchgan_layers() -> None:
+    """RF 70: stride 2 three times, then 1 and 1; no norm on the first layer and the last."""
+    with torch.device("meta"):
+        net = PatchGAN(3, norm="instance")
+    assert layers_of(net) == [
+        *["conv4 s2 p1 3-64", "LeakyReLU 0.2"],
+        *normed("conv4 s2 p1 64-128", activation="LeakyReLU 0.2"),
+        *normed("conv4 s2 p1 128-256", activation="LeakyReLU 0.2"),
+        *normed("conv4 s1 p1 256-512", activation="LeakyReLU 0.2"),
+        "conv4 s1 p1 512-1",
+    ]
+
+
+@pytest.mark.parametrize(("first", "blocks"), [(3, 4), (7, 10)], ids=["eyes", "hands"])
+def test_simgan_refiner_layers(first: int, blocks: int) -> None:
+    with torch.device("meta"):
+        net = Refiner(first=first, blocks=blocks)
+    assert layers_of(net) == [
+        *[f"conv{first} s1 p{first // 2} 1-64", "ReLU"],
+        *["conv3 s1 p1 64-64"] * (2 * blocks),
+        *["conv1 s1 p0 64-1", "Tanh"],
+    ]
+
+
+def test_simgan_refiner_block_by_hand() -> None:
+    """relu(x + conv(relu(conv(x)))): 1x1 kernels in the middle make it arithmetic."""
+    block = Refiner(base=1, blocks=1).net[2]
+    for conv, (weight, bias) in zip((block.first, block.second), ((2.0, -1.0), (-3.0, 0.5)), strict=True):
+        nn.init.zeros_(conv.weight)
+        nn.init.constant_(conv.bias, bias)
+        conv.weight.data[0, 0, 1, 1] = weight
+    x = torch.tensor([[[[-1.0, 0.25, 1.0, 4.0]]]])
+    expected = [max(0.0, v + (-3 * max(0.0, 2 * v - 1) + 0.5)) for v in (-1.0, 0.25, 1.0, 4.0)]
+    torch.testing.assert_close(block(x).flatten(), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("size", [(35, 55), (36, 60), (7, 5)])
+def test_simgan_refiner_keeps_every_size(size: tuple[int, int]) -> None:
+    assert Refiner(base=2, blocks=1)(noise(2, 1, *size)).shape == (2, 1, *size)
+
+
+def test_simgan_discriminator_layers() -> None:
+    with torch.device("meta"):
+        eyes, hands = LocalDiscriminator(), LocalDiscriminator(form="hands")
+        assert eyes(torch.empty(2, 1, 35, 55)).shape == (2, 1, 9, 14)
+        assert eyes.net(torch.empty(2, 1, 35, 55)).shape == (2, 2, 9, 14)
+        assert hands(torch.empty(2, 1, 224, 224)).shape == (2, 1, 7, 7)
+    assert layers_of(eyes) == [
+        *["conv3 s2 p1 1-96", "ReLU", "conv3 s2 p1 96-64", "ReLU", "MaxPool2d 3 s1 p1"],
+        *["conv3 s1 p1 64-32", "ReLU", "conv1 s1 p0 32-32", "ReLU", "conv1 s1 p0 32-2"],
+    ]
+    assert layers_of(hands) == [
+        *["conv7 s4 p3 1-96", "ReLU", "conv5 s2 p2 96-64", "ReLU", "MaxPool2d 3 s2 p1"],
+        *["conv3 s2 p1 64-32", "ReLU", "conv1 s1 p0 32-32", "ReLU", "conv1 s1 p0 32-2"],
+    ]
+
+
+def test_simgan_discriminator_gives_the_logit_of_its_softmax() -> None:
+    """sigmoid of what it gives is the second channel's softmax, "real"."""
+    net, x = LocalDiscriminator(base=6), noise(2, 1, 16, 16)
+    torch.testing.assert_close(net(x).sigmoid(), net.net(x).softmax(dim=1)[:, 1:])
+    net.net[-1].bias.data = torch.tensor([0.0, 50.0])
+    assert (net(x) > 0).all()
+
+
+def test_unit_layers_of_the_paper_s_first_program() -> None:
+    leaky = "LeakyReLU 0.01"
+    with torch.device("meta"):
+        networks = build_method("unit", "paper").networks
+    for i in (1, 2):
+        assert layers_of(networks[f"E{i}"].own) == [
+            *["conv7 s1 p3 3-64", leaky, "conv3 s2 p1 64-128", leaky, "conv3 s2 p1 128-256", leaky],
+            *residual(256) * 3,
+        ]
+        assert layers_of(networks[f"E{i}"].shared) == residual(256) == layers_of(networks[f"G{i}"].shared)
+        assert layers_of(networks[f"G{i}"].own) == [
+            *residual(256) * 3,
+            *["up3 s2 p1 256-128", leaky, "up3 s2 p1 128-64", leaky, "conv1 s1 p0 64-3", "Tanh"],
+        ]
+        widths = [3, 64, 128, 256, 512, 1024, 2048]
+        convs = [f"conv3 s2 p1 {a}-{b}" for a, b in pairwise(widths)]
+        assert layers_of(networks[f"D{i}"]) == [*(m for conv in convs for m in (conv, leaky)), "conv1 s1 p0 2048-1"]
+    assert networks["E1"].own is not networks["E2"].own
+    assert networks["E1"].shared is networks["E2"].shared
+    assert networks["G1"].shared is networks["G2"].shared
+    assert networks["E1"].shared is not networks["G1"].shared
+
+
+def test_unit_layers_of_the_later_program() -> None:
+    with torch.device("meta"):
+        networks = build_method("unit", "reference").networks
+    up = ["SampleNorm", "ReLU"]
+    for i in (1, 2):
+        assert layers_of(networks[f"E{i}"].own) == [
+            *normed("conv7 s1 p3 reflect 3-64"),
+            *normed("conv4 s2 p1 reflect 64-128"),
+            *normed("conv4 s2 p1 reflect 128-256"),
+            *residual(256, " reflect") * 4,
+        ]
+        assert layers_of(networks[f"G{i}"].own) == [
+            *residual(256, " reflect") * 4,
+            *["Upsample", "conv5 s1 p2 reflect 256-128", *up, "Upsample", "conv5 s1 p2 reflect 128-64", *up],
+            *["conv7 s1 p3 reflect 64-3", "Tanh"],
+        ]
+        scale = [
+            *(
+                m
+                for a, b in pairwise([3, 64, 128, 256, 512])
+                for m in (f"conv4 s2 p1 reflect {a}-{b}", "LeakyReLU 0.2")
+            ),
+            "conv1 s1 p0 512-1",
+        ]
+        assert layers_of(networks[f"D{i}"]) == scale * 3 + ["AvgPool2d 3 s2 p1"]
+    assert not set(map(id, networks["E1"].parameters())) & set(map(id, networks["E2"].parameters()))
+
+
+def test_unit_encodes_to_a_quarter_and_back() -> None:
+    with torch.device("meta"):
+        for encoder, generator in (
+            (vae.paper_encoder(), vae.paper_generator()),
+            (vae.later_encoder(), vae.later_generator()),
+        ):
+            z = encoder(torch.empty(2, 3, 64, 96))
+            assert z.shape == (2, 256, 16, 24)
+            assert generator(z).shape == (2, 3, 64, 96)
+        assert vae.paper_discriminator()(torch.empty(1, 3, 256, 256)).shape == (1, 1, 4, 4)
+        maps = vae.later_discriminator()(torch.empty(1, 3, 256, 256))
+    assert [tuple(m.shape) for m in maps] == [(1, 1, 16, 16), (1, 1, 8, 8), (1, 1, 4, 4)]
+
+
+def test_bicyclegan_encoder_layers() -> None:
+    def block(inputs: int, outputs: int) -> list[str]:
+        return [
+            *["InstanceNorm2d", "LeakyReLU 0.2", f"conv3 s1 p1 {inputs}-{inputs}"],
+            *["InstanceNorm2d", "LeakyReLU 0.2", f"conv3 s1 p1 {inputs}-{outputs}", "AvgPool2d 2 s2 p0"],
+            *["AvgPool2d 2 s2 p0", f"conv1 s1 p0 {inputs}-{outputs}"],
+        ]
+
+    with torch.device("meta"):
+        net = Encoder()
+    assert layers_of(net) == [
+        "conv4 s2 p1 3-64",
+        *[*block(64, 128), *block(128, 192), *block(192, 256), *block(256, 256)],
+        *["LeakyReLU 0.2", "AdaptiveAvgPool2d", "Flatten", "Linear 256-8", "Linear 256-8"],
+    ]
+
+
+def test_bicyclegan_encoder_block_adds_what_it_passes() -> None:
+    block = Encoder(base=3, blocks=1, norm="none").trunk[1]
+    for parameter in block.body.parameters():
+        nn.init.zeros_(parameter)
+    x = noise(2, 3, 8, 8)
+    passed = nn.functional.conv2d(nn.functional.avg_pool2d(x, 2), block.shortcut[1].weight, block.shortcut[1].bias)
+    torch.testing.assert_close(block(x), passed)
+
+
+def test_encoder_gives_mean_and_log_variance_from_heads_of_their_own() -> None:
+    net, x = Encoder(1, z_dim=5, base=4, blocks=2), noise(3, 1, 32, 32)
+    mean, log_variance = net(x)
+    assert mean.shape == (3, 5)
+    assert log_variance is not None
+    assert log_variance.shape == (3, 5)
+    assert not torch.equal(mean, log_variance)
+    nn.init.zeros_(net.log_variance.weight)
+    nn.init.constant_(net.log_variance.bias, 7.0)
+    assert torch.equal(net(x)[0], mean)
+    assert torch.equal(net(x)[1], torch.full((3, 5), 7.0))
+    alone = Encoder(1, z_dim=5, base=4, blocks=2, variance=False)
+    assert alone(x)[1] is None
+    assert sum(p.numel() for p in net.parameters()) - sum(p.numel() for p in alone.parameters()) == 12 * 5 + 5
+
+
+def test_encoder_takes_any_size() -> None:
+    """The average over what is left makes one code of it."""
+    net = Encoder(1, z_dim=5, base=2, blocks=2)
+    for size in ((16, 16), (32, 48)):
+        assert net(noise(2, 1, *size))[0].shape == (2, 5)
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(16, 1), (32, 1), (64, 2), (128, 3), (256, 4)])
+def test_bicyclegan_encoder_sees_8_by_8_in_the_end(size: int, blocks: int) -> None:
+    for name in ("cvae_gan", "clr_gan", "bicyclegan"):
+        assert METHODS[name].config(image_size=size, d_layers=1).blocks == blocks
+
+
+# ---------------------------------------------------------------- two scales and more
+
+
+def test_two_scales_layers() -> None:
+    with torch.device("meta"):
+        net = two_scales(3)
+        full, half = net(torch.empty(1, 3, 256, 256))
+        assert (full.shape, half.shape) == ((1, 1, 30, 30), (1, 1, 14, 14))
+    assert [m.out_channels for m in net.scales[0].modules() if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512, 1]
+    assert [m.out_channels for m in net.scales[1].modules() if isinstance(m, nn.Conv2d)] == [32, 64, 128, 256, 1]
+    assert layers_of(net)[-1] == "AvgPool2d 3 s2 p1"
+
+
+def test_the_next_scale_is_the_mean_of_3_by_3_without_the_padding() -> None:
+    """By hand, for 4 x 4: a corner is a mean of 4 pixels, an edge of 6, the inside of 9."""
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    net = MultiScale([nn.Identity(), nn.Identity(), nn.Identity()])
+    full, half, quarter = net(x)
+    assert torch.equal(full, x)
+    rows = x[0, 0].tolist()
+    expected = []
+    for i in (0, 2):
+        for j in (0, 2):
+            near = [rows[r][c] for r in range(i - 1, i + 2) for c in range(j - 1, j + 2) if r >= 0 and c >= 0]
+            expected.append(sum(near) / len(near))
+    assert half.flatten().tolist() == pytest.approx(expected)
+    assert quarter.flatten().tolist() == pytest.approx([sum(expected) / 4])  # halved once more, from the half
+
+
+def test_a_constant_image_is_the_same_constant_at_every_scale() -> None:
+    for one in MultiScale([nn.Identity() for _ in range(3)])(torch.full((1, 2, 8, 8), 0.7)):
+        torch.testing.assert_close(one, torch.full_like(one, 0.7))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_smallest_image_of_two_scales(layers: int) -> None:
+    smallest = 2 * 3 * 2**layers
+    check_two_scales(smallest, layers)
+    assert two_scales(1, 2, layers, "none")(noise(1, 1, smallest, smallest))[1].shape == (1, 1, 1, 1)
+    with pytest.raises(ConfigError, match=f"--image-size: found {smallest - 1}; expected at least {smallest}"):
+        check_two_scales(smallest - 1, layers)
+
+
+def measured_field(net: Callable[[Tensor], Tensor], channels: int, size: int) -> int:
+    """The rows that the output in the middle has a gradient to."""
+    x = noise(1, channels, size, size).double().requires_grad_()
+    y = net(x)
+    middle = y.shape[-1] // 2
+    (gradient,) = torch.autograd.grad(y[0, :, middle, middle].sum(), x)
+    rows = gradient[0].abs().sum(0).nonzero()[:, 0]
+    assert rows.min() > 0
+    assert rows.max() < size - 1
+    return int(rows.max() - rows.min() + 1)
+
+
+@pytest.mark.parametrize(("scale", "field"), [(0, 70), (1, 141)])
+def test_receptive_field_of_two_scales(scale: int, field: int) -> None:
+    """The second judges twice as much: 70 pixels 2 apart, each a mean of 3."""
+    net = build(lambda: two_scales(1, 4, 3, "none"), init_default, seeded()).double()
+    assert measured_field(lambda x: net(x)[scale], 1, 320) == field
+
+
+def test_receptive_fields_of_the_new_networks() -> None:
+    """From kernels and strides: r + (k - 1) * (product of the strides before)."""
+
+    def linear(net: nn.Module) -> nn.Module:  # so that no unit is inactive and no norm sees everything
+        for module in net.modules():
+            for name, child in module.named_children():
+                if isinstance(child, nn.ReLU | nn.LeakyReLU | nn.Tanh | nn.InstanceNorm2d):
+                    setattr(module, name, nn.Identity())
+        init_default(net, seeded())
+        return net.double()
+
+    discriminator = vae.paper_discriminator(1, 1, 4)
+    assert measured_field(linear(discriminator), 1, 96) == 1 + 2 * (1 + 2 + 4 + 8)
+    later = vae.later_discriminator(1, 1, 3, 1)
+    assert measured_field(lambda x: linear(later)(x)[0], 1, 96) == 1 + 3 * (1 + 2 + 4)
+    encoder = vae.paper_encoder(1, 1, 1)
+    assert measured_field(linear(encoder), 1, 96) == 7 + 2 * 1 + 2 * 2 + 2 * 4 * 2
+    refiner = Refiner(base=2, first=7, blocks=0)
+    assert measured_field(linear(refiner), 1, 32) == 7
+
+
 # ---------------------------------------------------------------- biases and norms
 
 
@@ -250,6 +638,38 @@ def test_biases_follow_the_norm() -> None:
         assert not any(biased(StarGANGenerator()))
         assert biased(StarGANDiscriminator()) == [*[True] * 6, False, False]
     assert [uses_bias(n) for n in ("batch", "instance", "instance_affine", "none")] == [False, True, False, True]
+
+
+def test_biases_of_the_unpaired_and_multimodal_networks() -> None:
+    with torch.device("meta"):
+        for net in (Refiner(), LocalDiscriminator(), Encoder(), vae.paper_encoder(), vae.paper_generator()):
+            assert all(biased(net))
+        for net in (vae.later_encoder(), vae.later_generator(), vae.later_discriminator(), vae.paper_discriminator()):
+            assert all(biased(net))
+        assert all(biased(two_scales(3)))
+        assert biased(ResNetGenerator(norm="batch", blocks=1)) == [*[False] * 7, True]
+
+
+def test_sample_norm_by_hand() -> None:
+    """(x - mean) / (std + 1e-5) over a sample's channels and pixels, std with n - 1; scale and shift by channel."""
+    layer, x = SampleNorm(2), 3 + 2 * noise(2, 2, 3, 4).double()
+    layer.weight.data, layer.bias.data = torch.tensor([2.0, 0.5]), torch.tensor([0.0, -1.0])
+    found = layer.double()(x)
+    for sample, normed_sample in zip(x, found, strict=True):
+        values = sample.flatten().tolist()
+        mean = sum(values) / 24
+        std = math.sqrt(sum((v - mean) ** 2 for v in values) / 23)
+        for channel, (scale, shift) in enumerate([(2.0, 0.0), (0.5, -1.0)]):
+            expected = [(v - mean) / (std + 1e-5) * scale + shift for v in sample[channel].flatten().tolist()]
+            assert normed_sample[channel].flatten().tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_sample_norm_of_a_flat_image_is_its_shift() -> None:
+    """Epsilon stands outside the root: nothing is divided by zero."""
+    layer, x = SampleNorm(2), torch.full((1, 2, 2, 2), 5.0)
+    x[0, 0, 0, 0] = 5 + 1e-5
+    assert layer(torch.full((1, 2, 2, 2), 5.0)).abs().max() == 0
+    assert layer.double()(x.double()).abs().max() < 1  # a std of 4e-6 counts for less than epsilon
 
 
 @pytest.mark.parametrize(("norm", "parameters"), [("instance", 0), ("instance_affine", 2)])
@@ -291,7 +711,7 @@ def test_residual_block_adds_its_input() -> None:
 # ---------------------------------------------------------------- first weights
 
 
-@pytest.mark.parametrize("initialise", [init_normal, init_default])
+@pytest.mark.parametrize("initialise", [init_normal, init_default, init_xavier, init_kaiming])
 @pytest.mark.parametrize(
     "make",
     [lambda: UNet(3, 3, base=4, downs=4), lambda: PatchGAN(6, base=4), lambda: StarGANGenerator(base=4, blocks=1)],
@@ -314,9 +734,11 @@ def test_making_a_method_leaves_global_randomness_alone(name: str) -> None:
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize("initialise", [init_normal, init_default])
+@pytest.mark.parametrize("initialise", [init_normal, init_default, init_xavier, init_kaiming])
 def test_every_weight_is_replaced(initialise: Callable) -> None:
-    net = StarGANGenerator(base=4, blocks=1)
+    net = nn.ModuleList(
+        [StarGANGenerator(base=4, blocks=1), vae.later_generator(1, 2, 1), Encoder(1, base=2, blocks=1)]
+    )
     for parameter in net.parameters():
         nn.init.constant_(parameter, math.nan)
     initialise(net, seeded())
@@ -341,6 +763,88 @@ def test_init_normal_statistics() -> None:
         assert not layer.bias.any()
 
 
+def test_init_xavier_statistics() -> None:
+    """A normal of std gain * sqrt(2 / (fan_in + fan_out)), fans counted with the kernel; norms around 1."""
+    net = nn.Sequential(
+        nn.Conv2d(32, 96, 3),
+        nn.ConvTranspose2d(48, 24, 4),
+        nn.Linear(500, 100),
+        nn.BatchNorm2d(20_000),
+        SampleNorm(20_000),
+    )
+    init_xavier(net, seeded(), gain=0.02)
+    for layer, fans in zip(net[:3], (9 * (32 + 96), 16 * (48 + 24), 600), strict=True):
+        std = 0.02 * math.sqrt(2 / fans)
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.03)
+        assert abs(layer.weight.mean().item()) < 0.03 * std
+        assert layer.weight.abs().max() > 2.5 * std  # no uniform
+        assert not layer.bias.any()
+    for norm in net[3:]:
+        assert norm.weight.mean().item() == pytest.approx(1, abs=0.002)
+        assert norm.weight.std().item() == pytest.approx(0.02, rel=0.03)
+        assert not norm.bias.any()
+
+
+def test_init_kaiming_statistics() -> None:
+    """A normal of std sqrt(2 / fan_in), the kernel counted; scales of the norm uniform from 0 to 1."""
+    net = nn.Sequential(nn.Conv2d(32, 96, 3), nn.Linear(500, 100), SampleNorm(20_000))
+    init_kaiming(net, seeded())
+    for layer, fan_in in zip(net[:2], (9 * 32, 500), strict=True):
+        std = math.sqrt(2 / fan_in)
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.03)
+        assert abs(layer.weight.mean().item()) < 0.03 * std
+        assert layer.weight.abs().max() > 2.5 * std
+        assert not layer.bias.any()
+    scales = net[2].weight
+    assert scales.min() >= 0
+    assert scales.max() <= 1
+    assert scales.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert scales.std().item() == pytest.approx(12**-0.5, rel=0.03)
+    assert not net[2].bias.any()
+
+
+def spread(network: nn.Module) -> list[float]:
+    """Each convolution's weights against their fan-in: 1 where they are as in He et al. 2015."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    return [m.weight.std().item() * math.sqrt(m.weight[0].numel() / 2) for m in layers if m.weight.numel() > 2_000]
+
+
+def stds(network: nn.Module) -> list[float]:
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    return [m.weight.std().item() for m in layers if m.weight.numel() > 2_000]
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "size"),
+    [("cyclegan", "reference", 32), ("pix2pix", "reference", 32), ("unit", "paper", 32), ("unit", "reference", 64)],
+)
+def test_each_method_begins_as_its_paper_s_does(name: str, preset: str, size: int) -> None:
+    """N(0, 0.02); the later UNIT's generators He et al."""
+    sizes = {"g_base": 16, "d_base": 16, "image_size": size} | ({} if name == "unit" else {"receptive_field": 16})
+    method = build_method(name, preset, **sizes)
+    for part, network in method.networks.items():
+        later = name == "unit" and preset == "reference" and part[0] in "EG"
+        assert (spread(network) if later else stds(network)) == pytest.approx(
+            [1.0 if later else 0.02] * len(stds(network)), rel=0.06
+        )
+        assert stds(network)
+
+
+def test_the_multimodal_methods_begin_with_xavier_and_simgan_with_pytorch_s() -> None:
+    method = build_method("bicyclegan", image_size=32, g_base=16, d_base=16, e_base=16, d_layers=2)
+    for network in method.networks.values():
+        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        for layer in layers:
+            if layer.weight.numel() > 2_000:
+                fans = layer.weight[0].numel() + layer.weight[:, 0].numel()
+                assert layer.weight.std().item() == pytest.approx(0.02 * math.sqrt(2 / fans), rel=0.06)
+    refiner = build_method("simgan").networks["R"]
+    for layer in (m for m in refiner.modules() if isinstance(m, nn.Conv2d)):
+        bound = 1 / math.sqrt(layer.weight[0].numel())
+        assert 0.9 * bound < layer.weight.abs().max() <= bound
+        assert layer.bias.any()
+
+
 def test_init_default_is_pytorchs_own() -> None:
     """The same bounds as a freshly constructed layer's, for each kind of layer."""
     for layer in (nn.Conv2d(8, 64, 3), nn.ConvTranspose2d(64, 8, 4), nn.Linear(200, 100)):
@@ -359,7 +863,7 @@ def test_init_default_is_pytorchs_own() -> None:
 
 
 def test_a_layer_without_a_rule_is_not_passed_over() -> None:
-    for initialise in (init_normal, init_default):
+    for initialise in (init_normal, init_default, init_xavier, init_kaiming):
         with pytest.raises(TypeError, match="Embedding has parameters and no rule"):
             initialise(nn.Sequential(nn.Linear(1, 1), nn.Embedding(2, 2)), seeded())
 
@@ -378,6 +882,10 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
     ("patch layers", lambda: PatchGAN(3, layers=0), "--layers: found 0"),
     ("stargan D", lambda: StarGANDiscriminator(100), r"--image-size: found 100.*\n.*--image-size 64 or 128"),
     ("stargan D forward", lambda: StarGANDiscriminator(64, base=2)(noise(1, 3, 128, 128)), "found images of 128 x 128"),
+    ("resnet forward", lambda: ResNetGenerator(base=1, blocks=1)(noise(1, 3, 16, 18)), "--image-size: found 18"),
+    ("unit forward", lambda: vae.Encoder(vae.paper_encoder(1, 1), nn.Identity())(noise(1, 1, 16, 18)), "found 18"),
+    ("refiner kernel", lambda: check_refiner(4, 96), "--first-kernel: found 4"),
+    ("local D too narrow", lambda: check_refiner(3, 2), "--d-base: found 2"),
     ("stargan G", lambda: StarGANGenerator(base=2, blocks=1)(noise(1, 3, 18, 18), noise(1, 5)), "found 18"),
 ]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 
 from i2i_core.data.batch import Batch, join
 from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import Ahead, DataConfig, Stream, in_order, lanes_of, slots_of
+from i2i_core.data.stream import Ahead, Alternating, DataConfig, Stream, in_order, lanes_of, slots_of
 from i2i_core.errors import DataError
 from i2i_core.orchestration.sharding import shard_glyphs
 
@@ -46,7 +47,7 @@ def played(stream: Stream, world: int, loaders: int, first: int, n: int) -> list
 def same(a: Batch, b: Batch) -> bool:
     return (
         a.keys == b.keys
-        and a.images == b.images
+        and (a.images, a.source) == (b.images, b.source)
         and all(torch.equal(a.fields[k], b.fields[k]) for k in a.fields)
         and all(torch.equal(a.whole[k], b.whole[k]) for k in a.whole)
     )
@@ -153,6 +154,66 @@ def test_in_order_gives_every_sample_once(labelled: str) -> None:
     keys = [k for batch in in_order(data, "test", 16, size=7) for k in batch.keys]
     assert keys == [k.decode() for k in data.index("test").keys]
     assert [len(b.keys) for b in in_order(data, "test", 16, most=10, size=7)] == [7, 3]
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = str(tmp_path_factory.mktemp("data") / "small")
+    shard_glyphs(out, "labelled", 16, characters=12)
+    return out
+
+
+def alternating(*uris: str) -> Alternating:
+    return Alternating([DataSet(uri) for uri in uris], DataConfig(load_size=20), 16, BATCH, 0)
+
+
+def test_several_data_sets_come_in_turn_each_in_its_own_order(labelled: str, small_set: str) -> None:
+    stream = alternating(labelled, small_set)
+    sets = [DataSet(uri) for uri in (labelled, small_set)]
+    own = [Stream(data, DataConfig(load_size=20), 16, BATCH, 0, number) for number, data in enumerate(sets)]
+    for t in range(9):
+        batch, expected = stream.read(t, 0, BATCH), own[t % 2].read(t // 2, 0, BATCH)
+        assert same(batch, replace(expected, images=t * BATCH, source=t % 2))
+    assert own[0].batches_per_epoch > own[1].batches_per_epoch
+    assert stream.batches_per_epoch == 2 * own[0].batches_per_epoch, "until the longer one is through"
+
+
+@pytest.mark.parametrize(("world", "loaders"), [(2, 0), (3, 0), (2, 1)])
+def test_several_data_sets_do_not_depend_on_workers_or_loaders(
+    world: int, loaders: int, labelled: str, small_set: str
+) -> None:
+    one = played(alternating(labelled, small_set), 1, 0, 0, 7)
+    many = played(alternating(labelled, small_set), world, loaders, 0, 7)
+    assert all(same(a, b) for a, b in zip(one, many, strict=True))
+    assert [b.source for b in one] == [0, 1, 0, 1, 0, 1, 0]
+    late = played(alternating(labelled, small_set), world, loaders, 5, 2)
+    assert all(same(a, b) for a, b in zip(one[5:], late, strict=True))
+
+
+def test_one_data_set_is_served_as_it_is_alone(labelled: str) -> None:
+    stream, alone = alternating(labelled), stream_of(labelled)
+    assert stream.images_per_epoch == alone.images_per_epoch
+    assert all(same(stream.read(t, 0, BATCH), alone.read(t, 0, BATCH)) for t in range(5))
+
+
+def test_the_same_data_set_beside_itself_comes_in_another_order_and_augmentation(labelled: str) -> None:
+    stream = alternating(labelled, labelled)
+    mine, other = ([stream.read(t, 0, BATCH) for t in range(n, 80, 2)] for n in (0, 1))
+    assert [b.keys for b in mine] != [b.keys for b in other]
+    images = [{k: b.fields["image"][i] for b in each for i, k in enumerate(b.keys)} for each in (mine, other)]
+    shared = set(images[0]) & set(images[1])
+    assert sum(not torch.equal(images[0][k], images[1][k]) for k in shared) > len(shared) / 2
+
+
+def test_a_sample_that_cannot_be_decoded_is_named_with_its_data_set(labelled: str, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
+    index = DataSet(str(broken)).index("train")
+    with next(broken.glob("train-*.tar")).open("r+b") as tar:
+        tar.seek(int(index.offset[0, 0]) + 20)
+        tar.write(b"\0" * 30)
+    stream = alternating(labelled, str(broken))
+    bad = [b.key for t in range(stream.batches_per_epoch) for b in stream.read(t, 0, BATCH).bad]
+    assert bad == [f"{index.keys[0].decode()} of {broken}"]
 
 
 def test_an_error_while_reading_ahead_arrives_where_the_batch_would_have(labelled: str) -> None:

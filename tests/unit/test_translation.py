@@ -26,16 +26,8 @@ from i2i_core.evaluation.sheet import to_array
 from i2i_core.evaluation.targets import parse_target
 from i2i_core.methods import build_from
 from i2i_core.methods.stargan import StarGAN
-from i2i_core.orchestration.translation import (
-    GROUP,
-    SHEET,
-    Outcome,
-    TranslateOptions,
-    group_of,
-    prepare_job,
-    shown_rows,
-    translate,
-)
+from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions, prepare_job, shown_rows, translate
+from i2i_core.orchestration.translator import GROUP, group_of
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import Snapshot, load_trained, named_tensors
 from i2i_core.training.files import Folder
@@ -50,10 +42,14 @@ Message = Callable[..., str]
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
 
 
-def untrained(method: str, data: str, folder: Path, **values: object) -> str:
-    """A checkpoint of networks as they begin."""
+def untrained(method: str, data: str, folder: Path, gain: float = 1, **values: object) -> str:
+    """A checkpoint of networks as they begin, their weights times `gain`."""
     config = config_of(method, data, str(folder), **values)
-    tensors, aliases = named_tensors(build_from(method, config.hyper, seed=3).networks, None)
+    networks = build_from(method, config.hyper, seed=3).networks
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.mul_(gain)
+    tensors, aliases = named_tensors(networks, None)
     checkpoint.write(Folder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}))
     return f"{folder}/run"
 
@@ -150,10 +146,14 @@ def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
     assert group_of(torch.zeros(3, 257, 256)) == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
     stargan: str, photos: Path, tmp_path: Path, told: Message
 ) -> None:
+    from .test_refined_shards import annotated_glyphs  # late: it reads this module
+
+    synthetic = annotated_glyphs(tmp_path / "synthetic")
+    simgan = untrained("simgan", synthetic, tmp_path / "simgan")
     save(photos / "odd.png", noise(18, 16))
     ray = pytest.importorskip("ray")
     ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
@@ -163,12 +163,15 @@ def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
         assert "image odd: found 16 x 18 pixels" in told(*place, 2, "--out", tmp_path / "odd")
         (photos / "odd.png").write_text("text")
         two = go(stargan, photos, tmp_path / "2", target="bold", workers=2, batch=3)
+        go(simgan, synthetic, tmp_path / "shards-2", shards=True, split="train", workers=2, batch=3)
     finally:
         ray.shutdown()
     one = go(stargan, photos, tmp_path / "1", target="bold")
     assert files(tmp_path / "1") == files(tmp_path / "2")
     assert (one.bad, one.written) == (two.bad, two.written)
     assert [bad.key for bad in one.bad] == ["odd"]
+    go(simgan, synthetic, tmp_path / "shards-1", shards=True, split="train")
+    assert files(tmp_path / "shards-1") == files(tmp_path / "shards-2")
 
 
 def test_noise_is_seeded_by_the_images_name(paired: str, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Two updates of each method against a plain transcription of the paper's algorithm, which shares no code with
-the library but the networks: losses and weights to 1e-10 in float64.
+"""Updates of each method against a plain transcription of the paper's algorithm, which shares no code with the library
+but the networks (and the seeded noise): losses and weights to 1e-10 in float64.
 
     pytest tests/unit/test_updates.py
 """
@@ -7,6 +7,8 @@ the library but the networks: losses and weights to 1e-10 in float64.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,93 +16,484 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.data.batch import Batch
-from i2i_core.methods.base import Progress
+from i2i_core.methods import METHODS
+from i2i_core.methods.base import Method, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
 from ..distributed.harness import ALONE, Case, batches, small, whole_batch
+from .test_history import PlainHistory, PlainPool
 
 BATCH, UPDATES = 5, 2
 Losses = list[float]
+Feed = Iterator[Batch]
 
 
-def stargan(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> Losses:
+# ---------------------------------------------------------------- what the papers' algorithms are made of
+
+
+def probability(logit: Tensor) -> Tensor:
+    return 1 / (1 + torch.exp(-logit))
+
+
+class Rules:
+    """The adversarial terms in the papers' symbols, of one map of logits or of a list of maps, which are summed."""
+
+    def __init__(self, k: Any) -> None:
+        self.kind, self.t, self.k = k.adversarial, k.real_target, k
+
+    def _sum(self, maps: Tensor | list[Tensor], term: Callable[[Tensor], Tensor]) -> Tensor:
+        return sum(term(v).mean() for v in (maps if isinstance(maps, list) else [maps]))  # type: ignore[return-value]
+
+    def real(self, maps: Tensor | list[Tensor]) -> Tensor:
+        """What D pays for real images."""
+        t = self.t
+        entropy = lambda v: -(t * probability(v).log() + (1 - t) * (1 - probability(v)).log())  # noqa: E731
+        terms = {"lsgan": lambda v: (v - t) ** 2, "wgan": lambda v: -v, "wgan-gp": lambda v: -v}
+        terms |= {"hinge": lambda v: torch.clamp(1 - v, min=0), "minimax": entropy, "nonsaturating": entropy}
+        return self._sum(maps, terms[self.kind])
+
+    def fake(self, maps: Tensor | list[Tensor]) -> Tensor:
+        """What D pays for made ones."""
+        entropy = lambda v: -(1 - probability(v)).log()  # noqa: E731
+        terms = {"lsgan": lambda v: v**2, "wgan": lambda v: v, "wgan-gp": lambda v: v}
+        terms |= {"hinge": lambda v: torch.clamp(1 + v, min=0), "minimax": entropy, "nonsaturating": entropy}
+        return self._sum(maps, terms[self.kind])
+
+    def made(self, maps: Tensor | list[Tensor]) -> Tensor:
+        """What G pays."""
+        terms = {"lsgan": lambda v: (v - 1) ** 2, "wgan": lambda v: -v, "wgan-gp": lambda v: -v, "hinge": lambda v: -v}
+        terms |= {"minimax": lambda v: (1 - probability(v)).log(), "nonsaturating": lambda v: -probability(v).log()}
+        return self._sum(maps, terms[self.kind])
+
+    def penalty(self, critic: Callable[[Tensor], Any], real: Tensor, fake: Tensor, batch: Batch) -> Tensor | float:
+        """lambda_gp (|gradient between real and made| - 1)^2, the mean over samples (Gulrajani et al. 2017)."""
+        if self.kind != "wgan-gp":
+            return 0.0
+        alpha = batch.draw("alpha", 1, 1, 1, kind="uniform")
+        between = (alpha * real + (1 - alpha) * fake.detach()).requires_grad_(True)
+        maps = critic(between)
+        total = sum(one.sum() for one in (maps if isinstance(maps, list) else [maps]))
+        (slope,) = torch.autograd.grad(total, between, create_graph=True)
+        return self.k.lambda_gp * (((slope**2).sum(dim=(1, 2, 3)).sqrt() - 1) ** 2).mean()
+
+    def clip(self, *critics: nn.Module) -> None:
+        """Arjovsky et al. 2017, Alg. 1, line 7."""
+        for critic in critics if self.kind == "wgan" else ():
+            for weight in critic.parameters():
+                weight.data = weight.data.clamp(-self.k.clip, self.k.clip)
+
+
+class Optimiser:
+    """One optimiser over networks; a weight that two of them share is one weight."""
+
+    def __init__(self, k: Any, lr: float, *networks: nn.Module, weight_decay: float = 0.0) -> None:
+        weights = list({id(p): p for network in networks for p in network.parameters()}.values())
+        self.weights = weights
+        if k.optimiser == "adam":
+            self.inner: torch.optim.Optimizer = torch.optim.Adam(
+                weights, lr, (k.beta1, k.beta2), weight_decay=weight_decay, fused=False, foreach=False
+            )
+        else:
+            self.inner = torch.optim.RMSprop(weights, lr, weight_decay=weight_decay, foreach=False)
+
+    def move(self, loss: Tensor) -> float:
+        gradients = torch.autograd.grad(loss, self.weights, retain_graph=True)
+        return self.move_by(loss, gradients)
+
+    def move_by(self, loss: Tensor, gradients: Sequence[Tensor]) -> float:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        self.inner.step()
+        return loss.item()
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs().mean()
+
+
+# ---------------------------------------------------------------- the papers' algorithms
+
+
+def stargan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
     """Choi et al. 2018, Eq. 4 to 8, and the order of the authors' training."""
-    G, D = networks["G"], networks["D"]
-    g_adam = torch.optim.Adam(G.parameters(), k.g_lr, (k.beta1, k.beta2))
-    d_adam = torch.optim.Adam(D.parameters(), k.d_lr, (k.beta1, k.beta2))
+    G, D, rules = networks["G"], networks["D"], Rules(k)
+    g_moves, d_moves = Optimiser(k, k.g_lr, G), Optimiser(k, k.d_lr, D)
     losses = []
-    for i, batch in enumerate(feed):
+    for i in range(updates * k.n_critic):
+        batch = next(feed)
         x, c = batch["image"], batch.whole["labels"].double()
         target = c[batch.permutation("target")]
-        alpha = batch.draw("alpha", 1, 1, 1, kind="uniform")
 
         real, logits = D(x)
         fake = G(x, target).detach()
-        x_hat = (alpha * x + (1 - alpha) * fake).requires_grad_(True)
-        slope = torch.autograd.grad(D(x_hat)[0].sum(), x_hat, create_graph=True)[0]
-        penalty = (((slope**2).sum(dim=(1, 2, 3)).sqrt() - 1) ** 2).mean()
-        p = 1 / (1 + torch.exp(-logits))
+        p = probability(logits)
         classes = -(c * p.log() + (1 - c) * (1 - p).log()).sum() / BATCH
-        d_loss = -real.mean() + D(fake)[0].mean() + k.lambda_gp * penalty + k.lambda_cls * classes
-        d_adam.zero_grad()
-        d_loss.backward()
-        d_adam.step()
-        losses.append(d_loss.item())
+        d_loss = rules.real(real) + rules.fake(D(fake)[0]) + k.lambda_cls * classes
+        d_loss = d_loss + rules.penalty(lambda image: D(image)[0], x, fake, batch)
+        losses.append(d_moves.move(d_loss))
+        rules.clip(D)
 
         if (i + 1) % k.n_critic == 0:
             made = G(x, target)
             judged, logits = D(made)
-            p = 1 / (1 + torch.exp(-logits))
+            p = probability(logits)
             classes = -(target * p.log() + (1 - target) * (1 - p).log()).sum() / BATCH
-            back = (x - G(made, c)).abs().mean()
-            g_loss = -judged.mean() + k.lambda_cls * classes + k.lambda_rec * back
-            g_loss = g_loss + k.lambda_id * (G(x, c) - x).abs().mean()
-            g_adam.zero_grad()
-            g_loss.backward()
-            g_adam.step()
-            losses.append(g_loss.item())
+            g_loss = rules.made(judged) + k.lambda_cls * classes + k.lambda_rec * distance(x, G(made, c))
+            g_loss = g_loss + k.lambda_id * distance(G(x, c), x)
+            losses.append(g_moves.move(g_loss))
     return losses
 
 
-def pix2pix(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> Losses:
-    """Isola et al. 2017, Eq. 1 to 4: one fake; D on it, halved; then G by the log D trick."""
-    G, D = networks["G"], networks["D"]
-    g_adam = torch.optim.Adam(G.parameters(), k.lr, (k.beta1, k.beta2))
-    d_adam = torch.optim.Adam(D.parameters(), k.lr, (k.beta1, k.beta2))
+def pix2pix(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Isola et al. 2017, Eq. 1 to 4: one fake; D on it, halved; then G by the log D trick. With matching-aware pairs,
+    Reed et al. 2016, Alg. 1: the made pair and the wrong pair count half each."""
+    G, rules = networks["G"], Rules(k)
+    conditional = "cGAN" in k.objective
+
+    def judge(a: Tensor, image: Tensor) -> Tensor:
+        return networks["D"](torch.cat([a, image], 1) if conditional else image)
+
+    g_moves, d_moves = Optimiser(k, k.lr, G), Optimiser(k, k.lr, networks["D"])
     losses = []
-    for batch in feed:
-        a, b = batch["a"], batch["b"]
-        conditional = "cGAN" in k.objective
-
-        def judge(image: Tensor, a: Tensor = a, conditional: bool = conditional) -> Tensor:
-            return 1 / (1 + torch.exp(-D(torch.cat([a, image], 1) if conditional else image)))
-
-        fake = G(a)
-        d_loss = -(judge(b).log().mean() + (1 - judge(fake.detach())).log().mean()) / 2
-        d_adam.zero_grad()
-        d_loss.backward()
-        d_adam.step()
-        g_loss = -judge(fake).log().mean()
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            a, b = batch["a"], batch["b"]
+            fake = G(a)
+            l_real, paid = rules.real(judge(a, b)), rules.fake(judge(a, fake.detach()))
+            if k.matching_aware:
+                paid = (paid + rules.fake(judge(next(feed)["a"], b))) / 2
+            d_loss = (l_real + paid) / 2
+            seen, seen_fake = (torch.cat([a, b], 1), torch.cat([a, fake], 1)) if conditional else (b, fake)
+            d_loss = d_loss + rules.penalty(networks["D"], seen, seen_fake, batch) / 2
+            losses.append(d_moves.move(d_loss))
+            rules.clip(networks["D"])
+        g_loss = rules.made(judge(a, fake))
         if "L1" in k.objective:
-            g_loss = g_loss + k.lambda_l1 * (b - fake).abs().mean()
-        g_adam.zero_grad()
-        g_loss.backward()
-        g_adam.step()
-        losses += [d_loss.item(), g_loss.item()]
+            g_loss = g_loss + k.lambda_l1 * distance(b, fake)
+        losses.append(g_moves.move(g_loss))
     return losses
 
 
-CASES = {
-    "stargan": (stargan, Case("stargan", batch=BATCH, hyper={"n_critic": 2, "lambda_cls": 0.7, "lambda_gp": 3.0})),
-    "stargan with an identity term": (stargan, Case("stargan", batch=BATCH, hyper={"lambda_id": 4.0})),
-    "pix2pix": (pix2pix, Case("pix2pix", batch=BATCH, hyper={"norm": "batch", "lambda_l1": 7.0})),
-    "pix2pix, L1+GAN": (pix2pix, Case("pix2pix", batch=BATCH, hyper={"objective": "L1+GAN", "receptive_field": 1})),
-    "pix2pix, cGAN": (
-        pix2pix,
-        Case("pix2pix", batch=BATCH, hyper={"objective": "cGAN", "generator": "encoder_decoder"}),
+def cyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. 2017, Eq. 1 to 3, the identity term of sec. 5.2 and the training of sec. 4: both generators, then both
+    discriminators, halved, on what the pools of earlier fakes give."""
+    G, F, rules = networks["G"], networks["F"], Rules(k)
+    g_moves = Optimiser(k, k.lr, G, F)
+    if k.lambda_gan:
+        D_X, D_Y = networks["D_X"], networks["D_Y"]
+        d_moves = Optimiser(k, k.lr, D_X, D_Y)
+    pool_x, pool_y = PlainPool("pool_x", k.pool_size), PlainPool("pool_y", k.pool_size)
+    losses = []
+    for _ in range(updates):
+        batch = next(feed)
+        x, y = batch["a"], batch["b"]
+        fake_y, fake_x = G(x), F(y)
+        loss = torch.zeros((), dtype=torch.float64)
+        if k.lambda_gan:
+            loss = loss + k.lambda_gan * (rules.made(D_Y(fake_y)) + rules.made(D_X(fake_x)))
+        if k.cycles in ("both", "forward"):
+            loss = loss + k.lambda_cyc * distance(F(fake_y), x)
+        if k.cycles in ("both", "backward"):
+            loss = loss + k.lambda_cyc * distance(G(fake_x), y)
+        loss = loss + k.lambda_cyc * k.lambda_id * (distance(G(y), y) + distance(F(x), x))
+        losses.append(g_moves.move(loss))
+        for move in range(k.n_critic if k.lambda_gan else 0):
+            if move > 0:
+                batch = next(feed)
+                x, y = batch["a"], batch["b"]
+                fake_y, fake_x = G(x), F(y)
+            old_y, old_x = pool_y(fake_y, batch), pool_x(fake_x, batch)
+            loss_x = (rules.real(D_X(x)) + rules.fake(D_X(old_x)) + rules.penalty(D_X, x, old_x, batch)) / 2
+            loss_y = (rules.real(D_Y(y)) + rules.fake(D_Y(old_y)) + rules.penalty(D_Y, y, old_y, batch)) / 2
+            losses.append(d_moves.move(loss_x + loss_y))
+            rules.clip(D_X, D_Y)
+    assert updates < 4 or not k.lambda_gan or not k.pool_size or (pool_x.swaps and pool_y.swaps)
+    return losses
+
+
+def simgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Shrivastava et al. 2017, Alg. 1 and sec. 3.1. D's last layer has two channels, refined and real, whose softmax
+    is a probability per patch; both players pay cross entropies, summed over patches."""
+    R, D = networks["R"], networks["D"]
+    r_moves, d_moves, history = Optimiser(k, k.lr, R), Optimiser(k, k.lr, D), PlainHistory("refined", k.history_size)
+    refined, real = 0, 1
+
+    def entropy(images: Tensor, truth: int) -> Tensor:
+        e = torch.exp(D.net(images))
+        return -(e[:, truth] / (e[:, 0] + e[:, 1])).log().sum() / BATCH
+
+    def kept(made: Tensor, x: Tensor) -> Tensor:
+        change = made - x
+        if k.psi == "mean":
+            change = change.sum(dim=1) / k.channels
+        if k.psi == "gradient":
+            right, down = change[..., 1:] - change[..., :-1], change[..., 1:, :] - change[..., :-1, :]
+            return k.lambda_reg * (right.abs().sum() + down.abs().sum()) / BATCH
+        return k.lambda_reg * change.abs().sum() / BATCH
+
+    def discriminator() -> None:
+        batch = next(feed)
+        seen = history(R(batch["a"]), batch)
+        losses.append(d_moves.move(entropy(seen, refined) + entropy(batch["b"], real)))
+
+    losses: Losses = []
+    for update in range(updates):
+        if update < k.warmup_r:
+            x = next(feed)["a"]
+            losses.append(r_moves.move(kept(R(x), x)))
+        elif update < k.warmup_r + k.warmup_d:
+            discriminator()
+        else:
+            for _ in range(k.k_g):
+                x = next(feed)["a"]
+                made = R(x)
+                losses.append(r_moves.move(entropy(made, real) + kept(made, x)))
+            for _ in range(k.k_d):
+                discriminator()
+    assert not k.history_size or history.swaps
+    return losses
+
+
+def simgan_with_other_terms(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """One game with any adversarial terms on the difference of the two channels: Alg. 1 without warm-up or history."""
+    R, D, rules = networks["R"], networks["D"], Rules(k)
+    r_moves, d_moves, losses = Optimiser(k, k.lr, R), Optimiser(k, k.lr, D), []
+
+    def logit(images: Tensor) -> Tensor:
+        both = D.net(images)
+        return both[:, 1] - both[:, 0]
+
+    for _ in range(updates):
+        for _ in range(k.k_g):
+            x = next(feed)["a"]
+            made = R(x)
+            patches = logit(made).numel() // BATCH
+            reg = k.lambda_reg * (made - x).abs().sum() / BATCH
+            losses.append(r_moves.move(patches * rules.made(logit(made)) + reg))
+        for _ in range(k.k_d):
+            batch = next(feed)
+            made, y = R(batch["a"]), batch["b"]
+            loss = patches * (rules.fake(logit(made)) + rules.real(logit(y))) + rules.penalty(logit, y, made, batch)
+            losses.append(d_moves.move(loss))
+            rules.clip(D)
+    return losses
+
+
+def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Liu et al. 2017, Eq. 2 to 5, KL terms as in the authors' programs: D, then E and G, on the same codes."""
+    E1, E2, G1, G2, D1, D2 = (networks[name] for name in ("E1", "E2", "G1", "G2", "D1", "D2"))
+    if k.architecture == "paper":
+        assert E1.shared is E2.shared
+        assert G1.shared is G2.shared
+        assert list(E1.shared.parameters())
+        assert list(G1.shared.parameters())
+    rules, losses = Rules(k), []
+    g_moves = Optimiser(k, k.lr, E1, E2, G1, G2, weight_decay=k.weight_decay)
+    d_moves = Optimiser(k, k.lr, D1, D2, weight_decay=k.weight_decay)
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            x1, x2 = batch["a"], batch["b"]
+            shape = (4 * k.g_base, k.image_size // 4, k.image_size // 4)
+            n1, n2, n12, n21 = (batch.draw(f"z_{name}", *shape) for name in ("x1", "x2", "x12", "x21"))
+            mu1, mu2 = E1(x1), E2(x2)
+            z1, z2 = mu1 + n1, mu2 + n2
+            x11, x12, x21, x22 = G1(z1), G2(z1), G1(z2), G2(z2)
+            d_loss = k.lambda_gan * (rules.real(D1(x1)) + rules.fake(D1(x21.detach())))
+            d_loss = d_loss + k.lambda_gan * (rules.real(D2(x2)) + rules.fake(D2(x12.detach())))
+            d_loss = d_loss + k.lambda_gan * (rules.penalty(D1, x1, x21, batch) + rules.penalty(D2, x2, x12, batch))
+            losses.append(d_moves.move(d_loss))
+            rules.clip(D1, D2)
+        mu12, mu21 = E2(x12), E1(x21)
+        x121, x212 = G1(mu12 + n12), G2(mu21 + n21)
+        g_loss = k.lambda_gan * (rules.made(D1(x21)) + rules.made(D2(x12)))
+        g_loss = g_loss + k.lambda_rec * (distance(x11, x1) + distance(x22, x2))
+        g_loss = g_loss + k.lambda_kl * ((mu1**2).mean() + (mu2**2).mean())
+        g_loss = g_loss + k.lambda_cyc * (distance(x121, x1) + distance(x212, x2))
+        g_loss = g_loss + k.lambda_cyc_kl * ((mu12**2).mean() + (mu21**2).mean())
+        losses.append(g_moves.move(g_loss))
+    return losses
+
+
+class Judge:
+    """One of BicycleGAN's discriminators and what it pays (not halved): it sees outputs, or outputs beside inputs."""
+
+    def __init__(self, D: nn.Module, k: Any) -> None:
+        self.D, self.k, self.rules = D, k, Rules(k)
+
+    def seen(self, a: Tensor, image: Tensor) -> Tensor:
+        return torch.cat([a, image], 1) if self.k.conditional_d else image
+
+    def made(self, a: Tensor, fake: Tensor) -> Tensor:
+        return self.rules.made(self.D(self.seen(a, fake)))
+
+    def pays(self, a: Tensor, b: Tensor, of: Tensor, fake: Tensor, batch: Batch, wrong: Tensor | None = None) -> Tensor:
+        """For the true output b of a, the made one of `of`, and (matching-aware) b beside a wrong input."""
+        real, made = self.seen(a, b), self.seen(of, fake.detach())
+        l_real, paid = self.rules.real(self.D(real)), self.rules.fake(self.D(made))
+        if wrong is not None:
+            paid = (paid + self.rules.fake(self.D(torch.cat([wrong, b], 1)))) / 2
+        return l_real + paid + self.rules.penalty(self.D, real, made, batch)
+
+
+def pix2pix_noise(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. (NIPS) 2017, Eq. 1 to 3."""
+    G, D = networks["G"], Judge(networks["D"], k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D.D), []
+    for _ in range(updates):
+        for move in range(k.n_critic):
+            batch = next(feed)
+            a, b, z = batch["a"], batch["b"], batch.draw("z", k.z_dim)
+            wrong = next(feed)["a"] if k.matching_aware else None
+            fake = G(a, z)
+            if move == 0:
+                losses.append(g_moves.move(D.made(a, fake) + k.lambda_l1 * distance(b, fake)))
+            losses.append(d_moves.move(D.pays(a, b, a, fake, batch, wrong)))
+            D.rules.clip(D.D)
+    return losses
+
+
+def cvae_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. (NIPS) 2017, Eq. 4 to 7, the KL term summed over the batch as in the authors' program."""
+    G, E, D = networks["G"], networks["E"], Judge(networks["D"], k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G, E), Optimiser(k, k.lr, D.D), []
+    for _ in range(updates):
+        for move in range(k.n_critic):
+            batch = next(feed)
+            a, b = batch["a"], batch["b"]
+            mu, log_variance = E(b)
+            z = mu + batch.draw("eps", k.z_dim) * torch.exp(0.5 * log_variance)
+            wrong = next(feed)["a"] if k.matching_aware else None
+            fake = G(a, z)
+            if move == 0:
+                kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum()
+                loss = D.made(a, fake) + k.lambda_l1 * distance(b, fake) + k.lambda_kl * kl
+                losses.append(g_moves.move(loss))
+            losses.append(d_moves.move(D.pays(a, b, a, fake, batch, wrong)))
+            D.rules.clip(D.D)
+    return losses
+
+
+def clr_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. (NIPS) 2017, Eq. 8 and 9: E gives a point estimate, and learns from it."""
+    G, E, D = networks["G"], networks["E"], Judge(networks["D"], k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G, E), Optimiser(k, k.lr, D.D), []
+    for _ in range(updates):
+        for move in range(k.n_critic):
+            batch = next(feed)
+            a, b, z = batch["a"], batch["b"], batch.draw("z", k.z_dim)
+            wrong = next(feed)["a"] if k.matching_aware else None
+            fake = G(a, z)
+            if move == 0:
+                losses.append(g_moves.move(D.made(a, fake) + k.lambda_latent * distance(E(fake)[0], z)))
+            losses.append(d_moves.move(D.pays(a, b, a, fake, batch, wrong)))
+            D.rules.clip(D.D)
+    return losses
+
+
+def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. (NIPS) 2017, Eq. 10, in the authors' order: G and E by all terms but the latent one, and with it G
+    alone; then D and D2. The first half of the data is encoded; the second half's outputs are what D2 sees as real."""
+    G, E, D, D2 = networks["G"], networks["E"], Judge(networks["D"], k), Judge(networks["D2"], k)
+    g_moves, e_moves = Optimiser(k, k.lr, G), Optimiser(k, k.lr, E)
+    d_moves, losses = Optimiser(k, k.lr, D.D, D2.D), []
+    for _ in range(updates):
+        for move in range(k.n_critic):
+            first, second = next(feed), next(feed)
+            a, b, z = first["a"], first["b"], first.draw("z", k.z_dim)
+            mu, log_variance = E(b)
+            encoded = mu + first.draw("eps", k.z_dim) * torch.exp(0.5 * log_variance)
+            fake, fake_random = G(a, encoded), G(a, z)
+            if move == 0:
+                kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum()
+                both = D.made(a, fake) + D2.made(a, fake_random) + k.lambda_l1 * distance(b, fake) + k.lambda_kl * kl
+                alone = k.lambda_latent * distance(E(fake_random)[0], z)
+                to_G = torch.autograd.grad(both + alone, g_moves.weights, retain_graph=True)
+                to_E = torch.autograd.grad(both, e_moves.weights, retain_graph=True)
+                g_moves.move_by(both, to_G)
+                e_moves.move_by(both, to_E)
+                losses.append((both + alone).item())
+            wrong, wrong_2 = (second["a"], a) if k.matching_aware else (None, None)
+            loss = D.pays(a, b, a, fake, first, wrong)
+            loss = loss + D2.pays(second["a"], second["b"], a, fake_random, first, wrong_2)
+            losses.append(d_moves.move(loss))
+            D.rules.clip(D.D, D2.D)
+    return losses
+
+
+# ---------------------------------------------------------------- ours against theirs
+
+WGAN = {"adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "n_critic": 2}
+GP = {"adversarial": "wgan-gp", "lambda_gp": 3.0}
+BESIDE = {"conditional_d": True, "matching_aware": True}
+LATER = {"architecture": "later", "d_layers": 1, "blocks": 1, "adversarial": "lsgan", "lambda_gan": 1.0}
+COLOUR = {"channels": 3}
+
+
+def case(plain: Any, name: str = "", updates: int = UPDATES, **hyper: Any) -> tuple[Any, Case]:
+    name = name or plain.__name__
+    hyper = {"k_g": 2, **hyper} if name == "simgan" else hyper
+    return plain, Case(name, batch=BATCH, updates=updates, hyper=hyper)
+
+
+CASES: dict[str, tuple[Any, Case]] = {
+    "stargan": case(stargan, n_critic=2, lambda_cls=0.7, lambda_gp=3.0),
+    "stargan with an identity term": case(stargan, lambda_id=4.0),
+    "stargan, hinge": case(stargan, adversarial="hinge"),
+    "stargan, wgan": case(stargan, adversarial="wgan", optimiser="rmsprop", g_lr=5e-5, d_lr=5e-5, clip=0.1),
+    "pix2pix": case(pix2pix, norm="batch", lambda_l1=7.0),
+    "pix2pix, L1+GAN": case(pix2pix, objective="L1+GAN", receptive_field=1),
+    "pix2pix, cGAN": case(pix2pix, objective="cGAN", generator="encoder_decoder"),
+    "pix2pix, n_critic": case(pix2pix, n_critic=3, adversarial="lsgan"),
+    "pix2pix, smooth, matching-aware": case(pix2pix, n_critic=2, real_target=0.9, matching_aware=True),
+    "pix2pix, wgan-gp": case(pix2pix, n_critic=2, **GP),
+    "pix2pix, wgan-gp, GAN": case(pix2pix, objective="GAN", **GP),
+    "cyclegan": case(cyclegan, updates=5, pool_size=7, lambda_cyc=3.0, lambda_gan=0.6),
+    "cyclegan, no pool, no identity": case(cyclegan, pool_size=0, lambda_id=0.0),
+    "cyclegan, n_critic, smooth": case(cyclegan, updates=4, pool_size=4, n_critic=3, real_target=0.9),
+    "cyclegan, forward": case(cyclegan, cycles="forward"),
+    "cyclegan, backward": case(cyclegan, cycles="backward"),
+    "cyclegan, GAN alone": case(cyclegan, lambda_cyc=0.0),
+    "cyclegan, cycle alone": case(cyclegan, lambda_gan=0.0),
+    "cyclegan, wgan": case(cyclegan, updates=4, pool_size=5, **WGAN),
+    "cyclegan, wgan-gp": case(cyclegan, pool_size=5, **GP),
+    "simgan": case(simgan, updates=6, warmup_r=2, warmup_d=1, k_d=2, history_size=7, lambda_reg=0.01),
+    "simgan, K_g": case(simgan, updates=3, warmup_r=0, warmup_d=0, k_g=3, k_d=2, history_size=4, **COLOUR),
+    "simgan, no history": case(simgan, updates=4, history_size=0),
+    "simgan, mean": case(simgan, updates=4, psi="mean", k_d=3, history_size=5, lambda_reg=0.1, **COLOUR),
+    "simgan, gradient": case(simgan, updates=4, psi="gradient", k_d=3, history_size=5, lambda_reg=0.1, **COLOUR),
+    "simgan, hands": case(simgan, updates=4, form="hands", first_kernel=7, k_d=3, history_size=5),
+    "simgan, wgan-gp": case(simgan_with_other_terms, "simgan", history_size=0, warmup_r=0, warmup_d=0, k_d=2, **GP),
+    "simgan, lsgan": case(
+        simgan_with_other_terms, "simgan", history_size=0, warmup_r=0, warmup_d=0, adversarial="lsgan", real_target=0.8
     ),
+    "unit": case(unit, lambda_gan=2.0, lambda_rec=9.0, lambda_kl=0.3, lambda_cyc=7.0, lambda_cyc_kl=0.2),
+    "unit, n_critic, minimax": case(unit, n_critic=2, adversarial="minimax", weight_decay=0.01),
+    "unit, later": case(unit, lambda_rec=9.0, lambda_kl=0.3, lambda_cyc=7.0, lambda_cyc_kl=0.2, **LATER),
+    "unit, later, wgan": case(unit, **{**LATER, **WGAN}),
+    "unit, wgan-gp": case(unit, **GP),
+    "pix2pix_noise": case(pix2pix_noise, lambda_l1=3.0),
+    "pix2pix_noise, n_critic, z at the input": case(pix2pix_noise, n_critic=3, z_at="input"),
+    "pix2pix_noise, matching-aware, wgan-gp": case(pix2pix_noise, n_critic=2, **BESIDE, **GP),
+    "cvae_gan": case(cvae_gan, lambda_l1=3.0, lambda_kl=0.5),
+    "cvae_gan, n_critic, hinge": case(cvae_gan, n_critic=2, adversarial="hinge", conditional_d=True),
+    "cvae_gan, matching-aware, smooth": case(cvae_gan, real_target=0.9, **BESIDE),
+    "clr_gan": case(clr_gan, lambda_latent=2.0),
+    "clr_gan, n_critic, minimax": case(clr_gan, n_critic=2, adversarial="minimax"),
+    "clr_gan, matching-aware": case(clr_gan, n_critic=2, adversarial="nonsaturating", **BESIDE),
+    "bicyclegan": case(bicyclegan, lambda_l1=3.0, lambda_latent=2.0, lambda_kl=0.5),
+    "bicyclegan, n_critic": case(bicyclegan, n_critic=3),
+    "bicyclegan, matching-aware": case(bicyclegan, n_critic=2, **BESIDE),
+    "bicyclegan, wgan": case(bicyclegan, **WGAN),
+    "bicyclegan, wgan-gp": case(bicyclegan, conditional_d=True, **GP),
+    "bicyclegan, batch norm": case(bicyclegan, norm="batch", adversarial="nonsaturating", real_target=0.9),
 }
+
+
+def test_every_method_is_compared() -> None:
+    assert {made.method for _, made in CASES.values()} == set(METHODS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -108,9 +501,14 @@ def test_updates_equal_the_paper_s(name: str) -> None:
     plain, case = CASES[name]
     method = small(case)
     networks = copy.deepcopy(method.networks)
-    critic = getattr(method.config, "n_critic", 1)
-    feed = [whole_batch(method, BATCH, t) for t in range(UPDATES * critic)]
-    expected = plain(networks, method.config, feed)
+    taken: list[Batch] = []
+
+    def feed() -> Feed:
+        while True:
+            taken.append(whole_batch(method, BATCH, len(taken)))
+            yield taken[-1]
+
+    expected = plain(networks, method.config, feed(), case.updates)
 
     step, progress, found = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), Progress(), []
     update = method.update
@@ -122,35 +520,63 @@ def test_updates_equal_the_paper_s(name: str) -> None:
 
     method.update = noted  # type: ignore[method-assign]
     ours = batches(method, case, ALONE)
-    for _ in range(UPDATES):
+    for _ in range(case.updates):
         step(ours, progress)
 
     assert found == pytest.approx(expected, rel=1e-10, abs=1e-10)
+    assert progress.images == BATCH * len(taken)
+    idle = without_effect(method)
+    ours_now = method.networks.state_dict(keep_vars=True)
     for key, weight in networks.state_dict().items():
-        if weight.is_floating_point():
-            error = (method.networks.state_dict()[key] - weight).abs().max().item()
+        if weight.is_floating_point() and id(ours_now[key]) not in idle:
+            error = (ours_now[key].detach() - weight).abs().max().item()
             assert error <= 1e-10 * max(1.0, weight.abs().max().item()), f"{key}: {error}"
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_move_gives_gradient_to_its_player_and_to_no_other(name: str) -> None:
+STAGES = [(name, {}) for name in CASES]
+STAGES += [(name, {"R": 2, "D": moves}) for name in CASES for moves in (0, 1) if name.startswith("simgan")]
+
+
+@pytest.mark.parametrize(("name", "moves"), STAGES)
+def test_a_move_gives_gradient_to_its_player_and_to_no_other(name: str, moves: dict[str, int]) -> None:
     method = small(CASES[name][1])
-    part = (batch for batch in [whole_batch(method, BATCH, t) for t in range(4)])
-    for player, loss, _ in method.update(part, Progress()):
+    names = {id(p): n for n, p in method.networks.named_parameters()}
+    without = without_effect(method)
+    feed = (whole_batch(method, BATCH, t) for t in range(20))
+    for player, loss, _ in method.update(feed, Progress(moves=moves)):
         method.zero_grad(set_to_none=True)
         loss.backward()  # into everything that asks for a gradient, unlike the step's
-        mine = set(method.parameters_of(player))
-        without = [
-            n for n, p in method.networks.named_parameters() if p in mine and (p.grad is None or not p.grad.any())
-        ]
-        assert not [n for n in without if not silent(n, name)], f"{player} got no gradient"
-        others = [n for n, p in method.networks.named_parameters() if p not in mine and p.grad is not None]
+        mine = {id(p) for p in method.parameters_of(player)}
+        parameters = list(method.networks.parameters())
+        still = {id(p) for p in parameters if p.grad is None or not p.grad.any()}
+        assert not [names[i] for i in mine & still - without], f"{player} got no gradient"
+        others = [names[id(p)] for p in parameters if id(p) not in mine and p.grad is not None]
         assert not others, f"{player}'s loss reached {others}"
+        assert all(p.requires_grad for p in parameters)  # frozen for the move alone
 
 
-def silent(parameter: str, case: str) -> bool:
-    """A bias before an instance norm has no effect; its gradient is 0 up to rounding."""
-    return case.startswith("pix2pix") and parameter.endswith("bias")
+def without_effect(method: Method[Any]) -> set[int]:
+    """Biases whose gradient is 0 up to rounding: those before an instance norm, which takes the mean away again; and
+    where D's loss is a difference of means, the last one of a discriminator, which is in both."""
+    ids = set()
+    for module in method.networks.modules():
+        if isinstance(module, nn.Sequential):
+            for layer, norm in pairwise(module):
+                if isinstance(norm, nn.InstanceNorm2d) and getattr(layer, "bias", None) is not None:
+                    ids.add(id(layer.bias))
+    if method.config.adversarial in ("wgan", "wgan-gp", "hinge"):  # hinge: while all logits are within the margin
+        for name in method.networks:
+            if name.startswith("D"):
+                ids |= {id(last_of(one).bias) for one in scales_of(method.networks[name])}
+    return ids
+
+
+def scales_of(D: nn.Module) -> list[nn.Module]:
+    return list(getattr(D, "scales", [D]))
+
+
+def last_of(D: nn.Module) -> nn.Conv2d:
+    return [m for m in D.modules() if isinstance(m, nn.Conv2d)][-1]
 
 
 def test_an_l1_run_has_no_discriminator() -> None:

@@ -1,0 +1,89 @@
+"""A task of a translator over many units of work, in this process or on Ray workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from i2i_core.errors import ResourceError, RunError, UserError
+from i2i_core.orchestration.translator import Job, Translator
+from i2i_core.training.checkpoint import Trained, load_trained
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+Task = Callable[[Translator, Unit], Result]
+
+
+@dataclass(frozen=True)
+class Where:
+    """1 worker: this process; more: as many on Ray. `gpu`: one for each; neither gpu nor cpu: where there is one."""
+
+    workers: int
+    gpu: bool
+    cpu: bool
+
+
+def over(units: Sequence[Unit], task: Task[Unit, Result], job: Job, trained: Trained, where: Where) -> Iterator[Result]:
+    """What the task makes of every unit, as it comes.
+
+    Args:
+        task: called with a worker's translator and a unit; Ray finds it by its name in a module.
+
+    Raises:
+        UserError: as the task raised it, or for more workers or GPUs than there are.
+        RunError: a worker was lost.
+    """
+    if where.workers > 1:
+        yield from _on_ray(units, task, job, where.workers, where.gpu, where.cpu)
+        return
+    has = torch.cuda.is_available()
+    if where.gpu and not has:
+        raise ResourceError("--gpu", "no GPU that torch can use", "one", "Leave --gpu out, or use --cpu.")
+    trained.method.to("cuda" if has and not where.cpu else "cpu")
+    translator = Translator(job, trained)
+    yield from (task(translator, unit) for unit in units)
+
+
+def _on_ray(
+    units: Sequence[Unit], task: Task[Unit, Result], job: Job, workers: int, gpu: bool, cpu: bool
+) -> Iterator[Result]:
+    import ray  # late: in this process it goes without
+    from ray.util import ActorPool
+
+    from i2i_core.orchestration.cluster import connect
+
+    connect()
+    has = ray.cluster_resources()
+    gpu = gpu or (not cpu and has.get("GPU", 0) > 0)
+    kind, held = ("GPU", int(has.get("GPU", 0))) if gpu else ("CPU", int(has.get("CPU", 0)))
+    if held < workers:
+        fix = f"Use --workers {held}." if held else "Use --cpu."
+        raise ResourceError("--workers", str(workers), f"at most the cluster's {held} {kind}s", fix)
+    actor, shared = ray.remote(num_cpus=0 if gpu else 1, num_gpus=int(gpu))(_Actor), ray.put(job)
+    actors = [actor.remote(shared, gpu) for _ in range(min(workers, len(units)))]
+    try:
+        yield from ActorPool(actors).map_unordered(lambda worker, unit: worker.run.remote(task, unit), units)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise RunError(f"a worker was lost ({str(error).splitlines()[0]}); run the same command again") from error
+    finally:
+        for handle in actors:
+            ray.kill(handle)
+
+
+class _Actor:
+    """A translator that lives on a Ray worker."""
+
+    def __init__(self, job: Job, gpu: bool) -> None:
+        if not gpu:
+            torch.set_num_threads(1)
+        self.translator = Translator(job, load_trained(job.checkpoint, torch.device("cuda" if gpu else "cpu")))
+
+    def run(self, task: Task[Any, Any], unit: Any) -> Any:
+        return task(self.translator, unit)

@@ -1,0 +1,245 @@
+"""Histories of made images against the papers' rules on plain Python lists.
+
+pytest tests/unit/test_history.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_core.data.batch import Batch
+from i2i_core.methods.history import FakePool, History, RefinedHistory
+
+CPU = torch.device("cpu")
+UPDATES = 14
+
+
+class PlainPool:
+    """CycleGAN sec. 4: while there is room, the new image is kept and given; then, on heads, a random old one is given
+    and the new one takes its place. A list per slot of the batch; the slots share the capacity."""
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name, self.capacity = name, capacity
+        self.lists: dict[int, list[Tensor]] = {}
+        self.swaps = 0
+
+    def __call__(self, fakes: Tensor, batch: Batch) -> Tensor:
+        coins, places = (batch.draw(f"{self.name} {what}", kind="uniform").tolist() for what in ("swap", "place"))
+        given = []
+        for slot, new in enumerate(fakes.detach().clone()):
+            held, room = self.lists.setdefault(slot, []), share(self.capacity, batch.size, slot)
+            if len(held) < room:
+                held.append(new)
+                given.append(new)
+            elif room and coins[slot] < 0.5:
+                place = int(places[slot] * room)
+                given.append(held[place])
+                held[place] = new
+                self.swaps += 1
+            else:
+                given.append(new)
+        return torch.stack(given)
+
+
+class PlainHistory:
+    """SimGAN sec. 2.3: half of what D sees comes from the history, half is new; the new half goes into the history,
+    over random old ones where it is full. A list per slot; the odd one of the batch goes by a coin."""
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name, self.capacity = name, capacity
+        self.lists: dict[int, list[Tensor]] = {}
+        self.swaps = 0
+
+    def __call__(self, fakes: Tensor, batch: Batch) -> Tensor:
+        order = batch.permutation(f"{self.name} half").tolist()
+        coin, take, put = (
+            batch.draw(f"{self.name} {what}", kind="uniform").tolist() for what in ("middle", "take", "place")
+        )
+        from_history = set(order[: batch.size // 2])
+        if batch.size % 2:
+            middle = order[batch.size // 2]
+            from_history |= {middle} if coin[middle] < 0.5 else set()
+        given = []
+        for slot, new in enumerate(fakes.detach().clone()):
+            held, room = self.lists.setdefault(slot, []), share(self.capacity, batch.size, slot)
+            if slot in from_history:
+                given.append(held[int(take[slot] * len(held))] if held else new)
+                continue
+            given.append(new)
+            if len(held) < room:
+                held.append(new)
+            elif room:
+                held[int(put[slot] * room)] = new
+                self.swaps += 1
+        return torch.stack(given)
+
+
+def share(capacity: int, size: int, slot: int) -> int:
+    """The images that a slot may keep: K / B, and one more for each of the first K mod B."""
+    return capacity // size + (1 if slot < capacity % size else 0)
+
+
+KINDS: dict[str, tuple[Callable[[str, int], History], Callable[[str, int], PlainPool | PlainHistory]]] = {
+    "cyclegan": (FakePool, PlainPool),
+    "simgan": (RefinedHistory, PlainHistory),
+}
+
+
+def feed(size: int, updates: int = UPDATES, first: int = 0, seed: int = 0) -> Iterator[tuple[Tensor, Batch]]:
+    """Batches with images that tell update and slot."""
+    for t in range(first, first + updates):
+        images = (torch.arange(size) + 100.0 * (t + 1))[:, None, None, None].expand(size, 2, 3, 4).double()
+        yield images, Batch({"a": images}, size, 0, size, t * size, seed)
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 4, 7, 12, 1000])
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_plain_lists(kind: str, size: int, capacity: int) -> None:
+    ours, plain = (make("h", capacity) for make in KINDS[kind])
+    for images, batch in feed(size):
+        torch.testing.assert_close(ours(images, batch), plain(images, batch), rtol=0, atol=0)
+    state = ours.state()
+    assert state is not None
+    for slot in range(size):
+        held = state["images"][slot][: state["filled"][slot]]
+        expected = torch.stack(plain.lists[slot]) if plain.lists[slot] else held[:0]
+        torch.testing.assert_close(held, expected, rtol=0, atol=0)
+    assert plain.swaps or capacity > UPDATES * size / 2  # the test has seen what happens when it is full
+
+
+def test_a_batch_of_one_is_the_paper_s_pool() -> None:
+    """CycleGAN's pool as it is usually written: one list for all images."""
+    ours, held, old = FakePool("pool", 5), [], 0
+    for images, batch in feed(1, updates=40):
+        (new,) = images
+        expected = new
+        if len(held) < 5:
+            held.append(new)
+        elif batch.draw("pool swap", kind="uniform").item() < 0.5:
+            place = int(batch.draw("pool place", kind="uniform").item() * 5)
+            expected, held[place] = held[place], new
+            old += 1
+        assert torch.equal(ours(images, batch)[0], expected)
+    assert 10 <= old <= 25  # of 35, half
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_half_of_a_discriminator_s_batch_is_from_the_history(size: int) -> None:
+    """Once every slot holds something: b/2 old ones, of an odd batch one more now and then; the others are new."""
+    history, olds = RefinedHistory("h", 40), []
+    for t, (images, batch) in enumerate(feed(size, updates=60)):
+        given = history(images, batch)
+        if t > 20:
+            olds.append(int((given != images).flatten(1).any(1).sum()))
+    assert set(olds) == {2} if size == 4 else set(olds) == {2, 3}
+    assert size == 4 or 0.3 < sum(o == 3 for o in olds) / len(olds) < 0.7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_slot_takes_its_turn_and_every_place_is_used(kind: str) -> None:
+    history, old, seen = KINDS[kind][0]("h", 9), set(), set()
+    for images, batch in feed(3, updates=150):
+        given = history(images, batch)[:, 0, 0, 0]
+        state = history.state()
+        assert state is not None
+        old |= {slot for slot in range(3) if given[slot] != images[slot, 0, 0, 0]}
+        fresh = (state["images"][:, :, 0, 0, 0] == images[:, :1, 0, 0]).nonzero().tolist()
+        seen |= {tuple(place) for place in fresh}
+    assert old == {0, 1, 2}
+    assert seen == {(slot, place) for slot in range(3) for place in range(3)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("capacity", [3, 7, 20])
+@pytest.mark.parametrize("cuts", [(0, 2, 5), (0, 1, 2, 3, 4, 5), (0, 4, 5)])
+def test_a_batch_in_parts_gives_what_the_whole_gives(kind: str, capacity: int, cuts: tuple[int, ...]) -> None:
+    """Micro-batches share one history; workers have one each."""
+    whole, together = KINDS[kind][0]("h", capacity), KINDS[kind][0]("h", capacity)
+    apart = [KINDS[kind][0]("h", capacity) for _ in cuts[1:]]
+    for images, batch in feed(5):
+        expected = whole(images, batch)
+        parts = [batch._cut(a, b) for a, b in pairwise(cuts)]
+        torch.testing.assert_close(torch.cat([together(p["a"], p) for p in parts]), expected, rtol=0, atol=0)
+        found = [history(p["a"], p) for history, p in zip(apart, parts, strict=True)]
+        torch.testing.assert_close(torch.cat(found), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("capacity", [4, 13])
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (3, 1, 2), (2, 3, 1)])
+def test_images_move_with_their_slots_when_the_number_of_workers_changes(
+    kind: str, capacity: int, numbers: tuple[int, ...]
+) -> None:
+    size, steps = 6, 5
+    whole, states = KINDS[kind][0]("h", capacity), []
+    for run, workers in enumerate(numbers):
+        slots = [(rank * size // workers, (rank + 1) * size // workers) for rank in range(workers)]
+        histories = [KINDS[kind][0]("h", capacity) for _ in range(workers)]
+        for history, place in zip(histories, slots, strict=True):
+            history.load(states, place, CPU)
+        for images, batch in feed(size, steps, first=run * steps):
+            parts = [batch._cut(*place) for place in slots]
+            found = torch.cat([history(p["a"], p) for history, p in zip(histories, parts, strict=True)])
+            torch.testing.assert_close(found, whole(images, batch), rtol=0, atol=0)
+        states = [history.state() for history in reversed(histories)]  # their order says nothing
+        for state, (start, stop) in zip(reversed(states), slots, strict=True):
+            assert state is not None
+            assert (state["first"], len(state["images"]), len(state["filled"])) == (start, stop - start, stop - start)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_history_that_never_began_has_no_state_and_loads_none(kind: str) -> None:
+    history = KINDS[kind][0]("h", 5)
+    assert history.state() is None
+    history.load([None, None], (0, 3), CPU)
+    assert history.state() is None
+    history.load([], (0, 3), CPU)
+    ((images, batch),) = feed(3, updates=1)
+    assert torch.equal(history(images, batch), images)  # nothing is held yet
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_capacity_the_new_image_is_given(kind: str) -> None:
+    history = KINDS[kind][0]("h", 0)
+    for images, batch in feed(3):
+        assert torch.equal(history(images, batch), images)
+    assert history.state() is None
+
+
+@pytest.mark.parametrize("capacity", [0, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_given_and_held_has_no_graph_and_is_not_the_generator_s_own(kind: str, capacity: int) -> None:
+    history = KINDS[kind][0]("h", capacity)
+    for images, batch in feed(3, updates=4):
+        fake = images.clone().requires_grad_() * 1
+        given = history(fake, batch)
+        assert not given.requires_grad
+        before = None if history.images is None else history.images.clone()
+        fake.detach().fill_(-1)  # what was made may be overwritten
+        assert before is None or torch.equal(before, history.images)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_is_the_capacity(kind: str) -> None:
+    """No more than one image per slot above what was asked for, and in the images' own dtype."""
+    history = KINDS[kind][0]("h", 7)
+    for images, batch in feed(5):
+        history(images.float(), batch)
+    state = history.state()
+    assert state is not None
+    assert state["images"].shape == (5, 2, 2, 3, 4)
+    assert state["images"].dtype == torch.float32
+    assert state["filled"].sum() <= 7
+
+
+def test_two_histories_decide_apart() -> None:
+    """CycleGAN's two pools are two histories: each has coins of its own."""
+    one, two = FakePool("pool_x", 3), FakePool("pool_y", 3)
+    differ = [not torch.equal(one(images, batch), two(images, batch)) for images, batch in feed(3, updates=30)]
+    assert any(differ)

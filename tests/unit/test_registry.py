@@ -1,0 +1,463 @@
+"""What holds for every method in the registry: images of any size, finite losses in bf16, layers that stay tied.
+
+pytest tests/unit/test_registry.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_core.config import TrainConfig
+from i2i_core.data.batch import Batch
+from i2i_core.errors import ConfigError
+from i2i_core.methods import METHODS, build_from, build_method
+from i2i_core.methods.base import Method, Progress
+from i2i_core.settings import flag
+from i2i_core.training.checkpoint import Snapshot, load_networks, load_trained, named_tensors, write
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.files import Folder
+from i2i_core.training.step import Step
+
+from ..distributed.harness import ALONE, SMALL, Case, batches, small, whole_batch
+
+CPU = torch.device("cpu")
+QUICK = {"simgan": {"k_g": 1}}
+
+
+def made(name: str, dtype: torch.dtype = torch.float64, **hyper: Any) -> Method[Any]:
+    return small(Case(name, hyper={**QUICK.get(name, {}), **hyper}, dtype=dtype))
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+
+
+def channels_of(method: Method[Any]) -> tuple[int, int]:
+    k = method.config
+    both = getattr(k, "channels", 0)
+    return getattr(k, "in_channels", both), getattr(k, "out_channels", both)
+
+
+def control_of(method: Method[Any], n: int) -> dict[str, Tensor]:
+    return {"target": torch.eye(3, dtype=torch.float64)[torch.arange(n) % 3]} if "c_dim" in vars(method.config) else {}
+
+
+def images(method: Method[Any], n: int, height: int, width: int) -> Tensor:
+    return noise(n, channels_of(method)[0], height, width)
+
+
+KEYS = ("a", "b", "c")
+
+
+def test_every_method_has_a_small_configuration() -> None:
+    assert set(SMALL) == set(METHODS)
+
+
+# ---------------------------------------------------------------- the papers' figures
+
+ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
+FAMILY = {**ADAM, "g_base": 64, "d_base": 64, "n_critic": 1, "real_target": 1.0}
+PIX2PIX = {**FAMILY, "adversarial": "nonsaturating", "objective": "L1+cGAN", "lambda_l1": 100.0, "norm": "batch"}
+PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8, "test_time": "noise"}
+CYCLEGAN = {**FAMILY, "adversarial": "lsgan", "lambda_gan": 1.0, "lambda_cyc": 10.0, "cycles": "both", "pool_size": 50}
+CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample": "transposed"}
+SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": 35, "image_width": 55, "psi": "identity"}
+SIMGAN |= {"lambda_reg": 1e-4, "warmup_r": 1000, "warmup_d": 200, "k_g": 2, "k_d": 1, "blocks": 4, "form": "eyes"}
+UNIT = {**FAMILY, "lr": 1e-4, "weight_decay": 1e-4, "architecture": "paper", "adversarial": "nonsaturating"}
+UNIT |= {"lambda_gan": 10.0, "lambda_rec": 100.0, "lambda_kl": 0.1, "lambda_cyc": 100.0, "lambda_cyc_kl": 0.1}
+LATER = {**UNIT, "architecture": "later", "adversarial": "lsgan", "d_scales": 3}
+LATER |= {"lambda_gan": 1.0, "lambda_rec": 10.0, "lambda_kl": 0.01, "lambda_cyc": 10.0, "lambda_cyc_kl": 0.01}
+MULTIMODAL = {**FAMILY, "adversarial": "lsgan", "z_dim": 8, "z_at": "all", "norm": "instance", "conditional_d": False}
+MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed"}
+ENCODED = {**MULTIMODAL, "e_base": 64, "blocks": 4}
+STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lambda_cls": 1.0}
+STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
+STARGAN.pop("lr")
+
+CROPS = {"load_size": 286, "crop": "random", "flip": True, "batch": 1}
+EPOCHS = {**CROPS, "lr_schedule": "epochs", "lr_decay_from": 0.5}
+FIGURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("pix2pix", "paper"): ({**PIX2PIX, "dropout_at": "innermost"}, {**CROPS, "epochs": 200, "lr_schedule": "constant"}),
+    ("pix2pix", "reference"): ({**PIX2PIX, "dropout_at": "after_innermost"}, {**EPOCHS, "epochs": 200}),
+    ("cyclegan", "paper"): ({**CYCLEGAN, "lambda_id": 0.0}, {**EPOCHS, "epochs": 200}),
+    ("cyclegan", "reference"): ({**CYCLEGAN, "lambda_id": 0.5}, {**EPOCHS, "epochs": 200}),
+    ("simgan", "paper"): (SIMGAN, {"batch": 512, "flip": False, "crop": "none"}),
+    ("simgan", "paper_hands"): ({**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224}
+                                | {"image_width": 0}, {"flip": False, "crop": "none"}),
+    ("simgan", "reference"): ({**SIMGAN, "k_g": 50}, {"batch": 512}),
+    ("unit", "paper"): (UNIT, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
+    ("unit", "reference"): (LATER, {"images": 1_000_000, "batch": 1, "lr_schedule": "steps", "lr_step": 100_000}
+                            | {"lr_step_factor": 0.5}),
+    ("pix2pix_noise", "reference"): ({**MULTIMODAL, "lambda_l1": 10.0}, EPOCHS),
+    ("cvae_gan", "reference"): ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
+    ("clr_gan", "reference"): ({**ENCODED, "lambda_latent": 0.5}, EPOCHS),
+    ("bicyclegan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, CROPS),
+    ("bicyclegan", "reference"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, EPOCHS),
+    ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}),
+    ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "preset"), FIGURES)
+def test_presets_hold_the_papers_figures(name: str, preset: str) -> None:
+    hyper, training = FIGURES[name, preset]
+    config = TrainConfig.of(name, preset)
+    for key, value in hyper.items():
+        assert getattr(config.hyper, key) == value, key
+    for key, value in training.items():
+        assert getattr(config.training if hasattr(config.training, key) else config.data, key) == value, key
+
+
+def test_every_method_has_the_paper_s_preset_and_the_authors() -> None:
+    for name, entry in METHODS.items():
+        assert {"paper", "reference", "demo"} <= set(entry.presets)
+        assert (name, "reference") in FIGURES
+        for preset in entry.presets:
+            assert TrainConfig.of(name, preset).preset == preset
+
+
+# ---------------------------------------------------------------- values out of range
+
+
+def numbers(name: str) -> list[tuple[str, float]]:
+    """A value that is out of range for every number of a method's section."""
+    least = {"lr": 0.0, "g_lr": 0.0, "d_lr": 0.0, "clip": 0.0, "n_critic": 0, "k_g": 0, "k_d": 0, "z_dim": 0}
+    least |= {f"{network}_base": 0 for network in "gder"} | {"image_size": 0, "channels": 0, "c_dim": 0, "d_scales": 0}
+    free = {"real_target", "receptive_field", "beta1", "beta2", "dropout", "first_kernel"}  # see the other tests
+    found = []
+    for field in fields(METHODS[name].config):
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool) and field.name not in free:
+            found.append((field.name, least.get(field.name, -1)))
+    return found
+
+
+@pytest.mark.parametrize(("name", "field", "value"), [(n, *found) for n in METHODS for found in numbers(n)])
+def test_a_number_out_of_range_is_refused_by_its_flag(name: str, field: str, value: float) -> None:
+    with pytest.raises(ConfigError) as refused:
+        replace(made(name).config, **{field: value})
+    assert refused.value.where == flag(field)
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("cyclegan", {"image_size": 18}, "--image-size: found 18"),
+    ("cyclegan", {"image_size": 16, "receptive_field": 70}, "--image-size: found 16; expected at least 24"),
+    ("cyclegan", {"lambda_gan": 0.0, "lambda_cyc": 0.0}, "--lambda-gan: found 0, with --lambda-cyc 0"),
+    ("cyclegan", {"cycles": "none"}, "cycles"),
+    ("cyclegan", {"receptive_field": 71}, "receptive_field"),
+    ("simgan", {"first_kernel": 4}, "--first-kernel: found 4"),
+    ("simgan", {"d_base": 2}, "--d-base: found 2"),
+    ("simgan", {"psi": "edges"}, "psi"),
+    ("simgan", {"form": "faces"}, "form"),
+    ("unit", {"image_size": 18}, "--image-size: found 18"),
+    ("unit", {"architecture": "later", "d_layers": 4, "image_size": 32}, "--image-size: found 32"),
+    ("unit", {"architecture": "newer"}, "architecture"),
+    ("bicyclegan", {"image_size": 24, "downs": 4}, "--image-size: found 24"),
+    ("bicyclegan", {"d_layers": 3}, "--image-size: found 16; expected at least 48"),
+    ("bicyclegan", {"d_base": 1}, "--d-base: found 1"),
+    ("bicyclegan", {"e_blocks": 4}, r"--e-blocks: found 4(.|\n)*--e-blocks 3 or less"),
+    ("pix2pix_noise", {"z_at": "middle"}, "z_at"),
+    ("cvae_gan", {"norm": "layer"}, "norm"),
+]
+
+
+@pytest.mark.parametrize(("name", "hyper", "message"), REFUSED)
+def test_networks_that_cannot_be_are_refused(name: str, hyper: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        made(name, **hyper)
+
+
+def test_the_largest_encoder_of_an_image_still_trains() -> None:
+    method = made("bicyclegan", e_blocks=3)
+    for _ in method.update((whole_batch(method, 2, t) for t in range(2)), Progress()):
+        pass
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_which_networks_translate() -> None:
+    """And go back, and what a preview's columns are."""
+    cyclegan, unit, simgan = made("cyclegan"), made("unit"), made("simgan")
+    x = images(cyclegan, 2, 16, 16)
+    y, grey = x.flip(0), x[:, :1]
+    G, F = cyclegan.networks["G"], cyclegan.networks["F"]
+    E1, E2, G1, G2 = (unit.networks[n] for n in ("E1", "E2", "G1", "G2"))
+    with torch.no_grad():
+        expected = [
+            (cyclegan.translate(x), G(x)),
+            (cyclegan.back(y), F(y)),
+            (unit.translate(grey), G2(E1(grey))),
+            (unit.back(grey), G1(E2(grey))),
+            (simgan.translate(grey), simgan.networks["R"](grey)),
+        ]
+        columns = cyclegan.preview(batch_of(x, y))
+        expected += [(columns["G(x)"], G(x)), (columns["F(G(x))"], F(G(x)))]
+        expected += [(columns["F(y)"], F(y)), (columns["G(F(y))"], G(F(y)))]
+        columns = unit.preview(batch_of(grey, grey.flip(0)))
+        expected += [(columns["x12"], G2(E1(grey))), (columns["x121"], G1(E2(G2(E1(grey)))))]
+        back = G1(E2(grey.flip(0)))
+        expected += [(columns["x21"], back), (columns["x212"], G2(E1(back)))]
+    for found, right in expected:
+        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+
+
+def batch_of(a: Tensor, b: Tensor) -> Batch:
+    return Batch({"a": a, "b": b}, len(a), 0, len(a), 0, 0)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 48), (64, 16)])
+@pytest.mark.parametrize("name", METHODS)
+def test_images_of_any_size_are_translated(name: str, size: tuple[int, int]) -> None:
+    method = made(name)
+    x = images(method, 3, *size)
+    y = method.translate(x, keys=KEYS, **control_of(method, 3))
+    assert y.shape == (3, channels_of(method)[1], *size)
+    assert y.abs().max() <= 1
+    assert y.std() > 0
+    assert not y.requires_grad
+    if method.two_way:
+        assert method.back(y).shape == x.shape
+        assert not torch.equal(method.back(x), method.translate(x))
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if "in_channels" in vars(made(name).config)])
+def test_other_channels_in_than_out(name: str) -> None:
+    method = made(name, in_channels=1, out_channels=2, **({"lambda_id": 0.0} if name == "cyclegan" else {}))
+    y = method.translate(images(method, 2, 16, 16), keys=KEYS[:2])
+    assert y.shape == (2, 2, 16, 16)
+    if method.two_way:
+        assert method.back(y).shape == (2, 1, 16, 16)
+    if method.encodes:
+        assert method.encode(y).shape == (2, 3)
+    for _ in method.update((whole_batch(method, 2, t) for t in range(200)), Progress()):
+        pass
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_image_depends_on_its_key_and_on_no_neighbour(name: str) -> None:
+    """And is the same again; and making it leaves gradients, modes and global randomness as they were."""
+    method = made(name, **({"norm": "batch", "dropout": 0.5, "image_size": 64} if name == "pix2pix" else {})).train()
+    x, control = images(method, 3, *((64, 64) if name == "pix2pix" else (16, 16))), control_of(method, 3)
+    modes = [m.training for m in method.modules()]
+    before = torch.get_rng_state()
+    together = method.translate(x, keys=KEYS, **control)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [m.training for m in method.modules()] == modes
+    assert all(p.requires_grad for p in method.networks.parameters())
+    torch.testing.assert_close(method.translate(x, keys=KEYS, **control), together, rtol=0, atol=0)
+    for i, key in enumerate(KEYS):
+        alone = method.translate(x[i : i + 1], keys=[key], **{n: c[i : i + 1] for n, c in control.items()})
+        torch.testing.assert_close(alone[0], together[i], rtol=1e-8, atol=1e-10)
+    renamed = method.translate(x, keys=("d", "e", "f"), **control)
+    varies = method.codes or name == "pix2pix"
+    assert torch.equal(renamed, together) != varies
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_preview_has_one_row_per_sample(name: str) -> None:
+    method = made(name)
+    batch = replace(whole_batch(method, 3, 0), keys=KEYS)
+    columns = method.preview(batch)
+    assert len(columns) >= 3
+    assert {len(column) for column in columns.values()} == {3}
+    assert all(column.isfinite().all() and column.abs().max() <= 1 for column in columns.values())
+
+
+CODES = [name for name, entry in METHODS.items() if entry.method.codes]
+
+
+def test_methods_with_codes_are_these() -> None:
+    assert set(CODES) == {"pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"}
+    assert {name for name in CODES if METHODS[name].method.encodes} == {"cvae_gan", "clr_gan", "bicyclegan"}
+    assert {name for name in METHODS if METHODS[name].method.two_way} == {"cyclegan", "unit"}
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_codes_are_drawn_by_key_and_sample_and_change_the_image(name: str) -> None:
+    method = made(name)
+    codes = method.draw_codes(KEYS)
+    assert codes.shape == (3, 3)
+    assert torch.equal(codes[1:2], method.draw_codes(["b"]))
+    assert not torch.equal(codes, method.draw_codes(KEYS, sample=1))
+    many = method.draw_codes([str(i) for i in range(2000)])
+    assert abs(many.mean().item()) < 0.05
+    assert abs(many.std().item() - 1) < 0.05
+
+    x = images(method, 3, 16, 16)
+    torch.testing.assert_close(method.translate(x, keys=KEYS), method.translate(x, z=codes), rtol=0, atol=0)
+    one, other = (method.translate(x, z=method.draw_codes(KEYS, sample=s)) for s in (1, 2))
+    assert not torch.equal(one, other)
+    if method.encodes:
+        code = method.encode(one)
+        assert code.shape == (3, 3)
+        assert not code.requires_grad
+        torch.testing.assert_close(code, method.networks["E"](one)[0].detach())
+
+
+@pytest.mark.parametrize("name", [name for name in CODES if METHODS[name].method.encodes])
+def test_a_code_depends_on_no_neighbour_and_reading_it_changes_nothing(name: str) -> None:
+    """With batch norm too, whose statistics are those of training."""
+    method = made(name, norm="batch").train()
+    x = images(method, 3, 16, 16)
+    before = {n: w.clone() for n, w in method.networks.state_dict().items()}
+    codes = method.encode(x)
+    torch.testing.assert_close(method.encode(x[1:2]), codes[1:2], rtol=1e-10, atol=1e-12)
+    assert all(torch.equal(w, before[n]) for n, w in method.networks.state_dict().items())
+    assert all(m.training for m in method.networks.modules())
+
+
+# ---------------------------------------------------------------- training
+
+
+@pytest.fixture
+def without_onednn() -> Iterator[None]:
+    """Half the time: it costs a millisecond a call, however small the images."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
+
+
+@pytest.mark.filterwarnings("ignore:TF32")
+@pytest.mark.usefixtures("without_onednn")
+@pytest.mark.parametrize("name", METHODS)
+def test_fifty_updates_in_bf16_stay_finite(name: str) -> None:
+    """Autocast in the forward passes; weights, losses, averages and moments stay float32."""
+    fewer: dict[str, Any] = {"stargan": {"n_critic": 1}, "cyclegan": {"lambda_id": 0.0}}.get(name, {})
+    method = made(name, torch.float32, **fewer, **({"downs": 2} if "g_downs" in dir(METHODS[name].config) else {}))
+    config = TrainingConfig(precision="bf16", ema_halflife=30)
+    step, progress = Step(method, config, ALONE, lambda images: 1.0), Progress()
+    before = {n: w.clone() for n, w in method.networks.state_dict().items()}
+    seen = [whole_batch(method, 1, t).to(CPU) for t in range(4)]
+    feed = (seen[t % 4] for t in range(10_000))
+    dtypes, update = set(), method.update
+
+    def noted(*args: Any) -> Any:
+        for player, loss, terms in update(*args):
+            dtypes.update(term.dtype for term in (loss, *terms.values()))
+            yield player, loss, terms
+
+    method.update = noted  # type: ignore[method-assign]
+    for _ in range(50):
+        step(feed, progress)
+    step.watch.settle()  # raises where a move was not finite
+    names, values = step.read_terms()
+    assert values.isfinite().all(), dict(zip(names, values.tolist(), strict=True))
+    assert dtypes == {torch.float32}
+    assert step.ema is not None
+    for state in (method.networks.state_dict(), step.ema.state_dict()):
+        assert all(w.isfinite().all() for w in state.values())
+        assert {w.dtype for w in state.values() if w.is_floating_point()} == {torch.float32}
+    for n, weight in method.networks.state_dict().items():
+        assert not n.endswith("weight") or not torch.equal(weight, before[n]), f"{n} did not move"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_seed_gives_the_weights_and_the_updates(name: str) -> None:
+    def trained(seed: int) -> dict[str, Tensor]:
+        method = build_method(name, seed=seed, **{**SMALL[name], **QUICK.get(name, {})})
+        step = Step(method, TrainingConfig(), ALONE, lambda images: 1.0)
+        step(batches(method, Case(name, batch=2, dtype=torch.float32), ALONE), Progress())
+        return method.networks.state_dict()
+
+    first, again, other = trained(4), trained(4), trained(5)
+    assert all(torch.equal(first[n], again[n]) for n in first)
+    assert any(not torch.equal(first[n], other[n]) for n in first)
+
+
+# ---------------------------------------------------------------- tied layers
+
+
+TIED = {f"{a}.shared.body.{i}.{kind}" for a in ("E1", "G1") for i in (0, 3) for kind in ("weight", "bias")}
+
+
+def second(name: str) -> str:
+    return name.replace("E1", "E2").replace("G1", "G2")
+
+
+def shared_names(networks: Any) -> set[str]:
+    """Names that share their storage with a name before them, by the one before."""
+    first: dict[int, str] = {}
+    named = networks.state_dict(keep_vars=True)
+    return {first[t.data_ptr()] for n, t in named.items() if first.setdefault(t.data_ptr(), n) != n}
+
+
+def test_unit_s_shared_layers_are_one_after_training_and_so_are_their_averages(tmp_path: Path) -> None:
+    """The same storage; the average moves once per update, keep * mean + (1 - keep) * weight; and so after a round
+    trip, in a checkpoint that holds every tensor once."""
+    hyper = {f"hyper.{key}": value for key, value in SMALL["unit"].items()}
+    config = TrainConfig.of("unit", "paper", {**hyper, "training.ema_halflife": 9})
+    method = build_from("unit", config.hyper, seed=1)
+    step, progress = Step(method, config.training, ALONE, lambda images: 1.0), Progress()
+    assert step.ema is not None
+    feed = batches(method, Case("unit", batch=3, dtype=torch.float32), ALONE)
+    mean = {n: w.clone().double() for n, w in step.ema.state_dict().items()}
+    for _ in range(4):
+        step(feed, progress)
+        now = method.networks.state_dict()
+        keep = 2 ** (-3 / 9)
+        mean = {n: keep * mean[n] + (1 - keep) * now[n] for n in mean}
+
+    assert shared_names(method.networks) == TIED
+    assert shared_names(step.ema) == TIED
+    for n, average in step.ema.state_dict().items():
+        torch.testing.assert_close(average.double(), mean[n], rtol=1e-5, atol=1e-6)
+        assert not torch.equal(average, method.networks.state_dict()[n])
+    moved = method.parameters_of("generators")
+    assert len({id(p) for p in moved}) == len(moved)
+    assert sum(id(method.networks["E1"].shared.body[0].weight) == id(p) for p in moved) == 1
+
+    tensors, aliases = named_tensors(method.networks, step.ema)
+    assert aliases == {second(n): n for n in TIED} | {f"ema.{second(n)}": f"ema.{n}" for n in TIED}
+    assert not set(tensors) & set(aliases)
+    write(Folder(str(tmp_path)), Snapshot(12, config, tensors, aliases, {"images": 12}, {}))
+
+    folder = Folder(str(tmp_path)).sub("checkpoints/images-000000000012")
+    fresh = build_from("unit", config.hyper, seed=2)
+    ema = Step(fresh, config.training, ALONE, lambda images: 1.0).ema
+    assert ema is not None
+    load_networks(folder, fresh, ema)
+    for loaded, saved in ((fresh.networks, method.networks), (ema, step.ema)):
+        assert shared_names(loaded) == TIED
+        for n, weight in saved.state_dict().items():
+            assert torch.equal(loaded.state_dict()[n], weight), n
+
+    trained = load_trained(str(tmp_path), CPU).method
+    assert shared_names(trained.networks) == TIED
+    for n, average in step.ema.state_dict().items():
+        assert torch.equal(trained.networks.state_dict()[n], average), n
+
+    with torch.no_grad():
+        trained.networks["E1"].shared.body[0].weight.add_(1)
+    assert torch.equal(trained.networks["E2"].shared.body[0].weight, trained.networks["E1"].shared.body[0].weight)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_other_method_ties_layers(name: str) -> None:
+    assert shared_names(made(name).networks) == (TIED if name == "unit" else set())
+    assert shared_names(made("unit", architecture="later", d_layers=1).networks) == set()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_checkpoint_gives_the_images_back(name: str, tmp_path: Path) -> None:
+    """What was written translates as what was trained, with and without averaged generators."""
+    hyper = {f"hyper.{key}": value for key, value in {**SMALL[name], **QUICK.get(name, {})}.items()}
+    config = TrainConfig.of(name, "reference", {**hyper, "training.ema_halflife": 5})
+    method = build_from(name, config.hyper, seed=1)
+    step, progress = Step(method, config.training, ALONE, lambda images: 1.0), Progress()
+    step(batches(method, Case(name, batch=2, dtype=torch.float32), ALONE), progress)
+    x, control = images(method, 2, 16, 16).float(), control_of(method, 2)
+    plain = method.translate(x, keys=KEYS[:2], **control)
+    with step.averaged():
+        averaged = method.translate(x, keys=KEYS[:2], **control)
+    assert not torch.equal(plain, averaged)
+    for images_seen, ema, expected in ((2, None, plain), (4, step.ema, averaged)):
+        tensors, aliases = named_tensors(method.networks, ema)
+        write(Folder(str(tmp_path)), Snapshot(images_seen, config, tensors, aliases, {}, {}))
+        trained = load_trained(str(tmp_path), CPU).method
+        torch.testing.assert_close(trained.translate(x, keys=KEYS[:2], **control), expected, rtol=0, atol=0)
