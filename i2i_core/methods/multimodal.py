@@ -125,6 +125,7 @@ TINY: dict[str, Any] = {
     "hyper.g_base": 16,
     "hyper.d_base": 8,
     "hyper.d_layers": 2,
+    "hyper.upsample": "resize",
     "hyper.lr": 1e-3,
     "training.batch": 8,
     "training.images": 10_000,
@@ -136,7 +137,8 @@ TINY: dict[str, Any] = {
     "output.grid_every": 2_500,
     "output.checkpoint_every": 2_500,
 }
-"""The demos: 32 px glyphs, black on white -> white on a colour that the input does not tell."""
+"""The demos: 32 px glyphs, black on white -> white on a colour that the input does not tell; resize and convolution,
+since transposed ones weave a pattern into the colour."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16, "pool_size": 10},
     "simgan": {
         "image_size": 12, "image_width": 16, "r_base": 4, "d_base": 12, "blocks": 1, "history_size": 10,
-        "warmup_r": 1, "warmup_d": 1,
+        "warmup_r": 1, "warmup_d": 1, "k_g": 2,
     },
     "unit": {
         "image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "blocks": 1, "d_layers": 2, "architecture": "paper",

@@ -19,13 +19,13 @@ CASES = [
     case
     for method in SMALL
     for case in (
-        Case(method, training={"ema_halflife": 20}),
-        Case(method, training={"clip_grad": 0.5}),
+        Case(method, training={"ema_halflife": 20, "clip_grad": 0.5}),
         Case(method, training={"micro_batch": 2}),
     )
 ] + [
     Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}),
     Case("bicyclegan", hyper={"adversarial": "wgan", "optimiser": "rmsprop", "clip": 0.05}),
+    Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}),
     Case("pix2pix", hyper={"matching_aware": True, "adversarial": "hinge", "n_critic": 2}),
 ]
 
