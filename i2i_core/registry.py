@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from i2i_core.errors import ConfigError, nearest
@@ -17,6 +17,8 @@ class Preset:
 
     doc: str
     values: Mapping[str, Any]
+    glyphs: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the built-in data that it is for, where no --data is given (`data.glyphs.GlyphOptions`)."""
 
     def section(self, name: str) -> dict[str, Any]:
         """The values of one section, by field name."""

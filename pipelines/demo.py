@@ -18,6 +18,8 @@ import tyro
 
 from i2i_core.cli import main
 from i2i_core.errors import ConfigError, RunError, nearest
+from i2i_core.methods import METHODS
+from i2i_core.settings import flag
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = str(ROOT / "cluster" / "local.sh")
@@ -25,49 +27,37 @@ LOCAL = str(ROOT / "cluster" / "local.sh")
 
 @dataclass(frozen=True)
 class Job:
-    """What the demo of one method runs on."""
+    """What the demo of one method runs on, besides its preset."""
 
     data: str
     """What the data set is called."""
-    glyphs: tuple[str, ...]
-    """Options of `shard.py --layout glyphs --glyphs`."""
     train: tuple[str, ...] = ()
     translate: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
 
 
-ROMAN = ("--styles", "sans-regular", "sans-bold", "serif-regular", "serif-bold")
-FACES = Job(
-    "weights",
-    ("unpaired", "--size", "32", "--faces", "sans-regular", "sans-bold"),
-    evaluate=("--train-classifier",),
-)
-COLOURS = Job(
-    "colours",
-    ("paired", "--size", "32", "--variant", "colour", "--white-paper", *ROMAN),
-    translate=("--samples", "4"),
-)
+WEIGHTS = Job("weights", evaluate=("--train-classifier",))
+COLOURS = Job("colours", translate=("--samples", "4"))
 JOBS = {
-    "stargan": Job(
-        "styles",
-        ("labelled", "--size", "32", *ROMAN),
-        ("--attributes", "bold", "serif"),
-        ("--target", "+bold"),
-        ("--train-classifier",),
-    ),
-    "pix2pix": Job("outlines", ("paired", "--size", "64", "--white-paper")),
-    "cyclegan": FACES,
-    "unit": FACES,
-    "simgan": Job(
-        "scans",
-        ("unpaired", "--size", "32", "--faces", "sans-regular", "sans-regular", "--scanned"),
-        evaluate=("--train-classifier",),
-    ),
+    "stargan": Job("styles", ("--attributes", "bold", "serif"), ("--target", "+bold"), ("--train-classifier",)),
+    "pix2pix": Job("outlines"),
+    "cyclegan": WEIGHTS,
+    "unit": WEIGHTS,
+    "simgan": Job("scans", evaluate=("--train-classifier",)),
     "bicyclegan": COLOURS,
     "cvae_gan": COLOURS,
     "clr_gan": COLOURS,
     "pix2pix_noise": COLOURS,
 }
+
+
+def glyph_flags(method: str) -> list[str]:
+    """The preset's built-in data as flags of `shard.py`."""
+    preset, flags = METHODS[method].presets["demo"], ["--layout", "glyphs"]
+    options = {"glyphs": METHODS[method].method.needs.kind, "size": preset.values["hyper.image_size"], **preset.glyphs}
+    for name, value in options.items():
+        flags += [flag(name)] if value is True else [flag(name), *([value] if not isinstance(value, tuple) else value)]
+    return list(map(str, flags))
 
 
 @dataclass(frozen=True)
@@ -127,9 +117,7 @@ def run() -> int:
     data, storage, name = out / f"glyphs-{job.data}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
-    call(
-        python, f"{here}/shard.py", "--layout", "glyphs", "--glyphs", *job.glyphs, "--out", str(data), "--workers", "0"
-    )
+    call(python, f"{here}/shard.py", *glyph_flags(demo.method), "--out", str(data), "--workers", "0")
     where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2"]
     seconds = train(demo, [*where, *job.train, *length])
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"

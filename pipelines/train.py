@@ -65,9 +65,10 @@ def run() -> int:
     from i2i_core.orchestration.sharding import builtin_data
 
     if not config.data.uri:
-        config = config.with_section(
-            "data", uri=builtin_data(METHODS[config.method].method.needs.kind, config.hyper.image_size)
-        )
+        found = METHODS[config.method]
+        glyphs = found.presets[config.preset].glyphs
+        uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs)
+        config = config.with_section("data", uri=uri)
     config = prepare(config)
     print(f"run {config.launch.storage}/{config.run_name}")
     if dry:

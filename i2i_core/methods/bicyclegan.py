@@ -18,7 +18,7 @@ from i2i_core.data.batch import Batch
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, TINY, Drawn, EncodingConfig, Multimodal
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, EncodingConfig, Multimodal
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -58,6 +58,7 @@ DEMO = Preset(
     weighs a sum over the batch). Command: `make demo
     METHOD=bicyclegan`. Score: docs/methods.md, which is measured.""",
     {**TINY, "hyper.e_base": 16, "hyper.e_blocks": 2, "hyper.lambda_kl": 0.00125},
+    COLOURS,
 )
 
 

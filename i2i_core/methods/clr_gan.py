@@ -13,7 +13,7 @@ from torch import Tensor
 from i2i_core.data.batch import Batch
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, TINY, Drawn, EncodingConfig, Multimodal
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, EncodingConfig, Multimodal
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -46,6 +46,7 @@ DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, discriminators that see the input
     (no term here compares with b). Command: `make demo METHOD=clr_gan`. Score: docs/methods.md, which is measured.""",
     {**TINY, "hyper.e_base": 16, "hyper.e_blocks": 2, "hyper.conditional_d": True},
+    COLOURS,
 )
 
 

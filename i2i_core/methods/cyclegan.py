@@ -144,6 +144,7 @@ DEMO = Preset(
         "output.grid_every": 2_000,
         "output.checkpoint_every": 2_000,
     },
+    {"faces": ("sans-regular", "sans-bold")},
 )
 
 

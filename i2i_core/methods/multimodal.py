@@ -140,6 +140,13 @@ TINY: dict[str, Any] = {
 """The demos: 32 px glyphs, black on white -> white on a colour that the input does not tell; resize and convolution,
 since transposed ones weave a pattern into the colour."""
 
+COLOURS: dict[str, Any] = {
+    "variant": "colour",
+    "white_paper": True,
+    "styles": ("sans-regular", "sans-bold", "serif-regular", "serif-bold"),
+}
+"""The demos' data."""
+
 
 @dataclass(frozen=True)
 class Drawn:

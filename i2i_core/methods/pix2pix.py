@@ -147,6 +147,7 @@ DEMO = Preset(
         "output.grid_every": 3_000,
         "output.checkpoint_every": 3_000,
     },
+    {"white_paper": True},
 )
 
 

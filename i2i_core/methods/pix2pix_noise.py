@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from i2i_core.data.batch import Batch
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, TINY, Drawn, Multimodal, MultimodalConfig
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, Multimodal, MultimodalConfig
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -44,6 +44,7 @@ DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8. Command: `make demo
     METHOD=pix2pix_noise`. Score, and the mode collapse: docs/methods.md, which is measured.""",
     TINY,
+    COLOURS,
 )
 
 

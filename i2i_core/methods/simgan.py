@@ -135,6 +135,7 @@ DEMO = Preset(
         "output.grid_every": 5_000,
         "output.checkpoint_every": 5_000,
     },
+    {"faces": ("sans-regular", "sans-regular"), "scanned": True},
 )
 
 

@@ -215,6 +215,7 @@ DEMO = Preset(
         "output.grid_every": 2_500,
         "output.checkpoint_every": 2_500,
     },
+    {"styles": ("sans-regular", "sans-bold", "serif-regular", "serif-bold")},
 )
 
 

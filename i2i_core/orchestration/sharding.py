@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -119,10 +119,13 @@ def shard_glyphs(
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)
 
 
-def builtin_data(kind: Kind, size: int) -> str:
-    """Where the built-in glyphs of that kind and size are; made and announced on first use."""
-    out = absolute(BUILTIN.format(kind=kind, size=size), "--data")
+def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
+    """Where the built-in glyphs of that kind, size and options are; made and announced on first use."""
+    named = "".join(
+        f"-{value if isinstance(value, str) else name.replace('_', '-')}" for name, value in options.items()
+    )
+    out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     print(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}", flush=True)
-    manifest, _ = shard_glyphs(out, kind, size)
+    manifest, _ = shard_glyphs(out, kind, size, **options)
     print(f"  {manifest.describe()}", flush=True)
     return out

@@ -106,11 +106,11 @@ def test_builtin_data_is_made_once_and_announced(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(glyphs, "characters", lambda: ("A", "B", "C", "D"))
-    where = builtin_data("unpaired", 16)
+    where = builtin_data("unpaired", 16, {"scanned": True})
     assert "the built-in glyphs, unpaired, 16 px" in capsys.readouterr().out
     assert DataSet(where).manifest.kind == "unpaired"
     when = (tmp_path / where / "manifest.json").stat().st_mtime_ns
-    assert builtin_data("unpaired", 16) == where
+    assert builtin_data("unpaired", 16, {"scanned": True}) == where
     assert (tmp_path / where / "manifest.json").stat().st_mtime_ns == when
 
 
