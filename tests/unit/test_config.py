@@ -107,3 +107,5 @@ def test_learning_rates_by_hand() -> None:
     hardly = TrainingConfig(images=1000, lr_schedule="linear", lr_final=0.999)
     assert lr_factor(hardly, 1000, 100) == pytest.approx(0.999)
     assert lr_factor(TrainingConfig(images=10), 10, 100) == 1
+    steps = TrainingConfig(images=1000, lr_schedule="steps", lr_step=300, lr_step_factor=0.5)
+    assert [lr_factor(steps, i, 100) for i in (0, 299, 300, 599, 600, 999)] == [1, 1, 0.5, 0.5, 0.25, 0.125]
