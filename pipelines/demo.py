@@ -31,7 +31,6 @@ class Job:
 
     data: str
     """What the data set is called."""
-    train: tuple[str, ...] = ()
     translate: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
 
@@ -39,7 +38,7 @@ class Job:
 WEIGHTS = Job("weights", evaluate=("--train-classifier",))
 COLOURS = Job("colours", translate=("--samples", "4"))
 JOBS = {
-    "stargan": Job("styles", ("--attributes", "bold", "serif"), ("--target", "+bold"), ("--train-classifier",)),
+    "stargan": Job("styles", ("--target", "+bold"), ("--train-classifier",)),
     "pix2pix": Job("outlines"),
     "cyclegan": WEIGHTS,
     "unit": WEIGHTS,
@@ -119,7 +118,7 @@ def run() -> int:
     length = ["--images", str(demo.images)] if demo.images else []
     call(python, f"{here}/shard.py", *glyph_flags(demo.method), "--out", str(data), "--workers", "0")
     where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2"]
-    seconds = train(demo, [*where, *job.train, *length])
+    seconds = train(demo, [*where, *length])
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"
     measured = pictures.with_suffix(".json")
     held_out = (str(data), "--split", "test", "--out")

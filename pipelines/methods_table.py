@@ -1,11 +1,13 @@
 """The numbers and pictures of docs/methods.md: trains every method's demo and measures it. `make methods-table`.
 
-A method whose result is there already is not trained again; remove the output folder, or name another, to do so.
+A method whose result is there already, of the same preset and data, is not trained again; remove the output folder,
+or name another, to do so.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -13,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +23,7 @@ import tyro
 
 from i2i_core.cli import main
 from i2i_core.errors import ConfigError, RunError, nearest
+from i2i_core.methods import METHODS
 from pipelines.demo import JOBS, ROOT
 
 DOC = ROOT / "docs" / "methods.md"
@@ -43,37 +46,66 @@ class Table:
     """Folder for data sets, runs and results."""
 
 
-def measured(method: str, out: Path) -> dict[str, float]:
-    """Trains and measures one method, unless that was done; gives its metrics, with `seconds` and `images`.
+@dataclass(frozen=True)
+class Result:
+    """What a method's demo came to."""
+
+    recipe: str
+    """Digest of what it was made by; another one is made anew."""
+    about: str
+    """Day and machine."""
+    images: int
+    seconds: float
+    """Of all steps together."""
+    metrics: dict[str, float]
+
+
+def recipe(method: str) -> str:
+    """A digest of the preset, its data and the commands."""
+    preset = METHODS[method].presets["demo"]
+    return hashlib.sha256(repr((dict(preset.values), dict(preset.glyphs), JOBS[method])).encode()).hexdigest()[:12]
+
+
+def kept(method: str, out: Path) -> Result | None:
+    """The result in the folder, if it is of the same recipe."""
+    path = out / f"{method}.json"
+    result = Result(**json.loads(path.read_text())) if path.exists() else None
+    return result if result and result.recipe == recipe(method) else None
+
+
+def measured(method: str, out: Path) -> Result:
+    """Trains and measures one method, unless that was done.
 
     Raises:
         RunError: a step failed; what it printed says why.
     """
-    result = out / f"{method}.json"
-    if not result.exists():
-        started = time.monotonic()
-        command = ["-m", "pipelines.demo", "--method", method, "--direct", "--out", str(out)]
-        if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
-            raise RunError(f"the demo of {method} failed")
-        report = json.loads((out / f"{method}-translated.json").read_text())
-        values = {name: metric["value"] for name, metric in report["metrics"].items()}
-        values |= {"seconds": time.monotonic() - started, "images": report["checkpoint"]["images"]}
-        grid = sorted((out / "runs" / f"{method}-demo" / "grids").glob("*.png"))[-1]
-        shutil.copy(grid, out / f"{method}.png")
-        result.write_text(json.dumps(values, indent=1))
-    found: dict[str, float] = json.loads(result.read_text())
-    return found
+    if result := kept(method, out):
+        return result
+    shutil.rmtree(out / "runs" / f"{method}-demo", ignore_errors=True)
+    started = time.monotonic()
+    command = ["-m", "pipelines.demo", "--method", method, "--direct", "--out", str(out)]
+    if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
+        raise RunError(f"the demo of {method} failed")
+    report = json.loads((out / f"{method}-translated.json").read_text())
+    about = f"{datetime.date.today()}, torch {torch.__version__.split('+')[0]}, {os.cpu_count()} CPU cores, 2 workers"
+    metrics = {name: metric["value"] for name, metric in report["metrics"].items()}
+    seconds = time.monotonic() - started
+    result = Result(recipe(method), about, report["checkpoint"]["images"], seconds, metrics)
+    shutil.copy(sorted((out / "runs" / f"{method}-demo" / "grids").glob("*.png"))[-1], out / f"{method}.png")
+    (out / f"{method}.json").write_text(json.dumps(asdict(result), indent=1))
+    return result
 
 
-def rows(method: str, found: dict[str, float]) -> list[str]:
+def rows(method: str, result: Result) -> list[str]:
     """The lines of one method."""
     lines: list[str] = []
+    found = result.metrics
     for name in (name for name in SHOWN if name in found):
         base, _, part = name.partition("/")
         beside = (f"{base}_nothing", f"{base}_real")
         cells = [found.get(f"{other}/{part}" if part else other) for other in beside]
         nothing, real = ("" if cell is None else f"{cell:.4f}" for cell in cells)
-        run = f"`{method}`, {found['images']:,} images, {found['seconds']:.0f} s" if not lines else ""
+        run = f"`{method}`, {result.images:,} images, {result.seconds:.0f} s" if not lines else ""
         lines.append(f"| {run} | `{name}` | {nothing} | {found[name]:.4f} | {real} |")
     return lines
 
@@ -87,9 +119,9 @@ def run() -> int:
     out.mkdir(parents=True, exist_ok=True)
     for name in given.methods:
         measured(name, out)
-    done = [name for name in JOBS if (out / f"{name}.json").exists()]
-    lines = [line for name in done for line in rows(name, measured(name, out))]
-    about = f"{datetime.date.today()}, torch {torch.__version__.split('+')[0]}, {os.cpu_count()} CPU cores, 2 workers"
+    done = {name: result for name in JOBS if (result := kept(name, out))}
+    lines = [line for name, result in done.items() for line in rows(name, result)]
+    about = "; ".join(sorted({result.about for result in done.values()}))
     head = ["| method | measure | doing nothing | trained | real images |", "|---|---|---|---|---|"]
     block = "\n".join([BEGIN, f"Measured {about}; seconds are of all steps together.\n", *head, *lines, END])
     text = DOC.read_text()

@@ -93,7 +93,8 @@ class GlyphOptions:
     scanned: bool = False
     """Of unpaired: B as if scanned, soft and grey."""
     styles: tuple[str, ...] = ()
-    """Of labelled and paired: the styles drawn, such as sans-regular serif-bold. Default: all."""
+    """Of labelled and paired: the styles drawn, such as sans-regular serif-bold; labels name what differs among them.
+    Default: all."""
     size: int = 64
     """Width and height of an image, in pixels."""
     colour: bool = False

@@ -487,12 +487,17 @@ def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
         return _unpaired_glyphs(options, splits)
     styles = [style for name, style in glyphs.STYLES.items() if name in (options.styles or glyphs.STYLES)]
     if options.glyphs == "labelled":
+        vary = [i for i in range(len(glyphs.ATTRIBUTES)) if len({style.labels[i] for style in styles}) > 1]
+        kept = vary or list(range(len(glyphs.ATTRIBUTES)))
         records = [
-            Record(_glyph_key(c, s.name), (glyphs.source(c, s.name),), splits[c], labels=s.labels)
+            Record(
+                _glyph_key(c, s.name), (glyphs.source(c, s.name),), splits[c], labels=tuple(s.labels[i] for i in kept)
+            )
             for c in sorted(splits)
             for s in styles
         ]
-        return Found("labelled", ("image",), tuple(records), "glyphs", ("",), glyphs.ATTRIBUTES)
+        attributes = tuple(glyphs.ATTRIBUTES[i] for i in kept)
+        return Found("labelled", ("image",), tuple(records), "glyphs", ("",), attributes)
     pair = {"outline": _outline_pair, "bold": _bold_pair, "colour": _colour_pair}[options.variant]
     styles = [s for s in styles if "bold" not in s.attributes] if options.variant == "bold" else styles
     if not styles:

@@ -96,7 +96,13 @@ def output_names(shards: Sequence[Shard]) -> list[str]:
     parts = [shard.name.split("/") for shard in shards]
     folders = zip(*(p[:-1] for p, shard in zip(parts, shards, strict=True) if "://" in shard.name), strict=False)
     common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
-    return ["-".join(p[common:] if "://" in s.name else p) for p, s in zip(parts, shards, strict=True)]
+    names = ["-".join(p[common:] if "://" in s.name else p) for p, s in zip(parts, shards, strict=True)]
+    owner: dict[str, str] = {}
+    for name, shard in zip(names, shards, strict=True):
+        if owner.setdefault(name, shard.name) != shard.name:
+            found = f"shards {owner[name]} and {shard.name}, which would both be {name}"
+            raise DataError("--input", found, "names that differ in one folder", "Rename one of them and index again.")
+    return names
 
 
 def check_stored(field: Field, name: str) -> None:
@@ -113,10 +119,11 @@ def stored(x_HWC: np.ndarray, like: Field) -> tuple[bytes, Field]:
     return data, Field(like.extension, channels, str(x_HWC.dtype), height, width)
 
 
-def write_refined(out: str, data: DataSet, work: Refined, job: RefinedShard, images: Replace, batch: int) -> Part:
+def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> Part:
     """Writes one shard and its part.
 
     Args:
+        image: column of the index of the image that is replaced.
         images: called with `batch` rows at a time.
 
     Raises:
@@ -124,7 +131,7 @@ def write_refined(out: str, data: DataSet, work: Refined, job: RefinedShard, ima
     """
     if job.copied:
         return published(Output(out), job.name, lambda file: _copied(file, data, job))
-    return published(Output(out), job.name, lambda file: _refined(file, data, work, job, images, batch))
+    return published(Output(out), job.name, lambda file: _refined(file, data, image, job, images, batch))
 
 
 def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> Part:
@@ -164,10 +171,10 @@ class _Sample:
     """Name, column of the index (None: no image of the data set's), data; in the order of the tar."""
 
 
-def _refined(file: IO[bytes], data: DataSet, work: Refined, job: RefinedShard, images: Replace, batch: int) -> Part:
+def _refined(file: IO[bytes], data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> Part:
     part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
     hashed, index = Hashed(file), data.index(job.split, job.domain)
-    fields, replaced = list(data.manifest.fields), list(data.manifest.fields)[work.column]
+    fields, replaced = list(data.manifest.fields), list(data.manifest.fields)[image]
     with tar_of(hashed) as tar:
         for some in _chunks(_samples(data, job, index), batch):
             made = images([sample.row for sample in some])
@@ -178,7 +185,7 @@ def _refined(file: IO[bytes], data: DataSet, work: Refined, job: RefinedShard, i
                     continue
                 places = {}
                 for name, column, old in sample.members:
-                    name, content = _member(name, column, old, work.column, new, data, index.labels[sample.row])
+                    name, content = _member(name, column, old, image, new, data, index.labels[sample.row])
                     places[column] = add(tar, sample.key, name, content)
                 now = {name: new.field if name == replaced else f for name, f in data.manifest.fields.items()}
                 part = replace(part, fields=agree(part.fields, now, part.example, sample.key))

@@ -40,8 +40,11 @@ def has(manifest: Manifest, known: LabelSet) -> bool:
     return all(name in manifest.attributes for name in known.names)
 
 
-def known_labels(method: Method[Any], manifest: Manifest) -> LabelSet:
+def known_labels(method: Method[Any], manifest: Manifest, flag: str = "--data") -> LabelSet:
     """The labels, of those a method was trained on, that a data set has; of several data sets the first that fits.
+
+    Args:
+        flag: that named the data set.
 
     Raises:
         DataError: the data set lacks one of them.
@@ -53,10 +56,10 @@ def known_labels(method: Method[Any], manifest: Manifest) -> LabelSet:
     found = f"attributes {' '.join(manifest.attributes)}"
     if len(sets) > 1:
         expected = "those of a data set that it was trained on: " + "; or ".join(" ".join(s.names) for s in sets)
-        raise DataError("--data", found, expected, "Use a data set with these attributes.")
+        raise DataError(flag, found, expected, "Use a data set with these attributes.")
     name = next(name for name in sets[0].names if name not in manifest.attributes)
     fix = f"Use a data set with these attributes. {nearest(name, manifest.attributes)}"
-    raise DataError("--data", found, f"{name!r} among them", fix)
+    raise DataError(flag, found, f"{name!r} among them", fix)
 
 
 def columns_in(manifest: Manifest, known: LabelSet) -> tuple[int, ...]:

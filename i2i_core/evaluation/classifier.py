@@ -1,4 +1,5 @@
-"""A small classifier of real labelled images, which judges whether translated ones took on their target.
+"""A small classifier of real images, of labels or of two domains, which judges whether translated ones took on their
+target.
 
 x_BCHW images in [-1, 1]; y_BA labels, 0 or 1 per attribute.
 """

@@ -18,6 +18,7 @@ from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet, Field
 from i2i_core.data.stream import Reader
 from i2i_core.data.transforms import resized
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.evaluation.samples import identity
 from i2i_core.methods.base import Method
 
 File = tuple[bytes, str]
@@ -96,16 +97,12 @@ class Split:
         Data sets whose keys are no identities have no twins: there, one beginning of a key has
         two samples of one label, or no key has a `-`.
         """
-        return self._twins.get((_identity(self.names[i]), target.tobytes()))
+        return self._twins.get((identity(self.names[i]), target.tobytes()))
 
     @cached_property
     def _twins(self) -> dict[tuple[str, bytes], int]:
-        rows = {(_identity(k), c.tobytes()): i for i, (k, c) in enumerate(zip(self.names, self.labels, strict=True))}
+        rows = {(identity(k), c.tobytes()): i for i, (k, c) in enumerate(zip(self.names, self.labels, strict=True))}
         return rows if len(rows) == len(self.names) and all("-" in name for name in self.names) else {}
-
-
-def _identity(key: str) -> str:
-    return key.split("-", 1)[0]
 
 
 def _ending(path: str) -> str:

@@ -35,6 +35,11 @@ class Measured:
     count: int
 
 
+def identity(key: str) -> str:
+    """What a sample shows, of data sets whose keys say it: what stands before the first `-`."""
+    return key.split("-", 1)[0]
+
+
 def chunks(
     data: DataSet,
     split: str,

@@ -59,6 +59,17 @@ DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
 nothing is changed, so the last checkpoint counts unless --best-metric names one."""
 
 
+def measured_in_training(method: Method[Any]) -> list[str]:
+    """The metrics that a run of the method can be judged by: of its kind of data, without a classifier."""
+    kind = method.needs.kind
+    if kind == "labelled":
+        return ["there_and_back"]
+    if kind == "unpaired":
+        return ["change", "twin", *(["cycle"] if method.two_way else [])]
+    encoded = ["l1_encoded", "latent"] if method.encodes else []
+    return ["l1", "psnr", "ssim", *(["diversity", "l1_best", *encoded] if method.codes else [])]
+
+
 def measure(
     method: Method[Any],
     data: DataSet,

@@ -16,7 +16,7 @@ from i2i_core.data.stream import Reader, decoded
 from i2i_core.data.transforms import Size, resized
 from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.paired import l1
-from i2i_core.evaluation.samples import Values
+from i2i_core.evaluation.samples import Values, identity
 from i2i_core.methods.base import Method
 
 DEFINITIONS = {
@@ -43,19 +43,21 @@ class Twins:
         self.reader, self.image_size = Reader(data, split, domain), image_size
         self.field = data.manifest.fields["image"]
         keys = [key.decode() for key in self.reader.index.keys]
-        rows = {_identity(key): row for row, key in enumerate(keys)}
+        rows = {identity(key): row for row, key in enumerate(keys)}
         self.rows = rows if len(rows) == len(keys) and all("-" in key for key in keys) else {}
 
     def of(self, keys: tuple[str, ...]) -> tuple[list[int], list[Tensor]]:
-        """Which of these sources have a twin, and the twins, (C, H, W) in [-1, 1]."""
-        having = [i for i, key in enumerate(keys) if _identity(key) in self.rows]
-        files = self.reader.read([self.rows[_identity(keys[i])] for i in having], 0)
-        images = [decoded(file, self.field) for file in files]
-        return having, [scaled(resized(x, self.image_size) if self.image_size else x) for x in images]
-
-
-def _identity(key: str) -> str:
-    return key.split("-", 1)[0]
+        """Which of these sources have a twin that can be read, and the twins, (C, H, W) in [-1, 1]."""
+        having, images = [], []
+        for i, key in enumerate(keys):
+            if identity(key) in self.rows:
+                try:
+                    x = decoded(self.reader.read([self.rows[identity(key)]], 0)[0], self.field)
+                except ValueError:
+                    continue
+                having.append(i)
+                images.append(scaled(resized(x, self.image_size) if self.image_size else x))
+        return having, images
 
 
 def measure(

@@ -75,7 +75,8 @@ class Method(nn.Module, Generic[Config]):
         config: the method's section of the configuration.
         networks: every trained network, named as in the paper.
         players: which networks move together, by name.
-        generators: the networks that make images; what EMA follows and `translate` uses.
+        generators: the networks that make images; what EMA follows and `translate` uses. (An encoder that `encode`
+            reads codes with is not among them: it is used as it was trained.)
         needs: the kind of data set and the sample fields it reads.
         two_way: whether `back` translates from B to A as well.
         several: whether it trains on several labelled data sets side by side; `fit` then takes their manifests too.
@@ -217,3 +218,9 @@ def same_channels(manifest: Manifest, where: str) -> int:
     if len(set(channels.values())) > 1:
         raise DataError(where, f"channels {channels}", "the same in every field", "Shard it again with `--channels 3`.")
     return next(iter(channels.values()))
+
+
+def paired_channels(manifest: Manifest, direction: Direction) -> tuple[int, int]:
+    """Channels of the input and of the output of pairs."""
+    a, b = (manifest.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
+    return a, b

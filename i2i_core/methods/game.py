@@ -71,6 +71,12 @@ class Game:
         """What D minimises on fakes."""
         return _over_scales(self.terms.fake, maps)
 
+    def made(self, D: Callable[[Tensor], Maps], fake: Tensor, wrong: Tensor | None) -> Tensor:
+        """What D minimises on what counts as made: fakes; matching-aware, half of it on true outputs beside a wrong
+        input (Reed et al. 2016, Alg. 1)."""
+        l_fake = self.fake(D(fake))
+        return l_fake if wrong is None else (l_fake + self.fake(D(wrong))) / 2
+
     def generator(self, maps: Maps) -> Tensor:
         """What G minimises on its fakes."""
         return _over_scales(self.terms.generator, maps)

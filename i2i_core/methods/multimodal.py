@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.data.manifest import Manifest
 from i2i_core.errors import ConfigError
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
 from i2i_core.methods.game import Game, GameConfig, check_critic_norm
 from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_xavier
 from i2i_core.networks.layers import Upsample
 from i2i_core.networks.patchgan import MultiScale, check_two_scales, two_scales
-from i2i_core.networks.unet import NoiseAt, UNet, check_unet_size
+from i2i_core.networks.unet import NoiseAt, UNet, check_unet_size, downs_for
 from i2i_core.settings import check_at_least, check_choice, check_positive, setting
 
 
@@ -82,8 +82,8 @@ class MultimodalConfig(GameConfig):
 
     @property
     def g_downs(self) -> int:
-        """Stride-2 layers of G: as given, or as many as halve the image to 1x1, from 2 to 8."""
-        return self.downs or min(8, max(2, self.image_size.bit_length() - 1))
+        """Stride-2 layers of G."""
+        return downs_for(self.image_size, self.downs)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Multimodal(Method[Config]):
     @staticmethod
     def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
         """The channels of both sides from the data."""
-        a, b = (manifest.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
+        a, b = paired_channels(manifest, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def seen(self, a: Tensor, b: Tensor) -> Tensor:
@@ -252,10 +252,8 @@ class Multimodal(Method[Config]):
         """D's terms: on the true output b of a; on the made one of fake_a, with b beside the wrong input, half each,
         where that is asked for; and the gradient penalty."""
         real, made = self.seen(a, b), self.seen(fake_a, fake.detach())
-        l_real, l_fake = self.game.real(D(real)), self.game.fake(D(made))
-        if wrong_a is not None:
-            l_wrong = self.game.fake(D(self.seen(wrong_a, b)))
-            l_fake = (l_fake + l_wrong) / 2
+        wrong = None if wrong_a is None else self.seen(wrong_a, b)
+        l_real, l_fake = self.game.real(D(real)), self.game.made(D, made, wrong)
         return l_real, l_fake, self.game.penalty(D, real, made, alpha)
 
     def code_of(self, b: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

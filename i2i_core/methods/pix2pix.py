@@ -26,12 +26,13 @@ from i2i_core.methods.base import (
     Progress,
     moves,
     noise_of,
+    paired_channels,
 )
 from i2i_core.methods.game import Game, GameConfig, check_critic_norm
 from i2i_core.networks.init import init_normal
 from i2i_core.networks.layers import Upsample
 from i2i_core.networks.patchgan import check_patch_size, patch_discriminator
-from i2i_core.networks.unet import UNet, check_unet_size
+from i2i_core.networks.unet import UNet, check_unet_size, downs_for
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
 
@@ -96,8 +97,8 @@ class Pix2PixConfig(GameConfig):
 
     @property
     def g_downs(self) -> int:
-        """Stride-2 layers of G: as given, or as many as halve the image to 1x1, from 2 to 8."""
-        return self.downs or min(8, max(2, self.image_size.bit_length() - 1))
+        """Stride-2 layers of G."""
+        return downs_for(self.image_size, self.downs)
 
     @property
     def terms(self) -> list[str]:
@@ -186,7 +187,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
     @staticmethod
     def fit(config: Pix2PixConfig, manifest: Manifest, direction: Direction) -> Pix2PixConfig:
         """The channels of both sides from the data."""
-        a, b = (manifest.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
+        a, b = paired_channels(manifest, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def seen_by_D(self, a: Tensor, b: Tensor) -> Tensor:
@@ -211,10 +212,8 @@ class Pix2Pix(Method[Pix2PixConfig]):
         """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart: it may have batch norm."""
         D = self.networks["D"]
         real, fake = self.seen_by_D(a, b), self.seen_by_D(a, fake_b)
-        l_real, l_fake = self.game.real(D(real)), self.game.fake(D(fake))
-        if other_a is not None:
-            l_wrong = self.game.fake(D(self.seen_by_D(other_a, b)))
-            l_fake = (l_fake + l_wrong) / 2
+        wrong = None if other_a is None else self.seen_by_D(other_a, b)
+        l_real, l_fake = self.game.real(D(real)), self.game.made(D, fake, wrong)
         gp = self.game.penalty(D, real, fake, alpha)
         loss = (l_real + l_fake + self.config.lambda_gp * gp) / 2
         return loss, {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})

@@ -79,6 +79,9 @@ EYES = {
     "training.lr_schedule": "constant",
     "data.flip": False,
     "data.crop": "none",
+    "output.log_every": 51_200,
+    "output.grid_every": 1_000_000,
+    "output.checkpoint_every": 2_000_000,
 }
 PAPER = Preset(
     """The article, eye gaze: 55x35 grey images, batch 512, learning rate 1e-3, lambda 1e-4, the refiner alone for 1,000
@@ -104,12 +107,15 @@ PAPER_HANDS = Preset(
         "hyper.history_size": 3_200,
         "training.batch": 32,
         "training.images": 1_000_000,
+        "output.log_every": 3_200,
+        "output.grid_every": 50_000,
+        "output.checkpoint_every": 100_000,
     },
 )
 REFERENCE = Preset(
     """No program of the authors was released. This is the article's first version (arXiv v1): K_g = 50 refiner moves
     to each of the discriminator. Data and command as for `paper`, with `--preset reference`.""",
-    {**EYES, "hyper.k_g": 50, "training.images": 260_000_000},
+    {**EYES, "hyper.k_g": 50, "training.images": 260_000_000, "output.checkpoint_every": 20_000_000},
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs (clean drawings -> scanned ones): 32 px, 24 channels, 2 blocks,

@@ -88,7 +88,7 @@ class StarGANConfig(GameConfig):
     """Image channels; taken from the data."""
     attributes: tuple[str, ...] = setting(())
     """Which of the data's attributes to translate between (of several data sets: of all their attributes); none named:
-    all."""
+    all. Images of a class that is left out are of no class."""
     c_dim: int = setting(5, derived=True)
     """Number of attributes, of all data sets together; taken from the data."""
     labels: LabelKind = setting("attributes", derived=True)
@@ -273,8 +273,8 @@ class StarGAN(Method[StarGANConfig]):
     def labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch's own labels and target labels, both (n, A): the targets are the whole batch's
         labels permuted."""
-        columns = list(self.config.sets[batch.source].columns)
-        c = batch.whole["labels"][:, columns].to(batch.like)
+        labels = batch.whole["labels"]  # one column at a time: a list as an index would stop the host
+        c = torch.stack([labels[:, i] for i in self.config.sets[batch.source].columns], dim=1).to(batch.like)
         return batch.part(c), batch.part(c[batch.permutation("target")])
 
     def classification(self, logits: Tensor, c: Tensor, number: int = 0) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import Manifest
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
 from i2i_core.methods.game import Game, GameConfig
 from i2i_core.networks.init import init_normal
 from i2i_core.networks.layers import check_multiple
@@ -114,7 +114,7 @@ class Template(Method[TemplateConfig]):
     @staticmethod
     def fit(config: TemplateConfig, manifest: Manifest, direction: Direction) -> TemplateConfig:
         """What only the data knows."""
-        a, b = (manifest.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
+        a, b = paired_channels(manifest, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

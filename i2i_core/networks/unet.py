@@ -33,6 +33,11 @@ def check_unet_size(size: int, downs: int) -> None:
     check_multiple(size, 2**downs, f"a U-Net of {downs} downs")
 
 
+def downs_for(size: int, downs: int = 0) -> int:
+    """Stride-2 layers for an image side: as given, or as many as halve it to 1x1, from 2 to 8."""
+    return downs or min(8, max(2, size.bit_length() - 1))
+
+
 def dropout_ups(downs: int, dropout_at: DropoutAt) -> range:
     """Which up-blocks, counted from the innermost, have dropout.
 

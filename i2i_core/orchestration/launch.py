@@ -13,8 +13,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
-from i2i_core.errors import ConfigError, DataError, ResourceError, RunError
-from i2i_core.evaluation.suite import BETTER
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, nearest
+from i2i_core.evaluation.suite import measured_in_training
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect
 from i2i_core.orchestration.worker import STATUS, train_worker
@@ -58,8 +58,6 @@ def prepare(config: TrainConfig) -> TrainConfig:
         data.check_shards(config.data.split)
         for domain in data.manifest.domains:
             data.index(config.data.split, domain)
-    if config.output.best_metric:
-        BETTER[config.output.best_metric]  # raises with the nearest names
     first, *others = [data.manifest for data in sets]
     hyper = method.fit(config.hyper, first, config.data.direction, *others)
     lanes = lanes_of(config.training.batch, config.data.lanes)
@@ -75,6 +73,9 @@ def prepare(config: TrainConfig) -> TrainConfig:
 
 def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> None:
     wanted = method.needs.kind
+    if wanted == "labelled" and config.data.direction != "AtoB":
+        found, expected = config.data.direction, f"none: --method {config.method} goes from any label to any other"
+        raise ConfigError("--direction", found, expected, "Leave --direction out.")
     if data.manifest.kind != wanted:
         fit = [name for name, other in METHODS.items() if other.method.needs.kind == data.manifest.kind]
         raise DataError(
@@ -89,6 +90,10 @@ def _check_networks(config: TrainConfig) -> None:
     """Builds the networks without memory, so that a size they cannot take is found here."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
+    best, known = config.output.best_metric, measured_in_training(method)
+    if best and best.split("/")[0] not in known:
+        found, expected = repr(best), f"a metric that is measured in training: {', '.join(known)}"
+        raise ConfigError("--best-metric", found, expected, nearest(best, known))
     if authors.named(config.training.init_from):
         authors.read(config.training.init_from, config.method, method)
     elif config.training.init_from:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from i2i_core.data import shards
 from i2i_core.data.batch import Bad
 from i2i_core.data.manifest import DataSet, sha256
-from i2i_core.data.refined import Made, Refined, RefinedShard, check_stored, plan_refined, stored, write_refined
+from i2i_core.data.refined import Made, RefinedShard, check_stored, plan_refined, stored, write_refined
 from i2i_core.data.stream import Reader
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation.inputs import Split, input_channels, loaded, output_channels
@@ -77,7 +77,7 @@ def refine(job: Job, trained: Trained, most: int, batch: int, overwrite: bool, w
     refined = {shard.name for shard in work.jobs if not shard.copied}
     total = sum(shard.stop - shard.start for shard in work.jobs)
     with tqdm(total=total, initial=sum(map(_count, done.values())), unit=" samples", smoothing=0) as bar:
-        for part in pool.over(todo, partial(write, work, batch), job, trained, where):
+        for part in pool.over(todo, partial(write, work.column, batch), job, trained, where):
             done[part.shard.name] = part
             bar.update(_count(part))
     parts = [done[shard.name] for shard in work.jobs if shard.name in refined]
@@ -116,7 +116,7 @@ def _made_by(job: Job, trained: Trained) -> dict[str, Any]:
     }
 
 
-def write(work: Refined, batch: int, translator: Translator, shard: RefinedShard) -> shards.Part:
+def write(column: int, batch: int, translator: Translator, shard: RefinedShard) -> shards.Part:
     """One shard, by one worker."""
     inputs = _split(translator.job)
 
@@ -130,7 +130,7 @@ def write(work: Refined, batch: int, translator: Translator, shard: RefinedShard
             made[image.i] = Made(data, field, tuple(labels.tolist()))
         return made
 
-    return write_refined(translator.job.out, inputs.data, work, shard, images, batch)
+    return write_refined(translator.job.out, inputs.data, column, shard, images, batch)
 
 
 def refined_rows(job: Job, count: int) -> list[Row]:

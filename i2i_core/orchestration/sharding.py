@@ -121,11 +121,16 @@ def shard_glyphs(
 
 def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
     """Where the built-in glyphs of that kind, size and options are; made and announced on first use."""
-    named = "".join(
-        f"-{value if isinstance(value, str) else name.replace('_', '-')}" for name, value in options.items()
-    )
+    named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     print(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}", flush=True)
     manifest, _ = shard_glyphs(out, kind, size, **options)
     print(f"  {manifest.describe()}", flush=True)
     return out
+
+
+def _word(name: str, value: Any) -> str:
+    """An option in the name of a folder."""
+    if value is True:
+        return name.replace("_", "-")
+    return "-".join(value) if isinstance(value, tuple) else str(value)

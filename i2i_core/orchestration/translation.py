@@ -163,7 +163,7 @@ def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | No
         return None, ()
     target = parse_target_of(text, method.config.sets)
     if isinstance(inputs, Split):
-        known = target.known or known_labels(method, inputs.data.manifest)
+        known = target.known or known_labels(method, inputs.data.manifest, "--input")
         if has(inputs.data.manifest, known):
             return target, columns_in(inputs.data.manifest, known)
     if target.edit:

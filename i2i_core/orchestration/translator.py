@@ -66,6 +66,8 @@ class Job:
         if self.target is None or not isinstance(self.inputs, Split) or not self.columns:
             return None
         label = self.inputs.labels[i].copy()
+        if self.inputs.data.manifest.exclusive:  # of all classes one, also where the method knows only some
+            label[:] = 0
         label[list(self.columns)] = self.target.label(self._own(i))
         return label
 

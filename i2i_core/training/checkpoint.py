@@ -3,7 +3,7 @@
 config.json           the run's configuration: rebuilds the method
 networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a tensor that several names
                       share is stored once, with the other names in the header's `aliases`
-state.pt              optimisers and progress (read with weights_only=True)
+state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
 """
@@ -190,7 +190,7 @@ def load_networks(folder: Folder, method: Method[Any], ema: nn.ModuleDict | None
 
 
 def load_state(folder: Folder) -> dict[str, Any]:
-    """What `state.pt` holds: optimisers, images seen, moves made. Nothing in the file is executed.
+    """What `state.pt` holds: optimisers, histories, images seen, moves made. Nothing in the file is executed.
 
     Raises:
         CheckpointError: it cannot be read.

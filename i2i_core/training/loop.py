@@ -205,8 +205,10 @@ class Loop:
     def _draw(self) -> None:
         if not self.tracker or not self.config.output.grid_every:
             return
-        rows, size = self.config.output.grid_rows, self.config.image_size
-        samples = [next(in_order(data, self.eval_split, size, most=rows, size=rows)) for data in self.sets]
+        rows, size, direction = self.config.output.grid_rows, self.config.image_size, self.config.data.direction
+        samples = [
+            next(in_order(data, self.eval_split, size, most=rows, size=rows, direction=direction)) for data in self.sets
+        ]
         with self.step.averaged():
             grids = [self.method.preview(replace(self._place(s), source=i)) for i, s in enumerate(samples)]
         self.tracker.grid(self.progress.images, {title: torch.cat([g[title] for g in grids]) for title in grids[0]})

@@ -44,8 +44,10 @@ class Feed:
         self.batches, self.most = batches, most
         first = next(batches)
         self.began, self.ended = first.images, first.images + first.size
-        self.taken = [first.split(most)]
-        self.current = list(self.taken[0])
+        self.current = first.split(most)
+        self.share = sum(part.weight for part in self.current)
+        self.taken: list[list[Batch | None]] = [[*self.current]]
+        """The parts of every batch that their runs have not taken yet; those taken are not kept."""
 
     def part(self, m: int) -> Iterator[Batch]:
         """The iterator that run m takes its parts from."""
@@ -54,9 +56,11 @@ class Feed:
             if k == len(self.taken):
                 batch = next(self.batches)
                 self.ended = batch.images + batch.size
-                self.taken.append(batch.split(self.most))
-            self.current[m] = self.taken[k][m]
-            yield self.current[m]
+                self.taken.append([*batch.split(self.most)])
+            part, self.taken[k][m] = self.taken[k][m], None
+            assert part is not None, "each run takes a batch once"
+            self.current[m] = part
+            yield part
             k += 1
 
 
@@ -124,7 +128,7 @@ class Step:
         made = 0
         while self._move(runs, feed, progress, made):
             made += 1
-        average_buffers(self.method.networks, self.world, sum(part.weight for part in feed.taken[0]))
+        average_buffers(self.method.networks, self.world, feed.share)
         self._average(feed.ended - feed.began)
         progress.images = feed.ended
         self.watch.end_of_update()
@@ -191,11 +195,12 @@ class Step:
     def read_terms(self) -> tuple[list[str], Tensor]:
         """Means over the global batch and over the moves since the last call: names `player/term`, and
         their values on the device. Every worker calls this at the same time."""
-        names = [f"{player}/{name}" for player, sums in self.sums.items() for name in sums.names]
+        moved = {player: sums for player, sums in self.sums.items() if sums.moves}
+        names = [f"{player}/{name}" for player, sums in moved.items() for name in sums.names]
         if not names:
             return [], torch.zeros(0, device=self.device)
-        values = torch.cat([sums.total / max(1, sums.moves) for sums in self.sums.values()])
-        for sums in self.sums.values():
+        values = torch.cat([sums.total / sums.moves for sums in moved.values()])
+        for sums in moved.values():
             sums.total, sums.moves = torch.zeros_like(sums.total), 0
         return names, self.world.sum_(values)
 
@@ -229,11 +234,10 @@ class Step:
             mover.optimiser.load_state_dict(state[name])
 
     def pools(self) -> dict[str, list[Any]]:
-        """What every worker's histories hold, by name. All workers call this together."""
+        """What every worker's histories hold, by name, on rank 0. All workers call this together."""
         mine = {name: host_copy(pool.state()) for name, pool in self.method.pools.items()}
-        if not mine:
-            return {}
-        return {name: [worker[name] for worker in everyone] for everyone in [self.world.gather(mine)] for name in mine}
+        everyone = self.world.to_leader(mine) if mine else None
+        return {name: [worker[name] for worker in everyone] for name in mine} if everyone else {}
 
     def load_pools(self, pools: dict[str, list[Any]], slots: tuple[int, int]) -> None:
         """Takes up this worker's slots of saved histories, by however many workers they were held."""

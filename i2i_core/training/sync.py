@@ -38,6 +38,14 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def to_leader(self, value: Any) -> list[Any] | None:
+        """Every worker's value, by rank, on rank 0; None on the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.leads else None
+        dist.gather_object(value, values)
+        return values
+
     def from_leader(self, value: Any) -> Any:
         """Rank 0's value, on every worker."""
         return self.gather(value)[0]

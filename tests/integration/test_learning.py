@@ -86,4 +86,4 @@ def test_every_method_has_a_demo_and_a_judge() -> None:
 def test_the_demo_learns(method: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     out = Path(KEPT) if KEPT else tmp_path_factory.getbasetemp() / "methods"
     out.mkdir(exist_ok=True)
-    JUDGES[method](measured(method, out.resolve()))
+    JUDGES[method](measured(method, out.resolve()).metrics)

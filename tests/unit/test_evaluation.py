@@ -37,6 +37,7 @@ from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.samples import chunks
 from i2i_core.evaluation.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, evaluate, measure
+from i2i_core.evaluation.unpaired import Twins
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
 from i2i_core.methods.stargan import StarGANConfig
@@ -661,6 +662,16 @@ def test_two_domains_there_and_back_and_what_a_classifier_takes_them_for(unpaire
     assert found["in_target"] == pytest.approx((found["in_target/there"] + found["in_target/back"]) / 2)
     other = evaluate(FakeUnpaired(), data, "test", image_size=SIDE, classifier=Brightness(level), direction="BtoA")
     assert other["in_target_nothing/there"] == pytest.approx(1 - bright(b, 0))
+
+
+def test_a_twin_that_cannot_be_read_is_left_out(unpaired: str) -> None:
+    data = DataSet(unpaired)
+    twins = Twins(data, "test", "B", SIDE)
+    keys = tuple(key.decode() for key in data.index("test", "A").keys[:3])
+    assert twins.of(keys)[0] == [0, 1, 2]
+    right, lost = twins.reader.read, twins.rows[keys[1].split("-")[0]]
+    twins.reader.read = lambda rows, field: [b"no image"] if lost in rows else right(rows, field)  # type: ignore
+    assert twins.of(keys)[0] == [0, 2]
 
 
 def stored_domain(data: DataSet, domain: str) -> dict[str, np.ndarray]:

@@ -495,3 +495,9 @@ def test_what_cannot_become_a_data_set_is_refused(
     write_tar(tmp_path / "rgb/train-0.tar", {"1": {"png": png(3), "json": label}})
     index(tmp_path / "rgb")
     assert "makes images of 1 channels; expected 3" in refused(stargan, tmp_path / "rgb", out, target="bold")
+
+
+def test_shards_that_would_be_written_under_one_name_are_refused() -> None:
+    clash = [Shard("a-b/0.tar", 1, 1, ""), Shard("a/b-0.tar", 1, 1, "")]
+    with pytest.raises(DataError, match=r"a-b/0\.tar and a/b-0\.tar, which would both be a-b-0\.tar"):
+        refined.output_names(clash)

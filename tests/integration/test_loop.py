@@ -1,0 +1,94 @@
+"""What the loop shows and says, and what a run is refused for before it starts.
+
+pytest tests/integration/test_loop.py
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_core.data.batch import Batch
+from i2i_core.data.manifest import DataSet
+from i2i_core.data.stream import in_order
+from i2i_core.errors import ConfigError
+from i2i_core.methods.base import Progress
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.step import Feed, Step
+from i2i_core.training.sync import World
+
+from ..distributed.harness import ALONE, Case, batches, small, whole_batch
+from .runs import config_of, loop_of
+
+
+def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str) -> None:
+    config = config_of("pix2pix", paired, storage, data__direction="BtoA", output__grid_every=96, training__images=12)
+    loop, shown = loop_of(config), []
+    right = loop.method.preview
+
+    def noted(batch: Batch) -> dict[str, Tensor]:
+        shown.append(batch["a"])
+        return right(batch)
+
+    loop.method.preview = noted  # type: ignore[method-assign]
+    loop.train()
+    rows = config.output.grid_rows
+    expected = next(in_order(DataSet(paired), "val", 16, most=rows, size=rows, direction="BtoA"))["a"]
+    assert shown
+    assert all(torch.equal(a, expected) for a in shown)
+
+
+def test_terms_of_a_player_that_did_not_move_are_not_said_to_be_zero() -> None:
+    """SimGAN after its warm-up of R: one move of D, none of R since the terms were read."""
+    case = Case("simgan")
+    method = small(case)
+    step, progress, feed = (
+        Step(method, TrainingConfig(), ALONE, lambda i: 1.0),
+        Progress(),
+        batches(method, case, ALONE),
+    )
+    step(feed, progress)
+    assert {name.split("/")[0] for name in step.read_terms()[0]} == {"R"}
+    step(feed, progress)
+    assert {name.split("/")[0] for name in step.read_terms()[0]} == {"D"}
+    assert step.read_terms()[0] == []
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_batches_that_every_run_has_taken_are_not_kept(most: int) -> None:
+    method = small(Case("stargan"))
+    feed = Feed(iter([whole_batch(method, 7, t) for t in range(4)]), most)
+    runs = [feed.part(m) for m in range(len(feed.current))]
+    for k in range(3):
+        for run in runs:
+            next(run)
+        assert all(part is None for part in feed.taken[k])
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "metric", "said"),
+    [
+        ("stargan", "labelled", "accuracy", "there_and_back"),
+        ("cyclegan", "unpaired", "in_target", "twin"),
+        ("simgan", "unpaired", "cycle", "change, twin"),
+        ("pix2pix", "paired", "diversity", "psnr"),
+        ("pix2pix", "paired", "l2", "Did you mean l1"),
+    ],
+)
+def test_a_metric_that_training_does_not_measure_is_refused(
+    method: str, kind: str, metric: str, said: str, storage: str, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(ConfigError, match=r"--best-metric") as caught:
+        config_of(method, request.getfixturevalue(kind), storage, output__best_metric=metric)
+    assert said in str(caught.value)
+    config_of("cyclegan", request.getfixturevalue("unpaired"), storage, output__best_metric="cycle")
+
+
+def test_a_direction_is_refused_where_there_are_no_two_sides(labelled: str, storage: str) -> None:
+    with pytest.raises(ConfigError, match="--direction: found BtoA"):
+        config_of("stargan", labelled, storage, data__direction="BtoA")
+
+
+def test_one_worker_is_its_own_leader() -> None:
+    assert World().to_leader("x") == ["x"]
