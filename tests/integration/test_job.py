@@ -6,6 +6,7 @@ pytest tests/integration/test_job.py
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,9 +26,13 @@ SMALL = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--g-b
          "--evaluate-samples", "32", "--ema-halflife", "0"]  # fmt: skip
 
 
+with socket.create_server(("127.0.0.1", 0)) as free:
+    PORT = free.getsockname()[1]  # another dashboard may be at Ray's own
+
+
 def local(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment["RAY"] = str(Path(sys.executable).parent / "ray")
+    environment |= {"RAY": str(Path(sys.executable).parent / "ray"), "RAY_DASHBOARD_PORT": str(PORT)}
     command = [str(ROOT / "cluster" / "local.sh"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
