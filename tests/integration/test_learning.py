@@ -49,7 +49,7 @@ def encodes(found: Found) -> None:
 def collapses(found: Found) -> None:
     """What the paper reports of pix2pix+noise: close to the truth on average, and one output whatever the code."""
     assert found["l1"] < 0.5 * found["l1_nothing"]
-    assert found["diversity"] < 0.02
+    assert found["diversity"] < 0.03
 
 
 def restores(found: Found) -> None:
