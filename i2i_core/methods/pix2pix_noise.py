@@ -41,8 +41,8 @@ REFERENCE = Preset(
     AUTHORS,
 )
 DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, and pix2pix's own lambda of 100, at
-    which G learns to ignore z (at 10 it half does on these glyphs: a diversity of 0.12). Command: `make demo
+    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, and pix2pix's own lambda of 100,
+    at which G learns to ignore z (at 10 it half does on these glyphs: a diversity of 0.12). Command: `make demo
     METHOD=pix2pix_noise`. Score, and the mode collapse: docs/methods.md, which is measured.""",
     {**TINY, "hyper.lambda_l1": 100.0},
     COLOURS,
