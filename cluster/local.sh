@@ -19,7 +19,11 @@ case "${1:-}" in
 start)
 	"$ray" get-auth-token --generate >/dev/null
 	"$ray" start --head --include-dashboard=true --dashboard-host=127.0.0.1 \
-		--dashboard-port="$port" ${2:+--num-cpus="$2"} --disable-usage-stats >/dev/null
+		--dashboard-port="$port" ${2:+--num-cpus="$2"} --disable-usage-stats >/dev/null || {
+		echo "Ray did not start: another cluster may hold port 6379 or $port, or a failed start left one behind." >&2
+		echo "\`$0 stop\` stops every Ray process of yours on this machine; RAY_DASHBOARD_PORT names another port." >&2
+		exit 1
+	}
 	echo "$address"
 	;;
 stop)
