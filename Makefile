@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
-demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (8 minutes)
+demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (5 minutes)
 	$(BIN)/python pipelines/demo.py --method $(METHOD)
 
 methods-table: $(READY)  ## trains and measures every method's demo; writes the table of docs/methods.md
