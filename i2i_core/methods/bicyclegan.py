@@ -43,7 +43,8 @@ PAPER = Preset(
     """The article: 256 px, least squares, lambda 10, lambda_latent 0.5, lambda_KL 0.01, |z| = 8 at every layer of G.
 
     Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method bicyclegan --preset paper --data
-    URI`. Expected (article, Fig. 5): LPIPS diversity 0.110 on shoes; not measured here. Differs from `reference`: the
+    URI`. Expected (article, sec. 5): the most diverse of the four that
+    stay realistic; not measured here. Differs from `reference`: the
     learning rate stays.""",
     {**AUTHORS, "training.lr_schedule": "constant"},
 )

@@ -32,7 +32,7 @@ PAPER = Preset(
     """The article: 256 px, least squares, lambda 10, |z| = 8 at every layer of G, one discriminator of two scales.
 
     Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method pix2pix_noise --preset paper --data
-    URI`. Expected: hardly any diversity (article, Fig. 5: 0.004 LPIPS on shoes); not measured here.""",
+    URI`. Expected: hardly any diversity (article, sec. 5); not measured here.""",
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(

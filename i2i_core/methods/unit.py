@@ -82,8 +82,8 @@ PAPER = Preset(
     """The article and its first program: tied layers, GAN 10, reconstruction 100, KL 0.1, cycle 100, cycle KL 0.1, Adam
     1e-4 with weight decay 1e-4, batch 1, 500,000 iterations.
 
-    Data: `shard.py --layout unpaired`. Command: `train.py --method unit --preset paper --data URI`. Expected for
-    SVHN to MNIST (article, table 3): 0.9053 of adapted digits recognised; not measured here. The paper's KL term is a
+    Data: `shard.py --layout unpaired`. Command: `train.py --method unit --preset paper --data URI`. No score was
+    measured here. The paper's KL term is a
     sum with a factor 1/2; the programs take the mean of mu^2, and so do we.""",
     {**SHARED, "training.images": 500_000, "training.lr_schedule": "constant"},
 )

@@ -106,11 +106,10 @@ class Step:
         self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
         self.watch = FiniteWatch(self.device, world)
         self.noisy = any(isinstance(m, _DropoutNd) for m in method.networks.modules())
-        self.ema = copy.deepcopy(self._generators()).requires_grad_(False) if config.ema_halflife else None
+        # Together, so that a parameter that two generators share is averaged once.
+        self.generators = nn.ModuleDict({name: method.networks[name] for name in method.generators})
+        self.ema = copy.deepcopy(self.generators).requires_grad_(False) if config.ema_halflife else None
         self.sums: dict[str, Sums] = {}
-
-    def _generators(self) -> nn.ModuleDict:
-        return nn.ModuleDict({name: self.method.networks[name] for name in self.method.generators})
 
     def _mover(self, name: str, player: Player) -> Mover:
         parameters = self.method.parameters_of(name)
@@ -210,9 +209,8 @@ class Step:
         if self.ema is None:
             return
         keep = 0.5 ** (images / self.config.ema_halflife)
-        trained = self._generators()  # together, so that a tied parameter comes once
-        torch._foreach_lerp_(list(self.ema.parameters()), list(trained.parameters()), 1 - keep)
-        for mean, now in zip(self.ema.buffers(), trained.buffers(), strict=True):
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generators.parameters()), 1 - keep)
+        for mean, now in zip(self.ema.buffers(), self.generators.buffers(), strict=True):
             mean.copy_(now)
 
     @contextmanager
