@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated
 
-import fsspec
 import torch
 import tyro
 from tqdm import tqdm
@@ -31,6 +30,7 @@ from i2i_core.evaluation.classifier import (
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.suite import measure
 from i2i_core.settings import check_at_least, setting
+from i2i_core.storage import Folder
 from i2i_core.training.checkpoint import load_trained
 
 PROGRAM = "evaluate.py"
@@ -115,8 +115,8 @@ def run() -> int:
 def write(out: str, text: str) -> None:
     """Raises ResourceError when it cannot."""
     try:
-        with fsspec.open(out, "w", auto_mkdir=True) as file:
-            file.write(text)
+        folder, _, name = out.rpartition("/")
+        Folder(folder or ".").write(name, text.encode())
     except OSError as error:
         raise ResourceError("--out", f"{out} ({error})", "a file that can be written", "Name another.") from None
 

@@ -58,7 +58,7 @@ def _index(options: dict[str, Any], workers: int) -> tuple[Manifest, bool]:
 
 def _shard(options: dict[str, Any], workers: int) -> tuple[Manifest, bool]:
     layout, goal = options["layout"], options["shards"]
-    shards.Output(goal.out)  # a missing --out is told before the input is listed
+    shards.output_at(goal.out)  # a missing --out is told before the input is listed
     found = find(layout, options["glyphs"])
     for note in found.notes:
         print(f"note: {note}", flush=True)

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import fsspec
-
 from i2i_core.data import glyphs
 from i2i_core.data.images import EXTENSIONS
 from i2i_core.data.manifest import WHOLE, Kind
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.settings import check_at_least
+from i2i_core.storage import storage_of
 
 SPLITS = {
     "train": "train",
@@ -134,7 +133,7 @@ class Listing:
         return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
 
     def read_text(self, path: str) -> str:
-        fs, root = fsspec.core.url_to_fs(self.root)
+        fs, root = storage_of(self.root)
         data: bytes = fs.cat_file(f"{root}/{path}")
         return data.decode("utf-8", "replace")
 
@@ -147,7 +146,7 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     """
     if not uri:
         raise DataError(flag, "nothing", "a folder or URL with images", f"Name it with {flag} DIR.")
-    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
+    fs, root = storage_of(uri.rstrip("/") or uri)
     if not fs.isdir(root):
         found = "a file" if fs.exists(root) else "nothing at that place"
         raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")

@@ -28,11 +28,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-import fsspec
 import numpy as np
 
 from i2i_core.errors import DataError
 from i2i_core.settings import from_dict, to_dict
+from i2i_core.storage import storage_of
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -156,7 +156,7 @@ class DataSet:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        self.fs, self.root = fsspec.core.url_to_fs(self.uri)
+        self.fs, self.root = storage_of(self.uri)
         self.manifest = self._read_manifest()
 
     def _read_manifest(self) -> Manifest:
@@ -217,7 +217,7 @@ class DataSet:
 
     def path(self, name: str) -> str:
         """A file of the data set as its filesystem knows it."""
-        return fsspec.core.url_to_fs(name)[1] if "://" in name else f"{self.root}/{name}"
+        return storage_of(name)[1] if "://" in name else f"{self.root}/{name}"
 
     def url(self, name: str) -> str:
         """A file of the data set as a person would name it."""

@@ -19,9 +19,10 @@ import numpy as np
 from i2i_core.data.batch import Bad
 from i2i_core.data.images import Encoding, encode
 from i2i_core.data.manifest import DataSet, Field, Index, Shard, sha256
-from i2i_core.data.shards import Hashed, Output, Part, add, agree, published, tar_of
+from i2i_core.data.shards import Hashed, Part, add, agree, published, tar_of
 from i2i_core.data.webdatasets import LABELS, HashedReader, tar_members
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.storage import Folder
 
 ENCODERS: dict[str, Encoding] = {"png": "png", "npy": "npy", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
 _BLOCK = 1 << 20
@@ -130,8 +131,8 @@ def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images
         DataError: the shard is not what the manifest says, or new images do not agree.
     """
     if job.copied:
-        return published(Output(out), job.name, lambda file: _copied(file, data, job))
-    return published(Output(out), job.name, lambda file: _refined(file, data, image, job, images, batch))
+        return published(Folder(out), job.name, lambda file: _copied(file, data, job))
+    return published(Folder(out), job.name, lambda file: _refined(file, data, image, job, images, batch))
 
 
 def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> Part:

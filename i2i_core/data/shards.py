@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -21,7 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-import fsspec
 import numpy as np
 from webdataset.writer import TarWriter
 
@@ -49,6 +46,7 @@ from i2i_core.data.manifest import (
 )
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.settings import check_at_least, to_dict
+from i2i_core.storage import Folder, storage_of
 
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
@@ -256,72 +254,11 @@ def _padded(size: int) -> int:
 # ---- where it goes ----
 
 
-class Output:
-    """The folder of a data set being written, local or on object storage.
-
-    A file is there whole or not at all: local ones are renamed into place, on object storage a put is so.
-    """
-
-    def __init__(self, uri: str) -> None:
-        if not uri:
-            raise DataError("--out", "nothing", "a folder or URL", "Name it with --out.")
-        self.uri = uri.rstrip("/")
-        self.fs, root = fsspec.core.url_to_fs(self.uri)
-        self.root = str(root)
-        self.local = isinstance(self.fs, fsspec.implementations.local.LocalFileSystem)
-
-    @property
-    def absolute(self) -> str:
-        """A name for it that holds in any process."""
-        return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
-
-    def path(self, name: str) -> str:
-        return f"{self.root}/{name}"
-
-    def read(self, name: str) -> bytes | None:
-        try:
-            data: bytes = self.fs.cat_file(self.path(name))
-        except FileNotFoundError:
-            return None
-        return data
-
-    def size(self, name: str) -> int:
-        """Bytes; -1 if it is not there."""
-        try:
-            return int(self.fs.size(self.path(name)))
-        except FileNotFoundError:
-            return -1
-
-    def names(self, folder: str = "") -> list[str]:
-        self.fs.invalidate_cache()
-        where = self.path(folder).rstrip("/")
-        return sorted(p.rsplit("/", 1)[-1] for p in self.fs.ls(where, detail=False)) if self.fs.isdir(where) else []
-
-    def write(self, name: str, data: bytes) -> None:
-        if not self.local:
-            self.fs.pipe_file(self.path(name), data)
-            return
-        with self.beside(name) as temporary:
-            temporary.write(data)
-        self.publish(temporary.name, name)
-
-    def beside(self, name: str) -> IO[bytes]:
-        """A new local file to write what `publish` will put in place: in `_parts/`, or in a temporary folder."""
-        folder = Path(self.path(PARTS)) if self.local else Path(tempfile.gettempdir())
-        folder.mkdir(parents=True, exist_ok=True)
-        return open(folder / f"{name.replace('/', '-')}.{os.getpid()}.writing", "wb")
-
-    def publish(self, temporary: str, name: str) -> None:
-        if self.local:
-            Path(temporary).replace(self.path(name))
-            return
-        self.fs.put_file(temporary, self.path(name))
-        Path(temporary).unlink()
-
-    def remove(self, *names: str) -> None:
-        for name in names:
-            with suppress(FileNotFoundError):
-                self.fs.rm(self.path(name), recursive=True)
+def output_at(uri: str) -> Folder:
+    """The folder of a data set being written. Raises DataError when none is named."""
+    if not uri:
+        raise DataError("--out", "nothing", "a folder or URL", "Name it with --out.")
+    return Folder(uri)
 
 
 def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | None:
@@ -331,46 +268,46 @@ def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | No
         DataError: something else is there.
         ResourceError: it cannot be written to.
     """
-    output = Output(out)
+    output = output_at(out)
     try:
         if _finished(plan, output, overwrite):
             return None
         _clear_for(plan, output, overwrite)
-        output.write(f"{PARTS}/plan.json", json.dumps({"plan": plan.digest}).encode())
+        output.write_json(f"{PARTS}/plan.json", {"plan": plan.digest})
     except OSError as error:
         fix = "Name a place that can be written to."
         raise ResourceError(f"--out {out}", f"writing fails ({error})", "a writable folder or URL", fix) from None
     return _done(plan, output)
 
 
-def _finished(plan: Work, output: Output, overwrite: bool) -> bool:
+def _finished(plan: Work, output: Folder, overwrite: bool) -> bool:
     """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
     if output.size(MANIFEST) < 0:
         return False
     made_by: dict[str, Any] = {}
     with suppress(ValueError, AttributeError):
-        made_by = json.loads(output.read(MANIFEST) or b"").get("made_by") or {}
+        made_by = output.read_json(MANIFEST).get("made_by") or {}
     same = made_by.get("plan") == plan.digest
-    if same and _whole(output.uri):
+    if same and _whole(output.url):
         output.remove(PARTS)
         return True
     if "plan" not in made_by:
         found, fix = "a data set that was not written here", "Name another place."
-        raise DataError(f"--out {output.uri}", found, "a new folder", fix)
+        raise DataError(f"--out {output.url}", found, "a new folder", fix)
     if not same and not overwrite:
         found = "a data set made from another input or with other options"
         fix = "Name another place, or replace it with --overwrite."
-        raise DataError(f"--out {output.uri}", found, "a new folder, or the same job's", fix)
+        raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     listed = _listed(output)
     output.remove(MANIFEST)
     output.remove(*(name for name in output.names() if _OURS.fullmatch(name) or name in listed))
     return False
 
 
-def _listed(output: Output) -> set[str]:
+def _listed(output: Folder) -> set[str]:
     """The shards that a manifest written here lists."""
     with suppress(DataError, ConfigError):
-        sets = [s for domains in DataSet(output.uri).manifest.splits.values() for s in domains.values()]
+        sets = [s for domains in DataSet(output.url).manifest.splits.values() for s in domains.values()]
         return {shard.name for s in sets for shard in s.shards}
     return set()
 
@@ -387,30 +324,30 @@ def _whole(uri: str) -> bool:
     return True
 
 
-def _clear_for(plan: Work, output: Output, overwrite: bool) -> None:
+def _clear_for(plan: Work, output: Folder, overwrite: bool) -> None:
     """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
-    note = output.read(f"{PARTS}/plan.json")
+    note = output.read_json(f"{PARTS}/plan.json")
     tars = [name for name in output.names() if name.endswith(".tar")]
     if note is None and tars:
         fix = "Name another place; an existing WebDataset is made a data set with --index."
-        raise DataError(f"--out {output.uri}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
-    if note is None or json.loads(note)["plan"] == plan.digest:
+        raise DataError(f"--out {output.url}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
+    if note is None or note["plan"] == plan.digest:
         return
     if not overwrite:
         found = "an unfinished data set from another input or with other options"
         fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
-        raise DataError(f"--out {output.uri}", found, "a new folder, or the same job's", fix)
+        raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     done = {name.removesuffix(".json") for name in output.names(PARTS) if name.endswith(".tar.json")}
     output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name) or name in done))
 
 
-def _done(plan: Work, output: Output) -> dict[str, Part]:
+def _done(plan: Work, output: Folder) -> dict[str, Part]:
     """The finished shards of an earlier run of this plan."""
     there = output.names(PARTS)
     done = {}
     for job in plan.jobs:
         if f"{job.name}.json" in there:
-            part = Part.loads(output.read(f"{PARTS}/{job.name}.json") or b"")
+            part = Part.loads(output.read(f"{PARTS}/{job.name}.json"))
             if part.shard.samples == 0 or output.size(job.name) == part.shard.bytes:
                 done[job.name] = part
     return done
@@ -437,12 +374,12 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
     Raises:
         DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
     """
-    return published(Output(out), job.name, lambda file: _write_tar(file, recipe, job, bad))
+    return published(output_at(out), job.name, lambda file: _write_tar(file, recipe, job, bad))
 
 
-def published(output: Output, name: str, write: Callable[[IO[bytes]], Part]) -> Part:
+def published(output: Folder, name: str, write: Callable[[IO[bytes]], Part]) -> Part:
     """What `write` makes of a new file, put in place as a shard of that name unless it is empty, and then its part."""
-    temporary = output.beside(name)
+    temporary = output.beside(name, PARTS)
     try:
         with temporary:
             part = write(temporary)
@@ -537,7 +474,7 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
             ]
             yield record, ([Picture(x) for x in drawn], {name: _drawing(s) for name, s in record.annotations})
         return
-    places = [fsspec.core.url_to_fs(root) for root in recipe.roots]
+    places = [storage_of(root) for root in recipe.roots]
     for start in range(0, len(records), AT_ONCE):
         some = records[start : start + AT_ONCE]
         columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
@@ -555,7 +492,7 @@ def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes |
     paths = [path for record in records for _, path in record.annotations]
     if not paths:
         return [[] for _ in records]
-    fs, root = fsspec.core.url_to_fs(recipe.annotations_root)
+    fs, root = storage_of(recipe.annotations_root)
     got = iter(_fetch(fs, [f"{root}/{path}" for path in paths]))
     return [list(islice(got, len(record.annotations))) for record in records]
 
@@ -672,7 +609,7 @@ def conclude(
     made_by: dict[str, Any],
 ) -> Manifest:
     """As `finish`, of any work whose parts are all there."""
-    output = Output(out)
+    output = output_at(out)
     groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
     left_out: list[str] = []
     for job in work.jobs:
@@ -701,7 +638,7 @@ def agree_all(parts: Sequence[Part], left_out: Sequence[str] = ()) -> dict[str, 
     return fields
 
 
-def write_indexes(output: Output, groups: dict[tuple[str, str], list[Part]]) -> dict[str, dict[str, ShardSet]]:
+def write_indexes(output: Folder, groups: dict[tuple[str, str], list[Part]]) -> dict[str, dict[str, ShardSet]]:
     splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
     for (split, domain), parts in sorted(groups.items()):
         name, data = f"{set_name(split, domain)}.index.npz", index_of(parts).dumps()

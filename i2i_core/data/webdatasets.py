@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import IO, Any
 
-import fsspec
-
 from i2i_core.data.images import (
     EXTENSIONS,
     check_range,
@@ -33,9 +31,10 @@ from i2i_core.data.manifest import (
     Shard,
     sha256,
 )
-from i2i_core.data.shards import PARTS, BadImageError, Output, Part, agree, agree_all, write_indexes
+from i2i_core.data.shards import PARTS, BadImageError, Part, agree, agree_all, write_indexes
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.settings import to_dict
+from i2i_core.storage import Folder, storage_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
         DataError: nothing there, no tar, or compressed ones.
     """
     uri = options.index.rstrip("/")
-    fs, root = fsspec.core.url_to_fs(uri)
+    fs, root = storage_of(uri)
     found = (
         {p[len(root) + 1 :]: int(i["size"]) for p, i in fs.find(root, detail=True).items()} if fs.isdir(root) else {}
     )
@@ -101,7 +100,7 @@ def scan(root: str, name: str, bad: str) -> Scanned:
     Raises:
         DataError: it is damaged, its samples lack fields, or an image cannot be read (with `bad="stop"`).
     """
-    fs, base = fsspec.core.url_to_fs(root)
+    fs, base = storage_of(root)
     where = f"{root.removeprefix('file://')}/{name}"
     rows: list[tuple[str, dict[str, Any]]] = []
     with fs.open(f"{base}/{name}", "rb") as file:
@@ -254,7 +253,7 @@ def finish_index(
     Raises:
         DataError: its tars do not agree, or what they hold cannot be told.
     """
-    output = Output(out or tars.uri)
+    output = Folder(out or tars.uri)
     full = {name: scanned[name] for name in tars.sizes if scanned[name].part.shard.samples}
     left_out = [line for name in tars.sizes for line in scanned[name].part.left_out]
     fields = agree_all([s.part for s in full.values()], left_out)
@@ -295,20 +294,20 @@ def finish_index(
 
 def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
     """Whether these tars are indexed already. Raises DataError if another data set is in the way."""
-    output = Output(out or tars.uri)
-    if not isinstance(output.fs, type(fsspec.core.url_to_fs(tars.root)[0])):
+    output = Folder(out or tars.uri)
+    if output.fs.protocol != storage_of(tars.root)[0].protocol:
         fix = "Leave --out out, to write the index beside the tars."
         raise DataError(f"--out {out}", "another storage than the tars'", "the same", fix)
-    text = output.read(MANIFEST)
+    there = output.exists(MANIFEST)
     made_by: dict[str, Any] = {}
     with suppress(ValueError, AttributeError):
-        made_by = json.loads(text or b"").get("made_by") or {}
-    if text is None or (overwrite and "plan" not in made_by):
+        made_by = (output.read_json(MANIFEST) or {}).get("made_by") or {}
+    if not there or (overwrite and "plan" not in made_by):
         return False
     if made_by.get("indexed") == tars.digest:
         return True
     fix = "Replace it with --overwrite." if "plan" not in made_by else "It is a data set as it is."
-    raise DataError(output.uri, "a manifest.json of something else", "none", fix)
+    raise DataError(output.url, "a manifest.json of something else", "none", fix)
 
 
 def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:

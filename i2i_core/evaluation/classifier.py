@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import fsspec
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -24,6 +23,7 @@ from i2i_core.data.stream import in_order
 from i2i_core.data.transforms import Size, sides
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.settings import from_dict, to_dict
+from i2i_core.storage import storage_of
 
 GRID = 16
 """Positions per side on which the network works: images are cut into GRID x GRID patches, one position each."""
@@ -231,15 +231,15 @@ def _tested(classifier: Classifier, split: str, x: Tensor, y: Tensor) -> Classif
 def save_classifier(classifier: Classifier, path: str) -> None:
     """Writes `PATH` (weights, safetensors) and `PATH.json` (what it is)."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    fs, place = fsspec.core.url_to_fs(path)
-    fs.makedirs(fs._parent(place), exist_ok=True)
+    fs, place = storage_of(path)
+    fs.makedirs(place.rpartition("/")[0], exist_ok=True)
     fs.pipe_file(place, safetensors_bytes(tensors))
     fs.pipe_file(f"{place}.json", (json.dumps(to_dict(classifier.info), indent=1) + "\n").encode())
 
 
 def has_classifier(path: str) -> bool:
     """Whether a classifier was saved there."""
-    fs, place = fsspec.core.url_to_fs(path)
+    fs, place = storage_of(path)
     return bool(fs.exists(place) and fs.exists(f"{place}.json"))
 
 
@@ -252,7 +252,7 @@ def load_classifier(path: str) -> Classifier:
     fix = "Name a file that evaluate.py wrote, or train one with --train-classifier."
     if not has_classifier(path):
         raise ConfigError("--classifier", f"no {path} with {path}.json beside it", "a saved classifier", fix)
-    fs, place = fsspec.core.url_to_fs(path)
+    fs, place = storage_of(path)
     try:
         info = from_dict(ClassifierInfo, json.loads(fs.cat_file(f"{place}.json")), f"{path}.json")
         classifier = Classifier(info)

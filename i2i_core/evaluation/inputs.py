@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-import fsspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from i2i_core.data.transforms import resized
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.samples import identity
 from i2i_core.methods.base import Method
+from i2i_core.storage import storage_of
 
 File = tuple[bytes, str]
 """The bytes of an image file, and the end of its name."""
@@ -126,7 +126,7 @@ def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, reser
     """
     if not uri:
         raise ConfigError("--input", "nothing", "images, a list of images, or a data set", "Name it with --input.")
-    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
+    fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root) and fs.exists(f"{root}/{MANIFEST}"):
         data = DataSet(uri)
         if data.manifest.kind != kind:
@@ -148,7 +148,7 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     Raises:
         DataError: nothing there, or no image.
     """
-    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
+    fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root):
         return _folder(uri, flag, out), False
     if fs.exists(root):
@@ -157,8 +157,8 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
 
 
 def _folder(uri: str, flag: str, out: str) -> Files:
-    fs, root = fsspec.core.url_to_fs(uri.rstrip("/") or uri)
-    out_fs, out_root = fsspec.core.url_to_fs(out.rstrip("/") or out)
+    fs, root = storage_of(uri.rstrip("/") or uri)
+    out_fs, out_root = storage_of(out.rstrip("/") or out)
     same = bool(out) and out_fs.protocol == fs.protocol
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")

@@ -21,8 +21,8 @@ from i2i_core.orchestration.worker import STATUS, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
+from i2i_core.storage import Folder
 from i2i_core.training import authors, checkpoint
-from i2i_core.training.files import Folder
 
 
 @dataclass(frozen=True)

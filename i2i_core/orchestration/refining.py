@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import fsspec
 from tqdm import tqdm
 
 from i2i_core.data import shards
@@ -23,8 +22,8 @@ from i2i_core.evaluation.inputs import Split, input_channels, loaded, output_cha
 from i2i_core.evaluation.sheet import to_array
 from i2i_core.orchestration import pool
 from i2i_core.orchestration.translator import Job, Row, Translator, row_of
+from i2i_core.storage import Folder, storage_of
 from i2i_core.training.checkpoint import CHECKSUMS, Trained
-from i2i_core.training.files import Folder
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ def check_refinable(job: Job, trained: Trained) -> None:
     if job.codes is not None and job.codes.numbered:
         fix = "Leave --samples and --interpolate out, and give --like one file or `truth`."
         raise ConfigError("--shards", "several outputs of each image", "one: it takes the image's place", fix)
-    fs, root = fsspec.core.url_to_fs(job.out)
-    if isinstance(fs, type(job.inputs.data.fs)) and root.rstrip("/") == job.inputs.data.root.rstrip("/"):
+    fs, root = storage_of(job.out)
+    if fs.protocol == job.inputs.data.fs.protocol and root.rstrip("/") == job.inputs.data.root.rstrip("/"):
         raise ConfigError("--out", f"{job.out}, which is --input", "another folder", "Name a new folder.")
     made = input_channels(trained.method) if job.back else output_channels(trained.method)
     kept = job.inputs.written.channels

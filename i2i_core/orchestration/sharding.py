@@ -67,7 +67,7 @@ def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> 
     done = shards.begin(plan, options.out, options.overwrite)
     if done is None:
         return DataSet(options.out).manifest, True
-    out = shards.Output(options.out).absolute
+    out = shards.output_at(options.out).absolute
     todo = [job for job in plan.jobs if job.name not in done]
     with tqdm(total=plan.samples, unit=" samples", initial=sum(map(_count, done.values())), smoothing=0) as bar:
         for part in run_tasks(shards.write_shard, [(out, plan.recipe, job, options.bad) for job in todo], workers):

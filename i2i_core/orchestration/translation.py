@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import fsspec
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -28,6 +27,7 @@ from i2i_core.orchestration.refining import check_refinable, refine, refined_row
 from i2i_core.orchestration.translator import Done, Job, Row, Translator
 from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, check_choice, setting
+from i2i_core.storage import storage_of
 from i2i_core.training.checkpoint import Trained, load_trained
 
 SHEET = "contact_sheet"
@@ -177,7 +177,7 @@ def check_out(out: str) -> None:
     """Raises ResourceError when nothing can be written there."""
     if not out:
         raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
-    fs, root = fsspec.core.url_to_fs(out)
+    fs, root = storage_of(out)
     try:
         fs.makedirs(root, exist_ok=True)
         fs.pipe_file(f"{root}/.probe", b"-")
@@ -214,7 +214,7 @@ def _outcome(job: Job, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) 
         causes = "; ".join(f"{b.key}: {b.cause}" for b in bad[:3])
         raise RunError(f"not one image could be translated ({causes or 'the input is empty'})")
     columns = {title: [row[title] for row in rows] for title in (rows[0] if rows else ())}
-    fs, root = fsspec.core.url_to_fs(job.out)
+    fs, root = storage_of(job.out)
     shown = {title: images for title, images in columns.items() if _any(images)}
     fs.pipe_file(f"{root}/{SHEET}.png", png_bytes(contact_sheet(shown)))
     return Outcome(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles))

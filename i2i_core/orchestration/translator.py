@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from i2i_core.evaluation.samples import repeatable
 from i2i_core.evaluation.sheet import to_bytes
 from i2i_core.evaluation.targets import Target
 from i2i_core.orchestration.codes import Codes, check_encodable
+from i2i_core.storage import storage_of
 from i2i_core.training.checkpoint import Trained
 
 GROUP = 8
@@ -114,7 +114,7 @@ class Translator:
     def __init__(self, job: Job, trained: Trained) -> None:
         self.job, self.method = job, trained.method.eval()
         self.channels = output_channels(self.method) if job.back else input_channels(self.method)
-        self.fs, root = fsspec.core.url_to_fs(job.out)
+        self.fs, root = storage_of(job.out)
         self.root = str(root)
 
     def run(self, chunk: Sequence[int]) -> Done:

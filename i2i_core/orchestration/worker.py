@@ -9,7 +9,7 @@ import torch
 
 from i2i_core.config import TrainConfig
 from i2i_core.errors import RunError, UserError
-from i2i_core.training.files import Folder
+from i2i_core.storage import Folder
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods.base import Method
 from i2i_core.networks.patchgan import STRIDED_LAYERS
 from i2i_core.paths import absolute
+from i2i_core.storage import storage_of
 
 PREFIX = "authors:"
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
@@ -579,8 +579,8 @@ def _read_state(uri: str, where: str) -> State:
     """The tensors of a state file by name; nothing in the file is executed."""
     fix = "Name a state file that the authors' program saved. " + DOCS
     try:
-        with fsspec.open(uri, "rb") as file:
-            data = file.read()
+        fs, path = storage_of(uri)
+        data = fs.cat_file(path)
     except Exception as error:  # each filesystem has its own kinds
         raise CheckpointError(where, f"nothing that can be read ({error})", "a state file", fix) from None
     try:

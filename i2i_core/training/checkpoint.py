@@ -28,7 +28,7 @@ from i2i_core.data.manifest import sha256
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
-from i2i_core.training.files import Folder
+from i2i_core.storage import Folder
 from i2i_core.training.sync import host_copy
 
 CHECKPOINTS = "checkpoints"

@@ -22,9 +22,9 @@ from i2i_core.evaluation.attributes import over_sets
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, measure
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Progress
+from i2i_core.storage import Folder
 from i2i_core.training import authors, checkpoint
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
-from i2i_core.training.files import Folder
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World, host_copy

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
-from i2i_core.training.files import Folder
+from i2i_core.storage import Folder
 
 
 class HostCopy:

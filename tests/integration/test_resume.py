@@ -17,7 +17,7 @@ from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.launch import check_same_run
 from i2i_core.training import checkpoint
-from i2i_core.training.files import Folder
+from i2i_core.storage import Folder
 
 from ..distributed.harness import SMALL
 from .runs import assert_equal, config_of, loop_of, state_of

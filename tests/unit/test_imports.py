@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = [
-    {"errors", "settings", "registry", "paths"},
+    {"errors", "settings", "registry", "paths", "storage"},
     {"networks", "losses"},
     {"data"},
     {"methods"},

@@ -30,7 +30,7 @@ from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions,
 from i2i_core.orchestration.translator import GROUP, group_of
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import Snapshot, load_trained, named_tensors
-from i2i_core.training.files import Folder
+from i2i_core.storage import Folder
 from pipelines import evaluate as evaluate_pipeline
 from pipelines import translate as translate_pipeline
 

@@ -1,0 +1,421 @@
+"""Files under a URL, local or on object storage, and patience with storage that does not answer.
+
+Credentials and endpoints come from where the storage's own tools take them (for S3: AWS_PROFILE, AWS_ENDPOINT_URL,
+~/.aws, the instance's role); nothing here reads, keeps or prints them.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from i2i_core.errors import RunError
+
+Result = TypeVar("Result")
+
+PATIENCE = "I2I_STORAGE_PATIENCE"
+"""Environment variable: seconds that storage may go without answering. Processes inherit it."""
+DEFAULT_PATIENCE = 600.0
+LONGEST_PAUSE = 15.0
+BLOCK = 4 << 20
+"""Bytes asked for at a time where a whole file is read as a stream."""
+
+_FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
+_FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EINVAL, errno.ENAMETOOLONG, errno.EMFILE}
+_LIBRARIES = {"botocore", "aiobotocore", "aiohttp", "requests", "urllib3", "gcsfs", "google", "azure", "adlfs"}
+_NO_WEATHER = ("Credential", "Profile", "Config", "Region", "Validation")
+
+
+class StorageError(RunError):
+    """Storage that has not answered for as long as it may."""
+
+
+def is_weather(error: BaseException) -> bool:
+    """Whether an error of a remote filesystem may be over the next time: connections, time-outs, 5xx, cut bodies.
+    Not: no such file, no permission, no credentials."""
+    if isinstance(error, OSError | EOFError | TimeoutError):
+        return not isinstance(error, _FINAL) and getattr(error, "errno", None) not in _FINAL_NUMBERS
+    library, name = type(error).__module__.split(".")[0], type(error).__name__
+    return library in _LIBRARIES and not any(word in name for word in _NO_WEATHER)
+
+
+def patience() -> float:
+    """Seconds that storage may go without answering."""
+    return float(os.environ.get(PATIENCE, DEFAULT_PATIENCE))
+
+
+@contextmanager
+def patient_for(seconds: float) -> Iterator[None]:
+    """Another patience for a while: at the start of a program, a short one."""
+    before = os.environ.get(PATIENCE)
+    os.environ[PATIENCE] = str(min(seconds, patience()))
+    try:
+        yield
+    finally:
+        os.environ.pop(PATIENCE)
+        if before is not None:
+            os.environ[PATIENCE] = before
+
+
+class Trying:
+    """Decides, error by error, whether to try again; pauses in between, longer each time.
+
+    Args:
+        where: what is read or written, as a person would name it.
+
+    Attributes:
+        began: when the storage last stopped answering; None while it answers.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.began: float | None = None
+        self.tries = 0
+
+    def answered(self) -> None:
+        """Something came: patience begins anew."""
+        if self.tries > 2:
+            _say(f"{self.where} answers again")
+        self.began, self.tries = None, 0
+
+    def failed(self, error: Exception) -> None:
+        """Pauses, so that the caller tries again.
+
+        Raises:
+            StorageError: there was no answer for as long as there may be.
+        Raises the error itself where trying again would not help.
+        """
+        if not is_weather(error):
+            raise error
+        now = time.monotonic()
+        self.began = self.began or now
+        self.tries += 1
+        left = patience() - (now - self.began)
+        if left <= 0:
+            raise StorageError(
+                f"{self.where} has not answered for {patience():.0f} s ({_short(error)}). "
+                "What was saved is whole; the same command goes on from there once the storage answers."
+            ) from error
+        if self.tries == 3:
+            _say(f"WARNING: {self.where} does not answer ({_short(error)}); trying again for {left:.0f} s")
+        pause = min(LONGEST_PAUSE, 0.1 * 2 ** min(self.tries, 10)) * (0.5 + random.random() / 2)
+        time.sleep(min(pause, left + 0.01))
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def patiently(where: str, call: Callable[[], Result]) -> Result:
+    """The call's result, made again while storage does not answer. Raises as `Trying.failed`."""
+    trying = Trying(where)
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            trying.failed(error)
+
+
+class Remote:
+    """A remote filesystem of fsspec that is asked again when it does not answer.
+
+    It carries over to other processes, forked or not: each makes its own connections. Listings are never remembered.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connect()
+
+    def _connect(self) -> None:
+        self._fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        self._pid, self.root = os.getpid(), str(root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Remote, (self.url,)
+
+    @property
+    def fs(self) -> Any:
+        if self._pid != os.getpid():
+            self._connect()
+        return self._fs
+
+    @property
+    def protocol(self) -> str:
+        protocol = self.fs.protocol
+        return protocol if isinstance(protocol, str) else str(protocol[0])
+
+    def _ask(self, name: str, path: str, *args: Any, **kwargs: Any) -> Any:
+        return patiently(self.unstrip_protocol(path), lambda: getattr(self.fs, name)(path, *args, **kwargs))
+
+    def unstrip_protocol(self, path: str) -> str:
+        return str(self.fs.unstrip_protocol(path))
+
+    def _strip_protocol(self, path: str) -> str:
+        return str(self.fs._strip_protocol(path))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        data: bytes = self._ask("cat_file", path, start=start, end=end)
+        return data
+
+    def pipe_file(self, path: str, data: bytes) -> None:
+        self._ask("pipe_file", path, data)
+
+    def put_file(self, local: str, path: str) -> None:
+        patiently(self.unstrip_protocol(path), lambda: self.fs.put_file(local, path))
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def info(self, path: str) -> dict[str, Any]:
+        return dict(self._ask("info", path))
+
+    def size(self, path: str) -> int:
+        return int(self.info(path)["size"])
+
+    def isdir(self, path: str) -> bool:
+        return self.exists(path) and self.info(path)["type"] == "directory"
+
+    def isfile(self, path: str) -> bool:
+        return self.exists(path) and self.info(path)["type"] == "file"
+
+    def ls(self, path: str, detail: bool = True) -> list[Any]:
+        return list(self._ask("ls", path, detail=detail))
+
+    def find(self, path: str, detail: bool = False) -> Any:
+        return self._ask("find", path, detail=detail)
+
+    def rm(self, path: str, recursive: bool = False) -> None:
+        self._ask("rm", path, recursive=recursive)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Nothing: object storage has no folders."""
+
+    def cat_ranges(
+        self, paths: list[str], starts: Any, ends: Any, on_error: str = "raise", max_gap: int | None = None
+    ) -> list[Any]:
+        """Many ranges at once. Those that fail for the weather are asked for again; of the others, the error stands in
+        their place (`on_error="return"`) or is raised."""
+        places = list(zip(paths, _each(starts, len(paths)), _each(ends, len(paths)), strict=True))
+        got: dict[int, Any] = {}
+        missing, trying = list(range(len(places))), Trying(self.unstrip_protocol(paths[0]) if paths else "")
+        while missing:
+            some = [places[i] for i in missing]
+            columns = [list(column) for column in zip(*some, strict=True)]
+            answers = self.fs.cat_ranges(*columns, on_error="return", max_gap=max_gap)
+            got |= dict(zip(missing, answers, strict=True))
+            broken = [i for i in missing if isinstance(got[i], Exception) and is_weather(got[i])]
+            if broken and len(broken) == len(missing):
+                trying.failed(got[broken[0]])
+            missing = broken
+        out = [got[i] for i in range(len(places))]
+        if on_error == "raise":
+            for item in out:
+                if isinstance(item, Exception):
+                    raise item
+        return out
+
+    def open(self, path: str, mode: str = "rb") -> IO[bytes]:
+        """A file to read from its beginning to its end, or in any other way."""
+        if mode != "rb":
+            raise ValueError(f"mode {mode}: files are written whole, with pipe_file")
+        return io.BufferedReader(_Ranged(self, path), BLOCK)
+
+    def pour(self, path: str, out: IO[bytes], start: int, stop: int) -> None:
+        """Bytes start to stop of a file into `out`, as they come; what breaks off is taken up at the byte where it
+        broke.
+
+        Raises:
+            EOFError: the file is shorter.
+        """
+        at, trying = start, Trying(self.unstrip_protocol(path))
+        while at < stop:
+            begun = out.tell()
+            try:
+                if hasattr(self.fs, "_call_s3"):
+                    fsspec.asyn.sync(self.fs.loop, _pour_s3, self.fs, path, at, stop, out)
+                else:
+                    out.write(self.fs.cat_file(path, start=at, end=min(at + BLOCK, stop)))
+            except Exception as error:
+                if out.tell() > begun:
+                    trying.answered()
+                trying.failed(error)
+            else:
+                trying.answered()
+                if out.tell() == begun:
+                    raise EOFError(f"{self.unstrip_protocol(path)} ends at byte {at}, before byte {stop}")
+            at += out.tell() - begun
+
+
+async def _pour_s3(fs: Any, path: str, start: int, stop: int, out: IO[bytes]) -> None:
+    """One GET, written as it arrives: s3fs's own reads give nothing of a body that breaks off."""
+    bucket, key, _ = fs.split_path(path)
+    wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **fs.req_kw}
+    body = (await fs._call_s3("get_object", **wanted))["Body"]
+    try:
+        while data := await body.read(1 << 18):
+            out.write(data)
+    finally:
+        body.close()
+
+
+def _each(value: Any, n: int) -> Sequence[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value] * n
+
+
+class _Ranged(io.RawIOBase):
+    """A remote file, read by ranges."""
+
+    def __init__(self, remote: Remote, path: str) -> None:
+        self.remote, self.path, self.at, self.length = remote, path, 0, remote.size(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.length}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self.at + len(buffer), self.length)
+        if stop <= self.at:
+            return 0
+        data = self.remote.cat_file(self.path, self.at, stop)
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+
+def storage_of(url: str) -> tuple[Any, str]:
+    """A URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`."""
+    fs, root = fsspec.core.url_to_fs(url)
+    if isinstance(fs, LocalFileSystem):
+        return fs, str(root)
+    remote = Remote(url)
+    return remote, remote.root
+
+
+def is_local(fs: Any) -> bool:
+    return isinstance(fs, LocalFileSystem)
+
+
+class Folder:
+    """Files under one URL. Paths are relative to it.
+
+    A file is either there whole or not there: local files are written beside their place, flushed to
+    disk and renamed; on object storage a put is already so.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.fs, self.root = storage_of(self.url)
+        self.local = is_local(self.fs)
+
+    @property
+    def absolute(self) -> str:
+        """A name for it that holds in any process."""
+        return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
+
+    def at(self, path: str) -> str:
+        """A file's full URL, as a person would name it."""
+        return f"{self.url}/{path}"
+
+    def path(self, path: str) -> str:
+        """A file as its filesystem knows it."""
+        return f"{self.root}/{path}"
+
+    def sub(self, path: str) -> Folder:
+        return Folder(self.at(path))
+
+    def write(self, path: str, data: bytes) -> None:
+        if not self.local:
+            self.fs.pipe_file(self.path(path), data)
+            return
+        place = Path(self.path(path))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.writing")
+        with beside.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(place)
+
+    def beside(self, path: str, folder: str) -> IO[bytes]:
+        """A new local file to write what `publish` will put in place; in a sub-folder, or where the folder is remote
+        in the temporary one."""
+        where = Path(self.path(folder)) if self.local else Path(tempfile.gettempdir())
+        where.mkdir(parents=True, exist_ok=True)
+        return open(where / f"{path.replace('/', '-')}.{os.getpid()}.writing", "wb")
+
+    def publish(self, temporary: str, path: str) -> None:
+        if self.local:
+            Path(temporary).replace(self.path(path))
+            return
+        self.fs.put_file(temporary, self.path(path))
+        Path(temporary).unlink()
+
+    def read(self, path: str) -> bytes:
+        """Raises FileNotFoundError when it is not there."""
+        data: bytes = self.fs.cat_file(self.path(path))
+        return data
+
+    def exists(self, path: str) -> bool:
+        return bool(self.fs.exists(self.path(path)))
+
+    def size(self, path: str) -> int:
+        """Bytes; -1 if it is not there."""
+        try:
+            return int(self.fs.size(self.path(path)))
+        except FileNotFoundError:
+            return -1
+
+    def names(self, path: str = "") -> list[str]:
+        """Names in the folder or a sub-folder, sorted; none if there is no such folder."""
+        where = self.path(path).rstrip("/")
+        try:
+            entries = self.fs.ls(where, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for e in entries if (name := e.rstrip("/").rsplit("/", 1)[-1]) and e.rstrip("/") != where)
+
+    def remove(self, *paths: str) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self.fs.rm(self.path(path), recursive=True)
+
+    def write_json(self, path: str, value: Any) -> None:
+        self.write(path, (json.dumps(value, indent=1) + "\n").encode())
+
+    def read_json(self, path: str) -> Any:
+        """The value, or None when the file is not there."""
+        try:
+            return json.loads(self.read(path))
+        except FileNotFoundError:
+            return None
