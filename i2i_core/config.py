@@ -34,12 +34,14 @@ class LaunchConfig:
     """Where runs are kept: a folder that all nodes see, or an fsspec URL."""
     name: str = setting("", resume="free")
     """Name of the run, a folder in the storage; none given: method, preset, data and what must match."""
-    max_failures: int = setting(0, resume="free")
-    """Restarts from the last checkpoint after a worker is lost."""
+    max_failures: int = setting(3, resume="free")
+    """Restarts from the last checkpoint after a worker failed; those after a node was taken away are not counted."""
+    patience: float = setting(600.0, resume="free")
+    """Seconds that storage may go without answering before the run ends."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "cpus_per_worker")
-        check_at_least(self, 0, "max_failures")
+        check_at_least(self, 0, "max_failures", "patience")
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
         least, most = self.worker_range

@@ -49,6 +49,10 @@ class RunError(Exception):
     """A correct run that cannot go on; the message says why and what state it leaves."""
 
 
+class Stopped(RunError):  # noqa: N818
+    """A run that was asked to stop, and has saved what it takes to go on."""
+
+
 class NonFiniteError(RunError):
     """A loss or gradient was NaN or infinite; no weight was moved by it."""
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from heapq import merge
 from itertools import count
 from queue import Queue
 from threading import Event, Thread
@@ -25,14 +26,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from i2i_core.data.batch import Bad, Batch, seed_from
 from i2i_core.data.images import decode
-from i2i_core.data.manifest import WHOLE, DataSet, Field
+from i2i_core.data.manifest import WHOLE, DataSet, Field, Shard
+from i2i_core.data.staging import Cache, Need, Stager
 from i2i_core.data.transforms import Augment, Size
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.settings import check_at_least, check_choice, setting
+from i2i_core.storage import is_local
 
 MOST_LANES = 64
 
@@ -64,16 +67,26 @@ class DataConfig:
     """Lanes of the global batch, at most which many workers; 0: the largest divisor of the batch up to 64."""
     loaders: int = setting(2, resume="free")
     """Loader processes per worker; 0: a thread of the worker itself."""
+    cache: str = setting("", resume="free")
+    """Of remote data: folder of each node, on a local disk, where shards are kept whole while they are needed and as
+    long as there is room; none given: one in the temporary folder."""
+    cache_gb: float = setting(20.0, resume="free")
+    """What the folder may hold, 10^9 bytes, for all runs of the node together; 0: no cache, samples are read one by
+    one."""
     most_bad: int = setting(100, resume="free")
     """Stop the run after this many unusable samples."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "load_size", "lanes", "loaders", "most_bad")
+        check_at_least(self, 0, "load_size", "lanes", "loaders", "most_bad", "cache_gb")
         check_at_least(self, 1, "window")
         check_choice(self, "crop", ("random", "center", "none"))
         if self.also and not self.uri:
             fix = "Give the first data set with --data, the others with --also."
             raise ConfigError("--also", f"{' '.join(self.also)} without --data", "data sets beside another", fix)
+
+    @property
+    def cache_bytes(self) -> int:
+        return int(self.cache_gb * 1e9)
 
     @property
     def uris(self) -> tuple[str, ...]:
@@ -159,13 +172,28 @@ class Order:
         size = min(self.window, self.span - window * self.window)
         return permutation(size, *self.key, "window", epoch, lane, window)
 
+    def _rows(self, epoch: int, positions: np.ndarray) -> np.ndarray:
+        """The rows at positions of the epoch's line."""
+        laps, along = np.divmod(positions, self.rows)
+        rows = np.empty_like(along)
+        for lap in set(laps.tolist()):
+            shards, begins, start = self._line(epoch * self.laps + lap)
+            here = (along[laps == lap] + start) % self.rows
+            at = np.searchsorted(begins, here, side="right") - 1
+            rows[laps == lap] = self.first_row[shards[at]] + here - begins[at]
+        return rows
+
     def _row(self, epoch: int, position: int) -> int:
-        """The row at a position of the epoch's line."""
-        lap, along = divmod(position, self.rows)
-        shards, begins, start = self._line(epoch * self.laps + lap)
-        along = (along + start) % self.rows
-        at = int(np.searchsorted(begins, along, side="right")) - 1
-        return int(self.first_row[shards[at]] + along - begins[at])
+        return int(self._rows(epoch, np.array([position]))[0])
+
+    def locate_all(self, t: int, start: int, stop: int) -> tuple[int, np.ndarray]:
+        """The epoch of global batch number t, and the rows of its slots start to stop."""
+        epoch, index = divmod(t, self.batches)
+        lanes, within = np.divmod(np.arange(start, stop), self.per_lane)
+        windows, at = np.divmod(index * self.per_lane + within, self.window)
+        places = zip(lanes.tolist(), windows.tolist(), at.tolist(), strict=True)
+        along = [self._shuffled(epoch, lane, window)[i] for lane, window, i in places]
+        return epoch, self._rows(epoch, lanes * self.span + windows * self.window + along)
 
     def locate(self, t: int, slot: int) -> tuple[int, int]:
         """(epoch, row) of a slot of global batch number t."""
@@ -181,42 +209,109 @@ class Order:
         for step in range(len(order)):
             yield epoch, self._row(epoch, base + int(order[(at + step) % len(order)]))
 
+    def needs(self, first: int, lanes: range) -> Iterator[tuple[int, int, int]]:
+        """(t, last t, shard) of every shard that some lanes read, window by window from the one of global batch `first`
+        on, without end; t rises."""
+        epoch, index = divmod(first, self.batches)
+        while True:
+            for begin in range(index * self.per_lane // self.window * self.window, self.span, self.window):
+                end = min(begin + self.window, self.span)
+                start = epoch * self.batches
+                t, last = max(first, start + begin // self.per_lane), start + (end - 1) // self.per_lane
+                for lane in lanes:
+                    for shard in self._shards(epoch, lane * self.span + begin, lane * self.span + end):
+                        yield t, last, shard
+            epoch, index = epoch + 1, 0
+
+    def _shards(self, epoch: int, position: int, end: int) -> Iterator[int]:
+        """Numbers of the shards on a stretch of the epoch's line."""
+        while position < end:
+            lap, along = divmod(position, self.rows)
+            shards, begins, start = self._line(epoch * self.laps + lap)
+            on_line = (along + start) % self.rows
+            at = int(np.searchsorted(begins, on_line, side="right")) - 1
+            yield int(shards[at])
+            left = int(begins[at]) + int(self.counts[shards[at]]) - on_line
+            position += min(left, self.rows - along)
+
 
 class Reader:
     """Members of shards by shard set, row and field: indexed reads, no tar scanned.
 
-    Local shards are read at their offset; remote ones by ranges, many at once.
+    Shards that are on this node, the data set's own or staged, are read at their offsets. Of others the bytes are
+    asked for by ranges, many at once: while a reader begins, so that it begins at once, and later where a shard is
+    not being fetched already.
     """
 
-    OPEN = 128
+    OPEN = 256
+    BEGINNING = 4
+    """Reads that do not wait for a shard under way."""
 
-    def __init__(self, data: DataSet, split: str, domain: str) -> None:
-        self.data = data
+    def __init__(self, data: DataSet, split: str, domain: str, cache: Cache | None = None) -> None:
+        self.data, self.cache = data, cache
         self.set, self.index = data.shard_set(split, domain), data.index(split, domain)
         self.ends = np.cumsum([shard.samples for shard in self.set.shards])
-        self.local = "file" in ([data.fs.protocol] if isinstance(data.fs.protocol, str) else data.fs.protocol)
+        self.local, self.reads = is_local(data.fs), 0
         self._files: OrderedDict[str, int] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": OrderedDict()}  # descriptors stay with their process
 
     def read(self, rows: Sequence[int], field: int) -> list[bytes]:
-        """The bytes of one field of each row."""
-        paths = [self.data.path(self.set.shards[int(np.searchsorted(self.ends, r, side="right"))].name) for r in rows]
-        starts = [int(self.index.offset[r, field]) for r in rows]
-        sizes = [int(self.index.size[r, field]) for r in rows]
-        if self.local:
-            return [os.pread(self._open(p), n, s) for p, s, n in zip(paths, starts, sizes, strict=True)]
-        ends = [s + n for s, n in zip(starts, sizes, strict=True)]
-        return list(self.data.fs.cat_ranges(paths, starts, ends, on_error="raise"))
+        """The bytes of one field of each row.
 
-    def _open(self, path: str) -> int:
-        if path not in self._files:
+        Raises:
+            DataError: a shard that is no longer there, or other than the manifest says.
+            StorageError: the storage does not answer.
+        """
+        shards = [self.set.shards[i] for i in np.searchsorted(self.ends, rows, side="right")]
+        starts, sizes = self.index.offset[rows, field].tolist(), self.index.size[rows, field].tolist()
+        self.reads += 1
+        files = [self._file(shard) for shard in shards]
+        out = [b"" if f is None else os.pread(f, n, s) for f, s, n in zip(files, starts, sizes, strict=True)]
+        far = [i for i, file in enumerate(files) if file is None]
+        if far:
+            ends = [starts[i] + sizes[i] for i in far]
+            paths = [self.data.path(shards[i].name) for i in far]
+            got = self.data.fs.cat_ranges(paths, [starts[i] for i in far], ends, on_error="return")
+            for i, data in zip(far, got, strict=True):
+                if isinstance(data, FileNotFoundError):
+                    raise self._gone(shards[i]) from None
+                if isinstance(data, Exception):
+                    raise data
+                out[i] = data
+        return out
+
+    def _file(self, shard: Shard) -> int | None:
+        """A descriptor of a shard that is on this node."""
+        if shard.name not in self._files:
+            file = self._open(shard)
+            if file is None:
+                return None
             if len(self._files) >= self.OPEN:
                 os.close(self._files.popitem(last=False)[1])
-            self._files[path] = os.open(path, os.O_RDONLY)
-        self._files.move_to_end(path)
-        return self._files[path]
+            self._files[shard.name] = file
+        self._files.move_to_end(shard.name)
+        return self._files[shard.name]
+
+    def _open(self, shard: Shard) -> int | None:
+        if self.local:
+            try:
+                return os.open(self.data.path(shard.name), os.O_RDONLY)
+            except FileNotFoundError:
+                raise self._gone(shard) from None
+        if self.cache is None:
+            return None
+        if self.reads > self.BEGINNING:
+            self.cache.wait(shard)
+        try:
+            return os.open(self.cache.path(shard), os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+
+    def _gone(self, shard: Shard) -> DataError:
+        fix = "Put it back and run the same command again: the run goes on from its last checkpoint."
+        return DataError(self.data.url(shard.name), "no such shard any more", "the shard of the manifest", fix)
 
     def key(self, row: int) -> str:
         return self.index.keys[row].decode()
@@ -244,6 +339,16 @@ class Numbered(ABC):
         """Slots start to stop of global batch t, images as stored values on the CPU."""
 
     @property
+    @abstractmethod
+    def cache(self) -> Cache | None:
+        """Where remote shards are staged."""
+
+    @abstractmethod
+    def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        """The remote shards that a worker reads from global batch `first` on, in the order of the batches, without
+        end."""
+
+    @property
     def images_per_epoch(self) -> int:
         return self.batches_per_epoch * self.batch
 
@@ -252,7 +357,11 @@ class Numbered(ABC):
         by `loaders` processes (0: this one)."""
         kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
         kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
-        return iter(DataLoader(_Parts(self, slots), batch_size=None, sampler=_From(first), **kwargs))
+        numbers = _From(first)
+        loaded = iter(DataLoader(_Parts(self, slots), batch_size=None, sampler=numbers, **kwargs))
+        cache = self.cache  # its threads begin after the loaders, which are forked
+        numbers.stager = Stager(cache, self.needs(first, slots)) if cache else None
+        return _closing(loaded, numbers)
 
 
 class Stream(Numbered):
@@ -278,9 +387,23 @@ class Stream(Numbered):
         self.own_seed = seed_from(seed, "data set", number) if number else seed
         self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed)
         self.kind = data.manifest.kind
+        self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
         self.batches_per_epoch = max(source.order.batches for source in self.sources)
         self.labels = torch.from_numpy(self.sources[0].reader.index.labels)
+
+    @property
+    def cache(self) -> Cache | None:
+        return self._cache
+
+    def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        """As `Numbered.needs`."""
+        return merge(*(self._needs(source, first, slots) for source in self.sources), key=lambda need: need.t)
+
+    def _needs(self, source: Source, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        order, reader = source.order, source.reader
+        lanes = range(slots[0] // order.per_lane, slots[1] // order.per_lane)
+        return (Need(t, last, reader.data, reader.set.shards[n]) for t, last, n in order.needs(first, lanes))
 
     def _plan(self, data: DataSet) -> dict[str, dict[str, str]]:
         """domain -> {batch field: manifest field}, with `direction` applied."""
@@ -295,7 +418,7 @@ class Stream(Numbered):
 
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
         k = self.config
-        reader = Reader(data, k.split, domain)
+        reader = Reader(data, k.split, domain, self._cache)
         order = Order([s.samples for s in reader.set.shards], self.batch, self.lanes, self.own_seed, domain, k.window)
         columns, fields = list(data.manifest.fields), data.manifest.fields
         return Source(reader, order, tuple((to, columns.index(of), fields[of]) for to, of in names.items()))
@@ -313,14 +436,14 @@ class Stream(Numbered):
         bad: list[Bad] = []
         keys: list[str] = []
         for source in self.sources:
-            places = [source.order.locate(t, slot) for slot in range(start, stop)]
-            samples = self._decode(source, places)
-            for i, slot in enumerate(range(start, stop)):
-                if isinstance(samples[i], Bad):
-                    samples[i] = self._replace(source, t, slot, bad)
+            epoch, rows = source.order.locate_all(t, start, stop)
+            samples = [
+                self._replace(source, t, start + i, bad) if isinstance(sample, Bad) else sample
+                for i, sample in enumerate(self._decode(source, epoch, rows.tolist()))
+            ]
             for name, _, _ in source.members:
-                fields[name] = torch.stack([sample[name] for sample in samples])  # type: ignore[index]
-            keys = keys or [source.reader.key(row) for _, row in places]
+                fields[name] = stacked([sample[name] for sample in samples])
+            keys = keys or [source.reader.key(row) for row in rows]
         return Batch(
             fields, self.batch, start, stop, t * self.batch, self.seed, self._whole(t), tuple(keys), tuple(bad)
         )
@@ -329,40 +452,46 @@ class Stream(Numbered):
         """The labels that the index lists for all B slots: every worker knows them without asking."""
         if self.kind != "labelled":
             return {}
-        rows = [self.sources[0].order.locate(t, slot)[1] for slot in range(self.batch)]
-        return {"labels": self.labels[rows]}
+        return {"labels": self.labels[self.sources[0].order.locate_all(t, 0, self.batch)[1]]}
 
-    def _decode(self, source: Source, places: list[tuple[int, int]]) -> list[dict[str, Tensor] | Bad]:
-        rows = [row for _, row in places]
+    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> list[dict[str, np.ndarray] | Bad]:
         members = {name: source.reader.read(rows, column) for name, column, _ in source.members}
-        out: list[dict[str, Tensor] | Bad] = []
-        for i, (epoch, row) in enumerate(places):
+        keys = [source.reader.key(row) for row in rows]
+        words = self.augment.words((epoch, key, row) for key, row in zip(keys, rows, strict=True))
+        out: list[dict[str, np.ndarray] | Bad] = []
+        for i, drawn in enumerate(words):
             try:
-                images = {name: decoded(members[name][i], field) for name, _, field in source.members}
-                out.append(self.augment(images, (epoch, source.reader.key(row), row)))
+                images = {name: pixels(members[name][i], field) for name, _, field in source.members}
+                out.append(self.augment(images, drawn))
             except ValueError as error:
-                out.append(Bad(source.reader.key(row), str(error)))
+                out.append(Bad(keys[i], str(error)))
         return out
 
-    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> dict[str, Tensor]:
-        for place in source.order.candidates(t, slot):
-            sample = self._decode(source, [place])[0]
+    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> dict[str, np.ndarray]:
+        tried: list[Bad] = []
+        for epoch, row in source.order.candidates(t, slot):
+            sample = self._decode(source, epoch, [row])[0]
             if not isinstance(sample, Bad):
+                bad += [replace(b, key=self._named(source, b.key), instead=source.reader.key(row)) for b in tried]
                 return sample
-            bad.append(sample)
+            tried.append(sample)
         raise DataError(
-            f"data, around sample {bad[-1].key}",
-            f"{len(bad)} samples in a row that cannot be used ({bad[-1].cause})",
+            f"data, around sample {tried[-1].key}",
+            f"{len(tried)} samples in a row that cannot be used ({tried[-1].cause})",
             "images",
             "Shard the images again; `--bad skip` leaves unreadable ones out.",
         )
 
+    def _named(self, source: Source, key: str) -> str:
+        """A sample's key, unmistakable where two domains may have the same."""
+        return f"{key} of domain {source.order.key[1]}" if self.kind == "unpaired" else key
+
     def rows(self, rows: range) -> Batch:
         """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
-        read = [self._decode(source, [(0, row) for row in rows]) for source in self.sources]
+        read = [self._decode(source, 0, rows) for source in self.sources]
         good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
         fields = {
-            name: torch.stack([read[s][i][name] for i in good])  # type: ignore[index]
+            name: stacked([read[s][i][name] for i in good])  # type: ignore[index]
             for s, source in enumerate(self.sources)
             for name, _, _ in source.members
             if good
@@ -391,13 +520,27 @@ class Alternating(Numbered):
         self.batch, self.lanes = batch, self.streams[0].lanes
         self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
 
+    @property
+    def cache(self) -> Cache | None:
+        return next((stream.cache for stream in self.streams if stream.cache), None)
+
+    def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        """As `Numbered.needs`."""
+        return merge(*(self._needs(n, first, slots) for n in range(len(self.streams))), key=lambda need: need.t)
+
+    def _needs(self, number: int, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        sets, stream = len(self.streams), self.streams[number]
+        if stream.cache:
+            for need in stream.needs(max(0, -((number - first) // sets)), slots):
+                yield replace(need, t=need.t * sets + number, last=need.last * sets + number)
+
     def read(self, t: int, start: int, stop: int) -> Batch:
         """As `Stream.read`; of several sets, `bad` names the set with each sample."""
         turn, number = divmod(t, len(self.streams))
         batch = self.streams[number].read(turn, start, stop)
         if len(self.streams) == 1:
             return batch
-        bad = tuple(Bad(f"{b.key} of {self.uris[number]}", b.cause) for b in batch.bad)
+        bad = tuple(replace(b, key=f"{b.key} of {self.uris[number]}") for b in batch.bad)
         return replace(batch, images=t * self.batch, source=number, bad=bad)
 
 
@@ -416,28 +559,59 @@ class _Parts(Dataset[Batch]):
 
 
 class _From(Sampler[int]):
-    """first, first + 1, ..."""
+    """first, first + 1, ...; tells the stager what is asked for."""
 
     def __init__(self, first: int) -> None:
         self.first = first
+        self.stager: Stager | None = None
 
     def __iter__(self) -> Iterator[int]:
-        return count(self.first)
+        for t in count(self.first):
+            if self.stager:
+                self.stager.at(t)
+            yield t
 
 
-def decoded(data: bytes, field: Field) -> Tensor:
-    """An image as (C, H, W) of its stored dtype.
+def _closing(batches: Iterator[Batch], numbers: _From) -> Iterator[Batch]:
+    try:
+        yield from batches
+    finally:
+        if numbers.stager:
+            numbers.stager.close()
+
+
+def pixels(data: bytes, field: Field) -> np.ndarray:
+    """An image as (H, W, C) of its stored dtype.
 
     Raises:
         ValueError: it cannot be decoded, or is not what the manifest says.
     """
     image = decode(data, field.extension)
     h, w, c = image.shape
-    if c != field.channels or str(image.dtype) != field.dtype:
+    if c != field.channels or image.dtype != field.dtype:
         raise ValueError(f"{c} channels of {image.dtype} where the manifest says {field.channels} of {field.dtype}")
     if field.height and (h, w) != (field.height, field.width):
         raise ValueError(f"{h}x{w} pixels where the manifest says {field.height}x{field.width}")
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return image
+
+
+def decoded(data: bytes, field: Field) -> Tensor:
+    """An image as (C, H, W) of its stored dtype.
+
+    Raises:
+        ValueError: as `pixels`.
+    """
+    return torch.from_numpy(np.ascontiguousarray(pixels(data, field).transpose(2, 0, 1)))
+
+
+def stacked(images: Sequence[np.ndarray]) -> Tensor:
+    """Images (H, W, C) of one shape as (n, C, H, W); in a loader process, where its parent reads it without a copy."""
+    height, width, channels = images[0].shape
+    out = torch.from_numpy(np.empty((len(images), channels, height, width), images[0].dtype))
+    if get_worker_info() is not None:
+        out.share_memory_()
+    np.stack([image.transpose(2, 0, 1) for image in images], out=out.numpy())
+    return out
 
 
 def in_order(
@@ -464,7 +638,8 @@ def in_order(
     Raises:
         DataError: no such split.
     """
-    stream = Stream(data, DataConfig(split=split, direction=direction, crop="center", flip=False), image_size, 1, 0)
+    config = DataConfig(split=split, direction=direction, crop="center", flip=False, cache_gb=0)
+    stream = Stream(data, config, image_size, 1, 0)
     n = min(len(source.reader.index.keys) for source in stream.sources)
     n = min(n, most) if most else n
     for start in range(rank * size, n, world * size):
@@ -508,9 +683,14 @@ class Ahead:
         return item
 
     def close(self) -> None:
-        """Ends the thread; batches not taken are dropped."""
+        """Ends the thread and its source; batches not taken are dropped. A thread that is still waiting for storage is
+        left behind."""
         self.stopped.set()
-        while self.thread.is_alive():
+        for _ in range(100):
             while not self.queue.empty():
                 self.queue.get_nowait()
             self.thread.join(timeout=0.05)
+            if not self.thread.is_alive():
+                break
+        if isinstance(self.source, Generator) and not self.thread.is_alive():
+            self.source.close()

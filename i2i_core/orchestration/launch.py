@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread, current_thread, main_thread
 from typing import Any
+from uuid import uuid4
 
 import ray
 import torch
@@ -13,16 +21,19 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
-from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, nearest
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError, nearest
 from i2i_core.evaluation.suite import measured_in_training
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect
-from i2i_core.orchestration.worker import STATUS, train_worker
+from i2i_core.orchestration.worker import STATUS, STOP, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
-from i2i_core.storage import Folder
+from i2i_core.storage import PATIENCE, Folder, StorageError, patient_for
 from i2i_core.training import authors, checkpoint
+
+AT_START = 30.0
+"""Seconds that storage may go without answering while nothing has begun."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Outcome:
     metrics: dict[str, float]
 
 
+@patient_for(AT_START)
 def prepare(config: TrainConfig) -> TrainConfig:
     """The configuration with paths made absolute and what only the data knows filled in.
 
@@ -163,24 +175,34 @@ def check_cluster(config: TrainConfig, gpu: bool) -> None:
 def launch(config: TrainConfig) -> Outcome:
     """Runs a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
 
+    A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
+    checkpoints/, best.json, grids/ and tensorboard/.
+
     Raises:
         UserError: storage, cluster or an earlier run of that name do not fit.
-        RunError: the run failed; what it reached is kept and the same call goes on from there.
+        RunError: the run failed or was stopped; what it reached is kept and the same call goes on from there.
     """
     run = Folder(f"{config.launch.storage}/{config.run_name}")
-    check_same_run(config, run)
-    check_storage(run)
-    if not _finished(config, run):
+    with patient_for(AT_START):
+        check_same_run(config, run)
+        check_storage(run)
+        over = _finished(config, run)
+    os.environ[PATIENCE] = str(config.launch.patience)
+    if not over:
         connect()
         gpu = use_gpu(config)
         check_cluster(config, gpu)
+        attempt = uuid4().hex
         run.write("config.json", config.dumps().encode())
-        run.write_json(STATUS, {"state": "running"})
-        _fit(config, run, gpu)
+        run.remove(STOP)
+        run.write_json(STATUS, {"state": "running", "attempt": attempt})
+        with _stopping_on_signal(run):
+            _fit(config, run, gpu, attempt)
     status = run.read_json(STATUS)
-    if status["state"] != "finished":
-        raise RunError(f"{run.url}: {status.get('error', 'the run ended early')}")
-    return Outcome(run, status["images"], status["metrics"])
+    if status["state"] == "finished":
+        return Outcome(run, status["images"], status["metrics"])
+    reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
+    raise RunError(f"{run.url}: {reason}")
 
 
 def _finished(config: TrainConfig, run: Folder) -> bool:
@@ -189,12 +211,36 @@ def _finished(config: TrainConfig, run: Folder) -> bool:
     return status.get("state") == "finished" and checkpoint.read_config(run).training == config.training
 
 
-def _fit(config: TrainConfig, run: Folder, gpu: bool) -> None:
-    """Ray Train over the run. Checkpoints are ours (`training/checkpoint.py`), so Ray keeps only its own notes."""
+@contextmanager
+def _stopping_on_signal(run: Folder) -> Iterator[None]:
+    """The first SIGTERM or SIGINT has the run save and stop; the next one acts as it did before."""
+    if current_thread() is not main_thread():  # a sweep's trial: signals are the sweep's
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def ask(number: int, frame: Any) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        print(f"{signal.Signals(number).name}: the run saves and stops; the same command goes on with it", flush=True)
+        Thread(target=lambda: run.write(STOP, b""), daemon=True).start()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
+    """Ray Train over the run. Checkpoints are ours (`training/checkpoint.py`), so Ray's own notes can be kept on each
+    node and forgotten."""
     least, most = config.launch.worker_range
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"config": config.dumps()},
+        train_loop_config={"config": config.dumps(), "attempt": attempt},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=most if least == most else (least, most),
@@ -202,15 +248,36 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool) -> None:
             resources_per_worker={"CPU": config.launch.cpus_per_worker, **({"GPU": 1} if gpu else {})},
         ),
         run_config=RunConfig(
-            name="ray",
-            storage_path=run.url,
+            name=attempt,
+            storage_path=str(Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")),
             failure_config=FailureConfig(max_failures=config.launch.max_failures),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    try:
-        trainer.fit()
-    except Exception as error:  # Ray wraps whatever a worker raised; status.json has it in our words
-        status = run.read_json(STATUS)
-        reason = status.get("error") or str(error).strip().splitlines()[-1]
-        raise RunError(f"{run.url}: {reason}\n  The same command goes on from its last checkpoint.") from error
+    failed: list[Exception] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:  # told by the main thread
+            failed.append(error)
+
+    # In a thread, where Ray leaves signals alone.
+    thread = Thread(target=fit, name="fit", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.5)
+    if failed:
+        reason = _reason(failed[0])
+        with suppress(StorageError), patient_for(AT_START):
+            run.write_json(STATUS, {"state": "failed", "error": reason, "attempt": attempt})
+        raise RunError(f"{run.url}: {reason}\n  The same command goes on from its last checkpoint.")
+
+
+def _reason(error: Exception) -> str:
+    """What a worker said, where Ray's error holds it; else Ray's last line."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        cause = getattr(failure, "cause", None) or failure.__cause__ or failure
+        if isinstance(cause, RunError | UserError):
+            return str(cause)
+    return str(error).strip().splitlines()[-1]

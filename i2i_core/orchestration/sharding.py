@@ -100,9 +100,9 @@ def index_webdataset(
     scanned: dict[str, webdatasets.Scanned] = {}
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
         for result in run_tasks(webdatasets.scan, [(tars.root, name, goal.bad) for name in tars.sizes], workers):
-            scanned[result.part.shard.name] = result
-            bar.update(result.part.shard.bytes)
-    return webdatasets.finish_index(tars, scanned, options, attributes, goal.out), False
+            scanned[result.shard.name] = result
+            bar.update(result.shard.bytes)
+    return webdatasets.finish_index(tars, scanned, options, attributes, goal.out, goal.bad), False
 
 
 def shard_glyphs(

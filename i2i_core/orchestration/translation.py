@@ -17,7 +17,7 @@ from tqdm import tqdm
 from i2i_core.data.batch import Bad
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.evaluation.attributes import columns_in, has, known_labels
-from i2i_core.evaluation.inputs import Inputs, Split, open_inputs
+from i2i_core.evaluation.inputs import Inputs, Split, check_names, open_inputs
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
 from i2i_core.evaluation.targets import Target, parse_target_of
 from i2i_core.methods.base import Method
@@ -138,7 +138,9 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     kind, direction = method.needs.kind, trained.config.data.direction
     if options.back:
         direction = "AtoB" if direction == "BtoA" else "BtoA"
-    inputs = open_inputs(options.input, options.out, options.split, kind, direction, (SHEET,))
+    inputs = open_inputs(options.input, options.out, options.split, kind, direction)
+    if not options.shards:  # there, keys are names in a tar
+        check_names(inputs, (SHEET,))
     target, columns = _target(method, inputs, options.target)
     codes = codes_of(
         method,

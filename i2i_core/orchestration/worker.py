@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
 import torch
 
 from i2i_core.config import TrainConfig
-from i2i_core.errors import RunError, UserError
-from i2i_core.storage import Folder
+from i2i_core.errors import RunError, Stopped, UserError
+from i2i_core.storage import PATIENCE, Folder, StorageError
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
 STATUS = "status.json"
+STOP = "stop"
+"""A file of this name in a run's folder asks the run to save and stop."""
+LOOKS_EVERY = 2.0
+"""Seconds between looks for that file, and for a node being drained."""
 
 
 def train_worker(values: dict[str, Any]) -> None:
-    """Ray Train's `train_loop_per_worker`: `values["config"]` is a TrainConfig as JSON."""
+    """Ray Train's `train_loop_per_worker`: `values["config"]` is a TrainConfig as JSON, `values["attempt"]` names the
+    launch."""
     import ray.train
     import ray.train.torch
 
@@ -25,28 +34,91 @@ def train_worker(values: dict[str, Any]) -> None:
     config = TrainConfig.loads(values["config"], "the driver's configuration")
     world = World(context.get_world_rank(), context.get_world_size())
     torch.set_num_threads(config.launch.cpus_per_worker)
-    ray.train.report(train(config, world, ray.train.torch.get_device()))
+    device = ray.train.torch.get_device()
+    ray.train.report(train(config, world, device, values["attempt"], being_drained))
 
 
-def train(config: TrainConfig, world: World, device: torch.device) -> dict[str, float]:
+def train(
+    config: TrainConfig,
+    world: World,
+    device: torch.device,
+    attempt: str = "",
+    drained: Callable[[], bool] = lambda: False,
+) -> dict[str, float]:
     """A run from where its folder says it is to its end; its outcome is left in `status.json`.
 
-    A RunError that all workers meet together ends the run in state `failed` and is not raised: to start
-    the workers again would only repeat it. Anything else is recorded and raised.
+    What all workers meet together, a RunError, ends the run and is not raised: to start the workers again would only
+    repeat it. Anything else is recorded and raised, and of a UserError the workers that are started again take note.
+
+    Args:
+        attempt: names the launch; another launch of the same run takes it over.
+        drained: whether a worker's node is about to go.
     """
+    os.environ[PATIENCE] = str(config.launch.patience)
     folder = Folder(f"{config.launch.storage}/{config.run_name}")
+    if world.from_leader(_is_over(folder, attempt) if world.leads else None):
+        return {}
     try:
         loop = Loop(config, world, device, say=_say)
-        metrics = loop.train()
+        loop.still_ours = lambda: not _is_over(folder, attempt)
+        with _watching(loop, folder, drained):
+            metrics = loop.train()
+    except StorageError:
+        raise  # of one worker; and perhaps nothing can be recorded
+    except Stopped as error:
+        _record(folder, {"state": "stopped", "error": str(error), "attempt": attempt}, world.leads)
+        return {}
     except RunError as error:
-        _record(folder, {"state": "failed", "error": str(error)}, world.leads)
-        return {"failed": 1.0}
-    except Exception as error:
-        kind = "wrong input" if isinstance(error, UserError) else type(error).__name__
-        _record(folder, {"state": "failed", "error": str(error), "kind": kind}, True)
+        _record(folder, {"state": "failed", "error": str(error), "attempt": attempt}, world.leads)
+        return {}
+    except UserError as error:
+        status = {"state": "failed", "error": str(error), "kind": "wrong input", "attempt": attempt}
+        _record(folder, status, True)
         raise
-    _record(folder, {"state": "finished", "images": loop.progress.images, "metrics": metrics}, world.leads)
+    images = loop.progress.images
+    _record(folder, {"state": "finished", "images": images, "metrics": metrics, "attempt": attempt}, world.leads)
     return metrics
+
+
+def _is_over(folder: Folder, attempt: str) -> bool:
+    """Whether this launch of the run has ended, or another has taken it over."""
+    status = folder.read_json(STATUS)
+    if not attempt or status is None:
+        return False
+    return bool(status["state"] != "running" or status["attempt"] != attempt)
+
+
+@contextmanager
+def _watching(loop: Loop, folder: Folder, drained: Callable[[], bool]) -> Iterator[None]:
+    """Asks the loop to save when a node is drained, and to stop when the run's folder says so."""
+    ended = Event()
+
+    def watch() -> None:
+        saved = False
+        while not ended.wait(LOOKS_EVERY):
+            if drained() and not saved:
+                _say("a node of this run is being drained: saving")
+                loop.ask("save")
+                saved = True
+            if loop.world.leads and folder.exists(STOP):
+                loop.ask("stop")
+                return
+
+    Thread(target=watch, name="watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def being_drained() -> bool:
+    """Whether Ray has told this worker that a node of its group is about to go.
+
+    `ray.train.get_preemption_info` says the same, but makes all workers wait for each other.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return get_train_context().preemption_context.preemption_info is not None
 
 
 def _say(line: str) -> None:
