@@ -36,12 +36,14 @@ class LaunchConfig:
     """Name of the run, a folder in the storage; none given: method, preset, data and what must match."""
     max_failures: int = setting(3, resume="free")
     """Restarts from the last checkpoint after a worker failed; those after a node was taken away are not counted."""
+    resize_every: float = setting(60.0, resume="free")
+    """Of an elastic run: seconds between looks whether the cluster has room for more workers."""
     patience: float = setting(600.0, resume="free")
     """Seconds that storage may go without answering before the run ends."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "cpus_per_worker")
-        check_at_least(self, 0, "max_failures", "patience")
+        check_at_least(self, 0, "max_failures", "patience", "resize_every")
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
         least, most = self.worker_range

@@ -53,6 +53,14 @@ class Stopped(RunError):  # noqa: N818
     """A run that was asked to stop, and has saved what it takes to go on."""
 
 
+class WorkerError(RunError):
+    """What one worker meets alone: the others wait for it, and must be ended from without."""
+
+
+class TakenOverError(WorkerError):
+    """The same run was launched again, and this launch of it is no longer wanted."""
+
+
 class NonFiniteError(RunError):
     """A loss or gradient was NaN or infinite; no weight was moved by it."""
 

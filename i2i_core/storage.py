@@ -11,45 +11,82 @@ import io
 import json
 import os
 import random
+import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, ClassVar, Literal, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from i2i_core.errors import RunError
+from i2i_core.errors import WorkerError
 
 Result = TypeVar("Result")
 
 PATIENCE = "I2I_STORAGE_PATIENCE"
 """Environment variable: seconds that storage may go without answering. Processes inherit it."""
 DEFAULT_PATIENCE = 600.0
+AT_START = 30.0
+"""The same while nothing has begun."""
 LONGEST_PAUSE = 15.0
+TELL = 3
+"""Failed tries in a row that a person is told of."""
 BLOCK = 4 << 20
 """Bytes asked for at a time where a whole file is read as a stream."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of a local disk: no room for more."""
+S3 = {
+    "retries": {"mode": "standard", "total_max_attempts": 2},
+    "connect_timeout": 10,
+    "read_timeout": 30,
+    "max_pool_connections": 64,
+}
+"""Settings of botocore, so that an error comes soon and `Trying` decides; a lost page of a long listing or part of a
+large upload is asked for twice there, for all of it is begun anew after an error. fsspec's configuration overrides."""
 
 _FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
-_FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EINVAL, errno.ENAMETOOLONG, errno.EMFILE}
-_LIBRARIES = {"botocore", "aiobotocore", "aiohttp", "requests", "urllib3", "gcsfs", "google", "azure", "adlfs"}
-_NO_WEATHER = ("Credential", "Profile", "Config", "Region", "Validation")
+_FINAL_NUMBERS = {errno.EROFS, errno.EINVAL, errno.ENAMETOOLONG, errno.EMFILE, errno.EMSGSIZE, errno.ENOSYS}
+_FINAL_NUMBERS |= {errno.ENOTEMPTY, getattr(errno, "EREMCHG", errno.EINVAL), *FULL}
+_LIBRARIES = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "azure", "adlfs"}
+_NO_WEATHER = ("Credential", "Config", "Validation", "Auth", "Certificate", "InvalidURL")
+_OF_BOTOCORE = {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseParserError", "ChecksumError"}
+_TRANSIENT = (408, 409, 429)
 
 
-class StorageError(RunError):
+class StorageError(WorkerError):
     """Storage that has not answered for as long as it may."""
 
 
 def is_weather(error: BaseException) -> bool:
     """Whether an error of a remote filesystem may be over the next time: connections, time-outs, 5xx, cut bodies.
-    Not: no such file, no permission, no credentials."""
-    if isinstance(error, OSError | EOFError | TimeoutError):
+    Not: no such file, no permission, no credentials, a certificate that nobody trusts."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return False
+    if isinstance(error, TimeoutError):
+        return True
+    if status := _status(error):
+        return status in _TRANSIENT or (status >= 500 and status != 501)
+    if isinstance(error, OSError | EOFError):
         return not isinstance(error, _FINAL) and getattr(error, "errno", None) not in _FINAL_NUMBERS
     library, name = type(error).__module__.split(".")[0], type(error).__name__
+    if library in ("botocore", "aiobotocore"):
+        return any(kind.__name__ in _OF_BOTOCORE for kind in type(error).__mro__)
     return library in _LIBRARIES and not any(word in name for word in _NO_WEATHER)
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error stands for; 0 where it stands for none."""
+    for of_botocore in (error, error.__cause__):  # what s3fs raises is caused by botocore's
+        answer = getattr(of_botocore, "response", None)
+        if isinstance(answer, dict):
+            return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    of_others = (getattr(error, name, None) for name in ("status", "status_code", "code"))
+    return next((number for number in of_others if isinstance(number, int) and 400 <= number < 600), 0)
 
 
 def patience() -> float:
@@ -59,13 +96,13 @@ def patience() -> float:
 
 @contextmanager
 def patient_for(seconds: float) -> Iterator[None]:
-    """Another patience for a while: at the start of a program, a short one."""
+    """Less patience for a while, or for a function that it decorates."""
     before = os.environ.get(PATIENCE)
     os.environ[PATIENCE] = str(min(seconds, patience()))
     try:
         yield
     finally:
-        os.environ.pop(PATIENCE)
+        os.environ.pop(PATIENCE, None)
         if before is not None:
             os.environ[PATIENCE] = before
 
@@ -80,16 +117,23 @@ class Trying:
         began: when the storage last stopped answering; None while it answers.
     """
 
+    _silent: ClassVar[set[str]] = set()  # storages that a person was told of, by any thread of this process
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
     def __init__(self, where: str) -> None:
-        self.where = where
+        self.where = re.sub(r"//[^/]*@", "//", where)  # no user's password
+        self.storage = "/".join(self.where.split("/")[:3])
         self.began: float | None = None
         self.tries = 0
 
     def answered(self) -> None:
         """Something came: patience begins anew."""
-        if self.tries > 2:
-            _say(f"{self.where} answers again")
         self.began, self.tries = None, 0
+        with self._lock:
+            told = self.storage in self._silent
+            self._silent.discard(self.storage)
+        if told:
+            _say(f"{self.storage} answers again")
 
     def failed(self, error: Exception) -> None:
         """Pauses, so that the caller tries again.
@@ -109,14 +153,20 @@ class Trying:
                 f"{self.where} has not answered for {patience():.0f} s ({_short(error)}). "
                 "What was saved is whole; the same command goes on from there once the storage answers."
             ) from error
-        if self.tries == 3:
-            _say(f"WARNING: {self.where} does not answer ({_short(error)}); trying again for {left:.0f} s")
+        if self.tries == TELL:
+            with self._lock:
+                new = self.storage not in self._silent
+                self._silent.add(self.storage)
+            if new:
+                _say(f"WARNING: {self.where} does not answer ({_short(error)}); trying again for {left:.0f} s")
         pause = min(LONGEST_PAUSE, 0.1 * 2 ** min(self.tries, 10)) * (0.5 + random.random() / 2)
         time.sleep(min(pause, left + 0.01))
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
+    """One line of an error, without what is secret in a URL: user, password and query."""
+    line = f"{type(error).__name__}: {error}".split("\n")[0]
+    return re.sub(r"(//)[^/\s]*@|\?[^\s\"']*=[^\s\"']*", r"\1", line)[:200]
 
 
 def _say(line: str) -> None:
@@ -129,9 +179,22 @@ def patiently(where: str, call: Callable[[], Result]) -> Result:
     trying = Trying(where)
     while True:
         try:
-            return call()
+            result = call()
         except Exception as error:
             trying.failed(error)
+        else:
+            trying.answered()
+            return result
+
+
+def _settings(url: str) -> dict[str, Any]:
+    """Options of a URL's filesystem, beside those of fsspec's configuration."""
+    if url.split("://")[0] not in ("s3", "s3a"):
+        return {}
+    own: dict[str, Any] = {}
+    for protocol in ("s3", "s3a"):
+        own |= fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+    return {"config_kwargs": S3 | own}
 
 
 class Remote:
@@ -145,7 +208,9 @@ class Remote:
         self._connect()
 
     def _connect(self) -> None:
-        self._fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        self._fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False, **_settings(self.url))
+        if hasattr(self._fs, "_call_s3"):
+            self._fs.retries = 1
         self._pid, self.root = os.getpid(), str(root)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -213,7 +278,7 @@ class Remote:
         """Nothing: object storage has no folders."""
 
     def cat_ranges(
-        self, paths: list[str], starts: Any, ends: Any, on_error: str = "raise", max_gap: int | None = None
+        self, paths: list[str], starts: Any, ends: Any, on_error: Literal["raise", "return"] = "raise"
     ) -> list[Any]:
         """Many ranges at once. Those that fail for the weather are asked for again; of the others, the error stands in
         their place (`on_error="return"`) or is raised."""
@@ -221,12 +286,16 @@ class Remote:
         got: dict[int, Any] = {}
         missing, trying = list(range(len(places))), Trying(self.unstrip_protocol(paths[0]) if paths else "")
         while missing:
-            some = [places[i] for i in missing]
-            columns = [list(column) for column in zip(*some, strict=True)]
-            answers = self.fs.cat_ranges(*columns, on_error="return", max_gap=max_gap)
+            columns = [list(column) for column in zip(*(places[i] for i in missing), strict=True)]
+            try:
+                answers = self.fs.cat_ranges(*columns, on_error="return")
+            except Exception as error:
+                answers = [error] * len(missing)
             got |= dict(zip(missing, answers, strict=True))
             broken = [i for i in missing if isinstance(got[i], Exception) and is_weather(got[i])]
-            if broken and len(broken) == len(missing):
+            if len(broken) < len(missing):
+                trying.answered()
+            if broken:
                 trying.failed(got[broken[0]])
             missing = broken
         out = [got[i] for i in range(len(places))]
@@ -256,16 +325,29 @@ class Remote:
                 if hasattr(self.fs, "_call_s3"):
                     fsspec.asyn.sync(self.fs.loop, _pour_s3, self.fs, path, at, stop, out)
                 else:
-                    out.write(self.fs.cat_file(path, start=at, end=min(at + BLOCK, stop)))
+                    _write(out, self.fs.cat_file(path, start=at, end=min(at + BLOCK, stop)))
             except Exception as error:
-                if out.tell() > begun:
+                if (came := out.tell() - begun) > 0:
                     trying.answered()
+                    at += came
+                elif _status(error) == 416:
+                    raise self._ends(path, at, stop) from None
                 trying.failed(error)
             else:
                 trying.answered()
                 if out.tell() == begun:
-                    raise EOFError(f"{self.unstrip_protocol(path)} ends at byte {at}, before byte {stop}")
-            at += out.tell() - begun
+                    raise self._ends(path, at, stop)
+                at += out.tell() - begun
+
+    def _ends(self, path: str, at: int, stop: int) -> EOFError:
+        return EOFError(f"{self.unstrip_protocol(path)} ends before byte {at + 1} of {stop}")
+
+
+def _write(out: IO[bytes], data: bytes) -> None:
+    """All of it: a file without a buffer may take less at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[out.write(rest) :]
 
 
 async def _pour_s3(fs: Any, path: str, start: int, stop: int, out: IO[bytes]) -> None:
@@ -275,7 +357,7 @@ async def _pour_s3(fs: Any, path: str, start: int, stop: int, out: IO[bytes]) ->
     body = (await fs._call_s3("get_object", **wanted))["Body"]
     try:
         while data := await body.read(1 << 18):
-            out.write(data)
+            _write(out, data)
     finally:
         body.close()
 
@@ -370,9 +452,14 @@ class Folder:
     def beside(self, path: str, folder: str) -> IO[bytes]:
         """A new local file to write what `publish` will put in place; in a sub-folder, or where the folder is remote
         in the temporary one."""
-        where = Path(self.path(folder)) if self.local else Path(tempfile.gettempdir())
+        name = path.replace("/", "-")
+        if not self.local:
+            number, place = tempfile.mkstemp(".writing", f"{name}.")
+            os.close(number)
+            return open(place, "wb")
+        where = Path(self.path(folder))
         where.mkdir(parents=True, exist_ok=True)
-        return open(where / f"{path.replace('/', '-')}.{os.getpid()}.writing", "wb")
+        return open(where / f"{name}.{os.getpid()}.writing", "wb")
 
     def publish(self, temporary: str, path: str) -> None:
         if self.local:

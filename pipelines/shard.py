@@ -70,7 +70,9 @@ def _shard(options: dict[str, Any], workers: int) -> tuple[Manifest, bool]:
 def _report(manifest: Manifest, old: bool, where: str) -> None:
     left_out = manifest.made_by.get("left_out", [])
     if left_out:
-        print(f"left out, {len(left_out)}:")
+        counts = manifest.made_by.get("left_out_counts", {})
+        causes = f" ({', '.join(f'{n} {cause}' for cause, n in counts.items())})" if counts else ""
+        print(f"left out, {len(left_out)}{causes}:")
         print("\n".join(f"  {line}" for line in left_out[:20]) + ("\n  ..." if len(left_out) > 20 else ""))
     print(manifest.describe())
     print(f"{'already finished' if old else 'finished'}: {where}")

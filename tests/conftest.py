@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.storage.server import S3Server, request, use
+from tests.storage.weather import Weather
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 torch.set_num_threads(1)
@@ -52,3 +56,29 @@ def unpaired(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     return str(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """SeaweedFS, started once, for the first test that asks."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty bucket, which s3fs and pyarrow reach by the environment."""
+    s3_server.start()  # an earlier test may have left it dead
+    use(monkeypatch, s3_server.env)
+    bucket = f"bucket-{os.urandom(4).hex()}"
+    assert request("PUT", f"{s3_server.endpoint}/{bucket}")[0] == 200
+    yield f"s3://{bucket}"
+    use(monkeypatch, {})
+
+
+@pytest.fixture
+def weather(s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weather]:
+    """As `s3`, but everything goes through a proxy that can fail in every way (tests/storage/weather.py)."""
+    with Weather(s3_server.endpoint) as proxy:
+        use(monkeypatch, proxy.env)
+        yield proxy

@@ -30,6 +30,8 @@ class Bad:
 
     key: str
     cause: str
+    instead: str = ""
+    """The sample that took its place."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from i2i_core.data.images import EXTENSIONS
 from i2i_core.data.manifest import WHOLE, Kind
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.settings import check_at_least
-from i2i_core.storage import storage_of
+from i2i_core.storage import AT_START, patient_for, storage_of
 
 SPLITS = {
     "train": "train",
@@ -156,6 +156,7 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     return Listing(uri, fs.unstrip_protocol(root), {p: sizes[p] for p in sorted(sizes) if not hidden.search(p)})
 
 
+@patient_for(AT_START)
 def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None) -> Found:
     """The samples of an input.
 

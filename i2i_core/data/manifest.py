@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -38,6 +39,11 @@ MANIFEST = "manifest.json"
 VERSION = 1
 WHOLE = "all"
 """The one domain of paired and labelled data sets."""
+DTYPES = ("uint8", "uint16", "float32")
+MOST_NAME = 240
+"""Bytes in a part of a key: file systems take 255, and an output's name has an ending and maybe a number."""
+MOST_PATH = 900
+"""Bytes in a key: object storage takes 1024."""
 
 Kind = Literal["paired", "unpaired", "labelled"]
 
@@ -144,6 +150,22 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def no_file_name(key: str) -> str:
+    """Why a key cannot be the name of a file below a folder, without its ending; empty if it can."""
+    parts = key.split("/")
+    if not parts[0] or ".." in parts:
+        return "a path that leaves its folder"
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in key):
+        return "control characters in its name"
+    try:
+        lengths = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    if max(lengths) > MOST_NAME or sum(lengths) + len(parts) > MOST_PATH:
+        return f"a name of {len(key)} characters"
+    return ""
+
+
 class DataSet:
     """A data set opened for reading: its manifest, and where its files are.
 
@@ -212,7 +234,15 @@ class DataSet:
                 raise DataError(where, "no such file", "the index named in the manifest", again) from None
             if sha256(data) != shard_set.index_sha256:
                 raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", again)
-            self._indexes[shard_set.index] = Index.loads(data)
+            try:
+                index = Index.loads(data)
+            except Exception as error:  # a zip of arrays can be broken in many ways, each with its own exception
+                raise DataError(
+                    where, f"no index ({error or type(error).__name__})", "an .npz of arrays", again
+                ) from None
+            if wrong := _misfit(index, shard_set, self.manifest):
+                raise DataError(where, *wrong, again)
+            self._indexes[shard_set.index] = index
         return self._indexes[shard_set.index]
 
     def path(self, name: str) -> str:
@@ -240,7 +270,91 @@ class DataSet:
                     raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
 
 
+def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
+    """What is wrong with an index that does not fit its manifest, and what belongs there."""
+    n, fields, attributes = shard_set.samples, len(manifest.fields), len(manifest.attributes)
+    for name, shape, kind in (
+        ("keys", (n,), "S"),
+        ("offset", (n, fields), "i"),
+        ("size", (n, fields), "i"),
+        ("labels", (n, attributes), "u"),
+    ):
+        array = getattr(index, name)
+        if array.shape != shape or array.dtype.kind != kind:
+            expected = f"{shape}: {n} samples, {fields} fields and {attributes} attributes, as the manifest says"
+            return f"{name} of shape {array.shape} and type {array.dtype}", expected
+    of_row = np.repeat([shard.bytes for shard in shard_set.shards], [shard.samples for shard in shard_set.shards])
+    inside = (index.offset >= 0) & (index.size >= 0) & (index.size <= of_row[:, None] - index.offset)
+    if not inside.all():
+        row, column = np.argwhere(~inside)[0]
+        at, size = int(index.offset[row, column]), int(index.size[row, column])
+        return f"{size} bytes from byte {at} for sample {row}", f"a place in its shard of {of_row[row]} bytes"
+    if index.labels.size and index.labels.max() > 1:
+        row = int(np.argmax(index.labels.max(axis=1)))
+        return f"labels {index.labels[row].tolist()} of sample {row}", "0 and 1"
+    sums = index.labels.sum(axis=1)
+    if manifest.exclusive and not (sums == 1).all():
+        row = int(np.argmax(sums != 1))
+        return f"{sums[row]} attributes of sample {row}", "exactly one: the manifest calls them exclusive"
+    try:
+        b"\n".join(index.keys.tolist()).decode()
+    except UnicodeDecodeError as error:
+        return f"a key that is not UTF-8 (byte {error.object[error.start]:#x})", "keys in UTF-8"
+    return None
+
+
 def _manifest(values: dict[str, Any], where: str) -> Manifest:
+    again = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+    try:
+        manifest = _parsed(values, where)
+        wrong = next(_contradictions(manifest), None)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(where, f"entries of another form ({error})", "a manifest", again) from None
+    if wrong:
+        raise DataError(where, *wrong, again)
+    return manifest
+
+
+def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """What cannot be in a manifest, each with what could."""
+    names = {"paired": {"a", "b"}, "labelled": {"image"}, "unpaired": {"image"}}
+    if manifest.kind not in names:
+        yield f"kind {manifest.kind!r}", ", ".join(names)
+    elif manifest.fields.keys() != names[manifest.kind]:
+        yield f"fields {sorted(manifest.fields)}", f"{sorted(names[manifest.kind])} of {manifest.kind} data"
+    for name, image in manifest.fields.items():
+        if image.dtype not in DTYPES or image.channels < 1 or min(image.height, image.width) < 0:
+            shape = f"{image.height}x{image.width}x{image.channels} {image.dtype}"
+            yield f"field {name} of {shape}", f"channels, and {', '.join(DTYPES)}"
+    if len(manifest.domains) != (2 if manifest.kind == "unpaired" else 1):
+        yield f"domains {list(manifest.domains)}", "two of unpaired data, else one"
+    owned = {domain for sets in manifest.splits.values() for domain in sets}
+    if owned != set(manifest.domains):
+        yield f"shards of domains {sorted(owned)}", f"those of its domains, {sorted(manifest.domains)}"
+    if not all(isinstance(name, str) for name in manifest.attributes):
+        yield f"attributes {list(manifest.attributes)}", "names"
+    if len(set(manifest.attributes)) < len(manifest.attributes):
+        yield f"attributes {' '.join(manifest.attributes)}", "each once"
+    seen: set[str] = set()
+    for split, sets in manifest.splits.items():
+        for shard_set in sets.values():
+            if not shard_set.samples:
+                yield f"no sample in split {split}", "at least one"
+            for name in (shard_set.index, *(shard.name for shard in shard_set.shards)):
+                if name in seen:
+                    yield f"{name!r} twice", "every file once"
+                if ".." in name.split("/") or not name or ("://" not in name and name.startswith("/")):
+                    yield f"a file {name!r}", "one in the folder of the data set, or a URL"
+                seen.add(name)
+            for shard in shard_set.shards:
+                if shard.samples < 0 or shard.bytes < 0:
+                    yield (
+                        f"{shard.samples} samples in {shard.bytes} bytes for {shard.name}",
+                        "sizes that are not negative",
+                    )
+
+
+def _parsed(values: dict[str, Any], where: str) -> Manifest:
     nested = dict(values)
     nested["fields"] = {k: from_dict(Field, v, f"{where} fields.{k}") for k, v in values.get("fields", {}).items()}
     nested["splits"] = {

@@ -46,7 +46,7 @@ from i2i_core.data.manifest import (
 )
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.settings import check_at_least, to_dict
-from i2i_core.storage import Folder, storage_of
+from i2i_core.storage import AT_START, Folder, patient_for, storage_of
 
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
@@ -261,6 +261,7 @@ def output_at(uri: str) -> Folder:
     return Folder(uri)
 
 
+@patient_for(AT_START)
 def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | None:
     """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
 

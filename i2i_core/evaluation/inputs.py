@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from i2i_core.data.batch import scaled
 from i2i_core.data.images import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.data.layouts import list_files
-from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet, Field
+from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet, Field, no_file_name
 from i2i_core.data.stream import Reader
 from i2i_core.data.transforms import resized
 from i2i_core.errors import ConfigError, DataError
@@ -113,16 +113,15 @@ def _stem(path: str) -> str:
     return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
 
 
-def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, reserved: Sequence[str]) -> Inputs:
+def open_inputs(uri: str, out: str, split: str, kind: str, direction: str) -> Inputs:
     """What stands at `uri`, a path or fsspec URL.
 
     Args:
         out: where outputs go; left out of a folder that holds it.
         kind: of data set that the method reads.
-        reserved: names that outputs cannot have.
 
     Raises:
-        DataError: nothing there, no image there, a data set of another kind, or two images of one name.
+        DataError: nothing there, no image there, or a data set of another kind.
     """
     if not uri:
         raise ConfigError("--input", "nothing", "images, a list of images, or a data set", "Name it with --input.")
@@ -133,9 +132,7 @@ def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, reser
             fix = "Name another data set, or a folder of images."
             raise DataError(f"--input {uri}", f"a data set of {data.manifest.kind} samples", f"{kind} ones", fix)
         return Split(data, split, direction)
-    found, _ = open_images(uri, "--input", out)
-    _check_names(found, reserved)
-    return found
+    return open_images(uri, "--input", out)[0]
 
 
 def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
@@ -192,21 +189,32 @@ def _beside(path: str, line: str, fs: Any) -> str:
     return f"{path.rsplit('/', 1)[0]}/{line}"
 
 
-def _check_names(found: Files, reserved: Sequence[str]) -> None:
-    for name, first, second in _twice(found):
-        fix = f"Both would be written as {name}.png: rename one, or translate them into two folders."
-        raise DataError("--input", f"{first} and {second}", "names that differ without their endings", fix)
-    for name in set(reserved) & set(found.names):
-        fix = "The program writes a file of that name itself: rename the image."
-        raise DataError("--input", f"an image called {name}", "another name", fix)
+def check_names(inputs: Inputs, reserved: Sequence[str]) -> None:
+    """Every output can be written under its input's name, and no two are written to one place.
 
+    Args:
+        reserved: names that outputs cannot have.
 
-def _twice(found: Files) -> Iterator[tuple[str, str, str]]:
+    Raises:
+        DataError: naming the first image, or two, for which that is not so.
+    """
+    places = inputs.paths if isinstance(inputs, Files) else inputs.names
     seen: dict[str, str] = {}
-    for name, path in zip(found.names, found.paths, strict=True):
+    for name, place in zip(inputs.names, places, strict=True):
+        if wrong := no_file_name(name):
+            fix = "Outputs have the names of their images: rename this one, or make the data set again without it."
+            raise DataError("--input", f"{place!r}, {wrong}", "names that files can have", fix)
+        if name in seen and isinstance(inputs, Files):
+            fix = f"Both would be written as {name}.png: rename one, or translate them into two folders."
+            raise DataError("--input", f"{seen[name]} and {place}", "names that differ without their endings", fix)
         if name in seen:
-            yield name, seen[name], path
-        seen[name] = path
+            fix = f"Both would be written as {name}.png; `--shards` keeps the samples of each shard apart."
+            raise DataError("--input", f"two samples with the key {name}", "keys that differ", fix)
+        seen[name] = place
+    for name in reserved:
+        if name in seen:
+            fix = "The program writes a file of that name itself: rename the image."
+            raise DataError("--input", f"an image called {name}", "another name", fix)
 
 
 def input_channels(method: Method[Any]) -> int:

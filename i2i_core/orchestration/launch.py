@@ -29,11 +29,8 @@ from i2i_core.orchestration.worker import STATUS, STOP, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
-from i2i_core.storage import PATIENCE, Folder, StorageError, patient_for
+from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
 from i2i_core.training import authors, checkpoint
-
-AT_START = 30.0
-"""Seconds that storage may go without answering while nothing has begun."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +242,7 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
         scaling_config=ScalingConfig(
             num_workers=most if least == most else (least, most),
             use_gpu=gpu,
+            elastic_resize_monitor_interval_s=config.launch.resize_every,
             resources_per_worker={"CPU": config.launch.cpus_per_worker, **({"GPU": 1} if gpu else {})},
         ),
         run_config=RunConfig(

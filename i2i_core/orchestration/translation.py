@@ -27,7 +27,7 @@ from i2i_core.orchestration.refining import check_refinable, refine, refined_row
 from i2i_core.orchestration.translator import Done, Job, Row, Translator
 from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, check_choice, setting
-from i2i_core.storage import storage_of
+from i2i_core.storage import AT_START, patient_for, storage_of
 from i2i_core.training.checkpoint import Trained, load_trained
 
 SHEET = "contact_sheet"
@@ -129,6 +129,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
     return _finish(job, done)
 
 
+@patient_for(AT_START)
 def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> Job:
     """Everything checked that can be before a worker starts. Raises UserError as `translate`."""
     method = trained.method

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from i2i_core.config import TrainConfig
-from i2i_core.errors import RunError, Stopped, UserError
-from i2i_core.storage import PATIENCE, Folder, StorageError
+from i2i_core.errors import RunError, Stopped, UserError, WorkerError
+from i2i_core.storage import PATIENCE, Folder
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -59,12 +59,11 @@ def train(
     if world.from_leader(_is_over(folder, attempt) if world.leads else None):
         return {}
     try:
-        loop = Loop(config, world, device, say=_say)
-        loop.still_ours = lambda: not _is_over(folder, attempt)
+        loop = Loop(config, world, device, _say, ours=lambda: not _is_over(folder, attempt))
         with _watching(loop, folder, drained):
             metrics = loop.train()
-    except StorageError:
-        raise  # of one worker; and perhaps nothing can be recorded
+    except WorkerError:
+        raise
     except Stopped as error:
         _record(folder, {"state": "stopped", "error": str(error), "attempt": attempt}, world.leads)
         return {}

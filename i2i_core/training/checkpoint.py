@@ -10,11 +10,14 @@ checksums.json        sha256 of the others, written last: without it a folder is
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import pickle
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Thread
+from threading import Condition, Thread
 from typing import Any
 
 import torch
@@ -25,15 +28,17 @@ from torch import Tensor, nn
 
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import sha256
-from i2i_core.errors import CheckpointError, ConfigError
+from i2i_core.errors import CheckpointError, ConfigError, RunError, TakenOverError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
-from i2i_core.storage import Folder
+from i2i_core.storage import AT_START, Folder, patient_for
 from i2i_core.training.sync import host_copy
 
 CHECKPOINTS = "checkpoints"
 CHECKSUMS = "checksums.json"
 BEST = "best.json"
+FILES = ("config.json", "networks.safetensors", "state.pt", "metrics.json")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[d
 def write(run: Folder, snapshot: Snapshot) -> None:
     """Writes a checkpoint; it counts from the moment its checksums are there."""
     folder = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
+    run.remove(f"{folder}/{CHECKSUMS}")  # of a damaged checkpoint, which this one replaces
     state = io.BytesIO()
     torch.save(snapshot.state, state)
     metadata = {"aliases": json.dumps(snapshot.aliases)}
@@ -89,60 +95,172 @@ def write(run: Folder, snapshot: Snapshot) -> None:
 
 
 class Writer:
-    """Writes checkpoints in a thread, one at a time, and prunes what is no longer kept."""
+    """Writes checkpoints in a thread, and prunes what is no longer kept.
 
-    def __init__(self, run: Folder, keep_last: int) -> None:
-        self.run, self.keep_last = run, keep_last
+    One is being written and at most one waits, so that the step is held up for the copy to the host and not for the
+    storage. A newer one takes the place of the one that waits, unless that is the best.
+
+    Args:
+        run: the run's folder.
+        keep_last: how many checkpoints are kept besides the best.
+        say: prints a line.
+        ours: whether the run is still this launch's to write.
+    """
+
+    def __init__(
+        self, run: Folder, keep_last: int, say: Callable[[str], None], ours: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.run, self.keep_last, self.say, self.ours = run, keep_last, say, ours
+        self.waiting: tuple[Snapshot | None, dict[str, Any] | None] | None = None
         self.thread: Thread | None = None
+        self.changed = Condition()
         self.error: BaseException | None = None
+        self.lost = ""
+        """Why the newest checkpoint could not be written."""
 
-    def put(self, snapshot: Snapshot, best: dict[str, Any] | None) -> None:
-        """Starts writing; waits first for the checkpoint before. `best` is written with it."""
-        self.wait()
-        self.thread = Thread(target=self._write, args=(snapshot, best), name="checkpoint")
-        self.thread.start()
+    def put(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
+        """Writes a checkpoint some time soon, and which one is the best after it; None: only that.
 
-    def _write(self, snapshot: Snapshot, best: dict[str, Any] | None) -> None:
+        Raises what went wrong with an earlier one, but for a full disk, which is said and waited for.
+        """
+        self._raise()
+        with self.changed:
+            if snapshot is None:
+                snapshot = self.waiting[0] if self.waiting else None
+            else:
+                self.changed.wait_for(lambda: not self._best_waits(best))
+                if self.waiting and self.waiting[0]:
+                    late = name_at(self.waiting[0].images)
+                    self.say(f"checkpoint {late} is left out: the one before it is still being written")
+            self.waiting = (snapshot, best)
+            if self.thread is None:
+                self.thread = Thread(target=self._work, name="checkpoint")
+                self.thread.start()
+
+    def _best_waits(self, best: dict[str, Any] | None) -> bool:
+        snapshot = self.waiting[0] if self.waiting else None
+        return bool(snapshot and best and best["checkpoint"] == name_at(snapshot.images))
+
+    def _work(self) -> None:
+        while job := self._next():
+            try:
+                self._write(*job)
+            except BaseException as error:  # raised in the training thread by put() and wait()
+                self.error = error
+
+    def _next(self) -> tuple[Snapshot | None, dict[str, Any] | None] | None:
+        with self.changed:
+            job, self.waiting = self.waiting, None
+            if job is None:
+                self.thread = None
+            self.changed.notify_all()
+            return job
+
+    def _write(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
+        if not self.ours():
+            raise TakenOverError(f"{self.run.url}: another launch of this run has taken it over; this one ends")
         try:
-            write(self.run, snapshot)
-            if best:
+            if snapshot:
+                write(self.run, snapshot)
+                self.lost = ""
+            if best and is_whole(self.run, best["checkpoint"]):
                 self.run.write_json(BEST, best)
-            self._prune()
-        except BaseException as error:  # raised in the training thread by wait()
-            self.error = error
+            if snapshot:
+                self._prune(snapshot.images)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._no_room(snapshot, error)
 
-    def _prune(self) -> None:
-        best = self.run.read_json(BEST)
-        keep = {best["checkpoint"]} if best else set()
+    def _no_room(self, snapshot: Snapshot | None, error: OSError) -> None:
+        """Removes what was half written. The run goes on: there may be room the next time."""
+        what = self.run.at(BEST)
+        if snapshot and not is_whole(self.run, name_at(snapshot.images)):
+            half = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
+            self.run.remove(half)
+            what = self.run.at(half)
         whole = complete(self.run)
-        keep |= set(whole[-self.keep_last :])
-        for name in self.run.names(CHECKPOINTS):
-            if name not in keep and (name in whole or images_of(name) < images_of(whole[-1])):
+        last = f"the last whole checkpoint is {whole[-1]}" if whole else "there is no whole checkpoint"
+        said = f"{what} could not be written ({error.strerror}); {last}. Make room there"
+        self.lost = "" if what.endswith(BEST) else said
+        self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
+
+    def _prune(self, images: int) -> None:
+        """Keeps the best and the last n whole ones up to this. What else there is was pushed out, or is the rest of
+        an attempt that crashed, or is damaged and later than where the run went on from."""
+        whole = [name for name in complete(self.run) if images_of(name) <= images]
+        best = read_best(self.run)
+        keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
+        for name in names(self.run):
+            if name not in keep:
                 self.run.remove(f"{CHECKPOINTS}/{name}")
 
-    def wait(self) -> None:
-        """Until what was put is written. Raises what went wrong while it was."""
-        if self.thread:
-            self.thread.join()
-            self.thread = None
+    def _raise(self) -> None:
         if self.error:
             error, self.error = self.error, None
             raise error
 
+    def wait(self) -> None:
+        """Until what was put is written.
+
+        Raises:
+            RunError: there is no room for the newest checkpoint.
+        Raises what else went wrong while it was written.
+        """
+        self._join()
+        self._raise()
+        if self.lost:
+            raise RunError(f"{self.lost}, and run the same command to go on from it.")
+
+    def close(self) -> None:
+        """As `wait`, where something else ends the run: says what would be raised."""
+        self._join()
+        if self.error:
+            self.say(f"WARNING: the newest checkpoint could not be written: {self.error}")
+
+    def _join(self) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.thread is None)
+
+
+def names(run: Folder) -> list[str]:
+    """Of everything in a run that is a checkpoint or was meant to become one, oldest first."""
+    return [name for name in run.names(CHECKPOINTS) if re.fullmatch(r"images-\d+", name)]
+
+
+def is_whole(run: Folder, name: str) -> bool:
+    """Whether everything of a checkpoint was written. What became of it since, `verify` says."""
+    return run.exists(f"{CHECKPOINTS}/{name}/{CHECKSUMS}")
+
 
 def complete(run: Folder) -> list[str]:
     """Names of a run's whole checkpoints, oldest first."""
-    names = [n for n in run.names(CHECKPOINTS) if n.startswith("images-")]
-    return [n for n in names if run.exists(f"{CHECKPOINTS}/{n}/{CHECKSUMS}")]
+    return [name for name in names(run) if is_whole(run, name)]
+
+
+def read_best(run: Folder) -> dict[str, Any] | None:
+    """Which of the run's checkpoints is best, by which metric; None where that is not known, or it is not there."""
+    try:
+        best = run.read_json(BEST)
+        return best if best and is_whole(run, best["checkpoint"]) else None
+    except (ValueError, TypeError, KeyError):  # not what we wrote
+        return None
 
 
 def verify(folder: Folder) -> None:
     """Raises CheckpointError naming a file that is missing or other than it was written."""
-    sums = folder.read_json(CHECKSUMS)
+    try:
+        sums = folder.read_json(CHECKSUMS)
+    except ValueError:
+        sums = ()
     if sums is None:
         raise CheckpointError(
             folder.url, f"no {CHECKSUMS}", "a whole checkpoint", "Name a checkpoint folder, or a run."
         )
+    fix = "Use another checkpoint of the run."
+    if not isinstance(sums, dict) or not sums.keys() >= set(FILES):
+        expected = f"the checksums of {', '.join(FILES)}"
+        raise CheckpointError(folder.at(CHECKSUMS), "something else than was written", expected, fix)
     for name, expected in sums.items():
         try:
             found = sha256(folder.read(name))
@@ -150,18 +268,16 @@ def verify(folder: Folder) -> None:
             found = "no such file"
         if found != expected:
             what = found if found.startswith("no ") else "other bytes than were written"
-            raise CheckpointError(
-                folder.at(name), what, "the file it was saved with", "Use another checkpoint of the run."
-            )
+            raise CheckpointError(folder.at(name), what, "the file it was saved with", fix)
 
 
-def latest(run: Folder) -> str | None:
+def latest(run: Folder, say: Callable[[str], None] = print) -> str | None:
     """The newest checkpoint that is whole and unaltered; older ones are tried when it is not, aloud."""
     for name in reversed(complete(run)):
         try:
             verify(run.sub(f"{CHECKPOINTS}/{name}"))
         except CheckpointError as error:
-            print(f"WARNING: {error}\n  Going back to the checkpoint before it.", flush=True)
+            say(f"WARNING: {error}\n  Going back to the checkpoint before it.")
         else:
             return name
     return None
@@ -242,14 +358,15 @@ def find(uri: str) -> Folder:
     folder = Folder(uri)
     if folder.exists(CHECKSUMS):
         return folder
-    best, whole = folder.read_json(BEST), complete(folder)
+    best, whole = read_best(folder), complete(folder)
     if not whole:
         found = "a folder without checkpoints" if folder.exists("") else "nothing at that place"
         raise CheckpointError(uri, found, "a run, or one of its checkpoints", "Name a folder that train.py printed.")
-    name = best["checkpoint"] if best and best["checkpoint"] in whole else whole[-1]
+    name = best["checkpoint"] if best else whole[-1]
     return folder.sub(f"{CHECKPOINTS}/{name}")
 
 
+@patient_for(AT_START)
 def load_trained(uri: str, device: torch.device) -> Trained:
     """A checkpoint, verified, as a method on the device.
 

@@ -2,7 +2,7 @@
 
 A flag computed on the device suppresses the move and every later one. The host reads it one update
 later, so that a healthy run never waits for it; all workers see the same flag, since it comes from
-gradients that are already summed.
+gradients that are already summed. What workers wish (to save, to stop) comes the same way and is read with it.
 """
 
 from __future__ import annotations
@@ -33,31 +33,39 @@ class FiniteWatch:
 
     Attributes:
         stop: float32 scalar on the device; not 0 once any move was not finite.
+        wishes: float32 scalar on the device; the workers' wishes of this update, summed.
+        read: the sum of those that were read and not yet taken.
     """
 
     def __init__(self, device: torch.device, world: World) -> None:
         self.world = world
-        self.stop = torch.zeros((), device=device)
+        self.stop, self.wishes = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.read = 0.0
         self.moves: list[Judged] = []
         self.unread: list[Judged] = []
-        self.host = torch.zeros((), pin_memory=device.type == "cuda")
+        self.host = torch.zeros(2, pin_memory=device.type == "cuda")
         self.copied = torch.cuda.Event() if device.type == "cuda" else None
 
-    def judge(self, player: str, images: int, norm: Tensor, names: tuple[str, ...], terms: Tensor) -> None:
-        """Notes a move by the norm of its summed gradient; raises `stop` where it is not finite."""
+    def judge(
+        self, player: str, images: int, norm: Tensor, names: tuple[str, ...], terms: Tensor, wishes: Tensor
+    ) -> None:
+        """Notes a move by the norm of its summed gradient, and raises `stop` where it is not finite; adds the
+        wishes that came with it."""
         bad = (~torch.isfinite(norm)).float()
         self.stop = torch.maximum(self.stop, bad)
+        self.wishes += wishes
         self.moves.append(Judged(player, images, bad, norm, names, terms))
 
     def end_of_update(self) -> None:
-        """Reads the flag of the update before, and sends for this one's.
+        """Reads the flag and the wishes of the update before, and sends for this one's.
 
         Raises:
             NonFiniteError: on every worker alike.
         """
         self._read()
         self.unread, self.moves = self.moves, []
-        self.host.copy_(self.stop, non_blocking=True)
+        self.host.copy_(torch.stack([self.stop, self.wishes]), non_blocking=True)
+        self.wishes.zero_()
         if self.copied:
             self.copied.record()
 
@@ -66,12 +74,19 @@ class FiniteWatch:
         self._read()
         self.unread = []
 
+    def take(self) -> float:
+        """The wishes read since the last time, summed over workers: the same on every worker."""
+        wishes, self.read = self.read, 0.0
+        return wishes
+
     def _read(self) -> None:
         if not self.unread:
             return
         if self.copied:
             self.copied.synchronize()
-        if self.host.item():
+        stop, wishes = self.host.tolist()
+        self.read += wishes
+        if stop:
             raise NonFiniteError(self._explain(next(m for m in self.unread if m.bad.item())))
 
     def _explain(self, move: Judged) -> str:

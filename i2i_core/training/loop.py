@@ -6,7 +6,9 @@ Progress is counted in images. Nothing here knows a method's name.
 from __future__ import annotations
 
 import math
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,7 +19,7 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
-from i2i_core.errors import RunError
+from i2i_core.errors import RunError, Stopped
 from i2i_core.evaluation.attributes import over_sets
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, measure
 from i2i_core.methods import build_from
@@ -26,9 +28,11 @@ from i2i_core.storage import Folder
 from i2i_core.training import authors, checkpoint
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.schedule import lr_factor
-from i2i_core.training.step import Step
+from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World, host_copy
 from i2i_core.training.trackers import HostCopy, Tracker, progress_line
+
+MOST_NAMED = 20
 
 
 class Loop:
@@ -39,15 +43,21 @@ class Loop:
         world: this worker among its peers.
         device: where the networks live.
         say: prints a line; called by rank 0 only.
+        ours: whether the run is still this launch's to write; asked before every checkpoint.
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
     """
 
     def __init__(
-        self, config: TrainConfig, world: World, device: torch.device, say: Callable[[str], None] = print
+        self,
+        config: TrainConfig,
+        world: World,
+        device: torch.device,
+        say: Callable[[str], None] = print,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.config, self.world, self.say = config, world, say
+        self.config, self.world, self.say, self.ours = config, world, say, ours
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
         self.sets = [DataSet(uri) for uri in config.data.uris]
         training = config.training
@@ -60,16 +70,20 @@ class Loop:
         self.progress = Progress()
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
-        self.bad: dict[str, str] = {}
-        self.bad_total = 0
-        self.written = -1
+        self.bad: dict[str, list[str]] = {}
+        """Every sample that could not be used, with the cause and the sample that took its place; all workers'."""
+        self.new_bad: dict[str, tuple[int, str, str]] = {}
+        """Those that this worker met since workers last told each other: images served before, and the same."""
+        self.done = 0
+        """Images up to which everything that was due has been done."""
+        self.written: tuple[int, dict[str, Any] | None] = (-1, None)
         self._start()
         has_val = all(config.output.evaluate_split in data.manifest.splits for data in self.sets)
         self.eval_split = config.output.evaluate_split if has_val else config.data.split
 
     def _start(self) -> None:
         """From the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew."""
-        name = self.world.from_leader(checkpoint.latest(self.run) if self.world.leads else None)
+        name = self.world.from_leader(checkpoint.latest(self.run, self.say) if self.world.leads else None)
         if name is None:
             init_from = self.config.training.init_from
             if authors.named(init_from):
@@ -85,9 +99,20 @@ class Loop:
         self.step.load_state_dict(state["optimisers"])
         self.step.load_pools(state.get("pools", {}), self.slots)
         self.progress = Progress(state["images"], dict(state["moves"]))
-        self.metrics, self.best = folder.read_json("metrics.json"), self.run.read_json(checkpoint.BEST)
-        self.written = self.progress.images
+        self.done = state.get("done", self.progress.images)
+        self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
+        self.metrics, best = folder.read_json("metrics.json"), checkpoint.read_best(self.run)
+        if best and checkpoint.images_of(best["checkpoint"]) <= self.progress.images:  # else damaged, and made again
+            self.best = best
+        self.written = (self.progress.images, self.best)
         self._tell(f"resumed from {folder.url}")
+
+    def ask(self, what: Wish) -> None:
+        """Has all workers save, or save and stop, after the same update: the next or the one after it.
+
+        Any worker may be asked, at any time, from any thread or signal handler.
+        """
+        self.step.ask(what)
 
     def _tell(self, line: str) -> None:
         if self.world.leads:
@@ -98,12 +123,13 @@ class Loop:
 
         Raises:
             NonFiniteError: a move was not finite.
-            RunError: too many unusable samples.
+            Stopped: it was asked to; on every worker alike.
+            RunError: too many unusable samples, or no room for the last checkpoint; on every worker alike.
         """
         first = self.progress.images // self.stream.batch
         batches = Ahead(self.stream.batches(first, self.slots, self.config.data.loaders), self._place)
-        self.tracker = Tracker(self.run) if self.world.leads else None
-        self.writer = Writer(self.run, self.config.output.keep_last)
+        self.tracker = Tracker(self.run, self.say) if self.world.leads else None
+        self.writer = Writer(self.run, self.config.output.keep_last, self.say, self.ours)
         self.logged = (time.monotonic(), self.progress.images)
         self.waited = 0.0
         self._tell(
@@ -115,7 +141,7 @@ class Loop:
             self._repeat(self._timed(batches))
         finally:
             batches.close()
-            self.writer.wait()
+            self.writer.close()
             if self.tracker:
                 self.tracker.close()
         return self.metrics
@@ -130,28 +156,41 @@ class Loop:
             start = time.monotonic()
             batch = next(batches)
             self.waited += time.monotonic() - start
-            self.bad.update({bad.key: bad.cause for bad in batch.bad})
-            self.bad_total += len(batch.bad)
+            for bad in batch.bad:
+                if bad.key not in self.bad:
+                    met = (batch.images, bad.cause, bad.instead)
+                    self.new_bad[bad.key] = min(met, self.new_bad.get(bad.key, met))
             yield batch
 
     def _repeat(self, batches: Iterator[Batch]) -> None:
-        out = self.config.output
         if self.progress.images == 0:
             self._draw()
         while self.progress.images < self.length:
-            before = self.progress.images
+            self._do_what_is_due()
             self.step(batches, self.progress)
-            if self.progress.images >= self.length:
-                break
-            if self._due(out.log_every, before):
-                self._log()
-            if self._due(out.grid_every, before):
-                self._draw()
-            if self._due(out.evaluate_every, before):
-                self._evaluate()
-            if self._due(out.checkpoint_every, before):
+            if self.step.asked:
                 self._save()
+            if self.step.asked == "stop":
+                self._settle()
+                raise Stopped(
+                    f"stopped after {self.progress.images:,} of {self.length:,} images, as asked. "
+                    "Everything is saved: the same command goes on from there."
+                )
         self._finish()
+
+    def _do_what_is_due(self) -> None:
+        """What a multiple of some number of images was passed for since it was last looked at; in a resumed run,
+        also what there was no time for when it was asked to stop."""
+        out, before = self.config.output, self.done
+        self.done = self.progress.images
+        if self._due(out.log_every, before):
+            self._log()
+        if self._due(out.grid_every, before):
+            self._draw()
+        if self._due(out.evaluate_every, before):
+            self._evaluate()
+        if self._due(out.checkpoint_every, before):
+            self._save()
 
     def _due(self, every: int, before: int) -> bool:
         """Whether a multiple of `every` images was passed since `before`."""
@@ -162,6 +201,20 @@ class Loop:
         self._draw()
         self._evaluate()
         self._save()
+        self._settle()
+        if self.bad:
+            self._tell(f"{len(self.bad)} samples could not be used, and others took their places: {self._causes()}")
+
+    def _settle(self) -> None:
+        """Until the last checkpoint is written. Raises RunError on every worker alike when it cannot be."""
+        failed: RunError | None = None
+        try:
+            self.writer.wait()
+        except RunError as error:
+            failed = error
+        failed = self.world.from_leader(failed)
+        if failed:
+            raise failed
 
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
@@ -183,23 +236,37 @@ class Loop:
             tracker.later(write)
 
     def _count_bad(self) -> None:
-        """Raises RunError on every worker when there are more unusable samples than allowed."""
+        """Names the unusable samples that were met for the first time, in an order that all workers share.
+
+        Raises RunError on every worker when there are more than allowed.
+        """
         if not self._any_bad():
             return
-        found = self.world.gather((self.bad_total, self.bad))
-        for key, cause in sorted({k: c for _, bad in found for k, c in bad.items()}.items()):
-            self._tell(f"WARNING: sample {key} cannot be used ({cause}); another of its window took its place")
-        self.bad = {}
-        total = sum(count for count, _ in found)
-        if total > self.config.data.most_bad:
+        found: dict[str, tuple[int, str, str]] = {}
+        for theirs in self.world.gather(self.new_bad):
+            for key, met in theirs.items():
+                found[key] = min(met, found.get(key, met))
+        self.new_bad = {}
+        for key, (_, cause, instead) in sorted(found.items(), key=lambda item: (item[1][0], item[0])):
+            self.bad[key] = [cause, instead]
+            self._tell(f"WARNING: sample {key} cannot be used ({cause}); {instead} takes its place")
+        most = self.config.data.most_bad
+        if len(self.bad) > most:
+            named = "\n  ".join(f"{key}: {cause}" for key, (cause, _) in [*self.bad.items()][:MOST_NAMED])
+            more = f"\n  and {len(self.bad) - MOST_NAMED} more" if len(self.bad) > MOST_NAMED else ""
             raise RunError(
-                f"{total} unusable samples, more than --most-bad {self.config.data.most_bad}; the last is named above. "
+                f"{len(self.bad)} unusable samples, more than --most-bad {most} ({self._causes()}):\n  {named}{more}\n"
                 "Shard the images again with `--bad skip`, or raise --most-bad; then run the same command to go on."
             )
 
+    def _causes(self) -> str:
+        """How many samples could not be used, by cause."""
+        counts = Counter(kind_of(cause) for cause, _ in self.bad.values())
+        return "; ".join(f"{n} x {cause}" for cause, n in counts.most_common())
+
     def _any_bad(self) -> bool:
         """Whether any worker met an unusable sample since it was last asked."""
-        mine = torch.tensor(float(bool(self.bad)), device=self.method.device)
+        mine = torch.tensor(float(bool(self.new_bad)), device=self.method.device)
         return bool(self.world.sum_(mine).item())
 
     def _draw(self) -> None:
@@ -247,23 +314,40 @@ class Loop:
 
     def _save(self) -> None:
         """A checkpoint of this moment, once every flag is read; written while training goes on."""
-        if self.written == self.progress.images:
+        start, now = time.monotonic(), (self.progress.images, self.best)
+        if self.written == now:
             return
-        self.step.watch.settle()
-        self.written = self.progress.images
-        pools = self.step.pools()
+        snapshot = None if self.written[0] == self.progress.images else self._snapshot()
+        self.written = now
         if not self.tracker:
             return
+        self.writer.put(snapshot, self.best)
+        tracker, stalled = self.tracker, {"checkpoint/stall_seconds": time.monotonic() - start}
+        tracker.later(lambda: tracker.scalars(now[0], stalled))
+        tracker.flush()
+
+    def _snapshot(self) -> Snapshot | None:
+        """All workers call this together; the first gets it."""
+        self.step.watch.settle()
+        self._count_bad()
+        pools = self.step.pools()
+        if not self.world.leads:
+            return None
         tensors, aliases = named_tensors(self.method.networks, self.step.ema)
         state = {
             "optimisers": host_copy(self.step.state_dict()),
             "pools": pools,
             "images": self.progress.images,
             "moves": dict(self.progress.moves),
+            "done": self.done,
+            "bad": [[key, *why] for key, why in self.bad.items()],
         }
-        snapshot = Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
-        self.writer.put(snapshot, self.best)
-        self.tracker.flush()
+        return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
+
+
+def kind_of(cause: str) -> str:
+    """A cause without what differs from sample to sample: `28x30 pixels where ...` -> `N pixels where ...`."""
+    return re.sub(r"-?\b\d[\d.]*(x\d+)?\b", "N", cause.partition(" (")[0])
 
 
 def better(metric: str, value: float, than: float) -> bool:

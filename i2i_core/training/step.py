@@ -9,10 +9,11 @@ part of a move meets the same weights: accumulation is exact even where a critic
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ from i2i_core.training.config import TrainingConfig
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.optim import make_optimiser, move
 from i2i_core.training.sync import GradientSum, World, average_buffers, host_copy
+
+Wish = Literal["save", "stop"]
+WISHES: dict[Wish, float] = {"save": 1, "stop": 1024}
+"""What a worker's wish adds to the sum over workers: any number of wishes to save is less than one to stop."""
 
 
 @dataclass
@@ -96,6 +101,7 @@ class Step:
 
     Attributes:
         ema: moving average of the generators, or None.
+        asked: after an update, what a worker had asked for in the one before; the same on every worker.
     """
 
     def __init__(
@@ -110,6 +116,13 @@ class Step:
         self.generators = nn.ModuleDict({name: method.networks[name] for name in method.generators})
         self.ema = copy.deepcopy(self.generators).requires_grad_(False) if config.ema_halflife else None
         self.sums: dict[str, Sums] = {}
+        self.wishes: deque[Wish] = deque()
+        self.asked: Wish | None = None
+
+    def ask(self, what: Wish) -> None:
+        """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.
+        From any thread, or a signal handler."""
+        self.wishes.append(what)
 
     def _mover(self, name: str, player: Player) -> Mover:
         parameters = self.method.parameters_of(name)
@@ -131,6 +144,8 @@ class Step:
         self._average(feed.ended - feed.began)
         progress.images = feed.ended
         self.watch.end_of_update()
+        wishes = self.watch.take()
+        self.asked = None if not wishes else "stop" if wishes >= WISHES["stop"] else "save"
 
     def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, made: int) -> bool:
         """One move: every part's backward, then the weights. False when the update is over."""
@@ -158,15 +173,23 @@ class Step:
         gathered.share += weight
         gathered.poison += loss.detach() * 0
         if last:
-            mover.gradients.listen(gathered.poison)
+            mover.gradients.listen(gathered.poison, self._wish())
         loss.backward(inputs=mover.parameters)
         return gathered
+
+    def _wish(self) -> float:
+        """The most that this worker was asked for since the last move, which is told once."""
+        wish = 0.0
+        while self.wishes:
+            wish = max(wish, WISHES[self.wishes.popleft()])
+        return wish
 
     def _step(self, gathered: Gathered, images: int) -> None:
         """Sums gradients over workers, judges and clips them, moves, and does what follows the move."""
         mover = self.movers[gathered.player]
         norm = get_total_norm(mover.gradients.finish()) + gathered.poison
-        self.watch.judge(gathered.player, images, norm, gathered.names, gathered.terms / gathered.share)
+        means = gathered.terms / gathered.share
+        self.watch.judge(gathered.player, images, norm, gathered.names, means, mover.gradients.wishes)
         if self.config.clip_grad:
             clip_grads_with_norm_(mover.parameters, self.config.clip_grad, norm)
         move(mover.optimiser, mover.player.optimiser.lr * self.lr_factor(images), self.watch.stop)

@@ -58,6 +58,10 @@ class GradientSum:
     the mean over the global batch. With one worker this does nothing but fill in missing gradients.
 
     A parameter that got no gradient counts as one with a zero gradient, for any number of workers.
+
+    Attributes:
+        wishes: after `finish`, every worker's `wish`, summed: a scalar on the device. It travels as one more
+            number of the first bucket, so that workers tell each other something without a collective of its own.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], world: World) -> None:
@@ -69,14 +73,17 @@ class GradientSum:
             for p in self.parameters:
                 p.register_post_accumulate_grad_hook(self._arrived)
 
-    def listen(self, poison: Tensor) -> None:
+    def listen(self, poison: Tensor, wish: float) -> None:
         """The next backward is the last of this move: send buckets as they fill.
 
         Args:
             poison: a scalar that is 0 where this worker's loss is finite and NaN where it is not; added to
                 one gradient, it tells every worker.
+            wish: a small whole number.
         """
         self.poison = poison
+        first = self.parameters[0]
+        self.wishes = torch.full((), wish, dtype=first.dtype, device=first.device)  # a copy would stop the host
         self.missing = [len(bucket) for bucket in self.buckets]
         self.flying: list[tuple[Tensor, Any]] = []
         self.listening = True
@@ -89,7 +96,10 @@ class GradientSum:
 
     def _send(self) -> None:
         bucket = self.buckets[len(self.flying)]  # always in the same order, on every worker
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in bucket])
+        parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in bucket]
+        if not self.flying:
+            parts.append(self.wishes.to(parts[0].dtype)[None])
+        flat = torch.cat(parts)
         if not self.flying:
             flat[0] += self.poison
         self.flying.append((flat, dist.all_reduce(flat, async_op=True)))
@@ -102,8 +112,10 @@ class GradientSum:
         if self.world.size > 1:
             for bucket, (flat, work) in zip(self.buckets, self.flying, strict=True):
                 work.wait()
-                for p, gradient in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+                sizes = [p.numel() for p in bucket]
+                for p, gradient in zip(bucket, flat[: sum(sizes)].split(sizes), strict=True):
                     p.grad = gradient.view_as(p)
+            self.wishes = self.flying[0][0][-1]
             self.flying = []
         for p in self.parameters:
             if p.grad is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
-from i2i_core.storage import Folder
+from i2i_core.storage import Folder, StorageError
 
 
 class HostCopy:
@@ -36,12 +36,14 @@ class Tracker:
     """TensorBoard scalars and images, and grids as PNG, of one run.
 
     Args:
-        run: the run's folder. Where it is not local, event files are kept in a temporary folder and
-            copied to it by `flush`.
+        run: the run's folder. Where it is not local, event files are kept in a temporary folder and copied to it by
+            `flush`. A full disk, or storage that does not answer, is said and does not end the run.
+        say: prints a line.
     """
 
-    def __init__(self, run: Folder) -> None:
-        self.run = run
+    def __init__(self, run: Folder, say: Callable[[str], None]) -> None:
+        self.run, self.say = run, say
+        self.told = ""
         self.events = Path(run.root, "tensorboard") if run.local else Path(tempfile.mkdtemp(prefix="tensorboard-"))
         self.board = SummaryWriter(str(self.events))
         self.error: BaseException | None = None
@@ -53,6 +55,10 @@ class Tracker:
         while (job := self.jobs.get()) is not None:
             try:
                 job()
+            except (OSError, StorageError) as error:
+                if str(error) != self.told:
+                    self.told = str(error)
+                    self.say(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
             except BaseException as error:  # raised where the next thing is tracked
                 self.error = error
 

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import Tensor
 
+from i2i_core.errors import NonFiniteError
+from i2i_core.methods.base import Progress
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
 
-from .harness import SMALL, Case, run, run_on, small
+from .harness import ALONE, SMALL, Case, batches, poisoned, run, run_on, small
 
 CASES = [
     case
@@ -84,6 +90,86 @@ def test_updates_move_every_player(method: str) -> None:
     for name in before:
         if name.endswith("weight"):
             assert not torch.equal(before[name], after[name]), f"{name} did not move"
+
+
+ASKING = [
+    Case("stargan"),  # two moves of D before one of G
+    Case("cyclegan", training={"micro_batch": 2}),
+    Case("simgan"),  # the players that move differ from update to update
+    Case("pix2pix", dtype=torch.float32),
+]
+ASKED: dict[int, list[tuple[int, Wish]]] = {
+    1: [(1, "save")],
+    3: [(0, "save"), (1, "save")],
+    5: [(0, "stop"), (1, "save")],
+}
+"""Before which update, which rank is asked for what."""
+HEARD = [None, None, "save", None, "save", None, "stop", None]
+
+
+def asked(case: Case, world: World) -> list[Wish | None]:
+    """What this worker hears after each of eight updates."""
+    method = small(case)
+    step, progress = Step(method, TrainingConfig(**case.training), world, lambda images: 1.0), Progress()
+    feed, heard = batches(method, case, world), []
+    for update in range(8):
+        for rank, what in ASKED.get(update, []):
+            if rank % world.size == world.rank:
+                step.ask(what)
+        step(feed, progress)
+        heard.append(step.asked)
+    return heard
+
+
+def asked_in_a_bad_update(world: World) -> float:
+    """What is read of the wishes of an update whose first move is suppressed."""
+    case = Case("cyclegan")
+    method = small(case)
+    if world.rank == world.size - 1:
+        poisoned(method, "generators", at=0)
+    step, feed = Step(method, TrainingConfig(), world, lambda images: 1.0), batches(method, case, world)
+    step.ask("save")
+    step(feed, Progress())
+    with pytest.raises(NonFiniteError):
+        step.watch.settle()
+    return step.watch.take()
+
+
+def asking(rank: int, size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/asking", rank=rank, world_size=size)
+    world = World(rank, size)
+    heard = [asked(case, world) for case in ASKING]
+    torch.save((heard, asked_in_a_bad_update(world)), f"{folder}/asked-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_what_one_worker_is_asked_for_all_hear_after_the_same_update(tmp_path: Path) -> None:
+    mp.spawn(asking, (2, str(tmp_path)), nprocs=2)
+    for rank in range(2):
+        heard, bad = torch.load(tmp_path / f"asked-{rank}.pt")
+        assert heard == [HEARD] * len(ASKING)
+        assert bad == 2
+
+
+@pytest.mark.parametrize("case", ASKING, ids=lambda case: case.method)
+def test_one_worker_hears_itself(case: Case) -> None:
+    assert asked(case, ALONE) == HEARD
+    assert asked_in_a_bad_update(ALONE) == 1
+
+
+def test_a_wish_that_is_read_before_a_checkpoint_is_heard_after_it() -> None:
+    case = Case("stargan")
+    method = small(case)
+    step, feed = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), batches(method, case, ALONE)
+    step.ask("stop")
+    step(feed, Progress())
+    step.watch.settle()
+    assert step.asked is None
+    step(feed, Progress())
+    assert step.asked == "stop"
+    step(feed, Progress())
+    assert step.asked is None, "a wish is told once"
 
 
 def test_one_worker_needs_no_process_group() -> None:

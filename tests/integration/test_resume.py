@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
-from i2i_core.errors import CheckpointError, ConfigError
+from i2i_core.errors import CheckpointError, ConfigError, Stopped
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.launch import check_same_run
-from i2i_core.training import checkpoint
 from i2i_core.storage import Folder
+from i2i_core.training import checkpoint
+from i2i_core.training.loop import Loop
+from i2i_core.training.step import Wish
 
 from ..distributed.harness import SMALL
 from .runs import assert_equal, config_of, loop_of, state_of
@@ -63,6 +66,79 @@ def test_resumed_equals_uninterrupted(method: str, storage: str, request: pytest
         assert pool.filled.any(), f"history {name} came back empty"
     resumed.train()
     assert_equal(state_of(whole), state_of(resumed))
+
+
+def asked_at(loop: Loop, images: int, what: Wish) -> None:
+    """The loop is asked by another thread, in the middle of the update that begins at `images`."""
+    timed = loop._timed
+
+    def asking(batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in timed(batches):
+            if batch.images == images:
+                thread = Thread(target=loop.ask, args=(what,))
+                thread.start()
+                thread.join()
+            yield batch
+
+    loop._timed = asking  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("method", "micro"), [("stargan", 0), ("cyclegan", 4), ("simgan", 0)])
+def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
+    method: str, micro: int, storage: str, request: pytest.FixtureRequest
+) -> None:
+    data, over = (
+        request.getfixturevalue(KINDS[method]),
+        {"training__micro_batch": micro, "output__checkpoint_every": 96},
+    )
+    whole = loop_of(config_of(method, data, f"{storage}/whole", **over))
+    whole.train()
+    config = config_of(method, data, f"{storage}/stopped", **over)
+    stopped = loop_of(config)
+    asked_at(stopped, 0, "stop")
+    with pytest.raises(Stopped, match="the same command goes on") as caught:
+        stopped.train()
+    images = stopped.progress.images
+    assert 0 < images < 96
+    assert f"after {images} of 96 images" in str(caught.value)
+    assert checkpoint.complete(stopped.run) == [checkpoint.name_at(images)]
+    assert stopped.writer.thread is None
+    resumed = loop_of(config)
+    assert_equal(state_of(stopped), state_of(resumed))
+    resumed.train()
+    assert_equal(state_of(whole), state_of(resumed))
+
+
+def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, storage: str) -> None:
+    """The evaluation that was due where the run stopped, and the best checkpoint that comes of it."""
+    config = config_of("stargan", labelled, storage, output__evaluate_every=24, output__checkpoint_every=96)
+    said: list[str] = []
+    loop = loop_of(config, said)
+    asked_at(loop, 0, "stop")
+    with pytest.raises(Stopped, match="after 24 of 96"):
+        loop.train()
+    assert not any("there_and_back" in line for line in said)
+    assert not loop.run.exists(checkpoint.BEST)
+    run_until(config, 30)
+    assert loop.run.read_json(checkpoint.BEST)["checkpoint"] == checkpoint.name_at(24)
+
+
+def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: str) -> None:
+    whole = loop_of(config_of("stargan", labelled, f"{storage}/whole"))
+    whole.train()
+    loop = loop_of(config_of("stargan", labelled, f"{storage}/asked", output__checkpoint_every=96, output__keep_last=9))
+    asked_at(loop, 0, "save")
+    loop.train()
+    assert checkpoint.complete(loop.run) == [checkpoint.name_at(24), checkpoint.name_at(96)]
+    assert_equal(state_of(whole), state_of(loop))
+
+
+def test_a_run_may_be_asked_before_it_begins(labelled: str, storage: str) -> None:
+    loop = loop_of(config_of("stargan", labelled, storage))
+    loop.ask("stop")
+    with pytest.raises(Stopped):
+        loop.train()
+    assert loop.progress.images == 24, "the wish travels with one update and is read after the next"
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) -> None:

@@ -38,9 +38,9 @@ from i2i_core.methods.base import Progress
 from i2i_core.methods.stargan import StarGANConfig
 from i2i_core.orchestration.sharding import make
 from i2i_core.orchestration.translation import TranslateOptions, translate
+from i2i_core.storage import Folder
 from i2i_core.training.checkpoint import load_trained
 from i2i_core.training.config import TrainingConfig
-from i2i_core.storage import Folder
 from i2i_core.training.step import Step
 
 from ..distributed.harness import ALONE, Case, batches, run, small, whole_batch

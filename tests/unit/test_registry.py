@@ -20,9 +20,9 @@ from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method, Progress
 from i2i_core.settings import flag
+from i2i_core.storage import Folder
 from i2i_core.training.checkpoint import Snapshot, load_networks, load_trained, named_tensors, write
 from i2i_core.training.config import TrainingConfig
-from i2i_core.storage import Folder
 from i2i_core.training.step import Step
 
 from ..distributed.harness import ALONE, SMALL, Case, batches, small, whole_batch

@@ -17,10 +17,14 @@ import pytest
 import torch
 
 from i2i_core.data.batch import Batch, join
+from i2i_core.data.glyphs import GlyphOptions
+from i2i_core.data.images import ImageOptions
+from i2i_core.data.layouts import LayoutOptions, find
 from i2i_core.data.manifest import DataSet
+from i2i_core.data.shards import ShardOptions, plan
 from i2i_core.data.stream import Ahead, Alternating, DataConfig, Stream, in_order, lanes_of, slots_of
 from i2i_core.errors import DataError
-from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.orchestration.sharding import make, shard_glyphs
 
 BATCH = 6
 CPU = torch.device("cpu")
@@ -235,3 +239,32 @@ def test_images_are_scaled_by_their_range() -> None:
     fields = {"a": torch.tensor([0, 255], dtype=torch.uint8), "b": torch.tensor([0, 65535], dtype=torch.uint16)}
     batch = Batch(fields, 2, 0, 2, 0, 0).to(CPU)
     assert batch["a"].tolist() == batch["b"].tolist() == [-1, 1]
+
+
+# ---- one whole epoch, of many small shards ----
+
+
+@pytest.fixture(scope="module", params=["labelled", "paired", "unpaired"])
+def many_shards(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    """Batches of 8 in 8 lanes, from shards of 7 samples; the last shard of a set has fewer."""
+    goal = ShardOptions(out=str(tmp_path_factory.mktemp("shards") / request.param), shard_samples=7)
+    characters = {"labelled": 6, "paired": 8, "unpaired": 80}[request.param]
+    glyph, layout = GlyphOptions(glyphs=request.param, size=16, characters=characters), LayoutOptions(layout="glyphs")
+    make(plan(find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, 0)
+    stream = Stream(DataSet(goal.out), DataConfig(load_size=20, window=5), 16, 8, 0)
+    assert stream.lanes == 8
+    assert len(DataSet(goal.out).shard_set("train", "A" if request.param == "unpaired" else "all").shards) > 4
+    return stream
+
+
+@pytest.mark.parametrize(("world", "loaders"), [(1, 0), (1, 2), (2, 0), (2, 1), (4, 1)])
+def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
+    world: int, loaders: int, many_shards: Stream
+) -> None:
+    """All of its keys and augmented pixels, and the first batch of the next."""
+    n = many_shards.batches_per_epoch + 1
+    parts = [many_shards.batches(0, slots_of(8, 8, rank, world), loaders) for rank in range(world)]
+    for t in range(n):
+        whole = many_shards.read(t, 0, 8)
+        assert same(join([next(part) for part in parts]), whole)
+        assert len(whole.keys) == 8

@@ -28,9 +28,9 @@ from i2i_core.methods import build_from
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions, prepare_job, shown_rows, translate
 from i2i_core.orchestration.translator import GROUP, group_of
+from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import Snapshot, load_trained, named_tensors
-from i2i_core.storage import Folder
 from pipelines import evaluate as evaluate_pipeline
 from pipelines import translate as translate_pipeline
 

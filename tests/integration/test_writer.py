@@ -1,0 +1,416 @@
+"""Writing checkpoints: what the step waits for, full disks, crashes at any byte, and what is kept.
+
+pytest tests/integration/test_writer.py
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from i2i_core.config import TrainConfig
+from i2i_core.data.batch import Batch
+from i2i_core.errors import RunError, Stopped
+from i2i_core.storage import Folder
+from i2i_core.training import checkpoint
+from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, Writer, name_at
+from i2i_core.training.loop import Loop
+from i2i_core.training.sync import World
+
+from .runs import assert_equal, config_of, loop_of, state_of
+from .test_resume import KilledError, run_until
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+
+
+def small(config: TrainConfig, images: int) -> Snapshot:
+    return Snapshot(images, config, {"w": torch.full((9,), float(images))}, {}, {"images": images}, {"m": 1.0})
+
+
+def best_at(images: int) -> dict[str, Any]:
+    return {"metric": "there_and_back", "value": 0.5, "checkpoint": name_at(images)}
+
+
+class Slow(Folder):
+    """Storage whose writes begin once the gate is open."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.gate, self.begun = Event(), Event()
+        self.order: list[str] = []
+
+    def write(self, path: str, data: bytes) -> None:
+        self.begun.set()
+        assert self.gate.wait(60), "the step waits for storage"
+        self.order.append(path)
+        super().write(path, data)
+
+
+@pytest.fixture
+def config(labelled: str, storage: str) -> TrainConfig:
+    return config_of("stargan", labelled, storage, output__keep_last=9)
+
+
+@pytest.fixture
+def slow(storage: str) -> Slow:
+    return Slow(f"{storage}/run")
+
+
+def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(config: TrainConfig, slow: Slow) -> None:
+    said: list[str] = []
+    writer = Writer(slow, 9, said.append)
+    writer.put(small(config, 12), None)
+    assert slow.begun.wait(60)
+    writer.put(small(config, 24), None)
+    writer.put(small(config, 36), None)
+    slow.gate.set()
+    writer.wait()
+    assert checkpoint.complete(slow) == [name_at(12), name_at(36)]
+    assert len(said) == 1
+    assert f"{name_at(24)} is left out" in said[0]
+
+
+def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
+    writer = Writer(slow, 9, print)
+    writer.put(small(config, 12), None)
+    assert slow.begun.wait(60)
+    writer.put(small(config, 24), best_at(24))
+    wait_for = writer.changed.wait_for
+
+    def opening(until: Callable[[], bool]) -> bool:
+        slow.gate.set()  # the lock is held: the writer takes nothing before `until` was asked
+        return wait_for(until)
+
+    writer.changed.wait_for = opening  # type: ignore[assignment, method-assign]
+    writer.put(small(config, 36), best_at(24))
+    writer.wait()
+    assert checkpoint.complete(slow) == [name_at(12), name_at(24), name_at(36)]
+    assert checkpoint.find(slow.url).url.endswith(name_at(24))
+
+
+def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> None:
+    slow.gate.set()
+    writer = Writer(slow, 9, print)
+    writer.put(small(config, 12), best_at(12))
+    writer.wait()
+    writer.put(None, best_at(24))
+    writer.wait()
+    folder = f"checkpoints/{name_at(12)}"
+    assert slow.order == [*(f"{folder}/{name}" for name in FILES), f"{folder}/{CHECKSUMS}", BEST]
+    assert slow.read_json(BEST)["checkpoint"] == name_at(12)
+
+
+def test_training_goes_on_while_storage_hangs(labelled: str, storage: str) -> None:
+    """The first write ends when the run is nearly over."""
+    config = config_of("stargan", labelled, storage, output__checkpoint_every=12, output__keep_last=9)
+    loop = loop_of(config)
+    slow = loop.run = Slow(loop.run.url)
+    timed = loop._timed
+
+    def opening(batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in timed(batches):
+            if batch.images >= 84:
+                slow.gate.set()
+            yield batch
+
+    loop._timed = opening  # type: ignore[method-assign]
+    loop.train()
+    whole = checkpoint.complete(loop.run)
+    assert whole[0] == name_at(12)
+    assert whole[-1] == name_at(96)
+    assert name_at(36) not in whole
+    board = EventAccumulator(f"{storage}/run/tensorboard")
+    board.Reload()
+    stalls = board.Scalars("checkpoint/stall_seconds")
+    assert [event.step for event in stalls] == [12, 24, 36, 48, 60, 72, 84, 96]
+    assert all(event.value > 0 for event in stalls)
+
+
+class NoRoom(Folder):
+    """Storage where writing one of the files meets a full disk: a real ENOSPC from the kernel."""
+
+    def __init__(self, url: str, path: str) -> None:
+        super().__init__(url)
+        self.full = Path(self.path(path))
+
+    def write(self, path: str, data: bytes) -> None:
+        if Path(self.path(path)) == self.full:
+            self.full.parent.mkdir(parents=True, exist_ok=True)
+            self.full.with_name(f".{self.full.name}.writing").symlink_to(FULL)
+        super().write(path, data)
+
+
+@needs_full
+@pytest.mark.parametrize("name", ["networks.safetensors", CHECKSUMS])
+def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    said: list[str] = []
+    loop = loop_of(config, said)
+    loop.run = NoRoom(loop.run.url, f"checkpoints/{name_at(72)}/{name}")
+    loop.train()
+    assert checkpoint.names(loop.run) == [name_at(36), name_at(96)]
+    warning = next(line for line in said if line.startswith("WARNING"))
+    for part in (loop.run.at(f"checkpoints/{name_at(72)}"), "No space left", name_at(36), "training goes on"):
+        assert part in warning
+
+
+@needs_full
+def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    loop = loop_of(config)
+    loop.run = NoRoom(loop.run.url, f"checkpoints/{name_at(96)}/state.pt")
+    with pytest.raises(RunError, match=rf"{name_at(96)} could not be written .*last whole checkpoint is {name_at(72)}"):
+        loop.train()
+    rest = loop_of(config)
+    assert rest.progress.images == 72
+    rest.train()
+    assert checkpoint.find(rest.run.url).url.endswith(name_at(96))
+
+
+def ending(rank: int, size: int, folder: str, config: TrainConfig) -> None:
+    """Stopped by the other worker's wish; then without room for the last checkpoint."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    loop = Loop(config, World(rank, size), torch.device("cpu"), say=lambda line: None)
+    if rank == 1:
+        loop.ask("stop")
+    with pytest.raises(Stopped) as stopped:
+        loop.train()
+    rest = Loop(config, World(rank, size), torch.device("cpu"), say=lambda line: None)
+    assert rest.progress.images == loop.progress.images
+    rest.run = NoRoom(rest.run.url, f"checkpoints/{name_at(96)}/state.pt")
+    with pytest.raises(RunError) as full:
+        rest.train()
+    Path(folder, f"ended-{rank}").write_text(f"{stopped.value}\n{full.value}")
+    dist.destroy_process_group()
+
+
+@needs_full
+def test_workers_end_alike(labelled: str, storage: str, tmp_path: Path) -> None:
+    config = config_of("stargan", labelled, storage, output__checkpoint_every=96)
+    mp.spawn(ending, (2, str(tmp_path), config), nprocs=2)
+    first, other = ((tmp_path / f"ended-{rank}").read_text() for rank in range(2))
+    assert first == other
+    assert "stopped after 24 of 96 images" in first
+    assert f"the last whole checkpoint is {name_at(24)}" in first
+
+
+@needs_full
+def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig) -> None:
+    said: list[str] = []
+    loop = loop_of(config, said)
+    loop.run = NoRoom(loop.run.url, BEST)
+    loop.train()
+    assert checkpoint.complete(loop.run)[-1] == name_at(96)
+    assert any("best.json could not be written" in line for line in said)
+
+
+def test_other_errors_of_storage_end_the_run(config: TrainConfig) -> None:
+    loop = loop_of(config)
+    Path(loop.run.root, "checkpoints").mkdir(parents=True)
+    Path(loop.run.root, "checkpoints", name_at(36)).touch()
+    with pytest.raises(OSError, match=name_at(36)):
+        loop.train()
+
+
+def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str) -> None:
+    said: list[str] = []
+    run = Folder(f"{storage}/run")
+    run.write(f"checkpoints/{name_at(12)}", b"a file in the way")
+    writer = Writer(run, 1, said.append)
+    writer.put(small(config, 12), None)
+    writer.close()
+    assert len(said) == 1
+    assert name_at(12) in said[0]
+
+
+class Crashing(Folder):
+    """Storage of a process that dies when the n-th file is written up to a byte: nothing is written after."""
+
+    def __init__(self, url: str, files: int, bytes_: int) -> None:
+        super().__init__(url)
+        self.files, self.bytes = files, bytes_
+
+    def write(self, path: str, data: bytes) -> None:
+        self.files -= 1
+        if self.files >= 0:
+            return super().write(path, data)
+        place = Path(self.path(path))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.with_name(f".{place.name}.writing").write_bytes(data[: self.bytes])
+        raise KilledError
+
+
+@pytest.mark.parametrize("bytes_", [0, 1, 100, 10**9])
+@pytest.mark.parametrize("files", range(len(FILES) + 1))
+def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
+    files: int, bytes_: int, config: TrainConfig, storage: str
+) -> None:
+    run = Folder(f"{storage}/run")
+    checkpoint.write(run, small(config, 12))
+    crashing = Crashing(run.url, files, bytes_)
+    with pytest.raises(KilledError):
+        checkpoint.write(crashing, small(config, 24))
+    assert checkpoint.latest(run) == name_at(12)
+    assert checkpoint.find(run.url).url.endswith(name_at(12))
+    writer = Writer(run, 1, print)
+    writer.put(small(config, 36), None)
+    writer.wait()
+    assert checkpoint.names(run) == [name_at(36)], "what the crash left is gone"
+    assert not list(Path(run.root).rglob("*.writing"))
+
+
+@pytest.fixture(scope="module")
+def ended(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """The storage of a run with checkpoints at 36, 72 and 96, and its last state."""
+    storage = str(tmp_path_factory.mktemp("ended"))
+    loop = loop_of(config_of("stargan", labelled, storage, output__keep_last=9))
+    loop.train()
+    return storage, state_of(loop)
+
+
+def altered(data: bytes) -> bytes:
+    return data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
+
+
+@pytest.mark.parametrize("files", range(len(FILES) + 1))
+def test_a_run_goes_on_after_a_crash_as_if_there_had_been_none(
+    files: int, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
+) -> None:
+    """The crash is in the writing of 72; the same files are written over by the run that goes on."""
+    whole, state = ended
+    shutil.copytree(whole, storage)
+    folder = Path(storage, "run", "checkpoints")
+    shutil.rmtree(folder / name_at(96))
+    (Path(storage) / "run" / BEST).unlink()
+    for name in [*FILES, CHECKSUMS][files:]:
+        (folder / name_at(72) / name).rename(folder / name_at(72) / f".{name}.writing")
+    resumed = loop_of(config_of("stargan", labelled, storage, output__keep_last=9))
+    assert resumed.progress.images == 36
+    resumed.train()
+    assert checkpoint.complete(resumed.run) == [name_at(36), name_at(72), name_at(96)]
+    assert not list(folder.rglob("*.writing"))
+    assert_equal(state, state_of(resumed))
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda data: data[:-3],
+    "altered": altered,
+    "empty": lambda data: b"",
+}
+DAMAGED = [
+    *((name, how) for name in (*FILES, CHECKSUMS) for how in DAMAGE),
+    *((name, "missing") for name in FILES),
+    *((CHECKSUMS, text) for text in ("{}", "[1]", "null", '"config.json"', "\xff")),
+]
+
+
+@pytest.mark.parametrize(("name", "how"), DAMAGED)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    name: str, how: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
+) -> None:
+    shutil.copytree(ended[0], storage)
+    path = Path(storage, "run", "checkpoints", name_at(96), name)
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(DAMAGE[how](path.read_bytes()) if how in DAMAGE else how.encode("latin1"))
+    said: list[str] = []
+    resumed = loop_of(config_of("stargan", labelled, storage), said)
+    assert resumed.progress.images == 72
+    assert said[0].startswith("WARNING")
+    assert name_at(96) in said[0]
+    assert how == "null" or name in said[0]
+    assert resumed.best is None, "it was the damaged one"
+
+
+def test_damaged_checkpoints_that_a_run_went_back_from_push_no_whole_one_out(
+    ended: tuple[str, dict[str, Any]], labelled: str, storage: str
+) -> None:
+    shutil.copytree(ended[0], storage)
+    run = Folder(f"{storage}/run")
+    for images in (72, 96):
+        Path(run.root, "checkpoints", name_at(images), "state.pt").write_bytes(b"")
+    run_until(config_of("stargan", labelled, storage, output__keep_last=1, output__checkpoint_every=12), 54)
+    assert checkpoint.names(run) == [name_at(48)]
+    assert checkpoint.latest(run) == name_at(48)
+
+
+def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig, storage: str) -> None:
+    run = Folder(f"{storage}/run")
+    for images in (12, 24, 36):
+        checkpoint.write(run, small(config, images))
+    for path in ("notes.txt", "images-mine/x", f"{name_at(18)}/.state.pt.writing", f"{name_at(60)}/config.json"):
+        run.write(f"checkpoints/{path}", b"x")
+    writer = Writer(run, 2, print)
+    writer.put(small(config, 48), best_at(12))
+    writer.wait()
+    assert run.names("checkpoints") == [*map(name_at, (12, 36, 48)), "images-mine", "notes.txt"]
+
+
+def test_nothing_whole_is_nothing_to_prune(config: TrainConfig, storage: str) -> None:
+    run = Folder(f"{storage}/run")
+    run.write(f"checkpoints/{name_at(12)}/config.json", b"x")
+    writer = Writer(run, 1, print)
+    writer.put(None, best_at(12))
+    writer._prune(24)
+    writer.wait()
+    assert run.names("checkpoints") == []
+    assert not run.exists(BEST)
+
+
+def test_metrics_that_are_not_numbers_are_read_back(config: TrainConfig, storage: str) -> None:
+    loop = loop_of(config)
+    loop.train()
+    folder = loop.run.sub(f"checkpoints/{name_at(96)}")
+    sums = folder.read_json(CHECKSUMS)
+    data = b'{"there_and_back": NaN, "l1": Infinity}'
+    folder.write("metrics.json", data)
+    folder.write_json(CHECKSUMS, {**sums, "metrics.json": checkpoint.sha256(data)})
+    resumed = loop_of(config)
+    assert resumed.progress.images == 96
+    assert resumed.metrics["l1"] == float("inf")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", '{"metric": "x"}', '{"checkpoint": "images-000000000007"}'])
+def test_a_best_that_cannot_be_read_is_none(
+    text: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
+) -> None:
+    shutil.copytree(ended[0], storage)
+    Path(storage, "run", BEST).write_text(text)
+    assert loop_of(config_of("stargan", labelled, storage)).best is None
+    assert checkpoint.find(f"{storage}/run").url.endswith(name_at(96))
+
+
+def test_a_new_best_of_a_checkpoint_that_is_already_there_is_noted(
+    ended: tuple[str, dict[str, Any]], labelled: str, storage: str
+) -> None:
+    """A run that is over, measured again by another metric."""
+    shutil.copytree(ended[0], storage)
+    best = Path(storage, "run", BEST)
+    best.write_text(json.dumps({**json.loads(best.read_text()), "metric": "another"}))
+    loop = loop_of(config_of("stargan", labelled, storage))
+    slow = loop.run = Slow(loop.run.url)
+    slow.gate.set()
+    loop.train()
+    assert json.loads(best.read_text())["metric"] == "there_and_back"
+    assert [path for path in slow.order if not path.startswith("grids")] == [BEST]
+
+
+def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config: TrainConfig, storage: str) -> None:
+    run = Folder(f"{storage}/run")
+    checkpoint.write(run, small(config, 24))
+    with pytest.raises(KilledError):
+        checkpoint.write(Crashing(run.url, 1, 0), small(config, 24))
+    assert checkpoint.complete(run) == []

@@ -1,0 +1,177 @@
+"""A run over several nodes of one machine, of which some go and others come.
+
+python -m tests.nodes lost       a node is killed, another comes: bit for bit as if nothing had happened
+python -m tests.nodes drained    a node is drained: the run saves at once, loses it, goes on on another
+python -m tests.nodes elastic    --workers 1:3: one node, then three, then two
+
+Every node has a raylet of its own (ray.cluster_utils.Cluster) and room for one worker; the head has none.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["RAY_AUTH_MODE"] = "disabled"  # read when Ray is imported; this cluster is for this process alone
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from ray.cluster_utils import Cluster
+
+from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.training import checkpoint
+
+from .chaos import Run, differences, state_of
+
+DEADLINE = 600.0
+EVERY = 500
+
+
+class Scene:
+    """A cluster without room, data, and a run of one name."""
+
+    def __init__(self, home: str, workers: str, images: int) -> None:
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": True})
+        self.home, self.data = home, f"{home}/data"
+        shard_glyphs(self.data, "labelled", 16, characters=60)
+        self.flags = ["--images", str(images), "--checkpoint-every", str(EVERY), "--loaders", "0"]
+        env = {"RAY_ADDRESS": self.cluster.address, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
+        flags = [*self.flags, "--workers", workers, "--resize-every", "5"]
+        self.run = Run("storm", self.data, f"{home}/runs", flags, env)
+
+    def node(self) -> Any:
+        return self.cluster.add_node(num_cpus=1)
+
+    def when(self, what: str, seen: Callable[[str], bool]) -> None:
+        """Returns when the run's log is as it is waited for.
+
+        Raises:
+            RuntimeError: the run ended before that, or took too long.
+        """
+        began = time.monotonic()
+        assert self.run.driver
+        while not seen(self.run.text()):
+            if self.run.driver.poll() is not None or time.monotonic() - began > DEADLINE:
+                raise RuntimeError(f"never {what}:\n{self.run.text()[-6000:]}")
+            time.sleep(0.2)  # between two looks
+        print(what, flush=True)
+
+    def end(self) -> str:
+        assert self.run.driver
+        code = self.run.driver.wait(timeout=DEADLINE)
+        if code:
+            raise RuntimeError(f"exit code {code}:\n{self.run.text()[-6000:]}")
+        return self.run.text()
+
+    def calm(self, workers: int) -> Run:
+        """The same run on a cluster of its own that nobody touches."""
+        run = Run("calm", self.data, f"{self.home}/runs", [*self.flags, "--workers", str(workers)])
+        assert run.type().wait(timeout=DEADLINE) == 0, run.text()
+        return run
+
+    def close(self) -> None:
+        self.run.clean()
+        self.cluster.shutdown()
+
+
+def past(images: int, after: str = "") -> Callable[[str], bool]:
+    """Whether a progress line (behind the last `after`) tells of at least so many images."""
+
+    def seen(text: str) -> bool:
+        lines = [line for line in text.rpartition(after)[2].splitlines() if " images | " in line]
+        counts = [int(line.split(" / ")[0].split()[-1].replace(",", "")) for line in lines]
+        return bool(counts) and max(counts) >= images
+
+    return seen
+
+
+def lost(scene: Scene) -> list[str]:
+    """Two nodes and two workers; one node dies."""
+    _, second = scene.node(), scene.node()
+    scene.run.type()
+    scene.when("1,200 images on two nodes", past(1_200))
+    scene.cluster.remove_node(second, allow_graceful=False)
+    scene.node()
+    scene.when("resumed", lambda text: "resumed from" in text)
+    scene.end()
+    return differences(state_of(scene.calm(2).folder), state_of(scene.run.folder))
+
+
+def drained(scene: Scene) -> list[str]:
+    """Two nodes and two workers; one node is given notice, and goes."""
+    _, second = scene.node(), scene.node()
+    scene.run.type()
+    scene.when("1,200 images on two nodes", past(1_200))
+    notice = ["drain-node", "--address", scene.cluster.address, "--node-id", second.node_id]
+    notice += [
+        "--reason",
+        "DRAIN_NODE_REASON_PREEMPTION",
+        "--reason-message",
+        "test",
+        "--deadline-remaining-seconds",
+        "60",
+    ]
+    subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *notice], check=True)
+    scene.when("told", lambda text: "is being drained: saving" in text)
+    saved: list[int] = []
+
+    def at_once(_: str) -> bool:
+        whole = [checkpoint.images_of(name) for name in checkpoint.complete(scene.run.folder)]
+        saved.extend(images for images in whole if images % EVERY)
+        return bool(saved)
+
+    scene.when("a checkpoint between two that were due", at_once)
+    scene.cluster.remove_node(second, allow_graceful=False)
+    scene.node()
+    scene.when("resumed", lambda text: "resumed from" in text)
+    scene.end()
+    return differences(state_of(scene.calm(2).folder), state_of(scene.run.folder))
+
+
+def elastic(scene: Scene) -> list[str]:
+    """One worker; then three; then two. The same samples in the same order: equal but for the order of sums."""
+    scene.node()
+    scene.run.type()
+    scene.when("600 images on one worker", lambda text: past(600)(text) and "over 1 workers" in text)
+    second, _ = scene.node(), scene.node()
+    scene.when("on three workers", lambda text: "over 3 workers" in text)
+    scene.when("further on three", past(1_600, "over 3 workers"))
+    scene.cluster.remove_node(second, allow_graceful=False)
+    scene.when("on two workers", lambda text: "over 2 workers" in text)
+    scene.end()
+    calm, storm = state_of(scene.calm(1).folder), state_of(scene.run.folder)
+    worst = max(
+        float((calm["networks"][name] - storm["networks"][name]).abs().max() / calm["networks"][name].abs().max())
+        for name in calm["networks"]
+        if torch.is_floating_point(calm["networks"][name]) and calm["networks"][name].abs().max() > 0
+    )
+    print(f"largest difference of a weight, of the largest of its tensor: {worst:.2g}", flush=True)
+    return [f"weights by {worst:.2g}"] * (worst > 0.05) + differences(calm["moves"], storm["moves"], "moves")
+
+
+SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
+    "lost": (lost, "2", 8_000),
+    "drained": (drained, "2", 8_000),
+    "elastic": (elastic, "1:3", 24_000),
+}
+
+
+def main() -> int:
+    play, workers, images = SCENES[sys.argv[1]]
+    with tempfile.TemporaryDirectory(prefix="nodes-") as home:
+        scene = Scene(home, workers, images)
+        try:
+            different = play(scene)
+        finally:
+            scene.close()
+    print("equal" if not different else f"DIFFERENT: {different[:10]}", flush=True)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Samples that cannot be used are named once, counted once, and stop a run that has too many of them.
+
+pytest tests/unit/test_bad_samples.py
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from PIL import Image
+
+from i2i_core.config import TrainConfig
+from i2i_core.data.manifest import DataSet
+from i2i_core.errors import RunError
+from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.training.loop import Loop, kind_of
+from i2i_core.training.sync import World
+
+from ..integration.runs import assert_equal, config_of, loop_of, state_of
+from ..integration.test_resume import run_until
+
+
+def png(size: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.zeros((size, size), np.uint8)).save(out, "png")
+    return out.getvalue()
+
+
+def spoil(uri: str, domain: str, spoiled: dict[int, bytes]) -> list[str]:
+    """Overwrites the first bytes of rows; gives their keys."""
+    data = DataSet(uri)
+    index, shard = data.index("train", domain), Path(uri, data.shard_set("train", domain).shards[0].name)
+    shard.chmod(0o644)
+    with shard.open("r+b") as tar:
+        for row, start in spoiled.items():
+            tar.seek(int(index.offset[row, 0]))
+            tar.write(start)
+    return [index.keys[row].decode() for row in spoiled]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
+    """A labelled data set of 72 samples, of which four cannot be used, and their keys."""
+    uri = str(tmp_path_factory.mktemp("data") / "broken")
+    shard_glyphs(uri, "labelled", 16, characters=6)
+    return uri, spoil(uri, "all", {1: bytes(30), 2: bytes(10), 3: png(9), 40: png(8)})
+
+
+def config(uri: str, storage: str, **values: Any) -> TrainConfig:
+    """Two epochs and a half: each sample comes twice or more."""
+    return config_of("stargan", uri, storage, **{"training__images": 180, **values})
+
+
+def named(said: list[str]) -> list[str]:
+    return [line.split()[2] for line in said if line.startswith("WARNING: sample")]
+
+
+def test_each_is_named_once_with_cause_and_replacement_and_summed_up_by_cause(
+    broken: tuple[str, list[str]], storage: str
+) -> None:
+    uri, keys = broken
+    said: list[str] = []
+    loop = loop_of(config(uri, storage, data__most_bad=4, output__log_every=24), said)
+    loop.train()
+    assert sorted(named(said)) == sorted(keys)
+    good = {key.decode() for key in DataSet(uri).index("train").keys} - set(keys)
+    for line in said:
+        if line.startswith("WARNING: sample"):
+            assert line.rsplit(" takes its place")[0].split()[-1] in good
+    assert any(f"{keys[2]} cannot be used (9x9 pixels where the manifest says 16x16)" in line for line in said)
+    assert "2 x cannot identify it as an image" in said[-1]
+    assert "2 x N pixels where the manifest says N" in said[-1]
+    assert said[-1].startswith("4 samples could not be used")
+
+
+def test_more_than_allowed_stop_the_run_and_are_listed(broken: tuple[str, list[str]], storage: str) -> None:
+    uri, keys = broken
+    with pytest.raises(RunError) as caught:
+        loop_of(config(uri, storage, data__most_bad=3)).train()
+    message = str(caught.value)
+    assert "4 unusable samples, more than --most-bad 3 (2 x " in message
+    assert all(f"\n  {key}: " in message for key in keys)
+    assert "raise --most-bad" in message
+
+
+def test_a_long_list_is_cut(labelled: str, storage: str) -> None:
+    loop = loop_of(config(labelled, storage, data__most_bad=20))
+    loop.new_bad = {f"sample-{n:02d}": (0, f"broken data stream (byte {n})", "another") for n in range(23)}
+    with pytest.raises(RunError, match=r"23 unusable samples, .* \(23 x broken data stream\)") as caught:
+        loop._count_bad()
+    assert "sample-19" in str(caught.value)
+    assert "sample-20" not in str(caught.value)
+    assert "and 3 more" in str(caught.value)
+
+
+def test_a_resumed_run_neither_names_nor_counts_them_again(broken: tuple[str, list[str]], storage: str) -> None:
+    uri, keys = broken
+    whole = loop_of(config(uri, f"{storage}/whole"))
+    whole.train()
+    cut = config(uri, f"{storage}/cut", data__most_bad=4)
+    run_until(cut, 100)
+    said: list[str] = []
+    resumed = loop_of(cut, said)
+    assert set(resumed.bad) == set(keys), "an epoch is over"
+    resumed.train()
+    assert named(said) == []
+    assert resumed.bad == whole.bad
+    assert said[-1].startswith("4 samples could not be used")
+    assert_equal(state_of(whole), state_of(resumed))
+
+
+def test_two_domains_may_have_the_same_key(tmp_path: Path, storage: str) -> None:
+    uri = str(tmp_path / "unpaired")
+    shard_glyphs(uri, "unpaired", 16, characters=30, faces=("sans-regular", "sans-bold"))
+    keys = [f"{key} of domain {domain}" for domain in "AB" for key in spoil(uri, domain, {0: bytes(30)})]
+    loop = loop_of(config_of("cyclegan", uri, storage, training__images=60))
+    loop.train()
+    assert sorted(loop.bad) == sorted(keys)
+
+
+def worker(rank: int, size: int, folder: str, made: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    said: list[str] = []
+    loop = Loop(made, World(rank, size), torch.device("cpu"), say=said.append)
+    loop.train()
+    torch.save((list(loop.bad.items()), named(said)), f"{folder}/found-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_the_record_does_not_depend_on_the_number_of_workers(
+    broken: tuple[str, list[str]], storage: str, tmp_path: Path
+) -> None:
+    uri, _ = broken
+    said: list[str] = []
+    alone = loop_of(config(uri, f"{storage}/alone", training__images=78), said)
+    alone.train()
+    mp.spawn(worker, (2, str(tmp_path), config(uri, f"{storage}/two", training__images=78)), nprocs=2)
+    found = [torch.load(tmp_path / f"found-{rank}.pt") for rank in range(2)]
+    assert [items for items, _ in found] == [list(alone.bad.items())] * 2
+    assert [names for _, names in found] == [named(said), []]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("28x30 pixels where the manifest says 32x32", "9x9 pixels where the manifest says 32x32"),
+        ("image file is truncated (12 bytes not processed)", "image file is truncated (7 bytes not processed)"),
+        ("float values from -1.5 to 2; float images must", "float values from 0 to 17.25; float images must"),
+        ("3 channels of uint8 where", "4 channels of uint8 where"),
+    ],
+)
+def test_causes_that_differ_in_numbers_only_are_one(one: str, other: str) -> None:
+    assert kind_of(one) == kind_of(other)
+    assert kind_of(one) != kind_of("cannot identify it as an image")
