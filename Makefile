@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 METHOD ?= stargan
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo methods-table test test-all lint format bench bench-gpu setup clean help
+.PHONY: demo methods-table test test-all lint format bench bench-gpu bench-stream setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +44,9 @@ format: $(READY)  ## put files into the formatter's form
 
 bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
 	$(BIN)/python -m tests.bench loop
+
+bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvision, local and from S3 (3 minutes)
+	$(BIN)/python -m tests.bench_stream --s3
 
 bench-gpu:  ## images/s of the bare step at the papers' sizes; needs torch and a GPU, nothing else
 	$(PYTHON) -m tests.bench step --device cuda

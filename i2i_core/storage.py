@@ -71,7 +71,7 @@ def is_weather(error: BaseException) -> bool:
         return True
     if status := _status(error):
         return status in _TRANSIENT or (status >= 500 and status != 501)
-    if isinstance(error, OSError | EOFError):
+    if isinstance(error, OSError):
         return not isinstance(error, _FINAL) and getattr(error, "errno", None) not in _FINAL_NUMBERS
     library, name = type(error).__module__.split(".")[0], type(error).__name__
     if library in ("botocore", "aiobotocore"):
@@ -281,17 +281,22 @@ class Remote:
         self, paths: list[str], starts: Any, ends: Any, on_error: Literal["raise", "return"] = "raise"
     ) -> list[Any]:
         """Many ranges at once. Those that fail for the weather are asked for again; of the others, the error stands in
-        their place (`on_error="return"`) or is raised."""
+        their place (`on_error="return"`) or is raised: EOFError for a range that begins behind the file's end."""
         places = list(zip(paths, _each(starts, len(paths)), _each(ends, len(paths)), strict=True))
-        got: dict[int, Any] = {}
-        missing, trying = list(range(len(places))), Trying(self.unstrip_protocol(paths[0]) if paths else "")
+        got: dict[int, Any] = {i: b"" for i, (_, start, end) in enumerate(places) if None is not start == end}
+        missing, trying = (
+            [i for i in range(len(places)) if i not in got],
+            Trying(self.unstrip_protocol(paths[0]) if paths else ""),
+        )
         while missing:
             columns = [list(column) for column in zip(*(places[i] for i in missing), strict=True)]
             try:
                 answers = self.fs.cat_ranges(*columns, on_error="return")
             except Exception as error:
                 answers = [error] * len(missing)
-            got |= dict(zip(missing, answers, strict=True))
+            for i, answer in zip(missing, answers, strict=True):
+                beyond = isinstance(answer, Exception) and _status(answer) == 416
+                got[i] = self._ends(*places[i]) if beyond else answer
             broken = [i for i in missing if isinstance(got[i], Exception) and is_weather(got[i])]
             if len(broken) < len(missing):
                 trying.answered()

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,14 @@ class Process:
     command: str
 
 
-def marked(mark: str) -> list[Process]:
-    """Every process whose environment holds the mark: the driver's and all that came of it."""
+def with_environment(name: str, value: str) -> list[Process]:
+    """Every process that was started with an environment variable of that value."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if f"{MARK}={mark}".encode() not in (entry / "environ").read_bytes():
+            if f"{name}={value}".encode() not in (entry / "environ").read_bytes().split(b"\0"):
                 continue
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
@@ -88,8 +89,9 @@ class Run:
         self.mark = f"{name}-{os.getpid()}-{time.monotonic_ns()}"
         self.command = [sys.executable, "pipelines/train.py", "--method", "stargan", "--data", data]
         self.command += ["--storage", storage, "--name", name, *SMALL, *flags]
-        self.env = {**os.environ, MARK: self.mark, "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT), **(env or {})}
-        self.env.pop("RAY_ADDRESS", None)
+        outside = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        own = {MARK: self.mark, "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT)}
+        self.env = {**outside, **own, **(env or {})}
         self.folder = Folder(f"{storage}/{name}")
         self.log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
         self.driver: subprocess.Popen[bytes] | None = None
@@ -102,7 +104,8 @@ class Run:
         return self.driver
 
     def left(self) -> list[Process]:
-        return marked(self.mark)
+        """The driver and all that came of it."""
+        return with_environment(MARK, self.mark)
 
     def kill(self, kind: str, chance: random.Random) -> bool:
         """Kills one of a kind, or all; False when there is none."""
@@ -120,12 +123,38 @@ class Run:
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
+    def when(self, seen: Callable[[str], bool], deadline: float = 300) -> None:
+        """Returns when the log is as it is waited for.
+
+        Raises:
+            RuntimeError: the run ended before that, or it took too long.
+        """
+        began = time.monotonic()
+        assert self.driver
+        while not seen(self.text()):
+            ended = self.driver.poll() is not None
+            if (ended and not seen(self.text())) or time.monotonic() - began > deadline:
+                raise RuntimeError(f"{'ended' if ended else 'still waiting'}:\n{self.text()[-6000:]}")
+            time.sleep(0.1)  # between two looks
+
     def clean(self) -> None:
+        """Kills what is left of it."""
         for process in self.left():
             try:
                 os.kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+def past(images: int, after: str = "") -> Callable[[str], bool]:
+    """Whether a progress line (behind the last `after`) tells of at least so many images."""
+
+    def seen(text: str) -> bool:
+        lines = [line for line in (text.rpartition(after)[2] if after else text).splitlines() if " images | " in line]
+        counts = [int(line.split(" / ")[0].split()[-1].replace(",", "")) for line in lines]
+        return bool(counts) and max(counts) >= images
+
+    return seen
 
 
 def to_the_end(run: Run, kills: list[str], chance: random.Random, longest: float, deadline: float) -> list[str]:

@@ -13,11 +13,12 @@ import os
 
 os.environ["RAY_AUTH_MODE"] = "disabled"  # read when Ray is imported; this cluster is for this process alone
 
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from ray.cluster_utils import Cluster
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.training import checkpoint
 
-from .chaos import Run, differences, state_of
+from .chaos import Run, differences, past, state_of, with_environment
 
 DEADLINE = 600.0
 EVERY = 500
@@ -48,17 +49,8 @@ class Scene:
         return self.cluster.add_node(num_cpus=1)
 
     def when(self, what: str, seen: Callable[[str], bool]) -> None:
-        """Returns when the run's log is as it is waited for.
-
-        Raises:
-            RuntimeError: the run ended before that, or took too long.
-        """
-        began = time.monotonic()
-        assert self.run.driver
-        while not seen(self.run.text()):
-            if self.run.driver.poll() is not None or time.monotonic() - began > DEADLINE:
-                raise RuntimeError(f"never {what}:\n{self.run.text()[-6000:]}")
-            time.sleep(0.2)  # between two looks
+        """Returns when the run's log is as it is waited for."""
+        self.run.when(seen, DEADLINE)
         print(what, flush=True)
 
     def end(self) -> str:
@@ -79,15 +71,14 @@ class Scene:
         self.cluster.shutdown()
 
 
-def past(images: int, after: str = "") -> Callable[[str], bool]:
-    """Whether a progress line (behind the last `after`) tells of at least so many images."""
-
-    def seen(text: str) -> bool:
-        lines = [line for line in text.rpartition(after)[2].splitlines() if " images | " in line]
-        counts = [int(line.split(" / ")[0].split()[-1].replace(",", "")) for line in lines]
-        return bool(counts) and max(counts) >= images
-
-    return seen
+def power_cut(node: Any) -> None:
+    """Kills a node's raylet and all that came of it. (`remove_node` leaves its workers alive for a while.)"""
+    raylet = node.all_processes["raylet"][0].process.pid
+    doomed = [info[0].process.pid for info in node.all_processes.values()]
+    doomed += [process.pid for process in with_environment("RAY_RAYLET_PID", str(raylet))]
+    for pid in doomed:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def lost(scene: Scene) -> list[str]:
@@ -95,7 +86,7 @@ def lost(scene: Scene) -> list[str]:
     _, second = scene.node(), scene.node()
     scene.run.type()
     scene.when("1,200 images on two nodes", past(1_200))
-    scene.cluster.remove_node(second, allow_graceful=False)
+    power_cut(second)
     scene.node()
     scene.when("resumed", lambda text: "resumed from" in text)
     scene.end()
@@ -126,7 +117,7 @@ def drained(scene: Scene) -> list[str]:
         return bool(saved)
 
     scene.when("a checkpoint between two that were due", at_once)
-    scene.cluster.remove_node(second, allow_graceful=False)
+    power_cut(second)
     scene.node()
     scene.when("resumed", lambda text: "resumed from" in text)
     scene.end()
@@ -141,7 +132,7 @@ def elastic(scene: Scene) -> list[str]:
     second, _ = scene.node(), scene.node()
     scene.when("on three workers", lambda text: "over 3 workers" in text)
     scene.when("further on three", past(1_600, "over 3 workers"))
-    scene.cluster.remove_node(second, allow_graceful=False)
+    power_cut(second)
     scene.when("on two workers", lambda text: "over 2 workers" in text)
     scene.end()
     calm, storm = state_of(scene.calm(1).folder), state_of(scene.run.folder)

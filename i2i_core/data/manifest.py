@@ -335,14 +335,14 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"attributes {list(manifest.attributes)}", "names"
     if len(set(manifest.attributes)) < len(manifest.attributes):
         yield f"attributes {' '.join(manifest.attributes)}", "each once"
-    seen: set[str] = set()
     for split, sets in manifest.splits.items():
         for shard_set in sets.values():
+            seen: set[str] = set()
             if not shard_set.samples:
                 yield f"no sample in split {split}", "at least one"
             for name in (shard_set.index, *(shard.name for shard in shard_set.shards)):
                 if name in seen:
-                    yield f"{name!r} twice", "every file once"
+                    yield f"{name!r} twice", "every file of a split once"
                 if ".." in name.split("/") or not name or ("://" not in name and name.startswith("/")):
                     yield f"a file {name!r}", "one in the folder of the data set, or a URL"
                 seen.add(name)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import merge
@@ -26,14 +26,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2i_core.data.batch import Bad, Batch, seed_from
 from i2i_core.data.images import decode
 from i2i_core.data.manifest import WHOLE, DataSet, Field, Shard
-from i2i_core.data.staging import Cache, Need, Stager
+from i2i_core.data.staging import Cache, Need, Stager, no_shard, other_bytes
 from i2i_core.data.transforms import Augment, Size
-from i2i_core.errors import ConfigError, DataError, ResourceError
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.settings import check_at_least, check_choice, setting
 from i2i_core.storage import is_local
 
@@ -267,19 +267,28 @@ class Reader:
         shards = [self.set.shards[i] for i in np.searchsorted(self.ends, rows, side="right")]
         starts, sizes = self.index.offset[rows, field].tolist(), self.index.size[rows, field].tolist()
         self.reads += 1
-        files = [self._file(shard) for shard in shards]
-        out = [b"" if f is None else os.pread(f, n, s) for f, s, n in zip(files, starts, sizes, strict=True)]
-        far = [i for i, file in enumerate(files) if file is None]
+        out, far = [b""] * len(shards), []
+        for i, shard in enumerate(shards):
+            file = self._file(shard)  # open until the next is asked for
+            if file is None:
+                far.append(i)
+            else:
+                out[i] = os.pread(file, sizes[i], starts[i])
         if far:
             ends = [starts[i] + sizes[i] for i in far]
             paths = [self.data.path(shards[i].name) for i in far]
             got = self.data.fs.cat_ranges(paths, [starts[i] for i in far], ends, on_error="return")
             for i, data in zip(far, got, strict=True):
                 if isinstance(data, FileNotFoundError):
-                    raise self._gone(shards[i]) from None
+                    raise no_shard(self.data, shards[i]) from None
+                if isinstance(data, EOFError):
+                    raise other_bytes(self.data, shards[i]) from None
                 if isinstance(data, Exception):
                     raise data
                 out[i] = data
+        for i, data in enumerate(out):
+            if len(data) != sizes[i]:
+                raise other_bytes(self.data, shards[i])
         return out
 
     def _file(self, shard: Shard) -> int | None:
@@ -288,8 +297,9 @@ class Reader:
             file = self._open(shard)
             if file is None:
                 return None
+            self._close(*(name for name, number in self._files.items() if not os.fstat(number).st_nlink))
             if len(self._files) >= self.OPEN:
-                os.close(self._files.popitem(last=False)[1])
+                self._close(next(iter(self._files)))
             self._files[shard.name] = file
         self._files.move_to_end(shard.name)
         return self._files[shard.name]
@@ -299,7 +309,7 @@ class Reader:
             try:
                 return os.open(self.data.path(shard.name), os.O_RDONLY)
             except FileNotFoundError:
-                raise self._gone(shard) from None
+                raise no_shard(self.data, shard) from None
         if self.cache is None:
             return None
         if self.reads > self.BEGINNING:
@@ -309,9 +319,13 @@ class Reader:
         except FileNotFoundError:
             return None
 
-    def _gone(self, shard: Shard) -> DataError:
-        fix = "Put it back and run the same command again: the run goes on from its last checkpoint."
-        return DataError(self.data.url(shard.name), "no such shard any more", "the shard of the manifest", fix)
+    def _close(self, *names: str) -> None:
+        """Files that were removed from the cache among them: they take room as long as they are open."""
+        for name in names:
+            os.close(self._files.pop(name))
+
+    def __del__(self) -> None:
+        self._close(*self.__dict__.get("_files", ()))
 
     def key(self, row: int) -> str:
         return self.index.keys[row].decode()
@@ -437,12 +451,11 @@ class Stream(Numbered):
         keys: list[str] = []
         for source in self.sources:
             epoch, rows = source.order.locate_all(t, start, stop)
-            samples = [
+            samples = (
                 self._replace(source, t, start + i, bad) if isinstance(sample, Bad) else sample
                 for i, sample in enumerate(self._decode(source, epoch, rows.tolist()))
-            ]
-            for name, _, _ in source.members:
-                fields[name] = stacked([sample[name] for sample in samples])
+            )
+            fields |= stacked(samples, stop - start)
             keys = keys or [source.reader.key(row) for row in rows]
         return Batch(
             fields, self.batch, start, stop, t * self.batch, self.seed, self._whole(t), tuple(keys), tuple(bad)
@@ -454,23 +467,23 @@ class Stream(Numbered):
             return {}
         return {"labels": self.labels[self.sources[0].order.locate_all(t, 0, self.batch)[1]]}
 
-    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> list[dict[str, np.ndarray] | Bad]:
+    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> Iterator[dict[str, np.ndarray] | Bad]:
         members = {name: source.reader.read(rows, column) for name, column, _ in source.members}
         keys = [source.reader.key(row) for row in rows]
         words = self.augment.words((epoch, key, row) for key, row in zip(keys, rows, strict=True))
-        out: list[dict[str, np.ndarray] | Bad] = []
         for i, drawn in enumerate(words):
             try:
                 images = {name: pixels(members[name][i], field) for name, _, field in source.members}
-                out.append(self.augment(images, drawn))
+                sample = self.augment(images, drawn)
             except ValueError as error:
-                out.append(Bad(keys[i], str(error)))
-        return out
+                yield Bad(keys[i], str(error))
+            else:
+                yield sample
 
     def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> dict[str, np.ndarray]:
         tried: list[Bad] = []
         for epoch, row in source.order.candidates(t, slot):
-            sample = self._decode(source, epoch, [row])[0]
+            sample = next(self._decode(source, epoch, [row]))
             if not isinstance(sample, Bad):
                 bad += [replace(b, key=self._named(source, b.key), instead=source.reader.key(row)) for b in tried]
                 return sample
@@ -488,14 +501,11 @@ class Stream(Numbered):
 
     def rows(self, rows: range) -> Batch:
         """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
-        read = [self._decode(source, 0, rows) for source in self.sources]
+        read = [list(self._decode(source, 0, rows)) for source in self.sources]
         good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
-        fields = {
-            name: stacked([read[s][i][name] for i in good])  # type: ignore[index]
-            for s, source in enumerate(self.sources)
-            for name, _, _ in source.members
-            if good
-        }
+        fields: dict[str, Tensor] = {}
+        for samples in read:
+            fields |= stacked((samples[i] for i in good), len(good))  # type: ignore[misc]
         bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
         keys = tuple(self.sources[0].reader.key(rows[i]) for i in good)
         whole = {"labels": self.labels[[rows[i] for i in good]]} if self.kind == "labelled" else {}
@@ -548,14 +558,18 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-class _Parts(Dataset[Batch]):
-    """One worker's part of every global batch, by batch number."""
+class _Parts(Dataset[Batch | Exception]):
+    """One worker's part of every global batch, by batch number; or why there is none, where a person is to be told:
+    torch would put it in an error of its own."""
 
     def __init__(self, stream: Numbered, slots: tuple[int, int]) -> None:
         self.stream, self.slots = stream, slots
 
-    def __getitem__(self, t: int) -> Batch:
-        return self.stream.read(t, *self.slots)
+    def __getitem__(self, t: int) -> Batch | Exception:
+        try:
+            return self.stream.read(t, *self.slots)
+        except (UserError, RunError) as error:
+            return error
 
 
 class _From(Sampler[int]):
@@ -572,9 +586,12 @@ class _From(Sampler[int]):
             yield t
 
 
-def _closing(batches: Iterator[Batch], numbers: _From) -> Iterator[Batch]:
+def _closing(batches: Iterator[Batch | Exception], numbers: _From) -> Iterator[Batch]:
     try:
-        yield from batches
+        for batch in batches:
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
     finally:
         if numbers.stager:
             numbers.stager.close()
@@ -604,14 +621,16 @@ def decoded(data: bytes, field: Field) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels(data, field).transpose(2, 0, 1)))
 
 
-def stacked(images: Sequence[np.ndarray]) -> Tensor:
-    """Images (H, W, C) of one shape as (n, C, H, W); in a loader process, where its parent reads it without a copy."""
-    height, width, channels = images[0].shape
-    out = torch.from_numpy(np.empty((len(images), channels, height, width), images[0].dtype))
-    if get_worker_info() is not None:
-        out.share_memory_()
-    np.stack([image.transpose(2, 0, 1) for image in images], out=out.numpy())
-    return out
+def stacked(samples: Iterable[dict[str, np.ndarray]], n: int) -> dict[str, Tensor]:
+    """The fields of n samples, (H, W, C) each, as (n, C, H, W): copied one by one, still in the processor's cache."""
+    fields: dict[str, np.ndarray] = {}
+    for i, sample in enumerate(samples):
+        for name, image in sample.items():
+            x_CHW = image.transpose(2, 0, 1)
+            if i == 0:
+                fields[name] = np.empty((n, *x_CHW.shape), x_CHW.dtype)
+            np.concatenate([x_CHW[None]], out=fields[name][i : i + 1])  # unlike an assignment, refuses another shape
+    return {name: torch.from_numpy(x_BCHW) for name, x_BCHW in fields.items()}
 
 
 def in_order(
@@ -655,6 +674,9 @@ class Ahead:
     where the batch would have come.
     """
 
+    LEAVE = 5.0
+    """Seconds that closing waits for the thread."""
+
     def __init__(self, source: Iterator[Batch], place: Callable[[Batch], Batch], depth: int = 2) -> None:
         self.source, self.place = source, place
         self.queue: Queue[Batch | BaseException] = Queue(maxsize=depth)
@@ -670,8 +692,12 @@ class Ahead:
                 self.queue.put(self.place(batch))
                 if self.stopped.is_set():
                     return
+            raise StopIteration
         except BaseException as error:  # handed over to the consumer, whatever it is
             self.queue.put(error)
+        finally:
+            if isinstance(self.source, Generator):
+                self.source.close()
 
     def __iter__(self) -> Ahead:
         return self
@@ -679,18 +705,17 @@ class Ahead:
     def __next__(self) -> Batch:
         item = self.queue.get()
         if isinstance(item, BaseException):
+            self.queue.put(item)  # for who asks again
             raise item
         return item
 
     def close(self) -> None:
         """Ends the thread and its source; batches not taken are dropped. A thread that is still waiting for storage is
-        left behind."""
+        left behind, and ends when that has an end."""
         self.stopped.set()
-        for _ in range(100):
+        for _ in range(int(self.LEAVE / 0.05)):
             while not self.queue.empty():
                 self.queue.get_nowait()
             self.thread.join(timeout=0.05)
             if not self.thread.is_alive():
                 break
-        if isinstance(self.source, Generator) and not self.thread.is_alive():
-            self.source.close()

@@ -1,10 +1,11 @@
 """Resize, crop and flip, seeded by where a sample stands: (seed, epoch, index of the sample).
 
-Images are (C, H, W) of their stored dtype, before and after.
+Images are (H, W, C) arrays of their stored dtype, before and after; crops and flips are views.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,34 +43,49 @@ class Augment:
     flip: bool
     seed: int
 
-    def __call__(self, images: dict[str, Tensor], place: tuple[object, ...]) -> dict[str, Tensor]:
-        """`place` is (epoch, key, row): what this sample's draws depend on."""
-        words = np.random.Philox(key=seed_from(self.seed, "augment", *place)).random_raw(3).tolist()
+    def words(self, places: Iterable[tuple[object, ...]]) -> Iterator[list[int]]:
+        """What each sample draws: the first words of the Philox counter that its place, (epoch, key, row), is the
+        key of. One generator is given one key after the other, as making one asks the system for entropy."""
+        philox = np.random.Philox(key=0)
+        fresh = philox.state
+        for place in places:
+            fresh["state"]["key"][0] = seed_from(self.seed, "augment", *place)
+            philox.state = fresh
+            yield philox.random_raw(3).tolist()
+
+    def __call__(self, images: dict[str, np.ndarray], words: list[int]) -> dict[str, np.ndarray]:
+        """The images of one sample, with the words it drew."""
         return {name: self._one(image, words) for name, image in images.items()}
 
-    def _one(self, image: Tensor, words: list[int]) -> Tensor:
+    def _one(self, image: np.ndarray, words: list[int]) -> np.ndarray:
         if self.size:
             height, width = sides(self.size)
             load = height if self.crop == "none" else max(self.load_size, height)
-            image = resized(image, (load, round(load * width / height)))
+            image = _resized(image, (load, round(load * width / height)))
             image = crop(image, self.size, words if self.crop == "random" else None)
-        return image.flip(-1) if self.flip and words[2] & 1 else image
+        return image[:, ::-1] if self.flip and words[2] & 1 else image
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == size:
+        return image
+    return resized(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), size).numpy().transpose(1, 2, 0)
 
 
 def resized(image: Tensor, size: Size) -> Tensor:
-    """(C, height, width), bicubic with antialiasing, in the image's own dtype and range."""
+    """(C, height, width) on the CPU, bicubic with antialiasing, in the image's own dtype and range."""
     if image.shape[-2:] == sides(size):
         return image
     out = F.interpolate(image[None].float(), sides(size), mode="bicubic", antialias=True, align_corners=False)[0]
     if image.dtype.is_floating_point:
         return out.to(image.dtype)
     top = torch.iinfo(image.dtype).max
-    return out.round_().clamp_(0, top).to(image.dtype)
+    return torch.from_numpy(out.round_().clamp_(0, top).numpy().astype(image.numpy().dtype))  # faster than torch's to()
 
 
-def crop(image: Tensor, size: Size, words: list[int] | None) -> Tensor:
-    """(C, height, width) cut at the place the two first random words name, or from the middle."""
+def crop(image: np.ndarray, size: Size, words: list[int] | None) -> np.ndarray:
+    """(height, width, C) cut at the place the two first random words name, or from the middle."""
     height, width = sides(size)
-    rows, columns = image.shape[-2] - height, image.shape[-1] - width
+    rows, columns = image.shape[0] - height, image.shape[1] - width
     top, left = (words[0] % (rows + 1), words[1] % (columns + 1)) if words else (rows // 2, columns // 2)
-    return image[..., top : top + height, left : left + width]
+    return image[top : top + height, left : left + width]
