@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 METHOD ?= stargan
+KILLS ?= 8
+SEED ?= 0
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: demo methods-table test test-all lint format bench bench-gpu bench-stream setup clean help
@@ -41,6 +43,9 @@ lint: $(READY)  ## linter, formatter check, type checker
 format: $(READY)  ## put files into the formatter's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+chaos: $(READY)  ## kills processes of a run at random moments (KILLS=8 SEED=0), and compares with one left alone
+	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED)
 
 bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
 	$(BIN)/python -m tests.bench loop

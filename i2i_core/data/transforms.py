@@ -69,18 +69,19 @@ class Augment:
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == size:
         return image
-    return resized(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), size).numpy().transpose(1, 2, 0)
+    x_CHW = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)
+    return resized(x_CHW, size).permute(1, 2, 0).numpy()
 
 
 def resized(image: Tensor, size: Size) -> Tensor:
     """(C, height, width) on the CPU, bicubic with antialiasing, in the image's own dtype and range."""
     if image.shape[-2:] == sides(size):
         return image
-    out = F.interpolate(image[None].float(), sides(size), mode="bicubic", antialias=True, align_corners=False)[0]
-    if image.dtype.is_floating_point:
-        return out.to(image.dtype)
-    top = torch.iinfo(image.dtype).max
-    return torch.from_numpy(out.round_().clamp_(0, top).numpy().astype(image.numpy().dtype))  # faster than torch's to()
+    x = image if image.dtype == torch.uint8 else image.float()  # uint8 has a kernel of its own
+    out = F.interpolate(x[None], sides(size), mode="bicubic", antialias=True, align_corners=False)[0]
+    if image.dtype == torch.uint16:
+        out = out.round_().clamp_(0, torch.iinfo(image.dtype).max)
+    return out.to(image.dtype)
 
 
 def crop(image: np.ndarray, size: Size, words: list[int] | None) -> np.ndarray:

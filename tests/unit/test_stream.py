@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from i2i_core.data.batch import Batch, join
 from i2i_core.data.glyphs import GlyphOptions
@@ -23,6 +24,7 @@ from i2i_core.data.layouts import LayoutOptions, find
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.shards import ShardOptions, plan
 from i2i_core.data.stream import Ahead, Alternating, DataConfig, Stream, in_order, lanes_of, slots_of
+from i2i_core.data.transforms import resized
 from i2i_core.errors import DataError
 from i2i_core.orchestration.sharding import make, shard_glyphs
 
@@ -268,3 +270,22 @@ def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
         whole = many_shards.read(t, 0, 8)
         assert same(join([next(part) for part in parts]), whole)
         assert len(whole.keys) == 8
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, (40, 40)), (3, (24, 30)), (4, (70, 70))])
+def test_images_are_resized_as_pillow_does(channels: int, size: tuple[int, int]) -> None:
+    """Bicubic with antialiasing, as the papers' programs resize: to within the rounding of the two."""
+    x_HWC = np.random.default_rng(0).integers(0, 256, (50, 50, channels), dtype=np.uint8)
+    made = resized(torch.from_numpy(x_HWC).permute(2, 0, 1), size)
+    planes = [Image.fromarray(x_HWC[..., c]).resize(size[::-1], Image.Resampling.BICUBIC) for c in range(channels)]
+    expected = torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
+    assert made.dtype == torch.uint8
+    assert (made.int() - expected.int()).abs().max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
+def test_rows_of_a_whole_part_are_those_of_its_slots(kind: str, request: pytest.FixtureRequest) -> None:
+    for source in stream_of(request.getfixturevalue(kind)).sources:
+        for t in range(2 * source.order.batches):
+            epoch, rows = source.order.locate_all(t, 1, BATCH)
+            assert [(epoch, row) for row in rows] == [source.order.locate(t, slot) for slot in range(1, BATCH)]
