@@ -9,7 +9,7 @@ KILLS ?= 8
 SEED ?= 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo methods-table test test-all lint format bench bench-gpu bench-stream setup clean help
+.PHONY: demo methods-table test test-all lint format chaos bench bench-gpu bench-stream setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

@@ -74,7 +74,7 @@ class DataConfig:
     """What the folder may hold, 10^9 bytes, for all runs of the node together; 0: no cache, samples are read one by
     one."""
     most_bad: int = setting(100, resume="free")
-    """Stop the run after this many unusable samples."""
+    """Stop the run when more samples than this cannot be used; each counts once."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "load_size", "lanes", "loaders", "most_bad", "cache_gb")

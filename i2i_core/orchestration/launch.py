@@ -103,19 +103,26 @@ def _check_networks(config: TrainConfig) -> None:
     if best and best.split("/")[0] not in known:
         found, expected = repr(best), f"a metric that is measured in training: {', '.join(known)}"
         raise ConfigError("--best-metric", found, expected, nearest(best, known))
-    if authors.named(config.training.init_from):
-        authors.read(config.training.init_from, config.method, method)
-    elif config.training.init_from:
-        folder = checkpoint.find(config.training.init_from)
-        saved = checkpoint.read_config(folder)
-        if saved.method != config.method:
-            raise checkpoint.CheckpointError(
-                f"--init-from {config.training.init_from}",
-                f"a checkpoint of {saved.method}",
-                f"one of {config.method}",
-                "Name a checkpoint of the same method.",
-            )
-        checkpoint.load_networks(folder, method, None)
+    init_from = config.training.init_from
+    if not init_from or checkpoint.complete(_folder(config)):  # once it has begun, a run needs it no more
+        return
+    if authors.named(init_from):
+        authors.read(init_from, config.method, method)
+        return
+    folder = checkpoint.find(init_from)
+    saved = checkpoint.read_config(folder)
+    if saved.method != config.method:
+        raise checkpoint.CheckpointError(
+            f"--init-from {init_from}",
+            f"a checkpoint of {saved.method}",
+            f"one of {config.method}",
+            "Name a checkpoint of the same method.",
+        )
+    checkpoint.load_networks(folder, method, None)
+
+
+def _folder(config: TrainConfig) -> Folder:
+    return Folder(f"{config.launch.storage}/{config.run_name}")
 
 
 def check_same_run(config: TrainConfig, run: Folder) -> None:
@@ -179,7 +186,7 @@ def launch(config: TrainConfig) -> Outcome:
         UserError: storage, cluster or an earlier run of that name do not fit.
         RunError: the run failed or was stopped; what it reached is kept and the same call goes on from there.
     """
-    run = Folder(f"{config.launch.storage}/{config.run_name}")
+    run = _folder(config)
     with patient_for(AT_START):
         check_same_run(config, run)
         check_storage(run)

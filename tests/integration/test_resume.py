@@ -5,6 +5,7 @@ pytest tests/integration/test_resume.py
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -224,4 +225,14 @@ def test_init_from_starts_from_trained_networks(labelled: str, storage: str) -> 
     assert_equal(weights, {k: v for k, v in state_of(second).items() if k.startswith("networks.")})
     assert second.progress.images == 0
     with pytest.raises(CheckpointError):
-        config_of("stargan", labelled, storage, training__init_from=f"{storage}/run", hyper__g_base=8)
+        config_of("stargan", labelled, f"{storage}/third", training__init_from=f"{storage}/run", hyper__g_base=8)
+
+
+def test_a_run_that_has_begun_does_not_need_what_it_began_from(labelled: str, storage: str) -> None:
+    loop_of(config_of("stargan", labelled, storage)).train()
+    begun = {"training__init_from": f"{storage}/run", "training__images": 48}
+    loop_of(config_of("stargan", labelled, f"{storage}/second", **begun)).train()
+    shutil.rmtree(f"{storage}/run")
+    loop_of(config_of("stargan", labelled, f"{storage}/second", **begun | {"training__images": 60})).train()
+    with pytest.raises(CheckpointError):
+        config_of("stargan", labelled, f"{storage}/third", **begun)
