@@ -3,6 +3,7 @@
     python -m tests.bench step --device cpu      the bare step of every method's preset on one fixed batch
     python -m tests.bench step --device cuda     the same in fp32 and bf16 at the paper's size (make bench-gpu)
     python -m tests.bench loop                   the loop against the bare step, built-in glyphs (make bench)
+    python -m tests.bench save                   how long a checkpoint holds up the step, and how long it takes
 
 Medians over `--repeats` rounds of `--updates` updates, after a warm-up.
 """
@@ -103,6 +104,41 @@ def bench_loop(arguments: argparse.Namespace) -> None:
             )
 
 
+def bench_save(arguments: argparse.Namespace) -> None:
+    """pix2pix at its paper's size, after one update, into a local folder."""
+    import tempfile
+    from pathlib import Path
+
+    from i2i_core.config import TrainConfig
+    from i2i_core.orchestration.launch import prepare
+    from i2i_core.orchestration.sharding import shard_glyphs
+    from i2i_core.training.checkpoint import Writer
+    from i2i_core.training.loop import Loop
+    from i2i_core.training.trackers import Tracker
+
+    with tempfile.TemporaryDirectory() as folder:
+        shard_glyphs(f"{folder}/data", "paired", 256, characters=20)
+        values = {"data.uri": f"{folder}/data", "data.loaders": 0, "launch.storage": folder}
+        loop = Loop(prepare(TrainConfig.of("pix2pix", "reference", values)), World(), torch.device(arguments.device))
+        loop.tracker, loop.writer = Tracker(loop.run, print), Writer(loop.run, 1, print)
+        batch = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
+        loop.step(repeat(batch), loop.progress)
+        stalls, wholes = [], []
+        for _ in range(arguments.repeats):
+            loop.progress.images += 1
+            start = time.perf_counter()
+            loop._save()
+            stalls.append(time.perf_counter() - start)
+            loop.writer.wait()
+            wholes.append(time.perf_counter() - start)
+        loop.tracker.close()
+        size = sum(file.stat().st_size for file in Path(folder).rglob("checkpoints/*/*")) / 1e6
+        print(
+            f"checkpoint of {size:.0f} MB: the step waits {statistics.median(stalls):.3f} s, "
+            f"it is there after {statistics.median(wholes):.2f} s"
+        )
+
+
 def compare(loop: Any, arguments: argparse.Namespace) -> tuple[float, float]:
     """Images per second of the bare step and of the loop, in alternating rounds."""
     one = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
@@ -140,9 +176,9 @@ def looped(loop: Any, updates: int) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("step", "loop"))
+    parser.add_argument("what", choices=("step", "loop", "save"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    (bench_step if given.what == "step" else bench_loop)(given)
+    {"step": bench_step, "loop": bench_loop, "save": bench_save}[given.what](given)

@@ -4,8 +4,9 @@ make chaos                                            8 kills
 python -m tests.chaos --kills 20 --seed 7 --workers 2
 
 Victims are a training worker, a loader process, the driver, the raylet of the node, and all processes of the run
-together, each by SIGKILL. Ray's own retry brings back workers and loaders; after anything else the command is typed
-again. At the end networks, optimisers and progress are compared, bit for bit. Linux only: processes are found in /proc.
+together, each by SIGKILL; and the driver is given notice, by SIGTERM. Ray's own retry brings back workers and loaders;
+after anything else the command is typed again. At the end networks, optimisers and progress are compared, bit for bit.
+Linux only: processes are found in /proc.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from i2i_core.training import checkpoint
 
 ROOT = Path(__file__).parents[1]
 MARK = "I2I_CHAOS"
-VICTIMS = ("worker", "loader", "driver", "raylet", "everything")
+VICTIMS = ("worker", "loader", "driver", "raylet", "everything", "notice")
 SMALL = [
     *("--image-size", "16", "--g-base", "4", "--d-base", "4", "--d-layers", "3", "--blocks", "1", "--batch", "8"),
     *("--grid-every", "0", "--evaluate-samples", "16", "--log-every", "200", "--ema-halflife", "500", "--cpu"),
@@ -71,6 +72,7 @@ def victims(kind: str, processes: list[Process], driver: int) -> list[int]:
         "worker": [p.pid for p in processes if p.pid in workers and p.parent not in workers],
         "loader": [p.pid for p in processes if p.parent in workers and "TrainWorker" in p.command],
         "driver": [driver],
+        "notice": [driver],
         "raylet": [p.pid for p in processes if "/raylet/raylet" in p.command.split(" ")[0]],
         "everything": [p.pid for p in processes],
     }
@@ -115,7 +117,7 @@ class Run:
             return False
         for pid in found if kind == "everything" else [chance.choice(found)]:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGTERM if kind == "notice" else signal.SIGKILL)
             except ProcessLookupError:
                 continue
         return True

@@ -27,7 +27,7 @@ from i2i_core.training.sync import World
 
 from ..chaos import ROOT, Run, differences, past, state_of
 
-IMAGES = 4_000
+IMAGES, EVERY = 6_000, 400
 
 
 def _undisturbed(rank: int, config: str, meet: str) -> None:
@@ -38,10 +38,11 @@ def _undisturbed(rank: int, config: str, meet: str) -> None:
 
 
 def test_shard_train_kill_resume_translate_all_on_s3(s3: str, tmp_path: Path) -> None:
-    """One worker of two is killed, then everything at once. Ends as two processes without Ray, on local files."""
+    """One worker of two is killed, then all processes at once, then the run is given notice (SIGTERM). Ends as two
+    processes do without Ray, on local files."""
     for place in (f"{s3}/data", str(tmp_path / "data")):
         shard_glyphs(place, "labelled", 16, characters=60)
-    flags = ["--images", str(IMAGES), "--checkpoint-every", "400", "--workers", "2", "--loaders", "1"]
+    flags = ["--images", str(IMAGES), "--checkpoint-every", str(EVERY), "--workers", "2", "--loaders", "1"]
     run = Run("run", f"{s3}/data", f"{s3}/runs", [*flags, "--cache", str(tmp_path / "cache"), "--patience", "60"])
     chance = random.Random(0)
     try:
@@ -53,10 +54,16 @@ def test_shard_train_kill_resume_translate_all_on_s3(s3: str, tmp_path: Path) ->
         assert run.kill("everything", chance)
         assert run.driver
         run.driver.wait(timeout=60)
+        run.type()
+        run.when(past(2_000, "resumed from"))
+        assert run.kill("notice", chance)
+        assert run.driver.wait(timeout=60) == 1
+        assert "as asked. Everything is saved" in run.text()
+        assert checkpoint.images_of(str(checkpoint.latest(run.folder))) % EVERY, "saved at once, not when it was due"
         assert run.type().wait(timeout=200) == 0, run.text()
     finally:
         run.clean()
-    assert run.text().count("resumed from") == 2
+    assert run.text().count("resumed from") == 3
     assert not any(secret in run.text() for secret in ("testsecret", "AWS_SECRET"))
 
     config = checkpoint.read_config(run.folder).with_section("data", uri=str(tmp_path / "data"), cache="")
