@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
+from i2i_core.data.batch import Batch, seed_from
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
 from i2i_core.errors import RunError, Stopped
@@ -74,6 +74,10 @@ class Loop:
         """Every sample that could not be used, with the cause and the sample that took its place; all workers'."""
         self.new_bad: dict[str, tuple[int, str, str]] = {}
         """Those that this worker met since workers last told each other: images served before, and the same."""
+        self.seen = 0
+        """Sum of a number for every (place in the run, sample) that was trained on, this worker's since it began."""
+        self.seen_before = 0
+        """All workers', up to the checkpoint that it began from."""
         self.done = 0
         """Images up to which everything that was due has been done."""
         self.written: tuple[int, dict[str, Any] | None] = (-1, None)
@@ -99,6 +103,7 @@ class Loop:
         self.step.load_state_dict(state["optimisers"])
         self.step.load_pools(state.get("pools", {}), self.slots)
         self.progress = Progress(state["images"], dict(state["moves"]))
+        self.seen_before = state.get("seen", 0)
         self.done = state.get("done", self.progress.images)
         self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
         self.metrics, best = folder.read_json("metrics.json"), checkpoint.read_best(self.run)
@@ -156,6 +161,8 @@ class Loop:
             start = time.monotonic()
             batch = next(batches)
             self.waited += time.monotonic() - start
+            places = enumerate(batch.keys, batch.images + batch.start)
+            self.seen += sum(seed_from(place, key) for place, key in places)
             for bad in batch.bad:
                 if bad.key not in self.bad:
                     met = (batch.images, bad.cause, bad.instead)
@@ -331,6 +338,7 @@ class Loop:
         self.step.watch.settle()
         self._count_bad()
         pools = self.step.pools()
+        seen = (self.seen_before + sum(self.world.gather(self.seen))) % 2**63
         if not self.world.leads:
             return None
         tensors, aliases = named_tensors(self.method.networks, self.step.ema)
@@ -339,6 +347,7 @@ class Loop:
             "pools": pools,
             "images": self.progress.images,
             "moves": dict(self.progress.moves),
+            "seen": seen,
             "done": self.done,
             "bad": [[key, *why] for key, why in self.bad.items()],
         }

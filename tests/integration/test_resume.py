@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
+from i2i_core.data.batch import Batch, seed_from
 from i2i_core.errors import CheckpointError, ConfigError, Stopped
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.launch import check_same_run
@@ -236,3 +236,17 @@ def test_a_run_that_has_begun_does_not_need_what_it_began_from(labelled: str, st
     loop_of(config_of("stargan", labelled, f"{storage}/second", **begun | {"training__images": 60})).train()
     with pytest.raises(CheckpointError):
         config_of("stargan", labelled, f"{storage}/third", **begun)
+
+
+def test_what_was_seen_is_the_sum_over_all_places(labelled: str, storage: str) -> None:
+    """After an interruption as well: each sample at its place once, none left out."""
+    config = config_of("stargan", labelled, storage)
+    run_until(config, 60)
+    loop_of(config).train()
+    run = Folder(f"{storage}/run")
+    state = checkpoint.load_state(run.sub(f"checkpoints/{checkpoint.latest(run)}"))
+    stream = loop_of(config).stream
+    batches = [stream.read(t, 0, stream.batch) for t in range(state["images"] // stream.batch)]
+    places = [(b.images + slot, key) for b in batches for slot, key in enumerate(b.keys)]
+    assert len(places) == state["images"] == 96
+    assert state["seen"] == sum(seed_from(place, key) for place, key in places) % 2**63
