@@ -197,6 +197,10 @@ def _settings(url: str) -> dict[str, Any]:
     return {"config_kwargs": S3 | own}
 
 
+_of_parents: list[Any] = []
+"""Filesystems that came by a fork. Their end would wait a second for a thread that did not come with them."""
+
+
 class Remote:
     """A remote filesystem of fsspec that is asked again when it does not answer.
 
@@ -219,6 +223,7 @@ class Remote:
     @property
     def fs(self) -> Any:
         if self._pid != os.getpid():
+            _of_parents.append(self._fs)
             self._connect()
         return self._fs
 

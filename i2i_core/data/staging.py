@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import re
 import tempfile
@@ -170,15 +171,29 @@ def other_bytes(data: DataSet, shard: Shard) -> DataError:
     return DataError(data.url(shard.name), "other bytes than the manifest's checksum", "the same", fix)
 
 
-def _locked(path: Path, how: int, mode: str = "ab+") -> IO[bytes] | None:
-    """A file, opened (made, to append to) and locked; None if it was removed or renamed while it was waited for.
+class _Locked(io.FileIO):
+    """A file whose lock ends when it is closed, also where a process that was forked meanwhile has it open too.
 
     Without a buffer: a full disk is met where it is written to, and not again where it is closed.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self.pid = os.getpid()
+
+    def close(self) -> None:
+        if not self.closed and self.pid == os.getpid():
+            fcntl.flock(self, fcntl.LOCK_UN)
+        super().close()
+
+
+def _locked(path: Path, how: int, mode: str = "ab+") -> IO[bytes] | None:
+    """A file, opened (made, to append to) and locked; None if it was removed or renamed while it was waited for.
 
     Raises:
         BlockingIOError: with LOCK_NB, when another holds it.
     """
-    file = open(path, mode, buffering=0)  # noqa: SIM115 (the caller's to close)
+    file = _Locked(path, mode)
     try:
         fcntl.flock(file, how)
         with suppress(FileNotFoundError):

@@ -159,8 +159,18 @@ class Order:
         self.per_lane = batch // lanes
         self.span = self.batches * self.per_lane
         self.first_row = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        self._remember()
+
+    def _remember(self) -> None:
         self._line = lru_cache(maxsize=4)(self._lay)
-        self._shuffled = lru_cache(maxsize=4 * lanes)(self._shuffle)
+        self._shuffled = lru_cache(maxsize=4 * self.lanes)(self._shuffle)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_line", "_shuffled")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._remember()
 
     def _lay(self, lap: int) -> tuple[np.ndarray, np.ndarray, int]:
         """One lap's shards: their numbers in order, where each begins, and where the line starts."""

@@ -66,7 +66,7 @@ def test_shard_train_kill_resume_translate_all_on_s3(s3: str, tmp_path: Path) ->
     assert run.text().count("resumed from") == 3
     assert not any(secret in run.text() for secret in ("testsecret", "AWS_SECRET"))
 
-    config = checkpoint.read_config(run.folder).with_section("data", uri=str(tmp_path / "data"), cache="")
+    config = checkpoint.read_config(run.folder).with_section("data", uri=str(tmp_path / "data"), loaders=0)
     config = config.with_section("launch", storage=str(tmp_path / "runs"))
     mp.spawn(_undisturbed, (config.dumps(), str(tmp_path / "meet")), nprocs=2)
     assert not differences(state_of(Folder(str(tmp_path / "runs/run"))), state_of(run.folder))

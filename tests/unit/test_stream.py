@@ -5,6 +5,7 @@ pytest tests/unit/test_stream.py
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -289,3 +290,11 @@ def test_rows_of_a_whole_part_are_those_of_its_slots(kind: str, request: pytest.
         for t in range(2 * source.order.batches):
             epoch, rows = source.order.locate_all(t, 1, BATCH)
             assert [(epoch, row) for row in rows] == [source.order.locate(t, slot) for slot in range(1, BATCH)]
+
+
+@pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
+def test_a_stream_goes_to_loader_processes_that_are_not_forked(kind: str, request: pytest.FixtureRequest) -> None:
+    """As from Python 3.14 on."""
+    stream = stream_of(request.getfixturevalue(kind))
+    stream.read(0, 0, BATCH)
+    assert same(pickle.loads(pickle.dumps(stream)).read(3, 0, BATCH), stream.read(3, 0, BATCH))
