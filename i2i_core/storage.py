@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import random
 import re
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypeVar
 
@@ -91,20 +93,20 @@ def _status(error: BaseException) -> int:
 
 def patience() -> float:
     """Seconds that storage may go without answering."""
-    return float(os.environ.get(PATIENCE, DEFAULT_PATIENCE))
+    return min(_MOST.get(), float(os.environ.get(PATIENCE, DEFAULT_PATIENCE)))
+
+
+_MOST: ContextVar[float] = ContextVar("most patience", default=math.inf)
 
 
 @contextmanager
 def patient_for(seconds: float) -> Iterator[None]:
-    """Less patience for a while, or for a function that it decorates."""
-    before = os.environ.get(PATIENCE)
-    os.environ[PATIENCE] = str(min(seconds, patience()))
+    """Less patience for a while, or for a function that it decorates; in this thread."""
+    before = _MOST.set(min(seconds, patience()))
     try:
         yield
     finally:
-        os.environ.pop(PATIENCE, None)
-        if before is not None:
-            os.environ[PATIENCE] = before
+        _MOST.reset(before)
 
 
 class Trying:
@@ -452,7 +454,7 @@ class Folder:
             return
         place = Path(self.path(path))
         place.parent.mkdir(parents=True, exist_ok=True)
-        beside = place.with_name(f".{place.name}.writing")
+        beside = place.with_name(f".{place.name}.{os.getpid()}.writing")
         with beside.open("wb") as out:
             out.write(data)
             out.flush()

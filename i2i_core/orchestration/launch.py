@@ -25,7 +25,7 @@ from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, Use
 from i2i_core.evaluation.suite import measured_in_training
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect
-from i2i_core.orchestration.worker import STATUS, STOP, train_worker
+from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
@@ -197,10 +197,10 @@ def launch(config: TrainConfig) -> Outcome:
         gpu = use_gpu(config)
         check_cluster(config, gpu)
         attempt = uuid4().hex
-        run.write("config.json", config.dumps().encode())
-        run.remove(STOP)
         run.write_json(STATUS, {"state": "running", "attempt": attempt})
-        with _stopping_on_signal(run):
+        run.remove(STOP, *(name for name in run.names() if name.endswith(".writing")))
+        run.write("config.json", config.dumps().encode())
+        with _stopping_on_signal(run, attempt):
             _fit(config, run, gpu, attempt)
     status = run.read_json(STATUS)
     if status["state"] == "finished":
@@ -216,23 +216,27 @@ def _finished(config: TrainConfig, run: Folder) -> bool:
 
 
 @contextmanager
-def _stopping_on_signal(run: Folder) -> Iterator[None]:
-    """The first SIGTERM or SIGINT has the run save and stop; the next one acts as it did before."""
+def _stopping_on_signal(run: Folder, attempt: str) -> Iterator[Thread]:
+    """The first SIGTERM or SIGINT has the run save and stop; the next one acts as it did before.
+
+    Gives the thread that asks the run.
+    """
+    asking = Thread(target=lambda: run.write(STOP, attempt.encode()), name="stop", daemon=True)
     if current_thread() is not main_thread():  # a sweep's trial: signals are the sweep's
-        yield
+        yield asking
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def ask(number: int, frame: Any) -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
-        print(f"{signal.Signals(number).name}: the run saves and stops; the same command goes on with it", flush=True)
-        Thread(target=lambda: run.write(STOP, b""), daemon=True).start()
+        print(f"{signal.Signals(number).name}: the run saves and stops; another one ends it at once", flush=True)
+        asking.start()
 
     for number in before:
         signal.signal(number, ask)
     try:
-        yield
+        yield asking
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -245,7 +249,10 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"config": config.dumps(), "attempt": attempt},
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        torch_config=TorchConfig(
+            backend="nccl" if gpu else "gloo",
+            timeout_s=int(1800 + 2 * config.launch.patience),  # workers wait for one that waits for storage
+        ),
         scaling_config=ScalingConfig(
             num_workers=most if least == most else (least, most),
             use_gpu=gpu,
@@ -275,7 +282,7 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
     if failed:
         reason = _reason(failed[0])
         with suppress(StorageError), patient_for(AT_START):
-            run.write_json(STATUS, {"state": "failed", "error": reason, "attempt": attempt})
+            record(run, attempt, state="failed", error=reason)
         raise RunError(f"{run.url}: {reason}\n  The same command goes on from its last checkpoint.")
 
 
@@ -285,4 +292,4 @@ def _reason(error: Exception) -> str:
         cause = getattr(failure, "cause", None) or failure.__cause__ or failure
         if isinstance(cause, RunError | UserError):
             return str(cause)
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

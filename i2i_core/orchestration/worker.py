@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 
 from i2i_core.config import TrainConfig
 from i2i_core.errors import RunError, Stopped, UserError, WorkerError
-from i2i_core.storage import PATIENCE, Folder
+from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
 STATUS = "status.json"
 STOP = "stop"
-"""A file of this name in a run's folder asks the run to save and stop."""
+"""A file of this name in a run's folder asks the run to save and stop; if there is anything in it, the launch named."""
 LOOKS_EVERY = 2.0
 """Seconds between looks for that file, and for a node being drained."""
 
@@ -48,7 +48,8 @@ def train(
     """A run from where its folder says it is to its end; its outcome is left in `status.json`.
 
     What all workers meet together, a RunError, ends the run and is not raised: to start the workers again would only
-    repeat it. Anything else is recorded and raised, and of a UserError the workers that are started again take note.
+    repeat it. A UserError or a WorkerError, which others do not meet, is recorded and raised; the workers that are then
+    started again find the record, and end. After anything else they go on.
 
     Args:
         attempt: names the launch; another launch of the same run takes it over.
@@ -56,30 +57,34 @@ def train(
     """
     os.environ[PATIENCE] = str(config.launch.patience)
     folder = Folder(f"{config.launch.storage}/{config.run_name}")
-    if world.from_leader(_is_over(folder, attempt) if world.leads else None):
+    with patient_for(AT_START):
+        is_over = is_over_for(folder, attempt) if world.leads else None
+    if world.from_leader(is_over):
         return {}
     try:
-        loop = Loop(config, world, device, _say, ours=lambda: not _is_over(folder, attempt))
-        with _watching(loop, folder, drained):
+        loop = Loop(config, world, device, _say, ours=lambda: not is_over_for(folder, attempt))
+        with _watching(loop, folder, attempt, drained):
             metrics = loop.train()
-    except WorkerError:
+    except (WorkerError, UserError) as error:
+        with suppress(StorageError), patient_for(AT_START):
+            record(folder, attempt, state="failed", error=str(error))
         raise
-    except Stopped as error:
-        _record(folder, {"state": "stopped", "error": str(error), "attempt": attempt}, world.leads)
-        return {}
     except RunError as error:
-        _record(folder, {"state": "failed", "error": str(error), "attempt": attempt}, world.leads)
+        if world.leads:
+            record(folder, attempt, state="stopped" if isinstance(error, Stopped) else "failed", error=str(error))
         return {}
-    except UserError as error:
-        status = {"state": "failed", "error": str(error), "kind": "wrong input", "attempt": attempt}
-        _record(folder, status, True)
-        raise
-    images = loop.progress.images
-    _record(folder, {"state": "finished", "images": images, "metrics": metrics, "attempt": attempt}, world.leads)
+    if world.leads:
+        record(folder, attempt, state="finished", images=loop.progress.images, metrics=metrics)
     return metrics
 
 
-def _is_over(folder: Folder, attempt: str) -> bool:
+def record(folder: Folder, attempt: str, **status: Any) -> None:
+    """How this launch of the run ended, unless another has taken it over."""
+    if not is_over_for(folder, attempt):
+        folder.write_json(STATUS, {**status, "attempt": attempt})
+
+
+def is_over_for(folder: Folder, attempt: str) -> bool:
     """Whether this launch of the run has ended, or another has taken it over."""
     status = folder.read_json(STATUS)
     if not attempt or status is None:
@@ -88,7 +93,7 @@ def _is_over(folder: Folder, attempt: str) -> bool:
 
 
 @contextmanager
-def _watching(loop: Loop, folder: Folder, drained: Callable[[], bool]) -> Iterator[None]:
+def _watching(loop: Loop, folder: Folder, attempt: str, drained: Callable[[], bool]) -> Iterator[None]:
     """Asks the loop to save when a node is drained, and to stop when the run's folder says so."""
     ended = Event()
 
@@ -99,9 +104,10 @@ def _watching(loop: Loop, folder: Folder, drained: Callable[[], bool]) -> Iterat
                 _say("a node of this run is being drained: saving")
                 loop.ask("save")
                 saved = True
-            if loop.world.leads and folder.exists(STOP):
-                loop.ask("stop")
-                return
+            with suppress(Exception), patient_for(AT_START):  # storage out of reach: looked for again
+                if loop.world.leads and folder.read(STOP).decode() in ("", attempt):
+                    loop.ask("stop")
+                    return
 
     Thread(target=watch, name="watch", daemon=True).start()
     try:
@@ -123,8 +129,3 @@ def being_drained() -> bool:
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")  # not print, which Ray Train doubles: once for its log, once for the driver
     sys.stdout.flush()
-
-
-def _record(folder: Folder, status: dict[str, Any], mine: bool) -> None:
-    if mine:
-        folder.write_json(STATUS, status)

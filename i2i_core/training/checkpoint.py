@@ -10,7 +10,6 @@ checksums.json        sha256 of the others, written last: without it a folder is
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import pickle
@@ -31,14 +30,13 @@ from i2i_core.data.manifest import sha256
 from i2i_core.errors import CheckpointError, ConfigError, RunError, TakenOverError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
-from i2i_core.storage import AT_START, Folder, patient_for
+from i2i_core.storage import AT_START, FULL, Folder, patient_for
 from i2i_core.training.sync import host_copy
 
 CHECKPOINTS = "checkpoints"
 CHECKSUMS = "checksums.json"
 BEST = "best.json"
 FILES = ("config.json", "networks.safetensors", "state.pt", "metrics.json")
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,14 @@ def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[d
     return tensors, aliases
 
 
-def write(run: Folder, snapshot: Snapshot) -> None:
-    """Writes a checkpoint; it counts from the moment its checksums are there."""
+def write(run: Folder, snapshot: Snapshot, check: Callable[[], None] = lambda: None) -> None:
+    """Writes a checkpoint; it counts from the moment its checksums are there.
+
+    Args:
+        check: called before they are; raises if they are not to be.
+    """
     folder = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
-    run.remove(f"{folder}/{CHECKSUMS}")  # of a damaged checkpoint, which this one replaces
+    run.remove(folder)  # a damaged checkpoint, or a half one, which this one replaces
     state = io.BytesIO()
     torch.save(snapshot.state, state)
     metadata = {"aliases": json.dumps(snapshot.aliases)}
@@ -91,6 +93,7 @@ def write(run: Folder, snapshot: Snapshot) -> None:
     }
     for name, data in files.items():
         run.write(f"{folder}/{name}", data)
+    check()
     run.write_json(f"{folder}/{CHECKSUMS}", {name: sha256(data) for name, data in files.items()})
 
 
@@ -157,20 +160,24 @@ class Writer:
             return job
 
     def _write(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
-        if not self.ours():
-            raise TakenOverError(f"{self.run.url}: another launch of this run has taken it over; this one ends")
+        self._check()
         try:
             if snapshot:
-                write(self.run, snapshot)
+                write(self.run, snapshot, self._check)
                 self.lost = ""
             if best and is_whole(self.run, best["checkpoint"]):
                 self.run.write_json(BEST, best)
             if snapshot:
+                self._check()
                 self._prune(snapshot.images)
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in FULL:
                 raise
             self._no_room(snapshot, error)
+
+    def _check(self) -> None:
+        if not self.ours():
+            raise TakenOverError(f"{self.run.url}: another launch of this run has taken it over; this one ends")
 
     def _no_room(self, snapshot: Snapshot | None, error: OSError) -> None:
         """Removes what was half written. The run goes on: there may be room the next time."""
@@ -186,13 +193,13 @@ class Writer:
         self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
 
     def _prune(self, images: int) -> None:
-        """Keeps the best and the last n whole ones up to this. What else there is was pushed out, or is the rest of
-        an attempt that crashed, or is damaged and later than where the run went on from."""
+        """Keeps the best and the last n whole ones up to this. What else there is up to this was pushed out, or is the
+        rest of an attempt that crashed."""
         whole = [name for name in complete(self.run) if images_of(name) <= images]
         best = read_best(self.run)
         keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
         for name in names(self.run):
-            if name not in keep:
+            if name not in keep and images_of(name) <= images:
                 self.run.remove(f"{CHECKPOINTS}/{name}")
 
     def _raise(self) -> None:
@@ -245,6 +252,13 @@ def read_best(run: Folder) -> dict[str, Any] | None:
         return best if best and is_whole(run, best["checkpoint"]) else None
     except (ValueError, TypeError, KeyError):  # not what we wrote
         return None
+
+
+def discard_after(run: Folder, images: int) -> None:
+    """Removes what is later than where a run goes on from: damaged checkpoints, and halves of some."""
+    for name in names(run):
+        if images_of(name) > images:
+            run.remove(f"{CHECKPOINTS}/{name}")
 
 
 def verify(folder: Folder) -> None:

@@ -19,7 +19,7 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
-from i2i_core.errors import RunError, Stopped
+from i2i_core.errors import DataError, RunError, Stopped
 from i2i_core.evaluation.attributes import over_sets
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, measure
 from i2i_core.methods import build_from
@@ -60,6 +60,9 @@ class Loop:
         self.config, self.world, self.say, self.ours = config, world, say, ours
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
         self.sets = [DataSet(uri) for uri in config.data.uris]
+        if config.data.fingerprint != (found := "+".join(data.manifest.fingerprint for data in self.sets)):
+            where, fix = " ".join(config.data.uris), "Put the data set back that the run began with."
+            raise DataError(where, f"fingerprint {found}: other data", f"{config.data.fingerprint}, as at launch", fix)
         training = config.training
         self.stream = Alternating(self.sets, config.data, config.image_size, training.batch, training.seed)
         self.slots = slots_of(self.stream.batch, self.stream.lanes, self.world.rank, self.world.size)
@@ -106,9 +109,9 @@ class Loop:
         self.seen_before = state.get("seen", 0)
         self.done = state.get("done", self.progress.images)
         self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
-        self.metrics, best = folder.read_json("metrics.json"), checkpoint.read_best(self.run)
-        if best and checkpoint.images_of(best["checkpoint"]) <= self.progress.images:  # else damaged, and made again
-            self.best = best
+        self.metrics, self.best = folder.read_json("metrics.json"), state.get("best")
+        if self.world.leads:
+            checkpoint.discard_after(self.run, self.progress.images)
         self.written = (self.progress.images, self.best)
         self._tell(f"resumed from {folder.url}")
 
@@ -142,6 +145,8 @@ class Loop:
             f"batch {self.stream.batch} over {self.world.size} workers, "
             + "; and ".join(data.manifest.describe() for data in self.sets)
         )
+        if self.tracker and self.best:  # a crash may have come between a checkpoint and its being called the best
+            self.writer.put(None, self.best)
         try:
             self._repeat(self._timed(batches))
         finally:
@@ -281,10 +286,13 @@ class Loop:
             return
         rows, size, direction = self.config.output.grid_rows, self.config.image_size, self.config.data.direction
         samples = [
-            next(in_order(data, self.eval_split, size, most=rows, size=rows, direction=direction)) for data in self.sets
+            next(in_order(data, self.eval_split, size, most=rows, size=rows, direction=direction), None)
+            for data in self.sets
         ]
         with self.step.averaged():
-            grids = [self.method.preview(replace(self._place(s), source=i)) for i, s in enumerate(samples)]
+            grids = [self.method.preview(replace(self._place(s), source=i)) for i, s in enumerate(samples) if s]
+        if len(grids) < len(samples):  # of a set, not one can be read: the evaluation says so
+            return
         self.tracker.grid(self.progress.images, {title: torch.cat([g[title] for g in grids]) for title in grids[0]})
 
     def _evaluate(self) -> None:
@@ -347,6 +355,7 @@ class Loop:
             "pools": pools,
             "images": self.progress.images,
             "moves": dict(self.progress.moves),
+            "best": self.best,
             "seen": seen,
             "done": self.done,
             "bad": [[key, *why] for key, why in self.bad.items()],

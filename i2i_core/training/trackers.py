@@ -44,8 +44,10 @@ class Tracker:
     def __init__(self, run: Folder, say: Callable[[str], None]) -> None:
         self.run, self.say = run, say
         self.told = ""
-        self.events = Path(run.root, "tensorboard") if run.local else Path(tempfile.mkdtemp(prefix="tensorboard-"))
-        self.board = SummaryWriter(str(self.events))
+        self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
+        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, "tensorboard")
+        self.writer: SummaryWriter | None = None
+        self.closing = False
         self.error: BaseException | None = None
         self.jobs: Queue[Callable[[], None] | None] = Queue()
         self.thread = Thread(target=self._work, name="tracker", daemon=True)
@@ -53,14 +55,25 @@ class Tracker:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
+            if self.closing and self.told:  # what could not be written before is not waited for now
+                continue
             try:
                 job()
             except (OSError, StorageError) as error:
+                self.writer = None  # after an error it writes nothing any more
                 if str(error) != self.told:
                     self.told = str(error)
                     self.say(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
             except BaseException as error:  # raised where the next thing is tracked
                 self.error = error
+            else:
+                self.told = ""
+
+    @property
+    def board(self) -> SummaryWriter:
+        """Of the thread's own."""
+        self.writer = self.writer or SummaryWriter(str(self.events))
+        return self.writer
 
     def later(self, job: Callable[[], None]) -> None:
         """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
@@ -98,10 +111,13 @@ class Tracker:
 
     def close(self) -> None:
         """Finishes every job. Raises what one of them raised."""
+        self.closing = True
         self.jobs.put(self._publish)
+        self.jobs.put(lambda: self.board.close())
         self.jobs.put(None)
         self.thread.join()
-        self.board.close()
+        if self.temporary:
+            self.temporary.cleanup()
         if self.error:
             raise self.error
 

@@ -6,6 +6,7 @@ pytest tests/integration/test_writer.py
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
-from i2i_core.errors import RunError, Stopped
+from i2i_core.errors import RunError, Stopped, TakenOverError
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, Writer, name_at
@@ -147,7 +148,7 @@ class NoRoom(Folder):
     def write(self, path: str, data: bytes) -> None:
         if Path(self.path(path)) == self.full:
             self.full.parent.mkdir(parents=True, exist_ok=True)
-            self.full.with_name(f".{self.full.name}.writing").symlink_to(FULL)
+            self.full.with_name(f".{self.full.name}.{os.getpid()}.writing").symlink_to(FULL)
         super().write(path, data)
 
 
@@ -218,8 +219,8 @@ def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig) -> No
 
 def test_other_errors_of_storage_end_the_run(config: TrainConfig) -> None:
     loop = loop_of(config)
-    Path(loop.run.root, "checkpoints").mkdir(parents=True)
-    Path(loop.run.root, "checkpoints", name_at(36)).touch()
+    Path(loop.run.root).mkdir(parents=True)
+    Path(loop.run.root, "checkpoints").touch()
     with pytest.raises(OSError, match=name_at(36)):
         loop.train()
 
@@ -227,7 +228,7 @@ def test_other_errors_of_storage_end_the_run(config: TrainConfig) -> None:
 def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str) -> None:
     said: list[str] = []
     run = Folder(f"{storage}/run")
-    run.write(f"checkpoints/{name_at(12)}", b"a file in the way")
+    run.write("checkpoints", b"a file in the way")
     writer = Writer(run, 1, said.append)
     writer.put(small(config, 12), None)
     writer.close()
@@ -248,7 +249,7 @@ class Crashing(Folder):
             return super().write(path, data)
         place = Path(self.path(path))
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.with_name(f".{place.name}.writing").write_bytes(data[: self.bytes])
+        place.with_name(f".{place.name}.{os.getpid()}.writing").write_bytes(data[: self.bytes])
         raise KilledError
 
 
@@ -356,6 +357,8 @@ def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig
     writer = Writer(run, 2, print)
     writer.put(small(config, 48), best_at(12))
     writer.wait()
+    assert run.names("checkpoints") == [*map(name_at, (12, 36, 48, 60)), "images-mine", "notes.txt"]
+    checkpoint.discard_after(run, 48)
     assert run.names("checkpoints") == [*map(name_at, (12, 36, 48)), "images-mine", "notes.txt"]
 
 
@@ -384,13 +387,19 @@ def test_metrics_that_are_not_numbers_are_read_back(config: TrainConfig, storage
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"metric": "x"}', '{"checkpoint": "images-000000000007"}'])
-def test_a_best_that_cannot_be_read_is_none(
+def test_a_best_that_cannot_be_read_is_known_from_the_state_and_written_again(
     text: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
 ) -> None:
     shutil.copytree(ended[0], storage)
     Path(storage, "run", BEST).write_text(text)
-    assert loop_of(config_of("stargan", labelled, storage)).best is None
-    assert checkpoint.find(f"{storage}/run").url.endswith(name_at(96))
+    run = Folder(f"{storage}/run")
+    assert checkpoint.read_best(run) is None
+    assert checkpoint.find(run.url).url.endswith(name_at(96))
+    loop_of(config_of("stargan", labelled, storage)).train()
+    best = checkpoint.read_best(run)
+    assert best == checkpoint.load_state(run.sub(f"checkpoints/{name_at(96)}"))["best"]
+    assert best
+    assert best["checkpoint"] == name_at(96)
 
 
 def test_a_new_best_of_a_checkpoint_that_is_already_there_is_noted(
@@ -414,3 +423,43 @@ def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config:
     with pytest.raises(KilledError):
         checkpoint.write(Crashing(run.url, 1, 0), small(config, 24))
     assert checkpoint.complete(run) == []
+
+
+def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: str, storage: str) -> None:
+    """An evaluation is not made again: what it found best is in the state of the checkpoint that it led to."""
+    values = {"output__evaluate_every": 24, "output__keep_last": 9}
+    loop_of(config_of("stargan", labelled, f"{storage}/whole", **values)).train()
+    whole = checkpoint.read_best(Folder(f"{storage}/whole/run"))
+    assert whole
+    at = checkpoint.images_of(whole["checkpoint"])
+    shutil.copytree(f"{storage}/whole", f"{storage}/cut")
+    run = Folder(f"{storage}/cut/run")
+    run.remove(BEST)
+    checkpoint.discard_after(run, at)
+    loop_of(config_of("stargan", labelled, f"{storage}/cut", **values)).train()
+    assert checkpoint.read_best(run) == whole
+
+
+def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainConfig, storage: str) -> None:
+    run, ours = Folder(f"{storage}/run"), True
+    writer = Writer(run, 1, print, lambda: ours)
+    writer.put(small(config, 12), best_at(12))
+    writer.wait()
+    for images in (24, 36):  # the other launch's
+        checkpoint.write(run, small(config, images))
+    ours = False
+    writer.put(small(config, 48), best_at(48))
+    with pytest.raises(TakenOverError):
+        writer.wait()
+    assert checkpoint.complete(run) == [name_at(images) for images in (12, 24, 36)]
+    assert checkpoint.read_best(run) == best_at(12)
+
+
+def test_a_launch_that_is_taken_over_while_it_writes_leaves_no_checkpoint(config: TrainConfig, storage: str) -> None:
+    run, answers = Folder(f"{storage}/run"), iter([True, False])
+    writer = Writer(run, 1, print, lambda: next(answers))
+    writer.put(small(config, 12), best_at(12))
+    with pytest.raises(TakenOverError):
+        writer.wait()
+    assert checkpoint.complete(run) == []
+    assert not run.exists(BEST)

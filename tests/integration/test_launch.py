@@ -1,0 +1,95 @@
+"""What a launch of a run and its workers tell each other through the run's folder.
+
+pytest tests/integration/test_launch.py
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2i_core.errors import DataError
+from i2i_core.orchestration.launch import _finished, _reason, _stopping_on_signal
+from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.orchestration.worker import STATUS, STOP, is_over_for, record, train
+from i2i_core.storage import Folder
+from i2i_core.training.sync import World
+
+from .runs import config_of, loop_of
+
+CPU = torch.device("cpu")
+
+
+def launched(run: Folder, attempt: str) -> None:
+    run.write_json(STATUS, {"state": "running", "attempt": attempt})
+
+
+def test_a_run_that_ends_says_so_and_workers_that_are_started_again_find_it(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    run = Folder(f"{storage}/run")
+    launched(run, "one")
+    run.write("config.json", config.dumps().encode())
+    assert train(config, World(), CPU, "one")["there_and_back"] > 0
+    assert run.read_json(STATUS)["state"] == "finished"
+    assert _finished(config, run)
+    assert train(config, World(), CPU, "one") == {}, "over"
+    assert not _finished(config_of("stargan", labelled, storage, training__images=200), run)
+
+
+def test_a_launch_that_was_taken_over_records_nothing(storage: str) -> None:
+    run = Folder(f"{storage}/run")
+    launched(run, "second")
+    record(run, "first", state="failed", error="late")
+    assert run.read_json(STATUS) == {"state": "running", "attempt": "second"}
+    assert is_over_for(run, "first")
+    assert not is_over_for(run, "second")
+
+
+@pytest.mark.parametrize(("written", "stops"), [(b"", True), (b"mine", True), (b"another", False)])
+def test_a_file_stops_the_run_that_it_means(
+    written: bytes, stops: bool, labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2i_core.orchestration.worker.LOOKS_EVERY", 0.01)
+    config = config_of("stargan", labelled, storage, training__images=600)
+    run = Folder(f"{storage}/run")
+    launched(run, "mine")
+    run.write(STOP, written)
+    train(config, World(), CPU, "mine")
+    status = run.read_json(STATUS)
+    assert status["state"] == ("stopped" if stops else "finished")
+    if stops:
+        run.remove(STOP)
+        launched(run, "mine")
+        train(config, World(), CPU, "mine")
+        assert run.read_json(STATUS)["images"] == 600
+
+
+def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: str) -> None:
+    run = Folder(f"{storage}/run")
+    before = signal.getsignal(signal.SIGINT)
+    with _stopping_on_signal(run, "mine") as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        asked.join()
+        assert run.read(STOP) == b"mine"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_data_than_at_launch_is_refused_by_the_workers(storage: str, tmp_path: Path) -> None:
+    """A data set that was made anew at the same place, between a crash and Ray's restart."""
+    shard_glyphs(str(tmp_path / "data"), "labelled", 16, characters=30)
+    config = config_of("stargan", str(tmp_path / "data"), storage)
+    (tmp_path / "data").rename(tmp_path / "old")
+    shard_glyphs(str(tmp_path / "data"), "labelled", 16, characters=31)
+    with pytest.raises(DataError, match="other data"):
+        loop_of(config)
+
+
+def test_an_error_without_words_has_a_name() -> None:
+    assert _reason(ValueError()) == "ValueError"
+    assert _reason(ValueError("first\nlast")) == "last"
