@@ -233,7 +233,8 @@ def main() -> int:
         began = time.monotonic()
         to_the_end(calm, [], chance, given.longest, given.deadline)
         print(f"calm: {time.monotonic() - began:.0f} s", flush=True)
-        kills = [chance.choice(VICTIMS) for _ in range(given.kills)]
+        rounds = [chance.sample(VICTIMS, len(VICTIMS)) for _ in range(-(-given.kills // len(VICTIMS)))]
+        kills = [kind for each in rounds for kind in each][: given.kills]
         began = time.monotonic()
         done = to_the_end(storm, kills, chance, given.longest, given.deadline)
         different = differences(state_of(calm.folder), state_of(storm.folder))

@@ -95,7 +95,11 @@ OPERATIONS: dict[str, tuple[Callable[[Remote, str, Path], Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+SHORT = ("503", "truncated")
+"""What `make test` plays; the others are long forms."""
+
+
+@pytest.mark.parametrize("fault", [pytest.param(f, marks=[] if f in SHORT else [pytest.mark.slow]) for f in FAULTS])
 def test_every_operation_survives_every_fault(remote: Remote, weather: Weather, tmp_path: Path, fault: str) -> None:
     for name, (operation, expected) in OPERATIONS.items():
         with weather.rule(FAULTS[fault], times=2) as rule:
@@ -107,7 +111,7 @@ def test_every_operation_survives_every_fault(remote: Remote, weather: Weather, 
             remote.pipe_file(f"{remote.root}/a/y", BODY[:1000])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_every_operation_survives_random_faults(remote: Remote, weather: Weather, tmp_path: Path, seed: int) -> None:
     with weather.random_faults(seed, 0.4):
         for name, (operation, expected) in OPERATIONS.items():
@@ -256,6 +260,7 @@ def test_what_fails_once_is_not_worth_a_line(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_patience_begins_anew_with_every_byte_that_comes(
     remote: Remote, weather: Weather, monkeypatch: pytest.MonkeyPatch
 ) -> None:
