@@ -4,6 +4,7 @@
     python -m tests.bench step --device cuda     the same in fp32 and bf16 at the paper's size (make bench-gpu)
     python -m tests.bench loop                   the loop against the bare step, built-in glyphs (make bench)
     python -m tests.bench save                   how long a checkpoint holds up the step, and how long it takes
+    python -m tests.bench resume                 seconds to the first batch at 1 % and 99 % of an epoch, local and S3
 
 Medians over `--repeats` rounds of `--updates` updates, after a warm-up.
 """
@@ -139,6 +140,36 @@ def bench_save(arguments: argparse.Namespace) -> None:
         )
 
 
+def bench_resume(arguments: argparse.Namespace) -> None:
+    """The built-in glyphs, 64 px, 24 shards; two loader processes; from S3 (on this machine) with an empty cache."""
+    import os
+    import tempfile
+
+    from i2i_core.data.manifest import DataSet
+    from i2i_core.data.stream import DataConfig, Stream
+    from i2i_core.orchestration.sharding import shard_glyphs
+
+    from .storage.server import S3Server, request
+
+    with tempfile.TemporaryDirectory() as folder, S3Server(f"{folder}/s3") as server:
+        os.environ |= server.env
+        assert request("PUT", f"{server.endpoint}/bucket")[0] == 200
+        for place in (f"{folder}/data", "s3://bucket/data"):
+            shard_glyphs(place, "labelled", 64)
+            for share in (0.01, 0.99):
+                seconds = []
+                for number in range(arguments.repeats):
+                    config = DataConfig(cache=f"{folder}/cache-{share}-{number}")
+                    stream = Stream(DataSet(place), config, 64, 16, 0)
+                    start = time.perf_counter()
+                    batches = stream.batches(int(share * stream.batches_per_epoch), (0, 16), 2)
+                    next(batches)
+                    seconds.append(time.perf_counter() - start)
+                    batches.close()  # type: ignore[attr-defined]
+                where = "S3" if "s3:" in place else "local"
+                print(f"{where} {share:.0%}: first batch after {statistics.median(seconds):.2f} s")
+
+
 def compare(loop: Any, arguments: argparse.Namespace) -> tuple[float, float]:
     """Images per second of the bare step and of the loop, in alternating rounds."""
     one = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
@@ -176,9 +207,10 @@ def looped(loop: Any, updates: int) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("step", "loop", "save"))
+    parser.add_argument("what", choices=("step", "loop", "save", "resume"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    {"step": bench_step, "loop": bench_loop, "save": bench_save}[given.what](given)
+    benches = {"step": bench_step, "loop": bench_loop, "save": bench_save, "resume": bench_resume}
+    benches[given.what](given)
