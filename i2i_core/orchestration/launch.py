@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -197,6 +198,8 @@ def launch(config: TrainConfig) -> Outcome:
         gpu = use_gpu(config)
         check_cluster(config, gpu)
         attempt = uuid4().hex
+        if (run.read_json(STATUS) or {}).get("state") == "running":
+            print(f"{run.url} was not ended: this launch takes it over from whatever may still be running", flush=True)
         run.write_json(STATUS, {"state": "running", "attempt": attempt})
         run.remove(STOP, *(name for name in run.names() if name.endswith(".writing")))
         run.write("config.json", config.dumps().encode())
@@ -246,6 +249,7 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
     """Ray Train over the run. Checkpoints are ours (`training/checkpoint.py`), so Ray's own notes can be kept on each
     node and forgotten."""
     least, most = config.launch.worker_range
+    notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"config": config.dumps(), "attempt": attempt},
@@ -261,7 +265,7 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
         ),
         run_config=RunConfig(
             name=attempt,
-            storage_path=str(Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")),
+            storage_path=str(notes),
             failure_config=FailureConfig(max_failures=config.launch.max_failures),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
@@ -279,6 +283,7 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(timeout=0.5)
+    shutil.rmtree(notes / attempt, ignore_errors=True)
     if failed:
         reason = _reason(failed[0])
         with suppress(StorageError), patient_for(AT_START):
