@@ -81,16 +81,21 @@ def power_cut(node: Any) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def replaced(scene: Scene, node: Any) -> list[str]:
+    """A node is gone, another comes, and the run ends as one that nobody touched."""
+    power_cut(node)
+    scene.node()
+    scene.when("resumed", lambda text: "resumed from" in text)
+    scene.end()
+    return differences(state_of(scene.calm(2).folder), state_of(scene.run.folder))
+
+
 def lost(scene: Scene) -> list[str]:
     """Two nodes and two workers; one node dies."""
     _, second = scene.node(), scene.node()
     scene.run.type()
     scene.when("1,200 images on two nodes", past(1_200))
-    power_cut(second)
-    scene.node()
-    scene.when("resumed", lambda text: "resumed from" in text)
-    scene.end()
-    return differences(state_of(scene.calm(2).folder), state_of(scene.run.folder))
+    return replaced(scene, second)
 
 
 def drained(scene: Scene) -> list[str]:
@@ -117,11 +122,7 @@ def drained(scene: Scene) -> list[str]:
         return bool(saved)
 
     scene.when("a checkpoint between two that were due", at_once)
-    power_cut(second)
-    scene.node()
-    scene.when("resumed", lambda text: "resumed from" in text)
-    scene.end()
-    return differences(state_of(scene.calm(2).folder), state_of(scene.run.folder))
+    return replaced(scene, second)
 
 
 def elastic(scene: Scene) -> list[str]:
