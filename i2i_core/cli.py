@@ -17,12 +17,16 @@ from i2i_core.settings import field_docs
 def main(run: Callable[[], int | None]) -> NoReturn:
     """Exits with 0 when `run` is done, 2 when the user's input was wrong, 1 for anything else.
 
-    The first two print one message and no traceback; so does a RunError.
+    The first two print one message and no traceback; so do a RunError and a place that may not be read or written.
     """
     try:
         code = run() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        code = 2
+    except PermissionError as error:
+        fix = "Check its permissions; of object storage also the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)."
+        print(f"error: {error.filename}: {error.strerror}.\n  {fix}", file=sys.stderr, flush=True)
         code = 2
     except RunError as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)

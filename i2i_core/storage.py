@@ -142,8 +142,11 @@ class Trying:
 
         Raises:
             StorageError: there was no answer for as long as there may be.
-        Raises the error itself where trying again would not help.
+            PermissionError: it was refused, or there are no credentials.
+        Raises the error itself where else trying again would not help.
         """
+        if _is_refusal(error):
+            raise PermissionError(errno.EACCES, f"refused ({_short(error)})", self.where) from error
         if not is_weather(error):
             raise error
         now = time.monotonic()
@@ -163,6 +166,11 @@ class Trying:
                 _say(f"WARNING: {self.where} does not answer ({_short(error)}); trying again for {left:.0f} s")
         pause = min(LONGEST_PAUSE, 0.1 * 2 ** min(self.tries, 10)) * (0.5 + random.random() / 2)
         time.sleep(min(pause, left + 0.01))
+
+
+def _is_refusal(error: Exception) -> bool:
+    words = ("Credential", "Profile", "Token", "SSO", "Auth")
+    return isinstance(error, PermissionError) or any(word in type(error).__name__ for word in words)
 
 
 def _short(error: Exception) -> str:
