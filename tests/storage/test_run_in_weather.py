@@ -1,0 +1,89 @@
+"""A run whose data and checkpoints lie on storage that fails, vanishes for a while, or for good.
+
+pytest tests/storage/test_run_in_weather.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2i_core import storage
+from i2i_core.config import TrainConfig
+from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.storage import PATIENCE, StorageError
+from i2i_core.training import checkpoint
+from i2i_core.training.loop import Loop
+from i2i_core.training.sync import World
+
+from ..integration.runs import assert_equal, config_of, loop_of, state_of
+from .weather import Weather
+
+IMAGES = 240
+VALUES = {"training__images": IMAGES, "output__checkpoint_every": 24, "output__log_every": 12}
+
+
+@pytest.fixture
+def far(s3: str, weather: Weather, labelled: str, tmp_path: Path) -> TrainConfig:
+    """A run from and to a bucket, in a cache of its own. (The proxy is up and fair.)"""
+    shard_glyphs(f"{s3}/data", "labelled", 16, characters=60)
+    return config_of("stargan", f"{s3}/data", f"{s3}/runs", data__cache=str(tmp_path / "cache"), **VALUES)
+
+
+def calm(labelled: str, tmp_path: Path) -> Loop:
+    """The same run on local files."""
+    loop = loop_of(config_of("stargan", labelled, str(tmp_path / "calm"), **VALUES))
+    loop.train()
+    return loop
+
+
+def test_a_run_ends_as_on_local_files_whatever_the_weather(
+    far: TrainConfig, weather: Weather, labelled: str, tmp_path: Path
+) -> None:
+    with weather.random_faults(0, 0.2):
+        loop = loop_of(far)
+        loop.train()
+    assert_equal(state_of(calm(labelled, tmp_path)), state_of(loop))
+
+
+def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
+    far: TrainConfig, weather: Weather, labelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes in the middle of the run, and comes back once the run has said that it is gone."""
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("60 / "):
+            weather.gone()
+        if "does not answer" in line:
+            weather.back()
+
+    monkeypatch.setattr(storage, "_say", say)
+    loop = Loop(far, World(), torch.device("cpu"), say=say)
+    loop.train()
+    assert any("does not answer" in line for line in said), said
+    assert any("answers again" in line for line in said), said
+    assert_equal(state_of(calm(labelled, tmp_path)), state_of(loop))
+
+
+def test_storage_that_vanishes_for_good_ends_the_run_and_what_was_saved_is_gone_on_with(
+    far: TrainConfig, weather: Weather, labelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PATIENCE, "2")
+
+    def say(line: str) -> None:
+        if line.startswith("120 / "):
+            weather.gone()
+
+    with pytest.raises(StorageError, match=r"s3://.* has not answered for 2 s"):
+        Loop(far, World(), torch.device("cpu"), say=say).train()
+    weather.back()
+    monkeypatch.setenv(PATIENCE, "60")
+    loop = loop_of(far)
+    assert 0 < loop.progress.images < IMAGES
+    loop.train()
+    assert checkpoint.images_of(str(checkpoint.latest(loop.run))) == IMAGES
+    assert_equal(state_of(calm(labelled, tmp_path)), state_of(loop))
