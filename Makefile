@@ -50,7 +50,7 @@ chaos: $(READY)  ## kills processes of a run at random moments (KILLS=8 SEED=0),
 bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
 	$(BIN)/python -m tests.bench loop
 
-bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvision, local and from S3 (3 minutes)
+bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvision, local and from S3 (5 minutes)
 	$(BIN)/python -m tests.bench_stream --s3
 
 bench-gpu:  ## images/s of the bare step at the papers' sizes; needs torch and a GPU, nothing else

@@ -104,7 +104,10 @@ def _watching(loop: Loop, folder: Folder, attempt: str, drained: Callable[[], bo
                 _say("a node of this run is being drained: saving")
                 loop.ask("save")
                 saved = True
-            with suppress(Exception), patient_for(AT_START):  # storage out of reach: looked for again
+            with (
+                suppress(OSError, StorageError),
+                patient_for(AT_START),
+            ):  # not there, or storage out of reach: looked for again
                 if loop.world.leads and folder.read(STOP).decode() in ("", attempt):
                     loop.ask("stop")
                     return
