@@ -653,6 +653,7 @@ def in_order(
     rank: int = 0,
     world: int = 1,
     direction: Literal["AtoB", "BtoA"] = "AtoB",
+    side: Literal["a", "b", ""] = "",
 ) -> Iterator[Batch]:
     """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
     `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
@@ -662,6 +663,7 @@ def in_order(
 
     Args:
         image_size: pixels that images are resized to; 0: as they are stored.
+        side: of unpaired data, all images of that domain alone.
         rank, world: chunks are dealt to workers in turn; these are rank's.
 
     Raises:
@@ -669,6 +671,8 @@ def in_order(
     """
     config = DataConfig(split=split, direction=direction, crop="center", flip=False, cache_gb=0)
     stream = Stream(data, config, image_size, 1, 0)
+    if side:
+        stream.sources = [source for source in stream.sources if source.members[0][0] == side]
     n = min(len(source.reader.index.keys) for source in stream.sources)
     n = min(n, most) if most else n
     for start in range(rank * size, n, world * size):

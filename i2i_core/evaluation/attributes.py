@@ -19,18 +19,27 @@ from i2i_core.data.manifest import DataSet, Manifest
 from i2i_core.errors import DataError, nearest
 from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.paired import l1
-from i2i_core.evaluation.samples import Measured, Values
+from i2i_core.evaluation.samples import Measured, Metric, Outputs, Values, given
 from i2i_core.methods.base import Method
 from i2i_core.methods.stargan import LabelSet
 
-DEFINITIONS = {
-    "there_and_back": "mean |G(G(x, c'), c) - x|, values in [0, 1], where c is the label of x, and c' another label "
-    "that occurs in the split, drawn by the sample's key; mean over images",
-    "accuracy": "share of images made with one attribute switched on (classes: of another class) in which the "
-    "classifier sees every attribute as the target has it; of all attributes together. An attribute is "
-    "switched on in images that lack it, where the label that results occurs in the split",
-    "accuracy_nothing": "the same of the sources: what doing nothing scores",
-    "accuracy_real": "the same of real images whose label is such a target: what the classifier makes of the truth",
+METRICS = {
+    "there_and_back": Metric(
+        "lower",
+        "mean |G(G(x, c'), c) - x|, values in [0, 1], where c is the label of x, and c' another label "
+        "that occurs in the split, drawn by the sample's key; mean over images",
+    ),
+    "accuracy": Metric(
+        "higher",
+        "share of images made with one attribute switched on (classes: of another class) in which the "
+        "classifier sees every attribute as the target has it; of all attributes together. An attribute is "
+        "switched on in images that lack it, where the label that results occurs in the split",
+    ),
+    "accuracy_nothing": Metric("higher", "the same of the sources: what doing nothing scores"),
+    "accuracy_real": Metric(
+        "higher",
+        "the same of real images whose label is such a target: what the classifier makes of the truth",
+    ),
 }
 """`NAME/ATTRIBUTE` is NAME of one attribute; in a run on several data sets `NAME/DATA SET` is NAME on one of them."""
 
@@ -104,6 +113,15 @@ class Labels:
     def names(self) -> tuple[str, ...]:
         return self.known.titles
 
+    def own(self, batch: Batch) -> Tensor:
+        """(n, A) labels of a chunk."""
+        return batch["labels"][:, list(self.columns)]
+
+    def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(n,) which samples have another label to go to, and (n, ...) that one, as the method is told it."""
+        possible, target = self.others(self.own(batch), batch.keys)
+        return possible, self.known.vector(target)
+
     def occurs(self, c_BA: Tensor) -> Tensor:
         """(B,) whether each label occurs in the split."""
         return (c_BA[:, None] == self.occurring).all(-1).any(-1)
@@ -128,26 +146,17 @@ class Labels:
         return torch.tensor([len(o) > 0 for o in choices], dtype=torch.bool), torch.stack(drawn)
 
 
-def measure(method: Method[Any], batch: Batch, labels: Labels, classifier: Classifier | None) -> Values:
-    """The metrics of DEFINITIONS on one chunk; without a classifier `there_and_back` alone."""
-    x = batch["image"].to(next(method.parameters()))
-    c = batch["labels"][:, list(labels.columns)]
-    values = {"there_and_back": _there_and_back(method, x, c, labels, *labels.others(c, batch.keys))}
+def measure(outputs: Outputs, labels: Labels, classifier: Classifier | None) -> Values:
+    """METRICS on one chunk; without a classifier `there_and_back` alone."""
+    method, x, made = outputs.method, given(outputs.source), given(outputs.made)
+    c, (possible, _) = labels.own(outputs.batch), outputs.translated
+    back = method.translate(made, target=labels.known.vector(c[possible])) if len(made) else made
+    values = {"there_and_back": l1(back, x[possible.to(x.device)])}
     if classifier is not None:
         columns = classifier.columns(labels.names)
         for attribute in range(len(labels.names)):
             values |= _accuracy(method, x, c, labels, attribute, classifier, columns)
     return values
-
-
-def _there_and_back(
-    method: Method[Any], x: Tensor, c: Tensor, labels: Labels, possible: Tensor, target: Tensor
-) -> list[float]:
-    x, c, target = x[possible.to(x.device)], c[possible], target[possible]
-    if not len(x):
-        return []
-    there = method.translate(x, target=labels.known.vector(target))
-    return l1(method.translate(there, target=labels.known.vector(c)), x)
 
 
 def _accuracy(

@@ -5,28 +5,32 @@ x_BCHW inputs, y_BCHW truths and made images, all in [-1, 1]; metrics are in [0,
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
-from i2i_core.evaluation.samples import Values
-from i2i_core.methods.base import Method
+from i2i_core.evaluation.samples import Metric, Outputs, Values, given
 
 CEILING = 100.0
 """PSNR of images that agree better than that, in dB; equal images have no finite one."""
 
-DEFINITIONS = {
-    "l1": "mean |G(a) - b| over the pixels and channels of an image, values in [0, 1]; mean over images",
-    "psnr": "10 log10(1 / mean (G(a) - b)^2) in dB, of each image, values in [0, 1], "
-    f"at most {CEILING:g}; mean over images",
-    "ssim": "structural similarity of each image, values in [0, 1], Gaussian window of 11 pixels and sigma 1.5, "
-    "K1 0.01, K2 0.03 (Wang et al. 2004), by torchmetrics; mean over images",
-    "l1_nothing": "l1 of the input itself: what doing nothing scores",
-    "psnr_nothing": "psnr of the input itself: what doing nothing scores",
-    "ssim_nothing": "ssim of the input itself: what doing nothing scores",
+METRICS = {
+    "l1": Metric(
+        "lower", "mean |G(a) - b| over the pixels and channels of an image, values in [0, 1]; mean over images"
+    ),
+    "psnr": Metric(
+        "higher",
+        "10 log10(1 / mean (G(a) - b)^2) in dB, of each image, values in [0, 1], "
+        f"at most {CEILING:g}; mean over images",
+    ),
+    "ssim": Metric(
+        "higher",
+        "structural similarity of each image, values in [0, 1], Gaussian window of 11 pixels and sigma 1.5, "
+        "K1 0.01, K2 0.03 (Wang et al. 2004), by torchmetrics; mean over images",
+    ),
+    "l1_nothing": Metric("lower", "l1 of the input itself: what doing nothing scores"),
+    "psnr_nothing": Metric("higher", "psnr of the input itself: what doing nothing scores"),
+    "ssim_nothing": Metric("higher", "ssim of the input itself: what doing nothing scores"),
 }
 
 
@@ -54,10 +58,9 @@ def ssim(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
     return structural_similarity_index_measure(made, true, data_range=1.0, reduction="none").reshape(-1).tolist()
 
 
-def measure(method: Method[Any], batch: Batch) -> Values:
-    """The metrics of DEFINITIONS on one chunk; those of doing nothing where input and truth have equal channels."""
-    a, b = batch["a"], batch["b"]
-    made = method.translate(a.to(next(method.parameters())), keys=batch.keys)
+def measure(outputs: Outputs) -> Values:
+    """METRICS on one chunk; those of doing nothing where input and truth have equal channels."""
+    a, b, made = given(outputs.source), given(outputs.truth), given(outputs.made)
     values = {"l1": l1(made, b), "psnr": psnr(made, b), "ssim": ssim(made, b)}
     if a.shape == b.shape:
         values |= {"l1_nothing": l1(a, b), "psnr_nothing": psnr(a, b), "ssim_nothing": ssim(a, b)}

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.samples import CHUNK, Measured
-from i2i_core.evaluation.suite import BETTER, DEFINITIONS
+from i2i_core.evaluation.suite import BETTER, DEFINITIONS, Result, Suite
 from i2i_core.settings import to_dict
 
 JUDGED = {
@@ -18,21 +17,23 @@ JUDGED = {
 """What a classifier saw, by the heading of its table: doing nothing, translated, real."""
 
 
-def as_json(found: Mapping[str, Measured], about: Mapping[str, Any], classifier: Classifier | None) -> str:
+def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
     """Each metric with its value, count and definition.
 
     Args:
-        about: what was measured: checkpoint, data, sizes.
-        classifier: what judged translations, if anything did.
+        about: what was measured: checkpoint, data, sizes, samples shown.
     """
+    facts = {name: family.facts() for family in suite.families.values() for name in family.metrics}
+    classifier = suite.asked.classifier
     metrics = {
         name: {
             "value": m.value,
             "images": m.count,
             "better": BETTER[name],
             "definition": DEFINITIONS[name.split("/")[0]],
+            **facts[name.split("/")[0]],
         }
-        for name, m in found.items()
+        for name, m in result.metrics.items()
     }
     values = {
         **about,

@@ -1,4 +1,4 @@
-"""Which samples are measured, and how what every worker found becomes one number.
+"""Which samples are measured, what a family of metrics is, and how what every worker found becomes one number.
 
 A split is cut into chunks of CHUNK samples in the order of its index; chunks are dealt to workers
 in turn. What is computed from a chunk depends on the chunk alone, so the number of workers changes nothing.
@@ -7,24 +7,29 @@ in turn. What is computed from a chunk depends on the chunk alone, so the number
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
+from torch import Tensor
 
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import in_order
 from i2i_core.data.transforms import Size
+from i2i_core.evaluation.judging import Judging
+from i2i_core.methods.base import Method
+
+if TYPE_CHECKING:
+    from i2i_core.evaluation.classifier import Classifier
 
 CHUNK = 32
 
 Values = dict[str, list[float]]
 """Per metric, one number for each sample (or image made of it) that it applies to."""
-Gather = Callable[[Any], list[Any]]
-"""Takes this worker's object and gives those of all workers, in any order."""
 
 
 @dataclass(frozen=True)
@@ -35,38 +40,188 @@ class Measured:
     count: int
 
 
+@dataclass(frozen=True)
+class Metric:
+    """Which way a metric is better, and what it is, in words."""
+
+    better: Literal["lower", "higher"]
+    definition: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured: a method on a split of a data set."""
+
+    method: Method[Any]
+    data: DataSet
+    split: str
+    image_size: Size
+    """Pixels that images are resized to; 0: as they are stored."""
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    judging: Judging = Judging()  # noqa: RUF009 - frozen
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+    """Where the networks that judge are kept."""
+    most: int = 0
+    """Only the first so many samples; 0: all."""
+    classifier: Classifier | None = None
+    """Judges translations of labelled or unpaired data; none: that of `judging`, if it names one."""
+
+
+Target = Callable[[Batch], tuple[Tensor, Tensor]]
+"""Of a chunk of n labelled samples: (n,) which can be translated to another label, and (n, A) the labels."""
+
+
+class Outputs:
+    """One chunk, and what a method makes of it: everything once, when it is first asked for.
+
+    Images are (n, C, H, W) in [-1, 1] on the method's device.
+
+    Args:
+        target: of labelled data, what its samples are translated to.
+    """
+
+    def __init__(self, method: Method[Any], batch: Batch, target: Target | None = None) -> None:
+        self.method, self.batch, self._target = method, batch, target
+        self._variants: list[Tensor] = []
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.batch.keys
+
+    @property
+    def row(self) -> int:
+        """The chunk's first row of the split."""
+        return self.batch.images
+
+    def _field(self, name: str) -> Tensor | None:
+        found = self.batch.fields.get(name)
+        return None if found is None else found.to(next(self.method.parameters()))
+
+    @cached_property
+    def source(self) -> Tensor | None:
+        """The inputs; None in chunks of the target domain of unpaired data."""
+        return self._field("image" if self.method.needs.kind == "labelled" else "a")
+
+    @cached_property
+    def translated(self) -> tuple[Tensor, Tensor]:
+        """Of labelled data: (n,) which samples have another label to go to, and (n, A) that label."""
+        assert self._target is not None
+        return self._target(self.batch)
+
+    @cached_property
+    def made(self) -> Tensor | None:
+        """What the method makes of the inputs; of labelled data, of those that have another label to go to."""
+        if self.source is None:
+            return None
+        if self._target is None:
+            return self.method.translate(self.source, keys=self.keys).float()
+        possible, target = self.translated
+        x = self.source[possible.to(self.source.device)]
+        return self.method.translate(x, target=target[possible]).float() if len(x) else x
+
+    @cached_property
+    def truth(self) -> Tensor | None:
+        """What the method should make of the inputs, of paired data."""
+        return self._field("b") if self.method.needs.kind == "paired" else None
+
+    @cached_property
+    def real(self) -> Tensor | None:
+        """Real images of the side that `made` imitates: truths of pairs, the images of labelled data; those of the
+        target domain of unpaired data come in chunks of their own."""
+        return self._field("image" if self.method.needs.kind == "labelled" else "b")
+
+    def variants(self, count: int) -> list[Tensor]:
+        """`count` outputs of each input, of methods with codes: codes drawn by the input's key."""
+        assert self.source is not None
+        for i in range(len(self._variants), count):
+            z = self.method.draw_codes(self.keys, i)
+            self._variants.append(self.method.translate(self.source, z=z).float())
+        return self._variants[:count]
+
+
+class Workers(Protocol):
+    """Those that measure together."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def to_leader(self, value: Any) -> list[Any] | None:
+        """Every worker's value, on rank 0; None on the others."""
+
+    def from_leader(self, value: Any) -> Any:
+        """Rank 0's value, on every worker."""
+
+
+class Family:
+    """Metrics that share work on a chunk.
+
+    Attributes:
+        metrics: all that it may give, by name; `NAME/PART` goes by NAME.
+    """
+
+    metrics: Mapping[str, Metric]
+
+    def facts(self) -> dict[str, Any]:
+        """What the definitions leave open: networks and their files' checksums, sizes, subsets, seeds."""
+        return {}
+
+    def chunk(self, outputs: Outputs) -> Any:
+        """What is found in one chunk, by this chunk alone: something to pickle; None: nothing."""
+        raise TypeError("a family defines chunk")
+
+    def result(self, parts: Sequence[Any]) -> dict[str, Measured]:
+        """The metrics, from what was found in all chunks, in their order, whoever found it."""
+        raise TypeError("a family defines result")
+
+    def pictures(self, parts: Sequence[Any]) -> dict[str, bytes]:
+        """PNG files that show what was found, by name."""
+        return {}
+
+
 def identity(key: str) -> str:
     """What a sample shows, of data sets whose keys say it: what stands before the first `-`."""
     return key.split("-", 1)[0]
 
 
-def chunks(
-    data: DataSet,
-    split: str,
-    image_size: Size,
-    *,
-    most: int = 0,
-    rank: int = 0,
-    world: int = 1,
-    direction: Literal["AtoB", "BtoA"] = "AtoB",
-) -> Iterator[tuple[int, Batch]]:
-    """This worker's chunks, each with its number: unaugmented, on the CPU at [-1, 1].
+def given(x: Tensor | None) -> Tensor:
+    """Of a chunk, what chunks of its kind have."""
+    assert x is not None
+    return x
 
-    Args:
-        image_size: pixels that images are resized to; 0: as they are stored.
-        most: only the first so many samples; 0: all.
+
+Place = tuple[int, int]
+"""Of a chunk: of unpaired data 0 for the source domain and 1 for the target, else 0; and its number there."""
+
+
+def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place, Batch]]:
+    """A worker's chunks, each with its place: unaugmented, on the CPU at [-1, 1].
+
+    Of unpaired data, all samples of each domain, apart: `a` alone, then `b` alone.
 
     Raises:
         DataError: no such split.
     """
-    chunks = in_order(data, split, image_size, most=most, size=CHUNK, rank=rank, world=world, direction=direction)
-    return ((chunk.images // CHUNK, chunk) for chunk in chunks)
+    sides: tuple[Literal["a", "b", ""], ...] = ("a", "b") if asked.data.manifest.kind == "unpaired" else ("",)
+    for number, side in enumerate(sides):
+        found = in_order(
+            asked.data,
+            asked.split,
+            asked.image_size,
+            most=asked.most,
+            size=CHUNK,
+            rank=rank,
+            world=world,
+            direction=asked.direction,
+            side=side,
+        )
+        yield from (((number, chunk.images // CHUNK), chunk) for chunk in found)
 
 
-def means(parts: Iterable[tuple[int, Values]]) -> dict[str, Measured]:
-    """Chunks of all workers as one mean per metric, exactly rounded: the order of the parts does not matter."""
+def means(parts: Iterable[Values]) -> dict[str, Measured]:
+    """One mean per metric over all chunks, exactly rounded."""
     merged: Values = {}
-    for _, values in sorted(parts, key=lambda part: part[0]):
+    for values in parts:
         for name, numbers in values.items():
             merged.setdefault(name, []).extend(numbers)
     return {name: Measured(math.fsum(v) / len(v), len(v)) for name, v in merged.items() if v}

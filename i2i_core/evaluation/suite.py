@@ -1,22 +1,113 @@
-"""The metrics of a method on a split of a data set: which there are, and all of them at once."""
+"""The metrics of a method on a split of a data set: which there are, and all that were asked for at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.transforms import Size
-from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.errors import ConfigError, DataError, RunError, UserError, nearest
 from i2i_core.evaluation import attributes, multimodal, paired, unpaired
-from i2i_core.evaluation.classifier import Classifier
-from i2i_core.evaluation.samples import Gather, Measured, Values, chunks, means, repeatable
+from i2i_core.evaluation.classifier import load_classifier
+from i2i_core.evaluation.samples import (
+    Asked,
+    Family,
+    Measured,
+    Metric,
+    Outputs,
+    Place,
+    Target,
+    Values,
+    Workers,
+    chunks,
+    means,
+    repeatable,
+)
 from i2i_core.methods.base import Method
 
-DEFINITIONS = paired.DEFINITIONS | multimodal.DEFINITIONS | attributes.DEFINITIONS | unpaired.DEFINITIONS
-"""What each metric is, in words. `accuracy/bold` is `accuracy` of one attribute."""
+DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
+"""By kind of data, the metric that decides the best checkpoint. Of unpaired data none does: `cycle` is best where
+nothing is changed, so the last checkpoint counts unless --best-metric names one."""
+
+
+def measured_in_training(method: Method[Any]) -> list[str]:
+    """The metrics of `basic` that a run of the method can be judged by: of its kind of data, without a classifier."""
+    kind = method.needs.kind
+    if kind == "labelled":
+        return ["there_and_back"]
+    if kind == "unpaired":
+        return ["change", "twin", *(["cycle"] if method.two_way else [])]
+    encoded = ["l1_encoded", "latent"] if method.encodes else []
+    return ["l1", "psnr", "ssim", *(["diversity", "l1_best", *encoded] if method.codes else [])]
+
+
+class Basic(Family):
+    """What needs no network of others: distances to the truth or to where one came from, and what a classifier sees.
+
+    Attributes:
+        ranking: the metric that orders samples from best to worst.
+        target: of labelled data, what its samples are translated to.
+    """
+
+    target: Target | None = None
+
+    def __init__(self, asked: Asked) -> None:
+        method, kind = asked.method, asked.method.needs.kind
+        self.metrics: dict[str, Metric] = METRICS_OF[kind]
+        self._measure: Callable[[Outputs], Values] = paired.measure
+        self.ranking = "l1"
+        if kind == "paired" and method.codes:
+            self._measure = lambda outputs: paired.measure(outputs) | multimodal.measure(outputs)
+        elif kind == "labelled":
+            labels = attributes.Labels.of(method, asked.data, asked.split)
+            self.target, self.ranking = labels.target, "there_and_back"
+            self._measure = partial(attributes.measure, labels=labels, classifier=asked.classifier)
+        elif kind == "unpaired":
+            a, b = asked.data.manifest.domains
+            domains = (a, b) if asked.direction == "AtoB" else (b, a)
+            twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size)
+            self.ranking = "cycle" if method.two_way else "change"
+            self._measure = partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier)
+
+    def chunk(self, outputs: Outputs) -> tuple[Values, tuple[str, ...]]:
+        """The metrics of each image, and the keys of those that the ranking metric was measured on."""
+        keys = outputs.keys
+        if self.target:
+            keys = tuple(key for key, possible in zip(keys, outputs.translated[0], strict=True) if possible)
+        return self._measure(outputs), keys
+
+    def result(self, parts: Sequence[tuple[Values, tuple[str, ...]]]) -> dict[str, Measured]:
+        found = means(values for values, _ in parts)
+        return found | _overall(found)
+
+    def ranked(self, parts: Sequence[tuple[Values, tuple[str, ...]]]) -> list[tuple[str, float]]:
+        """Each sample's key, and what the ranking metric is of it."""
+        both = [(keys, values[self.ranking]) for values, keys in parts if self.ranking in values]
+        return [pair for keys, values in both for pair in zip(keys, values, strict=True)]
+
+
+METRICS_OF: dict[str, dict[str, Metric]] = {
+    "paired": paired.METRICS | multimodal.METRICS,
+    "labelled": attributes.METRICS,
+    "unpaired": unpaired.METRICS,
+}
+"""Of `basic`, by kind of data."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A family that can be asked for."""
+
+    metrics: Mapping[str, Metric]
+    build: Callable[[Asked], Family]
+
+
+FAMILIES: dict[str, Entry] = {
+    "basic": Entry({name: m for metrics in METRICS_OF.values() for name, m in metrics.items()}, Basic),
+}
+"""Every family, by name."""
 
 
 class _Directions(dict[str, Literal["lower", "higher"]]):
@@ -29,113 +120,141 @@ class _Directions(dict[str, Literal["lower", "higher"]]):
         return self[base]
 
 
-BETTER = _Directions(
-    l1="lower",
-    psnr="higher",
-    l1_nothing="lower",
-    psnr_nothing="higher",
-    ssim="higher",
-    ssim_nothing="higher",
-    diversity="higher",
-    l1_best="lower",
-    l1_encoded="lower",
-    latent="lower",
-    there_and_back="lower",
-    cycle="lower",
-    change="lower",
-    in_target="higher",
-    in_target_nothing="higher",
-    in_target_real="higher",
-    twin="lower",
-    twin_nothing="lower",
-    accuracy="higher",
-    accuracy_nothing="higher",
-    accuracy_real="higher",
-)
+DEFINITIONS = {name: metric.definition for entry in FAMILIES.values() for name, metric in entry.metrics.items()}
+"""What each metric is, in words. `accuracy/bold` is `accuracy` of one attribute."""
+BETTER = _Directions({name: metric.better for entry in FAMILIES.values() for name, metric in entry.metrics.items()})
 """Whether lower or higher values of a metric are better. Raises ConfigError for a name that is none."""
 
-DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
-"""By kind of data, the metric that decides the best checkpoint. Of unpaired data none does: `cycle` is best where
-nothing is changed, so the last checkpoint counts unless --best-metric names one."""
+
+def better(metric: str, value: float, than: float) -> bool:
+    """Whether a value of the metric is better than another. Raises ConfigError for a name that is none."""
+    return value < than if BETTER[metric] == "lower" else value > than
 
 
-def measured_in_training(method: Method[Any]) -> list[str]:
-    """The metrics that a run of the method can be judged by: of its kind of data, without a classifier."""
-    kind = method.needs.kind
-    if kind == "labelled":
-        return ["there_and_back"]
-    if kind == "unpaired":
-        return ["change", "twin", *(["cycle"] if method.two_way else [])]
-    encoded = ["l1_encoded", "latent"] if method.encodes else []
-    return ["l1", "psnr", "ssim", *(["diversity", "l1_best", *encoded] if method.codes else [])]
+def families_of(names: Sequence[str]) -> list[str]:
+    """The families that hold the named metrics, or are named themselves; none named: `basic`.
+
+    Raises:
+        ConfigError: a name that is neither.
+    """
+    wanted = set()
+    for name in names or ("basic",):
+        found = [family for family, entry in FAMILIES.items() if name == family or name in entry.metrics]
+        if not found:
+            raise ConfigError("--metrics", repr(name), "a metric or a family", nearest(name, {*DEFINITIONS, *FAMILIES}))
+        wanted.add(found[0])
+    return [name for name in FAMILIES if name in wanted]
 
 
-def measure(
-    method: Method[Any],
-    data: DataSet,
-    split: str,
-    *,
-    image_size: Size,
-    direction: Literal["AtoB", "BtoA"] = "AtoB",
-    rank: int = 0,
-    world: int = 1,
-    gather: Gather = lambda mine: [mine],
-    most: int = 0,
-    classifier: Classifier | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, Measured]:
-    """Every metric that a method of its kind has, with the number of images behind it.
+Found = dict[str, Any]
+"""By family, what it found in one chunk."""
 
-    All workers get the same result, and the same whatever their number: bit for bit on equal hardware.
 
-    Args:
-        image_size: pixels that images are resized to; 0: as they are stored.
-        rank, world: this worker among those that measure together; `gather` brings together what they found.
-        most: only the first so many samples of the split; 0: all.
-        classifier: judges translated images, where data is labelled or has two domains.
-        progress: called with the number of samples after each chunk.
+@dataclass(frozen=True)
+class Result:
+    """What was measured."""
+
+    metrics: dict[str, Measured]
+    ranked: list[tuple[str, float]] = field(default_factory=list)
+    """Each sample's key and what the ranking metric is of it, in the order of the split."""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """PNG files, by name."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        return {name: measured.value for name, measured in self.metrics.items()}
+
+
+class Suite:
+    """What was asked for, ready to measure.
 
     Raises:
         DataError: the data has no such split, or is not of the method's kind or attributes.
+        ConfigError: an unknown metric, one that this method or data does not have, or a file that cannot be used.
     """
-    on_chunk, parts = _measures(method, data, split, classifier, direction, image_size), []
-    with repeatable():
-        for number, batch in chunks(data, split, image_size, most=most, rank=rank, world=world, direction=direction):
-            parts.append((number, on_chunk(batch)))
-            if progress:
-                progress(len(batch.keys))
-    found = means(part for worker in gather(parts) for part in worker)
-    return found | _overall(found)
+
+    def __init__(self, asked: Asked) -> None:
+        kind, data = asked.method.needs.kind, asked.data
+        if data.manifest.kind != kind:
+            fix = "Name a data set of that kind."
+            raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", f"{kind} ones for this method", fix)
+        if asked.classifier is None and asked.judging.classifier:
+            asked = replace(asked, classifier=load_classifier(asked.judging.classifier).to(asked.device))
+        self.asked, self.basic = asked, Basic(asked)
+        self.families: dict[str, Family] = {
+            name: self.basic if name == "basic" else FAMILIES[name].build(asked)
+            for name in families_of(asked.judging.metrics)
+        }
+
+    @property
+    def judges(self) -> list[str]:
+        """Names of metrics that a run can be judged by."""
+        names = measured_in_training(self.asked.method) if "basic" in self.families else []
+        return names + [
+            name for family in self.families.values() if family is not self.basic for name in family.metrics
+        ]
+
+    def parts(
+        self, rank: int = 0, world: int = 1, progress: Callable[[int], None] | None = None
+    ) -> list[tuple[Place, Found]]:
+        """What this worker of `world` finds in its chunks.
+
+        Args:
+            progress: called with the number of samples after each chunk.
+        """
+        found = []
+        with repeatable():
+            for place, batch in chunks(self.asked, rank, world):
+                outputs = self.outputs(batch)
+                found.append((place, {name: family.chunk(outputs) for name, family in self.families.items()}))
+                if progress:
+                    progress(len(batch.keys))
+        return found
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """A chunk, and what the method makes of it."""
+        return Outputs(self.asked.method, batch, self.basic.target)
+
+    def result(self, parts: Sequence[tuple[Place, Found]]) -> Result:
+        """The metrics, from all workers' parts, in whatever order they came."""
+        ordered = [found for _, found in sorted(parts, key=lambda part: part[0])]
+        metrics: dict[str, Measured] = {}
+        pictures: dict[str, bytes] = {}
+        ranked: list[tuple[str, float]] = []
+        for name, family in self.families.items():
+            own = [found[name] for found in ordered if found[name] is not None]
+            metrics |= family.result(own)
+            pictures |= family.pictures(own)
+            if family is self.basic:
+                ranked = self.basic.ranked(own)
+        return Result(metrics, ranked, pictures)
+
+    def together(self, workers: Workers) -> Result:
+        """Measured by all workers, each its chunks; all get the same result, whatever their number: bit for bit on
+        equal hardware.
+
+        Raises:
+            UserError, RunError: as the leader met it, on every worker.
+        """
+        gathered = workers.to_leader(self.parts(workers.rank, workers.size))
+        outcome: Result | UserError | RunError | None = None
+        if gathered is not None:
+            try:
+                outcome = self.result([part for parts in gathered for part in parts])
+            except (UserError, RunError) as error:
+                outcome = error
+        outcome = workers.from_leader(outcome)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
-def evaluate(method: Method[Any], data: DataSet, split: str, **options: Any) -> dict[str, float]:
-    """The values of `measure`, which takes the same arguments."""
-    return {name: found.value for name, found in measure(method, data, split, **options).items()}
-
-
-def _measures(
-    method: Method[Any],
-    data: DataSet,
-    split: str,
-    classifier: Classifier | None,
-    direction: Literal["AtoB", "BtoA"],
-    image_size: Size,
-) -> Callable[[Batch], Values]:
-    """What is measured on each chunk."""
-    kind = method.needs.kind
-    if data.manifest.kind != kind:
-        fix = "Name a data set of that kind."
-        raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", f"{kind} ones for this method", fix)
-    if kind == "paired" and method.codes:
-        return lambda batch: paired.measure(method, batch) | multimodal.measure(method, batch)
-    if kind == "paired":
-        return partial(paired.measure, method)
-    if kind == "labelled":
-        labels = attributes.Labels.of(method, data, split)
-        return lambda batch: attributes.measure(method, batch, labels, classifier)
-    source, target = data.manifest.domains if direction == "AtoB" else data.manifest.domains[::-1]
-    twins = unpaired.Twins(data, split, target, image_size)
-    return lambda batch: unpaired.measure(method, batch, twins, (source, target), classifier)
+def evaluate(
+    method: Method[Any], data: Any, split: str, *, workers: Workers | None = None, **options: Any
+) -> dict[str, float]:
+    """The values of a suite; the options are the fields of `Asked`."""
+    suite = Suite(Asked(method, data, split, **options))
+    return (suite.together(workers) if workers else suite.result(suite.parts())).values
 
 
 def _overall(found: dict[str, Measured]) -> dict[str, Measured]:

@@ -5,30 +5,35 @@ x_BCHW images of the source domain, y_BCHW of the target, in [-1, 1]; distances 
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch, scaled
+from i2i_core.data.batch import scaled
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Reader, decoded
 from i2i_core.data.transforms import Size, resized
 from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.paired import l1
-from i2i_core.evaluation.samples import Values, identity
-from i2i_core.methods.base import Method
+from i2i_core.evaluation.samples import Metric, Outputs, Values, given, identity
 
-DEFINITIONS = {
-    "cycle": "mean |F(G(x)) - x|, values in [0, 1], there and back from the source domain; mean over images",
-    "change": "mean |G(x) - x|, values in [0, 1]; mean over images",
-    "in_target": "share of translations that a classifier of real images of both domains takes for the domain they "
-    "were made for; `there` from source to target, `back` the other way",
-    "in_target_nothing": "the same of the untouched sources: what doing nothing scores",
-    "in_target_real": "the same of real images of the domain: what the classifier makes of the truth",
-    "twin": "mean |G(x) - y|, values in [0, 1], where the split has a target image y of the same identity (what stands "
-    "before the first `-` of its key) as x; mean over images",
-    "twin_nothing": "the same of the untouched sources",
+METRICS = {
+    "cycle": Metric(
+        "lower", "mean |F(G(x)) - x|, values in [0, 1], there and back from the source domain; mean over images"
+    ),
+    "change": Metric("lower", "mean |G(x) - x|, values in [0, 1]; mean over images"),
+    "in_target": Metric(
+        "higher",
+        "share of translations that a classifier of real images of both domains takes for the domain they "
+        "were made for; `there` from source to target, `back` the other way",
+    ),
+    "in_target_nothing": Metric("higher", "the same of the untouched sources: what doing nothing scores"),
+    "in_target_real": Metric("higher", "the same of real images of the domain: what the classifier makes of the truth"),
+    "twin": Metric(
+        "lower",
+        "mean |G(x) - y|, values in [0, 1], where the split has a target image y of the same identity (what stands "
+        "before the first `-` of its key) as x; mean over images",
+    ),
+    "twin_nothing": Metric("lower", "the same of the untouched sources"),
 }
 
 
@@ -61,32 +66,46 @@ class Twins:
 
 
 def measure(
-    method: Method[Any],
-    batch: Batch,
+    outputs: Outputs,
     twins: Twins,
     domains: tuple[str, str],
     classifier: Classifier | None,
 ) -> Values:
-    """The metrics of DEFINITIONS on one chunk; `in_target` with a classifier alone.
+    """METRICS on one chunk, of either domain; `in_target` with a classifier alone.
 
     Args:
         domains: names of the source and of the target domain.
     """
-    weight = next(method.parameters())
-    x, y = batch["a"].to(weight), batch["b"].to(weight)
-    made = method.translate(x, keys=batch.keys)
+    method, (source, target) = outputs.method, domains
+    seen = _Seen(classifier)
+    x, made = outputs.source, outputs.made
+    if x is None or made is None:
+        y = given(outputs.real)
+        seen.add("in_target_real/there", y, target)
+        if method.two_way:
+            seen.add("in_target_nothing/back", y, source)
+            seen.add("in_target/back", method.back(y), source)
+        return seen.values
     values = {"change": l1(made, x)}
-    having, images = twins.of(batch.keys)
+    having, images = twins.of(outputs.keys)
     if having:
         truth = torch.stack(images)
         values |= {"twin": l1(made[having], truth), "twin_nothing": l1(x[having], truth)}
-    ways: dict[Literal["there", "back"], tuple[Tensor, Tensor, Tensor, str]] = {"there": (x, made, y, domains[1])}
+    seen.add("in_target_nothing/there", x, target)
+    seen.add("in_target/there", made, target)
     if method.two_way:
         values["cycle"] = l1(method.back(made), x)
-        ways["back"] = (y, method.back(y), x, domains[0])
-    if classifier is not None:
-        for way, (source, output, real, domain) in ways.items():
-            column = classifier.columns([domain])
-            for name, judged in (("in_target_nothing", source), ("in_target", output), ("in_target_real", real)):
-                values[f"{name}/{way}"] = classifier.judge(judged)[:, column].double().flatten().tolist()
-    return values
+        seen.add("in_target_real/back", x, source)
+    return values | seen.values
+
+
+class _Seen:
+    """What a classifier, if there is one, takes images for."""
+
+    def __init__(self, classifier: Classifier | None) -> None:
+        self.classifier, self.values = classifier, Values()
+
+    def add(self, name: str, images: Tensor, domain: str) -> None:
+        if self.classifier is not None:
+            column = self.classifier.columns([domain])
+            self.values[name] = self.classifier.judge(images)[:, column].double().flatten().tolist()

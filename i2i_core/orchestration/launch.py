@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError, nearest
-from i2i_core.evaluation.suite import measured_in_training
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect
 from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
@@ -32,6 +31,7 @@ from i2i_core.registry import entry
 from i2i_core.settings import differences
 from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
 from i2i_core.training import authors, checkpoint
+from i2i_core.training.loop import suites
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
     config = TrainConfig(
         config.method, config.preset, hyper, config.data, config.training, config.output, config.launch
     )
-    _check_networks(config)
+    _check_networks(config, sets)
     return config
 
 
@@ -96,13 +96,14 @@ def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> N
         )
 
 
-def _check_networks(config: TrainConfig) -> None:
-    """Builds the networks without memory, so that a size they cannot take is found here."""
+def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
+    """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
-    best, known = config.output.best_metric, measured_in_training(method)
+    best, measured = config.output.best_metric, suites(config, sets, method, torch.device("cpu"))
+    known = next(iter(measured.values())).judges
     if best and best.split("/")[0] not in known:
-        found, expected = repr(best), f"a metric that is measured in training: {', '.join(known)}"
+        found, expected = repr(best), f"a metric that this run measures: {', '.join(known)}"
         raise ConfigError("--best-metric", found, expected, nearest(best, known))
     init_from = config.training.init_from
     if not init_from or checkpoint.complete(_folder(config)):  # once it has begun, a run needs it no more

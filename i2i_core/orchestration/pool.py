@@ -1,20 +1,30 @@
-"""A task of a translator over many units of work, in this process or on Ray workers."""
+"""What a checkpoint is used for, over many units of work, in this process or on Ray workers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from i2i_core.errors import ResourceError, RunError, UserError
-from i2i_core.orchestration.translator import Job, Translator
 from i2i_core.training.checkpoint import Trained, load_trained
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
-Task = Callable[[Translator, Unit], Result]
+Task = Callable[[Any, Unit], Result]
+"""Called with a worker and a unit; Ray finds it by its name in a module."""
+
+
+class Job(Protocol):
+    """What every worker knows."""
+
+    @property
+    def checkpoint(self) -> str: ...
+
+    def worker(self, trained: Trained) -> Any:
+        """One that works with the checkpoint, on the device where it is."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +39,6 @@ class Where:
 def over(units: Sequence[Unit], task: Task[Unit, Result], job: Job, trained: Trained, where: Where) -> Iterator[Result]:
     """What the task makes of every unit, as it comes.
 
-    Args:
-        task: called with a worker's translator and a unit; Ray finds it by its name in a module.
-
     Raises:
         UserError: as the task raised it, or for more workers or GPUs than there are.
         RunError: a worker was lost.
@@ -43,8 +50,8 @@ def over(units: Sequence[Unit], task: Task[Unit, Result], job: Job, trained: Tra
     if where.gpu and not has:
         raise ResourceError("--gpu", "no GPU that torch can use", "one", "Leave --gpu out, or use --cpu.")
     trained.method.to("cuda" if has and not where.cpu else "cpu")
-    translator = Translator(job, trained)
-    yield from (task(translator, unit) for unit in units)
+    worker = job.worker(trained)
+    yield from (task(worker, unit) for unit in units)
 
 
 def _on_ray(
@@ -78,12 +85,12 @@ def _on_ray(
 
 
 class _Actor:
-    """A translator that lives on a Ray worker."""
+    """A worker of a job that lives on a Ray worker."""
 
     def __init__(self, job: Job, gpu: bool) -> None:
         if not gpu:
             torch.set_num_threads(1)
-        self.translator = Translator(job, load_trained(job.checkpoint, torch.device("cuda" if gpu else "cpu")))
+        self.worker = job.worker(load_trained(job.checkpoint, torch.device("cuda" if gpu else "cpu")))
 
     def run(self, task: Task[Any, Any], unit: Any) -> Any:
-        return task(self.translator, unit)
+        return task(self.worker, unit)

@@ -52,6 +52,9 @@ class Job:
     back: bool = False
     """From B to A."""
 
+    def worker(self, trained: Trained) -> Translator:
+        return Translator(self, trained)
+
     def label(self, i: int) -> np.ndarray:
         """(A,) the target of an image, as the method takes it."""
         assert self.target is not None, "only asked for by methods that have targets"

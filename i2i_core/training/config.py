@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from i2i_core.errors import ConfigError
+from i2i_core.evaluation.judging import Judging
 from i2i_core.settings import check_at_least, check_between, check_choice, setting
 
 
@@ -59,7 +60,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class OutputConfig:
+class OutputConfig(Judging):
     """When the loop logs, draws, evaluates and saves; all in images, and all free to change on resume."""
 
     log_every: int = setting(1_000, resume="free")
@@ -82,5 +83,6 @@ class OutputConfig:
     """Checkpoints kept besides the best."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, 0, "grid_every", "evaluate_every", "evaluate_samples")
         check_at_least(self, 1, "log_every", "grid_rows", "checkpoint_every", "keep_last")

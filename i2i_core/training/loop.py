@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,10 @@ from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
 from i2i_core.errors import DataError, RunError, Stopped
 from i2i_core.evaluation.attributes import over_sets
-from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, measure
+from i2i_core.evaluation.samples import Asked
+from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
 from i2i_core.methods import build_from
-from i2i_core.methods.base import Progress
+from i2i_core.methods.base import Method, Progress
 from i2i_core.storage import Folder
 from i2i_core.training import authors, checkpoint
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
@@ -33,6 +34,8 @@ from i2i_core.training.sync import World, host_copy
 from i2i_core.training.trackers import HostCopy, Tracker, progress_line
 
 MOST_NAMED = 20
+EVALUATIONS = "evaluations.json"
+"""In a run's folder: every evaluation so far, a list of {images, metrics}."""
 
 
 class Loop:
@@ -72,6 +75,8 @@ class Loop:
         self.step = Step(self.method, training, world, lambda images: lr_factor(training, images, self.per_epoch))
         self.progress = Progress()
         self.metrics: dict[str, float] = {}
+        self.evaluations: list[dict[str, Any]] = []
+        """Every evaluation so far, in order: `images` and `metrics`."""
         self.best: dict[str, Any] | None = None
         self.bad: dict[str, list[str]] = {}
         """Every sample that could not be used, with the cause and the sample that took its place; all workers'."""
@@ -85,8 +90,8 @@ class Loop:
         """Images up to which everything that was due has been done."""
         self.written: tuple[int, dict[str, Any] | None] = (-1, None)
         self._start()
-        has_val = all(config.output.evaluate_split in data.manifest.splits for data in self.sets)
-        self.eval_split = config.output.evaluate_split if has_val else config.data.split
+        self.eval_split = evaluation_split(config, self.sets)
+        self.suites = suites(config, self.sets, self.method, device)
 
     def _start(self) -> None:
         """From the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew."""
@@ -109,6 +114,7 @@ class Loop:
         self.seen_before = state.get("seen", 0)
         self.done = state.get("done", self.progress.images)
         self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
+        self.evaluations = state.get("evaluations", [])
         self.metrics, self.best = folder.read_json("metrics.json"), state.get("best")
         if self.world.leads:
             checkpoint.discard_after(self.run, self.progress.images)
@@ -299,26 +305,16 @@ class Loop:
         """Measures on the evaluation split, all workers together; a new best is saved at once."""
         out, images = self.config.output, self.progress.images
         with self.step.averaged():
-            found = {
-                name: measure(
-                    self.method,
-                    data,
-                    self.eval_split,
-                    image_size=self.config.image_size,
-                    direction=self.config.data.direction,
-                    rank=self.world.rank,
-                    world=self.world.size,
-                    gather=self.world.gather,
-                    most=out.evaluate_samples,
-                )
-                for name, data in zip(self.config.data.names, self.sets, strict=True)
-            }
+            found = {name: suite.together(self.world).metrics for name, suite in self.suites.items()}
         self.metrics = over_sets(found)
+        before = [entry for entry in self.evaluations if entry["images"] < images]
+        self.evaluations = [*before, {"images": images, "metrics": self.metrics}]
         metrics = {f"{self.eval_split}/{name}": value for name, value in self.metrics.items()}
         self._tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in metrics.items())]))
         if self.tracker:
-            tracker = self.tracker
+            tracker, so_far = self.tracker, self.evaluations
             tracker.later(lambda: tracker.scalars(images, metrics))
+            tracker.later(lambda: self.run.write_json(EVALUATIONS, so_far))
         name = out.best_metric or DEFAULT_METRIC[self.method.needs.kind]
         value = self.metrics.get(name)
         if value is None or math.isnan(value):  # nothing in the split that it could be measured on
@@ -359,6 +355,7 @@ class Loop:
             "seen": seen,
             "done": self.done,
             "bad": [[key, *why] for key, why in self.bad.items()],
+            "evaluations": self.evaluations,
         }
         return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
 
@@ -368,6 +365,23 @@ def kind_of(cause: str) -> str:
     return re.sub(r"-?\b\d[\d.]*(x\d+)?\b", "N", cause.partition(" (")[0])
 
 
-def better(metric: str, value: float, than: float) -> bool:
-    """Whether a value of the metric is better than another."""
-    return value < than if BETTER[metric] == "lower" else value > than
+def evaluation_split(config: TrainConfig, sets: Sequence[DataSet]) -> str:
+    """The split that a run is measured on: the one asked for, where all its data sets have it, else the one it trains
+    on."""
+    wanted = config.output.evaluate_split
+    return wanted if all(wanted in data.manifest.splits for data in sets) else config.data.split
+
+
+def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device) -> dict[str, Suite]:
+    """What a run is measured by: a suite for each of its data sets, by name.
+
+    Raises:
+        ConfigError, DataError: metrics, files or data that do not fit.
+    """
+    split, out = evaluation_split(config, sets), config.output
+    return {
+        name: Suite(
+            Asked(method, data, split, config.image_size, config.data.direction, out, device, most=out.evaluate_samples)
+        )
+        for name, data in zip(config.data.names, sets, strict=True)
+    }

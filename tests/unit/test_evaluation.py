@@ -34,9 +34,9 @@ from i2i_core.evaluation.classifier import (
     train_classifier,
 )
 from i2i_core.evaluation.report import as_json, table
-from i2i_core.evaluation.samples import chunks
+from i2i_core.evaluation.samples import Asked, Measured, chunks
 from i2i_core.evaluation.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
-from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, evaluate, measure
+from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, Result, Suite, evaluate
 from i2i_core.evaluation.unpaired import Twins
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
@@ -352,18 +352,30 @@ def test_a_method_of_some_attributes_reads_those_columns(coded_data: DataSet) ->
 # ---------------------------------------------------------------- workers, samples, names
 
 
-def by_workers(world: int, *arguments: Any, **options: Any) -> list[dict[str, float]]:
-    """What each of `world` workers gets: all are run, then each again with what all of them found."""
+class Worker:
+    """One of several that measure one after the other: what they found comes in another order than they have."""
+
+    def __init__(self, rank: int, size: int, before: list[Any]) -> None:
+        self.rank, self.size, self.before = rank, size, before
+
+    def to_leader(self, value: Any) -> list[Any] | None:
+        self.before.append(value)
+        return [*reversed(self.before)] if len(self.before) == self.size else None
+
+    def from_leader(self, value: Any) -> Any:
+        return value
+
+
+def by_workers(world: int, *arguments: Any, **options: Any) -> Result:
+    """What `world` workers get together."""
     found: list[Any] = []
+    suite = Suite(Asked(*arguments, **options))
+    return [suite.together(Worker(rank, world, found)) for rank in range(world)][-1]
 
-    def keep(mine: Any) -> list[Any]:
-        found.append(mine)
-        return [mine]
 
-    for rank in range(world):
-        measure(*arguments, rank=rank, world=world, gather=keep, **options)
-    parts = list(reversed(found))
-    return [evaluate(*arguments, rank=r, world=world, gather=lambda _: parts, **options) for r in range(world)]
+def measure(*arguments: Any, **options: Any) -> dict[str, Measured]:
+    suite = Suite(Asked(*arguments, **options))
+    return suite.result(suite.parts()).metrics
 
 
 def test_workers_change_no_bit_of_labelled_metrics(labelled: str) -> None:
@@ -374,18 +386,24 @@ def test_workers_change_no_bit_of_labelled_metrics(labelled: str) -> None:
     alone = evaluate(method, DataSet(labelled), "train", image_size=16, most=150, classifier=classifier)
     assert len(alone) == 16
     for world in (2, 3):
-        for each in by_workers(
-            world, method, DataSet(labelled), "train", image_size=16, most=150, classifier=classifier
-        ):
-            assert each == alone
+        found = by_workers(world, method, DataSet(labelled), "train", image_size=16, most=150, classifier=classifier)
+        assert found.values == alone
 
 
 def test_workers_change_no_bit_of_paired_metrics(paired: str) -> None:
     method = build_method("pix2pix", image_size=16, g_base=4, d_base=4, receptive_field=16)
     alone = evaluate(method, DataSet(paired), "train", image_size=16, most=100)
     for world in (2, 3):
-        for each in by_workers(world, method, DataSet(paired), "train", image_size=16, most=100):
-            assert each == alone
+        assert by_workers(world, method, DataSet(paired), "train", image_size=16, most=100).values == alone
+
+
+def test_workers_change_no_bit_of_unpaired_metrics_nor_the_order_of_samples(unpaired: str) -> None:
+    options: dict[str, Any] = {"image_size": SIDE, "classifier": Brightness(), "most": 50}
+    suite = Suite(Asked(FakeUnpaired(), DataSet(unpaired), "train", **options))
+    alone = suite.result(suite.parts())
+    assert len(alone.ranked) == 50
+    for world in (2, 3):
+        assert by_workers(world, FakeUnpaired(), DataSet(unpaired), "train", **options) == alone
 
 
 def test_every_sample_is_measured_once_whatever_the_workers(coded_data: DataSet) -> None:
@@ -393,7 +411,7 @@ def test_every_sample_is_measured_once_whatever_the_workers(coded_data: DataSet)
         keys = [
             key
             for rank in range(world)
-            for _, batch in chunks(coded_data, "test", SIDE, rank=rank, world=world)
+            for _, batch in chunks(Asked(Fake(perfect), coded_data, "test", SIDE), rank, world)
             for key in batch.keys
         ]
         assert sorted(keys) == [f"{i:04d}" for i in range(100)]
@@ -401,8 +419,9 @@ def test_every_sample_is_measured_once_whatever_the_workers(coded_data: DataSet)
 
 def test_most_takes_the_first_samples(coded_data: DataSet) -> None:
     seen: list[int] = []
-    found = measure(Fake(perfect), coded_data, "test", image_size=SIDE, most=40, progress=seen.append)
-    assert found["there_and_back"].count == 40
+    suite = Suite(Asked(Fake(perfect), coded_data, "test", image_size=SIDE, most=40))
+    found = suite.result(suite.parts(progress=seen.append))
+    assert found.metrics["there_and_back"].count == 40
     assert seen == [32, 8]
 
 
@@ -440,15 +459,15 @@ def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, pair
 
 
 def test_the_report_holds_every_value_with_its_definition(coded_data: DataSet) -> None:
-    classifier = Oracle()
-    found = measure(Fake(always_bold), coded_data, "test", image_size=SIDE, classifier=classifier)
-    values = json.loads(as_json(found, {"data": "here"}, classifier))
+    suite = Suite(Asked(Fake(always_bold), coded_data, "test", image_size=SIDE, classifier=Oracle()))
+    found = suite.result(suite.parts())
+    values = json.loads(as_json(suite, found, {"data": "here"}))
     assert values["data"] == "here"
     assert values["classifier"]["attributes"] == list(NAMES)
     bold = values["metrics"]["accuracy/bold"]
     assert (bold["value"], bold["images"], bold["better"]) == (0.5, 40, "higher")
     assert bold["definition"] == DEFINITIONS["accuracy"]
-    (line,) = (line for line in table(found).splitlines() if line.startswith("bold"))
+    (line,) = (line for line in table(found.metrics).splitlines() if line.startswith("bold"))
     assert line.split() == ["bold", "0.000", "0.500", "1.000"]
 
 
@@ -478,7 +497,7 @@ def test_a_classifier_says_how_often_it_is_right_on_held_out_images(coded_data: 
     classifier = train_classifier(coded_data, image_size=SIDE, seen=256)
     info = classifier.info
     assert (info.held_out, info.held_out_images) == ("val", 100)
-    batches = [batch for _, batch in chunks(coded_data, "val", SIDE)]
+    batches = [batch for _, batch in chunks(Asked(Fake(perfect), coded_data, "val", SIDE))]
     right = torch.cat([classifier.judge(b["image"]) == b["labels"].bool() for b in batches]).numpy()
     assert right.all(1).mean() < right.any(1).mean()
     assert info.accuracy == pytest.approx(right.all(1).mean())
