@@ -35,14 +35,15 @@ class Job:
     evaluate: tuple[str, ...] = ()
 
 
-WEIGHTS = Job("weights", evaluate=("--train-classifier",))
+JUDGED = ("--train-classifier", "--classifier-network", "small")
+WEIGHTS = Job("weights", evaluate=JUDGED)
 COLOURS = Job("colours", translate=("--samples", "4"))
 JOBS = {
-    "stargan": Job("styles", ("--target", "+bold"), ("--train-classifier",)),
+    "stargan": Job("styles", ("--target", "+bold"), JUDGED),
     "pix2pix": Job("outlines"),
     "cyclegan": WEIGHTS,
     "unit": WEIGHTS,
-    "simgan": Job("scans", evaluate=("--train-classifier",)),
+    "simgan": Job("scans", evaluate=JUDGED),
     "bicyclegan": COLOURS,
     "cvae_gan": COLOURS,
     "clr_gan": COLOURS,

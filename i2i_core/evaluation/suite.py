@@ -190,6 +190,8 @@ class Suite:
     def judges(self) -> list[str]:
         """Names of metrics that a run can be judged by."""
         names = measured_in_training(self.asked.method) if "basic" in self.families else []
+        if names and self.asked.classifier:
+            names += ["accuracy" if self.asked.method.needs.kind == "labelled" else "in_target"]
         return names + [
             name for family in self.families.values() if family is not self.basic for name in family.metrics
         ]

@@ -5,6 +5,8 @@ pytest tests/integration/test_loop.py
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import in_order
 from i2i_core.errors import ConfigError
+from i2i_core.evaluation.classifier import Classifier, ClassifierInfo, save_classifier
 from i2i_core.methods.base import Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Feed, Step
@@ -83,6 +86,23 @@ def test_a_metric_that_training_does_not_measure_is_refused(
         config_of(method, request.getfixturevalue(kind), storage, output__best_metric=metric)
     assert said in str(caught.value)
     config_of("cyclegan", request.getfixturevalue("unpaired"), storage, output__best_metric="cycle")
+
+
+def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_was_given(
+    labelled: str, storage: str, tmp_path: Path
+) -> None:
+    names = ("serif", "bold", "oblique", "mono")
+    file = str(tmp_path / "judge.safetensors")
+    save_classifier(Classifier(ClassifierInfo(names, False, 1, 16, "", 0)), file)
+    over = {"hyper__attributes": names, "output__classifier": file}
+    loop = loop_of(config_of("stargan", labelled, storage, output__best_metric="accuracy", **over))
+    loop.train()
+    assert loop.best["metric"] == "accuracy"
+    assert set(loop.metrics) > {"accuracy/bold", "accuracy_real", "there_and_back"}
+    with pytest.raises(ConfigError, match=r"--metrics: found 'fit'; expected a metric or a family"):
+        config_of("stargan", labelled, storage, output__metrics=("fit",))
+    with pytest.raises(ConfigError, match="--classifier"):
+        config_of("stargan", labelled, storage, output__classifier=f"{file}-not-there")
 
 
 def test_a_direction_is_refused_where_there_are_no_two_sides(labelled: str, storage: str) -> None:

@@ -20,7 +20,7 @@ from i2i_core.methods import METHODS
 from i2i_core.orchestration.launch import check_same_run
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
-from i2i_core.training.loop import Loop
+from i2i_core.training.loop import EVALUATIONS, Loop
 from i2i_core.training.step import Wish
 
 from ..distributed.harness import SMALL
@@ -122,6 +122,20 @@ def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, 
     assert not loop.run.exists(checkpoint.BEST)
     run_until(config, 30)
     assert loop.run.read_json(checkpoint.BEST)["checkpoint"] == checkpoint.name_at(24)
+
+
+def test_a_run_tells_every_evaluation_once_whatever_befell_it(labelled: str, storage: str) -> None:
+    over = {"output__evaluate_every": 12, "output__checkpoint_every": 24}
+    whole = loop_of(config_of("stargan", labelled, f"{storage}/whole", **over))
+    whole.train()
+    told = whole.run.read_json(EVALUATIONS)
+    assert [entry["images"] for entry in told] == [*range(12, 97, 12)]
+    assert told[-1]["metrics"] == whole.metrics
+    config = config_of("stargan", labelled, f"{storage}/cut", **over)
+    run_until(config, 60)
+    again = loop_of(config)
+    again.train()
+    assert again.run.read_json(EVALUATIONS) == told
 
 
 def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: str) -> None:
