@@ -13,8 +13,8 @@ class Judging:
     """What is measured, and with which networks' files."""
 
     metrics: tuple[str, ...] = setting((), resume="free")
-    """Metrics, or families of them (docs/evaluation.md lists both); a metric brings its family. None named: `basic`,
-    what needs no network of others."""
+    """Metrics, or families of them (docs/evaluation.md lists both), besides `basic`, which needs no network of others
+    and is always measured; a metric brings its family."""
     classifier: str = setting("", resume="free")
     """File of a classifier of real images that evaluate.py trained, to judge translations of labelled or unpaired
     data."""

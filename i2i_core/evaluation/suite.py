@@ -32,43 +32,37 @@ DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
 nothing is changed, so the last checkpoint counts unless --best-metric names one."""
 
 
-def measured_in_training(method: Method[Any]) -> list[str]:
-    """The metrics of `basic` that a run of the method can be judged by: of its kind of data, without a classifier."""
-    kind = method.needs.kind
-    if kind == "labelled":
-        return ["there_and_back"]
-    if kind == "unpaired":
-        return ["change", "twin", *(["cycle"] if method.two_way else [])]
-    encoded = ["l1_encoded", "latent"] if method.encodes else []
-    return ["l1", "psnr", "ssim", *(["diversity", "l1_best", *encoded] if method.codes else [])]
-
-
 class Basic(Family):
     """What needs no network of others: distances to the truth or to where one came from, and what a classifier sees.
 
     Attributes:
         ranking: the metric that orders samples from best to worst.
+        judges: metrics that a run of the method can be judged by.
         target: of labelled data, what its samples are translated to.
     """
 
     target: Target | None = None
 
     def __init__(self, asked: Asked) -> None:
-        method, kind = asked.method, asked.method.needs.kind
+        method, kind, judged = asked.method, asked.method.needs.kind, asked.classifier is not None
         self.metrics: dict[str, Metric] = METRICS_OF[kind]
         self._measure: Callable[[Outputs], Values] = paired.measure
-        self.ranking = "l1"
+        self.ranking, self.judges = "l1", ["l1", "psnr", "ssim"]
         if kind == "paired" and method.codes:
+            self.judges += ["diversity", "l1_best", *(["l1_encoded", "latent"] if method.encodes else [])]
             self._measure = lambda outputs: paired.measure(outputs) | multimodal.measure(outputs)
         elif kind == "labelled":
             labels = attributes.Labels.of(method, asked.data, asked.split)
             self.target, self.ranking = labels.target, "there_and_back"
+            self.judges = ["there_and_back", *(["accuracy"] if judged else [])]
             self._measure = partial(attributes.measure, labels=labels, classifier=asked.classifier)
         elif kind == "unpaired":
             a, b = asked.data.manifest.domains
             domains = (a, b) if asked.direction == "AtoB" else (b, a)
             twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size)
             self.ranking = "cycle" if method.two_way else "change"
+            self.judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if method.two_way else [])]
+            self.judges += ["in_target"] if judged else []
             self._measure = partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier)
 
     def chunk(self, outputs: Outputs) -> tuple[Values, tuple[str, ...]]:
@@ -132,13 +126,13 @@ def better(metric: str, value: float, than: float) -> bool:
 
 
 def families_of(names: Sequence[str]) -> list[str]:
-    """The families that hold the named metrics, or are named themselves; none named: `basic`.
+    """`basic`, and the families that hold the named metrics, or are named themselves.
 
     Raises:
         ConfigError: a name that is neither.
     """
-    wanted = set()
-    for name in names or ("basic",):
+    wanted = {"basic"}
+    for name in names:
         found = [family for family, entry in FAMILIES.items() if name == family or name in entry.metrics]
         if not found:
             raise ConfigError("--metrics", repr(name), "a metric or a family", nearest(name, {*DEFINITIONS, *FAMILIES}))
@@ -189,12 +183,8 @@ class Suite:
     @property
     def judges(self) -> list[str]:
         """Names of metrics that a run can be judged by."""
-        names = measured_in_training(self.asked.method) if "basic" in self.families else []
-        if names and self.asked.classifier:
-            names += ["accuracy" if self.asked.method.needs.kind == "labelled" else "in_target"]
-        return names + [
-            name for family in self.families.values() if family is not self.basic for name in family.metrics
-        ]
+        others = (family for family in self.families.values() if family is not self.basic)
+        return [*self.basic.judges, *(name for family in others for name in family.metrics)]
 
     def parts(
         self, rank: int = 0, world: int = 1, progress: Callable[[int], None] | None = None

@@ -1,0 +1,270 @@
+"""What a sweep leaves to read, from studies filled by hand.
+
+pytest tests/unit/test_sweep_report.py
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from PIL import Image
+
+from i2i_core.config import TrainConfig
+from i2i_core.orchestration.space import Space, choice, configured, integer, log_uniform, paper_values
+from i2i_core.orchestration.sweep_report import Objective, Report, _height, table, write_report
+from i2i_core.settings import differences
+from i2i_core.storage import Folder
+
+BASE = TrainConfig.of("cyclegan", "demo", {"launch.name": "the-sweep", "training.images": 900})
+SPACE = Space(
+    "cyclegan",
+    {
+        "hyper.lambda_cyc": log_uniform(1, 100, "small & large: <both> go wrong"),
+        "hyper.pool_size": integer(0, 200, "why a history", step=10),
+        "hyper.adversarial": choice(("lsgan", "hinge"), "why these terms"),
+    },
+)
+PAPER = paper_values(SPACE, BASE)
+TWIN, CHANGE = Objective("twin", "lower"), Objective("psnr", "higher")
+SOME = [{"hyper.lambda_cyc": c, "hyper.pool_size": p, "hyper.adversarial": a}
+        for c, p, a in ((2.0, 0, "hinge"), (30.0, 200, "lsgan"), (5.0, 100, "hinge"), (90.0, 10, "lsgan"))]  # fmt: skip
+
+
+def study_of(objectives: Sequence[Objective]) -> optuna.Study:
+    ways = ["minimize" if one.direction == "lower" else "maximize" for one in objectives]
+    return optuna.create_study(directions=ways, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+def trial(study: optuna.Study, params: dict[str, Any], values: list[float] | str | None, images: int = 900) -> None:
+    """Adds a trial: its values, or why it was stopped, or None while it runs."""
+    study.enqueue_trial(params)
+    asked = study.ask()
+    for key, parameter in SPACE.parameters.items():
+        parameter.suggest(asked, key)
+    asked.set_user_attr("run", f"sweeps/one/trials/{asked.number:04d}")
+    asked.set_user_attr("images", images)
+    if isinstance(values, str):
+        asked.set_user_attr("reason", values)
+        if len(study.directions) == 1:
+            asked.report(0.001, images)  # better than all, and not at the end
+        study.tell(asked, state=TrialState.PRUNED)
+    elif values:
+        for seen in (300, 900) if len(values) == 1 else ():
+            asked.report(values[0] * 1000 / seen, seen)
+        study.tell(asked, values)
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it: rows of tables, code, and whether every element is closed."""
+
+    VOID = ("meta", "img")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+        self.text += data
+
+    def row(self, first: str) -> list[str]:
+        (found,) = (row for row in self.rows if row[0] == first)
+        return found
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, Report, Folder]:
+    """Ten trials, one metric: the paper's first, the best number 3, one stopped, one running, one far off."""
+    study = study_of([TWIN])
+    trial(study, PAPER, [0.04])
+    trial(study, SOME[0], "stopped after 100 images: twin <0.01> & worse than others", 100)
+    trial(study, SOME[1], [0.05])
+    trial(study, SOME[2], [0.0321])
+    trial(study, SOME[3], None, 300)
+    for number in range(5):
+        trial(study, {**SOME[0], "hyper.lambda_cyc": 3.0 + number}, [0.06 + 0.001 * number])
+    trial(study, SOME[0], [55.0])
+    sweep = Folder(str(tmp_path_factory.mktemp("sweeps") / "one"))
+    return study, write_report(study, [TWIN], BASE, SPACE, sweep), sweep
+
+
+def test_the_best_configuration_is_one_that_train_takes(one: tuple[optuna.Study, Report, Folder]) -> None:
+    _, report, sweep = one
+    assert report.best == (sweep.at("best.json"),)
+    config = TrainConfig.loads(sweep.read("best.json").decode(), "best.json")
+    assert config.hyper == configured(BASE, SOME[2]).hyper
+    assert config.launch.name == ""  # not the sweep's: it is a run of its own
+    assert differences(configured(BASE, SOME[2]), config) == []
+    assert config.training.images == 900
+
+
+def test_every_trial_is_in_the_table_of_trials(one: tuple[optuna.Study, Report, Folder]) -> None:
+    rows = list(csv.DictReader(io.StringIO(one[2].read("trials.csv").decode())))
+    assert [int(row["trial"]) for row in rows] == list(range(11))
+    states = ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE", "RUNNING", *["COMPLETE"] * 6]
+    assert [row["state"] for row in rows] == states
+    assert [row["twin"] for row in rows][:5] == ["0.04", "", "0.05", "0.0321", ""]
+    assert rows[1]["reason"] == "stopped after 100 images: twin <0.01> & worse than others"
+    assert (rows[3]["hyper.lambda_cyc"], rows[3]["hyper.pool_size"]) == ("5.0", "100")
+    assert (rows[1]["images"], rows[3]["run"]) == ("100", "sweeps/one/trials/0003")
+
+
+def test_the_page_compares_the_best_with_the_paper_and_says_why(one: tuple[optuna.Study, Report, Folder]) -> None:
+    page = Page(one[2].read("index.html").decode())
+    assert page.row("")[1:3] == ["paper", "best"]
+    assert page.row("twin (lower is better)")[1:3] == ["0.04", "0.0321"]
+    assert page.row("hyper.lambda_cyc") == [
+        *("hyper.lambda_cyc", "10", "5", "1 to 100, logarithmic"),
+        "small & large: <both> go wrong",
+    ]
+    assert page.row("1")[:2] == ["1", "PRUNED"]
+    assert "stopped after 100 images: twin <0.01> & worse than others" in page.row("1")
+    assert page.row("trials")[1] == "1 RUNNING, 9 COMPLETE, 1 PRUNED"
+
+
+def test_the_page_needs_nothing_beside_it_and_is_closed(one: tuple[optuna.Study, Report, Folder]) -> None:
+    text = one[2].read("index.html").decode()
+    page = Page(text)
+    assert page.open == []
+    assert "<script" not in text
+    sources = [value for _, name, value in page.attributes if name in ("src", "href")]
+    drawn = ("history", "slice", "parallel_coordinate", "curves", "importance")
+    assert one[2].names("plots") == sorted(f"{name}.png" for name in drawn)
+    for source, name in zip(sources, drawn, strict=True):
+        assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == one[2].read(f"plots/{name}.png")
+
+
+def test_plots_show_something_and_leave_matplotlib_as_it_was(one: tuple[optuna.Study, Report, Folder]) -> None:
+    for name in one[2].names("plots"):
+        image = np.asarray(Image.open(io.BytesIO(one[2].read(f"plots/{name}"))).convert("L"))
+        assert min(image.shape) > 250
+        assert image.std() > 10
+    assert plt.get_fignums() == []
+    assert mpl.rcParams["axes.facecolor"] == mpl.rcParamsDefault["axes.facecolor"]
+
+
+def test_a_trial_that_is_far_off_is_left_out_of_the_plots_and_it_is_said(
+    one: tuple[optuna.Study, Report, Folder],
+) -> None:
+    assert one[1].left_out == ("in the plots, trials that are far worse than the others: 10",)
+    assert (
+        "Not shown in the plots, trials that are far worse than the others: 10."
+        in Page(one[2].read("index.html").decode()).text
+    )
+
+
+def test_commands_name_the_best(one: tuple[optuna.Study, Report, Folder]) -> None:
+    text = Page(one[2].read("index.html").decode()).text
+    assert f"pipelines/train.py --config {one[2].at('best.json')}" in text
+    assert "pipelines/translate.py sweeps/one/trials/0003 " in text
+    assert f"optuna-dashboard {one[2].at('study.log')}" in text
+
+
+def test_the_printed_table_has_the_best_first_and_the_reasons(one: tuple[optuna.Study, Report, Folder]) -> None:
+    lines = table(one[0], [TWIN], SPACE).splitlines()
+    assert lines[0].split() == ["trial", "twin", "images", "lambda_cyc", "pool_size", "adversarial"]
+    assert lines[1].split() == ["*", "3", "0.0321", "900", "5", "100", "hinge"]
+    assert [line.split()[0] for line in lines[2:10]] == ["0", "2", "5", "6", "7", "8", "9", "10"]
+    assert lines[-1] == "trial 1 pruned: stopped after 100 images: twin <0.01> & worse than others"
+
+
+def test_several_metrics_give_the_trials_that_no_other_beats(tmp_path: Path) -> None:
+    study, objectives = study_of([TWIN, CHANGE]), [TWIN, CHANGE]
+    trial(study, PAPER, [0.3, 30.0])
+    trial(study, SOME[0], [0.1, 10.0])  # best in the first
+    trial(study, SOME[1], [0.2, 25.0])  # between
+    trial(study, SOME[2], [0.25, 20.0])  # beaten by the one before
+    sweep = Folder(str(tmp_path))
+    sweep.write("best-7.json", b"of an earlier report")
+    sweep.write("best.json", b"of an earlier report")
+    sweep.write("plots/old.png", b"of an earlier report")
+    report = write_report(study, objectives, BASE, SPACE, sweep)
+    assert report.best == tuple(sweep.at(f"best-{i}.json") for i in range(3))
+    assert [name for name in sweep.names() if name.startswith("best")] == ["best-0.json", "best-1.json", "best-2.json"]
+    cycles = [json.loads(sweep.read(f"best-{i}.json"))["hyper"]["lambda_cyc"] for i in range(3)]
+    assert cycles == [2.0, 30.0, 10.0]
+    assert sweep.names("plots") == sorted(
+        [f"{name}-{one.metric}.png" for name in ("history", "slice", "parallel_coordinate") for one in objectives]
+        + ["importance.png", "pareto_front.png"]
+    )
+    page = Page(sweep.read("index.html").decode())
+    assert page.open == []
+    assert page.row("hyper.lambda_cyc")[1:5] == ["10", "2", "30", "10"]
+    marked = [line.split()[1] for line in table(study, objectives, SPACE).splitlines() if line.startswith("*")]
+    assert marked == ["1", "2", "0", "no"]
+
+
+@pytest.mark.parametrize("completed", [0, 1])
+def test_a_sweep_with_too_little_to_draw_says_so(completed: int, tmp_path: Path) -> None:
+    study = study_of([TWIN])
+    trial(study, PAPER, [0.04] if completed else "its loss was not finite")
+    trial(study, SOME[0], None)
+    sweep = Folder(str(tmp_path))
+    report = write_report(study, [TWIN], BASE, SPACE, sweep)
+    assert report.best == ((sweep.at("best.json"),) if completed else ())
+    assert sweep.exists("best.json") == bool(completed)
+    assert report.left_out == (f"plots: {completed} trial(s) ran to the end, and they take two",)
+    page = Page(sweep.read("index.html").decode())
+    assert page.open == []
+    assert ("No trial has run to its end." in page.text) == (not completed)
+    assert ("no trial has run to its end" in table(study, [TWIN], SPACE)) == (not completed)
+
+
+def test_a_study_without_trials_is_reported(tmp_path: Path) -> None:
+    report = write_report(study_of([TWIN]), [TWIN], BASE, SPACE, Folder(str(tmp_path)))
+    assert report.best == ()
+    assert Page((tmp_path / "index.html").read_text()).row("trials")[1] == "none"
+
+
+def test_two_completed_trials_of_one_parameter_are_drawn(tmp_path: Path) -> None:
+    space = dataclasses.replace(SPACE, parameters={"hyper.lambda_cyc": SPACE.parameters["hyper.lambda_cyc"]})
+    study = study_of([TWIN])
+    for value in (1.0, 100.0):  # at the ends, and equal: nothing to scale colours by
+        study.enqueue_trial({"hyper.lambda_cyc": value})
+        asked = study.ask()
+        space.parameters["hyper.lambda_cyc"].suggest(asked, "hyper.lambda_cyc")
+        study.tell(asked, 0.5)
+    report = write_report(study, [TWIN], BASE, space, Folder(str(tmp_path)))
+    drawn = {file.stem for file in (tmp_path / "plots").iterdir()}
+    said = {re.split(r"\W", line)[0] for line in report.left_out}
+    assert {"history", "slice", "parallel_coordinate"} <= drawn
+    assert drawn | said == {"history", "slice", "parallel_coordinate", "importance"}
+
+
+def test_a_value_stands_where_its_scale_has_it() -> None:
+    cycle, pool, terms = SPACE.parameters.values()
+    assert [_height(cycle, value) for value in (1.0, 10.0, 100.0)] == pytest.approx([0, 0.5, 1])
+    assert [_height(pool, value) for value in (0, 50, 200)] == pytest.approx([0, 0.25, 1])
+    assert [_height(terms, value) for value in ("lsgan", "hinge")] == [0, 1]

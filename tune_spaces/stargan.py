@@ -1,0 +1,46 @@
+"""What a sweep of StarGAN searches.
+
+The weights of class, reconstruction and gradient penalty, how often D moves, the learning rate of each player. Left
+alone: lambda_id (the paper has none; the demo's small network needs it) and the networks. lambda_gp counts under
+`--adversarial wgan-gp`, the default, only.
+
+`there_and_back` is what is measured in training, and by itself it is 0 where nothing is changed. So lambda_cls does
+not go so low, nor lambda_rec so high, that doing nothing pays. Measure the best trials with a classifier before you
+believe them, against the trial of the paper's values:
+
+    python pipelines/tune.py --method stargan --preset demo --evaluate-every 1000 --samples 30
+    python pipelines/evaluate.py RUN --data DATA --split test --out result.json --train-classifier --classifier judge
+"""
+
+from i2i_core.orchestration.space import Space, integer, log_uniform
+
+SPACE = Space(
+    method="stargan",
+    parameters={
+        "hyper.lambda_cls": log_uniform(
+            0.3, 10, "1 in the paper; lower, G need not change the attribute; higher, it paints what the classes expect"
+        ),
+        "hyper.lambda_rec": log_uniform(
+            3, 30, "10 in the paper; lower, the person is lost; higher, it pays to change nothing"
+        ),
+        "hyper.lambda_gp": log_uniform(
+            1, 100, "10 in the paper (WGAN-GP's own); lower, D is not Lipschitz and runs away; higher, it is blunt"
+        ),
+        "hyper.n_critic": integer(1, 8, "5 in the paper, 2 in the demo; a good critic against fewer moves of G"),
+        "hyper.g_lr": log_uniform(2e-5, 2e-3, "1e-4 in the paper, 5e-4 in the demo's small networks"),
+        "hyper.d_lr": log_uniform(
+            2e-5, 2e-3, "1e-4 in the paper; a critic faster than G may need fewer moves (n_critic)"
+        ),
+    },
+    metrics=("there_and_back",),
+    guesses=(
+        {
+            "hyper.lambda_cls": 1.0,
+            "hyper.lambda_rec": 10.0,
+            "hyper.lambda_gp": 10.0,
+            "hyper.n_critic": 2,
+            "hyper.g_lr": 5e-4,
+            "hyper.d_lr": 5e-4,
+        },
+    ),
+)

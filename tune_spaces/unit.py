@@ -1,0 +1,44 @@
+"""What a sweep of UNIT searches.
+
+The four weights beside the GAN terms, how often the discriminators move, the learning rate. Left alone: lambda_gan
+(Adam does not see a factor that all terms have, so only ratios count), the architecture, weight decay. The paper's
+weights are those of its tied networks, beside lambda_gan 10; with `--preset reference`, where all are a tenth, give
+--lambda-gan 10.
+
+`twin` is the metric, for CycleGAN's reason (tune_spaces/cyclegan.py): `cycle` is 0 where nothing is changed.
+
+    python pipelines/tune.py --method unit --preset demo --evaluate-every 1000 --samples 30
+"""
+
+from i2i_core.orchestration.space import Space, integer, log_uniform
+
+SPACE = Space(
+    method="unit",
+    parameters={
+        "hyper.lambda_rec": log_uniform(
+            10, 1000, "100 in the paper; small: codes that do not hold the image; large: the GAN terms are not heard"
+        ),
+        "hyper.lambda_kl": log_uniform(
+            1e-3, 10, "0.1 in the paper; small: the domains' codes part; large: codes are mere noise"
+        ),
+        "hyper.lambda_cyc": log_uniform(
+            10, 1000, "100 in the paper; small: any image of the domain will do; large: nothing may change"
+        ),
+        "hyper.lambda_cyc_kl": log_uniform(1e-3, 10, "0.1 in the paper; as lambda_kl, of the translations' codes"),
+        "hyper.n_critic": integer(1, 3, "1 in the paper; each more is a batch that the generators do not learn from"),
+        "hyper.lr": log_uniform(
+            2e-5, 2e-3, "1e-4 in the paper, 1e-3 in the demo's small networks; less is slow, more swings"
+        ),
+    },
+    metrics=("twin",),
+    guesses=(
+        {
+            "hyper.lambda_rec": 100.0,
+            "hyper.lambda_kl": 0.1,
+            "hyper.lambda_cyc": 100.0,
+            "hyper.lambda_cyc_kl": 0.1,
+            "hyper.n_critic": 1,
+            "hyper.lr": 1e-3,
+        },
+    ),
+)
