@@ -1,15 +1,16 @@
-"""What a sweep of StarGAN searches.
+r"""What a sweep of StarGAN searches.
 
 The weights of class, reconstruction and gradient penalty, how often D moves, the learning rate of each player. Left
 alone: lambda_id (the paper has none; the demo's small network needs it) and the networks. lambda_gp counts under
 `--adversarial wgan-gp`, the default, only.
 
-`there_and_back` is what is measured in training, and by itself it is 0 where nothing is changed. So lambda_cls does
-not go so low, nor lambda_rec so high, that doing nothing pays. Measure the best trials with a classifier before you
-believe them, against the trial of the paper's values:
+`there_and_back` by itself is 0 where nothing is changed. So lambda_cls does not go so low, nor lambda_rec so high,
+that doing nothing pays. With a classifier of the real images, which `evaluate.py --train-classifier --classifier FILE`
+keeps, a sweep can be judged by both:
 
     python pipelines/tune.py --method stargan --preset demo --evaluate-every 1000 --samples 30
-    python pipelines/evaluate.py RUN --data DATA --split test --out result.json --train-classifier --classifier judge
+    python pipelines/tune.py --method stargan --data DATA --evaluate-every 10000 --samples 30 \
+        --classifier FILE --metric accuracy there_and_back
 """
 
 from i2i_core.orchestration.space import Space, integer, log_uniform
