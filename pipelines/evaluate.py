@@ -1,14 +1,15 @@
-"""Measures a checkpoint: `python pipelines/evaluate.py RUN --data URI --split test --out FILE.json`.
+"""Measures a checkpoint: `python pipelines/evaluate.py RUN --data URI --split test --metrics l1 fid --out FILE.json`.
 
 RUN is a run's folder (its best checkpoint, else its last) or one checkpoint. Prints a table and writes it as
-JSON with every metric's definition. docs/evaluation.md defines the metrics.
+JSON with every metric's definition; beside it, as PNG, the best, median and worst samples. docs/evaluation.md defines
+the metrics.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -18,6 +19,7 @@ from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, ResourceError, RunError
+from i2i_core.evaluation import extremes
 from i2i_core.evaluation.classifier import (
     EPOCHS,
     SEEN,
@@ -27,8 +29,13 @@ from i2i_core.evaluation.classifier import (
     save_classifier,
     train_classifier,
 )
+from i2i_core.evaluation.judging import Judging, located
 from i2i_core.evaluation.report import as_json, table
-from i2i_core.evaluation.suite import measure
+from i2i_core.evaluation.sheet import png_bytes
+from i2i_core.evaluation.suite import BETTER
+from i2i_core.orchestration.evaluating import Job, measure
+from i2i_core.orchestration.pool import Where
+from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, setting
 from i2i_core.storage import Folder
 from i2i_core.training.checkpoint import load_trained
@@ -39,40 +46,51 @@ OWN = [("checkpoint", CHECKPOINT, "", "A run's folder or URL, or one of its chec
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
-    """What to measure on, and where to write it."""
+class EvaluateOptions(Judging):
+    """What to measure on, how, and where to write it."""
 
     data: str = setting("", resume="free")
     """Data set: a folder or URL with manifest.json."""
     split: str = setting("test", resume="free")
     """Split to measure on."""
     train_classifier: bool = setting(False, resume="free")
-    """Labelled or unpaired data: train a classifier on the real images of the train split, to judge translations."""
-    classifier: str = setting("", resume="free")
-    """File of a trained classifier. With --train-classifier: where it is kept, and used again if it fits."""
+    """Labelled or unpaired data: train a classifier on the real images of the train split, to judge translations. With
+    --classifier: it is kept there, and used again if it fits."""
+    classifier_network: Literal["resnet18", "small"] = setting("resnet18", resume="free")
+    """What is trained: the papers' ResNet-18, or a small network that takes a minute on two cores."""
     most: int = setting(0, resume="free")
     """Only the first so many samples; 0: all."""
     out: str = setting("", resume="free")
-    """JSON file or URL for the result."""
+    """JSON file or URL for the result; pictures are written beside it."""
+    workers: int = setting(1, resume="free")
+    """1: in this process; more: as many Ray workers."""
+    gpu: bool = setting(False, resume="free")
+    """One GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
     cpu: bool = setting(False, resume="free")
-    """CPU only; else a GPU where there is one."""
+    """CPU only."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, 0, "most")
+        check_at_least(self, 1, "workers")
+        if self.gpu and self.cpu:
+            raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
 
 
 def judge(options: EvaluateOptions, data: DataSet, image_size: Size, device: torch.device) -> Classifier | None:
-    """The classifier that the options ask for: loaded, or trained and kept."""
-    path = options.classifier
+    """The classifier that --train-classifier asks for: trained, or kept from before."""
+    path, network = options.classifier, options.classifier_network
     if not options.train_classifier:
-        return load_classifier(path).to(device) if path else None
-    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size):
+        return None
+    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network):
         print(f"classifier of this data: {path}")
         return kept.to(device)
     samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
     seen = min(SEEN, EPOCHS * samples)
     with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
-        trained = train_classifier(data, image_size=image_size, device=device, progress=bar.update, seen=seen)
+        trained = train_classifier(
+            data, image_size=image_size, device=device, progress=bar.update, seen=seen, network=network
+        )
     if path:
         save_classifier(trained, path)
     return trained
@@ -84,39 +102,59 @@ def run() -> int:
     if not given.checkpoint or not options.data:
         where = "--data" if given.checkpoint else "checkpoint"
         raise ConfigError(where, "nothing", "evaluate.py CHECKPOINT --data URI", "Name both.")
-    device = torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
-    trained, data = load_trained(given.checkpoint, device), DataSet(options.data)
+    if options.gpu and options.workers == 1 and not torch.cuda.is_available():
+        raise ResourceError("--gpu", "no GPU that torch can use", "one", "Leave --gpu out, or use --cpu.")
+    options = replace(located(options), data=absolute(options.data, "--data"), out=absolute(options.out, "--out"))
+    here = options.workers == 1 and not options.cpu and torch.cuda.is_available()
+    trained = load_trained(absolute(given.checkpoint, "the checkpoint"), torch.device("cuda" if here else "cpu"))
+    data = DataSet(options.data)
     data.check_shards(options.split)
-    size, direction = trained.config.image_size, trained.config.data.direction
-    judged = judge(options, data, size, device)
-    found = measure(
-        trained.method, data, options.split, image_size=size, direction=direction, most=options.most, classifier=judged
-    )
-    if not found:
+    judging = Judging(**{f.name: getattr(options, f.name) for f in fields(Judging)})
+    if options.train_classifier:  # the file is where it is kept
+        judging = replace(judging, classifier="")
+    job = Job(trained.url, options.data, options.split, judging, options.most)
+    job.suite(trained)  # what cannot be measured is said before a classifier is trained
+    judged = judge(options, data, trained.config.image_size, trained.method.device)
+    samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
+    with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
+        workers = Where(options.workers, options.gpu, options.cpu)
+        suite, result = measure(replace(job, classifier=judged), trained, workers, bar.update)
+    if not result.metrics:
         raise RunError(f"nothing to measure on split {options.split} of {options.data}")
-    print(
-        f"{trained.config.method} after {trained.images:,} images, on {options.split} of {options.data}\n{table(found)}"
-    )
-    if judged and judged.info.held_out:
-        info = judged.info
+    images = f"{trained.images:,} images"
+    print(f"{trained.config.method} after {images}, on {options.split} of {options.data}\n{table(result.metrics)}")
+    if (classifier := suite.asked.classifier) and classifier.info.held_out:
+        info = classifier.info
         print(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")
     if options.out:
+        shown = extremes.chosen(result.ranked, BETTER[suite.basic.ranking])
         about = {
             "checkpoint": {"url": trained.url, "method": trained.config.method, "images": trained.images},
             "data": {"uri": options.data, "fingerprint": data.manifest.fingerprint, "split": options.split},
             "most": options.most,
-            "image_size": size,
+            "image_size": trained.config.image_size,
+            "shown": {"metric": suite.basic.ranking, **shown},
         }
-        write(options.out, as_json(found, about, judged))
-        print(f"written to {options.out}")
+        write(options.out, as_json(suite, result, about).encode())
+        pictures = dict(result.pictures)
+        if result.ranked:
+            pictures["samples"] = png_bytes(extremes.sheet(suite, shown))
+        for name, png in pictures.items():
+            write(beside(options.out, name), png)
+        print("written to " + " ".join([options.out, *(beside(options.out, name) for name in pictures)]))
     return 0
 
 
-def write(out: str, text: str) -> None:
+def beside(out: str, name: str) -> str:
+    """Where a picture goes: `FILE.json` -> `FILE-NAME.png`."""
+    return f"{out.removesuffix('.json')}-{name}.png"
+
+
+def write(out: str, content: bytes) -> None:
     """Raises ResourceError when it cannot."""
     try:
         folder, _, name = out.rpartition("/")
-        Folder(folder or ".").write(name, text.encode())
+        Folder(folder or ".").write(name, content)
     except OSError as error:
         raise ResourceError("--out", f"{out} ({error})", "a file that can be written", "Name another.") from None
 

@@ -600,7 +600,10 @@ def _closing(batches: Iterator[Batch | Exception], numbers: _From) -> Iterator[B
     try:
         for batch in batches:
             if isinstance(batch, Exception):
-                raise batch
+                try:
+                    raise batch
+                finally:  # what is raised holds this frame, which must hold neither it nor the loaders
+                    del batch, batches
             yield batch
     finally:
         if numbers.stager:

@@ -1,5 +1,5 @@
-"""A small classifier of real images, of labels or of two domains, which judges whether translated ones took on their
-target.
+"""A classifier of real images, of labels or of two domains, which judges whether translated ones took on their target:
+a ResNet-18, as StarGAN's authors have it (section 5.3), or a small network.
 
 x_BCHW images in [-1, 1]; y_BA labels, 0 or 1 per attribute.
 """
@@ -7,8 +7,10 @@ x_BCHW images in [-1, 1]; y_BA labels, 0 or 1 per attribute.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,20 +27,27 @@ from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.settings import from_dict, to_dict
 from i2i_core.storage import storage_of
 
+Network = Literal["small", "resnet18"]
 GRID = 16
-"""Positions per side on which the network works: images are cut into GRID x GRID patches, one position each."""
+"""Positions per side on which the small network works: images are cut into GRID x GRID patches, one position each."""
 MOST_PATCH = 4
 """Pixels per side of the largest patch; images are judged at GRID to GRID * MOST_PATCH pixels."""
 WIDTHS = (32, 48, 96, 128)
 STRIDES = (1, 2, 1, 2)
 BATCH = 64
-LR = 6e-3
+LR: dict[Network, float] = {"small": 6e-3, "resnet18": 1e-3}
+WEIGHT_DECAY = 0.02
+SETTLING = 10
+"""Batches that a ResNet's statistics are taken from in the end."""
+LEAST_RESNET, MOST_RESNET = 64, 224
+"""Pixels per side at which a ResNet judges: as images have, from this many to that many."""
 SEEN = 100_000
 """Images seen in training, which bounds its time whatever the size of the data set."""
 EPOCHS = 6
 """Passes over a small data set that are enough; fewer over one so large that they would be more than SEEN."""
 MOST = 30_000
-"""Training images held in memory."""
+MOST_BYTES = 4 * 10**9
+"""Training images held in memory, and what they may take."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class ClassifierInfo:
     """Share of held-out real images with every attribute right."""
     accuracies: tuple[float, ...] = ()
     """Share of held-out real images with each attribute right."""
+    network: Network = "small"
+    """What it is made of; files that do not say are `small`."""
 
 
 class Classifier(nn.Module):
@@ -71,11 +82,7 @@ class Classifier(nn.Module):
     def __init__(self, info: ClassifierInfo) -> None:
         super().__init__()
         self.info = info
-        patch = info.size // GRID
-        inputs = (info.channels * patch**2, *WIDTHS)
-        blocks = [_block(i, o, s) for i, o, s in zip(inputs, WIDTHS, STRIDES, strict=False)]
-        head = nn.Linear(WIDTHS[-1], len(info.attributes))
-        self.net = nn.Sequential(nn.PixelUnshuffle(patch), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+        self.net = _resnet18(info) if info.network == "resnet18" else _small(info)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         size = (self.info.size, self.info.size)
@@ -97,9 +104,10 @@ class Classifier(nn.Module):
         logits = self.eval()(x_BCHW.to(weight))
         return F.one_hot(logits.argmax(1), logits.shape[1]).bool() if self.info.exclusive else logits > 0
 
-    def fits(self, data: DataSet, image_size: Size) -> bool:
-        """Whether it was trained on that data set, to judge images of that size."""
-        return self.info.data == data.manifest.fingerprint and self.info.size == judged_size(image_size)
+    def fits(self, data: DataSet, image_size: Size, network: Network = "small") -> bool:
+        """Whether it is such a network, trained on that data set to judge images of that size."""
+        wanted = (data.manifest.fingerprint, network, judged_size(image_size, network))
+        return (self.info.data, self.info.network, self.info.size) == wanted
 
     def columns(self, names: Sequence[str]) -> list[int]:
         """Where attributes stand in what `judge` gives. Raises ConfigError when it does not know one."""
@@ -111,13 +119,33 @@ class Classifier(nn.Module):
         return [self.info.attributes.index(name) for name in names]
 
 
+def _small(info: ClassifierInfo) -> nn.Module:
+    patch = info.size // GRID
+    inputs = (info.channels * patch**2, *WIDTHS)
+    blocks = [_block(i, o, s) for i, o, s in zip(inputs, WIDTHS, STRIDES, strict=False)]
+    head = nn.Linear(WIDTHS[-1], len(info.attributes))
+    return nn.Sequential(nn.PixelUnshuffle(patch), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def _resnet18(info: ClassifierInfo) -> nn.Module:
+    """He et al. 2016, untrained; its first layer takes the channels there are."""
+    from torchvision.models import resnet18  # late: seconds to import
+
+    network = resnet18(weights=None, num_classes=len(info.attributes))
+    if info.channels != 3:
+        network.conv1 = nn.Conv2d(info.channels, 64, 7, 2, 3, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
 def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
     conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def judged_size(image_size: Size) -> int:
-    """The side at which images of that size are judged: whole patches, GRID to GRID * MOST_PATCH pixels.
+def judged_size(image_size: Size, network: Network = "small") -> int:
+    """The side at which images of that size are judged. The small network: whole patches, GRID to GRID * MOST_PATCH
+    pixels; a ResNet: the shorter side, LEAST_RESNET to MOST_RESNET pixels (smaller images are enlarged).
 
     Raises:
         ConfigError: too small to judge.
@@ -125,6 +153,8 @@ def judged_size(image_size: Size) -> int:
     side = min(sides(image_size))
     if side < GRID:
         raise ConfigError("--train-classifier", f"images of {side} px", f"{GRID} px or more", "Use larger images.")
+    if network == "resnet18":
+        return min(max(side, LEAST_RESNET), MOST_RESNET)
     return GRID * min(side // GRID, MOST_PATCH)
 
 
@@ -132,6 +162,7 @@ def train_classifier(
     data: DataSet,
     *,
     image_size: Size,
+    network: Network = "small",
     split: str = "train",
     seen: int = SEEN,
     seed: int = 0,
@@ -142,10 +173,12 @@ def train_classifier(
     tested on held-out ones.
 
     Binary cross entropy per attribute, or cross entropy where they are classes; AdamW with one cycle
-    of the learning rate. The same arguments give the same classifier on equal hardware.
+    of the learning rate; images as they are, for a flip could change a label. The same arguments give the same
+    classifier on equal hardware (a ResNet on a GPU: up to the order of its sums).
 
     Args:
         image_size: of the images to judge; see `judged_size`.
+        network: `resnet18`, or `small`, which is fast on two cores.
         seen: images in all, over as many epochs as that takes.
         progress: called with the number of images after each step.
 
@@ -158,38 +191,48 @@ def train_classifier(
         fix = "Leave --train-classifier out."
         expected = "labelled or unpaired ones, to train a classifier on"
         raise DataError(f"data {data.uri}", f"{manifest.kind} samples", expected, fix)
-    size, channels = judged_size(image_size), manifest.fields["image"].channels
+    size, channels = judged_size(image_size, network), manifest.fields["image"].channels
     names, exclusive = manifest.attributes, manifest.exclusive
     if manifest.kind == "unpaired":
         names, exclusive = manifest.domains, True
-    info = ClassifierInfo(names, exclusive, channels, size, manifest.fingerprint, seed, seen)
+    info = ClassifierInfo(names, exclusive, channels, size, manifest.fingerprint, seed, seen, network=network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from("classifier", seed))
         classifier = Classifier(info).to(device)
-    x, y = _in_memory(data, split, size, MOST)
+    x, y = _in_memory(data, split, size)
     _fit(classifier, x.to(device), y.to(device), seen, seed, progress)
     held_out = next((s for s in ("val", "test") if s in manifest.splits and s != split), "")
     if held_out:
-        classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, size, MOST))
+        classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, size))
     return classifier
 
 
-def _in_memory(data: DataSet, split: str, size: int, most: int) -> tuple[Tensor, Tensor]:
+def _in_memory(data: DataSet, split: str, size: int) -> tuple[Tensor, Tensor]:
     """Images (N, C, size, size) as float16, and labels (N, A) as float32; of unpaired data, as many of each domain."""
-    batches = list(in_order(data, split, size, most=most, size=256))
-    if data.manifest.kind == "unpaired":
-        x = torch.cat([batch[domain].half() for domain in ("a", "b") for batch in batches])
-        return x, torch.eye(2).repeat_interleave(len(x) // 2, dim=0)
-    x = torch.cat([batch["image"].half() for batch in batches])
-    return x, torch.cat([batch["labels"] for batch in batches]).float()
+    manifest = data.manifest
+    fields = ("a", "b") if manifest.kind == "unpaired" else ("image",)
+    shape = (manifest.fields["image"].channels, size, size)
+    most = min(MOST, MOST_BYTES // (2 * len(fields) * math.prod(shape)))
+    most = min(most, *(data.shard_set(split, domain).samples for domain in manifest.domains))
+    images, labels, n = torch.empty((len(fields), most, *shape), dtype=torch.float16), [], 0
+    for batch in in_order(data, split, size, most=most, size=256):
+        for i, name in enumerate(fields):
+            images[i, n : n + len(batch.keys)] = batch[name]
+        labels.append(batch["labels"] if manifest.kind == "labelled" else torch.empty(0))
+        n += len(batch.keys)
+    if not n:
+        raise DataError(f"data {data.uri}", f"no image of {split} that can be read", "some", "Shard the images again.")
+    x = images[:, :n].flatten(0, 1)
+    return x, torch.eye(2).repeat_interleave(n, dim=0) if manifest.kind == "unpaired" else torch.cat(labels).float()
 
 
 def _fit(
     classifier: Classifier, x: Tensor, y: Tensor, seen: int, seed: int, progress: Callable[[int], None] | None
 ) -> None:
     steps = max(1, seen // BATCH)
-    optimiser = torch.optim.AdamW(classifier.parameters(), LR, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LR, total_steps=steps)
+    lr = LR[classifier.info.network]
+    optimiser = torch.optim.AdamW(classifier.parameters(), lr, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps)
     classifier.train().to(memory_format=torch.channels_last)
     for rows in _rows(len(x), steps, seed):
         logits, truth = classifier(x[rows].float().to(memory_format=torch.channels_last)), y[rows]
@@ -203,7 +246,21 @@ def _fit(
         schedule.step()
         if progress:
             progress(len(rows))
+    if classifier.info.network == "resnet18":
+        _settle(classifier, x, seed)
     classifier.eval().to(memory_format=torch.contiguous_format)
+
+
+@torch.no_grad()
+def _settle(classifier: Classifier, x: Tensor, seed: int) -> None:
+    """Batch norms' statistics of the weights as they ended: means over SETTLING batches. What was followed in a short
+    training is of weights that are gone, and through the layers of a ResNet such errors add up."""
+    for module in classifier.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean of all
+    for rows in _rows(len(x), SETTLING, seed):
+        classifier(x[rows].float().to(memory_format=torch.channels_last))
 
 
 def _rows(n: int, steps: int, seed: int) -> Iterable[Tensor]:

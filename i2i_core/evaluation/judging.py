@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
-from i2i_core.settings import check_at_least, check_choice, setting
+from i2i_core.paths import absolute
+from i2i_core.settings import check_at_least, check_choice, flag, setting
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,14 @@ class Judging:
         check_at_least(self, 0, "segmentation_height")
         check_choice(self, "lpips_network", ("alex", "vgg"))
         check_choice(self, "label_side", ("auto", "a", "b"))
+
+
+Some = TypeVar("Some", bound=Judging)
+
+
+def located(judging: Some) -> Some:
+    """With the paths of files made absolute: workers have folders of their own. Raises ConfigError as `absolute`."""
+    names = ["classifier", "inception", "lpips_weights", "segmentation", "statistics"]
+    names += ["palette"] if judging.palette != "cityscapes" else []
+    files: dict[str, Any] = {name: absolute(getattr(judging, name), flag(name)) for name in names}
+    return replace(judging, **files)

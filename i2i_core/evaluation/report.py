@@ -23,7 +23,7 @@ def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
     Args:
         about: what was measured: checkpoint, data, sizes, samples shown.
     """
-    facts = {name: family.facts() for family in suite.families.values() for name in family.metrics}
+    family_of = {name: title for title, family in suite.families.items() for name in family.metrics}
     classifier = suite.asked.classifier
     metrics = {
         name: {
@@ -31,7 +31,7 @@ def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
             "images": m.count,
             "better": BETTER[name],
             "definition": DEFINITIONS[name.split("/")[0]],
-            **facts[name.split("/")[0]],
+            "family": family_of[name.split("/")[0]],
         }
         for name, m in result.metrics.items()
     }
@@ -40,6 +40,7 @@ def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
         "resampling": "bicubic, antialiased; images of the image size as they are",
         "chunk": CHUNK,
         "classifier": to_dict(classifier.info) if classifier else None,
+        "families": {title: family.facts() for title, family in suite.families.items()},
         "metrics": metrics,
     }
     return json.dumps(values, indent=1) + "\n"

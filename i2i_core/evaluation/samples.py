@@ -162,6 +162,11 @@ class Family:
 
     metrics: Mapping[str, Metric]
 
+    @property
+    def judges(self) -> Sequence[str]:
+        """What a run can be judged by, of what it gives; of a metric with parts the part, where there is no whole."""
+        return list(self.metrics)
+
     def facts(self) -> dict[str, Any]:
         """What the definitions leave open: networks and their files' checksums, sizes, subsets, seeds."""
         return {}

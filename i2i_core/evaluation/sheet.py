@@ -6,6 +6,7 @@ x_CHW one image, x_BCHW several; values in [-1, 1].
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,10 @@ MOST_CELL = 512
 """Larger images are shown reduced by a whole factor."""
 GAP = 6
 WHITE, PAPER, INK = (255, 255, 255), (228, 230, 234), (20, 20, 20)
+LETTERS = 15
+"""Pixels of the letters before a row."""
+MOST_LABEL = 200
+"""Pixels of the longest line before a row."""
 NOTHING = (206, 208, 212)
 """Where a row has no image in a column."""
 
@@ -66,7 +71,7 @@ def png_bytes(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def contact_sheet(columns: Columns, *, scale: int = 0) -> Image.Image:
+def contact_sheet(columns: Columns, *, scale: int = 0, rows: Sequence[str] = ()) -> Image.Image:
     """Images side by side under their columns' titles, one row per sample.
 
     Args:
@@ -74,6 +79,7 @@ def contact_sheet(columns: Columns, *, scale: int = 0) -> Image.Image:
             None leaves a cell empty.
         scale: pixels of the sheet per pixel of an image; 0: small images are enlarged and large
             ones reduced, by a whole factor that is the same for the whole sheet.
+        rows: what is written before each row, one line or several; lines too long for it lose their middle.
     """
     cells = _resized([[None if x is None else to_image(x) for x in images] for images in columns.values()], scale)
     every = [image for column in cells for image in column if image is not None]
@@ -83,13 +89,20 @@ def contact_sheet(columns: Columns, *, scale: int = 0) -> Image.Image:
     widths = [max(cell[0], *(int(font.getlength(line)) + 1 for line in lines)) for lines in titles]
     line_height = sum(font.getmetrics())
     head = line_height * max((len(lines) for lines in titles), default=0) + 2 * GAP
-    rows = max((len(column) for column in cells), default=0)
-    sheet = Image.new("RGB", (GAP + sum(w + GAP for w in widths), head + rows * (cell[1] + GAP)), PAPER)
-    draw, left = ImageDraw.Draw(sheet), GAP
+    count = max((len(column) for column in cells), default=0)
+    small = ImageFont.load_default(size=LETTERS)
+    labels = [[_shortened(line, MOST_LABEL, small) for line in label.split("\n")] for label in rows]
+    margin = max((GAP + math.ceil(small.getlength(line)) for label in labels for line in label), default=0)
+    width = margin + GAP + sum(w + GAP for w in widths)
+    sheet = Image.new("RGB", (width, head + count * (cell[1] + GAP)), PAPER)
+    draw, left = ImageDraw.Draw(sheet), margin + GAP
+    for row, label in enumerate(labels):
+        middle = head + row * (cell[1] + GAP) + cell[1] // 2
+        draw.multiline_text((GAP, middle), "\n".join(label), fill=INK, font=small, anchor="lm")
     for lines, width, column in zip(titles, widths, cells, strict=True):
         for i, line in enumerate(lines):
             draw.text((left + width // 2, GAP + i * line_height), line, fill=INK, font=font, anchor="ma")
-        _fill(sheet, column, rows, (left + (width - cell[0]) // 2, head), cell)
+        _fill(sheet, column, count, (left + (width - cell[0]) // 2, head), cell)
         left += width + GAP
     return sheet
 
@@ -117,6 +130,19 @@ def _wrapped(title: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def _shortened(line: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The line, without as much of its middle as it takes to fit the width."""
+    kept = len(line)
+    while (
+        font.getlength(
+            short := line if kept == len(line) else f"{line[: -(-kept // 2)]}...{line[len(line) - kept // 2 :]}"
+        )
+        > width
+    ):
+        kept -= 1
+    return short
 
 
 def _fill(

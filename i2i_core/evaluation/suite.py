@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from i2i_core.data.batch import Batch
 from i2i_core.errors import ConfigError, DataError, RunError, UserError, nearest
-from i2i_core.evaluation import attributes, multimodal, paired, unpaired
+from i2i_core.evaluation import attributes, colour, distances, multimodal, paired, perceptual, segmentation, unpaired
 from i2i_core.evaluation.classifier import load_classifier
 from i2i_core.evaluation.samples import (
     Asked,
@@ -37,7 +37,6 @@ class Basic(Family):
 
     Attributes:
         ranking: the metric that orders samples from best to worst.
-        judges: metrics that a run of the method can be judged by.
         target: of labelled data, what its samples are translated to.
     """
 
@@ -47,23 +46,27 @@ class Basic(Family):
         method, kind, judged = asked.method, asked.method.needs.kind, asked.classifier is not None
         self.metrics: dict[str, Metric] = METRICS_OF[kind]
         self._measure: Callable[[Outputs], Values] = paired.measure
-        self.ranking, self.judges = "l1", ["l1", "psnr", "ssim"]
+        self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]
         if kind == "paired" and method.codes:
-            self.judges += ["diversity", "l1_best", *(["l1_encoded", "latent"] if method.encodes else [])]
+            self._judges += ["diversity", "l1_best", *(["l1_encoded", "latent"] if method.encodes else [])]
             self._measure = lambda outputs: paired.measure(outputs) | multimodal.measure(outputs)
         elif kind == "labelled":
             labels = attributes.Labels.of(method, asked.data, asked.split)
             self.target, self.ranking = labels.target, "there_and_back"
-            self.judges = ["there_and_back", *(["accuracy"] if judged else [])]
+            self._judges = ["there_and_back", *(["accuracy"] if judged else [])]
             self._measure = partial(attributes.measure, labels=labels, classifier=asked.classifier)
         elif kind == "unpaired":
             a, b = asked.data.manifest.domains
             domains = (a, b) if asked.direction == "AtoB" else (b, a)
             twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size)
             self.ranking = "cycle" if method.two_way else "change"
-            self.judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if method.two_way else [])]
-            self.judges += ["in_target"] if judged else []
+            self._judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if method.two_way else [])]
+            self._judges += ["in_target"] if judged else []
             self._measure = partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier)
+
+    @property
+    def judges(self) -> Sequence[str]:
+        return self._judges
 
     def chunk(self, outputs: Outputs) -> tuple[Values, tuple[str, ...]]:
         """The metrics of each image, and the keys of those that the ranking metric was measured on."""
@@ -100,6 +103,12 @@ class Entry:
 
 FAMILIES: dict[str, Entry] = {
     "basic": Entry({name: m for metrics in METRICS_OF.values() for name, m in metrics.items()}, Basic),
+    "lpips": Entry(perceptual.METRICS, perceptual.build_lpips),
+    "inception": Entry(distances.INCEPTION, distances.build_inception),
+    "efficientnet": Entry(distances.EFFICIENTNET, distances.build_efficientnet),
+    "efficientnet_pairs": Entry(perceptual.EFFICIENTNET, perceptual.build_efficientnet),
+    "fcn": Entry(segmentation.METRICS, segmentation.build),
+    "colour": Entry(colour.METRICS, colour.build),
 }
 """Every family, by name."""
 
@@ -182,9 +191,8 @@ class Suite:
 
     @property
     def judges(self) -> list[str]:
-        """Names of metrics that a run can be judged by."""
-        others = (family for family in self.families.values() if family is not self.basic)
-        return [*self.basic.judges, *(name for family in others for name in family.metrics)]
+        """What a run can be judged by."""
+        return [name for family in self.families.values() for name in family.judges]
 
     def parts(
         self, rank: int = 0, world: int = 1, progress: Callable[[int], None] | None = None

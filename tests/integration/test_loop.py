@@ -76,6 +76,7 @@ def test_batches_that_every_run_has_taken_are_not_kept(most: int) -> None:
         ("cyclegan", "unpaired", "in_target", "twin"),
         ("simgan", "unpaired", "cycle", "change, twin"),
         ("pix2pix", "paired", "diversity", "psnr"),
+        ("pix2pix", "paired", "colour", "psnr"),
         ("pix2pix", "paired", "l2", "Did you mean l1"),
     ],
 )

@@ -36,7 +36,7 @@ from i2i_core.evaluation.classifier import (
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.samples import Asked, Measured, chunks
 from i2i_core.evaluation.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
-from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, Result, Suite, evaluate
+from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, FAMILIES, Result, Suite, evaluate
 from i2i_core.evaluation.unpaired import Twins
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
@@ -448,7 +448,9 @@ def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, pair
     found += list(evaluate(FakePaired(lambda x, keys: x), DataSet(paired), "test", image_size=SIDE))
     found += list(evaluate(FakeCodes(0.1), DataSet(paired), "test", image_size=SIDE))
     found += list(evaluate(FakeUnpaired(), DataSet(unpaired), "test", image_size=SIDE, classifier=Brightness()))
-    assert {name.split("/")[0] for name in found} == set(DEFINITIONS) == set(BETTER)
+    assert {name.split("/")[0] for name in found} == set(FAMILIES["basic"].metrics)
+    assert set(DEFINITIONS) == set(BETTER) == {name for entry in FAMILIES.values() for name in entry.metrics}
+    assert len(BETTER) == sum(len(entry.metrics) for entry in FAMILIES.values()), "no name stands for two metrics"
     assert BETTER["accuracy/bold"] == "higher"
     assert BETTER["l1"] == "lower"
     assert set(DEFAULT_METRIC.values()) <= {*found, ""}

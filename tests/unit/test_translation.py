@@ -148,8 +148,9 @@ def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
 
 @pytest.mark.timeout(240)
 def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
-    stargan: str, photos: Path, tmp_path: Path, told: Message
+    stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message
 ) -> None:
+    """Of images, of a refined data set, of what is measured."""
     from .test_refined_shards import annotated_glyphs  # late: it reads this module
 
     synthetic = annotated_glyphs(tmp_path / "synthetic")
@@ -164,8 +165,18 @@ def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
         (photos / "odd.png").write_text("text")
         two = go(stargan, photos, tmp_path / "2", target="bold", workers=2, batch=3)
         go(simgan, synthetic, tmp_path / "shards-2", shards=True, split="train", workers=2, batch=3)
+        measure = ["--data", labelled, "--split", "train", "--metrics", "efficientnet_frechet", "--most", 200]
+        measure += ["--statistics", tmp_path / "real", "--out"]
+        told(stargan, *measure, tmp_path / "m2.json", "--workers", 2, pipeline=evaluate_pipeline, code=0)
     finally:
         ray.shutdown()
+    told(stargan, *measure, tmp_path / "m1.json", pipeline=evaluate_pipeline, code=0)
+    found = [json.loads((tmp_path / f"m{n}.json").read_text()) for n in (1, 2)]
+    assert found[0]["metrics"] == found[1]["metrics"]
+    assert {"there_and_back", "efficientnet_frechet"} < set(found[0]["metrics"])
+    states = [f["families"]["efficientnet"]["real_features"]["state"] for f in found]
+    assert states == ["read", "computed"], "two workers found them, one reads them"
+    assert (tmp_path / "m1-samples.png").read_bytes() == (tmp_path / "m2-samples.png").read_bytes()
     one = go(stargan, photos, tmp_path / "1", target="bold")
     assert files(tmp_path / "1") == files(tmp_path / "2")
     assert (one.bad, one.written) == (two.bad, two.written)
@@ -461,8 +472,15 @@ def test_evaluate_prints_and_writes_what_it_measured(
     assert values["metrics"]["l1"]["images"] == 36
     assert f"{values['metrics']['psnr_nothing']['value']:.4f}" in said
     assert values["checkpoint"]["images"] == 36
+    assert set(values["families"]) == {"basic"}
+    assert [len(values["shown"][kind]) for kind in ("best", "median", "worst")] == [4, 4, 4]
+    assert f"written to {tmp_path / 'deep' / 'p.json'} {tmp_path / 'deep' / 'p-samples.png'}" in said
+    run(pix2pix, "--data", paired, "--metrics", "colour", "--out", tmp_path / "c.json")
+    assert Image.open(tmp_path / "c-colour.png").width > 300
+    assert "--metrics: found 'clour'" in run(pix2pix, "--data", paired, "--metrics", "clour", code=2)
+    assert "--segmentation" in run(pix2pix, "--data", paired, "--metrics", "fcn", "--label-side", "a", code=2)
     monkeypatch.setattr(evaluate_pipeline, "SEEN", 256)
-    judge = ["--classifier", tmp_path / "judge.safetensors"]
+    judge = ["--classifier", tmp_path / "judge.safetensors", "--classifier-network", "small"]
     assert "a saved classifier" in run(stargan, "--data", labelled, *judge, code=2)
     first = run(stargan, "--data", labelled, "--train-classifier", *judge, "--out", tmp_path / "l.json")
     again = run(stargan, "--data", labelled, "--train-classifier", *judge)
