@@ -68,14 +68,23 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture
-def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of an empty bucket, which s3fs and pyarrow reach by the environment."""
+@pytest.fixture(scope="session")
+def bucket(s3_server: S3Server) -> str:
+    """One for all tests: SeaweedFS takes its time with the first file of a bucket."""
     s3_server.start()  # an earlier test may have left it dead
+    assert request("PUT", f"{s3_server.endpoint}/all-tests")[0] == 200
+    return "all-tests"
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty place in a bucket, which s3fs and pyarrow reach by the environment."""
+    from i2i_core.storage import Trying
+
+    s3_server.start()
     use(monkeypatch, s3_server.env)
-    bucket = f"bucket-{os.urandom(4).hex()}"
-    assert request("PUT", f"{s3_server.endpoint}/{bucket}")[0] == 200
-    yield f"s3://{bucket}"
+    monkeypatch.setattr(Trying, "_silent", set())  # an earlier test may have left the bucket without an answer
+    yield f"s3://{bucket}/test-{os.urandom(4).hex()}"
     use(monkeypatch, {})
 
 

@@ -27,7 +27,7 @@ from i2i_core.training.sync import World
 
 from ..chaos import ROOT, Run, differences, past, state_of
 
-IMAGES, EVERY = 3_000, 400
+IMAGES, EVERY = 960, 160  # epochs are of 216
 
 
 def _undisturbed(rank: int, config: str, meet: str) -> None:
@@ -40,12 +40,13 @@ def _undisturbed(rank: int, config: str, meet: str) -> None:
 def test_shard_train_kill_resume_translate_all_on_s3(s3: str, tmp_path: Path) -> None:
     """All processes are killed at once. Ends as two processes do without Ray, on local files."""
     for place in (f"{s3}/data", str(tmp_path / "data")):
-        shard_glyphs(place, "labelled", 16, characters=60)
+        shard_glyphs(place, "labelled", 16, characters=20)
     flags = ["--images", str(IMAGES), "--checkpoint-every", str(EVERY), "--workers", "2", "--loaders", "1"]
+    flags += ["--log-every", "40"]
     run = Run("run", f"{s3}/data", f"{s3}/runs", [*flags, "--cache", str(tmp_path / "cache"), "--patience", "60"])
     try:
         run.type()
-        run.when(past(900))
+        run.when(lambda text: past(EVERY + 80)(text) and bool(checkpoint.complete(run.folder)))
         assert run.kill("everything", random.Random(0))
         assert run.driver
         run.driver.wait(timeout=60)
@@ -76,7 +77,7 @@ def _module(*arguments: str) -> None:
 def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path) -> None:
     """One worker of two is killed, and Ray starts both again. Then SIGTERM: exit code 1, and a checkpoint between two
     that were due."""
-    run = Run("run", labelled, str(tmp_path), ["--images", "20000", "--checkpoint-every", str(EVERY), "--workers", "2"])
+    run = Run("run", labelled, str(tmp_path), ["--images", "20000", "--checkpoint-every", "400", "--workers", "2"])
     try:
         run.type()
         run.when(past(600))
@@ -88,7 +89,7 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
     finally:
         run.clean()
     assert "as asked. Everything is saved" in run.text()
-    assert checkpoint.images_of(str(checkpoint.latest(run.folder))) % EVERY
+    assert checkpoint.images_of(str(checkpoint.latest(run.folder))) % 400
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ pytest tests/storage/test_run_in_weather.py
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,30 +27,31 @@ VALUES = {"training__images": IMAGES, "output__checkpoint_every": 24, "output__l
 
 
 @pytest.fixture
-def far(s3: str, weather: Weather, labelled: str, tmp_path: Path) -> TrainConfig:
+def far(s3: str, weather: Weather, tmp_path: Path) -> TrainConfig:
     """A run from and to a bucket, in a cache of its own. (The proxy is up and fair.)"""
     shard_glyphs(f"{s3}/data", "labelled", 16, characters=60)
     return config_of("stargan", f"{s3}/data", f"{s3}/runs", data__cache=str(tmp_path / "cache"), **VALUES)
 
 
-def calm(labelled: str, tmp_path: Path) -> Loop:
-    """The same run on local files."""
-    loop = loop_of(config_of("stargan", labelled, str(tmp_path / "calm"), **VALUES))
+@pytest.fixture(scope="module")
+def calm(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The end of the same run on local files."""
+    loop = loop_of(config_of("stargan", labelled, str(tmp_path_factory.mktemp("calm")), **VALUES))
     loop.train()
-    return loop
+    return state_of(loop)
 
 
 def test_a_run_ends_as_on_local_files_whatever_the_weather(
-    far: TrainConfig, weather: Weather, labelled: str, tmp_path: Path
+    far: TrainConfig, weather: Weather, calm: dict[str, Any]
 ) -> None:
     with weather.random_faults(0, 0.2):
         loop = loop_of(far)
         loop.train()
-    assert_equal(state_of(calm(labelled, tmp_path)), state_of(loop))
+    assert_equal(calm, state_of(loop))
 
 
 def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
-    far: TrainConfig, weather: Weather, labelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    far: TrainConfig, weather: Weather, calm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes in the middle of the run, and comes back once the run has said that it is gone."""
     said: list[str] = []
@@ -66,19 +68,19 @@ def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
     loop.train()
     assert any("does not answer" in line for line in said), said
     assert any("answers again" in line for line in said), said
-    assert_equal(state_of(calm(labelled, tmp_path)), state_of(loop))
+    assert_equal(calm, state_of(loop))
 
 
 def test_storage_that_vanishes_for_good_ends_the_run_and_what_was_saved_is_gone_on_with(
-    far: TrainConfig, weather: Weather, labelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    far: TrainConfig, weather: Weather, calm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(PATIENCE, "2")
+    monkeypatch.setenv(PATIENCE, "1")
 
     def say(line: str) -> None:
         if line.startswith("120 / "):
             weather.gone()
 
-    with pytest.raises(StorageError, match=r"s3://.* has not answered for 2 s"):
+    with pytest.raises(StorageError, match=r"s3://.* has not answered for 1 s"):
         Loop(far, World(), torch.device("cpu"), say=say).train()
     weather.back()
     monkeypatch.setenv(PATIENCE, "60")
@@ -86,4 +88,4 @@ def test_storage_that_vanishes_for_good_ends_the_run_and_what_was_saved_is_gone_
     assert 0 < loop.progress.images < IMAGES
     loop.train()
     assert checkpoint.images_of(str(checkpoint.latest(loop.run))) == IMAGES
-    assert_equal(state_of(calm(labelled, tmp_path)), state_of(loop))
+    assert_equal(calm, state_of(loop))

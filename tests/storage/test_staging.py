@@ -332,6 +332,7 @@ def test_a_stager_has_its_share_of_the_cache(files: Any, tmp_path: Path, monkeyp
     stager = Stager(Cache(str(tmp_path), 4 * 85_000), iter(needs_of(files, 0, 1, 2)))
     assert stager.share == 85_000
     stager.close()
+    assert ended()
 
 
 FULL = """
@@ -371,14 +372,12 @@ def upload(folder: str, endpoint: str, prefix: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def uploaded(made: dict[str, str], s3_server: S3Server) -> str:
-    """A bucket with the same, which nobody alters."""
+def uploaded(made: dict[str, str], s3_server: S3Server, bucket: str) -> str:
+    """A place in the bucket with the same, which nobody alters."""
     s3_server.start()
-    bucket = f"staging-{os.urandom(4).hex()}"
-    assert request("PUT", f"{s3_server.endpoint}/{bucket}")[0] == 200
     for kind, folder in made.items():
-        upload(folder, s3_server.endpoint, f"{bucket}/{kind}")
-    return bucket
+        upload(folder, s3_server.endpoint, f"{bucket}/staging/{kind}")
+    return f"{bucket}/staging"
 
 
 @pytest.fixture
