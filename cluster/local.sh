@@ -4,7 +4,7 @@
 #
 #   cluster/local.sh start [NODES [CPUS]]   start it, by default 2 nodes of 1 CPU; prints the address to submit to. GPUs,
 #                                           if there are any, belong to the first node
-#   cluster/local.sh stop                   stop it, and no other Ray of this machine
+#   cluster/local.sh stop                   stop it, and no other Ray of this machine (without /proc: all of them)
 #   cluster/local.sh submit -- python pipelines/train.py ...     a job, with absolute paths
 #
 # RAY_DASHBOARD_PORT (8265) names it: several can live side by side, some ports apart, for it takes the ports after that
@@ -74,6 +74,7 @@ start)
 	echo "$address"
 	;;
 stop)
+	[ -d /proc/self ] || exec "$ray" stop # where processes do not show their environment: all Ray of this machine
 	end TERM 10 || end KILL 10 || {
 		echo "Processes that do not end: $(ours | tr '\n' ' ')" >&2
 		exit 1
