@@ -9,7 +9,7 @@ KILLS ?= 8
 SEED ?= 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo methods-table test test-all lint format chaos bench bench-gpu bench-stream setup clean help
+.PHONY: demo sweep-demo methods-table test test-all lint format chaos bench bench-gpu bench-stream setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (5 minutes)
 	$(BIN)/python pipelines/demo.py --method $(METHOD)
+
+sweep-demo: $(READY)  ## a sweep of ten small pix2pix runs on two cores, with plots and the best (15 minutes)
+	$(BIN)/python -m pipelines.sweep_demo
 
 methods-table: $(READY)  ## trains and measures every method's demo; writes the table of docs/methods.md
 	$(BIN)/python -m pipelines.methods_table

@@ -1,0 +1,546 @@
+"""A sweep: many runs of one method, each with other values, on Ray Tune.
+
+A trial is a small process that calls `launch`, so it is a whole run of Ray Train with workers, checkpoints and a folder
+of its own. Which values it gets and what became of it is in `searcher.py`; Tune places trials and ASHA ends hopeless
+ones. A sweep's folder is all that a resumed sweep knows: Tune's own notes are forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from i2i_core.config import TrainConfig
+from i2i_core.data.manifest import DataSet
+from i2i_core.errors import ConfigError, ResourceError, RunError, UserError, nearest
+from i2i_core.evaluation.judging import Judging
+from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
+from i2i_core.methods import build_from
+from i2i_core.orchestration.cluster import connect
+from i2i_core.orchestration.launch import check_cluster, check_storage, launch, prepare, use_gpu
+from i2i_core.orchestration.searcher import FINISHED, Search, length_of, rehearse
+from i2i_core.orchestration.space import Space, check_space, load_space
+from i2i_core.orchestration.sweep_report import Objective, Report, write_report
+from i2i_core.orchestration.worker import STATUS, STOP
+from i2i_core.settings import check_at_least, differences, from_dict, setting, to_dict
+from i2i_core.storage import AT_START, Folder, StorageError, patient_for
+from i2i_core.training.loop import EVALUATIONS, suites
+
+SWEEP = "sweep.json"
+STOPPED = "stopped"
+"""A trial's outcome when the sweep was asked to stop: it is as good as running."""
+PAPER = 0
+"""The trial with the paper's values."""
+LOOKS_EVERY = 2.0
+"""Seconds between a trial's looks at its run."""
+TELLS_EVERY = 60.0
+"""Seconds without a line after which the sweep says where it is."""
+COMPARABLE = (
+    *("training.images", "training.epochs"),
+    *("output.evaluate_every", "output.evaluate_split", "output.evaluate_samples"),
+    *(f"output.{field.name}" for field in fields(Judging) if field.name != "statistics"),
+)
+"""What a run may change when it is resumed, and a sweep may not: its trials could not be compared."""
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What is searched, for what, how long."""
+
+    space: str = setting("", resume="free")
+    """What to vary: a space of tune_spaces/, or a path to one. None given: the method's name."""
+    metric: tuple[str, ...] = setting(())
+    """What to search for; several: trials that no other beats in all of them. None given: the space's."""
+    samples: int = setting(20, resume="free")
+    """Trials in all, a resumed sweep's earlier ones included."""
+    sampler: str = setting("tpe")
+    """Sampler of Optuna: tpe, random, gp, nsgaii, qmc, ... Seeded by --seed."""
+    concurrent: int = setting(0, resume="free")
+    """Most trials at once; 0: as many as the cluster holds."""
+    early_stop: bool = setting(True)
+    """End trials early that are worse than others after as many images (ASHA)."""
+    grace: int = setting(0)
+    """Images before a trial may be ended early; 0: --evaluate-every."""
+    reduction: float = setting(3.0)
+    """Of all trials that come so far, 1 in this many goes on; each next look comes after this many times the images."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "samples")
+        check_at_least(self, 0, "concurrent", "grace")
+        check_at_least(self, 1.1, "reduction")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that every check has passed that needs no cluster.
+
+    Attributes:
+        base: what trials vary, not prepared; `launch.name` is empty.
+        folder: the sweep's.
+        length: images of a run with the base's values.
+        grace: images before a trial may be ended early.
+    """
+
+    base: TrainConfig
+    settings: SweepConfig
+    space: Space
+    objectives: tuple[Objective, ...]
+    folder: Folder
+    length: int
+    grace: int
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """What a resumed sweep must agree with, as JSON values."""
+        return {"sweep": to_dict(self.settings), "space": self.space.plain(), "base": json.loads(self.base.dumps())}
+
+
+def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
+    """Every check that can be made before Ray starts.
+
+    Raises:
+        UserError: the base configuration, the space, a metric or the sampler cannot be used.
+    """
+    prepared = prepare(base)
+    name = base.launch.name or f"sweep-{prepared.run_name}"
+    base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
+    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "fingerprint")}
+    base = base.with_section("data", **data)
+    base = base.with_section("training", init_from=prepared.training.init_from)
+    space = load_space(settings.space or base.method)
+    check_space(space, base, base.method)
+    objectives = _objectives(prepared, settings, space)
+    rehearse(settings.sampler, space, objectives)
+    length = length_of(prepared)
+    grace = _grace(base, settings, length) if settings.early_stop else length
+    return Plan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
+
+
+def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[Objective, ...]:
+    with torch.device("meta"):
+        method = build_from(base.method, base.hyper)
+    sets = [DataSet(uri) for uri in base.data.uris]
+    known = next(iter(suites(base, sets, method, torch.device("cpu")).values())).judges
+    default = DEFAULT_METRIC[method.needs.kind]
+    metrics = settings.metric or space.metrics or ((default,) if default else ())
+    if not metrics:
+        raise ConfigError("--metric", "none", f"what to search for: {', '.join(known)}", "Give --metric NAME.")
+    for number, metric in enumerate(metrics):
+        if metric.split("/")[0] not in known:
+            expected = f"what a run measures: {', '.join(known)}"
+            raise ConfigError("--metric", repr(metric), expected, nearest(metric, known))
+        if metric in metrics[:number]:
+            raise ConfigError("--metric", f"{metric} twice", "each metric once", "Remove one.")
+    return tuple(Objective(metric, BETTER[metric]) for metric in metrics)
+
+
+def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
+    every = base.output.evaluate_every
+    if not 0 < every < length:
+        expected = f"evaluations before the end of a run, which has {length:,} images"
+        fix = f"Give --evaluate-every {max(1, length // 9)}, say, or --no-early-stop."
+        raise ConfigError("--evaluate-every", str(every), expected, fix)
+    grace = settings.grace or every
+    if grace >= length:
+        fix = "Give a smaller --grace, or --no-early-stop."
+        raise ConfigError("--grace", f"{grace:,}", f"less than a run's {length:,} images", fix)
+    return grace
+
+
+def check_same_sweep(plan: Plan, resume: bool) -> None:
+    """What is in the folder must be the same sweep where it is to be resumed; else nothing may be there.
+
+    Raises:
+        ConfigError: it is not so; with every saved and given value that differs.
+    """
+    where, saved = plan.folder.url, plan.folder.read_json(SWEEP)
+    if saved is None:
+        if resume:
+            raise ConfigError("--resume", f"no sweep in {where}", "one to go on with", "Leave --resume out to begin.")
+        return
+    if not resume:
+        fix = "Add --resume to go on with it, or give another --name."
+        raise ConfigError(where, "a sweep that has begun", "a new name, or --resume", fix)
+    before = TrainConfig.loads(json.dumps(saved["base"]), f"{where}/{SWEEP}")
+    lines = differences(before, plan.base)
+    lines += differences(from_dict(SweepConfig, saved["sweep"], "sweep"), plan.settings)
+    for key in COMPARABLE:
+        section, _, name = key.partition(".")
+        old, new = (getattr(getattr(config, section), name) for config in (before, plan.base))
+        if old != new:
+            lines.append(f"{key}: saved {old!r}, given {new!r}")
+    lines += _changed(saved["space"], plan.saved["space"], "space")
+    if lines:
+        listed = "\n    ".join(lines)
+        fix = "Give the saved values to go on with that sweep, or another --name to start a new one"
+        raise ConfigError(where, f"a sweep with another configuration:\n    {listed}", "the same, to resume it", fix)
+
+
+def _changed(saved: Any, given: Any, where: str) -> list[str]:
+    """Lines naming what differs between JSON values."""
+    if isinstance(saved, dict) and isinstance(given, dict):
+        keys = sorted({*saved, *given} - {"why"})
+        return [line for key in keys for line in _changed(saved.get(key), given.get(key), f"{where}.{key}")]
+    plain = [list(value) if isinstance(value, tuple) else value for value in (saved, given)]
+    return [] if plain[0] == plain[1] else [f"{where}: saved {saved!r}, given {given!r}"]
+
+
+def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
+    """Runs, or goes on with, a sweep until it has had as many trials as wanted, and writes its report.
+
+    Raises:
+        UserError: the folder holds another sweep, or the cluster cannot hold a trial.
+        RunError: it was asked to stop; or no trial came to its end.
+    """
+    with patient_for(AT_START):
+        check_same_sweep(plan, resume)
+        check_storage(plan.folder)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Telling` says what matters
+    os.environ.update(
+        RAY_AIR_NEW_OUTPUT="0",
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+        TUNE_FORCE_TRIAL_CLEANUP_S="20",
+        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+    )
+    connect(quiet=True)
+    concurrent = _concurrent(plan)
+    plan.folder.write_json(SWEEP, plan.saved)
+    plan.folder.remove(STOP)
+    search = Search(plan.folder, plan.space, plan.base, plan.objectives, plan.settings.sampler, plan.settings.samples)
+    before = search.counts()
+    say(
+        f"sweep {plan.folder.url}: {plan.settings.samples} trials of {plan.length:,} images, {concurrent} at a time"
+        + (f"; {before.done} are done, {before.running} go on" if resume else "")
+    )
+    telling = Telling(search, plan, say)
+    if before.done < plan.settings.samples:
+        with _stopping_on_signal(plan.folder):
+            _fit(plan, search, telling, concurrent, plan.settings.samples - before.done)
+    report, counts = write_report(search.study, plan.objectives, plan.base, plan.space, plan.folder), search.counts()
+    if telling.stopped or counts.done < plan.settings.samples:
+        raise RunError(
+            f"stopped after {counts.done} of {plan.settings.samples} trials. Everything is saved: "
+            "the same command with --resume goes on."
+        )
+    if search.best() is None:
+        listed = "\n    ".join(search.reasons())
+        raise RunError(f"no trial came to its end:\n    {listed}")
+    return search, report
+
+
+def _concurrent(plan: Plan) -> int:
+    """How many trials at once."""
+    launch_config = plan.base.launch
+    gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
+    check_cluster(plan.base, gpu)
+    has = int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0))
+    each = 1 if gpu else launch_config.cpus_per_worker
+    if not plan.settings.concurrent:
+        return min(plan.settings.samples, max(1, has // (most * each)))
+    if plan.settings.concurrent * least * each > has:
+        kind = "GPUs" if gpu else "CPUs"
+        found = f"{plan.settings.concurrent}, which need {plan.settings.concurrent * least * each} {kind}"
+        fix = f"Give --concurrent {has // (least * each)}, or leave it out."
+        raise ResourceError("--concurrent", found, f"at most what the cluster has, {has} {kind}", fix)
+    return plan.settings.concurrent
+
+
+def _fit(plan: Plan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
+    """Ray Tune over what is left of the sweep. Raises RunError when it cannot go on."""
+    notes, name = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}"), uuid4().hex
+    asking = Asking(search, telling)
+    scheduler = Asha.over(search, plan) if plan.settings.early_stop else FIFOScheduler()
+    tuner = tune.Tuner(
+        tune.with_resources(partial(run_trial, plan.folder.url), {"CPU": 0, "node:__internal_head__": 0.0001}),
+        tune_config=tune.TuneConfig(
+            search_alg=asking,
+            scheduler=scheduler,
+            num_samples=samples,
+            max_concurrent_trials=concurrent,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(notes),
+            verbose=0,
+            callbacks=[telling],
+            failure_config=tune.FailureConfig(max_failures=plan.base.launch.max_failures),
+        ),
+    )
+    problems: list[str] = []
+
+    def fit() -> None:
+        try:
+            tuner.fit()
+        except Exception as error:
+            problems.append((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+    thread = Thread(target=fit, name="tune", daemon=True)  # where Ray leaves signals alone
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.5)
+        telling.now_and_then()
+    shutil.rmtree(notes / name, ignore_errors=True)
+    if problems or asking.problems:
+        reason, done = "; ".join([*problems, *asking.problems]), search.counts().done
+        raise RunError(f"{reason}\n  {done} trials are done; the same command with --resume goes on.")
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"
+
+
+@contextmanager
+def _stopping_on_signal(sweep: Folder) -> Iterator[None]:
+    """The first SIGTERM or SIGINT has all trials save and stop; the next one acts as it did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    asking = Thread(target=lambda: sweep.write(STOP, b""), name="stop", daemon=True)
+
+    def ask(number: int, frame: Any) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        print(f"{signal.Signals(number).name}: all trials save and stop; another one ends it at once", flush=True)
+        asking.start()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
+    """What Tune runs for a trial: the run, and a report of each evaluation that the study does not hold yet.
+
+    The last report says what became of it. The evaluation at the end of the run is part of it, so that a trial that
+    ASHA ends has not come to its end.
+    """
+    config = TrainConfig.loads(given["config"], "the sweep's configuration")
+    run, sweep = Folder(f"{config.launch.storage}/{config.run_name}"), Folder(sweep_url)
+    known, ended = given["known"], dict[str, Any]()
+
+    def work() -> None:
+        try:
+            reached = launch(config)
+            ended.update(outcome=FINISHED, images=reached.images, metrics=reached.metrics)
+        except Exception as error:  # whatever it is, other trials go on
+            reason = str(error).removeprefix(f"{run.url}: ") if isinstance(error, RunError | UserError) else repr(error)
+            ended.update(outcome="failed", reason=reason.splitlines()[0])
+
+    if sweep.exists(STOP):
+        tune.report({"outcome": STOPPED})
+        return
+    thread = Thread(target=work, name="launch", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=LOOKS_EVERY)
+        with suppress(OSError, StorageError), patient_for(AT_START):  # looked for again
+            if sweep.exists(STOP):
+                run.write(STOP, b"")
+            for images, metrics in _evaluations(run):
+                if known < images < given["length"]:
+                    tune.report({"images": images, "metrics": metrics})
+                    known = images
+    if sweep.exists(STOP) and (run.read_json(STATUS) or {}).get("state") == "stopped":
+        ended = {"outcome": STOPPED}
+    tune.report(ended)
+
+
+def _evaluations(run: Folder) -> list[tuple[int, dict[str, float]]]:
+    return [(found["images"], found["metrics"]) for found in run.read_json(EVALUATIONS) or []]
+
+
+class Asking(Searcher):
+    """Tune's way to the next trial."""
+
+    def __init__(self, search: Search, telling: Telling) -> None:
+        super().__init__()
+        self.search, self.telling = search, telling
+        self.problems: list[str] = []
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration; FINISHED when there is none."""
+        if self.telling.stopped or self.problems:
+            return Searcher.FINISHED
+        try:
+            asked = self.search.ask()
+        except (UserError, RunError) as error:
+            self.problems.append(str(error))
+            return Searcher.FINISHED
+        if asked is None:
+            return Searcher.FINISHED
+        return {
+            "number": asked.number,
+            "config": asked.config.dumps(),
+            "length": asked.length,
+            "known": asked.known,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """`Telling` is told, with the trial."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is a file already."""
+
+
+class Asha(ASHAScheduler):
+    """Ray's ASHA over images, which remembers trials of earlier launches and takes no result twice.
+
+    The trial with the paper's values always comes to its end: it is what the others are compared with.
+    """
+
+    @classmethod
+    def over(cls, search: Search, plan: Plan) -> Asha:
+        objective = plan.objectives[0]
+        asha = cls(
+            time_attr="images",
+            metric=f"metrics/{objective.metric}",
+            mode="min" if objective.direction == "lower" else "max",
+            max_t=max(plan.grace, plan.length - 1),  # no rung at the end
+            grace_period=plan.grace,
+            reduction_factor=plan.settings.reduction,
+            stop_last_trials=False,
+        )
+        for number in search.ended:
+            asha._replay(SimpleNamespace(trial_id=f"earlier-{number}"), search.curve(number))
+        asha._running = {number: search.curve(number) for number in search.left}
+        return asha
+
+    def _replay(self, trial: Any, curve: list[tuple[int, float]]) -> None:
+        super().on_trial_add(None, trial)
+        for images, value in curve:
+            super().on_trial_result(None, trial, {"images": images, self._metric: value})
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._replay(trial, self._running.pop(trial.config["number"], []))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result.get("images", 0) <= trial.last_result.get("images", -1):
+            return str(TrialScheduler.CONTINUE)
+        decision = str(super().on_trial_result(tune_controller, trial, result))
+        return str(TrialScheduler.CONTINUE) if trial.config["number"] == PAPER else decision
+
+
+class Telling(tune.Callback):
+    """Tells the study what trials report, and a person where the sweep is."""
+
+    def __init__(self, search: Search, plan: Plan, say: Callable[[str], None]) -> None:
+        self.search, self.plan, self.say = search, plan, say
+        self.stopped = False
+        self.began = self.said = time.monotonic()
+        self.did = 0.0
+        """Trials done since this process began, with shares of those that it did not begin."""
+        self.share: dict[int, float] = {}
+        """How much of each running trial is done."""
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number, known = trial.config["number"], max(0, trial.config["known"])
+        self.share[number] = known / trial.config["length"]
+        going_on = f" goes on after {known:,} images" if known else " begins"
+        self._say(f"trial {number}{going_on}: {shown(self.search.values(number))}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "metrics" in result and "outcome" not in result:
+            self.search.report(trial.config["number"], result["images"], result["metrics"])
+            self._did(trial.config["number"], result["images"] / trial.config["length"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number, last = trial.config["number"], trial.last_result
+        outcome = last.get("outcome")
+        if outcome == STOPPED:
+            self.stopped = True
+            return
+        if outcome == FINISHED:
+            self.search.finish(number, last["images"], last["metrics"])
+        elif outcome or "metrics" not in last:
+            self.search.fail(number, last.get("reason", "it ended and did not say why"))
+        else:
+            self.search.stop_early(number)
+            self._close(number)
+        self._tell_end(number)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._say(f"trial {trial.config['number']}: its process was lost; it goes on from its last checkpoint")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = trial.config["number"]
+        self.search.fail(number, f"its process was lost {trial.run_metadata.num_failures} times")
+        self._tell_end(number)
+
+    def _close(self, number: int) -> None:
+        """A run that was ended from without says so in its folder; what may be left of its workers ends by it."""
+        with suppress(OSError, StorageError), patient_for(AT_START):
+            self.search.run_of(number).write_json(STATUS, {"state": "stopped", "error": "others were better"})
+
+    def _tell_end(self, number: int) -> None:
+        self._did(number, 1.0)
+        del self.share[number]
+        self._say(f"trial {number} {self.search.described(number)}")
+        self._say(self._where())
+
+    def _did(self, number: int, share: float) -> None:
+        self.did += share - self.share.get(number, 0.0)
+        self.share[number] = share
+
+    def now_and_then(self) -> None:
+        """Says where the sweep is, when nothing has been said for a while."""
+        if time.monotonic() - self.said > TELLS_EVERY:
+            self._say(self._where())
+
+    def _say(self, line: str) -> None:
+        self.said = time.monotonic()
+        self.say(line)
+
+    def _where(self) -> str:
+        counts, best = self.search.counts(), self.search.best()
+        parts = [
+            f"{counts.done} of {self.plan.settings.samples} trials done",
+            f"({counts.finished} finished, {counts.stopped} stopped early, {counts.failed} failed)",
+        ]
+        line = " ".join(parts) + f", {counts.running} running"
+        if best is not None:
+            metrics = zip(self.plan.objectives, best.values, strict=True)
+            values = ", ".join(f"{o.metric} {value:.4g}" for o, value in metrics)
+            line += f"; best: trial {best.number}, {values}, with {shown(best.params)}"
+        return line + self._left(counts.done)
+
+    def _left(self, done: int) -> str:
+        left = self.plan.settings.samples - done - sum([*self.share.values()])
+        if self.did <= 0 or left <= 0:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.did * left
+        return f"; about {seconds / 60:.0f} min left" if seconds > 90 else f"; about {seconds:.0f} s left"
+
+
+def shown(values: dict[str, Any]) -> str:
+    """Values of a trial in a line."""
+    return ", ".join(
+        f"{k.partition('.')[2]} {v:.4g}" if isinstance(v, float) else f"{k.partition('.')[2]} {v}"
+        for k, v in values.items()
+    )

@@ -1,0 +1,82 @@
+"""Searches a method's hyper-parameters: `python pipelines/tune.py --method pix2pix --data URI --samples 20`.
+
+Each trial is a run as train.py makes it, with the flags that are given here; what the space names is varied.
+With --resume the same command goes on with a sweep that was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from i2i_core.cli import flags, main, parse, with_flags
+from i2i_core.config import TrainConfig
+from i2i_core.errors import ConfigError
+from i2i_core.methods import METHODS
+from i2i_core.orchestration.searcher import STUDY
+from i2i_core.orchestration.sweep import SweepConfig, plan, run_sweep
+from i2i_core.orchestration.sweep_report import table
+
+PROGRAM = "tune.py"
+SECTIONS = ("hyper", "data", "training", "output", "launch")
+OWN = [
+    ("method", str, "", "Method to tune."),
+    ("preset", str, "", "Named values to start from; other flags go over them, and what is searched over those."),
+    ("resume", bool, False, "Go on with the sweep of that name."),
+    ("dry_run", bool, False, "Check everything, say what would be searched, and stop."),
+]
+
+
+def configure(arguments: Sequence[str]) -> tuple[TrainConfig, SweepConfig, bool, bool]:
+    """What every trial has in common, what is searched, whether it is resumed, and whether this is a dry run.
+
+    Raises:
+        ConfigError: no method, an unknown one, or values that cannot be.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--method", "--preset"):
+        first.add_argument(name, default="")
+    known, _ = first.parse_known_args(arguments)
+    if not known.method:
+        fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
+        raise ConfigError("--method", "nothing", "a method", fix)
+    start = TrainConfig.of(known.method, known.preset or "reference")
+    sections = {"sweep": SweepConfig(), **{name: getattr(start, name) for name in SECTIONS}}
+    own = [(n, t, getattr(start, n, d), h) for n, t, d, h in OWN]
+    title = f"Searches values for {start.method}, starting from the preset {start.preset}."
+    given = parse(flags(title, sections, own), PROGRAM, arguments)
+    made = {name: with_flags(section, getattr(given, name)) for name, section in sections.items()}
+    settings = made.pop("sweep")
+    return TrainConfig(start.method, start.preset, **made), settings, given.resume, given.dry_run
+
+
+def run() -> int:
+    base, settings, resume, dry = configure(sys.argv[1:])
+    if not base.data.uri:
+        from i2i_core.orchestration.sharding import builtin_data
+
+        found = METHODS[base.method]
+        uri = builtin_data(found.method.needs.kind, base.hyper.image_size, found.presets[base.preset].glyphs)
+        base = base.with_section("data", uri=uri)
+    planned = plan(base, settings)
+    if dry:
+        for key, parameter in planned.space.parameters.items():
+            print(f"{key}: {parameter}  ({parameter.why})")
+        return 0
+    search, report = run_sweep(planned, resume)
+    best = search.best()
+    assert best is not None  # or run_sweep had not returned
+    run = search.run_of(best.number).url
+    print(f"\n{table(search.study, planned.objectives, planned.space)}\n")
+    for line in report.left_out:
+        print(f"not drawn: {line}")
+    print(f"best trial's run   {run}\nits configuration  {report.best[0]}")
+    print(f"plots, table       {report.page}\nOptuna's study     {planned.folder.at(STUDY)}")
+    print(f"translate with: python pipelines/translate.py {run} --input IMAGES --out FOLDER")
+    print(f"train it with:  python pipelines/train.py --config {report.best[0]}")
+    return 0
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,442 @@
+"""What a sweep tries next and what it remembers: `searcher.py`, and ASHA over it, without Ray's processes.
+
+pytest tests/unit/test_searcher.py
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from i2i_core.config import TrainConfig
+from i2i_core.errors import ConfigError, RunError
+from i2i_core.methods import METHODS
+from i2i_core.orchestration.searcher import STUDY, Asked, Counts, Search, rehearse, study_of
+from i2i_core.orchestration.space import Space, choice, log_uniform, uniform
+from i2i_core.orchestration.sweep import Asha, Plan, SweepConfig, Telling, check_same_sweep, plan
+from i2i_core.orchestration.sweep_report import Objective
+from i2i_core.storage import Folder
+from pipelines.tune import configure
+
+from ..distributed.harness import SMALL
+from ..integration.runs import EXACT
+
+WHY = "the test"
+SPACE = Space(
+    "pix2pix",
+    {"hyper.lambda_l1": log_uniform(1, 1000, WHY), "hyper.lr": log_uniform(1e-5, 1e-2, WHY)},
+    metrics=("l1",),
+    guesses=({"hyper.lambda_l1": 10.0, "hyper.lr": 1e-3},),
+)
+HALF_REFUSED = Space(
+    "pix2pix",
+    {
+        "hyper.objective": choice(("L1+cGAN", "L1+GAN"), WHY),  # the second refuses matching-aware negatives
+        "hyper.matching_aware": choice((False, True), WHY),
+        "hyper.lambda_l1": uniform(1, 200, WHY),
+    },
+    metrics=("l1",),
+)
+ALL_REFUSED = Space("pix2pix", {"hyper.lambda_l1": uniform(-2, -1, WHY)}, metrics=("l1",))
+L1 = (Objective("l1", "lower"),)
+
+
+@pytest.fixture
+def base(paired: str, tmp_path: Path) -> TrainConfig:
+    small = {f"hyper.{k}": v for k, v in SMALL["pix2pix"].items() if k not in EXACT}
+    values = {"data.uri": paired, "training.batch": 6, "training.images": 600, "output.evaluate_every": 100}
+    where = {"launch.storage": str(tmp_path), "launch.name": "sweep"}
+    return TrainConfig.of("pix2pix", "demo", {**small, **values, **where})
+
+
+def search_of(base: TrainConfig, space: Space = SPACE, samples: int = 8, **other: Any) -> Search:
+    folder = Folder(f"{base.launch.storage}/{base.launch.name}")
+    objectives = other.pop("objectives", L1)
+    return Search(folder, space, base, objectives, other.pop("sampler", "tpe"), samples)
+
+
+def asked(search: Search) -> Asked:
+    found = search.ask()
+    assert found is not None
+    return found
+
+
+def l1_of(trial: Asked) -> float:
+    """Made up: best at lambda 30."""
+    return 0.1 + abs(math.log(trial.config.hyper.lambda_l1 / 30))
+
+
+def run_all(search: Search) -> list[dict[str, Any]]:
+    """Every trial to its end; their values, in order."""
+    while (trial := search.ask()) is not None:
+        search.finish(trial.number, 600, {"l1": l1_of(trial)})
+    return [search.values(number) for number in search.ended]
+
+
+def states(search: Search) -> list[str]:
+    """What another process finds in the file."""
+    return [t.state.name for t in study_of(search.sweep).trials]
+
+
+def test_the_papers_values_come_first_then_the_guesses(base: TrainConfig) -> None:
+    search = search_of(base)
+    first, second, third = asked(search), asked(search), asked(search)
+    assert (first.number, first.config.hyper.lambda_l1, first.config.hyper.lr) == (0, 100.0, 2e-4)
+    assert (second.config.hyper.lambda_l1, second.config.hyper.lr) == (10.0, 1e-3)
+    assert third.config.hyper.lambda_l1 not in (10.0, 100.0)
+    assert first.config.launch.name == "0000"
+    assert first.config.launch.storage.endswith("sweep/trials")
+    assert first.config.hyper.in_channels == 3, "prepared"
+    assert (first.length, first.known) == (600, -1)
+
+
+def test_there_are_as_many_trials_as_asked_for(base: TrainConfig) -> None:
+    assert len(run_all(search_of(base, samples=5))) == 5
+
+
+def test_what_becomes_of_a_trial_is_in_the_study_under_its_right_name(base: TrainConfig) -> None:
+    search = search_of(base, samples=5)
+    trials = [asked(search) for _ in range(5)]
+    for images in (100, 200):
+        search.report(1, images, {"l1": 0.9, "psnr": 7.0})
+    search.finish(0, 600, {"l1": 0.2})
+    search.stop_early(1)
+    search.fail(2, "a term was NaN")
+    search.finish(3, 600, {"l1": math.nan})
+    assert search.counts() == Counts(running=1, finished=1, stopped=1, failed=2)
+    assert states(search) == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED", "RUNNING"]
+    stopped, failed, undefined = (search.study.trials[n] for n in (1, 2, 3))
+    assert stopped.intermediate_values == {100: 0.9, 200: 0.9}
+    assert stopped.user_attrs["images"] == 200
+    assert stopped.user_attrs["run"].endswith("trials/0001")
+    assert "after 200 images" in stopped.user_attrs["reason"]
+    assert failed.user_attrs["reason"] == "a term was NaN"
+    assert undefined.user_attrs["reason"] == "l1 is nan after 600 images"
+    assert search.reasons() == ["trial 2: a term was NaN", "trial 3: l1 is nan after 600 images"]
+    assert search.best().number == 0  # type: ignore[union-attr]
+    assert trials[4].number == 4
+
+
+def test_an_evaluation_counts_once(base: TrainConfig) -> None:
+    search = search_of(base)
+    asked(search)
+    assert search.report(0, 100, {"l1": 0.9})
+    assert not search.report(0, 100, {"l1": 0.5})
+    assert search.study.trials[0].intermediate_values == {100: 0.9}
+
+
+def test_a_refused_combination_is_told_with_its_reason_and_costs_no_trial(base: TrainConfig) -> None:
+    search = search_of(base, HALF_REFUSED, samples=20)
+    run_all(search)
+    counts = search.counts()
+    assert counts.finished == 20
+    assert counts.refused > 0
+    refused = [t for t in search.study.trials if t.state == TrialState.PRUNED]
+    assert len(refused) == counts.refused
+    for trial in refused:
+        assert trial.params["hyper.objective"] == "L1+GAN"
+        assert "--matching-aware" in trial.user_attrs["reason"]
+        assert "run" not in trial.user_attrs
+
+
+def test_a_space_of_which_everything_is_refused_ends_the_sweep(base: TrainConfig) -> None:
+    search = search_of(base, ALL_REFUSED, samples=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the paper's value is outside, which `check_space` refuses
+        assert asked(search).config.hyper.lambda_l1 == 100
+    with pytest.raises(RunError, match=r"refused 100 combinations.*--lambda-l1: found -"):
+        search.ask()
+    assert search.counts() == Counts(running=1, refused=100)
+
+
+def test_the_same_seed_draws_the_same_trials(base: TrainConfig) -> None:
+    def drawn(name: str, seed: int) -> list[dict[str, Any]]:
+        named = replace(base, launch=replace(base.launch, name=name))
+        return run_all(search_of(named.with_section("training", seed=seed), samples=14))
+
+    first = drawn("first", 1)
+    assert first == drawn("second", 1)
+    assert first[2:] != drawn("third", 2)[2:]
+    assert len({tuple(values.values()) for values in first}) == 14
+
+
+def test_a_search_that_is_taken_up_again_goes_on_as_if_nothing_had_happened(base: TrainConfig, tmp_path: Path) -> None:
+    """Two trials run when the process dies; the line it was writing is torn. The next one asks for those two first."""
+    whole = run_all(search_of(replace(base, launch=replace(base.launch, name="whole")), samples=14))
+    search = search_of(base, samples=14)
+    for _ in range(11):
+        trial = asked(search)
+        search.finish(trial.number, 600, {"l1": l1_of(trial)})
+    died = asked(search)
+    search.report(died.number, 300, {"l1": 3.0})
+    with Path(search.sweep.path(STUDY)).open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+
+    again = search_of(base, samples=14)
+    assert again.counts() == Counts(running=1, finished=11)
+    same = asked(again)
+    assert (same.number, same.known) == (died.number, 300)
+    assert same.config == died.config
+    assert not again.report(died.number, 300, {"l1": 3.0})
+    again.finish(same.number, 600, {"l1": l1_of(same)})
+    assert run_all(again) == whole
+    assert states(again) == ["COMPLETE"] * 14
+
+
+def test_the_last_trial_that_was_left_running_is_asked_for_and_no_other(base: TrainConfig) -> None:
+    search = search_of(base, samples=2)
+    for _ in range(2):
+        asked(search)
+    search.finish(0, 600, {"l1": 1.0})
+    again = search_of(base, samples=2)
+    assert asked(again).number == 1
+    again.fail(1, "a reason")
+    assert again.ask() is None
+
+
+def test_a_later_process_has_the_sweep_and_the_earlier_one_ends(base: TrainConfig) -> None:
+    earlier = search_of(base)
+    asked(earlier)
+    later = search_of(base)
+    asked(later)
+    for call in (earlier.ask, lambda: earlier.finish(0, 600, {"l1": 1.0}), lambda: earlier.fail(0, "no reason")):
+        with pytest.raises(RunError, match="taken over by another"):
+            call()
+    assert states(later) == ["RUNNING", *["WAITING"] * 1]
+
+
+def test_a_search_on_object_storage_is_taken_up_on_another_machine(base: TrainConfig, s3: str) -> None:
+    """The study is brought to the sweep's folder before a trial begins and when it has ended."""
+    base = base.with_section("launch", storage=s3)
+    search = search_of(base)
+    first = asked(search)
+    assert states(search)[0] == "RUNNING"
+    search.finish(first.number, 600, {"l1": l1_of(first)})
+    second = asked(search)
+    again = search_of(base)
+    assert again.place != search.place
+    assert again.counts() == Counts(running=1, finished=1)
+    assert asked(again).config == second.config
+
+
+def test_several_objectives_are_searched_together(base: TrainConfig) -> None:
+    objectives = (Objective("l1", "lower"), Objective("psnr", "higher"))
+    search = search_of(base, samples=14, objectives=objectives)
+    while (trial := search.ask()) is not None:
+        search.report(trial.number, 100, {"l1": 1.0, "psnr": 2.0})
+        if trial.number == 3:
+            search.stop_early(3)
+        else:
+            search.finish(trial.number, 600, {"l1": l1_of(trial), "psnr": l1_of(trial)})
+    assert search.counts() == Counts(finished=13, stopped=1)
+    assert len(search.study.best_trials) == 13
+    assert search.curve(3) == [(100, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["tpe", "TPESampler", "random", "nsgaii", "nsgaiii"])
+def test_samplers_by_name(name: str) -> None:
+    rehearse(name, SPACE, L1)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("tpee", "Did you mean tpe"), ("grid", "which needs search_space"), ("bruteforce", "which says"), ("", "Known: ")],
+)
+def test_a_sampler_that_cannot_is_refused(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        rehearse(name, SPACE, L1)
+
+
+def test_a_grid_is_searched_by_brute_force(base: TrainConfig) -> None:
+    space = Space("pix2pix", {"hyper.lambda_l1": choice((1.0, 100.0), WHY), "hyper.lr": choice((2e-4, 1e-3), WHY)})
+    rehearse("bruteforce", space, L1)
+    tried = run_all(search_of(base, space, samples=4, sampler="bruteforce"))
+    assert len({tuple(values.values()) for values in tried}) == 4
+
+
+# ASHA over the search
+
+
+def planned(base: TrainConfig, search: Search, **settings: Any) -> Plan:
+    return Plan(base, SweepConfig(**settings), SPACE, L1, search.sweep, 600, settings.get("grace", 100))
+
+
+def ray_trial(number: int) -> Any:
+    return SimpleNamespace(trial_id=f"t{number}", config={"number": number}, last_result={})
+
+
+def reported(asha: Asha, trial: Any, images: int, l1: float) -> str:
+    decision = asha.on_trial_result(None, trial, {"images": images, "metrics/l1": l1})
+    trial.last_result = {"images": images}
+    return decision
+
+
+def test_the_worse_of_two_trials_is_stopped_and_the_papers_never(base: TrainConfig) -> None:
+    search = search_of(base)
+    asha = Asha.over(search, planned(base, search))
+    good, bad, paper = ray_trial(1), ray_trial(2), ray_trial(0)
+    for trial in (good, bad, paper):
+        asha.on_trial_add(None, trial)
+    assert reported(asha, good, 102, 0.1) == "CONTINUE"
+    assert reported(asha, bad, 102, 0.3) == "STOP"
+    assert reported(asha, paper, 102, 0.4) == "CONTINUE"
+    assert reported(asha, good, 102, 0.1) == "CONTINUE", "a second time"
+    assert reported(asha, good, 600, 9.0) == "CONTINUE", "at its end"
+
+
+def test_asha_remembers_the_trials_of_earlier_launches(base: TrainConfig) -> None:
+    search = search_of(base)
+    for number, l1 in enumerate((0.1, 0.2, 0.3)):
+        asked(search)
+        search.report(number, 102, {"l1": l1})
+        if number < 2:
+            search.finish(number, 600, {"l1": l1})
+    again = search_of(base)
+    asha = Asha.over(again, planned(base, again))
+    left, new = ray_trial(2), ray_trial(3)
+    asha.on_trial_add(None, left)
+    asha.on_trial_add(None, new)
+    assert reported(asha, new, 102, 0.25) == "STOP"
+    assert reported(asha, left, 204, 0.3) == "CONTINUE", "it was judged at 102 images, and is next at 300"
+
+
+# What a person is told
+
+
+def test_trials_are_told_with_what_is_running_done_and_best(base: TrainConfig) -> None:
+    said: list[str] = []
+    search = search_of(base, samples=5)
+    telling = Telling(search, planned(base, search, samples=5), said.append)
+    trials = []
+    for _ in range(4):
+        trial = asked(search)
+        config = {"number": trial.number, "length": 600, "known": trial.known}
+        trials.append(SimpleNamespace(config=config, last_result={}, run_metadata=SimpleNamespace(num_failures=4)))
+        telling.on_trial_start(0, [], trials[-1])
+
+    def tell(number: int, **result: Any) -> None:
+        trials[number].last_result = result
+        telling.on_trial_result(0, [], trials[number], result)
+
+    tell(0, images=100, metrics={"l1": 0.4})
+    tell(0, outcome="finished", images=600, metrics={"l1": 0.25})
+    telling.on_trial_complete(0, [], trials[0])
+    tell(1, images=100, metrics={"l1": 0.5})
+    telling.on_trial_complete(0, [], trials[1])
+    tell(2, outcome="failed", reason="a term was NaN")
+    telling.on_trial_complete(0, [], trials[2])
+    telling.on_trial_error(0, [], trials[3])
+    text = "\n".join(said)
+    for line in (
+        "trial 0 begins: lambda_l1 100, lr 0.0002",
+        "trial 0 finished: l1 0.25",
+        "trial 1 stopped early: l1 0.5 after 100 images: others were better",
+        "trial 2 failed: a term was NaN",
+        "trial 3 failed: its process was lost 4 times",
+        "4 of 5 trials done (1 finished, 1 stopped early, 2 failed), 0 running; best: trial 0, l1 0.25, with lambda",
+    ):
+        assert line in text
+    assert " left" in said[-1]
+    assert search.run_of(1).read_json("status.json")["state"] == "stopped"
+    assert search.counts() == Counts(finished=1, stopped=1, failed=2)
+
+
+def test_a_trial_that_was_asked_to_stop_goes_on_when_the_sweep_does(base: TrainConfig) -> None:
+    search = search_of(base)
+    telling = Telling(search, planned(base, search), lambda line: None)
+    asked(search)
+    stopped = SimpleNamespace(config={"number": 0}, last_result={"outcome": "stopped"})
+    telling.on_trial_complete(0, [], stopped)
+    assert telling.stopped
+    assert search.counts() == Counts(running=1)
+    assert asked(search_of(base)).number == 0
+
+
+# Before anything starts
+
+
+@pytest.mark.parametrize("method", [*METHODS])
+def test_every_method_has_flags_of_its_own_and_of_the_sweep(method: str) -> None:
+    flags = ["--metric", "l1", "psnr", "--samples", "3", "--batch", "2", "--no-early-stop", "--seed", "4", "--resume"]
+    base, settings, resume, dry = configure(["--method", method, "--preset", "demo", *flags])
+    assert (base.method, base.training.batch, base.training.seed) == (method, 2, 4)
+    assert settings == SweepConfig(metric=("l1", "psnr"), samples=3, early_stop=False)
+    assert (resume, dry) == (True, False)
+
+
+def test_a_method_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="--method: found nothing"):
+        configure([])
+
+
+@pytest.fixture
+def space_file(tmp_path: Path) -> str:
+    file = tmp_path / "space.py"
+    file.write_text(
+        "from i2i_core.orchestration.space import Space, log_uniform\n"
+        "SPACE = Space('pix2pix', {'hyper.lambda_l1': log_uniform(1, 1000, 'why')}, metrics=('l1',))\n"
+    )
+    return str(file)
+
+
+def test_a_plan_is_checked_whole(base: TrainConfig, space_file: str) -> None:
+    made = plan(base, SweepConfig(space=space_file))
+    assert (made.length, made.grace, made.objectives) == (600, 100, L1)
+    assert made.folder.url.endswith("/sweep")
+    assert made.base.launch.name == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"metric": ("l2",)}, r"--metric: found 'l2'.*Did you mean l1"),
+        ({"metric": ("twin",)}, r"--metric: found 'twin'; expected what a run measures: l1, psnr, ssim"),
+        ({"metric": ("l1", "l1")}, r"l1 twice"),
+        ({"sampler": "tpo"}, r"--sampler: found 'tpo'"),
+        ({"space": "pix3pix"}, r"--space: found 'pix3pix'"),
+        ({"grace": 600}, r"--grace: found 600"),
+    ],
+)
+def test_names_and_numbers_that_cannot_be_are_refused(
+    base: TrainConfig, space_file: str, settings: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){says}"):
+        plan(base, SweepConfig(**{"space": space_file, **settings}))
+
+
+def test_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_file: str) -> None:
+    base = base.with_section("output", evaluate_every=0)
+    with pytest.raises(ConfigError, match="--evaluate-every: found 0"):
+        plan(base, SweepConfig(space=space_file))
+    assert plan(base, SweepConfig(space=space_file, early_stop=False)).grace == 600
+
+
+def test_a_sweep_is_resumed_only_as_what_it_is(base: TrainConfig, space_file: str) -> None:
+    made = plan(base, SweepConfig(space=space_file))
+    with pytest.raises(ConfigError, match="--resume: found no sweep"):
+        check_same_sweep(made, resume=True)
+    check_same_sweep(made, resume=False)
+    made.folder.write_json("sweep.json", made.saved)
+    with pytest.raises(ConfigError, match="Add --resume"):
+        check_same_sweep(made, resume=False)
+    check_same_sweep(made, resume=True)
+    check_same_sweep(plan(base, SweepConfig(space=space_file, samples=99, concurrent=1)), resume=True)
+    other = base.with_section("training", images=900, seed=3).with_section("data", flip=True)
+    Path(space_file).write_text(Path(space_file).read_text().replace("1000", "2000"))
+    with pytest.raises(ConfigError) as caught:
+        check_same_sweep(plan(other, SweepConfig(space=space_file, sampler="random")), resume=True)
+    for line in (
+        "training.seed: saved 0, given 3",
+        "training.images: saved 600, given 900",
+        "data.flip: saved False, given True",
+        "sampler: saved 'tpe', given 'random'",
+        "space.parameters.hyper.lambda_l1.high: saved 1000.0, given 2000.0",
+    ):
+        assert line in str(caught.value)
