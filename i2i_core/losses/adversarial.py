@@ -29,6 +29,8 @@ class Adversarial(ABC):
 
     real_target: float = 1.0
     smooths: ClassVar[bool] = True
+    border: ClassVar[float | None] = 0.0
+    """The logit above which D takes an image for a real one; None of a critic, which only compares."""
 
     @abstractmethod
     def real(self, logits: Tensor) -> Tensor:
@@ -71,6 +73,8 @@ class Minimax(NonSaturating):
 class LSGAN(Adversarial):
     """Mao et al. 2017, Eq. 2 with a = 0, b = c = 1 (Eq. 9), without its factor 1/2, as CycleGAN writes it."""
 
+    border = 0.5
+
     def real(self, logits: Tensor) -> Tensor:
         """E[(D(x) - t)^2], t the real target."""
         return (upcast(logits) - self.real_target).square().mean()
@@ -89,6 +93,7 @@ class WGAN(Adversarial):
     weights, or `penalties.gradient_penalty` (Gulrajani et al. 2017, Eq. 3)."""
 
     smooths = False  # the critic has no target
+    border = None
 
     def real(self, logits: Tensor) -> Tensor:
         """-E[D(x)]."""

@@ -141,6 +141,12 @@ class Method(nn.Module, Generic[Config]):
         """Columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
         raise TypeError("a method defines preview")
 
+    def scores(self) -> Terms:
+        """What is watched beside the terms and not minimised, of the objectives since this was last asked: how often
+        D was right, where the method's `game` knows."""
+        game = getattr(self, "game", None)
+        return game.scores() if game else {}
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device

@@ -62,14 +62,33 @@ class Game:
     def __init__(self, config: GameConfig) -> None:
         self.config = config
         self.terms = adversarial(config.adversarial, config.real_target)
+        self.judged: dict[str, list[Tensor]] = {}
 
     def real(self, maps: Maps) -> Tensor:
         """What D minimises on real images."""
+        self._note("real", maps)
         return _over_scales(self.terms.real, maps)
 
     def fake(self, maps: Maps) -> Tensor:
         """What D minimises on fakes."""
+        self._note("fake", maps)
         return _over_scales(self.terms.fake, maps)
+
+    def _note(self, kind: Literal["real", "fake"], maps: Maps) -> None:
+        border, scales = self.terms.border, [maps] if isinstance(maps, Tensor) else maps
+        for logits in scales:
+            found = logits.detach() if border is None else (logits.detach() > border) == (kind == "real")
+            self.judged.setdefault(kind, []).append(found.float().mean())
+
+    def scores(self) -> dict[str, Tensor]:
+        """How D judged since this was last asked: the share of its logits on the right side of the border,
+        `right_real` of real images and `right_fake` of fakes. Of a critic, which has no border, `gap`: its mean on
+        real images less that on fakes, the distance that it sees (Arjovsky et al. 2017, Eq. 2)."""
+        means = {kind: torch.stack(found).mean() for kind, found in self.judged.items()}
+        self.judged = {}
+        if self.terms.border is None:
+            return {"gap": means["real"] - means["fake"]} if len(means) == 2 else {}
+        return {f"right_{kind}": share for kind, share in means.items()}
 
     def made(self, D: Callable[[Tensor], Maps], fake: Tensor, wrong: Tensor | None) -> Tensor:
         """What D minimises on what counts as made: fakes; matching-aware, half of it on true outputs beside a wrong

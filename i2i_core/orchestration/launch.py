@@ -8,7 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
@@ -23,6 +23,7 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError, nearest
+from i2i_core.evaluation.judging import located
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect
 from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
@@ -30,7 +31,7 @@ from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
 from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
-from i2i_core.training import authors, checkpoint
+from i2i_core.training import authors, boards, checkpoint
 from i2i_core.training.loop import suites
 
 
@@ -56,6 +57,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
     also = tuple(absolute(uri, "--also") for uri in config.data.also)
     config = config.with_section("data", uri=absolute(config.data.uri, "--data"), also=also)
     config = config.with_section("training", init_from=authors.located(config.training.init_from))
+    config = replace(config, output=boards.checked(located(config.output)))
     method = entry(config.method).method
     if also and not method.several:
         fit = ", ".join(name for name, other in METHODS.items() if other.method.several)
@@ -102,7 +104,7 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
         method = build_from(config.method, config.hyper)
     best, measured = config.output.best_metric, suites(config, sets, method, torch.device("cpu"))
     known = next(iter(measured.values())).judges
-    if best and best.split("/")[0] not in known:
+    if best and not {best, best.split("/")[0]} & {*known}:
         found, expected = repr(best), f"a metric that this run measures: {', '.join(known)}"
         raise ConfigError("--best-metric", found, expected, nearest(best, known))
     init_from = config.training.init_from

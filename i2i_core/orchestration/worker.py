@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
@@ -35,7 +36,8 @@ def train_worker(values: dict[str, Any]) -> None:
     world = World(context.get_world_rank(), context.get_world_size())
     torch.set_num_threads(config.launch.cpus_per_worker)
     device = ray.train.torch.get_device()
-    ray.train.report(train(config, world, device, values["attempt"], being_drained))
+    gauges = Gauges(config.run_name) if world.leads else None
+    ray.train.report(train(config, world, device, values["attempt"], being_drained, gauges))
 
 
 def train(
@@ -44,6 +46,7 @@ def train(
     device: torch.device,
     attempt: str = "",
     drained: Callable[[], bool] = lambda: False,
+    gauges: Gauges | None = None,
 ) -> dict[str, float]:
     """A run from where its folder says it is to its end; its outcome is left in `status.json`.
 
@@ -54,6 +57,7 @@ def train(
     Args:
         attempt: names the launch; another launch of the same run takes it over.
         drained: whether a worker's node is about to go.
+        gauges: shown what is logged.
     """
     os.environ[PATIENCE] = str(config.launch.patience)
     folder = Folder(f"{config.launch.storage}/{config.run_name}")
@@ -62,7 +66,10 @@ def train(
     if world.from_leader(is_over):
         return {}
     try:
-        loop = Loop(config, world, device, _say, ours=lambda: not is_over_for(folder, attempt))
+        measured = gauges.show if gauges else lambda values: None
+        loop = Loop(config, world, device, _say, lambda: not is_over_for(folder, attempt), measured)
+        if gauges:
+            gauges.players = tuple(loop.method.players)
         with _watching(loop, folder, attempt, drained):
             metrics = loop.train()
     except (WorkerError, UserError) as error:
@@ -76,6 +83,30 @@ def train(
     if world.leads:
         record(folder, attempt, state="finished", images=loop.progress.images, metrics=metrics)
     return metrics
+
+
+class Gauges:
+    """What is logged, as Ray's metrics: `D/grad_norm` is the gauge `i2i_grad_norm` with the tags `run` and `player` D,
+    `speed/images_per_second` is `i2i_speed_images_per_second` of no player."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.players: tuple[str, ...] = ()
+        self.gauges: dict[str, Any] = {}
+
+    def show(self, values: Mapping[str, float]) -> None:
+        """Sets every gauge; from one thread."""
+        from ray.util.metrics import Gauge
+
+        for name, value in values.items():
+            parts = name.split("/")
+            player = next((part for part in parts if part in self.players), "")
+            if player:
+                parts.remove(player)
+            gauge = "i2i_" + re.sub(r"\W", "_", "_".join(parts), flags=re.ASCII)
+            if gauge not in self.gauges:
+                self.gauges[gauge] = Gauge(gauge, f"{name} of docs/watching.md", ("run", "player"))
+            self.gauges[gauge].set(value, {"run": self.run, "player": player})
 
 
 def record(folder: Folder, attempt: str, **status: Any) -> None:

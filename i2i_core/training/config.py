@@ -65,6 +65,13 @@ class OutputConfig(Judging):
 
     log_every: int = setting(1_000, resume="free")
     """Images between progress lines and tracker scalars."""
+    tracker: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = setting(("tensorboard",), resume="free")
+    """Where scalars, grids and warnings go besides the log (docs/watching.md): files in the run's folder, Weights &
+    Biases, MLflow; the last two by the extras of their names."""
+    mlflow_uri: str = setting("", resume="free")
+    """Tracking server or database of MLflow, https://SERVER or sqlite:///FILE; none: MLFLOW_TRACKING_URI."""
+    stop_on_collapse: bool = setting(False, resume="free")
+    """Save and stop, as failed, where a run is said to diverge (docs/watching.md); else that is a warning."""
     grid_every: int = setting(10_000, resume="free")
     """Images between grids of fixed samples; 0: none."""
     grid_rows: int = setting(8, resume="free")

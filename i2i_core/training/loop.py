@@ -26,12 +26,14 @@ from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method, Progress
 from i2i_core.storage import Folder
-from i2i_core.training import authors, checkpoint
+from i2i_core.training import authors, boards, checkpoint
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
+from i2i_core.training.diagnosis import Diagnosis
+from i2i_core.training.readings import WAIT, Sent, send, spread_of
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World, host_copy
-from i2i_core.training.trackers import HostCopy, Tracker, progress_line
+from i2i_core.training.trackers import Measured, Tracker, progress_line
 
 MOST_NAMED = 20
 EVALUATIONS = "evaluations.json"
@@ -47,6 +49,7 @@ class Loop:
         device: where the networks live.
         say: prints a line; called by rank 0 only.
         ours: whether the run is still this launch's to write; asked before every checkpoint.
+        measured: given every scalar that is logged, by a thread; called by rank 0 only.
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
@@ -59,8 +62,9 @@ class Loop:
         device: torch.device,
         say: Callable[[str], None] = print,
         ours: Callable[[], bool] = lambda: True,
+        measured: Measured = lambda values: None,
     ) -> None:
-        self.config, self.world, self.say, self.ours = config, world, say, ours
+        self.config, self.world, self.say, self.ours, self.measured = config, world, say, ours, measured
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
         self.sets = [DataSet(uri) for uri in config.data.uris]
         if config.data.fingerprint != (found := "+".join(data.manifest.fingerprint for data in self.sets)):
@@ -74,6 +78,11 @@ class Loop:
         self.method = build_from(config.method, config.hyper, seed=training.seed).to(device)
         self.step = Step(self.method, training, world, lambda images: lr_factor(training, images, self.per_epoch))
         self.progress = Progress()
+        self.diagnosis = Diagnosis(self.method)
+        self.sent: Sent | None = None
+        """The last log, which no one has looked at yet."""
+        self.spread: torch.Tensor | None = None
+        """Rank 0's, of what was made since the last log."""
         self.metrics: dict[str, float] = {}
         self.evaluations: list[dict[str, Any]] = []
         """Every evaluation so far, in order: `images` and `metrics`."""
@@ -86,6 +95,8 @@ class Loop:
         """Sum of a number for every (place in the run, sample) that was trained on, this worker's since it began."""
         self.seen_before = 0
         """All workers', up to the checkpoint that it began from."""
+        self.numbers: dict[int, int] = {}
+        """What batches that are under way will add to `seen`, by the images before them."""
         self.done = 0
         """Images up to which everything that was due has been done."""
         self.written: tuple[int, dict[str, Any] | None] = (-1, None)
@@ -113,6 +124,8 @@ class Loop:
         self.progress = Progress(state["images"], dict(state["moves"]))
         self.seen_before = state.get("seen", 0)
         self.done = state.get("done", self.progress.images)
+        if "diagnosis" in state:
+            self.diagnosis.load_state_dict(state["diagnosis"])
         self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
         self.evaluations = state.get("evaluations", [])
         self.metrics, self.best = folder.read_json("metrics.json"), state.get("best")
@@ -138,11 +151,12 @@ class Loop:
         Raises:
             NonFiniteError: a move was not finite.
             Stopped: it was asked to; on every worker alike.
-            RunError: too many unusable samples, or no room for the last checkpoint; on every worker alike.
+            RunError: too many unusable samples, no room for the last checkpoint, or, where that is asked for, a run
+                that diverges; on every worker alike.
         """
         first = self.progress.images // self.stream.batch
-        batches = Ahead(self.stream.batches(first, self.slots, self.config.data.loaders), self._place)
-        self.tracker = Tracker(self.run, self.say) if self.world.leads else None
+        batches = Ahead(self.stream.batches(first, self.slots, self.config.data.loaders), self._number)
+        self.tracker = self._tracker() if self.world.leads else None
         self.writer = Writer(self.run, self.config.output.keep_last, self.say, self.ours)
         self.logged = (time.monotonic(), self.progress.images)
         self.waited = 0.0
@@ -153,14 +167,29 @@ class Loop:
         )
         if self.tracker and self.best:  # a crash may have come between a checkpoint and its being called the best
             self.writer.put(None, self.best)
+        finished = False
         try:
             self._repeat(self._timed(batches))
+            finished = True
         finally:
             batches.close()
             self.writer.close()
             if self.tracker:
-                self.tracker.close()
+                self.tracker.close(finished)
         return self.metrics
+
+    def _tracker(self) -> Tracker:
+        names = self.config.output.tracker
+        others: dict[str, boards.Board] = {
+            name: boards.EXTERNAL[name](self.run, self.config) for name in names if name in boards.EXTERNAL
+        }
+        return Tracker(self.run, self.say, "tensorboard" in names, others, self.measured)
+
+    def _number(self, batch: Batch) -> Batch:
+        """Placed, and with what it will add to `seen` worked out. In the thread that reads ahead."""
+        places = enumerate(batch.keys, batch.images + batch.start)
+        self.numbers[batch.images] = sum(seed_from(place, key) for place, key in places)
+        return self._place(batch)
 
     def _place(self, batch: Batch) -> Batch:
         weight = next(self.method.parameters())
@@ -172,8 +201,7 @@ class Loop:
             start = time.monotonic()
             batch = next(batches)
             self.waited += time.monotonic() - start
-            places = enumerate(batch.keys, batch.images + batch.start)
-            self.seen += sum(seed_from(place, key) for place, key in places)
+            self.seen += self.numbers.pop(batch.images)
             for bad in batch.bad:
                 if bad.key not in self.bad:
                     met = (batch.images, bad.cause, bad.instead)
@@ -201,7 +229,7 @@ class Loop:
         also what there was no time for when it was asked to stop."""
         out, before = self.config.output, self.done
         self.done = self.progress.images
-        if self._due(out.log_every, before):
+        if logged := self._due(out.log_every, before):
             self._log()
         if self._due(out.grid_every, before):
             self._draw()
@@ -209,10 +237,21 @@ class Loop:
             self._evaluate()
         if self._due(out.checkpoint_every, before):
             self._save()
+        if logged and out.stop_on_collapse and self.diagnosis.collapse:
+            self._give_up()
 
     def _due(self, every: int, before: int) -> bool:
         """Whether a multiple of `every` images was passed since `before`."""
         return bool(every) and self.progress.images // every > before // every
+
+    def _give_up(self) -> None:
+        """Saves, and ends the run on every worker alike."""
+        self._save()
+        self._settle()
+        raise RunError(
+            f"stopped after {self.progress.images:,} of {self.length:,} images, as --stop-on-collapse asks: "
+            f"{self.diagnosis.collapse}.\n  Everything is saved: the same command without it goes on from there."
+        )
 
     def _finish(self) -> None:
         self._log()
@@ -236,20 +275,44 @@ class Loop:
 
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
-        names, values = self.step.read_terms()
+        self._diagnose()
         (then, images_then), now = self.logged, time.monotonic()
         rate = (self.progress.images - images_then) / max(now - then, 1e-9)
         share, images = self.waited / max(now - then, 1e-9), self.progress.images
         self.logged, self.waited = (now, images), 0.0
+        self.sent = sent = send(self.step, self.world, images, share, self.spread)
+        self.spread = None
         self._count_bad()
         if self.tracker:
-            tracker, copy, length = self.tracker, HostCopy({"terms": values}), self.length
-            speed = {"speed/images_per_second": rate, "speed/data_wait_share": share}
+            tracker, length, workers = self.tracker, self.length, self.world.size
+            speed = {"speed/images_per_second": rate, "speed/images_per_second_per_worker": rate / workers}
+            rates = {f"{player}/lr": lr for player, lr in self.step.learning_rates().items()}
 
             def write() -> None:
-                terms = dict(zip(names, copy.wait()["terms"].tolist(), strict=True))
-                tracker.scalars(images, terms | speed)
-                self.say(progress_line(images, length, rate, share, terms))
+                log = sent.read()
+                self.say(progress_line(images, length, rate, log.speed[WAIT], log.terms))
+                tracker.scalars(images, log.terms | speed | log.speed | rates)
+
+            tracker.later(write)
+
+    def _diagnose(self) -> None:
+        """Looks at the last log, which has arrived by now: no one waits for the device."""
+        sent, self.sent = self.sent, None
+        if sent is None:
+            return
+        log = sent.read()
+        changes = self.diagnosis.read(log)
+        for change in changes:
+            self._tell(f"WARNING: the run diverges: {change.text}" if change.began else change.text)
+        if self.tracker:
+            tracker = self.tracker
+            signs = {f"diagnosis/{name}": float(sign.on) for name, sign in self.diagnosis.signs.items()}
+            signs |= {} if log.spread is None else {"diagnosis/spread": log.spread}
+
+            def write() -> None:
+                tracker.scalars(log.images, signs)
+                for change in changes:
+                    tracker.text(log.images, f"diagnosis/{change.name}", change.text)
 
             tracker.later(write)
 
@@ -288,22 +351,30 @@ class Loop:
         return bool(self.world.sum_(mine).item())
 
     def _draw(self) -> None:
-        if not self.tracker or not self.config.output.grid_every:
-            return
+        if self.tracker and self.config.output.grid_every and (columns := self._made()):
+            self.tracker.grid(self.progress.images, columns)
+
+    def _made(self) -> dict[str, torch.Tensor]:
+        """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
         rows, size, direction = self.config.output.grid_rows, self.config.image_size, self.config.data.direction
         samples = [
             next(in_order(data, self.eval_split, size, most=rows, size=rows, direction=direction), None)
             for data in self.sets
         ]
+        if not all(samples):  # the evaluation says so
+            return {}
+        placed = [replace(self._place(sample), source=i) for i, sample in enumerate(samples) if sample]
         with self.step.averaged():
-            grids = [self.method.preview(replace(self._place(s), source=i)) for i, s in enumerate(samples) if s]
-        if len(grids) < len(samples):  # of a set, not one can be read: the evaluation says so
-            return
-        self.tracker.grid(self.progress.images, {title: torch.cat([g[title] for g in grids]) for title in grids[0]})
+            grids = [self.method.preview(batch) for batch in placed]
+        if self.progress.images:  # untrained networks make the same of everything
+            found = [spread_of(grid, [*batch.fields.values()]) for grid, batch in zip(grids, placed, strict=True)]
+            spreads = [spread for spread in found if spread is not None]
+            self.spread = torch.stack(spreads).min() if spreads else None
+        return {title: torch.cat([grid[title] for grid in grids]) for title in grids[0]}
 
     def _evaluate(self) -> None:
         """Measures on the evaluation split, all workers together; a new best is saved at once."""
-        out, images = self.config.output, self.progress.images
+        out, images, start = self.config.output, self.progress.images, time.monotonic()
         with self.step.averaged():
             found = {name: suite.together(self.world).metrics for name, suite in self.suites.items()}
         self.metrics = over_sets(found)
@@ -312,8 +383,11 @@ class Loop:
         metrics = {f"{self.eval_split}/{name}": value for name, value in self.metrics.items()}
         self._tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in metrics.items())]))
         if self.tracker:
+            if not out.grid_every:
+                self._made()
             tracker, so_far = self.tracker, self.evaluations
-            tracker.later(lambda: tracker.scalars(images, metrics))
+            taken = {"speed/evaluation_seconds": time.monotonic() - start}
+            tracker.later(lambda: tracker.scalars(images, metrics | taken))
             tracker.later(lambda: self.run.write_json(EVALUATIONS, so_far))
         name = out.best_metric or DEFAULT_METRIC[self.method.needs.kind]
         value = self.metrics.get(name)
@@ -340,6 +414,7 @@ class Loop:
     def _snapshot(self) -> Snapshot | None:
         """All workers call this together; the first gets it."""
         self.step.watch.settle()
+        self._diagnose()
         self._count_bad()
         pools = self.step.pools()
         seen = (self.seen_before + sum(self.world.gather(self.seen))) % 2**63
@@ -356,6 +431,7 @@ class Loop:
             "done": self.done,
             "bad": [[key, *why] for key, why in self.bad.items()],
             "evaluations": self.evaluations,
+            "diagnosis": self.diagnosis.state_dict(),
         }
         return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
 

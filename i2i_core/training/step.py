@@ -21,11 +21,12 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from i2i_core.data.batch import Batch, seed_from
-from i2i_core.methods.base import Method, Move, Player, Progress
+from i2i_core.methods.base import Method, Move, Player, Progress, Terms
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.optim import make_optimiser, move
 from i2i_core.training.sync import GradientSum, World, average_buffers, host_copy
+from i2i_core.training.timing import Stopwatch
 
 Wish = Literal["save", "stop"]
 WISHES: dict[Wish, float] = {"save": 1, "stop": 1024}
@@ -101,6 +102,7 @@ class Step:
 
     Attributes:
         ema: moving average of the generators, or None.
+        stopwatch: how long moves take.
         asked: after an update, what a worker had asked for in the one before; the same on every worker.
     """
 
@@ -116,6 +118,9 @@ class Step:
         self.generators = nn.ModuleDict({name: method.networks[name] for name in method.generators})
         self.ema = copy.deepcopy(self.generators).requires_grad_(False) if config.ema_halflife else None
         self.sums: dict[str, Sums] = {}
+        self.influence: dict[str, tuple[tuple[str, ...], Tensor]] = {}
+        """By player, since terms were last read: its terms, and what each counts for in its loss, (T,)."""
+        self.stopwatch = Stopwatch(self.device)
         self.wishes: deque[Wish] = deque()
         self.asked: Wish | None = None
 
@@ -150,6 +155,7 @@ class Step:
     def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, made: int) -> bool:
         """One move: every part's backward, then the weights. False when the update is over."""
         gathered = None
+        self.stopwatch.start()
         for m, run in enumerate(runs):
             yielded = self._segment(run, (self.config.seed, self.world.rank, feed.began, m, made))
             if yielded is not None:
@@ -157,6 +163,7 @@ class Step:
         if gathered is None:
             return False
         self._step(gathered, feed.current[0].images)
+        self.stopwatch.stop(gathered.player)
         progress.moves[gathered.player] = progress.moves.get(gathered.player, 0) + 1
         return True
 
@@ -164,6 +171,9 @@ class Step:
         """Adds the gradients of one part, weighted by its share of the global batch."""
         player, loss, terms = yielded
         mover = self.movers[player]
+        if player not in self.influence:
+            self.influence[player] = (tuple(terms), influence(loss, terms))
+        terms = {**terms, **self.method.scores()}
         values = torch.stack([t.detach().float() for t in (*terms.values(), loss)]) * weight
         loss = loss * weight
         if gathered is None:
@@ -214,17 +224,24 @@ class Step:
         sums.total += terms
         sums.moves += 1
 
-    def read_terms(self) -> tuple[list[str], Tensor]:
+    def read_terms(self, *also: Tensor) -> tuple[list[str], Tensor]:
         """Means over the global batch and over the moves since the last call: names `player/term`, and
-        their values on the device. Every worker calls this at the same time."""
+        their values on the device. Every worker calls this at the same time.
+
+        Args:
+            also: numbers of this worker, (n,) on the device: their sums over workers follow the values.
+        """
         moved = {player: sums for player, sums in self.sums.items() if sums.moves}
         names = [f"{player}/{name}" for player, sums in moved.items() for name in sums.names]
-        if not names:
-            return [], torch.zeros(0, device=self.device)
-        values = torch.cat([sums.total / sums.moves for sums in moved.values()])
+        means = [sums.total / sums.moves for sums in moved.values()]
         for sums in moved.values():
             sums.total, sums.moves = torch.zeros_like(sums.total), 0
-        return names, self.world.sum_(values)
+        self.influence = {}
+        return names, self.world.sum_(torch.cat([*means, *also])) if means or also else torch.zeros(0)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Of each player's last move."""
+        return {name: mover.optimiser.param_groups[0]["lr"] for name, mover in self.movers.items()}
 
     @torch.no_grad()
     def _average(self, images: int) -> None:
@@ -264,3 +281,14 @@ class Step:
         """Takes up this worker's slots of saved histories, by however many workers they were held."""
         for name, pool in self.method.pools.items():
             pool.load(pools.get(name, []), slots, self.device)
+
+
+def influence(loss: Tensor, terms: Terms) -> Tensor:
+    """(T,) d loss / d term: what each term counts for in the loss, its lambda; 0 of what the loss is not made of."""
+    known = [name for name, term in terms.items() if term.requires_grad]
+    found: dict[str, Tensor | None] = {}
+    if known and loss.requires_grad:
+        of = torch.autograd.grad(loss, [terms[name] for name in known], retain_graph=True, allow_unused=True)
+        found = dict(zip(known, of, strict=True))
+    weights = [found.get(name) for name in terms]
+    return torch.stack([torch.zeros_like(loss) if w is None else w for w in weights]).detach().float()

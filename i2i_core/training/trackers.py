@@ -1,56 +1,53 @@
-"""Saying how a run goes without holding it up: everything is written by one background thread."""
+"""Saying how a run goes without holding it up: everything is written by background threads."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from queue import Queue
 from threading import Thread
 
-import torch
+import numpy as np
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
 from i2i_core.storage import Folder, StorageError
+from i2i_core.training.boards import Board, TensorBoard
+from i2i_core.training.readings import HostCopy
+
+LEAVE = 60.0
+"""Seconds that the end of a run waits for Weights & Biases and MLflow to take what is left."""
+MOST_WAITING = 1000
+"""Entries that wait for one of them that is away; what comes then is left out."""
+
+Measured = Callable[[Mapping[str, float]], None]
 
 
-class HostCopy:
-    """Tensors on their way to the host; `wait()` gives them there. The device is not stopped."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors = {name: t.detach().to("cpu", non_blocking=True) for name, t in tensors.items()}
-        on_gpu = any(t.is_cuda for t in tensors.values())
-        self.done = torch.cuda.Event() if on_gpu else None
-        if self.done:
-            self.done.record()
-
-    def wait(self) -> dict[str, Tensor]:
-        if self.done:
-            self.done.synchronize()
-        return self.tensors
-
-
-class Tracker:
-    """TensorBoard scalars and images, and grids as PNG, of one run.
+class Line:
+    """Jobs done one after the other by a thread of their own.
 
     Args:
-        run: the run's folder. Where it is not local, event files are kept in a temporary folder and copied to it by
-            `flush`. A full disk, or storage that does not answer, is said and does not end the run.
+        name: of the thread.
+        forgiven: errors that are said, once while they last, and passed over; any other is raised where the next job
+            is given.
+        failed: called with a forgiven error before it is said.
+        warning: what is said of one.
         say: prints a line.
     """
 
-    def __init__(self, run: Folder, say: Callable[[str], None]) -> None:
-        self.run, self.say = run, say
-        self.told = ""
-        self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
-        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, "tensorboard")
-        self.writer: SummaryWriter | None = None
+    def __init__(
+        self,
+        name: str,
+        forgiven: tuple[type[Exception], ...],
+        failed: Callable[[], None],
+        warning: Callable[[Exception], str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.forgiven, self.failed, self.warning, self.say = forgiven, failed, warning, say
+        self.told = False
         self.closing = False
         self.error: BaseException | None = None
         self.jobs: Queue[Callable[[], None] | None] = Queue()
-        self.thread = Thread(target=self._work, name="tracker", daemon=True)
+        self.thread = Thread(target=self._work, name=name, daemon=True)
         self.thread.start()
 
     def _work(self) -> None:
@@ -59,33 +56,91 @@ class Tracker:
                 continue
             try:
                 job()
-            except (OSError, StorageError) as error:
-                self.writer = None  # after an error it writes nothing any more
-                if str(error) != self.told:
-                    self.told = str(error)
-                    self.say(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
-            except BaseException as error:  # raised where the next thing is tracked
+            except self.forgiven as error:
+                self.failed()
+                if not self.told:
+                    self.told = True
+                    self.say(self.warning(error))
+            except BaseException as error:  # raised where the next job is given
                 self.error = error
             else:
-                self.told = ""
+                self.told = False
 
-    @property
-    def board(self) -> SummaryWriter:
-        """Of the thread's own."""
-        self.writer = self.writer or SummaryWriter(str(self.events))
-        return self.writer
-
-    def later(self, job: Callable[[], None]) -> None:
-        """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
+    def put(self, job: Callable[[], None]) -> None:
+        """Raises what an earlier job raised."""
         if self.error:
             error, self.error = self.error, None
             raise error
         self.jobs.put(job)
 
-    def scalars(self, images: int, values: dict[str, float]) -> None:
+    def end(self, *last: Callable[[], None], within: float | None = None) -> bool:
+        """Does what is left, then the last jobs; whether that took no longer than it may."""
+        self.closing = True
+        for job in last:
+            self.jobs.put(job)
+        self.jobs.put(None)
+        self.thread.join(within)
+        return not self.thread.is_alive()
+
+
+class Tracker:
+    """The scalars, pictures and warnings of one run, on TensorBoard and elsewhere, and grids as PNG.
+
+    Args:
+        run: the run's folder. A full disk, or storage that does not answer, is said and does not end the run.
+        say: prints a line.
+        tensorboard: whether event files are written.
+        others: further boards by name, each with a thread of its own. What one of them raises is said and does not end
+            the run.
+        measured: called with all scalars, in the tracker's thread.
+    """
+
+    def __init__(
+        self,
+        run: Folder,
+        say: Callable[[str], None],
+        tensorboard: bool = True,
+        others: Mapping[str, Board] | None = None,
+        measured: Measured = lambda values: None,
+    ) -> None:
+        self.run, self.say, self.measured = run, say, measured
+        self.board = TensorBoard(run) if tensorboard else None
+        self.line = Line("tracker", (OSError, StorageError), self._failed, self._warning, say)
+        self.others = {name: (board, self._line_of(name)) for name, board in (others or {}).items()}
+
+    def _failed(self) -> None:
+        if self.board:
+            self.board.begin_again()
+
+    def _warning(self, error: Exception) -> str:
+        return f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on"
+
+    def _line_of(self, name: str) -> Line:
+        def warning(error: Exception) -> str:
+            return f"WARNING: {name} does not take what is logged ({_short(error)}); training goes on"
+
+        return Line(name, (Exception,), lambda: None, warning, self.say)
+
+    def later(self, job: Callable[[], None]) -> None:
+        """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
+        self.line.put(job)
+
+    def _show(self, show: Callable[[Board], None]) -> None:
+        """On every board. Called from within a job."""
+        for board, line in self.others.values():
+            if line.jobs.qsize() < MOST_WAITING:
+                line.put(lambda board=board: show(board))  # type: ignore[misc]
+        if self.board:
+            show(self.board)
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
         """Called from within a job."""
-        for name, value in values.items():
-            self.board.add_scalar(name, value, images)
+        self.measured(values)
+        self._show(lambda board: board.scalars(images, values))
+
+    def text(self, images: int, title: str, text: str) -> None:
+        """Called from within a job."""
+        self._show(lambda board: board.text(images, title, text))
 
     def grid(self, images: int, columns: dict[str, Tensor]) -> None:
         """A grid of fixed samples, columns (n, C, H, W) in [-1, 1] by title."""
@@ -94,32 +149,39 @@ class Tracker:
         def draw() -> None:
             sheet = contact_sheet(copy.wait())
             self.run.write(f"grids/images-{images:012d}.png", png_bytes(sheet))
-            pixels = torch.frombuffer(bytearray(sheet.convert("RGB").tobytes()), dtype=torch.uint8)
-            self.board.add_image("samples", pixels.view(sheet.height, sheet.width, 3), images, dataformats="HWC")
+            pixels = np.array(sheet.convert("RGB"))
+            self._show(lambda board: board.picture(images, pixels))
 
         self.later(draw)
 
     def flush(self) -> None:
         """Everything tracked so far reaches the run's folder, some time soon."""
-        self.later(self._publish)
+        if self.board:
+            self.later(self.board.flush)
 
-    def _publish(self) -> None:
-        self.board.flush()
-        if not self.run.local:
-            for file in self.events.iterdir():
-                self.run.write(f"tensorboard/{file.name}", file.read_bytes())
+    def close(self, finished: bool = True) -> None:
+        """Finishes every job. Raises what one of them raised.
 
-    def close(self) -> None:
-        """Finishes every job. Raises what one of them raised."""
-        self.closing = True
-        self.jobs.put(self._publish)
-        self.jobs.put(lambda: self.board.close())
-        self.jobs.put(None)
-        self.thread.join()
-        if self.temporary:
-            self.temporary.cleanup()
-        if self.error:
-            raise self.error
+        Args:
+            finished: whether the run came to its end.
+        """
+        last: Sequence[Callable[[], None]] = ()
+        if self.board:
+            board = self.board
+            last = (board.flush, lambda: board.close(finished))
+        self.line.end(*last)
+        for name, (other, line) in self.others.items():
+            if not line.end(lambda other=other: other.close(finished), within=LEAVE):  # type: ignore[misc]
+                self.say(f"WARNING: {name} has not taken all that was logged within {LEAVE:g} s; it is left at that")
+        if self.board:
+            self.board.forget()
+        if self.line.error:
+            raise self.line.error
+
+
+def _short(error: Exception) -> str:
+    """One line that tells of an error."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def clock(seconds: float) -> str:

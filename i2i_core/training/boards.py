@@ -1,0 +1,270 @@
+"""Where a run's numbers, pictures and warnings go: TensorBoard, Weights & Biases, MLflow.
+
+A board is used by one thread of its tracker's. The last two are packages of their own (extras `wandb`, `mlflow`), and
+are told where they log to by what they always read: WANDB_* and MLFLOW_* of the worker's environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from i2i_core.config import TrainConfig
+from i2i_core.errors import ConfigError
+from i2i_core.paths import absolute
+from i2i_core.settings import to_dict
+from i2i_core.storage import Folder
+from i2i_core.training.config import OutputConfig
+
+PROJECT = "i2i"
+"""Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
+IDS = "trackers"
+"""Folder of a run that holds the ids it has elsewhere."""
+
+
+class Board(Protocol):
+    """One place that shows a run. Any call may raise what its service raises."""
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None: ...
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None: ...
+
+    def text(self, images: int, title: str, text: str) -> None: ...
+
+    def close(self, finished: bool) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the run's folder. Where that is not local, they are kept in a temporary folder and copied to it
+    by `flush`."""
+
+    def __init__(self, run: Folder) -> None:
+        self.run = run
+        self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
+        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, "tensorboard")
+        self.writer: SummaryWriter | None = None
+
+    @property
+    def board(self) -> SummaryWriter:
+        self.writer = self.writer or SummaryWriter(str(self.events))
+        return self.writer
+
+    def begin_again(self) -> None:
+        """With a new file: after an error the old one writes nothing any more."""
+        self.writer = None
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.board.add_scalar(name, value, images)
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        self.board.add_image("samples", torch.from_numpy(pixels_HWC), images, dataformats="HWC")
+
+    def text(self, images: int, title: str, text: str) -> None:
+        self.board.add_text(title, text, images)
+
+    def flush(self) -> None:
+        """Brings what was told to the run's folder."""
+        self.board.flush()
+        if not self.run.local:
+            for file in self.events.iterdir():
+                self.run.write(f"tensorboard/{file.name}", file.read_bytes())
+
+    def close(self, finished: bool) -> None:
+        self.board.close()
+
+    def forget(self) -> None:
+        """Removes what was kept in a temporary folder."""
+        if self.temporary:
+            self.temporary.cleanup()
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases; its id is kept in the run's folder, so that a resumed run goes on in it.
+
+    Nothing of the machine is told: no environment, command line, git state or console.
+    """
+
+    def __init__(self, run: Folder, config: TrainConfig) -> None:
+        self.folder, self.config = run, config
+        self._run: Any = None
+
+    @property
+    def run(self) -> Any:
+        if self._run is None:
+            import wandb
+
+            elsewhere = "WANDB_DIR" in os.environ or not self.folder.local
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                id=_id(self.folder, "wandb", lambda: uuid4().hex[:12]),
+                name=self.config.run_name,
+                resume="allow",
+                config=parameters(self.config),
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_git=True,
+                    disable_code=True,
+                    x_disable_meta=True,
+                    x_disable_machine_info=True,
+                ),
+                dir=None if elsewhere else self.folder.root,
+            )
+            # Their own step must rise; a run that goes on from a checkpoint tells some images twice.
+            self._run.define_metric("images")
+            self._run.define_metric("*", step_metric="images")
+        return self._run
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        self.run.log({"images": images, **values})
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        import wandb
+
+        self.run.log({"images": images, "samples": wandb.Image(pixels_HWC)})
+
+    def text(self, images: int, title: str, text: str) -> None:
+        self.run.alert(title, f"{images:,} images: {text}")
+
+    def close(self, finished: bool) -> None:
+        if self._run is not None:
+            self._run.finish(exit_code=0 if finished else 1)
+
+
+class MLflow:
+    """A run of MLflow; its id is kept in the run's folder, so that a resumed run goes on in it.
+
+    Args:
+        uri: of the tracking server or database; none: MLFLOW_TRACKING_URI.
+    """
+
+    def __init__(self, run: Folder, config: TrainConfig) -> None:
+        self.folder, self.config = run, config
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            for name, value in IMPATIENT.items():
+                os.environ.setdefault(name, value)
+            from mlflow.tracking import MlflowClient
+
+            uri = self.config.output.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"]
+            client = MlflowClient(tracking_uri=uri)
+            self.id = _id(self.folder, "mlflow", lambda: self._begin(client, uri))
+            client.update_run(self.id, status="RUNNING")
+            self._client = client
+        return self._client
+
+    def _begin(self, client: Any, uri: str) -> str:
+        """A new run, with the configuration as its parameters."""
+        from mlflow.entities import Param
+
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        known = client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else client.create_experiment(name, artifacts_beside(uri))
+        run_id = str(client.create_run(experiment, run_name=self.config.run_name).info.run_id)
+        values = [Param(key, str(value)) for key, value in parameters(self.config).items()]
+        for start in range(0, len(values), MOST_PARAMETERS):
+            client.log_batch(run_id, params=values[start : start + MOST_PARAMETERS])
+        return run_id
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now, client = int(time.time() * 1000), self.client
+        client.log_batch(self.id, metrics=[Metric(name, value, now, images) for name, value in values.items()])
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        client = self.client
+        client.log_image(self.id, pixels_HWC, artifact_file=f"grids/images-{images:012d}.png")
+
+    def text(self, images: int, title: str, text: str) -> None:
+        client = self.client
+        client.set_tag(self.id, title.replace("/", "."), f"{images:,} images: {text}")
+
+    def close(self, finished: bool) -> None:
+        if self._client is not None:
+            self._client.set_terminated(self.id, "FINISHED" if finished else "FAILED")
+
+
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""Where the environment does not say otherwise: MLflow would try a server that is away for many minutes."""
+MOST_PARAMETERS = 100
+"""In one request to MLflow."""
+EXTERNAL: dict[str, Callable[[Folder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
+"""Those that are packages of their own, by --tracker."""
+
+
+def artifacts_beside(uri: str) -> str | None:
+    """Where the pictures of a new experiment go: beside a SQLite file, where MLflow would take the worker's own folder;
+    None: the server knows."""
+    return str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts") if uri.startswith("sqlite:///") else None
+
+
+def _id(run: Folder, name: str, make: Callable[[], str]) -> str:
+    """The run's id elsewhere: the one it has, or a new one that is kept before it is used again."""
+    path = f"{IDS}/{name}.json"
+    known = run.read_json(path)
+    if known is None:
+        known = {"id": make()}
+        run.write_json(path, known)
+    return str(known["id"])
+
+
+def parameters(config: TrainConfig) -> dict[str, Any]:
+    """The configuration, flat, by dotted key. What stands before an @ in an address is left out."""
+    flat: dict[str, Any] = {}
+
+    def add(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                add(f"{key}.{name}" if key else name, inner)
+        else:
+            text = value if isinstance(value, str) else None
+            flat[key] = re.sub(r"://[^/@\s]*@", "://", text) if text else value
+
+    add("", to_dict(config))
+    return flat
+
+
+def checked(output: OutputConfig) -> OutputConfig:
+    """With what --tracker needs made sure of, before any worker starts, and local paths made absolute.
+
+    Raises:
+        ConfigError: a package that is not installed; MLflow without a place to log to, or with a password in it.
+    """
+    for name in output.tracker:
+        if name in EXTERNAL:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                found = f"{name}, which cannot be imported ({error})"
+                fix = f"Install it on every node: pip install 'i2i[{name}]'; or leave it out of --tracker."
+                raise ConfigError("--tracker", found, "a package that is installed", fix) from None
+    uri = output.mlflow_uri
+    if re.search(r"://[^/@\s]*@", uri):
+        found, expected = "an address with a user or a password in it", "one without: the configuration is kept"
+        raise ConfigError("--mlflow-uri", found, expected, "Give it as MLFLOW_TRACKING_URI on every node instead.")
+    if "mlflow" in output.tracker and not uri and not os.environ.get("MLFLOW_TRACKING_URI"):
+        found, expected = "mlflow without --mlflow-uri", "where it logs to"
+        fix = "Give --mlflow-uri https://SERVER or sqlite:////shared/mlflow.db, or set MLFLOW_TRACKING_URI everywhere."
+        raise ConfigError("--tracker", found, expected, fix)
+    if uri.startswith("sqlite:///"):
+        uri = "sqlite:///" + absolute(uri.removeprefix("sqlite:///"), "--mlflow-uri")
+    elif uri and "://" not in uri:
+        uri = absolute(uri, "--mlflow-uri")
+    return replace(output, mlflow_uri=uri)

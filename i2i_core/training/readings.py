@@ -1,0 +1,124 @@
+"""What a log says of all workers, brought together in one sum and on its way to the host while training goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from i2i_core.training.step import Step
+from i2i_core.training.sync import World
+
+
+class HostCopy:
+    """Tensors on their way to the host; `wait()` gives them there. The device is not stopped."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self.tensors = {name: t.detach().to("cpu", non_blocking=True) for name, t in tensors.items()}
+        on_gpu = any(t.is_cuda for t in tensors.values())
+        self.done = torch.cuda.Event() if on_gpu else None
+        if self.done:
+            self.done.record()
+
+    def wait(self) -> dict[str, Tensor]:
+        if self.done:
+            self.done.synchronize()
+        return self.tensors
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One log, the same on every worker."""
+
+    images: int
+    terms: dict[str, float]
+    """`player/term`, means over the global batch and the moves since the log before."""
+    speed: dict[str, float]
+    """What is not of the objectives: waiting, seconds of a move, memory."""
+    weighted: dict[str, float]
+    """`player/term`: what it adds to the player's loss, without its sign."""
+    spread: float | None
+    """How much made images differ from each other, beside real ones; None where nothing was made since."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A reading that has not arrived yet."""
+
+    images: int
+    names: list[str]
+    own: list[str]
+    """What each worker says of itself."""
+    influences: list[str]
+    workers: int
+    copy: HostCopy
+
+    def read(self) -> Reading:
+        """Waits for it."""
+        numbers = iter(self.copy.wait()["numbers"].tolist())
+        terms = {name: next(numbers) for name in self.names}
+        each = [{name: next(numbers) for name in self.own} for _ in range(self.workers)]
+        weighted = {name: abs(next(numbers) * terms[name]) for name in self.influences}
+        spread = next(numbers)
+        speed = {name: max(one[name] for one in each) for name in self.own if any(one[name] for one in each)}
+        waits = [one[WAIT] for one in each]
+        speed |= {WAIT: sum(waits) / self.workers} | ({f"{WAIT}_worst": max(waits)} if self.workers > 1 else {})
+        return Reading(self.images, terms, speed, weighted, None if spread < 0 else spread)
+
+
+WAIT, MEMORY = "speed/data_wait_share", "memory/gpu_gb"
+
+
+def send(step: Step, world: World, images: int, waited: float, spread: Tensor | None) -> Sent:
+    """All workers' numbers since the last time, summed in one collective. Every worker calls this at the same time.
+
+    Args:
+        waited: share of the time that this worker waited for data.
+        spread: of what rank 0 made since the last time, a scalar on the device.
+    """
+    gpu = step.device.type == "cuda"
+    seconds = step.stopwatch.read()
+    own = {WAIT: waited} | {f"{player}/move_seconds": seconds.get(player, 0.0) for player in step.movers}
+    if gpu:
+        own[MEMORY] = torch.cuda.max_memory_allocated(step.device) / 1e9
+        torch.cuda.reset_peak_memory_stats(step.device)
+    slots = torch.zeros(world.size, len(own))
+    slots[world.rank] = torch.tensor(list(own.values()))
+    slots = slots.flatten()
+    influences = [f"{player}/{name}" for player, (names, _) in step.influence.items() for name in names]
+    made = torch.full((), -1.0, device=step.device) if spread is None else spread
+    first = torch.cat([*(weights for _, weights in step.influence.values()), made[None]])
+    names, numbers = step.read_terms(
+        (slots.pin_memory() if gpu else slots).to(step.device, non_blocking=True),
+        first if world.leads else torch.zeros_like(first),
+    )
+    return Sent(images, names, list(own), influences, world.size, HostCopy({"numbers": numbers}))
+
+
+def spread_of(columns: dict[str, Tensor], real: list[Tensor]) -> Tensor | None:
+    """How much images that were made differ from sample to sample, as a share of how much real ones do: the standard
+    deviation over samples, averaged over pixels; of the column that varies least, beside the real one that does.
+
+    Args:
+        columns: images (n, C, H, W) by title, as `Method.preview` gives them.
+        real: those of the batch; a column that is one of them was not made.
+
+    Returns:
+        A scalar on the device, -1 where the real images are all alike; None where there is nothing to compare.
+    """
+    addresses = {x.data_ptr() for x in real}
+    made = [x for x in columns.values() if x.data_ptr() not in addresses]
+    if not made or len(made[0]) < 2:
+        return None
+    of_real = torch.stack([_deviation(x) for x in real]).min()
+    of_made = torch.stack([_deviation(x) for x in made]).min()
+    return torch.where(of_real > ALIKE, of_made / of_real.clamp(min=ALIKE), torch.full_like(of_real, -1.0))
+
+
+ALIKE = 1e-3
+"""Real images that differ less than this (of 2, from black to white) are all alike."""
+
+
+def _deviation(x_BCHW: Tensor) -> Tensor:
+    return x_BCHW.float().std(dim=0).mean()

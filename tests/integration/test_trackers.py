@@ -1,0 +1,336 @@
+"""Where a run is shown, and what becomes of one that diverges: real runs, W&B offline, MLflow on SQLite.
+
+pytest tests/integration/test_trackers.py
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from ray.util.metrics import Gauge
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from i2i_core.config import TrainConfig
+from i2i_core.errors import ConfigError, RunError
+from i2i_core.orchestration.worker import Gauges, train
+from i2i_core.training import checkpoint, trackers
+from i2i_core.training.boards import parameters
+from i2i_core.training.diagnosis import Change
+from i2i_core.training.loop import Loop
+from i2i_core.training.readings import Reading
+from i2i_core.training.sync import World
+from i2i_core.training.trackers import Line, Tracker
+
+from .runs import config_of, loop_of
+from .test_resume import run_until
+
+EVERY = {"output__log_every": 12}
+"""A log after every update."""
+SECRET = "not-to-be-told-7f3a"
+
+
+def scalars_of(run: str) -> EventAccumulator:
+    board = EventAccumulator(f"{run}/tensorboard")
+    board.Reload()
+    return board
+
+
+def test_what_a_run_shows(labelled: str, storage: str) -> None:
+    loop_of(config_of("stargan", labelled, storage, output__grid_every=24, **EVERY)).train()
+    board = scalars_of(f"{storage}/run")
+    shown = set(board.Tags()["scalars"])
+    for player in ("D", "G"):
+        assert {f"{player}/{name}" for name in ("loss", "grad_norm", "move_seconds", "lr")} <= shown
+    speed = ("images_per_second", "images_per_second_per_worker", "data_wait_share", "evaluation_seconds")
+    assert {f"speed/{name}" for name in speed} <= shown
+    assert {"D/gap", "checkpoint/stall_seconds", "diagnosis/spread", "diagnosis/D/blind", "val/there_and_back"} <= shown
+    assert [event.step for event in board.Scalars("G/loss")] == [*range(12, 97, 12)]
+    assert all(event.value > 0 for event in board.Scalars("G/move_seconds"))
+    # Of what is made before the first move there is none: it says nothing of the run.
+    assert [event.step for event in board.Scalars("diagnosis/spread")] == [36, 60, 84]
+
+
+def collapsing(config: TrainConfig, world: World, said: list[str]) -> Loop:
+    """A generator whose images are all black."""
+    loop = Loop(config, world, torch.device("cpu"), said.append)
+    loop.method.networks["G"].register_forward_hook(lambda module, inputs, output: output * 0)
+    assert loop.step.ema is not None
+    loop.step.ema["G"].register_forward_hook(lambda module, inputs, output: output * 0)
+    return loop
+
+
+def noted(loop: Loop) -> list[Reading]:
+    """The logs that it judges."""
+    logs: list[Reading] = []
+    right = loop.diagnosis.read
+
+    def read(log: Reading) -> list[Change]:
+        logs.append(log)
+        return right(log)
+
+    loop.diagnosis.read = read  # type: ignore[method-assign]
+    return logs
+
+
+def stopping(rank: int, size: int, folder: str, config: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    said: list[str] = []
+    loop = collapsing(config, World(rank, size), said)
+    logs = noted(loop)
+    with pytest.raises(RunError) as caught:
+        loop.train()
+    torch.save([(log.terms, log.weighted, log.spread) for log in logs], f"{folder}/logs-{rank}.pt")
+    state = loop.diagnosis.state_dict()
+    Path(folder, f"ended-{rank}").write_text(f"{loop.progress.images} {caught.value}\n{state}")
+    Path(folder, f"said-{rank}").write_text("\n".join(said))
+    dist.destroy_process_group()
+
+
+def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_saved(
+    labelled: str, storage: str, tmp_path: Path
+) -> None:
+    over = {"output__grid_every": 12, "output__stop_on_collapse": True, "output__checkpoint_every": 96}
+    config = config_of("stargan", labelled, storage, **EVERY, **over)
+    mp.spawn(stopping, (2, str(tmp_path), config), nprocs=2)
+    first, other = ((tmp_path / f"ended-{rank}").read_text() for rank in range(2))
+    assert first == other
+    images = int(first.split()[0])
+    assert images < 96
+    assert "--stop-on-collapse asks: since 24 images made images are nearly all alike" in first
+    assert checkpoint.complete(loop_of(config).run) == [checkpoint.name_at(images)]
+    said = (tmp_path / "said-0").read_text()
+    assert said.count("WARNING: the run diverges: since 24 images made images are nearly all alike") == 1
+    assert (tmp_path / "said-1").read_text() == ""
+    waits = scalars_of(f"{storage}/run").Scalars("speed/data_wait_share_worst")
+    assert all(0 <= event.value <= 1 for event in waits)
+    logs = [torch.load(tmp_path / f"logs-{rank}.pt") for rank in range(2)]
+    assert logs[0] == logs[1]
+    loop = collapsing(config_of("stargan", labelled, f"{storage}/alone", **EVERY, **over), World(), [])
+    alone = noted(loop)
+    with pytest.raises(RunError):
+        loop.train()
+    (terms, weighted, _), first_alone = logs[0][0], alone[0]
+    assert terms == pytest.approx(first_alone.terms, rel=1e-4, abs=1e-6), "norms among them"
+    assert weighted == pytest.approx(first_alone.weighted, rel=1e-4, abs=1e-6)
+    assert [spread for *_, spread in logs[0]] == [log.spread for log in alone]
+
+
+def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_the_flag(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over: dict[str, Any] = {"output__grid_every": 12, **EVERY}
+    config = config_of("stargan", labelled, storage, output__stop_on_collapse=True, **over)
+    made = collapsing(config, World(), [])
+    monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args: made)
+    assert train(config, World(), torch.device("cpu"), "attempt") == {}
+    status = made.run.read_json("status.json")
+    assert status["state"] == "failed"
+    assert "made images are nearly all alike" in status["error"]
+    assert "the same command without it goes on" in status["error"]
+    said: list[str] = []
+    rest = collapsing(config_of("stargan", labelled, storage, **over), World(), said)
+    assert rest.diagnosis.collapse, "what was said is remembered"
+    rest.train()
+    assert rest.progress.images == 96
+    assert not any("nearly all alike" in line for line in said), "nor is it said again"
+    texts = scalars_of(f"{storage}/run").Tags()["tensors"]
+    assert any(name.startswith("diagnosis/collapsed") for name in texts)
+
+
+def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str) -> None:
+    over = {"training__images": 360, "training__batch": 12, "output__grid_every": 48, "output__stop_on_collapse": True}
+    said: list[str] = []
+    loop = loop_of(config_of("pix2pix", paired, storage, **over, **EVERY), said)
+    loop.train()
+    assert loop.diagnosis.signs
+    assert not any("diverges" in line for line in said)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """MLflow's, once: it takes seconds to make."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
+    labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+    over = {"output__tracker": ("mlflow",), "output__mlflow_uri": database, "output__grid_every": 48, **EVERY}
+    config = config_of("stargan", labelled, storage, **over)
+    client = MlflowClient(tracking_uri=database)
+    run_until(config, 60)
+    loop = loop_of(config)
+    (run,) = client.search_runs([client.get_experiment_by_name("i2i").experiment_id])
+    assert run.info.status == "FAILED", "it was cut off"
+    loop.train()
+    (again,) = client.search_runs([run.info.experiment_id])
+    assert again.info.run_id == run.info.run_id == loop.run.read_json("trackers/mlflow.json")["id"]
+    assert again.info.status == "FINISHED"
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "G/loss")]
+    assert sorted(set(steps)) == [*range(12, 97, 12)]
+    assert steps.count(48) == 2, "told again from the checkpoint at 36 on"
+    assert again.data.params["hyper.lambda_rec"] == "10.0"
+    assert SECRET not in str(again.to_dictionary())
+    assert {file.path for file in client.list_artifacts(run.info.run_id, "grids")} >= {"grids/images-000000000096.png"}
+    assert not Path(loop.run.root, "tensorboard").exists(), "it was not asked for"
+
+
+def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline: what `wandb sync` would send lies in the run's folder."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("SOME_TOKEN", SECRET)
+    over = {"output__tracker": ("tensorboard", "wandb"), "output__grid_every": 48, **EVERY}
+    config = config_of("stargan", labelled, storage, **over)
+    run_until(config, 60)
+    loop = loop_of(config)
+    loop.train()
+    ours = loop.run.read_json("trackers/wandb.json")["id"]
+    runs = sorted(Path(loop.run.root, "wandb").glob("offline-run-*"))
+    assert [run.name.rsplit("-", 1)[1] for run in runs] == [ours, ours]
+    kept = [b"".join(file.read_bytes() for file in run.rglob("*") if file.is_file()) for run in runs]
+    for data in kept:
+        assert b"lambda_rec" in data
+        assert b"G/grad_norm" in data
+        assert SECRET.encode() not in data
+    assert any(Path(run, "files", "media", "images").exists() for run in runs)
+
+
+def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    over = {"output__tracker": ("tensorboard", "mlflow"), "output__mlflow_uri": "http://127.0.0.1:9", **EVERY}
+    said: list[str] = []
+    loop_of(config_of("stargan", labelled, storage, **over), said).train()
+    warnings = [line for line in said if line.startswith("WARNING")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("WARNING: mlflow does not take what is logged")
+    assert len(scalars_of(f"{storage}/run").Scalars("G/loss")) == 8
+
+
+class Stuck:
+    """A board whose service never answers."""
+
+    def __init__(self) -> None:
+        self.never = Event()
+
+    def scalars(self, images: int, values: Any) -> None:
+        self.never.wait()
+
+    picture = text = scalars
+
+    def close(self, finished: bool) -> None: ...
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "LEAVE", 0.01)
+    monkeypatch.setattr(trackers, "MOST_WAITING", 3)
+    stuck, said = Stuck(), list[str]()
+    run = loop_of(config_of("stargan", labelled, storage)).run
+    tracker = Tracker(run, said.append, others={"stuck": stuck})
+    for images in range(50):
+        tracker.later(lambda images=images: tracker.scalars(images, {"x": 1.0}))  # type: ignore[misc]
+    tracker.close()
+    assert len(said) == 1
+    assert "stuck has not taken all" in said[0]
+    assert tracker.others["stuck"][1].jobs.qsize() <= 3 + 2
+    assert len(scalars_of(run.root).Scalars("x")) == 50
+    stuck.never.set()
+
+
+def test_an_error_that_is_not_forgiven_is_raised_where_the_next_thing_is_logged() -> None:
+    line = Line("test", (OSError,), lambda: None, str, print)
+
+    def wrong() -> None:
+        raise ValueError("ours")
+
+    line.put(wrong)
+    assert line.end()
+    with pytest.raises(ValueError, match="ours"):
+        line.put(wrong)
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_tracker_that_is_not_installed_is_refused_before_the_run(
+    name: str, labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=re.escape(f"pip install 'i2i[{name}]'")):
+        config_of("stargan", labelled, storage, output__tracker=(name,), output__mlflow_uri="https://server")
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [("", "--mlflow-uri"), ("https://me:secret@server", "MLFLOW_TRACKING_URI on every node")],
+)
+def test_mlflow_needs_a_place_and_takes_no_password_in_it(
+    uri: str, expected: str, labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        config_of("stargan", labelled, storage, output__tracker=("mlflow",), output__mlflow_uri=uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_of_mlflow_is_the_same_for_every_worker(
+    labelled: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = config_of("stargan", labelled, storage, output__mlflow_uri="sqlite:///runs.db")
+    assert config.output.mlflow_uri == f"sqlite:///{tmp_path}/runs.db"
+
+
+def test_parameters_leave_out_what_opens_a_storage(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    told = parameters(config.with_section("data", uri="s3://key:secret@bucket/data"))
+    assert told["data.uri"] == "s3://bucket/data"
+    assert told["hyper.lambda_rec"] == 10.0
+
+
+@pytest.fixture
+def set_to(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, str]]]:
+    """What Ray's gauges are set to; the real ones are set as well, without a cluster."""
+    noted: list[tuple[str, float, dict[str, str]]] = []
+    right = Gauge.set
+
+    def noting(gauge: Gauge, value: float, tags: dict[str, str]) -> None:
+        right(gauge, value, tags)
+        noted.append((gauge.info["name"], value, tags))
+
+    monkeypatch.setattr(Gauge, "set", noting)
+    return noted
+
+
+def test_what_is_logged_is_set_as_rays_gauges(
+    labelled: str, storage: str, set_to: list[tuple[str, float, dict[str, str]]]
+) -> None:
+    config = config_of("stargan", labelled, storage, **EVERY)
+    train(config, World(), torch.device("cpu"), "attempt", gauges=Gauges("run"))
+    of = {(name, tags["player"]): value for name, value, tags in set_to}
+    assert {tags["run"] for _, _, tags in set_to} == {"run"}
+    board = scalars_of(f"{storage}/run")
+    for shown, gauge in (
+        ("D/grad_norm", ("i2i_grad_norm", "D")),
+        ("G/grad_norm", ("i2i_grad_norm", "G")),
+        ("G/move_seconds", ("i2i_move_seconds", "G")),
+        ("diagnosis/D/blind", ("i2i_diagnosis_blind", "D")),
+        ("speed/images_per_second", ("i2i_speed_images_per_second", "")),
+        ("val/there_and_back", ("i2i_val_there_and_back", "")),
+    ):
+        assert of[gauge] == pytest.approx(board.Scalars(shown)[-1].value)

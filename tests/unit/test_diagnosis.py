@@ -1,0 +1,177 @@
+"""What is watched has the values worked out by hand; a run that diverges is said to, once, and a healthy one is not.
+
+pytest tests/unit/test_diagnosis.py
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from i2i_core.methods.base import Progress
+from i2i_core.methods.game import Game, GameConfig
+from i2i_core.training.config import TrainingConfig
+from i2i_core.training.diagnosis import LEAST_HISTORY, LONG, LONG_SPREAD, Change, Diagnosis
+from i2i_core.training.readings import WAIT, Reading, send, spread_of
+from i2i_core.training.step import Step, influence
+
+from ..distributed.harness import ALONE, Case, batches, small
+
+HEALTHY: dict[str, Any] = {
+    "terms": {"D/right_real": 0.9, "D/right_fake": 0.8, "D/gap": 0.1, "D/grad_norm": 2.0, "G/grad_norm": 10.0},
+    "weighted": {"D/real": 0.3, "D/fake": 0.3, "G/gan": 1.0, "G/l1": 63.0},
+    "spread": 0.2,
+}
+"""About what pix2pix's demo has at its worst; of a critic besides, what StarGAN's has."""
+BAD: dict[str, dict[str, Any]] = {
+    "D/certain": {"terms": {"D/right_real": 1.0, "D/right_fake": 0.9999}},
+    "D/blind": {"terms": {"D/gap": -0.2}},
+    "G/vanished": {"terms": {"G/grad_norm": 0.05}},
+    "G/out_of_proportion": {"weighted": {"G/gan": 1.0, "G/l1": 2500.0}},
+    "collapsed": {"spread": 0.01},
+}
+
+
+def log(images: int, worse: dict[str, Any] | None = None) -> Reading:
+    merged = {k: {**v, **(worse or {}).get(k, {})} if isinstance(v, dict) else v for k, v in HEALTHY.items()}
+    return Reading(images, merged["terms"], {}, merged["weighted"], (worse or {}).get("spread", merged["spread"]))
+
+
+def begun(logs: int = LEAST_HISTORY) -> Diagnosis:
+    """After so many healthy logs, 100 images apart."""
+    diagnosis = Diagnosis(small(Case("pix2pix")))
+    assert [change for n in range(logs) for change in diagnosis.read(log(100 * n))] == []
+    return diagnosis
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_sign_is_said_once_it_lasts_with_since_when_and_again_when_it_is_over(name: str) -> None:
+    diagnosis, long = begun(), LONG_SPREAD if name == "collapsed" else LONG
+    said: list[tuple[int, Change]] = []
+    for images in range(1000, 3000, 100):
+        said += [(images, change) for change in diagnosis.read(log(images, BAD[name]))]
+    ((at, change),) = said
+    assert (at, change.name, change.began) == (1000 + 100 * (long - 1), name, True)
+    assert change.text.startswith("since 1,000 images ")
+    assert diagnosis.collapse == change.text
+    said = [(n, c) for n in range(3000, 5000, 100) for c in diagnosis.read(log(n))]
+    ((at, over),) = said
+    assert (at, over.name, over.began) == (3000 + 100 * (long - 1), name, False)
+    assert change.text in over.text
+    assert diagnosis.collapse == ""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_passes_is_not_said(name: str) -> None:
+    diagnosis, long = begun(), LONG_SPREAD if name == "collapsed" else LONG
+    bad = [BAD[name]] * (long - 1) + [None]
+    assert [c for n in range(50) for c in diagnosis.read(log(1000 + n, bad[n % len(bad)]))] == []
+
+
+def test_a_discriminator_that_is_always_wrong_is_said() -> None:
+    diagnosis = begun()
+    wrong = {"terms": {"D/right_real": 0.0005, "D/right_fake": 0.0}}
+    (change,) = [c for n in range(LONG) for c in diagnosis.read(log(1000 + n, wrong))]
+    assert "accuracy 0.03%" in change.text
+
+
+def test_terms_that_a_player_has_won_are_not_out_of_proportion() -> None:
+    """Hinge's, which become exactly 0."""
+    diagnosis = begun()
+    won = {"weighted": {"D/real": 0.02, "D/fake": 0.0}}
+    assert [c for n in range(9) for c in diagnosis.read(log(1000 + n, won))] == []
+
+
+def test_a_gradient_that_stays_gone_is_not_what_it_was() -> None:
+    diagnosis = begun()
+    for n in range(1000):
+        diagnosis.read(log(1000 + n, BAD["G/vanished"]))
+    assert "was 10 (median)" in diagnosis.collapse
+
+
+def test_a_diagnosis_that_is_saved_goes_on_as_if_it_had_not_been() -> None:
+    """Cut at every log of a sign that comes and goes; what is saved is plain JSON."""
+    logs = [log(100 * n, BAD["D/certain"] if 12 <= n < 20 else None) for n in range(30)]
+    whole = Diagnosis(small(Case("pix2pix")))
+    expected = [whole.read(one) for one in logs]
+    assert sum(map(len, expected)) == 2
+    for cut in range(len(logs)):
+        first, rest = Diagnosis(small(Case("pix2pix"))), Diagnosis(small(Case("pix2pix")))
+        found = [first.read(one) for one in logs[:cut]]
+        rest.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert found + [rest.read(one) for one in logs[cut:]] == expected
+
+
+def test_only_players_that_make_images_are_watched_for_a_gradient_that_vanishes() -> None:
+    assert Diagnosis(small(Case("pix2pix"))).generators == ["G"]
+    assert Diagnosis(small(Case("simgan"))).generators == ["R"]
+
+
+def test_what_a_term_counts_for_is_its_lambda() -> None:
+    a, b = (torch.tensor(v, requires_grad=True) for v in (2.0, 3.0))
+    terms = {"x": a.square(), "y": a * b, "unused": b + 1, "constant": torch.tensor(7.0)}
+    loss = (terms["x"] + 10 * terms["y"]) / 2 + terms["constant"]
+    assert influence(loss, terms).tolist() == [0.5, 5.0, 0.0, 0.0]
+    loss.backward()  # the graph is still there
+    assert a.grad is not None
+    assert influence(torch.tensor(1.0), {"x": torch.tensor(1.0)}).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("adversarial", "expected"),
+    [
+        ("nonsaturating", {"right_real": (1 / 2 + 1) / 2, "right_fake": 1 / 2}),
+        ("hinge", {"right_real": (1 / 2 + 1) / 2, "right_fake": 1 / 2}),
+        ("lsgan", {"right_real": (1 / 2 + 0) / 2, "right_fake": 1 / 2}),
+        ("wgan-gp", {"gap": (0.0 + 0.3) / 2 - 0.5}),
+    ],
+)
+def test_how_a_discriminator_judged_is_counted_over_scales_and_asked_once(
+    adversarial: str, expected: dict[str, float]
+) -> None:
+    game = Game(GameConfig(adversarial=adversarial))  # type: ignore[arg-type]
+    game.real([torch.tensor([-1.0, 1.0]), torch.tensor([0.3])])
+    game.fake(torch.tensor([-1.0, 2.0]))
+    game.generator(torch.tensor([5.0]))
+    assert {name: share.item() for name, share in game.scores().items()} == pytest.approx(expected)
+    assert game.scores() == {}
+
+
+def test_a_log_holds_norms_weights_and_waiting_as_worked_out_by_hand() -> None:
+    case = Case("stargan", hyper={"n_critic": 1})
+    method = small(case)
+    step = Step(method, TrainingConfig(), ALONE, lambda images: 0.5)
+    step(batches(method, case, ALONE), Progress())
+    found = send(step, ALONE, 7, waited=0.25, spread=torch.tensor(0.5)).read()
+    for player in ("D", "G"):
+        norm = sum(float(p.grad.square().sum()) for p in method.parameters_of(player) if p.grad is not None) ** 0.5
+        assert found.terms[f"{player}/grad_norm"] == pytest.approx(norm, rel=1e-5)
+        assert found.speed[f"{player}/move_seconds"] > 0
+    k = method.config
+    lambdas = {"adv": 1, "cls_fake": k.lambda_cls, "rec": k.lambda_rec}
+    assert {name: found.weighted[f"G/{name}"] for name in lambdas} == pytest.approx(
+        {name: abs(weight * found.terms[f"G/{name}"]) for name, weight in lambdas.items()}
+    )
+    assert found.weighted["D/gp"] == pytest.approx(k.lambda_gp * found.terms["D/gp"])
+    assert found.terms["D/gap"] == pytest.approx(-found.terms["D/real"] - found.terms["D/fake"], rel=1e-4, abs=1e-6)
+    assert (found.images, found.speed[WAIT], found.spread) == (7, 0.25, 0.5)
+    assert step.learning_rates() == {"D": k.d_lr / 2, "G": k.g_lr / 2}
+    nothing = send(step, ALONE, 8, waited=0.0, spread=None).read()
+    assert (nothing.terms, nothing.weighted, nothing.spread) == ({}, {}, None)
+
+
+def test_the_spread_is_that_of_made_images_beside_real_ones() -> None:
+    real = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4).contiguous()
+    other = real * 0.5
+    made = real * 0.1
+    found = spread_of({"a": real, "G(a)": made, "far": real * 3, "b": other}, [real, other])
+    assert found is not None
+    assert found.item() == pytest.approx(0.2)
+    alike = spread_of({"a": real, "G(a)": made}, [real, torch.ones_like(real)])
+    assert alike is not None
+    assert alike.item() == -1
+    assert spread_of({"a": real}, [real]) is None
+    assert spread_of({"a": real[:1], "G(a)": made[:1]}, [real[:1]]) is None
