@@ -3,12 +3,15 @@
 python -m tests.nodes lost       a node is killed, another comes: bit for bit as if nothing had happened
 python -m tests.nodes drained    a node is drained: the run saves at once, loses it, goes on on another
 python -m tests.nodes elastic    --workers 1:3: one node, then three, then two
+python -m tests.nodes scaled     the head alone: Ray's autoscaler brings two nodes, and takes them away again
 
-Every node has a raylet of its own (ray.cluster_utils.Cluster) and room for one worker; the head has none.
+Every node has a raylet of its own (ray.cluster_utils.Cluster; the autoscaler's fake provider) and room for one worker;
+the head has none.
 """
 
 from __future__ import annotations
 
+import json
 import os
 
 os.environ["RAY_AUTH_MODE"] = "disabled"  # read when Ray is imported; this cluster is for this process alone
@@ -17,10 +20,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import ray
 import torch
 from ray.cluster_utils import Cluster
 
@@ -33,15 +38,58 @@ DEADLINE = 600.0
 EVERY = 500
 
 
+class Autoscaled:
+    """A head without room, which brings nodes of one CPU for what is asked of it, at most three, and takes those away
+    that nobody has used for six seconds. Its port is the one that the fake provider knows."""
+
+    address = "127.0.0.1:6379"
+
+    def __init__(self, home: str) -> None:
+        kinds = {"head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}}
+        kinds["worker"] = {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 3}
+        config = {
+            "cluster_name": "fake",
+            "max_workers": 3,
+            "idle_timeout_minutes": 0.1,
+            "upscaling_speed": 100,
+            "provider": {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True}
+            | {"disable_launch_config_check": True, "head_node_id": HEAD},
+            "auth": {"ssh_user": "ubuntu", "ssh_private_key": "/nowhere"},
+            "available_node_types": kinds,
+            "head_node_type": "head",
+        }
+        with open(f"{home}/autoscaler.yaml", "w") as file:
+            json.dump(config, file)  # JSON is YAML
+        fake = {"RAY_FAKE_CLUSTER": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD, "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        self.env = {**os.environ, **fake, "I2I_NODES": self.address}
+        start = ["start", "--head", "--port=6379", "--num-cpus=0", f"--autoscaling-config={home}/autoscaler.yaml"]
+        start += ["--dashboard-host=127.0.0.1", "--disable-usage-stats"]
+        subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *start], check=True, env=self.env)
+
+    def shutdown(self) -> None:
+        for process in with_environment("I2I_NODES", self.address):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    def workers(self) -> int:
+        """How many nodes there are beside the head."""
+        ray.init(self.address, logging_level="error", ignore_reinit_error=True)
+        return sum(node["Alive"] for node in ray.nodes()) - 1
+
+
+HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
+
+
 class Scene:
     """A cluster without room, data, and a run of one name."""
 
-    def __init__(self, home: str, workers: str, images: int) -> None:
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": True})
+    def __init__(self, home: str, workers: str, images: int, autoscaled: bool) -> None:
+        head = {"num_cpus": 0, "include_dashboard": True}
+        self.cluster: Any = Autoscaled(home) if autoscaled else Cluster(initialize_head=True, head_node_args=head)
         self.home, self.data = home, f"{home}/data"
         shard_glyphs(self.data, "labelled", 16, characters=60)
         self.flags = ["--images", str(images), "--checkpoint-every", str(EVERY), "--loaders", "0"]
-        env = {"RAY_ADDRESS": self.cluster.address, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
+        env = {"RAY_ADDRESS": self.cluster.address}
         flags = [*self.flags, "--workers", workers, "--resize-every", "5"]
         self.run = Run("storm", self.data, f"{home}/runs", flags, env)
 
@@ -148,7 +196,23 @@ def elastic(scene: Scene) -> list[str]:
     return differences({k: calm[k] for k in same}, {k: storm[k] for k in same})
 
 
+def scaled(scene: Scene) -> list[str]:
+    """From the head alone to two nodes and back."""
+    counts = [scene.cluster.workers()]
+    scene.run.type()
+    scene.when("the cluster is to grow", lambda text: "waiting for the cluster to grow: it has 0 CPUs, 2" in text)
+    scene.when("on two workers", lambda text: past(200)(text) and "over 2 workers" in text)
+    counts.append(scene.cluster.workers())
+    scene.end()
+    until = time.monotonic() + 120
+    while scene.cluster.workers() and time.monotonic() < until:
+        time.sleep(0.5)  # between two looks
+    counts.append(scene.cluster.workers())
+    return [] if counts == [0, 2, 0] else [f"nodes: {counts}"]
+
+
 SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
+    "scaled": (scaled, "2", 1_000),
     "lost": (lost, "2", 8_000),
     "drained": (drained, "2", 8_000),
     "elastic": (elastic, "1:3", 24_000),
@@ -158,7 +222,7 @@ SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
 def main() -> int:
     play, workers, images = SCENES[sys.argv[1]]
     with tempfile.TemporaryDirectory(prefix="nodes-") as home:
-        scene = Scene(home, workers, images)
+        scene = Scene(home, workers, images, autoscaled=play is scaled)
         try:
             different = play(scene)
         finally:

@@ -1,10 +1,14 @@
-"""Joining a Ray cluster, or starting one."""
+"""Joining a Ray cluster, or starting one; and what it can hold."""
 
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import ray
+
+GROWS = 1800
+"""Seconds that an autoscaled cluster may take to bring a run's workers."""
 
 
 def connect(quiet: bool = False) -> None:
@@ -22,3 +26,22 @@ def connect(quiet: bool = False) -> None:
     address = os.environ.get("RAY_ADDRESS", "local")
     own = {"include_dashboard": True, "dashboard_host": "127.0.0.1"} if address == "local" else {}
     ray.init(address, logging_level="warning", log_to_driver=not quiet, **own)
+
+
+def room() -> dict[str, int]:
+    """CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have."""
+    from ray._private.state import state
+
+    has, most = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}
+    return {name: int(max(has.get(name, 0), most.get(name, 0))) for name in ("CPU", "GPU")}
+
+
+def wait_for(kind: Literal["CPU", "GPU"], amount: int) -> None:
+    """Says that the cluster must grow, where it must, and has Ray Train wait until it has.
+
+    Without this it would take its request back every minute, and ask again.
+    """
+    has = int(ray.cluster_resources().get(kind, 0))
+    if has < amount:
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(GROWS))
+        print(f"waiting for the cluster to grow: it has {has} {kind}s, {amount} are needed", flush=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import ray
@@ -25,7 +25,7 @@ from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError, nearest
 from i2i_core.evaluation.judging import located
 from i2i_core.methods import METHODS, build_from
-from i2i_core.orchestration.cluster import connect
+from i2i_core.orchestration.cluster import connect, room, wait_for
 from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
@@ -159,25 +159,27 @@ def check_storage(run: Folder) -> None:
 
 
 def use_gpu(config: TrainConfig) -> bool:
-    """What was asked for; else whether the cluster has GPUs."""
-    return config.launch.gpu or (not config.launch.cpu and ray.cluster_resources().get("GPU", 0) > 0)
+    """What was asked for; else whether the cluster has GPUs, or can have some."""
+    return config.launch.gpu or (not config.launch.cpu and room()["GPU"] > 0)
+
+
+def needed(config: TrainConfig, gpu: bool) -> tuple[Literal["CPU", "GPU"], int]:
+    """What the fewest workers asked for take."""
+    least, _ = config.launch.worker_range
+    return ("GPU", least) if gpu else ("CPU", least * config.launch.cpus_per_worker)
 
 
 def check_cluster(config: TrainConfig, gpu: bool) -> None:
     """Raises ResourceError when the cluster can never hold the fewest workers asked for."""
-    least, _ = config.launch.worker_range
-    has = ray.cluster_resources()
-    needs = {"GPU": least} if gpu else {"CPU": least * config.launch.cpus_per_worker}
-    for name, amount in needs.items():
-        if has.get(name, 0) < amount:
-            held = int(has.get(name, 0))
-            fit = held if gpu else held // config.launch.cpus_per_worker
-            raise ResourceError(
-                "--workers",
-                f"{least}, which need {amount} {name}s",
-                f"at most what the cluster has, {held} {name}s",
-                f"Use --workers {fit}, or a larger cluster." if fit else "Use --cpu, or a cluster that has them.",
-            )
+    (kind, amount), (least, _) = needed(config, gpu), config.launch.worker_range
+    if (held := room()[kind]) < amount:
+        fit = held if gpu else held // config.launch.cpus_per_worker
+        raise ResourceError(
+            "--workers",
+            f"{least}, which need {amount} {kind}s",
+            f"at most what the cluster has or can grow to, {held} {kind}s",
+            f"Use --workers {fit}, or a larger cluster." if fit else "Use --cpu, or a cluster that has them.",
+        )
 
 
 def launch(config: TrainConfig) -> Outcome:
@@ -200,6 +202,7 @@ def launch(config: TrainConfig) -> Outcome:
         connect()
         gpu = use_gpu(config)
         check_cluster(config, gpu)
+        wait_for(*needed(config, gpu))
         attempt = uuid4().hex
         if (run.read_json(STATUS) or {}).get("state") == "running":
             print(f"{run.url} was not ended: this launch takes it over from whatever may still be running", flush=True)

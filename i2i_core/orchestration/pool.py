@@ -60,12 +60,13 @@ def _on_ray(
     import ray  # late: in this process it goes without
     from ray.util import ActorPool
 
-    from i2i_core.orchestration.cluster import connect
+    from i2i_core.orchestration.cluster import connect, room
 
     connect()
-    has = ray.cluster_resources()
-    gpu = gpu or (not cpu and has.get("GPU", 0) > 0)
-    kind, held = ("GPU", int(has.get("GPU", 0))) if gpu else ("CPU", int(has.get("CPU", 0)))
+    has = room()
+    gpu = gpu or (not cpu and has["GPU"] > 0)
+    kind = "GPU" if gpu else "CPU"
+    held = has[kind]
     if held < workers:
         fix = f"Use --workers {held}." if held else "Use --cpu."
         raise ResourceError("--workers", str(workers), f"at most the cluster's {held} {kind}s", fix)

@@ -33,12 +33,12 @@ def run_tasks(task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]],
         for args in arguments:
             yield task(*args)
         return
-    from i2i_core.orchestration.cluster import connect  # late: a job in this process does without Ray
+    from i2i_core.orchestration.cluster import connect, room  # late: a job in this process does without Ray
 
     import ray  # isort: skip
 
     connect()
-    most = workers if workers > 0 else max(1, int(ray.cluster_resources().get("CPU", 1)))
+    most = workers if workers > 0 else max(1, room()["CPU"])
     remote, waiting = ray.remote(num_cpus=1, max_retries=3)(task), iter(arguments)
     flying = [remote.remote(*args) for args in itertools.islice(waiting, most)]
     try:

@@ -36,7 +36,7 @@ from i2i_core.errors import ConfigError, ResourceError, RunError, UserError, nea
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
-from i2i_core.orchestration.cluster import connect
+from i2i_core.orchestration.cluster import connect, room
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, prepare, use_gpu
 from i2i_core.orchestration.searcher import FINISHED, Search, length_of, rehearse
 from i2i_core.orchestration.space import Space, check_space, load_space
@@ -254,7 +254,7 @@ def _concurrent(plan: Plan) -> int:
     launch_config = plan.base.launch
     gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
     check_cluster(plan.base, gpu)
-    has = int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0))
+    has = room()["GPU" if gpu else "CPU"]
     each = 1 if gpu else launch_config.cpus_per_worker
     if not plan.settings.concurrent:
         return min(plan.settings.samples, max(1, has // (most * each)))

@@ -100,6 +100,6 @@ def test_processes_killed_at_random_moments() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("scene", ["lost", "drained", "elastic"])
+@pytest.mark.parametrize("scene", ["lost", "drained", "elastic", "scaled"])
 def test_nodes_that_go_and_come(scene: str) -> None:
     _module("tests.nodes", scene)

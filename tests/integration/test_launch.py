@@ -70,7 +70,8 @@ def test_a_file_stops_the_run_that_it_means(
 
 def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: str) -> None:
     run = Folder(f"{storage}/run")
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler  # a shell's background jobs are born deaf to Ctrl-C
+    signal.signal(signal.SIGINT, before)
     with _stopping_on_signal(run, "mine") as asked:
         os.kill(os.getpid(), signal.SIGINT)
         asked.join()
