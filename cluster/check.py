@@ -1,7 +1,8 @@
 """Says what is wrong with cluster files before anything is launched: `python cluster/check.py FILE...`
 
 Placeholders that are not filled in, Ray's own checks of a `ray up` file, and what those miss: misspelt keys of a
-machine, bounds per type, versions, the dashboard, authentication. Exit code 0: nothing found; 2: one line a finding.
+machine, bounds per type, versions, the dashboard, authentication, a RayJob's command. Exit code 0: nothing found; 2:
+one line a finding.
 """
 
 from __future__ import annotations
@@ -171,6 +172,14 @@ def _described(value: Any, schema: dict[str, Any], schemas: dict[str, Any], wher
                 yield from _described(inner, schema["properties"][key], schemas, key)
 
 
+def of_rayjob(document: dict[str, Any]) -> Iterator[str]:
+    """KubeRay writes the entrypoint bare into `bash -c "... ray job submit ... -- ENTRYPOINT ; ..."`: what the shell
+    takes for itself ends the job's command, and the rest runs in the submitter's pod."""
+    entrypoint = document["spec"].get("entrypoint", "").strip()
+    if taken := re.search(r"[;&|<>`\"\n]|\$\(", entrypoint):
+        yield f"entrypoint: found {taken[0]!r} in it; expected one command, which the submitter's shell leaves whole"
+
+
 def findings(path: Path) -> list[str]:
     """What is wrong with a file, a line each."""
     text = path.read_text()
@@ -179,6 +188,8 @@ def findings(path: Path) -> list[str]:
         found += of_image(document)
         if "available_node_types" in document:
             found += of_ray_up(document)
+        if document.get("kind") == "RayJob":
+            found += of_rayjob(document)
     return found
 
 

@@ -26,7 +26,7 @@ from typing import IO, Any, ClassVar, Literal, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from i2i_core.errors import WorkerError
+from i2i_core.errors import ConfigError, WorkerError
 
 Result = TypeVar("Result")
 
@@ -416,8 +416,16 @@ class _Ranged(io.RawIOBase):
 
 
 def storage_of(url: str) -> tuple[Any, str]:
-    """A URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`."""
-    fs, root = fsspec.core.url_to_fs(url)
+    """A URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`.
+
+    Raises:
+        ConfigError: a kind of URL that nothing here can read.
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        found, fix = f"a URL that cannot be opened ({error})", "Give a folder, or s3://BUCKET/PREFIX."
+        raise ConfigError(url, found, "a path, or a URL that fsspec knows", fix) from None
     if isinstance(fs, LocalFileSystem):
         return fs, str(root)
     remote = Remote(url)

@@ -17,27 +17,16 @@ from tqdm import tqdm
 
 from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.data.manifest import DataSet
-from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.evaluation import extremes
-from i2i_core.evaluation.classifier import (
-    EPOCHS,
-    SEEN,
-    Classifier,
-    has_classifier,
-    load_classifier,
-    save_classifier,
-    train_classifier,
-)
 from i2i_core.evaluation.judging import Judging, located
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.sheet import png_bytes
 from i2i_core.evaluation.suite import BETTER
-from i2i_core.orchestration.evaluating import Job, measure
+from i2i_core.orchestration.evaluating import Job, beside, check_out, classifier_of, measure, write
 from i2i_core.orchestration.pool import Where
 from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, setting
-from i2i_core.storage import Folder
 from i2i_core.training.checkpoint import load_trained
 
 PROGRAM = "evaluate.py"
@@ -77,25 +66,6 @@ class EvaluateOptions(Judging):
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
 
 
-def judge(options: EvaluateOptions, data: DataSet, image_size: Size, device: torch.device) -> Classifier | None:
-    """The classifier that --train-classifier asks for: trained, or kept from before."""
-    path, network = options.classifier, options.classifier_network
-    if not options.train_classifier:
-        return None
-    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network):
-        print(f"classifier of this data: {path}")
-        return kept.to(device)
-    samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
-    seen = min(SEEN, EPOCHS * samples)
-    with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
-        trained = train_classifier(
-            data, image_size=image_size, device=device, progress=bar.update, seen=seen, network=network
-        )
-    if path:
-        save_classifier(trained, path)
-    return trained
-
-
 def run() -> int:
     given = parse(flags(__doc__ or "", {"options": EvaluateOptions()}, OWN), PROGRAM, sys.argv[1:])
     options: EvaluateOptions = with_flags(EvaluateOptions(), given.options)
@@ -113,12 +83,19 @@ def run() -> int:
     if options.train_classifier:  # the file is where it is kept
         judging = replace(judging, classifier="")
     job = Job(trained.url, options.data, options.split, judging, options.most)
-    job.suite(trained)  # what cannot be measured is said before a classifier is trained
-    judged = judge(options, data, trained.config.image_size, trained.method.device)
+    job.suite(trained)  # what cannot be measured, or written, is said before a classifier is trained
+    if options.out:
+        check_out(options.out)
+    judged = None
+    if options.train_classifier:
+        device = torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
+        network, size = options.classifier_network, trained.config.image_size
+        judged = classifier_of(data, options.classifier, network, size, device)
     samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
     with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
         workers = Where(options.workers, options.gpu, options.cpu)
-        suite, result = measure(replace(job, classifier=judged), trained, workers, bar.update)
+        measured = measure(replace(job, classifier=judged), trained, workers, bar.update)
+    suite, result = measured.suite, measured.result
     if not result.metrics:
         raise RunError(f"nothing to measure on split {options.split} of {options.data}")
     images = f"{trained.images:,} images"
@@ -136,27 +113,13 @@ def run() -> int:
             "shown": {"metric": suite.basic.ranking, **shown},
         }
         write(options.out, as_json(suite, result, about).encode())
-        pictures = dict(result.pictures)
+        pictures = dict(measured.pictures)
         if result.ranked:
             pictures["samples"] = png_bytes(extremes.sheet(suite, shown))
         for name, png in pictures.items():
             write(beside(options.out, name), png)
         print("written to " + " ".join([options.out, *(beside(options.out, name) for name in pictures)]))
     return 0
-
-
-def beside(out: str, name: str) -> str:
-    """Where a picture goes: `FILE.json` -> `FILE-NAME.png`."""
-    return f"{out.removesuffix('.json')}-{name}.png"
-
-
-def write(out: str, content: bytes) -> None:
-    """Raises ResourceError when it cannot."""
-    try:
-        folder, _, name = out.rpartition("/")
-        Folder(folder or ".").write(name, content)
-    except OSError as error:
-        raise ResourceError("--out", f"{out} ({error})", "a file that can be written", "Name another.") from None
 
 
 if __name__ == "__main__":

@@ -97,12 +97,19 @@ class Classifier(nn.Module):
         Raises:
             ConfigError: images of another number of channels.
         """
-        if x_BCHW.shape[1] != self.info.channels:
-            found, expected = f"images of {x_BCHW.shape[1]} channels", f"{self.info.channels}, as it was trained on"
-            raise ConfigError("--classifier", found, expected, "Train one on this data: --train-classifier.")
+        self._check(x_BCHW.shape[1])
         weight = next(self.parameters())
         logits = self.eval()(x_BCHW.to(weight))
         return F.one_hot(logits.argmax(1), logits.shape[1]).bool() if self.info.exclusive else logits > 0
+
+    def check(self, data: DataSet) -> None:
+        """Raises ConfigError unless it can judge images of that data set."""
+        self._check(data.manifest.fields["image"].channels)
+
+    def _check(self, channels: int) -> None:
+        if channels != self.info.channels:
+            found, expected = f"images of {channels} channels", f"{self.info.channels}, as it was trained on"
+            raise ConfigError("--classifier", found, expected, "Train one on this data: --train-classifier.")
 
     def fits(self, data: DataSet, image_size: Size, network: Network = "small") -> bool:
         """Whether it is such a network, trained on that data set to judge images of that size."""

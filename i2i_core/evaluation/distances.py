@@ -24,7 +24,7 @@ from i2i_core.errors import DataError
 from i2i_core.evaluation.features import EfficientNet, Extractor, Inception, check_channels, side_of
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs
-from i2i_core.storage import Folder
+from i2i_core.storage import AT_START, Folder, StorageError, patient_for
 
 SEED = 2020
 """Of KID's subsets and of the order that Inception Score splits; torch-fidelity's own."""
@@ -140,18 +140,21 @@ class RealFeatures:
     def __init__(self, folder: str, definition: Mapping[str, Any], dimensions: int) -> None:
         self.folder = Folder(folder or _cache())
         self.definition = json.dumps(definition, sort_keys=True)
-        self.file = hashlib.sha256(self.definition.encode()).hexdigest()[:32] + ".npz"
+        self.file = _file(self.definition)
         self.state = "computed"
         self._row: dict[str, int] = {}
         self._features_ND = np.empty((0, dimensions), np.float32)
-        self._read()
+        self._added: dict[tuple[str, ...], np.ndarray] = {}
+        """Of chunks that this process computed, by their keys."""
+        with patient_for(AT_START):
+            self._read()
 
     def _read(self) -> None:
         try:
             data = self.folder.read(self.file)
         except (FileNotFoundError, NotADirectoryError):
             return
-        except OSError as error:
+        except (OSError, StorageError) as error:
             self._again(f"cannot be read ({error})")
             return
         try:
@@ -173,23 +176,33 @@ class RealFeatures:
 
     def of(self, keys: Sequence[str]) -> np.ndarray | None:
         """(n, D), the features of those images; None unless all were kept."""
+        if (added := self._added.get(tuple(keys))) is not None:
+            return added
         rows = [self._row.get(key, -1) for key in keys]
         return None if -1 in rows else self._features_ND[rows]
 
     def add(self, keys: Sequence[str], features_ND: np.ndarray) -> None:
-        """Remembers features for the next time, in this process."""
-        self._row |= {key: len(self._features_ND) + i for i, key in enumerate(keys)}
-        self._features_ND = np.concatenate([self._features_ND, features_ND])
+        """Remembers a chunk's features for the next time, in this process."""
+        self._added[tuple(keys)] = features_ND
 
-    def keep(self, keys: Sequence[str], features_ND: np.ndarray) -> None:
-        """Writes features to the folder. What cannot be written is said."""
+    def keep(self, definition: str, keys: Sequence[str], features_ND: np.ndarray) -> None:
+        """Writes features to the folder. What cannot be written is said.
+
+        Args:
+            definition: of the worker that computed them, whose device may be of another kind than this one's.
+        """
         out = io.BytesIO()
-        np.savez(out, definition=np.array(self.definition), keys=np.array(keys), features=features_ND)
+        np.savez(out, definition=np.array(definition), keys=np.array(keys), features=features_ND)
         try:
-            self.folder.write(self.file, out.getvalue())
-        except OSError as error:
+            with patient_for(AT_START):
+                self.folder.write(_file(definition), out.getvalue())
+        except (OSError, StorageError) as error:
             self.state += f"; not kept ({error})"
             print(f"features of real images are not kept in {self.folder.url}: {error}", file=sys.stderr, flush=True)
+
+
+def _file(definition: str) -> str:
+    return hashlib.sha256(definition.encode()).hexdigest()[:32] + ".npz"
 
 
 def _cache() -> str:
@@ -222,17 +235,18 @@ class Distances(Family):
         return {**self.network.facts, "real_features": {"file": file, "state": self.real.state}, **self._found}
 
     def chunk(self, outputs: Outputs) -> dict[str, Any] | None:
-        """`made`, `logits` and `real`, (n, D) float32 each where there are any; `keys` of the real ones; `new`: whether
-        they were not kept yet."""
+        """`made`, `logits` and `real`, (n, D) float32 each where there are any; `keys` of the real ones; of what, if
+        they were not kept yet, the `definition`."""
         part: dict[str, Any] = {}
         if outputs.made is not None and len(outputs.made):
             part |= zip(("made", "logits"), (t.cpu().numpy() for t in self.network(outputs.made)), strict=False)
         if outputs.real is not None:
             kept = self.real.of(outputs.keys)
             real = self.network(outputs.real)[0].cpu().numpy() if kept is None else kept
-            part |= {"real": real, "keys": outputs.keys, "new": kept is None}
+            part |= {"real": real, "keys": outputs.keys}
             if kept is None:
                 self.real.add(outputs.keys, real)
+                part["definition"] = self.real.definition
         return part or None
 
     def result(self, parts: Sequence[dict[str, Any]]) -> dict[str, Measured]:
@@ -240,9 +254,9 @@ class Distances(Family):
         real, made = ([part[name] for part in parts if name in part] for name in ("real", "made"))
         for found, what in ((real, "real images that could be read"), (made, "made images")):
             _enough(sum(map(len, found)), what, self.frechet)
-        if any(part.get("new") for part in parts):
+        if new := [part["definition"] for part in parts if "definition" in part]:
             keys = [key for part in parts for key in part.get("keys", ())]
-            self.real.keep(keys, np.concatenate(real))
+            self.real.keep(new[0], keys, np.concatenate(real))
         logits = [part["logits"] for part in parts if "logits" in part]
         return self._measured(_together(made), _together(real), _together(logits) if logits else None)
 

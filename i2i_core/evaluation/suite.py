@@ -43,7 +43,7 @@ class Basic(Family):
     target: Target | None = None
 
     def __init__(self, asked: Asked) -> None:
-        method, kind, judged = asked.method, asked.method.needs.kind, asked.classifier is not None
+        method, kind = asked.method, asked.method.needs.kind
         self.metrics: dict[str, Metric] = METRICS_OF[kind]
         self._measure: Callable[[Outputs], Values] = paired.measure
         self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]
@@ -53,7 +53,11 @@ class Basic(Family):
         elif kind == "labelled":
             labels = attributes.Labels.of(method, asked.data, asked.split)
             self.target, self.ranking = labels.target, "there_and_back"
-            self._judges = ["there_and_back", *(["accuracy"] if judged else [])]
+            self._judges = ["there_and_back"]
+            if asked.classifier:
+                asked.classifier.check(asked.data)
+                asked.classifier.columns(labels.names)
+                self._judges += ["accuracy", *(f"accuracy/{name}" for name in labels.names)]
             self._measure = partial(attributes.measure, labels=labels, classifier=asked.classifier)
         elif kind == "unpaired":
             a, b = asked.data.manifest.domains
@@ -61,7 +65,10 @@ class Basic(Family):
             twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size)
             self.ranking = "cycle" if method.two_way else "change"
             self._judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if method.two_way else [])]
-            self._judges += ["in_target"] if judged else []
+            if asked.classifier:
+                asked.classifier.check(asked.data)
+                asked.classifier.columns(domains)
+                self._judges += ["in_target", "in_target/there", *(["in_target/back"] if method.two_way else [])]
             self._measure = partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier)
 
     @property
@@ -160,8 +167,6 @@ class Result:
     metrics: dict[str, Measured]
     ranked: list[tuple[str, float]] = field(default_factory=list)
     """Each sample's key and what the ranking metric is of it, in the order of the split."""
-    pictures: dict[str, bytes] = field(default_factory=dict)
-    """PNG files, by name."""
 
     @property
     def values(self) -> dict[str, float]:
@@ -181,6 +186,9 @@ class Suite:
         if data.manifest.kind != kind:
             fix = "Name a data set of that kind."
             raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", f"{kind} ones for this method", fix)
+        if kind == "paired" and (asked.classifier or asked.judging.classifier):
+            expected = "none: of pairs the truth is known, and no classifier judges"
+            raise ConfigError("--classifier", "one", expected, "Leave --classifier out.")
         if asked.classifier is None and asked.judging.classifier:
             asked = replace(asked, classifier=load_classifier(asked.judging.classifier).to(asked.device))
         self.asked, self.basic = asked, Basic(asked)
@@ -191,7 +199,7 @@ class Suite:
 
     @property
     def judges(self) -> list[str]:
-        """What a run can be judged by."""
+        """What a run can be judged by: names of metrics, with their parts."""
         return [name for family in self.families.values() for name in family.judges]
 
     def parts(
@@ -217,17 +225,18 @@ class Suite:
 
     def result(self, parts: Sequence[tuple[Place, Found]]) -> Result:
         """The metrics, from all workers' parts, in whatever order they came."""
-        ordered = [found for _, found in sorted(parts, key=lambda part: part[0])]
         metrics: dict[str, Measured] = {}
-        pictures: dict[str, bytes] = {}
-        ranked: list[tuple[str, float]] = []
         for name, family in self.families.items():
-            own = [found[name] for found in ordered if found[name] is not None]
-            metrics |= family.result(own)
-            pictures |= family.pictures(own)
-            if family is self.basic:
-                ranked = self.basic.ranked(own)
-        return Result(metrics, ranked, pictures)
+            metrics |= family.result(_own(parts, name))
+        return Result(metrics, self.basic.ranked(_own(parts, "basic")))
+
+    def pictures(self, parts: Sequence[tuple[Place, Found]]) -> dict[str, bytes]:
+        """PNG files that show what was found, by name."""
+        return {
+            title: png
+            for name, family in self.families.items()
+            for title, png in family.pictures(_own(parts, name)).items()
+        }
 
     def together(self, workers: Workers) -> Result:
         """Measured by all workers, each its chunks; all get the same result, whatever their number: bit for bit on
@@ -247,6 +256,12 @@ class Suite:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+
+def _own(parts: Sequence[tuple[Place, Found]], family: str) -> list[Any]:
+    """What a family found, in the order of the chunks."""
+    ordered = (found[family] for _, found in sorted(parts, key=lambda part: part[0]))
+    return [part for part in ordered if part is not None]
 
 
 def evaluate(

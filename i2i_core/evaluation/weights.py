@@ -86,7 +86,10 @@ class Published:
             found = f"none given, none in {cache.url}, and none to be had from {self.url} ({_first_line(error)})"
             fix = f"Fetch it where that works, and name it: {self.flag} FILE. Or measure {self.instead}."
             raise ConfigError(self.flag, found, f"{self.what}, {self.file}", fix) from None
-        cache.write(self.file, data)
+        try:
+            cache.write(self.file, data)
+        except OSError as error:
+            print(f"{self.file} is not kept in {cache.url}: {error}", file=sys.stderr, flush=True)
         return data
 
 

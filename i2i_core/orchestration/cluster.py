@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+import socket
+from typing import Any, Literal
 
 import ray
 
@@ -15,7 +16,8 @@ def connect(quiet: bool = False) -> None:
     """Joins the cluster that RAY_ADDRESS names (a submitted job's own, always), or starts one here for this process.
 
     Another cluster that happens to run on this machine is not joined. One started here keeps its dashboard, bound
-    to loopback: Ray's State API, which cleans up after ended runs, needs it.
+    to loopback: Ray's State API, which cleans up after ended runs, needs it, and is told where it is. (By itself it
+    asks the cluster that was started last on this machine, whosever that is.)
 
     Args:
         quiet: what workers print is kept in Ray's logs alone.
@@ -24,7 +26,12 @@ def connect(quiet: bool = False) -> None:
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
-    own = {"include_dashboard": True, "dashboard_host": "127.0.0.1"} if address == "local" else {}
+    own: dict[str, Any] = {}
+    if address == "local":
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        own = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
     ray.init(address, logging_level="warning", log_to_driver=not quiet, **own)
 
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
 
 from i2i_core.data.manifest import DataSet
-from i2i_core.evaluation.classifier import Classifier
+from i2i_core.data.transforms import Size
+from i2i_core.errors import ResourceError
+from i2i_core.evaluation.classifier import (
+    EPOCHS,
+    SEEN,
+    Classifier,
+    has_classifier,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.samples import CHUNK, Asked
 from i2i_core.evaluation.suite import Result, Suite
 from i2i_core.orchestration import pool
+from i2i_core.storage import Folder
 from i2i_core.training.checkpoint import Trained
 
 SLICES = 8
@@ -62,8 +76,17 @@ class Measurer:
         return self.suite.parts(*part)
 
 
-def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> tuple[Suite, Result]:
-    """Everything measured, and the suite that did it.
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured, the suite that did it, and PNG files that show it, by name."""
+
+    suite: Suite
+    result: Result
+    pictures: dict[str, bytes]
+
+
+def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
+    """Everything measured.
 
     Args:
         trained: on the device that works if there is but one worker.
@@ -73,11 +96,57 @@ def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[i
         UserError: checkpoint, data, metrics, files or workers do not fit.
         RunError: a worker was lost.
     """
-    suite = job.suite(trained)
+    suite, slices, parts = job.suite(trained), SLICES * where.workers, []
     if where.workers == 1:
-        return suite, suite.result(suite.parts(progress=progress))
-    slices, parts = SLICES * where.workers, []
-    for found in pool.over([(n, slices) for n in range(slices)], Measurer.run, job, trained, where):
-        parts += found
-        progress(CHUNK * len(found))
-    return suite, suite.result(parts)
+        with pool.one_thread(suite.asked.device):
+            parts = suite.parts(progress=progress)
+    else:
+        for found in pool.over([(n, slices) for n in range(slices)], Measurer.run, job, trained, where):
+            parts += found
+            progress(CHUNK * len(found))
+    return Measurement(suite, suite.result(parts), suite.pictures(parts))
+
+
+def classifier_of(
+    data: DataSet, path: str, network: Literal["resnet18", "small"], image_size: Size, device: torch.device
+) -> Classifier:
+    """A classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else trained on
+    the device, and kept."""
+    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network):
+        print(f"classifier of this data: {path}")
+        return kept
+    samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
+    seen = min(SEEN, EPOCHS * samples)
+    with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
+        trained = train_classifier(
+            data, image_size=image_size, device=device, progress=bar.update, seen=seen, network=network
+        )
+    if path:
+        save_classifier(trained, path)
+    return trained.cpu()
+
+
+def beside(out: str, name: str) -> str:
+    """Where a picture goes: `FILE.json` -> `FILE-NAME.png`."""
+    return f"{out.removesuffix('.json')}-{name}.png"
+
+
+def check_out(out: str) -> None:
+    """Raises ResourceError when nothing can be written where the file is to be."""
+    folder, name = _place(out)
+    write(f"{folder.url}/.{name}.probe", b"")
+    folder.remove(f".{name}.probe")
+
+
+def write(out: str, content: bytes) -> None:
+    """Raises ResourceError when it cannot."""
+    try:
+        folder, name = _place(out)
+        folder.write(name, content)
+    except OSError as error:
+        raise ResourceError("--out", f"{out} ({error})", "a file that can be written", "Name another.") from None
+
+
+def _place(out: str) -> tuple[Folder, str]:
+    folder, _, name = out.rpartition("/")
+    return Folder(folder or "."), name

@@ -14,7 +14,6 @@ from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
 from uuid import uuid4
 
-import ray
 import torch
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -22,7 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
-from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError, nearest
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.evaluation.judging import located
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect, room, wait_for
@@ -32,7 +31,7 @@ from i2i_core.registry import entry
 from i2i_core.settings import differences
 from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
 from i2i_core.training import authors, boards, checkpoint
-from i2i_core.training.loop import suites
+from i2i_core.training.loop import check_judge, suites
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,9 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
-    best, measured = config.output.best_metric, suites(config, sets, method, torch.device("cpu"))
-    known = next(iter(measured.values())).judges
-    if best and not {best, best.split("/")[0]} & {*known}:
-        found, expected = repr(best), f"a metric that this run measures: {', '.join(known)}"
-        raise ConfigError("--best-metric", found, expected, nearest(best, known))
+    measured = suites(config, sets, method, torch.device("cpu"))
+    if best := config.output.best_metric:
+        check_judge(measured, best, "--best-metric")
     init_from = config.training.init_from
     if not init_from or checkpoint.complete(_folder(config)):  # once it has begun, a run needs it no more
         return

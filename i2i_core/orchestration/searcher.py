@@ -11,6 +11,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,8 +31,8 @@ from i2i_core.data.stream import Alternating
 from i2i_core.errors import ConfigError, RunError, UserError, nearest
 from i2i_core.orchestration.launch import prepare
 from i2i_core.orchestration.space import Space, configured, paper_values, suggest
-from i2i_core.orchestration.sweep_report import Objective
-from i2i_core.storage import Folder
+from i2i_core.orchestration.sweep_report import Objective, best_trials
+from i2i_core.storage import AT_START, Folder, StorageError, patient_for
 
 STUDY = "study.log"
 NAME = "sweep"
@@ -188,6 +189,7 @@ class Search:
 
         Raises:
             RunError: another process has taken the sweep over, or the configuration refuses whatever is drawn.
+            UserError: data or weights that were there are gone. The trial is the next to be asked for.
         """
         self._check_ours()
         for _ in range(REFUSALS):
@@ -198,6 +200,7 @@ class Search:
             try:
                 config = prepare(self._config(trial.number, values))
             except UserError as error:
+                self._check_base(trial.number)
                 self._end(trial.number, REFUSED, f"{error.where}: found {error.found}; expected {error.expected}")
                 continue
             if "run" not in trial.user_attrs:
@@ -222,6 +225,14 @@ class Search:
         self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", len(begun)))
         return self.study.ask()
 
+    def _check_base(self, number: int) -> None:
+        """Raises UserError where the base is refused too: then it is not the trial's values."""
+        try:
+            prepare(self.base)
+        except UserError:
+            self.left.insert(0, number)
+            raise
+
     def _config(self, number: int, values: Mapping[str, Any]) -> TrainConfig:
         place = replace(self.base.launch, storage=f"{self.sweep.url}/{TRIALS}", name=f"{number:04d}")
         return replace(configured(self.base, values), launch=place)
@@ -230,8 +241,10 @@ class Search:
         return self.sweep.sub(f"{TRIALS}/{number:04d}")
 
     def report(self, number: int, images: int, metrics: Mapping[str, float]) -> bool:
-        """An evaluation of a running trial; False where it is known already."""
-        self._check_ours()
+        """An evaluation of a running trial; False where it is known already, or the trial has ended."""
+        if self._has_ended(number):
+            return False
+        self._check_ours_if_possible()
         trial = self._handed[number]
         known = evaluations(trial.user_attrs)
         if any(images <= at for at, _ in known):
@@ -255,6 +268,8 @@ class Search:
 
     def stop_early(self, number: int) -> None:
         """Others were better at the same number of images."""
+        if self._has_ended(number):
+            return
         images, metrics = evaluations(self._handed[number].user_attrs)[-1]
         metric = self.objectives[0].metric
         self._end(number, STOPPED_EARLY, f"{metric} {metrics[metric]:.4g} after {images:,} images: others were better")
@@ -264,13 +279,19 @@ class Search:
         self._end(number, FAILED, reason)
 
     def _end(self, number: int, outcome: str, reason: str, values: list[float] | None = None) -> None:
-        self._check_ours()
-        trial = self._handed.pop(number, None) or Trial(self.study, self._trials()[number]._trial_id)
-        if reason:
-            trial.set_user_attr("reason", reason)
+        """Nothing, for a trial that has ended: Tune may run one again, and then says again how it ended."""
+        if self._has_ended(number):
+            return
+        self._check_ours_if_possible()
+        trial = self._handed.get(number) or Trial(self.study, self._trials()[number]._trial_id)
+        trial.set_user_attr("reason", reason)  # also where it is empty: a process that died may have left another
         trial.set_user_attr("outcome", outcome)
         _tell(self.study, self.study.sampler, number, values)
+        self._handed.pop(number, None)
         self._publish()
+
+    def _has_ended(self, number: int) -> bool:
+        return self._trials()[number].state.is_finished()
 
     def curve(self, number: int) -> list[tuple[int, float]]:
         """(images, value of the first objective) of a trial, in order."""
@@ -313,10 +334,8 @@ class Search:
         return [f"trial {t.number}: {t.user_attrs['reason']}" for t in failed]
 
     def best(self) -> FrozenTrial | None:
-        """The best trial that ran to its end, if one did; of several objectives, the best in the first."""
-        done = self._in_state(TrialState.COMPLETE)
-        sign = 1 if self.objectives[0].direction == "lower" else -1
-        return min(done, key=lambda t: (sign * t.values[0], t.number), default=None)
+        """The first of `best_trials`, if a trial ran to its end."""
+        return next(iter(best_trials(self.study, self.objectives)), None)
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -329,10 +348,27 @@ class Search:
         if (self.sweep.read_json(DRIVER) or {}).get("driver") != self.driver:
             raise RunError(f"{self.sweep.url} has been taken over by another tune.py, which goes on with it")
 
-    def _publish(self) -> None:
-        """Brings the study to the sweep's folder, where that is not a local one."""
+    def _check_ours_if_possible(self) -> None:
+        """The same, and nothing where storage does not answer: the study is a file of this machine then."""
+        with suppress(StorageError), patient_for(AT_START):
+            self._check_ours()
+
+    def publish(self) -> None:
+        """Brings the study to the sweep's folder, where that is not a local one.
+
+        Raises:
+            RunError: another process has taken the sweep over, or storage does not answer.
+        """
         if not self.sweep.local:
+            self._check_ours()
             self.sweep.write(STUDY, self.place.read_bytes())
+
+    def _publish(self) -> None:
+        """The same, but what storage does not take now it gets the next time."""
+        try:
+            self.publish()
+        except StorageError as error:
+            print(f"WARNING: the sweep's study is not saved yet: {error}", flush=True)
 
 
 def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:

@@ -24,7 +24,6 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
@@ -32,7 +31,7 @@ from ray.tune.search import Searcher
 
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
-from i2i_core.errors import ConfigError, ResourceError, RunError, UserError, nearest
+from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
@@ -44,7 +43,7 @@ from i2i_core.orchestration.sweep_report import Objective, Report, write_report
 from i2i_core.orchestration.worker import STATUS, STOP
 from i2i_core.settings import check_at_least, differences, from_dict, setting, to_dict
 from i2i_core.storage import AT_START, Folder, StorageError, patient_for
-from i2i_core.training.loop import EVALUATIONS, suites
+from i2i_core.training.loop import EVALUATIONS, check_judge, suites
 
 SWEEP = "sweep.json"
 STOPPED = "stopped"
@@ -140,15 +139,14 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
     with torch.device("meta"):
         method = build_from(base.method, base.hyper)
     sets = [DataSet(uri) for uri in base.data.uris]
-    known = next(iter(suites(base, sets, method, torch.device("cpu")).values())).judges
+    measured = suites(base, sets, method, torch.device("cpu"))
     default = DEFAULT_METRIC[method.needs.kind]
     metrics = settings.metric or space.metrics or ((default,) if default else ())
     if not metrics:
+        known = next(iter(measured.values())).judges
         raise ConfigError("--metric", "none", f"what to search for: {', '.join(known)}", "Give --metric NAME.")
     for number, metric in enumerate(metrics):
-        if metric.split("/")[0] not in known:
-            expected = f"what a run measures: {', '.join(known)}"
-            raise ConfigError("--metric", repr(metric), expected, nearest(metric, known))
+        check_judge(measured, metric, "--metric")
         if metric in metrics[:number]:
             raise ConfigError("--metric", f"{metric} twice", "each metric once", "Remove one.")
     return tuple(Objective(metric, BETTER[metric]) for metric in metrics)
@@ -237,6 +235,7 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
     if before.done < plan.settings.samples:
         with _stopping_on_signal(plan.folder):
             _fit(plan, search, telling, concurrent, plan.settings.samples - before.done)
+    search.publish()
     report, counts = write_report(search.study, plan.objectives, plan.base, plan.space, plan.folder), search.counts()
     if telling.stopped or counts.done < plan.settings.samples:
         raise RunError(
@@ -499,8 +498,7 @@ class Telling(tune.Callback):
             self.search.run_of(number).write_json(STATUS, {"state": "stopped", "error": "others were better"})
 
     def _tell_end(self, number: int) -> None:
-        self._did(number, 1.0)
-        del self.share[number]
+        self.did += 1.0 - self.share.pop(number, 1.0)
         self._say(f"trial {number} {self.search.described(number)}")
         self._say(self._where())
 

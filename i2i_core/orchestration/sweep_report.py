@@ -35,6 +35,7 @@ from optuna.visualization import matplotlib as drawn_by_optuna
 from i2i_core.config import TrainConfig
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.orchestration.space import Parameter, Space, configured, paper_values
+from i2i_core.paths import redacted
 from i2i_core.storage import Folder
 
 SHOWN = 15
@@ -148,7 +149,11 @@ def _short_keys(space: Space) -> dict[str, str]:
 
 
 def _reason(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get("reason", ""))
+    return redacted(str(trial.user_attrs.get("reason", "")))
+
+
+def _run(trial: FrozenTrial) -> str:
+    return redacted(str(trial.user_attrs.get("run", "")))
 
 
 def _number(value: Any) -> str:
@@ -167,8 +172,8 @@ def _csv(trials: Sequence[FrozenTrial], objectives: Sequence[Objective], space: 
         values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(metrics)
         times = [when.isoformat(timespec="seconds") if when else "" for when in _times(trial)]
         params = [trial.params.get(key, "") for key in space.parameters]
-        images, run = trial.user_attrs.get("images", ""), trial.user_attrs.get("run", "")
-        writer.writerow([trial.number, trial.state.name, *values, images, *params, *times, run, _reason(trial)])
+        images = trial.user_attrs.get("images", "")
+        writer.writerow([trial.number, trial.state.name, *values, images, *params, *times, _run(trial), _reason(trial)])
     return out.getvalue()
 
 
@@ -543,7 +548,7 @@ def _trial_rows(
         cells = [_figure(str(trial.number)), _cell(trial.state.name), *(_figure(_number(value)) for value in values)]
         cells.append(_figure("" if images is None else f"{images:,}"))
         cells += [_figure(_number(trial.params.get(key))) for key in space.parameters]
-        cells += [_cell(_reason(trial)), _cell(trial.user_attrs.get("run", ""))]
+        cells += [_cell(_reason(trial)), _cell(_run(trial))]
         rows.append(("best" if trial.number in best else "" if whole else "off", cells))
     return head, rows
 
@@ -553,7 +558,7 @@ def _commands(base: TrainConfig, sweep: Folder, best: Mapping[str, FrozenTrial])
     out = []
     if best:
         name, trial = next(iter(best.items()))
-        run = shlex.quote(str(trial.user_attrs.get("run", sweep.at(f"trials/{trial.number:04d}"))))
+        run = shlex.quote(_run(trial) or redacted(sweep.at(f"trials/{trial.number:04d}")))
         config = shlex.quote(sweep.at(name) if sweep.local else name)
         if not sweep.local:
             out.append(f"<p>Fetch <code>{_e(name)}</code> first: --config reads a local file.</p>")
@@ -590,4 +595,5 @@ def _figure(value: str) -> str:
 
 
 def _e(value: Any) -> str:
-    return html.escape(str(value))
+    """Text as HTML, without the passwords of addresses in it."""
+    return html.escape(redacted(str(value)))

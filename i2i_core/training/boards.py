@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from i2i_core.config import TrainConfig
 from i2i_core.errors import ConfigError
-from i2i_core.paths import absolute
+from i2i_core.paths import absolute, redacted
 from i2i_core.settings import to_dict
 from i2i_core.storage import Folder
 from i2i_core.training.config import OutputConfig
@@ -148,11 +147,12 @@ class MLflow:
     """A run of MLflow; its id is kept in the run's folder, so that a resumed run goes on in it.
 
     Args:
-        uri: of the tracking server or database; none: MLFLOW_TRACKING_URI.
+        say: prints a line.
     """
 
-    def __init__(self, run: Folder, config: TrainConfig) -> None:
-        self.folder, self.config = run, config
+    def __init__(self, run: Folder, config: TrainConfig, say: Callable[[str], None] = print) -> None:
+        self.folder, self.config, self.say = run, config, say
+        self._begun = ""  # the id of a run that is new
         self._client: Any = None
 
     @property
@@ -167,20 +167,30 @@ class MLflow:
             self.id = _id(self.folder, "mlflow", lambda: self._begin(client, uri))
             client.update_run(self.id, status="RUNNING")
             self._client = client
+            if self._begun:
+                self._tell_parameters(client)
         return self._client
 
     def _begin(self, client: Any, uri: str) -> str:
-        """A new run, with the configuration as its parameters."""
-        from mlflow.entities import Param
-
+        """A new run's id: one run, also where the folder takes the id only at a later try."""
+        if self._begun:
+            return self._begun
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         known = client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else client.create_experiment(name, artifacts_beside(uri))
-        run_id = str(client.create_run(experiment, run_name=self.config.run_name).info.run_id)
+        self._begun = str(client.create_run(experiment, run_name=self.config.run_name).info.run_id)
+        return self._begun
+
+    def _tell_parameters(self, client: Any) -> None:
+        """The configuration, once. Where it is refused that is said, and the run is shown without."""
+        from mlflow.entities import Param
+
         values = [Param(key, str(value)) for key, value in parameters(self.config).items()]
-        for start in range(0, len(values), MOST_PARAMETERS):
-            client.log_batch(run_id, params=values[start : start + MOST_PARAMETERS])
-        return run_id
+        try:
+            for start in range(0, len(values), MOST_PARAMETERS):
+                client.log_batch(self.id, params=values[start : start + MOST_PARAMETERS])
+        except Exception as error:  # of MLflow and of what it reaches its server with: many kinds
+            self.say(f"WARNING: mlflow does not take the run's configuration ({short(error)}); it is shown without")
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
@@ -226,19 +236,28 @@ def _id(run: Folder, name: str, make: Callable[[], str]) -> str:
 
 
 def parameters(config: TrainConfig) -> dict[str, Any]:
-    """The configuration, flat, by dotted key. What stands before an @ in an address is left out."""
+    """The configuration, flat, by dotted key. Users and passwords in addresses are left out."""
     flat: dict[str, Any] = {}
+
+    def told(value: Any) -> Any:
+        if isinstance(value, list):
+            return [told(inner) for inner in value]
+        return redacted(value) if isinstance(value, str) else value
 
     def add(key: str, value: Any) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
                 add(f"{key}.{name}" if key else name, inner)
         else:
-            text = value if isinstance(value, str) else None
-            flat[key] = re.sub(r"://[^/@\s]*@", "://", text) if text else value
+            flat[key] = told(value)
 
     add("", to_dict(config))
     return flat
+
+
+def short(error: Exception) -> str:
+    """One line that tells of an error, without the passwords of addresses in it."""
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
 
 
 def checked(output: OutputConfig) -> OutputConfig:
@@ -256,7 +275,7 @@ def checked(output: OutputConfig) -> OutputConfig:
                 fix = f"Install it on every node: pip install 'i2i[{name}]'; or leave it out of --tracker."
                 raise ConfigError("--tracker", found, "a package that is installed", fix) from None
     uri = output.mlflow_uri
-    if re.search(r"://[^/@\s]*@", uri):
+    if redacted(uri) != uri:
         found, expected = "an address with a user or a password in it", "one without: the configuration is kept"
         raise ConfigError("--mlflow-uri", found, expected, "Give it as MLFLOW_TRACKING_URI on every node instead.")
     if "mlflow" in output.tracker and not uri and not os.environ.get("MLFLOW_TRACKING_URI"):

@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
-from i2i_core.errors import DataError, RunError, Stopped
+from i2i_core.errors import ConfigError, DataError, RunError, Stopped, nearest
 from i2i_core.evaluation.attributes import over_sets
 from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
@@ -434,6 +434,18 @@ class Loop:
             "diagnosis": self.diagnosis.state_dict(),
         }
         return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
+
+
+def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
+    """Raises ConfigError, which names the flag, for a metric that a run with these suites cannot be judged by.
+
+    A run on several data sets also has `METRIC/DATA SET`.
+    """
+    known = next(iter(measured.values())).judges
+    exact = known if len(measured) == 1 else [*known, *(f"{one}/{of}" for of in measured for one in known)]
+    if name not in exact:
+        expected = f"a metric that this run measures: {', '.join(known)}"
+        raise ConfigError(flag, repr(name), expected, nearest(name, exact))
 
 
 def kind_of(cause: str) -> str:

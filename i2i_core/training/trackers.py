@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
+from i2i_core.paths import redacted
 from i2i_core.storage import Folder, StorageError
-from i2i_core.training.boards import Board, TensorBoard
+from i2i_core.training.boards import Board, TensorBoard, short
 from i2i_core.training.readings import HostCopy
 
 LEAVE = 60.0
@@ -113,11 +114,11 @@ class Tracker:
             self.board.begin_again()
 
     def _warning(self, error: Exception) -> str:
-        return f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on"
+        return redacted(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
 
     def _line_of(self, name: str) -> Line:
         def warning(error: Exception) -> str:
-            return f"WARNING: {name} does not take what is logged ({_short(error)}); training goes on"
+            return f"WARNING: {name} does not take what is logged ({short(error)}); training goes on"
 
         return Line(name, (Exception,), lambda: None, warning, self.say)
 
@@ -177,11 +178,6 @@ class Tracker:
             self.board.forget()
         if self.line.error:
             raise self.line.error
-
-
-def _short(error: Exception) -> str:
-    """One line that tells of an error."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def clock(seconds: float) -> str:

@@ -77,6 +77,7 @@ def test_batches_that_every_run_has_taken_are_not_kept(most: int) -> None:
         ("simgan", "unpaired", "cycle", "change, twin"),
         ("pix2pix", "paired", "diversity", "psnr"),
         ("pix2pix", "paired", "colour", "psnr"),
+        ("pix2pix", "paired", "l1/part", "Known: l1, psnr"),
         ("pix2pix", "paired", "l2", "Did you mean l1"),
     ],
 )
@@ -100,6 +101,13 @@ def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_w
     loop.train()
     assert loop.best["metric"] == "accuracy"
     assert set(loop.metrics) > {"accuracy/bold", "accuracy_real", "there_and_back"}
+    for named in ("accuracy/Bold", "accuracy/twin"):
+        with pytest.raises(ConfigError, match="--best-metric"):
+            config_of("stargan", labelled, storage, output__best_metric=named, **over)
+    config_of("stargan", labelled, storage, output__best_metric="accuracy/bold", **over)
+    with pytest.raises(ConfigError, match=r"--classifier: found a classifier of serif bold"):
+        save_classifier(Classifier(ClassifierInfo(names[:2], False, 1, 16, "", 0)), file)
+        config_of("stargan", labelled, storage, **over)
     with pytest.raises(ConfigError, match=r"--metrics: found 'fit'; expected a metric or a family"):
         config_of("stargan", labelled, storage, output__metrics=("fit",))
     with pytest.raises(ConfigError, match="--classifier"):

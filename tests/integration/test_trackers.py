@@ -21,8 +21,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from i2i_core.config import TrainConfig
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.orchestration.worker import Gauges, train
-from i2i_core.training import checkpoint, trackers
-from i2i_core.training.boards import parameters
+from i2i_core.paths import redacted
+from i2i_core.storage import Folder
+from i2i_core.training import boards, checkpoint, trackers
+from i2i_core.training.boards import MLflow, parameters
 from i2i_core.training.diagnosis import Change
 from i2i_core.training.loop import Loop
 from i2i_core.training.readings import Reading
@@ -222,6 +224,83 @@ def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
     assert len(scalars_of(f"{storage}/run").Scalars("G/loss")) == 8
 
 
+def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://bob:{SECRET}@127.0.0.1:9")
+    said: list[str] = []
+    config = config_of("stargan", labelled, storage, output__tracker=("mlflow",))
+    tracker = Tracker(loop_of(config).run, said.append, False, {"mlflow": MLflow(loop_of(config).run, config)})
+    tracker.later(lambda: tracker.scalars(1, {"x": 1.0}))
+    tracker.close()
+    (warning,) = said
+    assert "//127.0.0.1:9/api" in warning
+    assert SECRET not in warning
+
+
+def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str) -> None:
+    said: list[str] = []
+    run = Folder(storage)
+    run.url = f"s3://bob:{SECRET}@bucket/run"
+    tracker = Tracker(run, said.append, tensorboard=False)
+
+    def full() -> None:
+        raise OSError(f"no room at postgresql://server/db?user=bob&password={SECRET}")
+
+    tracker.later(full)
+    tracker.close()
+    (warning,) = said
+    assert warning.startswith("WARNING: s3://bucket/run: scalars and grids are not written (no room at postgresql:")
+    assert SECRET not in warning
+
+
+def test_a_run_whose_parameters_mlflow_refuses_is_the_same_run_all_the_same(
+    labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "refused")
+    monkeypatch.setattr(boards, "parameters", lambda config: {"100%": "no name that it takes"})
+    config = config_of("stargan", labelled, storage, output__tracker=("mlflow",), output__mlflow_uri=database)
+    said: list[str] = []
+    run = loop_of(config).run
+    board = MLflow(run, config, said.append)
+    tracker = Tracker(run, said.append, False, {"mlflow": board})
+    for images in (12, 24):
+        tracker.later(lambda images=images: tracker.scalars(images, {"x": 1.0}))  # type: ignore[misc]
+    tracker.close()
+    client = MlflowClient(tracking_uri=database)
+    (kept,) = client.search_runs([client.get_experiment_by_name("refused").experiment_id])
+    assert kept.info.run_id == run.read_json("trackers/mlflow.json")["id"]
+    assert kept.info.status == "FINISHED"
+    assert [metric.step for metric in client.get_metric_history(kept.info.run_id, "x")] == [12, 24]
+    (warning,) = said
+    assert warning.startswith("WARNING: mlflow does not take the run's configuration (")
+
+
+def test_a_run_of_mlflow_stays_one_where_its_id_is_kept_only_at_a_later_try(
+    labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "later")
+    config = config_of("stargan", labelled, storage, output__tracker=("mlflow",), output__mlflow_uri=database)
+    run = loop_of(config).run
+    board, in_the_way = MLflow(run, config), Path(run.root, "trackers")
+    Path(run.root).mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("no folder")
+    with pytest.raises((FileExistsError, NotADirectoryError)):
+        board.scalars(12, {"x": 1.0})
+    in_the_way.unlink()
+    board.scalars(24, {"x": 1.0})
+    board.close(True)
+    client = MlflowClient(tracking_uri=database)
+    (kept,) = client.search_runs([client.get_experiment_by_name("later").experiment_id])
+    assert kept.info.run_id == run.read_json("trackers/mlflow.json")["id"]
+    assert kept.data.params["hyper.lambda_rec"] == "10.0"
+
+
 class Stuck:
     """A board whose service never answers."""
 
@@ -277,7 +356,11 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_run(
 
 @pytest.mark.parametrize(
     ("uri", "expected"),
-    [("", "--mlflow-uri"), ("https://me:secret@server", "MLFLOW_TRACKING_URI on every node")],
+    [
+        ("", "--mlflow-uri"),
+        ("https://me:secret@server", "MLFLOW_TRACKING_URI on every node"),
+        ("postgresql://server/db?user=me&password=secret", "MLFLOW_TRACKING_URI on every node"),
+    ],
 )
 def test_mlflow_needs_a_place_and_takes_no_password_in_it(
     uri: str, expected: str, labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
@@ -296,10 +379,29 @@ def test_a_database_of_mlflow_is_the_same_for_every_worker(
     assert config.output.mlflow_uri == f"sqlite:///{tmp_path}/runs.db"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("GET https://bob:pw@host/a: refused", "GET https://host/a: refused"),
+        ("postgresql://bob:p/w@x@host/db", "postgresql://host/db"),
+        ("postgresql://bob:p@x/w@host/db", "postgresql://host/db"),
+        ("'postgresql://h/db?user=x&password=y&sslmode=z'", "'postgresql://h/db?user=x&password=***&sslmode=z'"),
+        ("at 's3://h/d?sig=y'", "at 's3://h/d?sig=***'"),
+        ("host=h password='y z' user=x", "host=h password=*** user=x"),
+        ("http://host:5000/files/a@b and s3://bucket/c@d", "http://host:5000/files/a@b and s3://bucket/c@d"),
+    ],
+)
+def test_what_opens_an_address_is_left_out(text: str, told: str) -> None:
+    assert redacted(text) == told
+    assert redacted(told) == told
+
+
 def test_parameters_leave_out_what_opens_a_storage(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
-    told = parameters(config.with_section("data", uri="s3://key:secret@bucket/data"))
+    also = ("s3://key:secret@bucket/more", "s3://bucket/most")
+    told = parameters(config.with_section("data", uri="s3://key:secret@bucket/data", also=also))
     assert told["data.uri"] == "s3://bucket/data"
+    assert told["data.also"] == ["s3://bucket/more", "s3://bucket/most"]
     assert told["hyper.lambda_rec"] == 10.0
 
 

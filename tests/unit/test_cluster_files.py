@@ -38,7 +38,7 @@ def program(name: str) -> Any:
     return made
 
 
-check, gather = program("check"), program("gather")
+check = program("check")
 
 VALUES = {
     "FILL_IN_REGION": "us-east-1",
@@ -392,12 +392,21 @@ def test_the_rayjob_asks_for_as_many_workers_as_it_has_pods() -> None:
     job = resource("kuberay/rayjob.yaml")["spec"]
     assert job["shutdownAfterJobFinishes"]
     (group,) = job["rayClusterSpec"]["workerGroupSpecs"]
-    command = shlex.split(job["entrypoint"].split("&&")[1])
-    assert command[:2] == ["python", "pipelines/train.py"]
+    assert not list(check.of_rayjob(resource("kuberay/rayjob.yaml")))
+    command = shlex.split(job["entrypoint"])
+    assert command[:2] == ["python", "/home/ray/i2i/pipelines/train.py"]
     config, _ = configure(command[2:])
     assert config.launch.worker_range == (group["replicas"], group["replicas"])
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert config.launch.cpus_per_worker <= int(limits["cpu"])
+
+
+@pytest.mark.parametrize("more", ["&& x", "; x", "| x", "> x", "& x", "$(x)", "`x`", '"x"', "\n        x"])
+def test_an_entrypoint_that_the_submitters_shell_would_take_apart_is_refused(more: str, tmp_path: Path) -> None:
+    """KubeRay writes it bare into `bash -c "... ray job submit ... -- ENTRYPOINT ; ..."`."""
+    text = filled("kuberay/rayjob.yaml").replace("--checkpoint-every 50000", f"--checkpoint-every 50000 {more}")
+    found = findings(tmp_path, text)
+    assert any("entrypoint: found" in line and "expected one command" in line for line in found), found
 
 
 # The image
@@ -431,6 +440,7 @@ def test_the_image_says_the_tag_that_the_files_name_and_a_python_that_the_projec
     assert re.fullmatch(r"python:3\.1[1-9]-slim-\w+", base), base
     env = " ".join(rest for name, rest in instructions() if name == "ENV")
     assert "HOME=/home/ray " in env, "Ray's launcher takes the home folder of the container from it"
+    assert "PYTHONPATH=/home/ray/i2i " in env, "a RayJob names the program there, from whatever folder"
     assert next(rest for name, rest in instructions() if name == "USER") == "1000"
 
 
@@ -554,8 +564,8 @@ def shipped(folder: Path, tmp_path: Path) -> list[str]:
 
 def test_a_job_sends_the_program_and_nothing_else(tmp_path: Path) -> None:
     names = shipped(ROOT, tmp_path)
-    assert {name.split("/")[0] for name in names} == {"i2i_core", "pipelines", "tune_spaces", "cluster"}
-    for needed in ("pipelines/train.py", "i2i_core/data/stream.py", "i2i_core/__init__.py", "cluster/gather.py"):
+    assert {name.split("/")[0] for name in names} == {"i2i_core", "pipelines", "tune_spaces"}
+    for needed in ("pipelines/train.py", "i2i_core/data/stream.py", "i2i_core/__init__.py"):
         assert needed in names
     assert not [name for name in names if "__pycache__" in name or name.endswith((".png", ".tar", ".pt"))]
 
@@ -569,34 +579,6 @@ def test_what_runs_leave_behind_is_not_sent(tmp_path: Path) -> None:
     for name in (".rayignore", ".gitignore"):
         (folder / name).write_text((ROOT / name).read_text())
     assert shipped(folder, tmp_path) == ["i2i_core/data/stream.py"]
-
-
-# gather.py
-
-
-def test_gather_asks_once_waits_and_takes_the_request_back() -> None:
-    asked: list[int] = []
-    there = iter([0, 1, 1, 4])
-    assert gather.gather(4, 60, asked.append, lambda: next(there), lambda _: None) == 4
-    assert asked == [4, 0]
-
-
-def test_gather_takes_the_request_back_when_the_job_is_stopped() -> None:
-    asked: list[int] = []
-
-    def stopped(_: float) -> None:
-        raise SystemExit(143)
-
-    with pytest.raises(SystemExit):
-        gather.gather(4, 60, asked.append, lambda: 1, stopped)
-    assert asked == [4, 0]
-
-
-def test_gather_gives_up_after_its_time_and_takes_the_request_back() -> None:
-    asked: list[int] = []
-    clock = iter(range(0, 1000, 10))
-    assert gather.gather(4, 60, asked.append, lambda: 1, lambda _: None, lambda: next(clock)) == 1
-    assert asked == [4, 0]
 
 
 # The words

@@ -6,6 +6,7 @@ pytest tests/unit/test_searcher.py
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +17,18 @@ import pytest
 from optuna.trial import TrialState
 
 from i2i_core.config import TrainConfig
-from i2i_core.errors import ConfigError, RunError
+from i2i_core.errors import ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.searcher import STUDY, Asked, Counts, Search, rehearse, study_of
 from i2i_core.orchestration.space import Space, choice, log_uniform, uniform
 from i2i_core.orchestration.sweep import Asha, Plan, SweepConfig, Telling, check_same_sweep, plan
-from i2i_core.orchestration.sweep_report import Objective
-from i2i_core.storage import Folder
+from i2i_core.orchestration.sweep_report import Objective, write_report
+from i2i_core.storage import PATIENCE, Folder
 from pipelines.tune import configure
 
 from ..distributed.harness import SMALL
 from ..integration.runs import EXACT
+from ..storage.weather import Weather
 
 WHY = "the test"
 SPACE = Space(
@@ -156,6 +158,65 @@ def test_a_space_of_which_everything_is_refused_ends_the_sweep(base: TrainConfig
     assert search.counts() == Counts(running=1, refused=100)
 
 
+def test_data_that_goes_away_ends_the_sweep_and_refuses_no_trial(base: TrainConfig, tmp_path: Path) -> None:
+    data, aside = Path(shutil.copytree(base.data.uri, tmp_path / "data")), tmp_path / "aside"
+    search = search_of(base.with_section("data", uri=str(data)))
+    asked(search)
+    data.rename(aside)
+    for _ in range(2):
+        with pytest.raises(UserError, match="data"):
+            search.ask()
+        assert search.counts() == Counts(running=2)
+    aside.rename(data)
+    second = asked(search)
+    assert (second.number, second.config.hyper.lambda_l1) == (1, 10.0)
+    assert search.counts() == Counts(running=2)
+
+
+def test_how_a_trial_ends_is_told_once(base: TrainConfig) -> None:
+    """Tune runs a trial again when something goes wrong at its end."""
+    search = search_of(base)
+    for _ in range(2):
+        asked(search)
+        search.report(len(search.ended), 100, {"l1": 0.5})
+        search.stop_early(len(search.ended))
+    before = search.study.trials[:2]
+    for number in range(2):
+        assert not search.report(number, 300, {"l1": 0.1})
+        search.finish(number, 600, {"l1": 0.1})
+        search.stop_early(number)
+        search.fail(number, "its process was lost 4 times")
+    assert search.study.trials[:2] == before
+
+
+def test_a_trial_that_ends_while_storage_is_away_has_ended(
+    base: TrainConfig, weather: Weather, s3: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = search_of(base.with_section("launch", storage=s3))
+    first, second = asked(search), asked(search)
+    with monkeypatch.context() as impatient:
+        impatient.setenv(PATIENCE, "0")
+        weather.gone()
+        search.finish(first.number, 600, {"l1": 0.5})
+        weather.back()
+    assert "WARNING: the sweep's study is not saved yet" in capsys.readouterr().out
+    assert states(search)[0] == "RUNNING"
+    search.fail(first.number, "its process was lost 4 times")
+    search.finish(second.number, 600, {"l1": 0.4})
+    assert states(search)[:2] == ["COMPLETE", "COMPLETE"]
+    assert search.counts() == Counts(finished=2)
+
+
+def test_what_a_process_that_died_was_about_to_say_of_a_trial_is_forgotten(base: TrainConfig) -> None:
+    search = search_of(base)
+    asked(search)
+    search._handed[0].set_user_attr("reason", "others were better")
+    again = search_of(base)
+    asked(again)
+    again.finish(0, 600, {"l1": 0.5})
+    assert again.study.trials[0].user_attrs["reason"] == ""
+
+
 def test_the_same_seed_draws_the_same_trials(base: TrainConfig) -> None:
     def drawn(name: str, seed: int) -> list[dict[str, Any]]:
         named = replace(base, launch=replace(base.launch, name=name))
@@ -238,6 +299,20 @@ def test_several_objectives_are_searched_together(base: TrainConfig) -> None:
     assert search.counts() == Counts(finished=13, stopped=1)
     assert len(search.study.best_trials) == 13
     assert search.curve(3) == [(100, 1.0)]
+
+
+def test_the_best_of_several_objectives_is_the_one_that_is_written(base: TrainConfig) -> None:
+    """Of two that are as good in the first, the one that is better in the second."""
+    objectives = (Objective("l1", "lower"), Objective("psnr", "higher"))
+    search = search_of(base, samples=2, objectives=objectives)
+    for psnr in (5.0, 9.0):
+        search.finish(asked(search).number, 600, {"l1": 0.1, "psnr": psnr})
+    best = search.best()
+    assert best is not None
+    assert best.number == 1
+    report = write_report(search.study, objectives, base, SPACE, search.sweep)
+    written = TrainConfig.loads(search.sweep.read(Path(report.best[0]).name).decode(), "best")
+    assert written.hyper.lambda_l1 == best.params["hyper.lambda_l1"]
 
 
 @pytest.mark.parametrize("name", ["tpe", "TPESampler", "random", "nsgaii", "nsgaiii"])
@@ -333,6 +408,8 @@ def test_trials_are_told_with_what_is_running_done_and_best(base: TrainConfig) -
     tell(2, outcome="failed", reason="a term was NaN")
     telling.on_trial_complete(0, [], trials[2])
     telling.on_trial_error(0, [], trials[3])
+    telling.on_trial_complete(0, [], trials[0])  # as Tune does when something went wrong the first time
+    telling.on_trial_error(0, [], trials[0])
     text = "\n".join(said)
     for line in (
         "trial 0 begins: lambda_l1 100, lr 0.0002",
@@ -393,11 +470,20 @@ def test_a_plan_is_checked_whole(base: TrainConfig, space_file: str) -> None:
     assert made.base.launch.name == ""
 
 
+def test_a_metric_of_several_parts_is_searched_by_one_of_them(base: TrainConfig, space_file: str) -> None:
+    base = base.with_section("output", metrics=("colour",))
+    made = plan(base, SweepConfig(space=space_file, metric=("colour/a",)))
+    assert made.objectives == (Objective("colour/a", "higher"),)
+    with pytest.raises(ConfigError, match="--metric: found 'colour/x'"):
+        plan(base, SweepConfig(space=space_file, metric=("colour/x",)))
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"metric": ("l2",)}, r"--metric: found 'l2'.*Did you mean l1"),
-        ({"metric": ("twin",)}, r"--metric: found 'twin'; expected what a run measures: l1, psnr, ssim"),
+        ({"metric": ("twin",)}, r"--metric: found 'twin'; expected a metric that this run measures: l1, psnr, ssim"),
+        ({"metric": ("l1/x",)}, r"--metric: found 'l1/x'"),
         ({"metric": ("l1", "l1")}, r"l1 twice"),
         ({"sampler": "tpo"}, r"--sampler: found 'tpo'"),
         ({"space": "pix3pix"}, r"--space: found 'pix3pix'"),

@@ -263,6 +263,26 @@ def test_two_completed_trials_of_one_parameter_are_drawn(tmp_path: Path) -> None
     assert drawn | said == {"history", "slice", "parallel_coordinate", "importance"}
 
 
+def test_what_is_left_to_read_tells_no_password(tmp_path: Path) -> None:
+    base = BASE.with_section("data", uri="s3://bob:SECRET@bucket/a", also=("s3://bob:SECRET@bucket/b",))
+    study = study_of([TWIN])
+    asked = study.ask()
+    for key, parameter in SPACE.parameters.items():
+        parameter.suggest(asked, key)
+    asked.set_user_attr("run", "s3://bob:SECRET@bucket/sweep/trials/0000")
+    study.tell(asked, 0.1)
+    trial(study, SOME[2], "failed: postgresql://host/db?user=bob&password=SECRET")
+    sweep = Folder(str(tmp_path))
+    sweep.url = "s3://bob:SECRET@bucket/sweep"
+    write_report(study, [TWIN], base, SPACE, sweep)
+    page = Page(sweep.read("index.html").decode())
+    assert page.row("data")[1] == "s3://bucket/a, s3://bucket/b"
+    assert page.row("sweep")[1] == "s3://bucket/sweep"
+    for text in (page.text, sweep.read("trials.csv").decode(), table(study, [TWIN], SPACE)):
+        assert "SECRET" not in text
+        assert "postgresql://host/db?user=bob" in text
+
+
 def test_a_value_stands_where_its_scale_has_it() -> None:
     cycle, pool, terms = SPACE.parameters.values()
     assert [_height(cycle, value) for value in (1.0, 10.0, 100.0)] == pytest.approx([0, 0.5, 1])

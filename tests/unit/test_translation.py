@@ -26,6 +26,7 @@ from i2i_core.evaluation.sheet import to_array
 from i2i_core.evaluation.targets import parse_target
 from i2i_core.methods import build_from
 from i2i_core.methods.stargan import StarGAN
+from i2i_core.orchestration import evaluating
 from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions, prepare_job, shown_rows, translate
 from i2i_core.orchestration.translator import GROUP, group_of
 from i2i_core.storage import Folder
@@ -479,9 +480,14 @@ def test_evaluate_prints_and_writes_what_it_measured(
     assert Image.open(tmp_path / "c-colour.png").width > 300
     assert "--metrics: found 'clour'" in run(pix2pix, "--data", paired, "--metrics", "clour", code=2)
     assert "--segmentation" in run(pix2pix, "--data", paired, "--metrics", "fcn", "--label-side", "a", code=2)
-    monkeypatch.setattr(evaluate_pipeline, "SEEN", 256)
+    monkeypatch.setattr(evaluating, "SEEN", 256)
     judge = ["--classifier", tmp_path / "judge.safetensors", "--classifier-network", "small"]
     assert "a saved classifier" in run(stargan, "--data", labelled, *judge, code=2)
+    assert "no classifier judges" in run(pix2pix, "--data", paired, *judge, code=2)
+    said = run(stargan, "--data", labelled, "--classifier", "foo://x", code=2)
+    assert "foo://x: found a URL that cannot be opened" in said
+    (tmp_path / "file").write_text("")
+    assert "--out: found" in run(pix2pix, "--data", paired, "--out", tmp_path / "file" / "p.json", code=2)
     first = run(stargan, "--data", labelled, "--train-classifier", *judge, "--out", tmp_path / "l.json")
     again = run(stargan, "--data", labelled, "--train-classifier", *judge)
     assert "classifier of this data" in again
