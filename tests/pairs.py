@@ -1,4 +1,4 @@
-"""Paired data made by hand, a method that is a function, and a family measured by any number of workers."""
+"""Paired data made by hand, methods that are functions, and a family measured by any number of workers."""
 
 from __future__ import annotations
 
@@ -55,6 +55,24 @@ class Pairs(Method[None]):
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
         assert keys is not None
         return self.function(x, keys)
+
+
+class Paired(Method[Any]):
+    """A method that makes images by a function of x."""
+
+    needs = Needs("paired", ("a", "b"))
+    generators = ()
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(None)
+        self.function, self.weight = function, nn.Parameter(torch.zeros(()))
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        return self.function(x)
+
+
+class Labelled(Paired):
+    needs = Needs("labelled", ("image",))
 
 
 def range_of(images: Sequence[np.ndarray]) -> Tensor:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -206,7 +206,7 @@ def launch(config: TrainConfig) -> Outcome:
         run.write_json(STATUS, {"state": "running", "attempt": attempt})
         run.remove(STOP, *(name for name in run.names() if name.endswith(".writing")))
         run.write("config.json", config.dumps().encode())
-        with _stopping_on_signal(run, attempt):
+        with stopping_on_signal("the run", lambda: run.write(STOP, attempt.encode())):
             _fit(config, run, gpu, attempt)
     status = run.read_json(STATUS)
     if status["state"] == "finished":
@@ -222,12 +222,14 @@ def _finished(config: TrainConfig, run: Folder) -> bool:
 
 
 @contextmanager
-def _stopping_on_signal(run: Folder, attempt: str) -> Iterator[Thread]:
-    """The first SIGTERM or SIGINT has the run save and stop; the next one acts as it did before.
+def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
+    """The first SIGTERM or SIGINT has those who it is told to stop do so; the next one acts as it did before.
 
-    Gives the thread that asks the run.
+    Args:
+        who: "the run", say; named on the screen.
+        stop: asks them, in a thread; which is given.
     """
-    asking = Thread(target=lambda: run.write(STOP, attempt.encode()), name="stop", daemon=True)
+    asking = Thread(target=stop, name="stop", daemon=True)
     if current_thread() is not main_thread():  # a sweep's trial: signals are the sweep's
         yield asking
         return
@@ -236,7 +238,7 @@ def _stopping_on_signal(run: Folder, attempt: str) -> Iterator[Thread]:
     def ask(number: int, frame: Any) -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
-        print(f"{signal.Signals(number).name}: the run saves and stops; another one ends it at once", flush=True)
+        print(f"{signal.Signals(number).name}: {who} saves and stops; another one ends it at once", flush=True)
         asking.start()
 
     for number in before:

@@ -11,11 +11,10 @@ import json
 import logging
 import os
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import connect, room
-from i2i_core.orchestration.launch import check_cluster, check_storage, launch, prepare, use_gpu
+from i2i_core.orchestration.launch import check_cluster, check_storage, launch, prepare, stopping_on_signal, use_gpu
 from i2i_core.orchestration.searcher import FINISHED, Search, length_of, rehearse
 from i2i_core.orchestration.space import Space, check_space, load_space
 from i2i_core.orchestration.sweep_report import Objective, Report, write_report
@@ -233,7 +232,7 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
     )
     telling = Telling(search, plan, say)
     if before.done < plan.settings.samples:
-        with _stopping_on_signal(plan.folder):
+        with stopping_on_signal("every trial", lambda: plan.folder.write(STOP, b"")):
             _fit(plan, search, telling, concurrent, plan.settings.samples - before.done)
     search.publish()
     report, counts = write_report(search.study, plan.objectives, plan.base, plan.space, plan.folder), search.counts()
@@ -309,27 +308,6 @@ def _fit(plan: Plan, search: Search, telling: Telling, concurrent: int, samples:
 
 def _trial_name(trial: Any) -> str:
     return f"trial-{trial.config['number']:04d}-{trial.trial_id}"
-
-
-@contextmanager
-def _stopping_on_signal(sweep: Folder) -> Iterator[None]:
-    """The first SIGTERM or SIGINT has all trials save and stop; the next one acts as it did before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    asking = Thread(target=lambda: sweep.write(STOP, b""), name="stop", daemon=True)
-
-    def ask(number: int, frame: Any) -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        print(f"{signal.Signals(number).name}: all trials save and stop; another one ends it at once", flush=True)
-        asking.start()
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run_trial(sweep_url: str, given: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from i2i_core.errors import DataError
-from i2i_core.orchestration.launch import _finished, _reason, _stopping_on_signal
+from i2i_core.orchestration.launch import _finished, _reason, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.worker import STATUS, STOP, is_over_for, record, train
 from i2i_core.storage import Folder
@@ -72,7 +72,7 @@ def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: s
     run = Folder(f"{storage}/run")
     before = signal.default_int_handler  # a shell's background jobs are born deaf to Ctrl-C
     signal.signal(signal.SIGINT, before)
-    with _stopping_on_signal(run, "mine") as asked:
+    with stopping_on_signal("the run", lambda: run.write(STOP, b"mine")) as asked:
         os.kill(os.getpid(), signal.SIGINT)
         asked.join()
         assert run.read(STOP) == b"mine"

@@ -10,7 +10,7 @@ import http.server
 import io
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,25 +47,9 @@ from i2i_core.evaluation.samples import Asked, Measured, Outputs, chunks
 from i2i_core.evaluation.weights import Published
 from i2i_core.methods.base import Method, Needs
 
+from ..pairs import Labelled, Paired
+
 CPU = torch.device("cpu")
-
-
-class Paired(Method[Any]):
-    """Makes images by a function of x."""
-
-    needs = Needs("paired", ("a", "b"))
-    generators = ()
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(None)
-        self.function, self.weight = function, nn.Parameter(torch.zeros(()))
-
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        return self.function(x)
-
-
-class Labelled(Paired):
-    needs = Needs("labelled", ("image",))
 
 
 class Unpaired(Paired):

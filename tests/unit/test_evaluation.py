@@ -42,6 +42,8 @@ from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
 from i2i_core.methods.stargan import StarGANConfig
 
+from ..pairs import Pairs
+
 NAMES = ("serif", "bold", "mono")
 COMBINATIONS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]
 """serif and mono never meet, nor bold and mono."""
@@ -115,22 +117,7 @@ class Fake(Method[StarGANConfig]):
         return self.function(x, control["target"].to(x))
 
 
-class FakePaired(Method[None]):
-    """A paired method that makes images by a function of (x, keys)."""
-
-    needs = Needs("paired", ("a", "b"))
-    generators = ()
-
-    def __init__(self, function: Callable[[Tensor, Sequence[str]], Tensor]) -> None:
-        super().__init__(None)
-        self.function, self.weight = function, nn.Parameter(torch.zeros(()))
-
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        assert keys is not None
-        return self.function(x, keys)
-
-
-class FakeCodes(FakePaired):
+class FakeCodes(Pairs):
     """The input, brighter by `spread` times the code; the code is the mean brightness of an image."""
 
     codes = encodes = True
@@ -225,7 +212,7 @@ def test_psnr_of_black_against_white_is_0_and_of_equal_images_the_ceiling() -> N
 def test_paired_metrics_equal_pillow_and_numpy_on_the_stored_images(paired: str, direction: Any, read: int) -> None:
     """The fake halves the contrast of its input."""
     data = DataSet(paired)
-    found = evaluate(FakePaired(lambda x, keys: x * 0.5), data, "test", image_size=SIDE, direction=direction)
+    found = evaluate(Pairs(lambda x, keys: x * 0.5), data, "test", image_size=SIDE, direction=direction)
 
     def decibels(x: np.ndarray, y: np.ndarray) -> float:
         """Some outlines are as small as their shape: equal images."""
@@ -251,7 +238,7 @@ def test_a_generator_that_knows_the_truth_scores_l1_0(paired: str) -> None:
     def know(x: Tensor, keys: Sequence[str]) -> Tensor:
         return torch.stack([torch.tensor(truth[k] * 2 - 1).permute(2, 0, 1).to(x) for k in keys])
 
-    found = evaluate(FakePaired(know), data, "train", image_size=SIDE)
+    found = evaluate(Pairs(know), data, "train", image_size=SIDE)
     assert found["l1"] < 1e-7
     assert found["psnr"] == paired_metrics.CEILING
     assert found["l1_nothing"] > 1e-4
@@ -445,7 +432,7 @@ def test_another_kind_of_data_or_no_such_attribute_is_refused(paired: str, tmp_p
 
 def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str, unpaired: str) -> None:
     found = list(evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle()))
-    found += list(evaluate(FakePaired(lambda x, keys: x), DataSet(paired), "test", image_size=SIDE))
+    found += list(evaluate(Pairs(lambda x, keys: x), DataSet(paired), "test", image_size=SIDE))
     found += list(evaluate(FakeCodes(0.1), DataSet(paired), "test", image_size=SIDE))
     found += list(evaluate(FakeUnpaired(), DataSet(unpaired), "test", image_size=SIDE, classifier=Brightness()))
     assert {name.split("/")[0] for name in found} == set(FAMILIES["basic"].metrics)

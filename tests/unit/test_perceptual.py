@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchmetrics
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import vgg16
 
 from i2i_core.data.batch import Batch
@@ -28,29 +28,13 @@ from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.multimodal import INPUTS, SAMPLES
 from i2i_core.evaluation.perceptual import EFFICIENTNET, METRICS, between_layers, build_efficientnet, build_lpips
 from i2i_core.evaluation.samples import Asked, Outputs, chunks, means
-from i2i_core.methods.base import Method, Needs
+from i2i_core.methods.base import Method
+
+from ..pairs import Labelled, Paired
 
 CPU = torch.device("cpu")
 ALEX = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
 """Of torchvision's AlexNet: place of a convolution in `features` -> channels out, channels in, side of the kernel."""
-
-
-class Paired(Method[Any]):
-    """Makes images by a function of x."""
-
-    needs = Needs("paired", ("a", "b"))
-    generators = ()
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(None)
-        self.function, self.weight = function, nn.Parameter(torch.zeros(()))
-
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        return self.function(x)
-
-
-class Labelled(Paired):
-    needs = Needs("labelled", ("image",))
 
 
 class Coded(Paired):
