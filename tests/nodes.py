@@ -27,6 +27,7 @@ from typing import Any
 
 import ray
 import torch
+from ray._private.services import get_node_ip_address
 from ray.cluster_utils import Cluster
 
 from i2i_core.orchestration.sharding import shard_glyphs
@@ -42,10 +43,9 @@ class Autoscaled:
     """A head without room, which brings nodes of one CPU for what is asked of it, at most three, and takes those away
     that nobody has used for six seconds. Its port is the one that the fake provider knows."""
 
-    address = "127.0.0.1:6379"
-
     def __init__(self, home: str) -> None:
-        kinds = {"head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}}
+        self.address = f"{get_node_ip_address()}:6379"
+        kinds = {"ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}}
         kinds["worker"] = {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 3}
         config = {
             "cluster_name": "fake",
@@ -54,9 +54,14 @@ class Autoscaled:
             "upscaling_speed": 100,
             "provider": {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True}
             | {"disable_launch_config_check": True, "head_node_id": HEAD},
-            "auth": {"ssh_user": "ubuntu", "ssh_private_key": "/nowhere"},
+            "auth": {"ssh_user": "ubuntu"},
             "available_node_types": kinds,
-            "head_node_type": "head",
+            "head_node_type": "ray.head.default",
+            **{key: {} for key in ("file_mounts", "docker", "head_node", "worker_nodes")},
+            **{key: [] for key in ("cluster_synced_files", "initialization_commands", "setup_commands")},
+            **{key: [] for key in ("head_setup_commands", "worker_setup_commands", "rsync_exclude", "rsync_filter")},
+            **{key: [] for key in ("head_start_ray_commands", "worker_start_ray_commands")},
+            "file_mounts_sync_continuously": False,
         }
         with open(f"{home}/autoscaler.yaml", "w") as file:
             json.dump(config, file)  # JSON is YAML

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from typing import Any, Literal
 
 import ray
 
+ANY = 2**31
+"""More CPUs and GPUs than a run asks for."""
 GROWS = 1800
 """Seconds that an autoscaled cluster may take to bring a run's workers."""
 
@@ -36,11 +39,23 @@ def connect(quiet: bool = False) -> None:
 
 
 def room() -> dict[str, int]:
-    """CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have."""
-    from ray._private.state import state
+    """CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have: `ray status` says what its
+    autoscaler cannot bring."""
+    has = ray.cluster_resources()
+    return {name: ANY if _grows() else int(has.get(name, 0)) for name in ("CPU", "GPU")}
 
-    has, most = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}
-    return {name: int(max(has.get(name, 0), most.get(name, 0))) for name in ("CPU", "GPU")}
+
+def _grows() -> bool:
+    """Whether an autoscaler brings nodes. Ray's monitor of a cluster without one calls each node a type of its own; its
+    second version, which KubeRay has, is there only where it was asked for."""
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if is_autoscaler_v2(fetch_from_server=True):
+        return True
+    status = json.loads(_internal_kv_get(b"__autoscaling_status") or b"{}")
+    types = (status.get("autoscaler_report") or {}).get("node_type_mapping") or {}
+    return any(kind != f"node_{node}" for node, kind in types.items())
 
 
 def wait_for(kind: Literal["CPU", "GPU"], amount: int) -> None:

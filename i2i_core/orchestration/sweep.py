@@ -20,9 +20,10 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
+import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
@@ -74,7 +75,7 @@ class SweepConfig:
     sampler: str = setting("tpe")
     """Sampler of Optuna: tpe, random, gp, nsgaii, qmc, ... Seeded by --seed."""
     concurrent: int = setting(0, resume="free")
-    """Most trials at once; 0: as many as the cluster holds."""
+    """Most trials at once; 0: as many as the cluster holds now."""
     early_stop: bool = setting(True)
     """End trials early that are worse than others after as many images (ASHA)."""
     grace: int = setting(0)
@@ -252,15 +253,15 @@ def _concurrent(plan: Plan) -> int:
     launch_config = plan.base.launch
     gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
     check_cluster(plan.base, gpu)
-    has = room()["GPU" if gpu else "CPU"]
+    kind: Literal["CPU", "GPU"] = "GPU" if gpu else "CPU"
+    has = int(ray.cluster_resources().get(kind, 0))  # an autoscaled cluster may have more later: --concurrent says so
     each = 1 if gpu else launch_config.cpus_per_worker
     if not plan.settings.concurrent:
         return min(plan.settings.samples, max(1, has // (most * each)))
-    if plan.settings.concurrent * least * each > has:
-        kind = "GPUs" if gpu else "CPUs"
-        found = f"{plan.settings.concurrent}, which need {plan.settings.concurrent * least * each} {kind}"
+    if plan.settings.concurrent * least * each > room()[kind]:
+        found = f"{plan.settings.concurrent}, which need {plan.settings.concurrent * least * each} {kind}s"
         fix = f"Give --concurrent {has // (least * each)}, or leave it out."
-        raise ResourceError("--concurrent", found, f"at most what the cluster has, {has} {kind}", fix)
+        raise ResourceError("--concurrent", found, f"at most what the cluster has, {has} {kind}s", fix)
     return plan.settings.concurrent
 
 
