@@ -258,7 +258,10 @@ def test_a_cache_never_holds_more_than_it_may(files: Any, tmp_path: Path) -> Non
     def watch() -> None:
         while not done.is_set():
             with suppress(FileNotFoundError):
-                over.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+                there = sorted(tmp_path.iterdir())
+                held = sum(path.stat().st_size for path in there)
+                if sorted(tmp_path.iterdir()) == there:  # else files went and came between the looks
+                    over.append(held)
 
     def fetch(seed: int) -> None:
         lot = random.Random(seed)
