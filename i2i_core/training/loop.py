@@ -29,6 +29,7 @@ from i2i_core.storage import Folder
 from i2i_core.training import authors, boards, checkpoint
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.diagnosis import Diagnosis
+from i2i_core.training.node import Node
 from i2i_core.training.readings import WAIT, Sent, send, spread_of
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step, Wish
@@ -50,6 +51,7 @@ class Loop:
         say: prints a line; called by rank 0 only.
         ours: whether the run is still this launch's to write; asked before every checkpoint.
         measured: given every scalar that is logged, by a thread; called by rank 0 only.
+        node: where this worker is; None: what this process may use.
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
@@ -63,6 +65,7 @@ class Loop:
         say: Callable[[str], None] = print,
         ours: Callable[[], bool] = lambda: True,
         measured: Measured = lambda values: None,
+        node: Node | None = None,
     ) -> None:
         self.config, self.world, self.say, self.ours, self.measured = config, world, say, ours, measured
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
@@ -71,6 +74,7 @@ class Loop:
             where, fix = " ".join(config.data.uris), "Put the data set back that the run began with."
             raise DataError(where, f"fingerprint {found}: other data", f"{config.data.fingerprint}, as at launch", fix)
         training = config.training
+        self.loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.stream = Alternating(self.sets, config.data, config.image_size, training.batch, training.seed)
         self.slots = slots_of(self.stream.batch, self.stream.lanes, self.world.rank, self.world.size)
         self.per_epoch = self.stream.images_per_epoch
@@ -126,6 +130,9 @@ class Loop:
         self.done = state.get("done", self.progress.images)
         if "diagnosis" in state:
             self.diagnosis.load_state_dict(state["diagnosis"])
+        if log := state.get("log"):
+            self.step.load_unread(log)
+            self.spread = log["spread"] if log["spread"] is None else log["spread"].to(self.step.device)
         self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
         self.evaluations = state.get("evaluations", [])
         self.metrics, self.best = folder.read_json("metrics.json"), state.get("best")
@@ -155,7 +162,7 @@ class Loop:
                 that diverges; on every worker alike.
         """
         first = self.progress.images // self.stream.batch
-        batches = Ahead(self.stream.batches(first, self.slots, self.config.data.loaders), self._number)
+        batches = Ahead(self.stream.batches(first, self.slots, self.loaders), self._number)
         self.tracker = self._tracker() if self.world.leads else None
         self.writer = Writer(self.run, self.config.output.keep_last, self.say, self.ours)
         self.logged = (time.monotonic(), self.progress.images)
@@ -416,9 +423,9 @@ class Loop:
         self.step.watch.settle()
         self._diagnose()
         self._count_bad()
-        pools = self.step.pools()
+        pools, unread = self.step.pools(), self.step.unread()
         seen = (self.seen_before + sum(self.world.gather(self.seen))) % 2**63
-        if not self.world.leads:
+        if unread is None:
             return None
         tensors, aliases = named_tensors(self.method.networks, self.step.ema)
         state = {
@@ -432,6 +439,7 @@ class Loop:
             "bad": [[key, *why] for key, why in self.bad.items()],
             "evaluations": self.evaluations,
             "diagnosis": self.diagnosis.state_dict(),
+            "log": {**unread, "spread": None if self.spread is None else self.spread.cpu()},
         }
         return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
 

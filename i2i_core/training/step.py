@@ -239,6 +239,24 @@ class Step:
         self.influence = {}
         return names, self.world.sum_(torch.cat([*means, *also])) if means or also else torch.zeros(0)
 
+    def unread(self) -> dict[str, Any] | None:
+        """On rank 0 what `read_terms` has yet to give, of every worker, on the host; else None. All call this
+        together."""
+        moved = {player: sums for player, sums in self.sums.items() if sums.moves}
+        every = self.world.to_leader({p: (sums.names, sums.total.cpu(), sums.moves) for p, sums in moved.items()})
+        influences = {player: (names, weights.cpu()) for player, (names, weights) in self.influence.items()}
+        return None if every is None else {"sums": every, "influences": influences}
+
+    def load_unread(self, state: dict[str, Any]) -> None:
+        """From `unread`, of any number of workers: of as many, each has its own again; else the first has them all."""
+        every = state["sums"]
+        own = every[self.world.rank : self.world.rank + 1] if len(every) == self.world.size else every
+        for player, (names, total, moves) in every[0].items():
+            sums = self.sums[player] = Sums(names, torch.zeros_like(total, device=self.device), moves)
+            if len(every) == self.world.size or self.world.leads:
+                sums.total += torch.stack([one[player][1] for one in own]).sum(0).to(self.device)
+        self.influence = {p: (names, weights.to(self.device)) for p, (names, weights) in state["influences"].items()}
+
     def learning_rates(self) -> dict[str, float]:
         """Of each player's last move."""
         return {name: mover.optimiser.param_groups[0]["lr"] for name, mover in self.movers.items()}

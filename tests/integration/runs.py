@@ -51,6 +51,7 @@ def state_of(loop: Loop) -> dict[str, Any]:
             flat |= {f"{player}.{i}.{k}": v for k, v in moments.items()}
     for name, pool in loop.method.pools.items():
         flat |= {f"pools.{name}.{k}": v for k, v in (pool.state() or {}).items()}
+    flat["diagnosis"] = loop.diagnosis.state_dict()
     return flat | {"images": loop.progress.images, "moves": dict(loop.progress.moves)}
 
 

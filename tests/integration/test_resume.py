@@ -163,7 +163,10 @@ def test_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) ->
     rest = loop_of(config_of("stargan", labelled, f"{storage}/parts"))
     assert rest.progress.images == 48
     rest.train()
-    assert_equal(state_of(whole), state_of(rest))
+    states = [state_of(whole), state_of(rest)]
+    for state in states:
+        del state["diagnosis"]  # the shorter run logged at its end
+    assert_equal(*states)
 
 
 def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, storage: str) -> None:
