@@ -65,8 +65,9 @@ class DataConfig:
     """Samples a lane shuffles among."""
     lanes: int = setting(0)
     """Lanes of the global batch, at most which many workers; 0: the largest divisor of the batch up to 64."""
-    loaders: int = setting(2, resume="free")
-    """Loader processes per worker; 0: a thread of the worker itself."""
+    loaders: int = setting(-1, resume="free")
+    """Loader processes per worker; 0: a thread of the worker itself; -1: by the CPUs of its node, up to 8 beside a GPU
+    and none where CPUs do the arithmetic."""
     cache: str = setting("", resume="free")
     """Of remote data: folder of each node, on a local disk, where shards are kept whole while they are needed and as
     long as there is room; none given: one in the temporary folder."""
@@ -77,7 +78,8 @@ class DataConfig:
     """Stop the run when more samples than this cannot be used; each counts once."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "load_size", "lanes", "loaders", "most_bad", "cache_gb")
+        check_at_least(self, 0, "load_size", "lanes", "most_bad", "cache_gb")
+        check_at_least(self, -1, "loaders")
         check_at_least(self, 1, "window")
         check_choice(self, "crop", ("random", "center", "none"))
         if self.also and not self.uri:

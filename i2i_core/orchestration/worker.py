@@ -16,6 +16,7 @@ from i2i_core.config import TrainConfig
 from i2i_core.errors import RunError, Stopped, UserError, WorkerError
 from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
 from i2i_core.training.loop import Loop
+from i2i_core.training.node import Node
 from i2i_core.training.sync import World
 
 STATUS = "status.json"
@@ -34,10 +35,20 @@ def train_worker(values: dict[str, Any]) -> None:
     context = ray.train.get_context()
     config = TrainConfig.loads(values["config"], "the driver's configuration")
     world = World(context.get_world_rank(), context.get_world_size())
-    torch.set_num_threads(config.launch.cpus_per_worker)
-    device = ray.train.torch.get_device()
+    device, node = ray.train.torch.get_device(), this_node()
+    threads = node.threads(config.launch.cpus_per_worker, config.data.loaders, device.type == "cuda")
+    torch.set_num_threads(threads)
     gauges = Gauges(config.run_name) if world.leads else None
-    ray.train.report(train(config, world, device, values["attempt"], being_drained, gauges))
+    ray.train.report(train(config, world, device, values["attempt"], being_drained, gauges, node))
+
+
+def this_node() -> Node:
+    """The node of this Ray worker."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    has: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == here), {})
+    return Node(int(has.get("CPU", 0)), int(has.get("GPU", 0)))
 
 
 def train(
@@ -47,6 +58,7 @@ def train(
     attempt: str = "",
     drained: Callable[[], bool] = lambda: False,
     gauges: Gauges | None = None,
+    node: Node | None = None,
 ) -> dict[str, float]:
     """A run from where its folder says it is to its end; its outcome is left in `status.json`.
 
@@ -58,6 +70,7 @@ def train(
         attempt: names the launch; another launch of the same run takes it over.
         drained: whether a worker's node is about to go.
         gauges: shown what is logged.
+        node: as `Loop` takes it.
     """
     os.environ[PATIENCE] = str(config.launch.patience)
     folder = Folder(f"{config.launch.storage}/{config.run_name}")
@@ -67,7 +80,7 @@ def train(
         return {}
     try:
         measured = gauges.show if gauges else lambda values: None
-        loop = Loop(config, world, device, _say, lambda: not is_over_for(folder, attempt), measured)
+        loop = Loop(config, world, device, _say, lambda: not is_over_for(folder, attempt), measured, node)
         if gauges:
             gauges.players = tuple(loop.method.players)
         with _watching(loop, folder, attempt, drained):
