@@ -56,7 +56,7 @@ start)
 			--object-store-memory=500000000 >"$said" 2>&1 </dev/null
 	}
 	failed() {
-		end TERM 10 || end KILL 10 || true
+		end TERM 3 || end KILL 10 || true
 		cat "$said" >&2
 		echo "Ray did not start: a port from $port on may be taken; RAY_DASHBOARD_PORT names another." >&2
 		exit 1
@@ -75,7 +75,7 @@ start)
 	;;
 stop)
 	[ -d /proc/self ] || exec "$ray" stop # where processes do not show their environment: all Ray of this machine
-	end TERM 10 || end KILL 10 || {
+	end TERM 3 || end KILL 10 || {
 		echo "Processes that do not end: $(ours | tr '\n' ' ')" >&2
 		exit 1
 	}

@@ -5,7 +5,8 @@ python -m tests.chaos --kills 20 --seed 7 --workers 2
 
 Victims are a training worker, a loader process, the driver, the raylet of the node, and all processes of the run
 together, each by SIGKILL; and the driver is given notice, by SIGTERM. Ray's own retry brings back workers and loaders;
-after anything else the command is typed again. At the end networks, optimisers and progress are compared, bit for bit.
+after anything else the command is typed again. At the end networks, optimisers and progress are compared, bit for bit,
+with those of plain processes that train the same without Ray.
 Linux only: processes are found in /proc.
 """
 
@@ -26,10 +27,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
+from i2i_core.config import TrainConfig
 from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.orchestration.worker import train
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
+from i2i_core.training.sync import World
 
 ROOT = Path(__file__).parents[1]
 MARK = "I2I_CHAOS"
@@ -193,6 +199,27 @@ def to_the_end(run: Run, kills: list[str], chance: random.Random, longest: float
             moment = now + chance.uniform(5, longest)
 
 
+def _undisturbed(rank: int, config: str, workers: int, meet: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=workers)
+    train(TrainConfig.loads(config, "a run's folder"), World(rank, workers), torch.device("cpu"))
+    dist.destroy_process_group()
+
+
+def undisturbed(run: Folder, data: str, home: str, workers: int) -> Folder:
+    """What a run would be if nobody had touched it: the same configuration in as many plain processes, without Ray,
+    without loaders, on local files.
+
+    Args:
+        data: the same data, in a local folder.
+        home: a folder for it.
+    """
+    config = checkpoint.read_config(run).with_section("data", uri=data, loaders=0, cache="")
+    config = config.with_section("launch", storage=f"{home}/undisturbed")
+    mp.spawn(_undisturbed, (config.dumps(), workers, f"{home}/meet"), nprocs=workers)
+    return Folder(f"{config.launch.storage}/{config.run_name}")
+
+
 def state_of(folder: Folder) -> dict[str, Any]:
     """Everything in a run's last checkpoint that the weights to come depend on, flat."""
     name = checkpoint.latest(folder)
@@ -229,22 +256,15 @@ def main() -> int:
         shard_glyphs(data, "labelled", 16, characters=60)
         flags = ["--images", str(given.images), "--checkpoint-every", "500", "--workers", str(given.workers)]
         flags += ["--loaders", "1", "--max-failures", str(given.kills)]
-        calm, storm = (Run(name, data, f"{home}/runs", flags) for name in ("calm", "storm"))
-        began = time.monotonic()
-        to_the_end(calm, [], chance, given.longest, given.deadline)
-        print(f"calm: {time.monotonic() - began:.0f} s", flush=True)
+        run = Run("storm", data, f"{home}/runs", flags)
         rounds = [chance.sample(VICTIMS, len(VICTIMS)) for _ in range(-(-given.kills // len(VICTIMS)))]
         kills = [kind for each in rounds for kind in each][: given.kills]
         began = time.monotonic()
-        done = to_the_end(storm, kills, chance, given.longest, given.deadline)
-        different = differences(state_of(calm.folder), state_of(storm.folder))
-        print(
-            json.dumps(
-                {"seed": given.seed, "killed": done, "typed": storm.typed, "seconds": round(time.monotonic() - began)}
-            )
-        )
-        for run in (calm, storm):
-            run.clean()
+        done = to_the_end(run, kills, chance, given.longest, given.deadline)
+        run.clean()
+        seconds = round(time.monotonic() - began)
+        print(json.dumps({"seed": given.seed, "killed": done, "typed": run.typed, "seconds": seconds}), flush=True)
+        different = differences(state_of(undisturbed(run.folder, data, home, given.workers)), state_of(run.folder))
         print("equal, bit for bit" if not different else f"DIFFERENT: {different[:10]}")
     return 1 if different else 0
 

@@ -1,7 +1,7 @@
 """A run over several nodes of one machine, of which some go and others come.
 
-python -m tests.nodes lost       a node is killed, another comes: bit for bit as if nothing had happened
-python -m tests.nodes drained    a node is drained: the run saves at once, loses it, goes on on another
+python -m tests.nodes replaced   a node is drained: the run saves at once, loses it, goes on on another; then a node is
+                                 killed, and another comes: bit for bit as if nothing had happened
 python -m tests.nodes elastic    --workers 1:3: one node, then three, then two
 python -m tests.nodes scaled     the head alone: Ray's autoscaler brings two nodes, and takes them away again
 
@@ -33,7 +33,7 @@ from ray.cluster_utils import Cluster
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.training import checkpoint
 
-from .chaos import Run, differences, past, state_of, with_environment
+from .chaos import Run, differences, past, state_of, undisturbed, with_environment
 
 DEADLINE = 600.0
 EVERY = 500
@@ -93,9 +93,9 @@ class Scene:
         self.cluster: Any = Autoscaled(home) if autoscaled else Cluster(initialize_head=True, head_node_args=head)
         self.home, self.data = home, f"{home}/data"
         shard_glyphs(self.data, "labelled", 16, characters=60)
-        self.flags = ["--images", str(images), "--checkpoint-every", str(EVERY), "--loaders", "0"]
         env = {"RAY_ADDRESS": self.cluster.address}
-        flags = [*self.flags, "--workers", workers, "--resize-every", "5"]
+        flags = ["--images", str(images), "--checkpoint-every", str(EVERY), "--loaders", "0"]
+        flags += ["--workers", workers, "--resize-every", "5"]
         self.run = Run("storm", self.data, f"{home}/runs", flags, env)
 
     def node(self) -> Any:
@@ -113,12 +113,6 @@ class Scene:
             raise RuntimeError(f"exit code {code}:\n{self.run.text()[-6000:]}")
         return self.run.text()
 
-    def calm(self, workers: int) -> Run:
-        """The same run on a cluster of its own that nobody touches."""
-        run = Run("calm", self.data, f"{self.home}/runs", [*self.flags, "--workers", str(workers)])
-        assert run.type().wait(timeout=DEADLINE) == 0, run.text()
-        return run
-
     def close(self) -> None:
         self.run.clean()
         self.cluster.shutdown()
@@ -134,48 +128,31 @@ def power_cut(node: Any) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def replaced(scene: Scene, node: Any) -> list[str]:
-    """A node is gone, another comes, and the run ends as one that nobody touched."""
-    power_cut(node)
-    scene.node()
-    scene.when("resumed", lambda text: "resumed from" in text)
-    scene.end()
-    return differences(state_of(scene.calm(2).folder), state_of(scene.run.folder))
-
-
-def lost(scene: Scene) -> list[str]:
-    """Two nodes and two workers; one node dies."""
-    _, second = scene.node(), scene.node()
-    scene.run.type()
-    scene.when("1,200 images on two nodes", past(1_200))
-    return replaced(scene, second)
-
-
-def drained(scene: Scene) -> list[str]:
-    """Two nodes and two workers; one node is given notice, and goes."""
+def replaced(scene: Scene) -> list[str]:
+    """Two nodes and two workers. One node is given notice, and goes; then one goes without."""
     _, second = scene.node(), scene.node()
     scene.run.type()
     scene.when("1,200 images on two nodes", past(1_200))
     notice = ["drain-node", "--address", scene.cluster.address, "--node-id", second.node_id]
-    notice += [
-        "--reason",
-        "DRAIN_NODE_REASON_PREEMPTION",
-        "--reason-message",
-        "test",
-        "--deadline-remaining-seconds",
-        "60",
-    ]
+    notice += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "test"]
+    notice += ["--deadline-remaining-seconds", "60"]
     subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *notice], check=True)
     scene.when("told", lambda text: "is being drained: saving" in text)
-    saved: list[int] = []
 
     def at_once(_: str) -> bool:
         whole = [checkpoint.images_of(name) for name in checkpoint.complete(scene.run.folder)]
-        saved.extend(images for images in whole if images % EVERY)
-        return bool(saved)
+        return any(images % EVERY for images in whole)
 
     scene.when("a checkpoint between two that were due", at_once)
-    return replaced(scene, second)
+    power_cut(second)
+    third = scene.node()
+    scene.when("resumed on another", lambda text: "resumed from" in text)
+    scene.when("further", past(5_000, "resumed from"))
+    power_cut(third)
+    scene.node()
+    scene.when("resumed again", lambda text: text.count("resumed from") == 2)
+    scene.end()
+    return differences(state_of(undisturbed(scene.run.folder, scene.data, scene.home, 2)), state_of(scene.run.folder))
 
 
 def elastic(scene: Scene) -> list[str]:
@@ -190,7 +167,8 @@ def elastic(scene: Scene) -> list[str]:
     power_cut(second)
     scene.when("on two workers", lambda text: "over 2 workers" in text)
     scene.end()
-    calm, storm = state_of(scene.calm(1).folder), state_of(scene.run.folder)
+    calm = state_of(undisturbed(scene.run.folder, scene.data, scene.home, 1))
+    storm = state_of(scene.run.folder)
     worst = max(
         float((calm["networks"][name] - storm["networks"][name]).abs().max() / calm["networks"][name].abs().max())
         for name in calm["networks"]
@@ -218,8 +196,7 @@ def scaled(scene: Scene) -> list[str]:
 
 SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
     "scaled": (scaled, "2", 1_000),
-    "lost": (lost, "2", 8_000),
-    "drained": (drained, "2", 8_000),
+    "replaced": (replaced, "2", 8_000),
     "elastic": (elastic, "1:3", 24_000),
 }
 

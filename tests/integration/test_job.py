@@ -1,4 +1,5 @@
-"""The whole way: a cluster on this machine, a submitted job with two workers, a checkpoint that translates.
+"""The whole way: a cluster on this machine, data and checkpoints on s3://, a submitted job with two workers that is
+killed and gone on with, a checkpoint that translates.
 
 pytest tests/integration/test_job.py
 """
@@ -6,6 +7,8 @@ pytest tests/integration/test_job.py
 from __future__ import annotations
 
 import os
+import random
+import re
 import socket
 import subprocess
 import sys
@@ -13,71 +16,92 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from torch.nn.utils import parameters_to_vector
 
-from i2i_core.training.checkpoint import load_trained
+from i2i_core.data.manifest import DataSet
+from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.orchestration.translation import TranslateOptions, translate
+from i2i_core.storage import Folder
+from i2i_core.training import checkpoint
 
-from .runs import config_of, loop_of
+from ..chaos import ROOT, Process, Run, differences, past, state_of, undisturbed, with_environment
+from ..storage.server import SECRET, S3Server
 
-ROOT = Path(__file__).parents[2]
-SMALL = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--g-base", "4", "--d-base", "4",
-         "--d-layers", "3", "--blocks", "1", "--batch", "6", "--images", "48", "--loaders", "1",
-         "--evaluate-samples", "32", "--ema-halflife", "0"]  # fmt: skip
+IMAGES, EVERY = 960, 160  # epochs are of 216
+LOCAL = str(ROOT / "cluster" / "local.sh")
 
 
 with socket.create_server(("127.0.0.1", 0)) as free:
     PORT = free.getsockname()[1]  # another dashboard may be at Ray's own
 
 
-def local(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment |= {"RAY": str(Path(sys.executable).parent / "ray"), "RAY_DASHBOARD_PORT": str(PORT)}
-    command = [str(ROOT / "cluster" / "local.sh"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    started = local("start", "2")
+def cluster(s3_server: S3Server) -> Iterator[dict[str, str]]:
+    """The environment in which cluster/local.sh knows it. Its nodes have the credentials, as those of a fleet do."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    env |= {
+        "RAY": str(Path(sys.executable).parent / "ray"),
+        "RAY_DASHBOARD_PORT": str(PORT),
+        "RAY_worker_niceness": "0",
+    }
+    started = subprocess.run(
+        [LOCAL, "start", "2"], capture_output=True, text=True, env=env | s3_server.env, check=False
+    )
     assert started.returncode == 0, started.stderr
-    yield
-    local("stop")
+    yield env
+    subprocess.run([LOCAL, "stop"], env=env, check=True)
 
 
-def submit(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return local("submit", "--", "python", "pipelines/train.py", *arguments)
+class Job(Run):
+    """`train.py` as a submitted job."""
+
+    def __init__(self, name: str, data: str, storage: str, flags: list[str], env: dict[str, str]) -> None:
+        super().__init__(name, data, storage, flags)
+        self.command = [LOCAL, "submit", "--", "python", *self.command[1:]]
+        self.env = env
+
+    def left(self) -> list[Process]:
+        """All that came of the cluster."""
+        return with_environment("I2I_LOCAL_CLUSTER", str(PORT))
+
+    def driver_of_job(self) -> int:
+        return next(p.pid for p in self.left() if p.command.startswith("python pipelines/train.py"))
 
 
-@pytest.mark.timeout(240)
-def test_a_submitted_job_trains_resumes_and_its_checkpoint_translates(
-    cluster: None, labelled: str, storage: str
+@pytest.mark.timeout(300)
+def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_translates(
+    cluster: dict[str, str], s3: str, tmp_path: Path
 ) -> None:
-    """With two workers; equal to one process on the same batches, up to the rounding of float32."""
-    place = ["--data", labelled, "--storage", storage, "--name", "job", "--workers", "2"]
-    done = submit(*SMALL, *place)
-    assert "succeeded" in done.stdout + done.stderr, done.stdout[-3000:]
-    assert "finished after 48 images" in done.stdout
-    alone = config_of("stargan", labelled, storage, launch__name="alone", training__images=48, hyper__n_critic=2,
-                      training__lr_schedule="linear", training__ema_halflife=0)  # fmt: skip
-    one = loop_of(alone)
-    one.train()
-    first = loop_of(config_of("stargan", labelled, storage, launch__name="untrained")).method.networks
-    two = load_trained(f"{storage}/job", torch.device("cpu"))
-    networks = (first, one.method.networks, two.method.networks)
-    begun, by_one, by_two = (parameters_to_vector(n.parameters()) for n in networks)
-    # Adam divides by a root of squared gradients, so rounding of a tiny one shows; a wrong sum would be of order 1.
-    assert (by_two - by_one).norm() < 0.05 * (by_one - begun).norm()
-    image = torch.zeros(1, 1, 16, 16)
-    made = two.method.translate(image, target=torch.tensor([[0, 1, 0, 0]]))
-    assert made.shape == image.shape
-    assert made.abs().max() <= 1
+    """A worker of two is killed, and Ray starts both again; then the driver, and the command is typed again. Ends as
+    two processes do without Ray, on local files."""
+    for place in (f"{s3}/data", str(tmp_path / "data")):
+        shard_glyphs(place, "labelled", 16, characters=20)
+    flags = ["--images", str(IMAGES), "--checkpoint-every", str(EVERY), "--workers", "2", "--loaders", "1"]
+    flags += ["--log-every", "40", "--cache", str(tmp_path / "cache"), "--patience", "60"]
+    job = Job("job", f"{s3}/data", f"{s3}/runs", flags, cluster)
+    submitted = job.type()
+    job.when(lambda text: past(EVERY + 80)(text) and bool(checkpoint.complete(job.folder)))
+    assert job.kill("worker", random.Random(0))
+    job.when(lambda text: past(3 * EVERY + 80, "resumed from")(text))
+    os.kill(job.driver_of_job(), 9)
+    assert submitted.wait(timeout=60) == 1, "a job that failed is none that succeeded"
+    assert job.type().wait(timeout=120) == 0, job.text()
+    assert len(set(re.findall("resumed from .*", job.text()))) == 2
+    assert f"finished after {IMAGES} images" in job.text()
+    assert not any(secret in job.text() for secret in (SECRET, "AWS_SECRET"))
+    calm = undisturbed(job.folder, str(tmp_path / "data"), str(tmp_path), 2)
+    assert not differences(state_of(calm), state_of(job.folder))
 
-    again = submit(*SMALL, *place)
-    assert "finished after 48 images" in again.stdout
-    assert "0 of 48 images" not in again.stdout, "a finished run is not run again"
+    options = TranslateOptions(input=f"{s3}/data", split="test", out=f"{s3}/out", target="+bold", cpu=True)
+    outcome = translate(job.folder.url, options)
+    made = Folder(f"{s3}/out").names()
+    assert outcome.written == DataSet(f"{s3}/data").shard_set("test").samples == len(made) - 1
+    assert "contact_sheet.png" in made
 
-    many = submit(*SMALL, "--data", labelled, "--storage", storage, "--workers", "6", "--name", "many")
-    assert "failed" in many.stdout + many.stderr
-    assert "6 CPUs; expected at most what the cluster has or can grow to, 2 CPUs" in many.stdout
-    assert "Traceback" not in many.stdout
+
+def test_a_job_that_asks_for_too_much_fails_and_its_last_words_say_why(
+    cluster: dict[str, str], labelled: str, storage: str
+) -> None:
+    job = Job("many", labelled, storage, ["--workers", "6"], cluster)
+    assert job.type().wait(timeout=60) == 1
+    assert "6 CPUs; expected at most what the cluster has or can grow to, 2 CPUs" in job.text()
+    assert "Traceback" not in job.text()
