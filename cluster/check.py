@@ -59,6 +59,8 @@ def images(node: Any) -> Iterator[str]:
 
 def of_image(document: Any) -> Iterator[str]:
     for image in images(document):
+        if image.startswith("/"):
+            yield f"image {image}: found no registry before the name; was $REGISTRY empty?"
         if image.rpartition(":")[2] != image_tag():
             yield f"image {image}: found another tag; expected {image_tag()}, which constraints.txt makes"
 

@@ -14,6 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ray=${RAY:-$here/.venv/bin/ray}
 [ -x "$ray" ] || ray=ray
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120} # in which a run that `ray job stop` ends is saved
 PATH=$(dirname "$ray"):$PATH
 port=${RAY_DASHBOARD_PORT:-8265}
 address=http://127.0.0.1:$port

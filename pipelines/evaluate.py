@@ -11,20 +11,19 @@ import sys
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
-import torch
 import tyro
 from tqdm import tqdm
 
 from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.data.manifest import DataSet
-from i2i_core.errors import ConfigError, ResourceError, RunError
+from i2i_core.errors import ConfigError, RunError
 from i2i_core.evaluation import extremes
 from i2i_core.evaluation.judging import Judging, located
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.sheet import png_bytes
 from i2i_core.evaluation.suite import BETTER
 from i2i_core.orchestration.evaluating import Job, beside, check_out, classifier_of, measure, write
-from i2i_core.orchestration.pool import Where
+from i2i_core.orchestration.pool import Where, once
 from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, setting
 from i2i_core.training.checkpoint import load_trained
@@ -52,7 +51,8 @@ class EvaluateOptions(Judging):
     out: str = setting("", resume="free")
     """JSON file or URL for the result; pictures are written beside it."""
     workers: int = setting(1, resume="free")
-    """1: in this process; more: as many Ray workers."""
+    """1: in this process, or on one worker of the cluster that RAY_ADDRESS names, as it does for a submitted job; more:
+    as many Ray workers."""
     gpu: bool = setting(False, resume="free")
     """One GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
     cpu: bool = setting(False, resume="free")
@@ -72,11 +72,10 @@ def run() -> int:
     if not given.checkpoint or not options.data:
         where = "--data" if given.checkpoint else "checkpoint"
         raise ConfigError(where, "nothing", "evaluate.py CHECKPOINT --data URI", "Name both.")
-    if options.gpu and options.workers == 1 and not torch.cuda.is_available():
-        raise ResourceError("--gpu", "no GPU that torch can use", "one", "Leave --gpu out, or use --cpu.")
+    workers = Where(options.workers, options.gpu, options.cpu)
+    workers.check()
     options = replace(located(options), data=absolute(options.data, "--data"), out=absolute(options.out, "--out"))
-    here = options.workers == 1 and not options.cpu and torch.cuda.is_available()
-    trained = load_trained(absolute(given.checkpoint, "the checkpoint"), torch.device("cuda" if here else "cpu"))
+    trained = load_trained(absolute(given.checkpoint, "the checkpoint"), workers.device)
     data = DataSet(options.data)
     data.check_shards(options.split)
     judging = Judging(**{f.name: getattr(options, f.name) for f in fields(Judging)})
@@ -88,12 +87,10 @@ def run() -> int:
         check_out(options.out)
     judged = None
     if options.train_classifier:
-        device = torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
         network, size = options.classifier_network, trained.config.image_size
-        judged = classifier_of(data, options.classifier, network, size, device)
+        judged = once(classifier_of, workers, data.uri, options.classifier, network, size, options.cpu)
     samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
     with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
-        workers = Where(options.workers, options.gpu, options.cpu)
         measured = measure(replace(job, classifier=judged), trained, workers, bar.update)
     suite, result = measured.suite, measured.result
     if not result.metrics:

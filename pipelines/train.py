@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.config import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
+from i2i_core.storage import storage_of
 
 PROGRAM = "train.py"
 OWN = [
     ("method", str, "", "Method to train."),
     ("preset", str, "", "Named values to start from; other flags go over them."),
-    ("config", str, "", "A saved config.json to start from instead of a preset."),
+    ("config", str, "", "A saved config.json, file or URL, to start from instead of a preset."),
     ("dry_run", bool, False, "Check everything, print the configuration, and stop."),
 ]
 
@@ -35,10 +35,10 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
         first.add_argument(name, default="")
     given, _ = first.parse_known_args(arguments)
     if given.config:
-        path = Path(given.config)
-        if not path.is_file():
-            raise ConfigError("--config", f"no file {path}", "a config.json", "Name one that train.py wrote.")
-        return TrainConfig.loads(path.read_text(), str(path))
+        fs, place = storage_of(given.config)
+        if not fs.isfile(place):
+            raise ConfigError("--config", f"no file {given.config}", "a config.json", "Name one that train.py wrote.")
+        return TrainConfig.loads(fs.cat_file(place).decode(errors="replace"), given.config)
     if not given.method:
         listed = "\n".join(f"    {name}: {', '.join(entry.presets)}" for name, entry in METHODS.items())
         fix = f"Give --method NAME and perhaps --preset NAME:\n{listed}\n  --method NAME --help lists its flags."

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,17 +117,17 @@ class Run:
         return with_environment(MARK, self.mark)
 
     def kill(self, kind: str, chance: random.Random) -> bool:
-        """Kills one of a kind, or all; False when there is none."""
+        """Kills one of a kind, or all; False when there was none."""
         assert self.driver
         found = victims(kind, self.left(), self.driver.pid)
         if not found:
             return False
+        killed = False
         for pid in found if kind == "everything" else [chance.choice(found)]:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM if kind == "notice" else signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        return True
+                killed = True
+        return killed
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -166,7 +167,7 @@ def past(images: int, after: str = "") -> Callable[[str], bool]:
 
 
 def to_the_end(run: Run, kills: list[str], chance: random.Random, longest: float, deadline: float) -> list[str]:
-    """Types the command, kills, and types it again until it has finished. What was done, in words.
+    """Types the command, kills, and types it again until it has finished. Who was killed, and when.
 
     Args:
         kills: kinds of victims, in order.
@@ -174,7 +175,7 @@ def to_the_end(run: Run, kills: list[str], chance: random.Random, longest: float
         deadline: seconds after which it is given up.
 
     Raises:
-        RuntimeError: it did not end in time, or failed without having been killed.
+        RuntimeError: it did not end in time, or failed without having been killed, or ended before all were killed.
     """
     began, waiting, done = time.monotonic(), list(kills), []
     driver, moment = run.type(), time.monotonic() + chance.uniform(5, longest)
@@ -187,8 +188,10 @@ def to_the_end(run: Run, kills: list[str], chance: random.Random, longest: float
         if now - began > deadline:
             run.clean()
             raise RuntimeError(f"not at its end after {deadline:.0f} s, {done}:\n{run.text()[-4000:]}")
+        if code == 0 and waiting:
+            raise RuntimeError(f"ended after {done}, before there was a {waiting[0]} to kill: more --images are needed")
         if code == 0:
-            return [*done, *(f"no time for {kind}" for kind in waiting)]
+            return done
         if code is not None:
             if not done:
                 raise RuntimeError(f"failed with {code} unharmed:\n{run.text()[-4000:]}")

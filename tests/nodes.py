@@ -53,7 +53,7 @@ class Autoscaled:
             "idle_timeout_minutes": 0.1,
             "upscaling_speed": 100,
             "provider": {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True}
-            | {"disable_launch_config_check": True, "head_node_id": HEAD},
+            | {"disable_launch_config_check": True, "head_node_id": HEAD, "launch_multiple": True},
             "auth": {"ssh_user": "ubuntu"},
             "available_node_types": kinds,
             "head_node_type": "ray.head.default",
@@ -66,6 +66,7 @@ class Autoscaled:
         with open(f"{home}/autoscaler.yaml", "w") as file:
             json.dump(config, file)  # JSON is YAML
         fake = {"RAY_FAKE_CLUSTER": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD, "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        fake |= {"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": HEAD}  # as `ray up` and KubeRay have it
         self.env = {**os.environ, **fake, "I2I_NODES": self.address}
         start = ["start", "--head", "--port=6379", "--num-cpus=0", f"--autoscaling-config={home}/autoscaler.yaml"]
         start += ["--dashboard-host=127.0.0.1", "--disable-usage-stats"]
@@ -197,7 +198,7 @@ def scaled(scene: Scene) -> list[str]:
 SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
     "scaled": (scaled, "2", 1_000),
     "replaced": (replaced, "2", 8_000),
-    "elastic": (elastic, "1:3", 24_000),
+    "elastic": (elastic, "1:3", 16_000),
 }
 
 

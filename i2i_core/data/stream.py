@@ -452,8 +452,9 @@ class Stream(Numbered):
     def read(self, t: int, start: int, stop: int) -> Batch:
         """Slots start to stop of global batch t, images as stored values on the CPU.
 
-        A sample that cannot be decoded is replaced by the next good one of its window and named in
-        `bad`. Storage errors are not caught: an order must not depend on the weather.
+        A sample that cannot be decoded is replaced by the next good one of its window, of labelled data by the next
+        of those with its label, or with the label that differs least, and named in `bad`. Storage errors are not
+        caught: an order must not depend on the weather.
 
         Raises:
             DataError: no sample of a window can be decoded.
@@ -494,7 +495,7 @@ class Stream(Numbered):
 
     def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> dict[str, np.ndarray]:
         tried: list[Bad] = []
-        for epoch, row in source.order.candidates(t, slot):
+        for epoch, row in self._instead(source, t, slot):
             sample = next(self._decode(source, epoch, [row]))
             if not isinstance(sample, Bad):
                 bad += [replace(b, key=self._named(source, b.key), instead=source.reader.key(row)) for b in tried]
@@ -506,6 +507,17 @@ class Stream(Numbered):
             "images",
             "Shard the images again; `--bad skip` leaves unreadable ones out.",
         )
+
+    def _instead(self, source: Source, t: int, slot: int) -> Iterable[tuple[int, int]]:
+        """What is taken for a slot: its own sample, then the others of its window. Labels come from the index, where
+        every worker reads them, so a sample must be replaced by one of its label."""
+        candidates = source.order.candidates(t, slot)
+        if self.kind != "labelled":
+            return candidates
+        rows = list(candidates)
+        labels = self.labels[[row for _, row in rows]]
+        differ = (labels != labels[0]).sum(1).tolist()
+        return [rows[i] for i in sorted(range(len(rows)), key=differ.__getitem__)]
 
     def _named(self, source: Source, key: str) -> str:
         """A sample's key, unmistakable where two domains may have the same."""

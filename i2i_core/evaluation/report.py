@@ -18,6 +18,11 @@ JUDGED = {
 
 
 def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
+    """`described`, as the text of a file."""
+    return json.dumps(described(suite, result, about), indent=1) + "\n"
+
+
+def described(suite: Suite, result: Result, about: Mapping[str, Any]) -> dict[str, Any]:
     """Each metric with its value, count and definition.
 
     Args:
@@ -35,7 +40,7 @@ def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
         }
         for name, m in result.metrics.items()
     }
-    values = {
+    return {
         **about,
         "resampling": "bicubic, antialiased; images of the image size as they are",
         "chunk": CHUNK,
@@ -43,7 +48,13 @@ def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
         "families": {title: family.facts() for title, family in suite.families.items()},
         "metrics": metrics,
     }
-    return json.dumps(values, indent=1) + "\n"
+
+
+def warnings(described: Mapping[str, Any]) -> list[str]:
+    """What is to be kept in mind of metrics, by what was described."""
+    families = described["families"].values()
+    of = {name: fact for facts in families for name, fact in facts.items() if isinstance(fact, Mapping)}
+    return [f"{name}: {fact['warning']}" for name, fact in of.items() if "warning" in fact]
 
 
 def table(found: Mapping[str, Measured]) -> str:

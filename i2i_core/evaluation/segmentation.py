@@ -7,6 +7,7 @@ confusion (K, K + 1) counts pixels by true class and by the class seen, the last
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -326,7 +327,8 @@ def _read_state(path: str) -> tuple[dict[str, Tensor], bytes]:
         if path.endswith(".safetensors"):
             state = safetensors_load(data)
         else:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):  # torchvision's script keeps its flags there
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # bytes of another kind fail in many ways, each with its own exception
         cause = str(error).partition("\n")[0] or type(error).__name__
         found = f"{path}, which cannot be read as tensors alone ({cause})"

@@ -90,7 +90,8 @@ PAPER = Preset(
     Data: UnityEyes and MPIIGaze, `shard.py --layout unpaired --channels 1`, synthetic first. Command: `train.py
     --method simgan --preset paper --data URI`. Expected (article): a gaze estimator
     trained on refined images errs less than one trained on synthetic ones; not measured here. The article names no
-    optimiser (Adam here), no size of the history (a hundred batches here) and no length (10,000 rounds here).""",
+    optimiser (Adam here), no size of the history (a hundred batches here) and no length (15 million images here:
+    9,365 rounds).""",
     EYES,
 )
 PAPER_HANDS = Preset(

@@ -11,6 +11,8 @@ import ray
 
 ANY = 2**31
 """More CPUs and GPUs than a run asks for."""
+FIXED_SIZE = "I2I_FIXED_SIZE"
+"""In the environment of a cluster that no autoscaler serves."""
 GROWS = 1800
 """Seconds that an autoscaled cluster may take to bring a run's workers."""
 
@@ -46,11 +48,13 @@ def room() -> dict[str, int]:
 
 
 def _grows() -> bool:
-    """Whether an autoscaler brings nodes. Ray's monitor of a cluster without one calls each node a type of its own; its
-    second version, which KubeRay has, is there only where it was asked for."""
+    """Whether an autoscaler brings nodes. Ray's monitor of a cluster without one calls each node a type of its own. Its
+    second version is said to be there on every cluster of KubeRay: one of a fixed size says so by itself."""
     from ray.autoscaler.v2.utils import is_autoscaler_v2
     from ray.experimental.internal_kv import _internal_kv_get
 
+    if os.environ.get(FIXED_SIZE):
+        return False
     if is_autoscaler_v2(fetch_from_server=True):
         return True
     status = json.loads(_internal_kv_get(b"__autoscaling_status") or b"{}")

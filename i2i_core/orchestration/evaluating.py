@@ -97,7 +97,7 @@ def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[i
         RunError: a worker was lost.
     """
     suite, slices, parts = job.suite(trained), SLICES * where.workers, []
-    if where.workers == 1:
+    if where.here:
         with pool.one_thread(suite.asked.device):
             parts = suite.parts(progress=progress)
     else:
@@ -108,10 +108,11 @@ def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[i
 
 
 def classifier_of(
-    data: DataSet, path: str, network: Literal["resnet18", "small"], image_size: Size, device: torch.device
+    uri: str, path: str, network: Literal["resnet18", "small"], image_size: Size, cpu: bool
 ) -> Classifier:
-    """A classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else trained on
-    the device, and kept."""
+    """A classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else trained,
+    on a GPU if there is one and it may be used, and kept."""
+    data, device = DataSet(uri), torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network):
         print(f"classifier of this data: {path}")
         return kept

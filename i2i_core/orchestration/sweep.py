@@ -35,7 +35,7 @@ from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
-from i2i_core.orchestration.cluster import connect, room
+from i2i_core.orchestration.cluster import ANY, connect, room
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, prepare, stopping_on_signal, use_gpu
 from i2i_core.orchestration.searcher import FINISHED, Search, length_of, rehearse
 from i2i_core.orchestration.space import Space, check_space, load_space
@@ -254,7 +254,10 @@ def _concurrent(plan: Plan) -> int:
     gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
     check_cluster(plan.base, gpu)
     kind: Literal["CPU", "GPU"] = "GPU" if gpu else "CPU"
-    has = int(ray.cluster_resources().get(kind, 0))  # an autoscaled cluster may have more later: --concurrent says so
+    has = int(ray.cluster_resources().get(kind, 0))
+    if room()[kind] >= ANY and not plan.settings.concurrent:
+        fix = "Give --concurrent N: so many at once, of --workers each."
+        raise ResourceError("--concurrent", "nothing, on a cluster that grows", "how many trials may run at once", fix)
     each = 1 if gpu else launch_config.cpus_per_worker
     if not plan.settings.concurrent:
         return min(plan.settings.samples, max(1, has // (most * each)))

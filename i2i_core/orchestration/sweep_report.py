@@ -559,9 +559,7 @@ def _commands(base: TrainConfig, sweep: Folder, best: Mapping[str, FrozenTrial])
     if best:
         name, trial = next(iter(best.items()))
         run = shlex.quote(_run(trial) or redacted(sweep.at(f"trials/{trial.number:04d}")))
-        config = shlex.quote(sweep.at(name) if sweep.local else name)
-        if not sweep.local:
-            out.append(f"<p>Fetch <code>{_e(name)}</code> first: --config reads a local file.</p>")
+        config = shlex.quote(redacted(sweep.at(name)))
         lines = {
             "train with it, as long as you like": f"python pipelines/train.py --config {config} --images N",
             "translate with the trial's own run": f"python pipelines/translate.py {run} --input IMAGES --out FOLDER",

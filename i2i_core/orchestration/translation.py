@@ -65,7 +65,8 @@ class TranslateOptions:
     overwrite: bool = setting(False, resume="free")
     """Of --shards: replace a data set, or an unfinished one, that was made in another way."""
     workers: int = setting(1, resume="free")
-    """1: in this process; more: as many Ray workers."""
+    """1: in this process, or on one worker of the cluster that RAY_ADDRESS names, as it does for a submitted job; more:
+    as many Ray workers."""
     batch: int = setting(32, resume="free")
     """Images a worker takes at a time."""
     most: int = setting(0, resume="free")

@@ -90,7 +90,8 @@ class Diagnosis:
                 self.text[name] = f"since {sign.since:,} images {text}"
                 changes.append(Change(name, self.text[name], began=True))
             else:
-                changes.append(Change(name, f"no longer so: {self.text.pop(name)}", began=False))
+                was = self.text.pop(name).partition(". ")[0]  # the advice is not needed any more
+                changes.append(Change(name, f"no longer so: {was}", began=False))
         return changes
 
     def _look(self, log: Reading) -> Iterator[tuple[str, int, str]]:

@@ -21,6 +21,7 @@ from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
 from i2i_core.errors import ConfigError, DataError, RunError, Stopped, nearest
 from i2i_core.evaluation.attributes import over_sets
+from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
 from i2i_core.methods import build_from
@@ -39,6 +40,8 @@ from i2i_core.training.trackers import Measured, Tracker, progress_line
 MOST_NAMED = 20
 EVALUATIONS = "evaluations.json"
 """In a run's folder: every evaluation so far, a list of {images, metrics}."""
+LAST_EVALUATION = "last_evaluation.json"
+"""The last one in full, by data set: each metric's definition, and what it was measured with."""
 
 
 class Loop:
@@ -90,6 +93,8 @@ class Loop:
         self.metrics: dict[str, float] = {}
         self.evaluations: list[dict[str, Any]] = []
         """Every evaluation so far, in order: `images` and `metrics`."""
+        self.warned: set[str] = set()
+        """What was said of metrics."""
         self.best: dict[str, Any] | None = None
         self.bad: dict[str, list[str]] = {}
         """Every sample that could not be used, with the cause and the sample that took its place; all workers'."""
@@ -261,6 +266,11 @@ class Loop:
         )
 
     def _finish(self) -> None:
+        if self.done < self.progress.images:
+            self.done, self.written = (
+                self.progress.images,
+                (-1, None),
+            )  # one that was asked for by now lacks what follows
         self._log()
         self._draw()
         self._evaluate()
@@ -383,8 +393,8 @@ class Loop:
         """Measures on the evaluation split, all workers together; a new best is saved at once."""
         out, images, start = self.config.output, self.progress.images, time.monotonic()
         with self.step.averaged():
-            found = {name: suite.together(self.world).metrics for name, suite in self.suites.items()}
-        self.metrics = over_sets(found)
+            results = {name: suite.together(self.world) for name, suite in self.suites.items()}
+        self.metrics = over_sets({name: result.metrics for name, result in results.items()})
         before = [entry for entry in self.evaluations if entry["images"] < images]
         self.evaluations = [*before, {"images": images, "metrics": self.metrics}]
         metrics = {f"{self.eval_split}/{name}": value for name, value in self.metrics.items()}
@@ -395,7 +405,14 @@ class Loop:
             tracker, so_far = self.tracker, self.evaluations
             taken = {"speed/evaluation_seconds": time.monotonic() - start}
             tracker.later(lambda: tracker.scalars(images, metrics | taken))
+            about = {"images": images, "split": self.eval_split}
+            whole = {name: described(self.suites[name], result, about) for name, result in results.items()}
             tracker.later(lambda: self.run.write_json(EVALUATIONS, so_far))
+            tracker.later(lambda: self.run.write_json(LAST_EVALUATION, whole))
+            for warning in {w: None for one in whole.values() for w in warnings(one)}:
+                if warning not in self.warned:
+                    self._tell(f"WARNING: {warning}")
+                self.warned.add(warning)
         name = out.best_metric or DEFAULT_METRIC[self.method.needs.kind]
         value = self.metrics.get(name)
         if value is None or math.isnan(value):  # nothing in the split that it could be measured on

@@ -101,16 +101,17 @@ def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
         saved = torch.load(case.resume, weights_only=True)
         method.networks.load_state_dict(saved["networks"])
         step.load_state_dict(saved["optimisers"])
+        step.load_unread(saved["unread"])
         step.load_pools(saved["pools"], slots_of(case.batch, lanes_of(case.batch), world.rank, world.size))
         progress, start = Progress(saved["images"], saved["moves"]), saved["images"] // case.batch
     feed = batches(method, case, world, start)
     for _ in range(case.updates):
         step(feed, progress)
     step.watch.settle()
-    pools = step.pools()
+    pools, unread = step.pools(), step.unread()
     if case.save and world.leads:
         networks, optimisers = method.networks.state_dict(), step.state_dict()
-        saved = {"networks": networks, "optimisers": optimisers, "pools": pools}
+        saved = {"networks": networks, "optimisers": optimisers, "pools": pools, "unread": unread}
         torch.save({**saved, "images": progress.images, "moves": progress.moves}, case.save)
     names, values = step.read_terms()
     out = {name: tensor.detach().clone() for name, tensor in method.networks.state_dict().items()}

@@ -71,17 +71,19 @@ class Job(Run):
 def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_translates(
     cluster: dict[str, str], s3: str, tmp_path: Path
 ) -> None:
-    """A worker of two is killed, and Ray starts both again; then the driver, and the command is typed again. Ends as
-    two processes do without Ray, on local files."""
+    """A worker of two, or a loader, is killed at some moment, and Ray starts both workers again; then the driver, and
+    the command is typed again. Ends as two processes do without Ray, on local files."""
+    chance = random.Random(0)
     for place in (f"{s3}/data", str(tmp_path / "data")):
         shard_glyphs(place, "labelled", 16, characters=20)
     flags = ["--images", str(IMAGES), "--checkpoint-every", str(EVERY), "--workers", "2", "--loaders", "1"]
-    flags += ["--log-every", "40", "--cache", str(tmp_path / "cache"), "--patience", "60"]
+    flags += ["--log-every", "48", "--cache", str(tmp_path / "cache"), "--patience", "60"]
     job = Job("job", f"{s3}/data", f"{s3}/runs", flags, cluster)
     submitted = job.type()
-    job.when(lambda text: past(EVERY + 80)(text) and bool(checkpoint.complete(job.folder)))
-    assert job.kill("worker", random.Random(0))
-    job.when(lambda text: past(3 * EVERY + 80, "resumed from")(text))
+    moment = chance.randrange(EVERY, 2 * EVERY)
+    job.when(lambda text: past(moment)(text) and bool(checkpoint.complete(job.folder)))
+    assert job.kill(chance.choice(["worker", "loader"]), chance)
+    job.when(past(chance.randrange(3 * EVERY, 4 * EVERY), "resumed from"))
     os.kill(job.driver_of_job(), 9)
     assert submitted.wait(timeout=60) == 1, "a job that failed is none that succeeded"
     assert job.type().wait(timeout=120) == 0, job.text()

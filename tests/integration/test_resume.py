@@ -51,6 +51,26 @@ def run_until(config: TrainConfig, images: int) -> None:
         loop.train()
 
 
+@pytest.mark.parametrize("what", ["save", "stop"])
+def test_what_comes_after_the_last_update_is_in_the_last_checkpoint(what: Wish, labelled: str, storage: str) -> None:
+    """Also where that was asked for before."""
+    whole = loop_of(config_of("stargan", labelled, f"{storage}/whole"))
+    whole.train()
+    config = config_of("stargan", labelled, f"{storage}/asked")
+    loop = loop_of(config)
+    asked_at(loop, 72, what)
+    if what == "stop":
+        with pytest.raises(Stopped, match="after 96 of 96 images"):
+            loop.train()
+        loop = loop_of(config)
+    loop.train()
+    name = str(checkpoint.latest(loop.run))
+    last, other = (checkpoint.load_state(each.run.sub(f"checkpoints/{name}")) for each in (loop, whole))
+    assert [entry["images"] for entry in last["evaluations"]] == [96]
+    assert last["evaluations"] == other["evaluations"]
+    assert last["diagnosis"] == other["diagnosis"]
+
+
 @pytest.mark.parametrize("method", KINDS)
 def test_resumed_equals_uninterrupted(method: str, storage: str, request: pytest.FixtureRequest) -> None:
     """Networks with running statistics, dropout, EMA, both optimisers, filled histories, schedule and position."""

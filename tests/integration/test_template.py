@@ -5,6 +5,7 @@ pytest tests/integration/test_template.py
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -66,6 +67,25 @@ def test_a_copy_of_the_template_and_one_line_are_a_method(paired: str, tmp_path:
     assert found["shape"] == [2, 3, 16, 16]
     assert found["metrics"]["l1"] > 0
     assert any("resumed from" in line for line in found["said"])
+
+
+def rows_by_method(path: Path) -> bool:
+    """Whether a file has a table with a row for every method: by its name, or by its name and a preset's."""
+    from i2i_core.methods import METHODS
+
+    for node in ast.walk(ast.parse(path.read_text())):
+        keys = [key.elts[0] if isinstance(key, ast.Tuple) else key for key in getattr(node, "keys", [])]
+        if METHODS.keys() <= {key.value for key in keys if isinstance(key, ast.Constant)}:
+            return True
+    return False
+
+
+def test_the_guide_names_every_file_that_has_a_row_for_each_method() -> None:
+    guide = (ROOT / "docs" / "adding_a_method.md").read_text()
+    found = [p for place in ("i2i_core", "pipelines", "tests", "tune_spaces") for p in (ROOT / place).rglob("*.py")]
+    tables = {str(path.relative_to(ROOT)) for path in found if rows_by_method(path)}
+    assert {"pipelines/demo.py", "tests/distributed/harness.py"} <= tables
+    assert [path for path in sorted(tables) if f"`{path}`" not in guide] == []
 
 
 def test_the_template_is_no_method_of_the_project() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from i2i_core import cli
+from i2i_core.config import TrainConfig
+from i2i_core.storage import Folder
 from pipelines import train
 
 Captured = pytest.CaptureFixture[str]
@@ -57,6 +59,13 @@ SMALL = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--d-l
 )
 def test_wrong_flags(arguments: list[str], said: str, monkeypatch: Patch, capsys: Captured) -> None:
     assert said in message(arguments, monkeypatch, capsys)
+
+
+def test_a_configuration_of_a_url(s3: str) -> None:
+    """As `tune.py` leaves the best one of a sweep."""
+    config = TrainConfig.of("stargan", "demo", {"hyper.lambda_rec": 7.0})
+    Folder(s3).write("best.json", config.dumps().encode())
+    assert train.starting_point(["--config", f"{s3}/best.json"]) == config
 
 
 def test_a_folder_without_a_manifest(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:

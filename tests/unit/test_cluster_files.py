@@ -47,7 +47,7 @@ VALUES = {
     "FILL_IN_PROJECT": "a-project",
     "FILL_IN_IMAGE_FAMILY": "common-cu130",
     "FILL_IN_REGISTRY": "registry.example/i2i",
-    "FILL_IN_BUCKET": "bucket",
+    "FILL_IN_STORAGE": "s3://bucket",
 }
 
 

@@ -377,9 +377,17 @@ def test_workers_change_no_bit_of_labelled_metrics(labelled: str) -> None:
         assert found.values == alone
 
 
-def test_workers_change_no_bit_of_paired_metrics(paired: str) -> None:
-    method = build_method("pix2pix", image_size=16, g_base=4, d_base=4, receptive_field=16)
+@pytest.mark.parametrize(
+    ("name", "sizes", "also"),
+    [
+        ("pix2pix", {"receptive_field": 16}, {"l1", "ssim"}),
+        ("bicyclegan", {"e_base": 4, "d_layers": 1}, {"diversity", "l1_best", "l1_encoded", "latent"}),
+    ],
+)
+def test_workers_change_no_bit_of_paired_metrics(name: str, sizes: dict[str, int], also: set[str], paired: str) -> None:
+    method = build_method(name, image_size=16, g_base=4, d_base=4, **sizes)
     alone = evaluate(method, DataSet(paired), "train", image_size=16, most=100)
+    assert also <= set(alone)
     for world in (2, 3):
         assert by_workers(world, method, DataSet(paired), "train", image_size=16, most=100).values == alone
 

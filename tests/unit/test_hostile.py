@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -531,12 +532,14 @@ CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", [*CHANGES, "empty"])
-def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_window(case: str, labelled: str, tmp_path: Path) -> None:
+def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_label(case: str, labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     whole, found = stream_of(labelled), DataSet(labelled).index("train")
     t, slot = 3, 2
     (order,) = [source.order for source in whole.sources]
-    row, following = [row for _, row in order.candidates(t, slot)][:2]
+    row, *others = [row for _, row in order.candidates(t, slot)]
+    following = next(other for other in others if (found.labels[other] == found.labels[row]).all())
+    assert following != others[0]
     names = [s.name for s in DataSet(labelled).shard_set("train").shards]
     cause = "empty"
     assert len(names) == 1
@@ -558,9 +561,23 @@ def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_window(case: str,
     at, size = int(found.offset[following, 0]), int(found.size[following, 0])
     own, expected = batch.fields["image"], decode(data[at : at + size], "png").transpose(2, 0, 1)
     assert np.array_equal(own[slot].numpy(), expected)
-    others = [i for i in range(BATCH) if i != slot]
-    assert own[others].equal(good_batch.fields["image"][others])
+    rest = [i for i in range(BATCH) if i != slot]
+    assert own[rest].equal(good_batch.fields["image"][rest])
     assert batch.keys == good_batch.keys
+    assert batch.whole["labels"][slot].tolist() == found.labels[following].tolist()
+
+
+def test_where_no_sample_of_the_window_has_the_label_the_nearest_is_taken(labelled: str) -> None:
+    stream = stream_of(labelled)
+    (source,) = stream.sources
+    row, *others = [row for _, row in source.order.candidates(0, 0)]
+    stream.labels[row] = torch.tensor([1, 1, 1, 1])
+    assert not (stream.labels[others] == 1).all(1).any()
+    taken = [row for _, row in stream._instead(source, 0, 0)]
+    differ = [int((stream.labels[other] != 1).sum()) for other in taken]
+    assert taken[0] == row
+    assert differ == sorted(differ)
+    assert sorted(taken) == sorted([row, *others])
 
 
 def stream_of(uri: str) -> Stream:

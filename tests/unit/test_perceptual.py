@@ -28,6 +28,7 @@ from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.multimodal import INPUTS, SAMPLES
 from i2i_core.evaluation.perceptual import EFFICIENTNET, METRICS, between_layers, build_efficientnet, build_lpips
 from i2i_core.evaluation.samples import Asked, Outputs, chunks, means
+from i2i_core.evaluation.suite import Suite
 from i2i_core.methods.base import Method
 
 from ..pairs import Labelled, Paired
@@ -189,6 +190,15 @@ def test_lpips_of_a_method_and_of_its_codes(paired: str, alex: str, lpips: LPIPS
     one = network.between(network.seen(method.translate(batch["a"])), truth).double().mean()
     assert found["lpips"].value == pytest.approx(one.item(), rel=1e-9)
     assert {m.count for m in found.values()} == {3}
+
+
+def test_workers_change_no_bit_of_them(paired: str, alex: str) -> None:
+    """The family's own arithmetic: an EfficientNet's distances go the same way."""
+    question = asked(paired, Coded(0.4), most=34, lpips_weights=alex, metrics=("lpips",))
+    suite = Suite(question)
+    alone = suite.result(suite.parts()).metrics
+    assert set(METRICS) < set(alone)
+    assert suite.result([part for rank in (1, 0) for part in suite.parts(rank, 2)]).metrics == alone
 
 
 def test_diversity_is_nothing_where_codes_are_ignored_and_of_the_first_inputs_alone(paired: str, alex: str) -> None:

@@ -5,6 +5,7 @@ pytest tests/unit/test_segmentation.py
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -227,7 +228,7 @@ def test_the_network_is_told_by_its_state(name: str, tmp_path: Path) -> None:
     with torch.device("meta"):
         network = getattr(architectures, name)(weights=None, weights_backbone=None, num_classes=7, **options)
     zeros = {f"module.{key}": torch.zeros((), dtype=x.dtype).expand(x.shape) for key, x in network.state_dict().items()}
-    torch.save({"model": zeros, "epoch": 3}, tmp_path / "net.pth")
+    torch.save({"model": zeros, "epoch": 3, "args": argparse.Namespace(lr=0.01)}, tmp_path / "net.pth")
     found, about = read_network(str(tmp_path / "net.pth"))
     assert (about["network"], about["classes"]) == (name, 7)
     assert not found.training
