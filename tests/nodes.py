@@ -41,7 +41,8 @@ EVERY = 500
 
 class Autoscaled:
     """A head without room, which brings nodes of one CPU for what is asked of it, at most three, and takes those away
-    that nobody has used for six seconds. Its port is the one that the fake provider knows."""
+    that nobody has used for six seconds. Its port is the one that the fake provider knows. The autoscaler's first
+    version: Ray's package lacks a file that the second one needs for this provider."""
 
     def __init__(self, home: str) -> None:
         self.address = f"{get_node_ip_address()}:6379"
@@ -53,7 +54,7 @@ class Autoscaled:
             "idle_timeout_minutes": 0.1,
             "upscaling_speed": 100,
             "provider": {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True}
-            | {"disable_launch_config_check": True, "head_node_id": HEAD, "launch_multiple": True},
+            | {"disable_launch_config_check": True, "head_node_id": HEAD},
             "auth": {"ssh_user": "ubuntu"},
             "available_node_types": kinds,
             "head_node_type": "ray.head.default",
@@ -66,7 +67,6 @@ class Autoscaled:
         with open(f"{home}/autoscaler.yaml", "w") as file:
             json.dump(config, file)  # JSON is YAML
         fake = {"RAY_FAKE_CLUSTER": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD, "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-        fake |= {"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": HEAD}  # as `ray up` and KubeRay have it
         self.env = {**os.environ, **fake, "I2I_NODES": self.address}
         start = ["start", "--head", "--port=6379", "--num-cpus=0", f"--autoscaling-config={home}/autoscaler.yaml"]
         start += ["--dashboard-host=127.0.0.1", "--disable-usage-stats"]

@@ -23,7 +23,7 @@ from i2i_core.orchestration.translation import TranslateOptions, translate
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
 
-from ..chaos import ROOT, Process, Run, differences, past, state_of, undisturbed, with_environment
+from ..chaos import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
 from ..storage.server import SECRET, S3Server
 
 IMAGES, EVERY = 960, 160  # epochs are of 216
@@ -107,3 +107,34 @@ def test_a_job_that_asks_for_too_much_fails_and_its_last_words_say_why(
     assert job.type().wait(timeout=60) == 1
     assert "6 CPUs; expected at most what the cluster has or can grow to, 2 CPUs" in job.text()
     assert "Traceback" not in job.text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_sharding_searching_measuring_and_translating_are_jobs_too(cluster: dict[str, str], tmp_path: Path) -> None:
+    """The last two on a worker of the cluster: its head has no room."""
+    data, runs, out = str(tmp_path / "data"), str(tmp_path / "runs"), tmp_path / "out"
+
+    def submitted(program: str, *arguments: str) -> str:
+        command = [LOCAL, "submit", "--", "python", f"pipelines/{program}.py", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=cluster, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    submitted(
+        "shard", "--layout", "glyphs", "--glyphs", "labelled", "--size", "16", "--characters", "30", "--out", data
+    )
+    flags = ["--preset", "demo", *SMALL, "--images", "64", "--evaluate-every", "32", "--storage", runs, "--data", data]
+    said = submitted("tune", "--method", "stargan", "--name", "sweep", "--samples", "1", *flags)
+    assert "1 of 1 trials done" in said
+    best = f"{runs}/sweep/trials/0000"
+    judge = ["--train-classifier", "--classifier-network", "small", "--classifier", str(tmp_path / "judge")]
+    said = submitted(
+        "evaluate", best, "--data", data, "--split", "train", *judge, "--out", str(tmp_path / "found.json")
+    )
+    assert "there_and_back" in said
+    assert {"judge", "found.json", "found-samples.png"} <= {path.name for path in tmp_path.iterdir()}
+    submitted(
+        "translate", best, "--input", data, "--split", "train", "--target", "+bold", "--most", "8", "--out", str(out)
+    )
+    assert len(list(out.iterdir())) == 9
