@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import socket
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from i2i_core.training import checkpoint
 from ..chaos import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
 from ..storage.server import SECRET, S3Server
 
-IMAGES, EVERY = 960, 160  # epochs are of 216
+IMAGES, EVERY = 2400, 160  # epochs are of 216; what a job says is heard a second or two later
 LOCAL = str(ROOT / "cluster" / "local.sh")
 
 
@@ -86,9 +85,10 @@ def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_transla
     job.when(past(chance.randrange(3 * EVERY, 4 * EVERY), "resumed from"))
     os.kill(job.driver_of_job(), 9)
     assert submitted.wait(timeout=60) == 1, "a job that failed is none that succeeded"
+    before = len(job.text())
     assert job.type().wait(timeout=120) == 0, job.text()
-    assert len(set(re.findall("resumed from .*", job.text()))) == 2
-    assert f"finished after {IMAGES} images" in job.text()
+    assert "resumed from" in job.text()[before:]
+    assert f"finished after {IMAGES:,} images" in job.text()
     assert not any(secret in job.text() for secret in (SECRET, "AWS_SECRET"))
     calm = undisturbed(job.folder, str(tmp_path / "data"), str(tmp_path), 2)
     assert not differences(state_of(calm), state_of(job.folder))

@@ -49,6 +49,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(storage.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr(storage, "LONGEST_PAUSE", 0.3)
     monkeypatch.setenv(PATIENCE, "20")
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # that loaders may take to end
 
 
 def ranges(weather: Weather, name: str = ".tar") -> list[str | None]:
