@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (5 minutes)
 	$(BIN)/python pipelines/demo.py --method $(METHOD)
 
-sweep-demo: $(READY)  ## a sweep of ten small pix2pix runs on two cores, with plots and the best (15 minutes)
+sweep-demo: $(READY)  ## a sweep of ten small pix2pix runs on two cores, with plots and the best (5 minutes)
 	$(BIN)/python -m pipelines.sweep_demo
 
 methods-table: $(READY)  ## trains and measures every method's demo; writes the table of docs/methods.md

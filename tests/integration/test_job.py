@@ -25,7 +25,7 @@ from i2i_core.training import checkpoint
 from ..chaos import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
 from ..storage.server import SECRET, S3Server
 
-IMAGES, EVERY = 2400, 160  # epochs are of 216; what a job says is heard a second or two later
+IMAGES, EVERY = 1600, 160  # epochs are of 216; what a job says is heard a second or two later
 LOCAL = str(ROOT / "cluster" / "local.sh")
 
 
