@@ -28,7 +28,7 @@ from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
-from .distributed.harness import whole_batch
+from .support.methods import whole_batch
 
 
 @dataclass
@@ -149,7 +149,7 @@ def bench_resume(arguments: argparse.Namespace) -> None:
     from i2i_core.data.stream import DataConfig, Stream
     from i2i_core.orchestration.sharding import shard_glyphs
 
-    from .storage.server import S3Server, request
+    from .support.server import S3Server, request
 
     with tempfile.TemporaryDirectory() as folder, S3Server(f"{folder}/s3") as server:
         os.environ |= server.env

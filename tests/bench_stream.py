@@ -242,7 +242,7 @@ def main(given: argparse.Namespace) -> None:
 
 def uploaded(stack: ExitStack, folder: Path) -> str:
     """The folder in a bucket of an S3 server that runs until the stack is closed."""
-    from tests.storage.server import FOREIGN, S3Server
+    from .support.server import FOREIGN, S3Server
 
     server = stack.enter_context(S3Server(stack.enter_context(tempfile.TemporaryDirectory())))
     for name in FOREIGN:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.storage.server import S3Server, request, use
-from tests.storage.weather import Weather
+from .support.server import S3Server, request, use
+from .support.weather import Weather
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def s3(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture
 def weather(s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weather]:
-    """As `s3`, but everything goes through a proxy that can fail in every way (tests/storage/weather.py)."""
+    """As `s3`, but everything goes through a proxy that can fail in every way (tests/support/weather.py)."""
     with Weather(s3_server.endpoint) as proxy:
         use(monkeypatch, proxy.env)
         yield proxy

@@ -33,7 +33,7 @@ from ray.cluster_utils import Cluster
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.training import checkpoint
 
-from .chaos import Run, differences, past, state_of, undisturbed, with_environment
+from .support.processes import Run, differences, past, state_of, undisturbed, with_environment
 
 DEADLINE = 600.0
 EVERY = 500

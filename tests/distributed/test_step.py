@@ -19,7 +19,7 @@ from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
 
-from .harness import ALONE, SMALL, Case, batches, poisoned, run, run_on, small
+from ..support.methods import ALONE, SMALL, Case, assert_same, batches, poisoned, run, run_on, small
 
 CASES = [
     case
@@ -39,14 +39,6 @@ CASES = [
 @pytest.fixture(scope="module")
 def one() -> list[dict[str, Tensor]]:
     return [run(case) for case in CASES]
-
-
-def assert_same(mine: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    assert mine.keys() == other.keys()
-    for name in mine:
-        tolerance = 1e-8 if mine[name].dim() else 1e-5  # means of terms are kept in float32
-        error = (other[name] - mine[name]).abs().max()
-        assert error <= tolerance * max(1.0, mine[name].abs().max()), f"{name}: {error}"
 
 
 @pytest.mark.parametrize("size", [2, 3])

@@ -15,7 +15,7 @@ from i2i_core.methods.base import Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, SMALL, Case, batches, poisoned, small
+from ..support.methods import ALONE, SMALL, Case, batches, poisoned, small
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CUDA = torch.device("cuda")

@@ -14,7 +14,7 @@ import pytest
 
 from i2i_core.training import checkpoint
 
-from ..chaos import ROOT, Run, past
+from ..support.processes import ROOT, Run, past
 
 
 def _module(*arguments: str) -> None:

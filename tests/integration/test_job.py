@@ -22,8 +22,8 @@ from i2i_core.orchestration.translation import TranslateOptions, translate
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
 
-from ..chaos import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
-from ..storage.server import SECRET, S3Server
+from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
+from ..support.server import SECRET, S3Server
 
 IMAGES, EVERY = 1600, 160  # epochs are of 216; what a job says is heard a second or two later
 LOCAL = str(ROOT / "cluster" / "local.sh")

@@ -19,7 +19,7 @@ from i2i_core.orchestration.worker import STATUS, STOP, is_over_for, record, tra
 from i2i_core.storage import Folder
 from i2i_core.training.sync import World
 
-from .runs import config_of, loop_of
+from ..support.runs import config_of, loop_of
 
 CPU = torch.device("cpu")
 

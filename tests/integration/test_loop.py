@@ -21,8 +21,8 @@ from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Feed, Step
 from i2i_core.training.sync import World
 
-from ..distributed.harness import ALONE, Case, batches, small, whole_batch
-from .runs import config_of, loop_of
+from ..support.methods import ALONE, Case, batches, small, whole_batch
+from ..support.runs import config_of, loop_of
 
 
 def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str) -> None:

@@ -13,7 +13,6 @@ from threading import Thread
 import pytest
 import torch
 
-from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.errors import CheckpointError, ConfigError, Stopped
 from i2i_core.methods import METHODS
@@ -23,32 +22,11 @@ from i2i_core.training import checkpoint
 from i2i_core.training.loop import EVALUATIONS, Loop
 from i2i_core.training.step import Wish
 
-from ..distributed.harness import SMALL
-from .runs import assert_equal, config_of, loop_of, state_of
+from ..support.methods import SMALL
+from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
 
 KINDS = {name: METHODS[name].method.needs.kind for name in SMALL}
 """Every method, and the fixture with the data it reads."""
-
-
-class KilledError(Exception):
-    """What the tests interrupt a run with."""
-
-
-def run_until(config: TrainConfig, images: int) -> None:
-    """Trains, and is cut off at the first batch past `images`, in the middle of an update: later than the last
-    checkpoint."""
-    loop = loop_of(config)
-    timed = loop._timed
-
-    def cut(batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in timed(batches):
-            if batch.images >= images:
-                raise KilledError
-            yield batch
-
-    loop._timed = cut  # type: ignore[method-assign]
-    with pytest.raises(KilledError):
-        loop.train()
 
 
 @pytest.mark.parametrize("what", ["save", "stop"])

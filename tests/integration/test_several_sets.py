@@ -43,10 +43,8 @@ from i2i_core.training.checkpoint import load_trained
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, Case, batches, run, small, whole_batch
-from ..distributed.test_step import assert_same
-from .runs import assert_equal, config_of, loop_of, state_of
-from .test_resume import run_until
+from ..support.methods import ALONE, Case, assert_same, batches, run, small, whole_batch
+from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
 
 CPU = torch.device("cpu")
 STYLES = ("serif", "bold", "oblique", "mono")

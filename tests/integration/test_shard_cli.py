@@ -17,7 +17,8 @@ from i2i_core.data.images import ImageOptions
 from i2i_core.data.manifest import DataSet
 from i2i_core.errors import DataError
 from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, run_tasks, shard_glyphs
-from tests.unit.test_shards import put, sums
+
+from ..support.data import put, sums
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from i2i_core.config import TrainConfig
 from i2i_core.orchestration.searcher import study_of
 from i2i_core.storage import Folder
 
-from ..chaos import ROOT, Run
+from ..support.processes import ROOT, Run
 
 SPACE = """
 from i2i_core.orchestration.space import Space, log_uniform

@@ -31,8 +31,7 @@ from i2i_core.training.readings import Reading
 from i2i_core.training.sync import World
 from i2i_core.training.trackers import Line, Tracker
 
-from .runs import config_of, loop_of
-from .test_resume import run_until
+from ..support.runs import config_of, loop_of, run_until
 
 EVERY = {"output__log_every": 12}
 """A log after every update."""

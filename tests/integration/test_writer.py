@@ -28,8 +28,7 @@ from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, Write
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from .runs import assert_equal, config_of, loop_of, state_of
-from .test_resume import KilledError, run_until
+from ..support.runs import KilledError, assert_equal, config_of, loop_of, run_until, state_of
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")

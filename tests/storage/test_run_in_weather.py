@@ -19,8 +19,8 @@ from i2i_core.training import checkpoint
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from ..integration.runs import assert_equal, config_of, loop_of, state_of
-from .weather import Weather
+from ..support.runs import assert_equal, config_of, loop_of, state_of
+from ..support.weather import Weather
 
 IMAGES = 240
 VALUES = {"training__images": IMAGES, "output__checkpoint_every": 24, "output__log_every": 12}

@@ -38,8 +38,8 @@ from i2i_core.errors import DataError, ResourceError
 from i2i_core.orchestration.sharding import make
 from i2i_core.storage import PATIENCE, StorageError, storage_of
 
-from .server import S3Server, request
-from .weather import Hold, Reset, Seen, Weather
+from ..support.server import S3Server, request
+from ..support.weather import Hold, Reset, Seen, Weather
 
 BATCH = 8
 

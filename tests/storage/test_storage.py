@@ -25,9 +25,9 @@ from i2i_core import storage
 from i2i_core.errors import RunError
 from i2i_core.storage import PATIENCE, Folder, Remote, StorageError, is_weather, patient_for, storage_of
 
-from .server import KEY, SECRET, S3Server, use
-from .server import request as asked
-from .weather import Delay, Fault, Reset, Status, Truncate, Weather
+from ..support.server import KEY, SECRET, S3Server, use
+from ..support.server import request as asked
+from ..support.weather import Delay, Fault, Reset, Status, Truncate, Weather
 
 BODY = random.Random(0).randbytes(300_000)
 FAULTS: dict[str, Fault] = {

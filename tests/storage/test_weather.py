@@ -18,8 +18,8 @@ import pyarrow.fs
 import pytest
 import s3fs
 
-from tests.storage.server import S3Server, request, signed
-from tests.storage.weather import Delay, Hold, Reset, Status, Trickle, Truncate, Weather
+from ..support.server import S3Server, request, signed
+from ..support.weather import Delay, Hold, Reset, Status, Trickle, Truncate, Weather
 
 BODY = bytes(range(256)) * 400
 
@@ -236,7 +236,7 @@ def test_no_server_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     """And two servers live side by side: the session's may be up."""
     script = f"""
 import json
-from tests.storage.server import S3Server
+from ..support.server import S3Server
 server = S3Server({str(tmp_path)!r})
 server.start()
 print(json.dumps(server.ports), flush=True)

@@ -25,7 +25,7 @@ from i2i_core.training import authors
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from ..distributed.harness import SMALL
+from ..support.methods import SMALL
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Networks with the authors' names and forward order

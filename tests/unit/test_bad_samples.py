@@ -23,8 +23,7 @@ from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.training.loop import Loop, kind_of
 from i2i_core.training.sync import World
 
-from ..integration.runs import assert_equal, config_of, loop_of, state_of
-from ..integration.test_resume import run_until
+from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
 
 
 def png(size: int) -> bytes:

@@ -17,7 +17,8 @@ from i2i_core.data.manifest import DataSet
 from i2i_core.errors import DataError
 from i2i_core.evaluation.colour import LINES, build, histograms, intersection, lab, plot
 from i2i_core.evaluation.samples import Asked
-from tests.pairs import maker, measured, parts_of, range_of, write_pairs
+
+from ..support.pairs import maker, measured, parts_of, range_of, write_pairs
 
 SIDE = 8
 PUBLISHED = {

@@ -18,7 +18,7 @@ from i2i_core.training.diagnosis import LEAST_HISTORY, LONG, LONG_SPREAD, Change
 from i2i_core.training.readings import WAIT, Reading, send, spread_of
 from i2i_core.training.step import Step, influence
 
-from ..distributed.harness import ALONE, Case, batches, small
+from ..support.methods import ALONE, Case, batches, small
 
 HEALTHY: dict[str, Any] = {
     "terms": {"D/right_real": 0.9, "D/right_fake": 0.8, "D/gap": 0.1, "D/grad_norm": 2.0, "G/grad_norm": 10.0},

@@ -47,7 +47,7 @@ from i2i_core.evaluation.samples import Asked, Measured, Outputs, chunks
 from i2i_core.evaluation.weights import Published
 from i2i_core.methods.base import Method, Needs
 
-from ..pairs import Labelled, Paired
+from ..support.pairs import Labelled, Paired
 
 CPU = torch.device("cpu")
 

@@ -42,7 +42,7 @@ from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
 from i2i_core.methods.stargan import StarGANConfig
 
-from ..pairs import Pairs
+from ..support.pairs import Pairs
 
 NAMES = ("serif", "bold", "mono")
 COMBINATIONS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]

@@ -18,7 +18,8 @@ from i2i_core.evaluation.sheet import GAP, LEAST_CELL, MOST_LABEL, contact_sheet
 from i2i_core.evaluation.suite import BETTER, Suite
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method
-from tests.pairs import Pairs, range_of, write_pairs
+
+from ..support.pairs import Pairs, range_of, write_pairs
 
 SIDE = 16
 CELL = LEAST_CELL

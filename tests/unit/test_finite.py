@@ -16,7 +16,7 @@ from i2i_core.training.config import TrainingConfig
 from i2i_core.training.optim import make_optimiser, move
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, SMALL, Case, batches, poisoned, small
+from ..support.methods import ALONE, SMALL, Case, batches, poisoned, small
 
 PLAYERS = [(name, player) for name in SMALL for player in small(Case(name)).players]
 

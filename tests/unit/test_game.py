@@ -23,7 +23,7 @@ from i2i_core.networks.layers import UPSAMPLES, up_layer
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, Case, batches, small
+from ..support.methods import ALONE, Case, batches, small
 
 SIMGAN = {"simgan": {"k_g": 1}}
 PLAYED = {"stargan": {"d_layers": 2}, **SIMGAN}

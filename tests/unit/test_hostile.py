@@ -33,8 +33,8 @@ from i2i_core.data.stream import DataConfig, Stream
 from i2i_core.errors import DataError, UserError
 from i2i_core.evaluation.inputs import Split, check_names, open_inputs
 
-from .test_shards import ROOT, deep_png, index, sample, sums
-from .test_translation import go, untrained
+from ..support.data import ROOT, deep_png, index, sample, sums
+from ..support.translating import go, untrained
 
 Member = tuple[str, bytes | tarfile.TarInfo]
 BATCH = 6

@@ -74,3 +74,15 @@ def test_networks_methods_and_step_import_without_ray_and_webdataset() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert "stargan" in done.stdout
+
+
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_test_file_imports_no_other_test_file(file: Path) -> None:
+    """What tests share lies in tests/support/."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(alias.name for alias in node.names)]
+            assert not any(name.rsplit(".", 1)[-1].startswith("test_") for name in names), ast.unparse(node)

@@ -31,7 +31,7 @@ from i2i_core.evaluation.samples import Asked, Outputs, chunks, means
 from i2i_core.evaluation.suite import Suite
 from i2i_core.methods.base import Method
 
-from ..pairs import Labelled, Paired
+from ..support.pairs import Labelled, Paired
 
 CPU = torch.device("cpu")
 ALEX = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}

@@ -30,11 +30,11 @@ from i2i_core.data.stream import DataConfig, Reader, Stream
 from i2i_core.errors import DataError, RunError, UserError
 from i2i_core.evaluation.inputs import loaded
 from i2i_core.evaluation.sheet import to_array
-from i2i_core.orchestration.sharding import index_webdataset, make
+from i2i_core.orchestration.sharding import index_webdataset
 from i2i_core.training.checkpoint import load_trained
 
-from .test_shards import png, put, shard, sums, write_tar
-from .test_translation import go, noise, pixels, untrained
+from ..support.data import annotated_glyphs, png, put, shard, sums, write_tar
+from ..support.translating import go, noise, pixels, untrained
 
 Members = dict[str, dict[str, bytes]]
 ALL_TRAIN = {"split": (1.0, 0.0, 0.0)}
@@ -48,15 +48,6 @@ def read(folder: Path | str, name: str) -> Members:
             key, _, member = info.name.partition(".")
             samples.setdefault(key, {})[member] = tar.extractfile(info).read()  # type: ignore[union-attr]
     return samples
-
-
-def annotated_glyphs(out: Path, characters: int = 40) -> str:
-    """An unpaired data set of 16 px with KEY.json, 8 samples a shard."""
-    layout = LayoutOptions(layout="glyphs", annotations=("json",))
-    glyph = GlyphOptions(glyphs="unpaired", size=16, characters=characters)
-    goal = shards.ShardOptions(out=str(out), shard_samples=8)
-    make(shards.plan(find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, 0)
-    return str(out)
 
 
 @pytest.fixture(scope="module")

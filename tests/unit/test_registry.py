@@ -25,7 +25,7 @@ from i2i_core.training.checkpoint import Snapshot, load_networks, load_trained, 
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, SMALL, Case, batches, small, whole_batch
+from ..support.methods import ALONE, SMALL, Case, batches, small, whole_batch
 
 CPU = torch.device("cpu")
 QUICK = {"simgan": {"k_g": 1}}

@@ -26,9 +26,9 @@ from i2i_core.orchestration.sweep_report import Objective, write_report
 from i2i_core.storage import PATIENCE, Folder
 from pipelines.tune import configure
 
-from ..distributed.harness import SMALL
-from ..integration.runs import EXACT
-from ..storage.weather import Weather
+from ..support.methods import SMALL
+from ..support.runs import EXACT
+from ..support.weather import Weather
 
 WHY = "the test"
 SPACE = Space(

@@ -24,7 +24,8 @@ from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.palettes import CITYSCAPES, cityscapes, read_palette
 from i2i_core.evaluation.samples import Asked, Measured
 from i2i_core.evaluation.segmentation import Segmenter, build, confusion, read_network, scores
-from tests.pairs import maker, measured, parts_of, range_of, write_pairs
+
+from ..support.pairs import maker, measured, parts_of, range_of, write_pairs
 
 SIDE = 24
 COLOURS = np.array(list(CITYSCAPES.values()), np.uint8)

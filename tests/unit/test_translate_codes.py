@@ -26,7 +26,7 @@ from i2i_core.orchestration.translation import TranslateOptions
 from i2i_core.orchestration.translator import MOST_COLUMNS, Translator
 from i2i_core.training.checkpoint import load_trained
 
-from .test_translation import files, go, noise, pixels, save, untrained
+from ..support.translating import files, go, noise, pixels, save, untrained
 
 Made = dict[str, bytes]
 GAIN = 100

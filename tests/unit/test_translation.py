@@ -24,35 +24,21 @@ from i2i_core.errors import ConfigError
 from i2i_core.evaluation.inputs import Split
 from i2i_core.evaluation.sheet import to_array
 from i2i_core.evaluation.targets import parse_target
-from i2i_core.methods import build_from
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.orchestration import evaluating
-from i2i_core.orchestration.translation import SHEET, Outcome, TranslateOptions, prepare_job, shown_rows, translate
+from i2i_core.orchestration.translation import SHEET, TranslateOptions, prepare_job, shown_rows
 from i2i_core.orchestration.translator import GROUP, group_of
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import Snapshot, load_trained, named_tensors
+from i2i_core.training.checkpoint import load_trained
 from pipelines import evaluate as evaluate_pipeline
 from pipelines import translate as translate_pipeline
 
-from ..integration.runs import config_of
+from ..support.data import annotated_glyphs
+from ..support.translating import files, go, noise, pixels, save, untrained
 
 Captured = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Message = Callable[..., str]
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
-
-
-def untrained(method: str, data: str, folder: Path, gain: float = 1, **values: object) -> str:
-    """A checkpoint of networks as they begin, their weights times `gain`."""
-    config = config_of(method, data, str(folder), **values)
-    networks = build_from(method, config.hyper, seed=3).networks
-    with torch.no_grad():
-        for parameter in networks.parameters():
-            parameter.mul_(gain)
-    tensors, aliases = named_tensors(networks, None)
-    checkpoint.write(Folder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}))
-    return f"{folder}/run"
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +51,6 @@ def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return untrained("pix2pix", paired, tmp_path_factory.mktemp("pix2pix"))
 
 
-def save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, array)
-    else:
-        Image.fromarray(array).save(path)
-
-
-def noise(*shape: int, seed: int = 0, dtype: str = "uint8") -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Grey images of three sizes, one of them in a folder below."""
@@ -85,18 +59,6 @@ def photos(tmp_path: Path) -> Path:
         save(folder / f"{i:02d}.png", noise(16, 16 + 4 * (i % 3), seed=i))
     save(folder / "below" / "x.jpg", noise(24, 16, seed=11))
     return folder
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def go(run: str, input: Path | str, out: Path | str, **options: object) -> Outcome:
-    return translate(run, TranslateOptions(input=str(input), out=str(out), **options))  # type: ignore[arg-type]
-
-
-def pixels(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)))
 
 
 # ---------------------------------------------------------------- names and bytes
@@ -152,8 +114,6 @@ def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
     stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message
 ) -> None:
     """Of images, of a refined data set, of what is measured."""
-    from .test_refined_shards import annotated_glyphs  # late: it reads this module
-
     synthetic = annotated_glyphs(tmp_path / "synthetic")
     simgan = untrained("simgan", synthetic, tmp_path / "simgan")
     save(photos / "odd.png", noise(18, 16))

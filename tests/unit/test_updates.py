@@ -21,8 +21,8 @@ from i2i_core.methods.base import Method, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
-from ..distributed.harness import ALONE, Case, batches, small, whole_batch
-from .test_history import PlainHistory, PlainPool
+from ..support.histories import PlainHistory, PlainPool
+from ..support.methods import ALONE, Case, batches, small, whole_batch
 
 BATCH, UPDATES = 5, 2
 Losses = list[float]

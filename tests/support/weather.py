@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from tests.storage.server import free_ports
+from .server import free_ports
 
 PIECE = 1 << 16
 

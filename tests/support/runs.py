@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 
 from i2i_core.config import TrainConfig
+from i2i_core.data.batch import Batch
 from i2i_core.orchestration.launch import prepare
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from ..distributed.harness import SMALL
+from .methods import SMALL
 
 EXACT = ("channels", "c_dim", "norm", "dropout")
-"""What the harness sets for exact comparisons, and the data or the preset decides here."""
+"""What `SMALL` sets for exact comparisons, and the data or the preset decides here."""
 
 
 def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfig:
@@ -61,3 +64,24 @@ def assert_equal(a: dict[str, Any], b: dict[str, Any]) -> None:
     for name in a:
         same = torch.equal(a[name], b[name]) if isinstance(a[name], torch.Tensor) else a[name] == b[name]
         assert same, name
+
+
+class KilledError(Exception):
+    """What the tests interrupt a run with."""
+
+
+def run_until(config: TrainConfig, images: int) -> None:
+    """Trains, and is cut off at the first batch past `images`, in the middle of an update: later than the last
+    checkpoint."""
+    loop = loop_of(config)
+    timed = loop._timed
+
+    def cut(batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in timed(batches):
+            if batch.images >= images:
+                raise KilledError
+            yield batch
+
+    loop._timed = cut  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        loop.train()

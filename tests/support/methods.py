@@ -163,3 +163,11 @@ def run_on(size: int, cases: list[Case], folder: Path) -> list[list[dict[str, Te
     """The cases on `size` processes; results by rank, then by case."""
     mp.spawn(_worker, (size, str(folder), cases), nprocs=size)
     return [torch.load(folder / f"results-{size}-{rank}.pt") for rank in range(size)]
+
+
+def assert_same(mine: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert mine.keys() == other.keys()
+    for name in mine:
+        tolerance = 1e-8 if mine[name].dim() else 1e-5  # means of terms are kept in float32
+        error = (other[name] - mine[name]).abs().max()
+        assert error <= tolerance * max(1.0, mine[name].abs().max()), f"{name}: {error}"
