@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 METHOD ?= stargan
 KILLS ?= 8
 SEED ?= 0
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table test test-all lint format chaos bench bench-gpu bench-stream setup clean help
+.PHONY: demo sweep-demo methods-table test test-quick test-all lint format chaos bench bench-gpu bench-stream setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,10 +34,13 @@ methods-table: $(READY)  ## trains and measures every method's demo; writes the 
 	$(BIN)/python -m pipelines.methods_table
 
 test: $(READY)  ## the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
+
+test-quick: $(READY)  ## those that start no process and no server (2 minutes)
+	$(PYTEST) -m "not slow and not gpu and not ray and not s3 and not processes"
 
 test-all: $(READY)  ## the tests and their long forms
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 lint: $(READY)  ## linter, formatter check, type checker
 	$(BIN)/ruff check .

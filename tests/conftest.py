@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing.process
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,43 @@ if importlib.util.find_spec("ray") is None:  # a GPU machine with torch and noth
     here = Path(__file__).parent
     kept = [here / name for name in ON_TORCH_ALONE]
     collect_ignore = [str(p) for p in here.rglob("test_*.py") if not any(p.is_relative_to(k) for k in kept)]
+
+
+PROCESSES = ("subprocess.Popen", "os.fork", "os.posix_spawn")
+started: list[str] = []
+"""Processes that were started since the test began, by Python's audit event."""
+sys.addaudithook(lambda event, _: started.append(event) if event in PROCESSES else None)
+begin = multiprocessing.process.BaseProcess.start
+
+
+def noted(process: multiprocessing.process.BaseProcess) -> None:
+    """Start a process of multiprocessing, which raises no audit event where it spawns."""
+    started.append("multiprocessing")
+    begin(process)
+
+
+multiprocessing.process.BaseProcess.start = noted  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the S3 server; keep tests that share a server or start Ray in one process of the run's."""
+    for item in items:
+        if "s3_server" in item.fixturenames:  # type: ignore[attr-defined]
+            item.add_marker("s3")
+        for need in ("ray", "s3"):
+            if item.get_closest_marker(need):
+                item.add_marker(pytest.mark.xdist_group(need))
+                break
+
+
+@pytest.fixture(autouse=True)
+def processes_are_announced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that starts a process and has no marker that says so: `make test-quick` leaves those out."""
+    started.clear()
+    yield
+    announced = any(request.node.get_closest_marker(name) for name in ("processes", "ray", "s3", "gpu"))
+    assert announced or not started, f"starts processes ({', '.join(sorted(set(started)))}): mark it `processes`"
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def one() -> list[dict[str, Tensor]]:
     return [run(case) for case in CASES]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("size", [2, 3])
 def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]], tmp_path: Path) -> None:
     """A global batch of 7 over 2 (4 + 3) and 3 (3 + 2 + 2) workers: every rank's weights, penalty included."""
@@ -52,6 +53,7 @@ def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]],
 WITH_HISTORY = [name for name in SMALL if small(Case(name)).pools]
 
 
+@pytest.mark.processes
 def test_histories_and_terms_go_on_when_the_number_of_workers_changes(tmp_path: Path) -> None:
     """Three updates on 2 workers, then three on 2, on 3 and on 1: as six by one process, terms included."""
     first = [Case(name, save=str(tmp_path / f"{name}.pt")) for name in WITH_HISTORY]
@@ -133,6 +135,7 @@ def asking(rank: int, size: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.processes
 def test_what_one_worker_is_asked_for_all_hear_after_the_same_update(tmp_path: Path) -> None:
     mp.spawn(asking, (2, str(tmp_path)), nprocs=2)
     for rank in range(2):

@@ -16,6 +16,8 @@ from i2i_core.training import checkpoint
 
 from ..support.processes import ROOT, Run, past
 
+pytestmark = pytest.mark.ray
+
 
 def _module(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

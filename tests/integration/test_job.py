@@ -25,6 +25,8 @@ from i2i_core.training import checkpoint
 from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
 from ..support.server import SECRET, S3Server
 
+pytestmark = pytest.mark.ray
+
 IMAGES, EVERY = 1600, 160  # epochs are of 216; what a job says is heard a second or two later
 LOCAL = str(ROOT / "cluster" / "local.sh")
 

@@ -86,6 +86,7 @@ def test_every_method_has_a_demo_and_a_judge() -> None:
     assert JUDGES.keys() == JOBS.keys() == METHODS.keys()
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("method", JUDGES if os.environ.get("METHODS") == "all" else SHOWN)

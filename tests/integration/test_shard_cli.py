@@ -41,6 +41,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return _cli
 
 
+@pytest.mark.processes
 def test_a_command_makes_a_data_set(tmp_path: Path) -> None:
     out = tmp_path / "glyphs"
     job = ["--layout", "glyphs", "--characters", "10", "--size", "16", "--workers", "0", "--out", str(out)]
@@ -145,6 +146,7 @@ def shard(folder: Path, out: Path, workers: int, **goal: object) -> None:
     make(shards.plan(layouts.find(layout), layout, glyphs.GlyphOptions(), images, to), to, workers)
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_any_number_of_workers_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     for workers in (0, 2, -1):
@@ -160,6 +162,7 @@ def test_any_number_of_workers_gives_the_same_bytes(folder: Path, tmp_path: Path
     assert sums(tmp_path / "i0") == sums(tmp_path / "i2")
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_an_error_in_a_task_arrives_as_it_was_raised(folder: Path, tmp_path: Path) -> None:
     (folder / "cat/broken.png").write_bytes((folder / "cat/1.png").read_bytes()[:80])
@@ -174,6 +177,7 @@ def test_an_error_in_a_task_arrives_as_it_was_raised(folder: Path, tmp_path: Pat
     assert sums(tmp_path / "out") == sums(tmp_path / "serial")
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_no_more_tasks_fly_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray

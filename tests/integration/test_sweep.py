@@ -76,6 +76,7 @@ def started() -> Iterator[Callable[..., Sweep]]:
         sweep.clean()
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
@@ -110,6 +111,7 @@ def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
     assert found.hyper.lr == best.params["hyper.lr"]
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_for(
@@ -151,6 +153,7 @@ def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_fo
         assert before.items() <= sweep.checkpoints(number).items(), "trained again from its beginning"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys, torch
@@ -35,6 +37,7 @@ print(json.dumps({"metrics": metrics, "shape": list(made.shape), "said": said}))
 """
 
 
+@pytest.mark.processes
 def test_a_copy_of_the_template_and_one_line_are_a_method(paired: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "i2i_core", tree / "i2i_core", ignore=shutil.ignore_patterns("__pycache__"))

@@ -96,6 +96,7 @@ def stopping(rank: int, size: int, folder: str, config: TrainConfig) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.processes
 def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_saved(
     labelled: str, storage: str, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
+@pytest.mark.processes
 def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
     labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
     assert not Path(loop.run.root, "tensorboard").exists(), "it was not asked for"
 
 
+@pytest.mark.processes
 def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,6 +197,7 @@ def ending(rank: int, size: int, folder: str, config: TrainConfig) -> None:
 
 
 @needs_full
+@pytest.mark.processes
 def test_workers_end_alike(labelled: str, storage: str, tmp_path: Path) -> None:
     config = config_of("stargan", labelled, storage, output__checkpoint_every=96)
     mp.spawn(ending, (2, str(tmp_path), config), nprocs=2)

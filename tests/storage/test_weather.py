@@ -231,6 +231,7 @@ def test_the_server_vanishes_and_comes_back_with_its_data(s3: str, url: str, s3_
     assert request("GET", direct) == (200, BODY)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
 def test_no_server_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     """And two servers live side by side: the session's may be up."""
@@ -269,6 +270,7 @@ def _ends_up_refusing(port: int) -> bool:
     return False
 
 
+@pytest.mark.processes
 def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     server = S3Server(tmp_path)
     (tmp_path / "filerldb2").write_text("not a folder")

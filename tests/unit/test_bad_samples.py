@@ -134,6 +134,7 @@ def worker(rank: int, size: int, folder: str, made: TrainConfig) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.processes
 def test_the_record_does_not_depend_on_the_number_of_workers(
     broken: tuple[str, list[str]], storage: str, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_file_as_shipped_only_wants_its_placeholders_filled_in(name: str, tmp_
     assert findings(tmp_path, filled(name)) == []
 
 
+@pytest.mark.processes
 def test_the_program_says_what_is_wrong_and_exits_with_2(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, str(CLUSTER / "check.py"), str(CLUSTER / "aws.yaml")], capture_output=True, text=True
@@ -417,6 +418,7 @@ def instructions() -> list[tuple[str, str]]:
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in text.splitlines() if line.strip()]
 
 
+@pytest.mark.processes
 def test_the_dockerfile_has_no_findings() -> None:
     run = subprocess.run([TOOLS / "hadolint", CLUSTER / "Dockerfile"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
@@ -444,6 +446,7 @@ def test_the_image_says_the_tag_that_the_files_name_and_a_python_that_the_projec
     assert next(rest for name, rest in instructions() if name == "USER") == "1000"
 
 
+@pytest.mark.processes
 def test_the_image_installs_what_constraints_pin(tmp_path: Path) -> None:
     """The command of the image, but for the installing: all is here already, at the versions that it would take."""
     command = next(rest for name, rest in instructions() if name == "RUN" and "pip install" in rest)
@@ -474,6 +477,7 @@ def shell_of(name: str) -> Iterator[str]:
             yield from commands
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", RAY_UP)
 def test_commands_in_the_files_are_sound_shell(name: str) -> None:
     script = "#!/bin/bash\n" + "\n".join(shell_of(name)) + "\n"
@@ -481,6 +485,7 @@ def test_commands_in_the_files_are_sound_shell(name: str) -> None:
     assert run.returncode == 0, run.stdout
 
 
+@pytest.mark.processes
 def test_scripts_are_sound_shell() -> None:
     run = subprocess.run([TOOLS / "shellcheck", *CLUSTER.glob("*.sh")], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
@@ -521,6 +526,7 @@ def alive(pid: int) -> bool:
     return state.exists() and state.read_text().split()[2] != "Z"
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="the script reads /proc")
 def test_a_local_cluster_is_a_head_and_nodes_and_stop_ends_it_and_no_other(
     local: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path

@@ -62,6 +62,7 @@ def test_imports_run_downward(file: Path) -> None:
         assert not module.startswith(("pipelines", "tune_spaces"))
 
 
+@pytest.mark.processes
 def test_networks_methods_and_step_import_without_ray_and_webdataset() -> None:
     """In a process where importing either fails, as where it is not installed."""
     code = (

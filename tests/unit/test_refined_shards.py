@@ -314,6 +314,7 @@ translate(sys.argv[1], TranslateOptions(input=sys.argv[2], out=sys.argv[3], spli
 """
 
 
+@pytest.mark.processes
 def test_a_killed_job_is_finished_by_the_same_command(simgan: str, synthetic: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     died = subprocess.run([sys.executable, "-c", DIES, simgan, synthetic, str(out)], capture_output=True)
