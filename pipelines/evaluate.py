@@ -39,6 +39,8 @@ class EvaluateOptions(Judging):
 
     data: str = setting("", resume="free")
     """Data set: a folder or URL with manifest.json."""
+    shards_at: tuple[str, ...] = setting((), resume="free")
+    """Folders or URLs outside the data set's own where its shards may lie too, of the same protocol and host."""
     split: str = setting("test", resume="free")
     """Split to measure on."""
     train_classifier: bool = setting(False, resume="free")
@@ -75,20 +77,21 @@ def run() -> int:
     workers = Where(options.workers, options.gpu, options.cpu)
     workers.check()
     options = replace(located(options), data=absolute(options.data, "--data"), out=absolute(options.out, "--out"))
+    apart = tuple(absolute(at, "--shards-at") for at in options.shards_at)
     trained = load_trained(absolute(given.checkpoint, "the checkpoint"), workers.device)
-    data = DataSet(options.data)
+    data = DataSet(options.data, apart)
     data.check_shards(options.split)
     judging = Judging(**{f.name: getattr(options, f.name) for f in fields(Judging)})
     if options.train_classifier:  # the file is where it is kept
         judging = replace(judging, classifier="")
-    job = Job(trained.url, options.data, options.split, judging, options.most)
+    job = Job(trained.url, options.data, options.split, judging, options.most, shards_at=apart)
     job.suite(trained)  # what cannot be measured, or written, is said before a classifier is trained
     if options.out:
         check_out(options.out)
     judged = None
     if options.train_classifier:
         network, size = options.classifier_network, trained.config.image_size
-        judged = once(classifier_of, workers, data.uri, options.classifier, network, size, options.cpu)
+        judged = once(classifier_of, workers, data.uri, options.classifier, network, size, options.cpu, apart)
     samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
     with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
         measured = measure(replace(job, classifier=judged), trained, workers, bar.update)

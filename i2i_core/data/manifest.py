@@ -24,13 +24,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from i2i_core.data import arrays
+from i2i_core.data.places import MOST_PATH, MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.errors import DataError
 from i2i_core.settings import from_dict, to_dict
 from i2i_core.storage import storage_of
@@ -40,10 +43,15 @@ VERSION = 1
 WHOLE = "all"
 """The one domain of paired and labelled data sets."""
 DTYPES = ("uint8", "uint16", "float32")
-MOST_NAME = 240
-"""Bytes in a part of a key: file systems take 255, and an output's name has an ending and maybe a number."""
-MOST_PATH = 900
-"""Bytes in a key: object storage takes 1024."""
+MOST_MANIFEST = 64 << 20
+"""Bytes of a manifest: those of some 300,000 shards."""
+MOST_HEADERS = 1 << 16
+"""Bytes of an index besides its arrays."""
+MOST_DEPTH = 32
+"""Lists and objects in one another in a manifest."""
+
+_AGAIN = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+_SHA256, _ENDING = re.compile(r"[0-9a-f]{64}"), re.compile(r"[a-z0-9]{1,8}")
 
 Kind = Literal["paired", "unpaired", "labelled"]
 
@@ -62,7 +70,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file. `name` is relative to the manifest's folder, or a full URL."""
+    """One tar file. `name` is relative to the manifest's folder, or a full URL of the same storage (`data.places`)."""
 
     name: str
     samples: int
@@ -142,28 +150,16 @@ class Index:
 
     @staticmethod
     def loads(data: bytes) -> Index:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return Index(arrays["keys"], arrays["offset"], arrays["size"], arrays["labels"])
+        """Read the bytes of the `.npz`. Raises ValueError as `arrays.read`."""
+        return Index(**arrays.read(data, INDEX))
+
+
+INDEX = ("keys", "offset", "size", "labels")
+"""Arrays of an index."""
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def no_file_name(key: str) -> str:
-    """Why a key cannot be the name of a file below a folder, without its ending; empty if it can."""
-    parts = key.split("/")
-    if not parts[0] or ".." in parts:
-        return "a path that leaves its folder"
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in key):
-        return "control characters in its name"
-    try:
-        lengths = [len(part.encode()) for part in parts]
-    except UnicodeEncodeError:
-        return "a name that is not UTF-8"
-    if max(lengths) > MOST_NAME or sum(lengths) + len(parts) > MOST_PATH:
-        return f"a name of {len(key)} characters"
-    return ""
 
 
 class DataSet:
@@ -171,35 +167,57 @@ class DataSet:
 
     Args:
         uri: a local folder or any fsspec URL of one, holding `manifest.json`.
+        shards_at: folders or URLs of the same protocol and host where its shards may lie besides.
 
     Raises:
-        DataError: nothing there, no manifest, a manifest that cannot be read or is of a newer version.
+        DataError: nothing there, no manifest, a manifest that cannot be read, is of a newer version, or names files
+            elsewhere.
+        ConfigError: `shards_at` cannot be.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
+    def __init__(self, uri: str, shards_at: Sequence[str] = ()) -> None:
+        self.uri, self.shards_at = uri.rstrip("/"), tuple(shards_at)
         self.fs, self.root = storage_of(self.uri)
+        self.places = Places(f"{self.uri}/{MANIFEST}", self.fs, self.root, self.shards_at)
         self.manifest = self._read_manifest()
 
     def _read_manifest(self) -> Manifest:
-        path = f"{self.root}/{MANIFEST}"
         make = "Make one with `python pipelines/shard.py`, or index an existing WebDataset with its `--index`."
-        if not self.fs.exists(path):
-            found = "a folder without manifest.json" if self.fs.exists(self.root) else "nothing at that place"
-            raise DataError(f"data {self.uri}", found, "a folder of shards with manifest.json", make)
+        where = f"{self.uri}/{MANIFEST}"
         try:
-            values = json.loads(self.fs.cat_file(path))
+            values = json.loads(self._manifest_bytes(make))
         except ValueError as error:
-            raise DataError(f"{self.uri}/{MANIFEST}", f"text that is not JSON ({error})", "a manifest", make) from None
+            raise DataError(where, f"text that is not JSON ({error})", "a manifest", make) from None
+        except RecursionError:
+            raise DataError(where, "lists in lists without end", "a manifest", make) from None
         version = values.get("version") if isinstance(values, dict) else None
         if version != VERSION:
             raise DataError(
-                f"{self.uri}/{MANIFEST}",
-                f"version {version!r}",
+                where,
+                f"version {version!r}"[:MOST_SHOWN],
                 f"version {VERSION}",
                 "It was made by another release: use that release, or shard the images again with this one.",
             )
-        return _manifest(values, f"{self.uri}/{MANIFEST}")
+        manifest = _manifest(values, where)
+        sets = [shard_set for domains in manifest.splits.values() for shard_set in domains.values()]
+        self.places.check(shard.name for shard_set in sets for shard in shard_set.shards)
+        for shard_set in sets:
+            self.path(shard_set.index, "index")
+        return manifest
+
+    def _manifest_bytes(self, make: str) -> bytes:
+        """Read the manifest, unless it is longer than any is."""
+        path = f"{self.root}/{MANIFEST}"
+        try:
+            info = self.fs.info(path)
+        except (FileNotFoundError, NotADirectoryError):
+            found = "a folder without manifest.json" if self.fs.exists(self.root) else "nothing at that place"
+            raise DataError(f"data {self.uri}", found, "a folder of shards with manifest.json", make) from None
+        if info["type"] != "file" or not 0 <= (info["size"] or 0) <= MOST_MANIFEST:
+            found = f"{info['size']:,} bytes" if info["type"] == "file" else "no plain file"
+            raise DataError(f"{self.uri}/{MANIFEST}", found, f"a file of at most {MOST_MANIFEST:,} bytes", make)
+        data: bytes = self.fs.cat_file(path)
+        return data
 
     @cached_property
     def _indexes(self) -> dict[str, Index]:
@@ -227,27 +245,36 @@ class DataSet:
         shard_set = self.shard_set(split, domain)
         if shard_set.index not in self._indexes:
             where = self.url(shard_set.index)
-            again = "Copy the data set again, or make it again with `python pipelines/shard.py`."
             try:
-                data = self.fs.cat_file(self.path(shard_set.index))
+                data = self._index_bytes(shard_set)
             except FileNotFoundError:
-                raise DataError(where, "no such file", "the index named in the manifest", again) from None
+                raise DataError(where, "no such file", "the index named in the manifest", _AGAIN) from None
             if sha256(data) != shard_set.index_sha256:
-                raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", again)
+                raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", _AGAIN)
             try:
+                if wrong := _misshapen(arrays.headers(data, INDEX), shard_set, self.manifest):
+                    raise DataError(where, *wrong, _AGAIN)
                 index = Index.loads(data)
-            except Exception as error:  # a zip of arrays can be broken in many ways, each with its own exception
-                raise DataError(
-                    where, f"no index ({error or type(error).__name__})", "an .npz of arrays", again
-                ) from None
+            except ValueError as error:
+                raise DataError(where, f"no index ({error})", "an .npz of arrays", _AGAIN) from None
             if wrong := _misfit(index, shard_set, self.manifest):
-                raise DataError(where, *wrong, again)
+                raise DataError(where, *wrong, _AGAIN)
             self._indexes[shard_set.index] = index
         return self._indexes[shard_set.index]
 
-    def path(self, name: str) -> str:
-        """A file of the data set as its filesystem knows it."""
-        return storage_of(name)[1] if "://" in name else f"{self.root}/{name}"
+    def _index_bytes(self, shard_set: ShardSet) -> bytes:
+        """Read an index file, unless it is longer than that of so many samples can be."""
+        path, row = self.path(shard_set.index, "index"), MOST_PATH + 16 * len(self.manifest.fields)
+        most = shard_set.samples * (row + len(self.manifest.attributes)) + MOST_HEADERS
+        if (size := self.fs.size(path)) > most:
+            found, expected = f"{size:,} bytes", f"at most {most:,} for {shard_set.samples:,} samples"
+            raise DataError(self.url(shard_set.index), found, expected, _AGAIN)
+        data: bytes = self.fs.cat_file(path)
+        return data
+
+    def path(self, name: str, kind: str = SHARD) -> str:
+        """A file of the data set as its filesystem knows it. Raises DataError as `Places.path`."""
+        return self.places.path(name, kind)
 
     def url(self, name: str) -> str:
         """A file of the data set as a person would name it."""
@@ -265,24 +292,29 @@ class DataSet:
                 try:
                     size = self.fs.size(self.path(shard.name))
                 except FileNotFoundError:
-                    raise DataError(self.url(shard.name), "no such shard", f"{shard.bytes} bytes", again) from None
+                    raise DataError(self.url(shard.name), "no such shard", f"{shard.bytes} bytes", _AGAIN) from None
                 if size != shard.bytes:
                     raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
 
 
-def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
-    """What is wrong with an index that does not fit its manifest, and what belongs there."""
+def _misshapen(found: Mapping[str, arrays.Header], shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
+    """Say what is wrong with the arrays of an index that does not fit its manifest, and what belongs there."""
     n, fields, attributes = shard_set.samples, len(manifest.fields), len(manifest.attributes)
-    for name, shape, kind in (
-        ("keys", (n,), "S"),
-        ("offset", (n, fields), "i"),
-        ("size", (n, fields), "i"),
-        ("labels", (n, attributes), "u"),
+    for name, shape, kind, most in (
+        ("keys", (n,), "S", MOST_PATH),
+        ("offset", (n, fields), "i", 8),
+        ("size", (n, fields), "i", 8),
+        ("labels", (n, attributes), "u", 1),
     ):
-        array = getattr(index, name)
-        if array.shape != shape or array.dtype.kind != kind:
+        header = found[name]
+        if header.shape != shape or header.dtype.kind != kind or header.dtype.itemsize > most:
             expected = f"{shape}: {n} samples, {fields} fields and {attributes} attributes, as the manifest says"
-            return f"{name} of shape {array.shape} and type {array.dtype}", expected
+            return f"{name} of shape {header.shape} and type {header.dtype}"[:MOST_SHOWN], expected
+    return None
+
+
+def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
+    """What is wrong with the values of an index, and what belongs there."""
     of_row = np.repeat([shard.bytes for shard in shard_set.shards], [shard.samples for shard in shard_set.shards])
     inside = (index.offset >= 0) & (index.size >= 0) & (index.size <= of_row[:, None] - index.offset)
     if not inside.all():
@@ -304,14 +336,15 @@ def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str,
 
 
 def _manifest(values: dict[str, Any], where: str) -> Manifest:
-    again = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+    if _deeper(values, MOST_DEPTH):
+        raise DataError(where, f"more than {MOST_DEPTH} lists in one another", "a manifest", _AGAIN)
     try:
         manifest = _parsed(values, where)
         wrong = next(_contradictions(manifest), None)
     except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(where, f"entries of another form ({error})", "a manifest", again) from None
+        raise DataError(where, f"entries of another form ({error})", "a manifest", _AGAIN) from None
     if wrong:
-        raise DataError(where, *wrong, again)
+        raise DataError(where, *wrong, _AGAIN)
     return manifest
 
 
@@ -323,6 +356,8 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
     elif manifest.fields.keys() != names[manifest.kind]:
         yield f"fields {sorted(manifest.fields)}", f"{sorted(names[manifest.kind])} of {manifest.kind} data"
     for name, image in manifest.fields.items():
+        if not _ENDING.fullmatch(image.extension):
+            yield f"field {name} stored as {image.extension[:MOST_SHOWN]!r}", "the ending of a file's name"
         if image.dtype not in DTYPES or image.channels < 1 or min(image.height, image.width) < 0:
             shape = f"{image.height}x{image.width}x{image.channels} {image.dtype}"
             yield f"field {name} of {shape}", f"channels, and {', '.join(DTYPES)}"
@@ -335,6 +370,9 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"attributes {list(manifest.attributes)}", "names"
     if len(set(manifest.attributes)) < len(manifest.attributes):
         yield f"attributes {' '.join(manifest.attributes)}", "each once"
+    for name in (*manifest.splits, *manifest.domains):  # files are named by them
+        if not isinstance(name, str) or "/" in name or no_file_name(name):
+            yield f"a split or domain {name!r}", "a word"
     for split, sets in manifest.splits.items():
         for shard_set in sets.values():
             seen: set[str] = set()
@@ -343,15 +381,25 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
             for name in (shard_set.index, *(shard.name for shard in shard_set.shards)):
                 if name in seen:
                     yield f"{name!r} twice", "every file of a split once"
-                if ".." in name.split("/") or not name or ("://" not in name and name.startswith("/")):
-                    yield f"a file {name!r}", "one in the folder of the data set, or a URL"
                 seen.add(name)
             for shard in shard_set.shards:
-                if shard.samples < 0 or shard.bytes < 0:
+                if not _SHA256.fullmatch(shard.sha256):
+                    yield f"checksum {shard.sha256[:MOST_SHOWN]!r} of {shard.name[:MOST_SHOWN]}", "64 digits of hex"
+                if shard.samples < 0 or not 0 <= shard.bytes < 1 << 63:
                     yield (
                         f"{shard.samples} samples in {shard.bytes} bytes for {shard.name}",
                         "sizes that are not negative",
                     )
+
+
+def _deeper(value: Any, most: int) -> bool:
+    """Tell whether more than so many lists and objects stand in one another."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            v for one in level if isinstance(one, dict | list) for v in (one.values() if isinstance(one, dict) else one)
+        ]
+    return any(isinstance(v, dict | list) for v in level)
 
 
 def _parsed(values: dict[str, Any], where: str) -> Manifest:

@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from i2i_core.data.batch import Bad, Batch, seed_from
 from i2i_core.data.images import decode
 from i2i_core.data.manifest import WHOLE, DataSet, Field, Shard
+from i2i_core.data.places import check_folders
 from i2i_core.data.staging import Cache, Need, Stager, no_shard, other_bytes
 from i2i_core.data.transforms import Augment, Size
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
@@ -49,6 +50,9 @@ class DataConfig:
     also: tuple[str, ...] = setting((), resume="free")
     """Further labelled data sets with attributes of their own, trained on side by side: batches come from each in
     turn (StarGAN)."""
+    shards_at: tuple[str, ...] = setting((), resume="free")
+    """Folders or URLs outside a data set's own where its shards may lie too, of the same protocol and host: for data
+    sets that you trust to read there (docs/data.md)."""
     fingerprint: str = setting("", derived=True)
     """Checksum of the contents of the data set, or of all of them; filled in by the driver."""
     split: str = setting("train")
@@ -82,6 +86,7 @@ class DataConfig:
         check_at_least(self, -1, "loaders")
         check_at_least(self, 1, "window")
         check_choice(self, "crop", ("random", "center", "none"))
+        check_folders(self.shards_at)
         if self.also and not self.uri:
             fix = "Give the first data set with --data, the others with --also."
             raise ConfigError("--also", f"{' '.join(self.also)} without --data", "data sets beside another", fix)
@@ -94,6 +99,10 @@ class DataConfig:
     def uris(self) -> tuple[str, ...]:
         """Every data set of the run: its number is its place here."""
         return (self.uri, *self.also)
+
+    def open(self) -> list[DataSet]:
+        """Open every data set of the run. Raises as `DataSet`."""
+        return [DataSet(uri, self.shards_at) for uri in self.uris]
 
     @property
     def names(self) -> tuple[str, ...]:

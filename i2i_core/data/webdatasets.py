@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 from collections import Counter, defaultdict
@@ -30,13 +31,13 @@ from i2i_core.data.manifest import (
     Field,
     Manifest,
     Shard,
-    no_file_name,
     sha256,
 )
+from i2i_core.data.places import Places, below, no_file_name, storage_named
 from i2i_core.data.shards import PARTS, Part, agree_all, write_indexes
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.settings import to_dict
-from i2i_core.storage import AT_START, Folder, patient_for, storage_of
+from i2i_core.storage import AT_START, Folder, is_local, patient_for, storage_of
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,39 @@ class Tars:
     root: str
     sizes: dict[str, int]
     digest: str
+
+    def prefix(self, out: str) -> str:
+        """Give what stands before a tar's name in the manifest at `out` (empty: beside the tars): nothing or a path
+        where it lies below, else a URL."""
+        fs, home = storage_of(out or self.root)
+        return f"{self.root}/".removeprefix(f"{fs.unstrip_protocol(home).rstrip('/')}/")
+
+    def apart(self, out: str) -> tuple[str, ...]:
+        """List the folders that readers of the manifest at `out` have to allow with --shards-at: the tars' own, and
+        those to which links lead."""
+        fs, home = storage_of(out or self.root)
+        folders = [self.uri] if "://" in self.prefix(out) else []
+        if is_local(fs):
+            known = [os.path.realpath(at) for at in (home, *folders)]
+            root = storage_of(self.root)[1]
+            real = sorted({os.path.dirname(os.path.realpath(f"{root}/{tar}")) for tar in self.sizes})
+            folders += [at for at in real if not below(f"{at}/", known)]
+        return tuple(folders)
+
+    def check_names(self, out: str) -> None:
+        """Check that a manifest at `out` can name every tar, and that each is a plain file.
+
+        Raises:
+            DataError: naming the first that is not so.
+        """
+        fs, home = storage_of(out or self.uri)
+        places, prefix = Places(f"{out or self.uri}/{MANIFEST}", fs, home, self.apart(out)), self.prefix(out)
+        try:
+            for tar in self.sizes:
+                places.path(prefix + tar)
+        except DataError as error:
+            fix = "Rename it, or leave it out of the folder."
+            raise DataError(f"--index {self.uri}", error.found, error.expected, fix) from None
 
 
 @patient_for(AT_START)
@@ -505,15 +539,14 @@ def finish_index(
             rows = usable(rows, labels.faults)
     if not rows:
         agree_all([], [_line(*one) for one in left_out])
-    unpaired = "image" in rows[0][1].images and labels is None
+    unpaired, prefix = "image" in rows[0][1].images and labels is None, tars.prefix(out)
     groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
     fields = _fields([sample for _, sample in rows])
     for name, some in groupby(rows, key=lambda row: row[0]):
         split, domain = sets[name]
         if unpaired and domain == WHOLE:
             raise DataError(f"{tars.uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
-        named = name if not out else f"{tars.root}/{name}"
-        part = _part(replace(scanned[name].shard, name=named), [sample for _, sample in some], fields, labels)
+        part = _part(replace(scanned[name].shard, name=prefix + name), [row[1] for row in some], fields, labels)
         groups[split, domain if unpaired else WHOLE].append(part)
     if unpaired and {domain for _, domain in groups} != {"A", "B"}:
         only, fix = next(iter(groups))[1], "Add the other domain's tars, or mend its samples."
@@ -577,9 +610,10 @@ def _part(shard: Shard, samples: Sequence[Sample], fields: dict[str, Field], lab
 def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
     """Whether these tars are indexed already. Raises DataError if another data set is in the way."""
     output = Folder(out or tars.uri)
-    if output.fs.protocol != storage_of(tars.root)[0].protocol:
+    if storage_named(output.url) != storage_named(tars.uri):
         fix = "Leave --out out, to write the index beside the tars."
-        raise DataError(f"--out {out}", "another storage than the tars'", "the same", fix)
+        raise DataError(f"--out {out}", "another storage or bucket than the tars'", "the same", fix)
+    tars.check_names(out)
     there = output.exists(MANIFEST)
     made_by: dict[str, Any] = {}
     with suppress(ValueError, AttributeError):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from i2i_core.data import arrays
 from i2i_core.data.transforms import sides
 from i2i_core.errors import DataError
 from i2i_core.evaluation.features import EfficientNet, Extractor, Inception, check_channels, side_of
@@ -158,13 +159,17 @@ class RealFeatures:
             self._again(f"cannot be read ({error})")
             return
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                definition, keys, features = (arrays[name] for name in ("definition", "keys", "features"))
-            fits = features.shape == (len(keys), self._features_ND.shape[1]) and features.dtype == np.float32
-        except Exception as error:  # a zip of arrays can be broken in many ways, each with its own exception
+            definition, keys, features = arrays.read(data, ("definition", "keys", "features")).values()
+            fits = (
+                definition.shape == ()
+                and keys.ndim == 1
+                and features.shape == (len(keys), self._features_ND.shape[1])
+                and features.dtype == np.float32
+            )
+        except ValueError as error:
             self._again(f"is damaged ({error})")
             return
-        if definition.item() != self.definition or not fits:
+        if not fits or definition.item() != self.definition:
             self._again("holds other features")
             return
         self._row, self._features_ND = {key: i for i, key in enumerate(keys.tolist())}, features

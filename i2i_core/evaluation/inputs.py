@@ -13,7 +13,8 @@ from torch import Tensor
 from i2i_core.data.batch import scaled
 from i2i_core.data.images import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.data.layouts import list_files
-from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet, Field, no_file_name
+from i2i_core.data.manifest import MANIFEST, WHOLE, DataSet, Field
+from i2i_core.data.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.stream import Reader
 from i2i_core.data.transforms import resized
 from i2i_core.errors import ConfigError, DataError
@@ -113,12 +114,13 @@ def _stem(path: str) -> str:
     return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
 
 
-def open_inputs(uri: str, out: str, split: str, kind: str, direction: str) -> Inputs:
+def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, shards_at: Sequence[str] = ()) -> Inputs:
     """What stands at `uri`, a path or fsspec URL.
 
     Args:
         out: where outputs go; left out of a folder that holds it.
         kind: of data set that the method reads.
+        shards_at: where shards of a data set may lie besides.
 
     Raises:
         DataError: nothing there, no image there, or a data set of another kind.
@@ -127,7 +129,7 @@ def open_inputs(uri: str, out: str, split: str, kind: str, direction: str) -> In
         raise ConfigError("--input", "nothing", "images, a list of images, or a data set", "Name it with --input.")
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root) and fs.exists(f"{root}/{MANIFEST}"):
-        data = DataSet(uri)
+        data = DataSet(uri, shards_at)
         if data.manifest.kind != kind:
             fix = "Name another data set, or a folder of images."
             raise DataError(f"--input {uri}", f"a data set of {data.manifest.kind} samples", f"{kind} ones", fix)
@@ -149,7 +151,7 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     if fs.isdir(root):
         return _folder(uri, flag, out), False
     if fs.exists(root):
-        return _file_or_list(fs, root, flag), _ending(root) in EXTENSIONS
+        return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
     raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
 
 
@@ -168,7 +170,7 @@ def _folder(uri: str, flag: str, out: str) -> Files:
     return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
 
 
-def _file_or_list(fs: Any, path: str, flag: str) -> Files:
+def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
     if _ending(path) in EXTENSIONS:
         return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
     fix = "Name a folder of images, a list of images, or a data set."
@@ -176,15 +178,19 @@ def _file_or_list(fs: Any, path: str, flag: str) -> Files:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
     except UnicodeDecodeError:
         raise DataError(f"{flag} {path}", "a file that is neither an image nor text", "one of them", fix) from None
-    places = [_beside(path, line, fs) for line in lines if line]
+    places = [_beside(uri, path, line, fs, flag) for line in lines if line]
     if not places:
         raise DataError(f"{flag} {path}", "an empty list", "one image a line", "Put paths of images into it.")
     return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
 
 
-def _beside(path: str, line: str, fs: Any) -> str:
-    """A line of a list: a full path or URL, or a path beside the list."""
-    if "://" in line or line.startswith(("/", "~")):
+def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
+    """A line of a list: a full path or URL of the list's own storage, or a path beside the list."""
+    full = "://" in line or line.startswith(("/", "~"))
+    if "::" in line or (full and storage_named(line) != storage_named(uri)):
+        fix = "Put the list where its images are."
+        raise DataError(f"{flag} {uri}", f"{line[:MOST_SHOWN]!r} of another storage", "paths on the list's own", fix)
+    if full:
         return str(fs._strip_protocol(line))
     return f"{path.rsplit('/', 1)[0]}/{line}"
 

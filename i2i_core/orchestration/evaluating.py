@@ -42,6 +42,7 @@ class Job:
     judging: Judging
     most: int = 0
     classifier: Classifier | None = None
+    shards_at: tuple[str, ...] = ()
 
     def worker(self, trained: Trained) -> Measurer:
         return Measurer(self.suite(trained))
@@ -53,7 +54,7 @@ class Job:
         return Suite(
             Asked(
                 trained.method,
-                DataSet(self.data),
+                DataSet(self.data, self.shards_at),
                 self.split,
                 config.image_size,
                 config.data.direction,
@@ -108,11 +109,17 @@ def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[i
 
 
 def classifier_of(
-    uri: str, path: str, network: Literal["resnet18", "small"], image_size: Size, cpu: bool
+    uri: str,
+    path: str,
+    network: Literal["resnet18", "small"],
+    image_size: Size,
+    cpu: bool,
+    shards_at: tuple[str, ...] = (),
 ) -> Classifier:
     """A classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else trained,
     on a GPU if there is one and it may be used, and kept."""
-    data, device = DataSet(uri), torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    data = DataSet(uri, shards_at)
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network):
         print(f"classifier of this data: {path}")
         return kept

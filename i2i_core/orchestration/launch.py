@@ -54,7 +54,8 @@ def prepare(config: TrainConfig) -> TrainConfig:
     """
     config = config.with_section("launch", storage=absolute(config.launch.storage, "--storage"))
     also = tuple(absolute(uri, "--also") for uri in config.data.also)
-    config = config.with_section("data", uri=absolute(config.data.uri, "--data"), also=also)
+    apart = tuple(absolute(at, "--shards-at") for at in config.data.shards_at)
+    config = config.with_section("data", uri=absolute(config.data.uri, "--data"), also=also, shards_at=apart)
     config = config.with_section("training", init_from=authors.located(config.training.init_from))
     config = replace(config, output=boards.checked(located(config.output)))
     method = entry(config.method).method
@@ -62,7 +63,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
         fit = ", ".join(name for name, other in METHODS.items() if other.method.several)
         fix = f"Leave --also out; methods that take several: {fit}."
         raise ConfigError("--also", " ".join(also), f"nothing: --method {config.method} takes one data set", fix)
-    sets = [DataSet(uri) for uri in config.data.uris]
+    sets = config.data.open()
     for number, data in enumerate(sets):
         _check_kind(config, data, method, "--also" if number else "--data")
         data.shard_set(config.data.split, data.manifest.domains[0])

@@ -26,7 +26,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import seed_from
-from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Alternating
 from i2i_core.errors import ConfigError, RunError, UserError, nearest
 from i2i_core.orchestration.launch import prepare
@@ -381,7 +380,7 @@ def length_of(config: TrainConfig) -> int:
     training = config.training
     if training.images:
         return training.images
-    sets = [DataSet(uri) for uri in config.data.uris]
+    sets = config.data.open()
     stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed)
     return training.length(stream.images_per_epoch)
 

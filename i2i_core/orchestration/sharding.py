@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -95,8 +96,11 @@ def index_webdataset(
     goal = goal or shards.ShardOptions()
     attributes = tuple(part for name in attributes for part in name.split(",") if part)
     tars = webdatasets.list_tars(options, attributes)
-    if webdatasets.begin_index(tars, goal.out, goal.overwrite):
-        return DataSet(goal.out or tars.uri).manifest, True
+    old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
+    if apart:
+        print(f"these tars lie outside the data set's folder: read it with --shards-at {shlex.join(apart)}", flush=True)
+    if old:
+        return DataSet(goal.out or tars.uri, apart).manifest, True
     scanned: dict[str, webdatasets.Scanned] = {}
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
         for result in run_tasks(webdatasets.scan, [(tars.root, name, goal.bad) for name in tars.sizes], workers):

@@ -30,7 +30,6 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from i2i_core.config import TrainConfig
-from i2i_core.data.manifest import DataSet
 from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
@@ -123,7 +122,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
     prepared = prepare(base)
     name = base.launch.name or f"sweep-{prepared.run_name}"
     base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
-    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "fingerprint")}
+    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint")}
     base = base.with_section("data", **data)
     base = base.with_section("training", init_from=prepared.training.init_from)
     space = load_space(settings.space or base.method)
@@ -138,7 +137,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
 def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[Objective, ...]:
     with torch.device("meta"):
         method = build_from(base.method, base.hyper)
-    sets = [DataSet(uri) for uri in base.data.uris]
+    sets = base.data.open()
     measured = suites(base, sets, method, torch.device("cpu"))
     default = DEFAULT_METRIC[method.needs.kind]
     metrics = settings.metric or space.metrics or ((default,) if default else ())

@@ -45,6 +45,8 @@ class TranslateOptions:
     input has many outputs, NAME-0.png, NAME-1.png, ..."""
     split: str = setting("test", resume="free")
     """Split of a data set."""
+    shards_at: tuple[str, ...] = setting((), resume="free")
+    """Of a data set: folders or URLs outside its own where its shards may lie too, of the same protocol and host."""
     target: str = setting("", resume="free")
     """Attributes that are on, all others off: `bold,serif` (`none`: all off). With signs, changes to the
     source's own, which a labelled data set knows: `+bold`; write `--target=-serif`, with the sign of equality. Of a
@@ -111,6 +113,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
     """
     checkpoint = absolute(checkpoint, "the checkpoint")
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
+    options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
     trained = load_trained(checkpoint, torch.device("cpu"))
     job = prepare_job(checkpoint, trained, options)
     where = pool.Where(options.workers, options.gpu, options.cpu)
@@ -140,7 +143,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     kind, direction = method.needs.kind, trained.config.data.direction
     if options.back:
         direction = "AtoB" if direction == "BtoA" else "BtoA"
-    inputs = open_inputs(options.input, options.out, options.split, kind, direction)
+    inputs = open_inputs(options.input, options.out, options.split, kind, direction, options.shards_at)
     if not options.shards:  # there, keys are names in a tar
         check_names(inputs, (SHEET,))
     target, columns = _target(method, inputs, options.target)

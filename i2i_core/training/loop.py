@@ -72,7 +72,7 @@ class Loop:
     ) -> None:
         self.config, self.world, self.say, self.ours, self.measured = config, world, say, ours, measured
         self.run = Folder(f"{config.launch.storage}/{config.run_name}")
-        self.sets = [DataSet(uri) for uri in config.data.uris]
+        self.sets = config.data.open()
         if config.data.fingerprint != (found := "+".join(data.manifest.fingerprint for data in self.sets)):
             where, fix = " ".join(config.data.uris), "Put the data set back that the run began with."
             raise DataError(where, f"fingerprint {found}: other data", f"{config.data.fingerprint}, as at launch", fix)

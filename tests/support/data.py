@@ -74,9 +74,11 @@ def sums(folder: Path | str) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def sample(uri: Path | str, key: str, split: str = "train", domain: str = "all") -> list[np.ndarray]:
+def sample(
+    uri: Path | str, key: str, split: str = "train", domain: str = "all", shards_at: tuple[str, ...] = ()
+) -> list[np.ndarray]:
     """The images of a sample, read where the index says."""
-    data = DataSet(str(uri))
+    data = DataSet(str(uri), shards_at)
     index, fields = data.index(split, domain), list(data.manifest.fields.values())
     row = list(index.keys).index(key.encode())
     ends = np.cumsum([s.samples for s in data.shard_set(split, domain).shards])

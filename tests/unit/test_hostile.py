@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 
 from i2i_core.data import webdatasets
 from i2i_core.data.images import decode, encode
-from i2i_core.data.manifest import DataSet, Index, Manifest, no_file_name, sha256
+from i2i_core.data.manifest import DataSet, Index, Manifest, sha256
+from i2i_core.data.places import no_file_name
 from i2i_core.data.stream import DataConfig, Stream
 from i2i_core.errors import DataError, UserError
 from i2i_core.evaluation.inputs import Split, check_names, open_inputs

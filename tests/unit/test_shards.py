@@ -545,10 +545,22 @@ def test_indexing_splits_and_domains_written_as_one_word(tmp_path: Path) -> None
 def test_indexing_to_another_folder_points_back(tmp_path: Path) -> None:
     write_tar(tmp_path / "tars/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
     before = sums(tmp_path / "tars")
-    index(tmp_path / "tars", out=str(tmp_path / "out"))
+    goal = shards.ShardOptions(out=str(tmp_path / "out"))
+    index_webdataset(webdatasets.IndexOptions(index=str(tmp_path / "tars")), goal, workers=0)
     assert sums(tmp_path / "tars") == before
-    DataSet(str(tmp_path / "out")).check_shards("train")
-    assert sample(tmp_path / "out", "1")[0].shape == (4, 5, 3)
+    with pytest.raises(DataError, match=f"--shards-at file://{tmp_path}/tars") as refused:
+        DataSet(str(tmp_path / "out"))
+    at = refused.value.fix.rpartition(" ")[2]
+    DataSet(str(tmp_path / "out"), [at]).check_shards("train")
+    assert sample(tmp_path / "out", "1", shards_at=(at,))[0].shape == (4, 5, 3)
+    assert index_webdataset(webdatasets.IndexOptions(index=str(tmp_path / "tars")), goal, workers=0)[1]
+
+
+def test_indexing_to_a_folder_above_names_the_tars_below_it(tmp_path: Path) -> None:
+    write_tar(tmp_path / "set/tars/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    index(tmp_path / "set/tars", out=str(tmp_path / "set"))
+    assert DataSet(str(tmp_path / "set")).manifest.splits["train"]["all"].shards[0].name == "tars/train-0.tar"
+    assert sample(tmp_path / "set", "1")[0].shape == (4, 5, 3)
 
 
 def test_indexing_twice_says_so_and_a_change_needs_overwrite(tmp_path: Path) -> None:
