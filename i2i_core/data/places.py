@@ -47,7 +47,7 @@ def no_file_name(key: str) -> str:
     return ""
 
 
-def no_pathbelow(name: str, scheme: str = "file") -> str:
+def no_path_below(name: str, scheme: str = "file") -> str:
     """Say why a name is no normalised relative path of a file; empty if it is one.
 
     Args:
@@ -151,12 +151,12 @@ class Places:
     def _misnamed(self, name: str) -> str:
         """Say why a name can be none of this storage; empty if it can."""
         if not _URL.match(name):
-            return no_pathbelow(name, self.storage[0])
+            return no_path_below(name, self.storage[0])
         if "::" in name or "::" in self.where:
             return "a chain of protocols"
         if "://" not in name or storage_named(name) != self.storage:
             return "of another storage than the data set"
-        return no_pathbelow(name.partition("://")[2].partition("/")[2], self.storage[0])
+        return no_path_below(name.partition("://")[2].partition("/")[2], self.storage[0])
 
     def _folders_apart(self) -> list[str]:
         """List the folders outside the data set's that its manifest names, as few as there are."""

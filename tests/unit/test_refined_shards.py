@@ -418,7 +418,7 @@ def test_indexed_webdatasets_are_refined_under_their_own_names(stargan: str, lab
     for number, source in enumerate((tmp_path / "index", tmp_path / "in")):
         if number:
             index_webdataset(webdatasets.IndexOptions(index=str(source)), shards.ShardOptions(bad="skip"), workers=0)
-        refine(stargan, source, tmp_path / f"out{number}", split="val", target="+serif")
+        refine(stargan, source, tmp_path / f"out{number}", split="val", target="+serif", shards_at=(f"{tmp_path}/in",))
         data = DataSet(str(tmp_path / f"out{number}"))
         assert names_of(data.manifest, "val") == [("val-x.tar", "sub-val-x.tar")[number]]
         samples = read(tmp_path / f"out{number}", names_of(data.manifest, "val")[0])
