@@ -272,7 +272,11 @@ class Remote:
         return dict(self._ask("info", path))
 
     def size(self, path: str) -> int:
-        return int(self.info(path)["size"])
+        """Bytes of a file. Raises StorageError where its server does not say."""
+        size = self.info(path)["size"]
+        if size is None:
+            raise StorageError(f"{self.unstrip_protocol(path)}: its server does not say how long this file is.")
+        return int(size)
 
     def isdir(self, path: str) -> bool:
         return self.exists(path) and self.info(path)["type"] == "directory"

@@ -45,6 +45,8 @@ WHOLE = "all"
 DTYPES = ("uint8", "uint16", "float32")
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
+BLOCK = 512
+"""Bytes of a member's header in a tar: a sample has one at least."""
 MOST_HEADERS = 1 << 16
 """Bytes of an index besides its arrays."""
 MOST_DEPTH = 32
@@ -189,7 +191,7 @@ class DataSet:
         except ValueError as error:
             raise DataError(where, f"text that is not JSON ({error})", "a manifest", make) from None
         except RecursionError:
-            raise DataError(where, "lists in lists without end", "a manifest", make) from None
+            raise DataError(where, "lists in one another without end", "a manifest", make) from None
         version = values.get("version") if isinstance(values, dict) else None
         if version != VERSION:
             raise DataError(
@@ -213,8 +215,9 @@ class DataSet:
         except (FileNotFoundError, NotADirectoryError):
             found = "a folder without manifest.json" if self.fs.exists(self.root) else "nothing at that place"
             raise DataError(f"data {self.uri}", found, "a folder of shards with manifest.json", make) from None
-        if info["type"] != "file" or not 0 <= (info["size"] or 0) <= MOST_MANIFEST:
-            found = f"{info['size']:,} bytes" if info["type"] == "file" else "no plain file"
+        size = info.get("size")
+        if info["type"] != "file" or size is None or size > MOST_MANIFEST:
+            found = "no plain file" if info["type"] != "file" else f"{size} bytes" if size else "an unknown length"
             raise DataError(f"{self.uri}/{MANIFEST}", found, f"a file of at most {MOST_MANIFEST:,} bytes", make)
         data: bytes = self.fs.cat_file(path)
         return data
@@ -372,7 +375,7 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"attributes {' '.join(manifest.attributes)}", "each once"
     for name in (*manifest.splits, *manifest.domains):  # files are named by them
         if not isinstance(name, str) or "/" in name or no_file_name(name):
-            yield f"a split or domain {name!r}", "a word"
+            yield f"a split or domain {str(name)[:MOST_SHOWN]!r}", "a word"
     for split, sets in manifest.splits.items():
         for shard_set in sets.values():
             seen: set[str] = set()
@@ -380,7 +383,7 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
                 yield f"no sample in split {split}", "at least one"
             for name in (shard_set.index, *(shard.name for shard in shard_set.shards)):
                 if name in seen:
-                    yield f"{name!r} twice", "every file of a split once"
+                    yield f"{name[:MOST_SHOWN]!r} twice", "every file of a split once"
                 seen.add(name)
             for shard in shard_set.shards:
                 if not _SHA256.fullmatch(shard.sha256):
@@ -389,6 +392,11 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
                     yield (
                         f"{shard.samples} samples in {shard.bytes} bytes for {shard.name}",
                         "sizes that are not negative",
+                    )
+                if shard.samples * BLOCK > shard.bytes:
+                    yield (
+                        f"{shard.samples} samples in {shard.bytes} bytes for {shard.name[:MOST_SHOWN]}",
+                        f"{BLOCK} bytes or more of each, as in any tar",
                     )
 
 

@@ -53,6 +53,8 @@ def no_path_below(name: str, scheme: str = "file") -> str:
     Args:
         scheme: of the storage; a name in an HTTP address can have no query.
     """
+    if wrong := no_file_name(name):  # first: it bounds the length
+        return wrong
     plain = name
     while (decoded := unquote(plain)) != plain:  # a server may read %2e%2e as ..
         plain = decoded
@@ -67,7 +69,7 @@ def no_path_below(name: str, scheme: str = "file") -> str:
             return "not a normalised path in one folder"
     if scheme in _WEB and ("?" in name or "#" in name):
         return "an address with a query"
-    return no_file_name(name)
+    return ""
 
 
 def storage_named(uri: str) -> tuple[str, str]:
@@ -160,9 +162,12 @@ class Places:
 
     def _folders_apart(self) -> list[str]:
         """List the folders outside the data set's that its manifest names, as few as there are."""
-        apart = {_folder(n) for n in self._names if _URL.match(n) and not self._misnamed(n)}
-        apart = {at for at in apart if not below(f"{self._stripped(at)}/x", [self.root])}
-        return [at for at in sorted(apart) if not below(at, apart - {at})]
+        named = {_folder(name) for name in self._names if _URL.match(name) and not self._misnamed(name)}
+        apart: list[str] = []
+        for at in sorted(named):
+            if not below(f"{self._stripped(at)}/", [self.root]) and not below(at, apart[-1:]):
+                apart.append(at)
+        return apart
 
     def _check_link(self, name: str, path: str, kind: str) -> None:
         real = os.path.realpath(path)

@@ -197,6 +197,7 @@ def test_storages_are_told_apart_by_protocol_and_host() -> None:
         (first_shard(sha256="../../x"), "checksum '../../x'"),
         (first_shard(sha256="A" * 64), "checksum"),
         (first_shard(bytes=1 << 63), "samples in 9223372036854775808 bytes"),
+        (first_shard(samples=10**12), "1000000000000 samples in"),
         (lambda m: m["splits"].update({"../x": m["splits"].pop("val")}), "a split or domain '../x'"),
         (lambda m: m["splits"].update({"a\nb": m["splits"].pop("val")}), "a split or domain"),
         (lambda m: m["fields"]["image"].update(extension="/../x"), "stored as '/../x'"),
@@ -217,7 +218,7 @@ def test_a_link_out_of_a_local_data_set_is_followed_where_it_is_allowed(own: Pat
     (tmp_path / "else").mkdir()
     (own / "train-000000.tar").rename(tmp_path / "else/x.tar")
     (own / "train-000000.tar").symlink_to(tmp_path / "else/x.tar")
-    with pytest.raises(DataError, match="a link to .*else/x.tar") as caught:
+    with pytest.raises(DataError, match=r"a link to .*else/x\.tar") as caught:
         DataSet(str(own)).check_shards("train")
     flag, _, at = caught.value.fix.partition(": --shards-at ")
     assert flag
@@ -239,14 +240,14 @@ def test_links_within_and_to_a_data_set_are_followed(own: Path, tmp_path: Path) 
 def test_a_linked_folder_and_a_linked_index_are_looked_through(own: Path, tmp_path: Path) -> None:
     (own / "train.index.npz").rename(tmp_path / "i.npz")
     (own / "train.index.npz").symlink_to(tmp_path / "i.npz")
-    with pytest.raises(DataError, match="a link to .*i.npz"):
+    with pytest.raises(DataError, match=r"a link to .*i\.npz"):
         DataSet(str(own))
     DataSet(str(own), [str(tmp_path)]).index("train")
     (own / "train.index.npz").unlink()
     (tmp_path / "i.npz").rename(own / "train.index.npz")
     (own / "below").symlink_to(tmp_path)
     rewrite(own, first_shard(name="below/x.tar"))
-    with pytest.raises(DataError, match="a link to .*x.tar"):
+    with pytest.raises(DataError, match=r"a link to .*x\.tar"):
         DataSet(str(own), [str(tmp_path / "elsewhere")]).check_shards("train")
 
 
@@ -430,12 +431,13 @@ def with_keys(own: Path, keys: bytes, compression: int = zipfile.ZIP_STORED) -> 
     return npz(compression, keys=keys, **rest)
 
 
+ZEROS = np.zeros(1 << 25, "S1")
 BOMBS: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "compressed": (
-        lambda own: with_keys(own, npy(np.zeros(1 << 26, "S1")), zipfile.ZIP_DEFLATED),
+        lambda own: with_keys(own, npy(ZEROS), zipfile.ZIP_DEFLATED),
         "keys is compressed",
     ),
-    "bzip2": (lambda own: with_keys(own, npy(np.zeros(1 << 26, "S1")), zipfile.ZIP_BZIP2), "keys is compressed"),
+    "bzip2": (lambda own: with_keys(own, npy(ZEROS), zipfile.ZIP_BZIP2), "keys is compressed"),
     "more than there is": (lambda own: with_keys(own, saying("(1000000000000,)")), "its header says 4000000000128"),
     "objects": (lambda own: with_keys(own, npy(np.array([{}] * 9, object))), "an array of object"),
     "fields": (lambda own: with_keys(own, npy(np.zeros(9, [("a", "i4")]))), "an array of "),
@@ -489,7 +491,7 @@ def test_arrays_are_read_as_numpy_wrote_them() -> None:
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("[" * 100_000, "lists in lists"),
+        ("[" * 100_000, "in one another without end"),
         ('{"version": 1, "made_by": ' + "[" * 40 + "]" * 40 + "}", "in one another"),
         ('{"version": ' + "9" * 5000 + "}", "not JSON"),
     ],
@@ -503,5 +505,5 @@ def test_a_manifest_that_is_deep_is_one_error(text: str, cause: str, own: Path) 
 def test_a_manifest_that_is_too_long_is_not_read(own: Path) -> None:
     with (own / "manifest.json").open("ab") as file:
         file.truncate(MOST_MANIFEST + 1)  # a hole: it takes no room on the disk
-    with pytest.raises(DataError, match=f"{MOST_MANIFEST + 1:,} bytes; expected a file of at most"):
+    with pytest.raises(DataError, match=f"{MOST_MANIFEST + 1} bytes; expected a file of at most"):
         DataSet(str(own))
