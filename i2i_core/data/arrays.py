@@ -1,92 +1,71 @@
-"""NumPy's `.npz` files, looked at by their headers before anything in them is read.
-
-`numpy.savez` stores arrays as they are. So a file's arrays take no more memory than the file: what is compressed, or
-says that it is longer than it is, is refused.
-"""
+"""NumPy's files, looked at by their headers before anything is read: `.npy` and `.npz` in memory."""
 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from math import prod
-from typing import IO
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib import format as npy
 
-MOST_HEADER = 1024
-"""Bytes of an array's header: those of plain arrays take 128."""
+MAGIC = npy.MAGIC_PREFIX
+"""How every `.npy` begins."""
 
-
-@dataclass(frozen=True)
-class Header:
-    """Shape and type of a stored array."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
+_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_header(file: IO[bytes]) -> Header:
-    """Read an `.npy` header, and leave the file where the values begin.
+def read_npy(data: bytes | memoryview) -> np.ndarray:
+    """Read an array that lies in `data`, without copying it.
 
-    Raises:
-        ValueError: it is none of a plain array (no pickled objects, no fields).
-    """
-    version = np.lib.format.read_magic(file)
-    known = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in known:
-        raise ValueError(f"an array of format {version}")
-    shape, _, dtype = known[version](file, max_header_size=MOST_HEADER)
-    if dtype.hasobject or dtype.names or dtype.subdtype or not dtype.itemsize or any(n < 0 for n in shape):
-        raise ValueError(f"an array of {dtype}")
-    return Header(shape, dtype)
+    Args:
+        data: the bytes of a whole `.npy`.
 
-
-def headers(data: bytes, names: Sequence[str]) -> dict[str, Header]:
-    """Read the headers of named arrays in the bytes of an `.npz`.
+    Returns:
+        A read-only view of the bytes, in the order and dtype that the header names.
 
     Raises:
-        ValueError: no `.npz`, or one of the arrays is not there once, is compressed, or is of another length than its
-            header says.
+        ValueError: no header, values that are Python objects, or bytes of another number than the header says.
     """
-    with _zip(data) as file:
-        return {name: _header(file, name) for name in names}
-
-
-def read(data: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read named arrays from the bytes of an `.npz`, once the headers of all are right. Raises ValueError as
-    `headers`."""
-    headers(data, names)
-    with _zip(data) as file:
-        return {name: _values(file, name) for name in names}
-
-
-@contextmanager
-def _zip(data: bytes) -> Iterator[zipfile.ZipFile]:
+    header = io.BytesIO(data[: 1 << 16])
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as file:
-            yield file
-    except Exception as error:  # a zip of arrays can be broken in many ways, each with its own exception
+        shape, by_columns, dtype = _READERS[npy.read_magic(header)](header)
+    except Exception:  # numpy evaluates the header, which fails in as many ways as Python's own parser
+        raise ValueError("an array file whose header cannot be read") from None
+    if dtype.hasobject or dtype.fields is not None or not dtype.itemsize:
+        raise ValueError(f"an array of {dtype.name}; only numbers are read")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"an array of shape {shape}")
+    count, held = math.prod(shape), len(data) - header.tell()
+    if count * dtype.itemsize != held:
+        raise ValueError(f"an array of shape {shape} of {dtype}, {count * dtype.itemsize} bytes, in {held} bytes")
+    values = np.frombuffer(data, dtype, count, header.tell()) if held else np.empty(count, dtype)
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def read_npz(data: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read the arrays called `names` from a file that `np.savez` wrote.
+
+    Args:
+        data: the bytes of a whole `.npz`.
+        names: of the arrays, without `.npy`.
+
+    Raises:
+        ValueError: no such file, an array that is missing or damaged, or a compressed one: what is inflated could be
+            a thousand times as large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            return {name: read_npy(_stored(packed, f"{name}.npy")).copy() for name in names}
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, OverflowError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
 
 
-def _header(file: zipfile.ZipFile, name: str) -> Header:
-    found = [info for info in file.infolist() if info.filename == f"{name}.npy"]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} arrays called {name}")
-    if found[0].compress_type != zipfile.ZIP_STORED:
+def _stored(packed: zipfile.ZipFile, name: str) -> bytes:
+    info = packed.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed")
-    with file.open(found[0]) as member:
-        header = read_header(member)
-        size = member.tell() + prod(header.shape) * header.dtype.itemsize
-    if not size == found[0].file_size == found[0].compress_size:
-        raise ValueError(f"{name} of {found[0].file_size} bytes where its header says {size}")
-    return header
-
-
-def _values(file: zipfile.ZipFile, name: str) -> np.ndarray:
-    with file.open(f"{name}.npy") as member:
-        values: np.ndarray = np.lib.format.read_array(member, allow_pickle=False, max_header_size=MOST_HEADER)
-    return values
+    return packed.read(info)

@@ -25,14 +25,14 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from i2i_core.data import arrays
+from i2i_core.data.arrays import read_npz
 from i2i_core.data.places import MOST_PATH, MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.errors import DataError
 from i2i_core.settings import from_dict, to_dict
@@ -152,12 +152,12 @@ class Index:
 
     @staticmethod
     def loads(data: bytes) -> Index:
-        """Read the bytes of the `.npz`. Raises ValueError as `arrays.read`."""
-        return Index(**arrays.read(data, INDEX))
+        """Read the bytes of the `.npz`, no more than they are.
 
-
-INDEX = ("keys", "offset", "size", "labels")
-"""Arrays of an index."""
+        Raises:
+            ValueError: they are no index.
+        """
+        return Index(**read_npz(data, ("keys", "offset", "size", "labels")))
 
 
 def sha256(data: bytes) -> str:
@@ -255,8 +255,6 @@ class DataSet:
             if sha256(data) != shard_set.index_sha256:
                 raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", _AGAIN)
             try:
-                if wrong := _misshapen(arrays.headers(data, INDEX), shard_set, self.manifest):
-                    raise DataError(where, *wrong, _AGAIN)
                 index = Index.loads(data)
             except ValueError as error:
                 raise DataError(where, f"no index ({error})", "an .npz of arrays", _AGAIN) from None
@@ -300,24 +298,19 @@ class DataSet:
                     raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
 
 
-def _misshapen(found: Mapping[str, arrays.Header], shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
-    """Say what is wrong with the arrays of an index that does not fit its manifest, and what belongs there."""
-    n, fields, attributes = shard_set.samples, len(manifest.fields), len(manifest.attributes)
-    for name, shape, kind, most in (
-        ("keys", (n,), "S", MOST_PATH),
-        ("offset", (n, fields), "i", 8),
-        ("size", (n, fields), "i", 8),
-        ("labels", (n, attributes), "u", 1),
-    ):
-        header = found[name]
-        if header.shape != shape or header.dtype.kind != kind or header.dtype.itemsize > most:
-            expected = f"{shape}: {n} samples, {fields} fields and {attributes} attributes, as the manifest says"
-            return f"{name} of shape {header.shape} and type {header.dtype}"[:MOST_SHOWN], expected
-    return None
-
-
 def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
-    """What is wrong with the values of an index, and what belongs there."""
+    """What is wrong with an index that does not fit its manifest, and what belongs there."""
+    n, fields, attributes = shard_set.samples, len(manifest.fields), len(manifest.attributes)
+    for name, shape, kind in (
+        ("keys", (n,), "S"),
+        ("offset", (n, fields), "i"),
+        ("size", (n, fields), "i"),
+        ("labels", (n, attributes), "u"),
+    ):
+        array = getattr(index, name)
+        if array.shape != shape or array.dtype.kind != kind:
+            expected = f"{shape}: {n} samples, {fields} fields and {attributes} attributes, as the manifest says"
+            return f"{name} of shape {array.shape} and type {array.dtype}"[:MOST_SHOWN], expected
     of_row = np.repeat([shard.bytes for shard in shard_set.shards], [shard.samples for shard in shard_set.shards])
     inside = (index.offset >= 0) & (index.size >= 0) & (index.size <= of_row[:, None] - index.offset)
     if not inside.all():

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from i2i_core.data import arrays
+from i2i_core.data.arrays import read_npz
 from i2i_core.data.transforms import sides
 from i2i_core.errors import DataError
 from i2i_core.evaluation.features import EfficientNet, Extractor, Inception, check_channels, side_of
@@ -159,7 +159,7 @@ class RealFeatures:
             self._again(f"cannot be read ({error})")
             return
         try:
-            definition, keys, features = arrays.read(data, ("definition", "keys", "features")).values()
+            definition, keys, features = read_npz(data, ("definition", "keys", "features")).values()
             fits = (
                 definition.shape == ()
                 and keys.ndim == 1
