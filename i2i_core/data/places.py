@@ -154,8 +154,6 @@ class Places:
         """Say why a name can be none of this storage; empty if it can."""
         if not _URL.match(name):
             return no_path_below(name, self.storage[0])
-        if "::" in name or "::" in self.where:
-            return "a chain of protocols"
         if "://" not in name or storage_named(name) != self.storage:
             return "of another storage than the data set"
         return no_path_below(name.partition("://")[2].partition("/")[2], self.storage[0])
