@@ -418,10 +418,10 @@ def npy(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def saying(shape: str, descr: str = "'|S4'", fortran: bool = False) -> bytes:
-    """An .npy header of that shape, and few values."""
-    head = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(64)
+def saying(shape: str, descr: str = "'|S4'", held: int = 64) -> bytes:
+    """An .npy header of that shape, and so many bytes of values."""
+    head = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(held)
 
 
 def with_keys(own: Path, keys: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -441,7 +441,7 @@ BOMBS: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "more than there is": (lambda own: with_keys(own, saying("(1000000000000,)")), "4000000000000 bytes, in 64 bytes"),
     "objects": (lambda own: with_keys(own, npy(np.array([{}] * 9, object))), "an array of object"),
     "fields": (lambda own: with_keys(own, npy(np.zeros(9, [("a", "i4")]))), "an array of "),
-    "of nothing": (lambda own: with_keys(own, saying("(1000000000000,)", "'|S0'")), "an array of "),
+    "of nothing": (lambda own: with_keys(own, saying("(1000000000000,)", "'|S0'", held=0)), "an array of "),
     "a negative shape": (lambda own: with_keys(own, saying("(-1,)")), "an array of "),
     "a deep header": (lambda own: with_keys(own, saying("(" * 400 + ")" * 400)), "no index"),
     "a long header": (lambda own: with_keys(own, saying("(" + "1," * 2000 + ")")), "no index"),
