@@ -427,6 +427,7 @@ shard_glyphs(sys.argv[1], "labelled", 16, characters=200)
 """
 
 
+@pytest.mark.processes
 def test_a_killed_job_leaves_no_data_set_and_is_finished_by_the_same_job(tmp_path: Path) -> None:
     out = tmp_path / "out"
     died = subprocess.run(
