@@ -1,8 +1,9 @@
-"""Image files as arrays and back: decode, convert, crop, resize, encode.
+"""Image files as arrays and back: decode, convert, crop, resize, encode. Every image is opened here.
 
 Shape legend: every image is `x_HWC`, (height, width, channels), of dtype uint8, uint16 or float32
-(float images hold values in [-1, 1]). Pillow does the work for 8-bit images; what Pillow would
-quietly narrow to 8 bits (16-bit colour) takes another way or is refused, never narrowed.
+(float images hold values in [-1, 1]). Pillow does the work for 8-bit images, on files that `formats.check` has looked
+at; what Pillow would quietly narrow to 8 bits (16-bit colour) takes another way or is refused, never narrowed. No copy
+of a whole image is made in a wider type than its own: that is done in strips of rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from i2i_core.data import arrays, deep_png
+from i2i_core.data.formats import FORMATS, check, recognise
+from i2i_core.data.limits import MAX_CHANNELS, MAX_PIXELS, check_size
+from i2i_core.data.strips import copy_rows, strips
 from i2i_core.errors import ConfigError
 from i2i_core.settings import check_at_least, check_between
 
@@ -22,34 +27,9 @@ Fit = Literal["square", "shorter"]
 Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
 Encoding = Literal["png", "jpg", "webp", "npy"]
 
-EXTENSIONS = frozenset(
-    [
-        "png",
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "bmp",
-        "gif",
-        "webp",
-        "tif",
-        "tiff",
-        "ppm",
-        "pgm",
-        "pbm",
-        "pnm",
-        "npy",
-        "avif",
-        "jp2",
-        "tga",
-    ]
-)
-"""What is taken for an image, by the end of its name in lower case."""
+EXTENSIONS = frozenset(extension for some in FORMATS.values() for extension in some)
+"""What is taken for an image, by the end of its name in lower case. What it is, its content tells."""
 
-MAX_PIXELS = 89_478_485
-"""Larger images (about 9459 x 9459) are refused: Pillow's own limit against decompression bombs."""
-
-MAX_CHANNELS = 512
 LUMA = np.array([0.299, 0.587, 0.114])
 
 _FILTERS = {
@@ -115,11 +95,13 @@ class Picture:
 
 
 def decode(data: bytes, extension: str) -> np.ndarray:
-    """The image in `data` as (H, W, C) uint8, uint16 or float32; turned as its EXIF tag says.
+    """Decode the image in `data` to (H, W, C) uint8, uint16 or float32; turned as its EXIF tag says.
+
+    Of several frames (GIF, WebP, AVIF, animated PNG, MPO) the first is taken; a TIFF's grey pages become channels.
 
     Args:
-        data: the bytes of a whole file.
-        extension: the end of its name (`png`, `a.jpg`, ...); only `npy` is told from it.
+        data: the bytes of a whole file. Their content tells the format.
+        extension: the end of its name (`png`, `a.jpg`, ...); only `tga` is told from it.
 
     Raises:
         ValueError: saying why these bytes are no image, or none that can be used.
@@ -128,17 +110,22 @@ def decode(data: bytes, extension: str) -> np.ndarray:
 
 
 def decode_picture(data: bytes, extension: str) -> Picture:
-    """As `decode`, and whether the last channel is transparency."""
+    """Decode as `decode` does, and tell whether the last channel is transparency."""
     if not data:
         raise ValueError("the file is empty")
     try:
-        if extension.rsplit(".", 1)[-1].lower() == "npy":
+        kind = recognise(data, extension)
+        check(data, kind)
+        if kind == "NPY":
             return Picture(_from_npy(data))
-        if _is_png_of_16_bit_colour(data):
-            return _from_deep_png(data)
-        return _from_pillow(data)
+        if deep_png.is_deep(data):
+            pixels = deep_png.read(data)
+            return Picture(pixels, alpha=pixels.shape[2] in (2, 4))
+        return _from_pillow(data, kind)
     except UnidentifiedImageError:  # its own message holds a memory address
-        raise ValueError("cannot identify it as an image") from None
+        raise ValueError(f"cannot identify it as an image, though it begins as {kind}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"over {2 * MAX_PIXELS} pixels; the limit is {MAX_PIXELS}; cut it into tiles first") from None
     except ValueError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds, SyntaxError and KeyError among them
@@ -146,87 +133,77 @@ def decode_picture(data: bytes, extension: str) -> Picture:
 
 
 def _from_npy(data: bytes) -> np.ndarray:
-    x = np.load(io.BytesIO(data), allow_pickle=False)
-    if not isinstance(x, np.ndarray) or x.ndim not in (2, 3) or 0 in x.shape:
-        raise ValueError(f"an array of shape {getattr(x, 'shape', None)}, not (H, W) or (H, W, C)")
+    x = arrays.read_npy(data)
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise ValueError(f"an array of shape {x.shape}, not (H, W) or (H, W, C)")
     x = x[..., None] if x.ndim == 2 else x
     if x.shape[2] > MAX_CHANNELS:
         raise ValueError(f"an array of shape {x.shape}: {x.shape[2]} channels; the order must be (H, W, C)")
-    _check_size(x.shape[1], x.shape[0])
+    floating = np.issubdtype(x.dtype, np.floating)
+    if x.dtype != np.bool_ and not floating and (x.dtype.kind != "u" or x.dtype.itemsize > 2):
+        raise ValueError(f"an array of {x.dtype}; images are uint8, uint16 or float")
+    check_size(x.shape[1], x.shape[0], x.shape[2], 4 if floating else x.dtype.itemsize)
     if x.dtype == np.bool_:
         return np.where(x, np.uint8(255), np.uint8(0))
-    if np.issubdtype(x.dtype, np.floating):
-        return x.astype(np.float32)
-    if x.dtype.kind != "u" or x.dtype.itemsize > 2:
-        raise ValueError(f"an array of {x.dtype}; images are uint8, uint16 or float")
-    return np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
+    with np.errstate(over="ignore"):  # what becomes infinite is out of range, and refused as such
+        return x.astype(np.float32 if floating else x.dtype.newbyteorder("="), order="C")
 
 
-def _is_png_of_16_bit_colour(data: bytes) -> bool:
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10" and data[25:26] in (b"\x02", b"\x04", b"\x06")
-
-
-def _from_deep_png(data: bytes) -> Picture:
-    """16-bit colour: Pillow would drop the lower 8 bits, torchvision keeps them."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png  # late: only such files cost the import
-
-    _check_size(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
-    x_CHW = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    x = np.ascontiguousarray(x_CHW.numpy().transpose(1, 2, 0))
-    if x.dtype != np.uint16:
-        raise ValueError("16-bit colour PNG, which the installed torchvision does not read; save it as .npy")
-    return Picture(x, alpha=x.shape[2] in (2, 4))
-
-
-def _from_pillow(data: bytes) -> Picture:
+def _from_pillow(data: bytes, kind: str) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by name just below
-        image = Image.open(io.BytesIO(data))
-    _check_size(*image.size)
-    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        image = Image.open(io.BytesIO(data), formats=[kind])
+    _check_image(image)
+    if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         return Picture(_tiff_pages(image))
-    if image.format == "TIFF" and len(image.getbands()) > 1 and max(image.tag_v2.get(258, (8,))) > 8:
-        raise ValueError("16-bit colour TIFF, which Pillow would narrow to 8 bits; save it as PNG or .npy")
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
+    _check_image(image)
     return _array(image)
 
 
 def _tiff_pages(image: Image.Image) -> np.ndarray:
-    """A TIFF of several grey pages of one size is an image of as many channels."""
-    pages = []
-    for number in range(min(image.n_frames, MAX_CHANNELS + 1)):
+    """(H, W, pages) of a TIFF of several grey pages of one size, as `check` has found them to be."""
+    pages, first = image.n_frames, _array(image).pixels
+    check_size(first.shape[1], first.shape[0], pages, first.itemsize)
+    x = np.empty((*first.shape[:2], pages), first.dtype)
+    for number in range(pages):
         image.seek(number)
         image.load()
-        pages.append(_array(image).pixels)
-    shapes = sorted({f"{p.shape[0]}x{p.shape[1]}x{p.shape[2]} {p.dtype}" for p in pages})
-    if len(pages) > MAX_CHANNELS or len(shapes) > 1 or pages[0].shape[2] != 1:
-        raise ValueError(f"a TIFF of {image.n_frames} pages of {', '.join(shapes)}; pages must be grey, of one size")
-    return np.concatenate(pages, axis=2)
+        page = _array(image).pixels
+        if page.shape != first.shape or page.shape[2] != 1 or page.dtype != first.dtype:
+            raise ValueError(f"a TIFF of {pages} pages that are not all grey, of one size and turned one way")
+        x[..., number] = page[..., 0]
+    return x
+
+
+_GREY = ("1", "L", "LA", "La")
+
+
+def _kept(image: Image.Image) -> tuple[str, int, np.dtype]:
+    """The mode whose values are kept (empty: the image's own), their number in a pixel, and their type."""
+    if image.mode.startswith("I"):
+        return "", 1, np.dtype(np.uint16)
+    if image.mode == "F":
+        return "", 1, np.dtype(np.float32)
+    mode = ("L" if image.mode in _GREY else "RGB") + "A" * image.has_transparency_data
+    return mode, len(mode), np.dtype(np.uint8)
+
+
+def _check_image(image: Image.Image) -> None:
+    _, channels, dtype = _kept(image)
+    check_size(image.width, image.height, channels, dtype.itemsize)
 
 
 def _array(image: Image.Image) -> Picture:
-    mode = image.mode
-    if mode.startswith("I;16"):
-        return Picture(np.asarray(image).astype(np.uint16)[..., None])
-    if mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"32-bit values from {values.min()} to {values.max()}; at most 16 bits can be kept")
-        return Picture(values.astype(np.uint16)[..., None])
-    if mode == "F":
-        return Picture(np.asarray(image, dtype=np.float32)[..., None])
-    alpha = image.has_transparency_data
-    grey = mode in ("1", "L", "LA", "La")
-    wanted = ("LA" if grey else "RGBA") if alpha else ("L" if grey else "RGB")
-    x = np.array(image if mode == wanted else image.convert(wanted))
-    return Picture(x[..., None] if x.ndim == 2 else x, alpha)
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{width} x {height} pixels, over the limit of {MAX_PIXELS}; cut it into tiles first")
+    mode, channels, dtype = _kept(image)
+    if image.mode == "I":
+        low, high = image.getextrema()
+        if low < 0 or high > 65535:
+            raise ValueError(f"32-bit values from {low} to {high}; at most 16 bits can be kept")
+    x = np.empty((image.height, image.width, channels), dtype)
+    copy_rows(image, x, mode)
+    return Picture(x, alpha=mode.endswith("A"))
 
 
 def prepare(picture: Picture, options: ImageOptions) -> np.ndarray:
@@ -245,23 +222,32 @@ def prepare(picture: Picture, options: ImageOptions) -> np.ndarray:
     if options.load_size is None:
         return picture.pixels
     height, width = fitted(picture.pixels.shape[0], picture.pixels.shape[1], options.load_size, options.fit)
+    try:
+        check_size(width, height, picture.pixels.shape[2], picture.pixels.itemsize)
+    except ValueError as error:
+        raise ValueError(f"--load-size {options.load_size} makes it {error}") from None
     return resize(picture, height, width, options.resample)
 
 
 def check_range(x_HWC: np.ndarray) -> None:
     """Raises ValueError if a float image leaves [-1, 1] or holds a NaN."""
-    if x_HWC.dtype == np.float32 and not np.abs(x_HWC).max() <= 1:
-        low, high = float(x_HWC.min()), float(x_HWC.max())
+    if x_HWC.dtype != np.float32:
+        return
+    low, high = float(x_HWC.min()), float(x_HWC.max())
+    if not (low >= -1 and high <= 1):  # nor is a NaN
         raise ValueError(f"float values from {low:g} to {high:g}; float images must lie in [-1, 1]")
 
 
 def composite(x_HWC: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
     """Lays an image whose last channel is alpha over a colour (its luma for grey); that channel goes."""
     top = np.iinfo(x_HWC.dtype).max
-    colour, alpha = x_HWC[..., :-1].astype(np.float64), x_HWC[..., -1:] / top
     below = np.array(background) * (top / 255)
-    below = below if colour.shape[2] == 3 else (below @ LUMA)[None]
-    return np.rint(colour * alpha + below * (1 - alpha)).astype(x_HWC.dtype)
+    below = below if x_HWC.shape[2] == 4 else (below @ LUMA)[None]
+    y = np.empty((*x_HWC.shape[:2], x_HWC.shape[2] - 1), x_HWC.dtype)
+    for rows in strips(x_HWC):
+        colour, alpha = x_HWC[rows, :, :-1].astype(np.float64), x_HWC[rows, :, -1:] / top
+        y[rows] = np.rint(colour * alpha + below * (1 - alpha))
+    return y
 
 
 def convert(x_HWC: np.ndarray, channels: int) -> np.ndarray:
@@ -277,8 +263,11 @@ def convert(x_HWC: np.ndarray, channels: int) -> np.ndarray:
         return np.repeat(x_HWC, channels, axis=2)
     if have != 3:
         raise ValueError(f"{have} channels; --channels converts between 1 and 3 only")
-    grey = (x_HWC @ LUMA)[..., None]
-    return (grey if x_HWC.dtype == np.float32 else np.rint(grey)).astype(x_HWC.dtype)
+    y = np.empty((*x_HWC.shape[:2], 1), x_HWC.dtype)
+    for rows in strips(x_HWC):
+        grey = x_HWC[rows] @ LUMA
+        y[rows, :, 0] = grey if x_HWC.dtype == np.float32 else np.rint(grey)
+    return y
 
 
 def center_crop(x_HWC: np.ndarray, size: int) -> np.ndarray:
@@ -306,15 +295,18 @@ def resize(picture: Picture, height: int, width: int, resample: Resample) -> np.
     if x.dtype == np.uint8 and (picture.alpha or x.shape[2] in (1, 3)):  # with alpha, Pillow premultiplies
         y = np.array(Image.fromarray(x[..., 0] if x.shape[2] == 1 else x).resize((width, height), how))
         return y[..., None] if y.ndim == 2 else y
-    planes = [_resize_plane(x[..., c], height, width, how) for c in range(x.shape[2])]
-    y = np.stack(planes, axis=2)
-    if x.dtype == np.float32:
-        return np.clip(y, -1, 1)
-    return np.clip(np.rint(y), 0, np.iinfo(x.dtype).max).astype(x.dtype)
+    y = np.empty((height, width, x.shape[2]), x.dtype)
+    low, high = (-1, 1) if x.dtype == np.float32 else (0, np.iinfo(x.dtype).max)
+    for c in range(x.shape[2]):
+        plane = _resize_plane(x[..., c], height, width, how)
+        y[..., c] = np.clip(plane if x.dtype == np.float32 else np.rint(plane, out=plane), low, high, out=plane)
+    return y
 
 
 def _resize_plane(x_HW: np.ndarray, height: int, width: int, how: Image.Resampling) -> np.ndarray:
-    plane = Image.fromarray(np.ascontiguousarray(x_HW, dtype=np.float32))
+    plane = Image.new("F", (x_HW.shape[1], x_HW.shape[0]))
+    for rows in strips(x_HW):
+        plane.paste(Image.fromarray(np.ascontiguousarray(x_HW[rows], dtype=np.float32)), (0, rows.start))
     return np.array(plane.resize((width, height), how))
 
 
