@@ -178,9 +178,9 @@ def _check_ppm(data: bytes) -> None:
 
 
 _MOST_TILES, _MOST_LAYERS = 25_000, 1000
-_SMALLEST_PRECINCT, _SMALLEST_BLOCK = 5, 8
-"""Logarithms of the least side of a precinct and of the least area of a code block, in pixels: the decoder makes room
-for a record of each, and a picture could have one for every pixel."""
+_MOST_PRECINCTS, _SMALLEST_BLOCK = 1 << 18, 8
+"""Of a tile; and the logarithm of the least area of a code block, in pixels. The decoder makes room for a record of
+each precinct and block, and a picture could have one for every pixel."""
 
 
 def _check_jpeg2000(data: bytes) -> None:
@@ -197,7 +197,7 @@ def _check_jpeg2000(data: bytes) -> None:
         raise ValueError(f"a JPEG 2000 of more than {_MOST_TILES} tiles, of {tile_w} x {tile_h} pixels")
     w, h = min(width, tile_w), min(height, tile_h)
     check_bytes(4 * w * h * channels, f"a JPEG 2000 decoded in tiles of {w} x {h} pixels, at 4 bytes a value")
-    _check_codestream(data, at + 2)
+    _check_codestream(data, at + 2, (w, h))
 
 
 def _codestream(data: bytes) -> int:
@@ -216,8 +216,8 @@ def _codestream(data: bytes) -> int:
     return at
 
 
-def _check_codestream(data: bytes, at: int) -> None:
-    """Walks the markers of the main header, then those of each part of a tile."""
+def _check_codestream(data: bytes, at: int, tile: tuple[int, int]) -> None:
+    """Walk the markers of the main header, then those of each part of a tile."""
     part_end = 0
     while at + 4 <= len(data):
         marker, size = struct.unpack_from(">HH", data, at)
@@ -236,20 +236,25 @@ def _check_codestream(data: bytes, at: int) -> None:
         elif marker == 0xFF52:
             if struct.unpack_from(">H", data, at + 6)[0] > _MOST_LAYERS:
                 raise ValueError(f"a JPEG 2000 of more than {_MOST_LAYERS} layers")
-            _check_coding(data[at + 4], data[at + 9 : at + 2 + size])
+            _check_coding(data[at + 4], data[at + 9 : at + 2 + size], tile)
         elif marker == 0xFF53:  # of one channel, whose number takes a byte
-            _check_coding(data[at + 5], data[at + 6 : at + 2 + size])
+            _check_coding(data[at + 5], data[at + 6 : at + 2 + size], tile)
         elif marker < 0xFF00 or size < 2:
             raise ValueError("a damaged JPEG 2000: no marker where one must be")
         at += 2 + size
 
 
-def _check_coding(style: int, values: bytes) -> None:
-    """Of a style of coding: levels, both logarithms of a code block's sides less 2, two more, a byte per precinct."""
+def _check_coding(style: int, values: bytes, tile: tuple[int, int]) -> None:
+    """Of a style of coding: levels, both logarithms of a code block's sides less 2, two more, a byte per resolution
+    with the logarithms of a precinct's sides."""
     if (values[1] & 15) + (values[2] & 15) + 4 < _SMALLEST_BLOCK:
         raise ValueError("a JPEG 2000 with code blocks of less than 256 pixels")
-    if style & 1 and any(min(p & 15, p >> 4) < _SMALLEST_PRECINCT for p in values[5:]):
-        raise ValueError("a JPEG 2000 with precincts of less than 32 x 32 pixels")
+    precincts = 0
+    for halvings, sides in zip(range(values[0], -1, -1), values[5:] if style & 1 else b"", strict=False):
+        w, h = (-(-side >> halvings) + 1 for side in tile)  # a tile may lie across the precincts' edges
+        precincts += ((w >> (sides & 15)) + 1) * ((h >> (sides >> 4)) + 1)
+    if precincts > _MOST_PRECINCTS:
+        raise ValueError(f"a JPEG 2000 of {precincts} precincts in a tile, over the limit of {_MOST_PRECINCTS}")
 
 
 _CHECKS = {

@@ -18,8 +18,8 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS = 256, 257, 258, 25
 TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 322, 323, 339
 _READ = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT}
 
-_COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50000, 50001}
-"""None, fax (2 to 4), LZW, JPEG, deflate, PackBits, deflate as once numbered, Zstandard, WebP."""
+_COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50000}
+"""None, fax (2 to 4), LZW, JPEG, deflate, PackBits, deflate as once numbered, Zstandard."""
 _PALETTE = 3
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from i2i_core.data import shards, webdatasets
 from i2i_core.data.glyphs import GlyphOptions
@@ -28,24 +25,6 @@ rng = np.random.default_rng(0)
 
 def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
     return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-
-
-def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def deep_png(x_HWC: np.ndarray) -> bytes:
-    """A 16-bit colour PNG, which Pillow cannot write."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    h, w, c = x_HWC.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x_HWC)
-    head = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6, 2: 4}[c], 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def put(path: Path, x_HWC: np.ndarray) -> None:

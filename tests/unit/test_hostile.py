@@ -11,7 +11,6 @@ import re
 import resource
 import runpy
 import shutil
-import struct
 import sys
 import tarfile
 import zlib
@@ -34,7 +33,9 @@ from i2i_core.data.stream import DataConfig, Stream
 from i2i_core.errors import DataError, UserError
 from i2i_core.evaluation.inputs import Split, check_names, open_inputs
 
-from ..support.data import ROOT, deep_png, index, sample, sums
+from ..support.data import ROOT, index, sample, sums
+from ..support.pictures import png as deep_png
+from ..support.pictures import png_of
 from ..support.translating import go, untrained
 
 Member = tuple[str, bytes | tarfile.TarInfo]
@@ -51,12 +52,7 @@ def png(x_HWC: np.ndarray) -> bytes:
 
 def huge_png(side: int = 60000) -> bytes:
     """Some bytes that say they are an image of that many pixels square."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return png_of((side, side, 8, 0, 0), zlib.compress(b""))
 
 
 def linked(name: str, kind: bytes, to: str = "") -> tarfile.TarInfo:
@@ -105,7 +101,7 @@ HOSTILE: dict[str, tuple[list[Member], str, str, str]] = {
     "undecodable": (labelled_with(b"no image"), "bad", W.IMAGES, "cannot identify it"),
     "truncated": (labelled_with(GOOD["0"][:50]), "bad", W.IMAGES, "truncated|broken"),
     "empty": (labelled_with(b""), "bad", W.IMAGES, "empty"),
-    "absurdly large": (labelled_with(huge_png()), "bad", W.IMAGES, "3600000000 pixels"),
+    "absurdly large": (labelled_with(huge_png()), "bad", W.IMAGES, "over 178956970 pixels"),
     "colour among grey": (labelled_with(png(np.zeros((4, 4, 3), np.uint8))), "bad", W.KINDS, "3 channels of uint8"),
     "16 bits": (labelled_with(png(np.zeros((4, 4, 1), np.uint16))), "bad", W.KINDS, "1 channels of uint16"),
     "16 bit colour": (labelled_with(deep_png(np.zeros((4, 4, 3), np.uint16))), "bad", W.KINDS, "3 channels of uint16"),
@@ -528,7 +524,7 @@ CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "of another size": (lambda d: padded(flat(8), len(d)), "8x8 pixels where the manifest says 16x16"),
     "in colour": (lambda d: padded(flat(16, 3), len(d)), "3 channels of uint8 where the manifest says 1 of uint8"),
     "of 16 bits": (lambda d: padded(flat(16, 1, np.uint16), len(d)), "1 channels of uint16 where"),
-    "absurdly large": (lambda d: padded(huge_png(), len(d)), "3600000000 pixels"),
+    "absurdly large": (lambda d: padded(huge_png(), len(d)), "over 178956970 pixels"),
 }
 
 

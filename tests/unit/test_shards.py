@@ -24,7 +24,9 @@ from i2i_core.data.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError, ResourceError, UserError
 from i2i_core.orchestration.sharding import index_webdataset, shard_glyphs
 
-from ..support.data import ROOT, deep_png, index, noise, png, put, rng, sample, saved, shard, sums, write_tar
+from ..support.data import ROOT, index, noise, png, put, rng, sample, shard, sums, write_tar
+from ..support.pictures import png as deep_png
+from ..support.pictures import saved
 
 ALL_TRAIN = {"split": (1.0, 0.0, 0.0)}
 
