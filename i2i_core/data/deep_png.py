@@ -74,10 +74,11 @@ def read(data: bytes) -> np.ndarray:
     """
     header, idat, transparent = _parts(data)
     raw = _inflated(idat, sum(rows * (1 + length) for rows, length in header.row_bytes))
-    x = np.empty((header.height, header.width, _CHANNELS[header.colour], 2), np.uint8)
-    for half in (0, 1):
-        copy_rows(_half(header, raw, half), x[..., half])
+    halves = [_half(header, raw, number) for number in (1, 0)]
     del raw
+    x = np.empty((header.height, header.width, _CHANNELS[header.colour], 2), np.uint8)
+    for number in (0, 1):
+        copy_rows(Image.open(halves.pop(), formats=["PNG"]), x[..., number])
     x_HWC = x.view(">u2")[..., 0]
     if not x_HWC.dtype.isnative:
         x_HWC = x_HWC.byteswap(inplace=True).view(np.uint16)
@@ -191,8 +192,8 @@ def _inflated(idat: list[memoryview], expected: int) -> np.ndarray:
     return raw
 
 
-def _half(header: _Header, raw: np.ndarray, half: int) -> Image.Image:
-    """An image of the upper (0) or lower (1) bytes of the values."""
+def _half(header: _Header, raw: np.ndarray, number: int) -> io.BytesIO:
+    """A PNG of the upper (0) or lower (1) bytes of the values."""
     rows_8 = np.empty(sum(rows * (1 + length // 2) for rows, length in header.row_bytes), np.uint8)
     at = at_8 = 0
     for rows, length in header.row_bytes:
@@ -200,9 +201,9 @@ def _half(header: _Header, raw: np.ndarray, half: int) -> Image.Image:
         one = rows_8[at_8 : at_8 + rows * (1 + length // 2)].reshape(rows, 1 + length // 2)
         if both[:, 0].max() > 4:
             raise ValueError(f"a damaged PNG: a row with the filter {both[:, 0].max()}")
-        one[:, 0], one[:, 1:] = both[:, 0], both[:, 1 + half :: 2]
+        one[:, 0], one[:, 1:] = both[:, 0], both[:, 1 + number :: 2]
         at, at_8 = at + both.size, at_8 + one.size
-    stored = zlib.compress(rows_8, 0)
+    stored = zlib.compress(rows_8.data, 0)
     del rows_8
     chunks = ((b"IHDR", replace(header, depth=8).dumps()), (b"IDAT", stored), (b"IEND", b""))
     file = io.BytesIO()
@@ -213,4 +214,4 @@ def _half(header: _Header, raw: np.ndarray, half: int) -> Image.Image:
         file.write(zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big"))
     del stored, chunks, content
     file.seek(0)
-    return Image.open(file, formats=["PNG"])
+    return file

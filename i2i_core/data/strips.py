@@ -22,6 +22,7 @@ def strips(x_HWC: np.ndarray) -> Iterator[slice]:
 def copy_rows(image: Image.Image, out: np.ndarray, mode: str = "") -> None:
     """Copy the values of an image into `out`, (H, W) or (H, W, C), converted to `mode` if one is named."""
     for rows in strips(out):
-        strip = image.crop((0, rows.start, image.width, rows.stop))
+        whole = rows.stop - rows.start == image.height
+        strip = image if whole else image.crop((0, rows.start, image.width, rows.stop))
         values = np.asarray(strip.convert(mode) if mode and mode != strip.mode else strip)
         out[rows] = values.reshape(out[rows].shape)

@@ -22,7 +22,7 @@ from typing import Any
 
 from i2i_core.data.images import ImageOptions, decode_picture, prepare
 
-from .pictures import SIGNATURE, chunk, samples
+from .pictures import SIGNATURE, chunk, peak, samples
 
 MEMORY = 2 << 30
 """Bytes of address space beyond what the process has when it begins."""
@@ -108,7 +108,7 @@ def main(note: str, seed: int, cases: int, first: int = 0) -> dict[str, Any]:
     healthy = samples()
     pages = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10  # type: ignore[index]
     resource.setrlimit(resource.RLIMIT_AS, (pages + MEMORY, pages + MEMORY))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     seen: Counter[str] = Counter()
     other: dict[str, str] = {}
     with Path(note).open("w") as told:
@@ -123,9 +123,8 @@ def main(note: str, seed: int, cases: int, first: int = 0) -> dict[str, Any]:
             seen[f"{name.split()[0]} {came}"] += 1
             if came not in ("array", "ValueError"):
                 other[f"case {number} of seed {seed}, {name}"] = came
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
     imported = [name for name in ("torch", "torchvision", "ray") if name in sys.modules]
-    return {"seen": seen, "other": other, "imported": imported, "MiB": grown}
+    return {"seen": seen, "other": other, "imported": imported, "MiB": (peak() - before) >> 20}
 
 
 if __name__ == "__main__":

@@ -254,6 +254,16 @@ def test_no_program_is_started_by_an_image(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "ran").exists()
 
 
+def test_images_are_opened_in_one_place() -> None:
+    """Whatever else reads bytes as an image would go round what is tested here."""
+    opens = re.compile(
+        r"Image\.open|np\.load\b|numpy\.load\b|torchvision\.io|decode_(png|jpeg|image)\b|read_image\b|imread"
+    )
+    places = [*ROOT.glob("i2i_core/**/*.py"), *ROOT.glob("pipelines/*.py"), *ROOT.glob("cluster/**/*.py")]
+    found = {str(place.relative_to(ROOT)) for place in places if opens.search(place.read_text())}
+    assert found == {"i2i_core/data/images.py", "i2i_core/data/deep_png.py"}
+
+
 def test_of_several_frames_the_first_is_read() -> None:
     first, second = Image.new("RGB", (16, 16), (200, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 200))
     for kind in ("PNG", "GIF", "WEBP", "AVIF", "MPO"):
@@ -525,16 +535,16 @@ def test_many_damaged_images_are_an_array_or_a_value_error(seed: int, tmp_path: 
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from i2i_core.data.images import ImageOptions, decode_picture, prepare
+from tests.support.pictures import peak
 data = Path(sys.argv[1]).read_bytes()
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 before = peak()
 picture = decode_picture(data, sys.argv[1])
 decoded = peak() - before
-prepare(picture, ImageOptions(channels=1, load_size=256))
-print(picture.pixels.nbytes >> 20, decoded, peak() - before)
+prepare(picture, ImageOptions(channels=1 if picture.pixels.shape[2] < 5 else None, load_size=256))
+print(picture.pixels.nbytes >> 20, decoded >> 20, peak() - before >> 20)
 """
 
 
@@ -562,8 +572,8 @@ def test_the_largest_picture_of_each_format_takes_what_the_docs_say(kind: str, t
     file = largest(kind, tmp_path)
     values, decoded, prepared = peaks(file)
     print(f"{kind}: {file.stat().st_size} bytes, {values} MiB, decoded at {decoded} MiB, prepared at {prepared} MiB")
-    assert 250 <= values <= 256 or kind in ("png palette", "jp2")
+    assert 250 <= values <= 256 or kind == "jp2"
     text = (ROOT / "docs/data.md").read_text()
-    stated = re.search(rf"{re.escape(LARGEST[kind])}: ([0-9.]+) GB", text)
+    stated = re.search(rf"{re.escape(LARGEST[kind])}: ([0-9.]+)\s+GiB", text)
     assert stated
-    assert prepared / 1000 <= float(stated[1])
+    assert prepared / 1024 <= float(stated[1])

@@ -104,7 +104,7 @@ def test_what_cannot_be_decoded_raises_value_error_with_the_cause() -> None:
     for array in (noise(4), np.zeros((2, 2, 9000), np.uint8), np.zeros((2, 2), np.int64), np.zeros((0, 4, 3))):
         with pytest.raises(ValueError, match="array of"):
             decode(_npy(array), "npy")
-    with pytest.raises(ValueError, match="EOF"):
+    with pytest.raises(ValueError, match="header cannot be read"):
         decode(b"\x93NUMPY\x01\x00", "npy")
 
 
