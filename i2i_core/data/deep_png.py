@@ -177,13 +177,12 @@ def _inflated(idat: list[memoryview], expected: int) -> np.ndarray:
         for piece in (left[at : at + _PIECE] for left in idat for at in range(0, len(left), _PIECE)):
             given: bytes | memoryview = piece
             while not stream.eof:
-                most = min(_PIECE, expected - filled + 1)
-                out = stream.decompress(given, most)
+                out = stream.decompress(given, min(_PIECE, expected - filled + 1))
                 if len(out) > expected - filled:
                     raise ValueError("a damaged PNG: more data than its picture has")
                 raw[filled : filled + len(out)] = np.frombuffer(out, np.uint8)
                 filled, given = filled + len(out), stream.unconsumed_tail
-                if not given and len(out) < most:
+                if not given:
                     break
     except zlib.error as error:
         raise ValueError(f"a damaged PNG: {error}") from None
