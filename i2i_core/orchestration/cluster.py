@@ -54,7 +54,7 @@ def connect(quiet: bool = False) -> None:
 def _own() -> dict[str, Any]:
     """Prepare a cluster of this process, on loopback, whose processes inherit this environment.
 
-    The State API needs the dashboard. The token is in the environment, which others cannot read; Ray would write a file.
+    The State API needs the dashboard. The token is in the environment, closed to others; Ray would write a file.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
