@@ -100,8 +100,8 @@ def of_ray_up(config: dict[str, Any]) -> Iterator[str]:
         file = Path(place).expanduser()
         if not file.exists():
             yield f"file_mounts: found no {place} on this machine; `ray get-auth-token --generate` makes the token"
-        elif open_to := file.stat().st_mode & 0o077:
-            yield f"file_mounts: found {place} open to others (mode {open_to:03o}); `chmod 600 {place}` closes it"
+        elif (mode := file.stat().st_mode & 0o777) & 0o077:
+            yield f"file_mounts: found {place} open to others (mode {mode:03o}); `chmod 600 {place}` closes it"
 
 
 @cache

@@ -27,7 +27,8 @@ export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120} # in which a ru
 ours() {
 	local environment
 	if [ ! -d /proc/self ]; then # where ps shows the environment of a process, or at least Ray's folder
-		ps -A -E -ww -o pid=,command= | grep --fixed-strings -e " $mark " -e "$folder/" | awk '!/grep/ { print $1 }' || true
+		ps -A -E -ww -o pid=,command= |
+			awk -v mark=" $mark " -v folder="$folder/" '!/awk/ && (index($0, mark) || index($0, folder)) { print $1 }'
 		return
 	fi
 	for environment in /proc/[0-9]*/environ; do

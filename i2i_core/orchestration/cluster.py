@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import ray
 from ray._common.network_utils import is_localhost
+from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 from ray._private.services import canonicalize_bootstrap_address_or_die, extract_ip_port
-from ray._raylet import AuthenticationTokenLoader
 from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.exceptions import RayError
 
