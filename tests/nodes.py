@@ -210,7 +210,7 @@ SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
 def main() -> int:
     play, workers, images = SCENES[sys.argv[1]]
     # Under /tmp, which is short: there lie Ray's sockets, and its note of this cluster, to be taken for no other's.
-    with tempfile.TemporaryDirectory(prefix="nodes-", dir="/tmp") as home:
+    with tempfile.TemporaryDirectory(prefix="nodes-", dir="/tmp", ignore_cleanup_errors=True) as home:
         os.environ["RAY_TMPDIR"] = home
         scene = Scene(home, workers, images, autoscaled=play is scaled)
         try:
