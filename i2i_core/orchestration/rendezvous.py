@@ -10,7 +10,7 @@ from typing import Any
 import ray
 import torch.distributed as dist
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
 _served: dist.TCPStore | None = None
 """The store of a process that serves it, as long as the process."""
@@ -29,7 +29,8 @@ class LoopbackConfig(TorchConfig):
 
 class _LoopbackBackend(_TorchBackend):
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
-        """Have the first worker serve the store, and all of them join their group by it."""
+        """Have the first worker serve the store, and all of them join their group by it; else as Ray Train does."""
+        worker_group.execute(_set_torch_distributed_env_vars)
         port, world = worker_group.execute_single(0, serve), len(worker_group)
         how = (port, world, backend_config.backend, backend_config.timeout_s)
         ray.get([worker_group.execute_single_async(rank, join, rank, *how) for rank in range(world)])
