@@ -528,6 +528,7 @@ def local(tmp_path: Path) -> Iterator[Local]:
         (tmp_path / name).chmod(0o755)
     env = {**os.environ, "RAY": f"{tmp_path}/ray", "PYTHON": sys.executable}
     env |= {"CALLS": f"{tmp_path}/calls", "PIDS": f"{tmp_path}/pids"}
+    env |= {"RAY_ADDRESS": "http://another:8265", "RAY_AUTH_TOKEN": "another", "RAY_TMPDIR": "/another"}
     ports = set()
 
     def run(*arguments: str, port: int) -> subprocess.CompletedProcess[str]:
