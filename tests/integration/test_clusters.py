@@ -47,7 +47,6 @@ class Cluster:
         self.folder = Path(f"/tmp/i2i-{os.getuid()}-{self.port}")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
         self.env |= {"RAY": str(Path(sys.executable).parent / "ray"), "RAY_DASHBOARD_PORT": str(self.port)}
-        subprocess.run([LOCAL, "start", "1", "2"], check=True, env=self.env, stdout=subprocess.DEVNULL)
 
     @property
     def address(self) -> str:
@@ -55,6 +54,17 @@ class Cluster:
 
     def processes(self) -> list[Process]:
         return with_environment("I2I_LOCAL_CLUSTER", str(self.port))
+
+    def __enter__(self) -> Cluster:
+        try:
+            subprocess.run([LOCAL, "start", "1", "2"], check=True, env=self.env, stdout=subprocess.DEVNULL)
+        except BaseException:  # interrupted, say
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         subprocess.run([LOCAL, "stop"], check=True, env=self.env)
@@ -92,15 +102,8 @@ class Job(Run):
 @pytest.fixture
 def clusters() -> Iterator[tuple[Cluster, Cluster]]:
     """Two, of which the second is newer."""
-    first = Cluster()
-    try:
-        second = Cluster()
-        try:
-            yield first, second
-        finally:
-            second.stop()
-    finally:
-        first.stop()
+    with Cluster() as first, Cluster() as second:
+        yield first, second
 
 
 @pytest.mark.slow
