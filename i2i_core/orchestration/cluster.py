@@ -11,7 +11,11 @@ from typing import Any, Literal
 
 import ray
 from ray._common.network_utils import is_localhost
-from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
+from ray._private.authentication.authentication_token_setup import (
+    AuthenticationTokenLoader,
+    ensure_token_if_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
 from ray._private.services import canonicalize_bootstrap_address_or_die, extract_ip_port
 from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.exceptions import RayError
@@ -71,18 +75,21 @@ def _joined(address: str) -> dict[str, Any]:
     """Find a running cluster and its dashboard, of which every process of this job hears.
 
     Raises:
-        ResourceError: it does not answer (Ray alone would try for minutes), or has no dashboard.
+        ResourceError: it does not answer (Ray would try for minutes), asks for another token, or has no dashboard.
     """
-    fix = "Name the head of a running cluster, or unset RAY_ADDRESS to start one here."
+    fix = "Name the head of a running cluster, and by RAY_AUTH_TOKEN_PATH its token, or unset RAY_ADDRESS to start one."
     expected = "HOST:PORT of a running cluster's head, or auto"
     try:
         if "://" in address:
             raise ValueError("an URL")
+        if address == "auto":
+            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        ensure_token_if_auth_enabled(create_token_if_missing=False)
         where = canonicalize_bootstrap_address_or_die(address)
         socket.create_connection(extract_ip_port(where), timeout=ANSWERS_WITHIN).close()
         url = ray_address_to_api_server_url(where)
     except (OSError, ValueError, RayError) as error:
-        found = f"{address}, which cannot be joined ({error})"
+        found = f"{address}, which cannot be joined ({str(error).partition('. ')[0]})"
         raise ResourceError("RAY_ADDRESS", found, expected, fix) from None
     os.environ[STATE_API] = url
     return {"address": where, "runtime_env": {"env_vars": {STATE_API: url}}}

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +25,7 @@ def test_cluster_refuses_an_address_that_is_none_of_a_head(address: str, monkeyp
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ResourceError, match=f"RAY_ADDRESS: found {address}, which cannot be joined") as raised:
         cluster.connect()
-    assert "unset RAY_ADDRESS to start one here" in str(raised.value)
+    assert "unset RAY_ADDRESS to start one" in str(raised.value)
 
 
 def test_cluster_that_is_gone_is_said_to_be_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +35,19 @@ def test_cluster_that_is_gone_is_said_to_be_gone_at_once(monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     with pytest.raises(ResourceError, match=f"found 127.0.0.1:{port}, which cannot be joined .*refused"):
         cluster.connect()
+
+
+@pytest.mark.timeout(120)
+def test_cluster_whose_token_is_missing_is_not_joined(tmp_path: Path) -> None:
+    """In a process of its own, which Ray would abort."""
+    env = {**os.environ, "RAY_ADDRESS": "127.0.0.1:6379", "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    env = {k: v for k, v in env.items() if k not in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")}
+    join = "from i2i_core.orchestration.cluster import connect; connect()"
+    for told in ({}, {"RAY_AUTH_TOKEN_PATH": f"{tmp_path}/none"}):
+        run = subprocess.run([sys.executable, "-c", join], env=env | told, capture_output=True, text=True, check=False)
+        assert run.returncode == 1, run.stderr
+        assert "ResourceError: RAY_ADDRESS: found 127.0.0.1:6379, which cannot be joined (" in run.stderr
+        assert "oken" in run.stderr.partition("cannot be joined (")[2]
 
 
 @pytest.fixture
