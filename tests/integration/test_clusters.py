@@ -18,6 +18,7 @@ import pytest
 from ..support.processes import ROOT, Process, Run, past, with_environment
 from ..support.sockets import listening
 
+pytestmark = pytest.mark.ray
 LOCAL = str(ROOT / "cluster" / "local.sh")
 ASK = """
 import json, os

@@ -37,6 +37,7 @@ def test_cluster_that_is_gone_is_said_to_be_gone_at_once(monkeypatch: pytest.Mon
         cluster.connect()
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(120)
 def test_cluster_whose_token_is_missing_is_not_joined(tmp_path: Path) -> None:
     """In a process of its own, which Ray would abort."""

@@ -555,6 +555,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the script reads /pr
 
 
 @linux
+@pytest.mark.processes
 def test_local_cluster_is_started_once_and_stop_ends_it_and_no_other(local: Local, tmp_path: Path) -> None:
     """Which processes the script ends; tests/integration/test_job.py has it start Ray itself."""
     one, other = free_port(), free_port()
@@ -577,6 +578,7 @@ def mode(path: Path) -> str:
 
 
 @linux
+@pytest.mark.processes
 def test_local_cluster_has_a_folder_and_a_token_that_are_closed_to_others(local: Local) -> None:
     """With a umask that closes nothing, and where an open folder with an open token was left."""
     port = free_port()
@@ -592,6 +594,7 @@ def test_local_cluster_has_a_folder_and_a_token_that_are_closed_to_others(local:
 
 
 @linux
+@pytest.mark.processes
 def test_local_cluster_does_not_use_what_another_user_could_have_put_in_its_place(local: Local, tmp_path: Path) -> None:
     port = free_port()
     folder_of(port).symlink_to(tmp_path)
@@ -607,6 +610,7 @@ def test_local_cluster_does_not_use_what_another_user_could_have_put_in_its_plac
 
 
 @linux
+@pytest.mark.processes
 def test_local_cluster_tells_its_processes_where_they_belong(local: Local, tmp_path: Path) -> None:
     """Whatever else runs, and whatever the shell that starts it had been told of another cluster."""
     port = free_port()
@@ -633,6 +637,7 @@ def test_local_cluster_has_a_folder_in_which_ray_finds_room_for_its_sockets() ->
     assert len(f"{longest}/ray/session_2026-01-02_03-04-05_678901_4194304/sockets/plasma_store.99") <= 103
 
 
+@pytest.mark.processes
 def test_local_cluster_that_is_not_there_takes_no_job(local: Local) -> None:
     port = free_port()
     run = local("submit", "--", "true", port=port)
