@@ -15,6 +15,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ray=${RAY:-$here/.venv/bin/ray}
 if [ -x "$ray" ]; then PATH=$(cd "$(dirname "$ray")" && pwd):$PATH; fi # its Python is the jobs', too
 port=${RAY_DASHBOARD_PORT:-8265}
+numbers=("$port")
+[ "${1:-}" != start ] || numbers+=("${@:2:2}")
+for number in "${numbers[@]}"; do # before a folder is made or removed by such a name
+	if ! [[ $number =~ ^[0-9]+$ ]]; then
+		echo "found $number; expected numbers: RAY_DASHBOARD_PORT=PORT $0 start [NODES [CPUS]]" >&2
+		exit 2
+	fi
+done
 address=http://127.0.0.1:$port
 mark=I2I_LOCAL_CLUSTER=$port # in the environment of every process that comes of it
 # A short name: a path to a socket has at most 107 bytes (103 on macOS), of which Ray takes 70.

@@ -531,8 +531,8 @@ def local(tmp_path: Path) -> Iterator[Local]:
     env |= {"RAY_ADDRESS": "http://another:8265", "RAY_AUTH_TOKEN": "another", "RAY_TMPDIR": "/another"}
     ports = set()
 
-    def run(*arguments: str, port: int) -> subprocess.CompletedProcess[str]:
-        ports.add(port)
+    def run(*arguments: str, port: int | str) -> subprocess.CompletedProcess[str]:
+        ports.update({port} if isinstance(port, int) else ())
         with_port = {**env, "RAY_DASHBOARD_PORT": str(port)}
         command = ["bash", "-c", 'umask 000; exec "$@"', "local", CLUSTER / "local.sh", *arguments]
         return subprocess.run(command, env=with_port, capture_output=True, text=True, timeout=60)
@@ -635,6 +635,22 @@ def test_local_cluster_has_a_folder_in_which_ray_finds_room_for_its_sockets() ->
     longest = folder.replace("$(id -u)", str(2**32 - 2)).replace("$port", "65535")
     assert "$" not in longest
     assert len(f"{longest}/ray/session_2026-01-02_03-04-05_678901_4194304/sockets/plasma_store.99") <= 103
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("arguments", "port"),
+    [
+        (["start", "two"], 18265),
+        (["start", "2", "-1"], 18265),
+        (["stop"], "1/../../x"),
+        (["submit", "--", "true"], "x"),
+    ],
+)
+def test_local_cluster_is_counted_and_named_by_numbers(arguments: list[str], port: int | str, local: Local) -> None:
+    run = local(*arguments, port=port)
+    assert run.returncode == 2
+    assert "expected numbers: RAY_DASHBOARD_PORT=PORT" in run.stderr
 
 
 @pytest.mark.processes
