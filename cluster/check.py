@@ -97,8 +97,11 @@ def of_ray_up(config: dict[str, Any]) -> Iterator[str]:
     if not any("spot_watcher.py" in command for command in config["worker_start_ray_commands"]):
         yield "worker_start_ray_commands: found no spot_watcher.py; expected it, so that a notice saves the run"
     for place in config["file_mounts"].values():
-        if not Path(place).expanduser().exists():
+        file = Path(place).expanduser()
+        if not file.exists():
             yield f"file_mounts: found no {place} on this machine; `ray get-auth-token --generate` makes the token"
+        elif (mode := file.stat().st_mode & 0o777) & 0o077:
+            yield f"file_mounts: found {place} open to others (mode {mode:03o}); `chmod 600 {place}` closes it"
 
 
 @cache

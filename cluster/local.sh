@@ -4,25 +4,41 @@
 #
 #   cluster/local.sh start [NODES [CPUS]]   start it, by default 2 nodes of 1 CPU; prints the address to submit to. GPUs,
 #                                           if there are any, belong to the first node
-#   cluster/local.sh stop                   stop it, and no other Ray of this machine (without /proc: all of them)
+#   cluster/local.sh stop                   stop it, and no other Ray of this machine; its folder goes with it
 #   cluster/local.sh submit -- python pipelines/train.py ...     a job, with absolute paths
 #
-# RAY_DASHBOARD_PORT (8265) names it: several can live side by side, some ports apart, for it takes the ports after that
-# one too. The dashboard is bound to loopback, and whoever connects must show the token in ~/.ray/auth_token.
+# RAY_DASHBOARD_PORT (8265) names it: several can live side by side, each with a port and a folder of its own,
+# /tmp/i2i-UID-PORT, which only its owner can read. Everything it starts listens on loopback alone, and whoever connects
+# must show the token in FOLDER/auth_token; Ray's logs are in FOLDER/ray/session_latest/logs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ray=${RAY:-$here/.venv/bin/ray}
-[ -x "$ray" ] || ray=ray
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
-export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120} # in which a run that `ray job stop` ends is saved
-PATH=$(dirname "$ray"):$PATH
+if [ -x "$ray" ]; then PATH=$(cd "$(dirname "$ray")" && pwd):$PATH; fi # its Python is the jobs', too
 port=${RAY_DASHBOARD_PORT:-8265}
+numbers=("$port")
+[ "${1:-}" != start ] || numbers+=("${@:2:2}")
+for number in "${numbers[@]}"; do # before a folder is made or removed by such a name
+	if ! [[ $number =~ ^[0-9]+$ ]]; then
+		echo "found $number; expected numbers: RAY_DASHBOARD_PORT=PORT $0 start [NODES [CPUS]]" >&2
+		exit 2
+	fi
+done
 address=http://127.0.0.1:$port
 mark=I2I_LOCAL_CLUSTER=$port # in the environment of every process that comes of it
+# A short name: a path to a socket has at most 107 bytes (103 on macOS), of which Ray takes 70.
+folder=/tmp/i2i-$(id -u)-$port
+unset RAY_ADDRESS RAY_AUTH_TOKEN
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$folder/auth_token RAY_USAGE_STATS_ENABLED=0
+export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120} # in which a run that `ray job stop` ends is saved
 
 # Ids of the processes that came of `start`: Ray's own, its workers, its jobs.
 ours() {
 	local environment
+	if [ ! -d /proc/self ]; then # where ps shows the environment of a process, or at least Ray's folder
+		ps -A -E -ww -o pid=,command= |
+			awk -v mark=" $mark " -v folder="$folder/" '!/awk/ && (index($0, mark) || index($0, folder)) { print $1 }'
+		return
+	fi
 	for environment in /proc/[0-9]*/environ; do
 		if grep --quiet --no-messages --null-data --line-regexp --fixed-strings "$mark" "$environment" 2>/dev/null; then
 			environment=${environment#/proc/}
@@ -42,6 +58,24 @@ end() {
 	done
 }
 
+# Removes the folder of a cluster that has ended; refuses one that another user has put there.
+clear_folder() {
+	if [ -e "$folder" ] || [ -L "$folder" ]; then
+		if [ -L "$folder" ] || [ ! -d "$folder" ] || [ ! -O "$folder" ]; then
+			echo "$folder is not a folder of this user; RAY_DASHBOARD_PORT names another cluster." >&2
+			exit 1
+		fi
+		rm -rf "$folder"
+	fi
+}
+
+# The folder and its token, which must never have been open to others, whatever the umask is.
+make_folder() (
+	umask 077
+	mkdir "$folder"
+	python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH"
+)
+
 case "${1:-}" in
 start)
 	nodes=${2:-2} cpus=${3:-1}
@@ -49,45 +83,41 @@ start)
 		echo "A cluster that this script started is there already, at $address; \`$0 stop\` stops it." >&2
 		exit 1
 	fi
-	"$ray" get-auth-token --generate >/dev/null
-	said=$(mktemp) # a file: what Ray leaves behind would keep a pipe open
-	trap 'rm -f "$said"' EXIT
-	begin() { # Ray's default is to take workers' ports from one range, where nodes of one machine meet
-		env "$mark" "$ray" start "$@" --disable-usage-stats --min-worker-port=0 --max-worker-port=0 \
-			--object-store-memory=500000000 >"$said" 2>&1 </dev/null
-	}
-	failed() {
+	clear_folder
+	make_folder
+	loopback=lo
+	[ "$(uname)" != Darwin ] || loopback=lo0
+	# Every process of the cluster has these: where Ray keeps its files and finds this cluster's address; what asks the
+	# State API asks this cluster; Ray, as it does on Windows and macOS, takes loopback for the machine's address; so do
+	# the workers of a run.
+	env "$mark" RAY_TMPDIR="$folder" RAY_API_SERVER_ADDRESS="$address" RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 \
+		GLOO_SOCKET_IFNAME="$loopback" NCCL_SOCKET_IFNAME="$loopback" \
+		python "$here/cluster/local_nodes.py" "$port" "$nodes" "$cpus" >"$folder/start.log" 2>&1 </dev/null || {
 		end TERM 3 || end KILL 10 || true
-		cat "$said" >&2
-		echo "Ray did not start: a port from $port on may be taken; RAY_DASHBOARD_PORT names another." >&2
+		cat "$folder/start.log" >&2
+		echo "Ray did not start; its logs are in $folder until it is tried again." >&2
 		exit 1
 	}
-	begin --head --port=$((port + 1)) --num-cpus=0 --num-gpus=0 --include-dashboard=true --dashboard-host=127.0.0.1 \
-		--dashboard-port="$port" --dashboard-agent-listen-port=$((port + 2)) || failed
-	head=$(sed -n "s/.*ray start --address='\([^']*\)'.*/\1/p" "$said" | head -n 1)
-	[ -n "$head" ] || failed
-	others=
-	for ((node = 1; node <= nodes; node++)); do
-		begin --address="$head" --num-cpus="$cpus" ${others:+"$others"} \
-			--dashboard-agent-listen-port=$((port + 2 + node)) || failed
-		others=--num-gpus=0
-	done
 	echo "$address"
 	;;
 stop)
-	[ -d /proc/self ] || exec "$ray" stop # where processes do not show their environment: all Ray of this machine
 	end TERM 3 || end KILL 10 || {
 		echo "Processes that do not end: $(ours | tr '\n' ' ')" >&2
 		exit 1
 	}
+	clear_folder
 	;;
 submit)
 	shift
+	if [ ! -O "$RAY_AUTH_TOKEN_PATH" ]; then
+		echo "There is no cluster at $address; \`$0 start\` starts one, RAY_DASHBOARD_PORT names another." >&2
+		exit 1
+	fi
 	cd "$here"
-	exec "$ray" job submit --address "$address" --working-dir "$here" "$@"
+	exec ray job submit --address "$address" --working-dir "$here" "$@"
 	;;
 *)
-	sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+	sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 	exit 2
 	;;
 esac

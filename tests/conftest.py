@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import i2i_core.orchestration  # noqa: F401  Ray reads what this sets when a test first imports it
+
 from .support.server import S3Server, request, use
 from .support.weather import Weather
 

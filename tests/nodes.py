@@ -15,8 +15,11 @@ import json
 import os
 
 os.environ["RAY_AUTH_MODE"] = "disabled"  # read when Ray is imported; this cluster is for this process alone
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on loopback
+os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -41,11 +44,13 @@ EVERY = 500
 
 class Autoscaled:
     """A head without room, which brings nodes of one CPU for what is asked of it, at most three, and takes those away
-    that nobody has used for six seconds. Its port is the one that the fake provider knows. The autoscaler's first
-    version: Ray's package lacks a file that the second one needs for this provider."""
+    that nobody has used for six seconds. The autoscaler's first version: Ray's package lacks a file that the second one
+    needs for this provider."""
 
     def __init__(self, home: str) -> None:
-        self.address = f"{get_node_ip_address()}:6379"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.address = f"{get_node_ip_address()}:{port}"
         kinds = {"ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}}
         kinds["worker"] = {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 3}
         config = {
@@ -54,7 +59,7 @@ class Autoscaled:
             "idle_timeout_minutes": 0.1,
             "upscaling_speed": 100,
             "provider": {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True}
-            | {"disable_launch_config_check": True, "head_node_id": HEAD},
+            | {"disable_launch_config_check": True, "head_node_id": HEAD, "gcs_address": self.address},
             "auth": {"ssh_user": "ubuntu"},
             "available_node_types": kinds,
             "head_node_type": "ray.head.default",
@@ -68,7 +73,7 @@ class Autoscaled:
             json.dump(config, file)  # JSON is YAML
         fake = {"RAY_FAKE_CLUSTER": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD, "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         self.env = {**os.environ, **fake, "I2I_NODES": self.address}
-        start = ["start", "--head", "--port=6379", "--num-cpus=0", f"--autoscaling-config={home}/autoscaler.yaml"]
+        start = ["start", "--head", f"--port={port}", "--num-cpus=0", f"--autoscaling-config={home}/autoscaler.yaml"]
         start += ["--dashboard-host=127.0.0.1", "--disable-usage-stats"]
         subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *start], check=True, env=self.env)
 
@@ -204,7 +209,9 @@ SCENES: dict[str, tuple[Callable[[Scene], list[str]], str, int]] = {
 
 def main() -> int:
     play, workers, images = SCENES[sys.argv[1]]
-    with tempfile.TemporaryDirectory(prefix="nodes-") as home:
+    # Under /tmp, which is short: there lie Ray's sockets, and its note of this cluster, to be taken for no other's.
+    with tempfile.TemporaryDirectory(prefix="nodes-", dir="/tmp", ignore_cleanup_errors=True) as home:
+        os.environ["RAY_TMPDIR"] = home
         scene = Scene(home, workers, images, autoscaled=play is scaled)
         try:
             different = play(scene)

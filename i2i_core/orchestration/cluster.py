@@ -4,40 +4,100 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
+import sys
 from typing import Any, Literal
 
 import ray
+from ray._common.network_utils import is_localhost
+from ray._private.authentication.authentication_token_setup import (
+    AuthenticationTokenLoader,
+    ensure_token_if_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.services import canonicalize_bootstrap_address_or_die, extract_ip_port
+from ray.dashboard.utils import ray_address_to_api_server_url
+from ray.exceptions import RayError
+
+from i2i_core.errors import ResourceError
 
 ANY = 2**31
 """More CPUs and GPUs than a run asks for."""
 FIXED_SIZE = "I2I_FIXED_SIZE"
 """In the environment of a cluster that no autoscaler serves."""
+STATE_API = "RAY_API_SERVER_ADDRESS"
+"""In the environment of a process: the dashboard that Ray's State API asks there."""
+ANSWERS_WITHIN = 10.0
+"""Seconds in which a cluster that is to be joined must take a connection."""
 GROWS = 1800
 """Seconds that an autoscaled cluster may take to bring a run's workers."""
 
 
 def connect(quiet: bool = False) -> None:
-    """Joins the cluster that RAY_ADDRESS names (a submitted job's own, always), or starts one here for this process.
+    """Join the cluster that RAY_ADDRESS names (a submitted job's own, always), or start one for this process.
 
-    Another cluster that happens to run on this machine is not joined. One started here keeps its dashboard, bound
-    to loopback: Ray's State API, which cleans up after ended runs, needs it, and is told where it is. (By itself it
-    asks the cluster that was started last on this machine, whosever that is.)
+    Another cluster that happens to run on this machine is not joined, and not asked: by itself Ray's State API, with
+    which Ray Train cleans up after a run that died, asks the cluster that was started last on this machine, does not
+    find the run there, and takes the workers of a live one away.
 
     Args:
         quiet: what workers print is kept in Ray's logs alone.
+
+    Raises:
+        ResourceError: no cluster, or one without a dashboard, is where RAY_ADDRESS says.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = os.environ.get("RAY_ADDRESS", "local")
-    own: dict[str, Any] = {}
-    if address == "local":
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        own = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
-        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
-    ray.init(address, logging_level="warning", log_to_driver=not quiet, **own)
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    how = _own() if address == "local" else _joined(address)
+    ray.init(logging_level="warning", log_to_driver=not quiet, **how)
+
+
+def _own() -> dict[str, Any]:
+    """Prepare a cluster of this process, on loopback, whose processes inherit this environment.
+
+    The State API needs the dashboard. The token is in the environment, closed to others; Ray would write a file.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    os.environ[STATE_API] = f"http://127.0.0.1:{port}"
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
+    if os.environ.get("RAY_AUTH_MODE") == "token" and not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        AuthenticationTokenLoader.instance().reset_cache()
+    return {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+
+
+def _joined(address: str) -> dict[str, Any]:
+    """Find a running cluster and its dashboard, of which every process of this job hears.
+
+    Raises:
+        ResourceError: it does not answer (Ray would try for minutes), asks for another token, or has no dashboard.
+    """
+    fix = "Name the head of a running cluster, and by RAY_AUTH_TOKEN_PATH its token, or unset RAY_ADDRESS to start one."
+    expected = "HOST:PORT of a running cluster's head, or auto"
+    try:
+        if "://" in address:
+            raise ValueError("an URL")
+        if address == "auto":
+            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        ensure_token_if_auth_enabled(create_token_if_missing=False)
+        where = canonicalize_bootstrap_address_or_die(address)
+        socket.create_connection(extract_ip_port(where), timeout=ANSWERS_WITHIN).close()
+        url = ray_address_to_api_server_url(where)
+    except (OSError, ValueError, RayError) as error:
+        found = f"{address}, which cannot be joined ({str(error).partition('. ')[0]})"
+        raise ResourceError("RAY_ADDRESS", found, expected, fix) from None
+    os.environ[STATE_API] = url
+    return {"address": where, "runtime_env": {"env_vars": {STATE_API: url}}}
+
+
+def on_loopback() -> bool:
+    """Tell whether the joined cluster is on this machine alone: nobody else reaches a node with such an address."""
+    return bool(is_localhost(ray.util.get_node_ip_address()))
 
 
 def room() -> dict[str, int]:

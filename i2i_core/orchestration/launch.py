@@ -24,7 +24,8 @@ from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.evaluation.judging import located
 from i2i_core.methods import METHODS, build_from
-from i2i_core.orchestration.cluster import connect, room, wait_for
+from i2i_core.orchestration.cluster import connect, on_loopback, room, wait_for
+from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
@@ -256,10 +257,11 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
     node and forgotten."""
     least, most = config.launch.worker_range
     notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
+    rendezvous = LoopbackConfig if on_loopback() else TorchConfig
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"config": config.dumps(), "attempt": attempt},
-        torch_config=TorchConfig(
+        torch_config=rendezvous(
             backend="nccl" if gpu else "gloo",
             timeout_s=int(1800 + 2 * config.launch.patience),  # workers wait for one that waits for storage
         ),

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from i2i_core.training import checkpoint
 
 from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
 from ..support.server import SECRET, S3Server
+from ..support.sockets import listening
 
 pytestmark = pytest.mark.ray
 
@@ -33,6 +35,7 @@ LOCAL = str(ROOT / "cluster" / "local.sh")
 
 with socket.create_server(("127.0.0.1", 0)) as free:
     PORT = free.getsockname()[1]  # another dashboard may be at Ray's own
+FOLDER = Path(f"/tmp/i2i-{os.getuid()}-{PORT}")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +47,23 @@ def cluster(s3_server: S3Server) -> Iterator[dict[str, str]]:
         "RAY_DASHBOARD_PORT": str(PORT),
         "RAY_worker_niceness": "0",
     }
-    started = subprocess.run(
-        [LOCAL, "start", "2"], capture_output=True, text=True, env=env | s3_server.env, check=False
-    )
-    assert started.returncode == 0, started.stderr
-    yield env
-    subprocess.run([LOCAL, "stop"], env=env, check=True)
+    with another_ray():
+        started = subprocess.run(
+            [LOCAL, "start", "2"], capture_output=True, text=True, env=env | s3_server.env, check=False
+        )
+        assert started.returncode == 0, started.stderr
+        yield env
+        subprocess.run([LOCAL, "stop"], env=env, check=True)
+        assert not FOLDER.exists()
+
+
+@contextmanager
+def another_ray() -> Iterator[None]:
+    """Have a process on the machine that looks like the node of another cluster to whoever asks for the newest one."""
+    node = ["raylet", "-c", "import time; time.sleep(3600)", "--gcs-address=127.0.0.1:1"]
+    with subprocess.Popen(node, executable=sys.executable) as process:
+        yield
+        process.kill()
 
 
 class Job(Run):
@@ -83,6 +97,9 @@ def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_transla
     submitted = job.type()
     moment = chance.randrange(EVERY, 2 * EVERY)
     job.when(lambda text: past(moment)(text) and bool(checkpoint.complete(job.folder)))
+    open_to = {address for address, _ in listening(process.pid for process in job.left())}
+    assert open_to
+    assert all(address.is_loopback for address in open_to), "Ray, its workers and torch listen on loopback alone"
     assert job.kill(chance.choice(["worker", "loader"]), chance)
     job.when(past(chance.randrange(3 * EVERY, 4 * EVERY), "resumed from"))
     os.kill(job.driver_of_job(), 9)
@@ -91,7 +108,8 @@ def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_transla
     assert job.type().wait(timeout=120) == 0, job.text()
     assert "resumed from" in job.text()[before:]
     assert f"finished after {IMAGES:,} images" in job.text()
-    assert not any(secret in job.text() for secret in (SECRET, "AWS_SECRET"))
+    assert not any(secret in job.text() for secret in (SECRET, "AWS_SECRET", (FOLDER / "auth_token").read_text()))
+    assert "Found multiple active Ray instances" not in job.text(), "no other Ray of the machine is asked"
     calm = undisturbed(job.folder, str(tmp_path / "data"), str(tmp_path), 2)
     assert not differences(state_of(calm), state_of(job.folder))
 

@@ -7,11 +7,13 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,6 +63,7 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home folder with a token, which the files send to the nodes."""
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    (tmp_path / ".ray" / "auth_token").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
@@ -121,6 +124,13 @@ def test_what_is_wrong_with_a_file_is_named(name: str, old: str, new: str, said:
     assert old in text
     found = findings(tmp_path, text.replace(old, new))
     assert any(said in line for line in found), found
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o601])
+def test_check_names_a_token_that_others_can_read(mode: int, tmp_path: Path) -> None:
+    (tmp_path / ".ray" / "auth_token").chmod(mode)
+    said = f"file_mounts: found ~/.ray/auth_token open to others (mode {mode:03o})"
+    assert [line for line in findings(tmp_path, filled("aws.yaml")) if line.startswith(said)]
 
 
 def test_even_unchecked_a_file_with_placeholders_launches_nothing() -> None:
@@ -491,34 +501,49 @@ def test_scripts_are_sound_shell() -> None:
     assert run.returncode == 0, run.stdout
 
 
-FAKE_RAY = """#!/usr/bin/env bash
-# Ray as far as the script can tell: says what it was told, and leaves a process behind.
-echo "$*" >>"$CALLS"
+FAKE_PYTHON = """#!/usr/bin/env bash
+# Python as far as the script can tell: makes the token; says what cluster/local_nodes.py was told, and leaves a process
+# behind.
 case $1 in
-start)
-    case " $* " in *" --fail "*) exit 1 ;; esac
-    sleep 600 </dev/null >/dev/null 2>&1 &
-    echo $! >>"$PIDS"
-    echo "  ray start --address='127.0.0.1:6380'" ;;
+-c) exec "$PYTHON" "$@" ;;
 esac
+echo "$*" >>"$CALLS"
+env >"$CALLS.env"
+sleep 600 </dev/null >/dev/null 2>&1 &
+echo $! >>"$PIDS"
 """
+Local = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    fake = tmp_path / "ray"
-    fake.write_text(FAKE_RAY)
-    fake.chmod(0o755)
-    env = {**os.environ, "RAY": str(fake), "CALLS": f"{tmp_path}/calls", "PIDS": f"{tmp_path}/pids"}
+def local(tmp_path: Path) -> Iterator[Local]:
+    """cluster/local.sh, called with its arguments and a port; with a Python that starts no Ray."""
+    for name in ("ray", "python"):
+        (tmp_path / name).write_text(FAKE_PYTHON)
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "RAY": f"{tmp_path}/ray", "PYTHON": sys.executable}
+    env |= {"CALLS": f"{tmp_path}/calls", "PIDS": f"{tmp_path}/pids"}
+    env |= {"RAY_ADDRESS": "http://another:8265", "RAY_AUTH_TOKEN": "another", "RAY_TMPDIR": "/another"}
+    ports = set()
 
-    def run(*arguments: str, port: int) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, port: int | str) -> subprocess.CompletedProcess[str]:
+        ports.update({port} if isinstance(port, int) else ())
         with_port = {**env, "RAY_DASHBOARD_PORT": str(port)}
-        command = [CLUSTER / "local.sh", *arguments]
+        command = ["bash", "-c", 'umask 000; exec "$@"', "local", CLUSTER / "local.sh", *arguments]
         return subprocess.run(command, env=with_port, capture_output=True, text=True, timeout=60)
 
     yield run
-    for port in (18265, 18365):
+    for port in ports:
         run("stop", port=port)
+
+
+def folder_of(port: int) -> Path:
+    return Path(f"/tmp/i2i-{os.getuid()}-{port}")
 
 
 def alive(pid: int) -> bool:
@@ -526,35 +551,148 @@ def alive(pid: int) -> bool:
     return state.exists() and state.read_text().split()[2] != "Z"
 
 
-@pytest.mark.processes
-@pytest.mark.skipif(sys.platform != "linux", reason="the script reads /proc")
-def test_a_local_cluster_is_a_head_and_nodes_and_stop_ends_it_and_no_other(
-    local: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    """What the script tells Ray and which processes it ends; tests/integration/test_job.py has it start Ray itself."""
-    assert local("start", "2", "3", port=18265).stdout.strip() == "http://127.0.0.1:18265"
-    calls = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("start")]
-    assert len(calls) == 3
-    assert "--head" in calls[0]
-    assert "--num-cpus=0" in calls[0]
-    assert "--dashboard-host=127.0.0.1" in calls[0]
-    assert all("--address=127.0.0.1:6380" in call and "--num-cpus=3" in call for call in calls[1:])
-    ports = [
-        word.partition("=")[2] for call in calls for word in call.split() if "port=" in word and "worker" not in word
-    ]
-    assert len(set(ports)) == len(ports), "nodes of one machine share no port"
-    assert ["--num-gpus=0" in call for call in calls] == [True, False, True], "one node has the GPUs"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the script reads /proc")
 
-    assert local("start", port=18265).returncode == 1, "it is there already"
-    assert local("start", "1", port=18365).returncode == 0
-    pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
-    first, second = pids[:3], pids[3:]
-    assert local("stop", port=18265).returncode == 0
-    assert not any(map(alive, first))
-    assert len(second) == 2
-    assert all(map(alive, second)), "another cluster is left alone"
-    assert local("stop", port=18365).returncode == 0
-    assert not any(map(alive, second))
+
+@linux
+@pytest.mark.processes
+def test_local_cluster_is_started_once_and_stop_ends_it_and_no_other(local: Local, tmp_path: Path) -> None:
+    """Which processes the script ends; tests/integration/test_job.py has it start Ray itself."""
+    one, other = free_port(), free_port()
+    assert local("start", "2", "3", port=one).stdout.strip() == f"http://127.0.0.1:{one}"
+    assert (tmp_path / "calls").read_text().strip() == f"{CLUSTER}/local_nodes.py {one} 2 3"
+    assert local("start", port=one).returncode == 1, "it is there already"
+    assert local("start", "1", port=other).returncode == 0
+    first, second = [int(line) for line in (tmp_path / "pids").read_text().split()]
+    assert local("stop", port=one).returncode == 0
+    assert not alive(first)
+    assert not folder_of(one).exists()
+    assert alive(second), "another cluster is left alone"
+    assert folder_of(other).exists()
+    assert local("stop", port=other).returncode == 0
+    assert not alive(second)
+
+
+def mode(path: Path) -> str:
+    return f"{path.stat().st_mode & 0o777:03o}"
+
+
+@linux
+@pytest.mark.processes
+def test_local_cluster_has_a_folder_and_a_token_that_are_closed_to_others(local: Local) -> None:
+    """With a umask that closes nothing, and where an open folder with an open token was left."""
+    port = free_port()
+    folder, token = folder_of(port), folder_of(port) / "auth_token"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    token.write_text("0" * 64)
+    token.chmod(0o666)
+    assert local("start", port=port).returncode == 0
+    assert (mode(folder), mode(token)) == ("700", "600")
+    assert re.fullmatch("[0-9a-f]{64}", token.read_text())
+    assert token.read_text() != "0" * 64, "a token that others have seen is none"
+
+
+@linux
+@pytest.mark.processes
+def test_local_cluster_does_not_use_what_another_user_could_have_put_in_its_place(local: Local, tmp_path: Path) -> None:
+    port = free_port()
+    folder_of(port).symlink_to(tmp_path)
+    try:
+        for command in ("start", "stop"):
+            run = local(command, port=port)
+            assert run.returncode == 1
+            assert "is not a folder of this user; RAY_DASHBOARD_PORT names another cluster" in run.stderr
+        assert (tmp_path / "ray").exists()
+        assert not (tmp_path / "calls").exists(), "nothing was started"
+    finally:
+        folder_of(port).unlink()
+
+
+@linux
+@pytest.mark.processes
+def test_local_cluster_tells_its_processes_where_they_belong(local: Local, tmp_path: Path) -> None:
+    """Whatever else runs, and whatever the shell that starts it had been told of another cluster."""
+    port = free_port()
+    assert local("start", port=port).returncode == 0
+    told = dict(line.split("=", 1) for line in (tmp_path / "calls.env").read_text().splitlines() if "=" in line)
+    wanted = {
+        "RAY_TMPDIR": f"{folder_of(port)}",
+        "RAY_AUTH_TOKEN_PATH": f"{folder_of(port)}/auth_token",
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
+    }
+    assert {name: told.get(name) for name in wanted} == wanted
+    assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN"} & told.keys()
+
+
+def test_local_cluster_has_a_folder_in_which_ray_finds_room_for_its_sockets() -> None:
+    """A path to a socket has at most 107 bytes, 103 on macOS, whatever TMPDIR is."""
+    script = (CLUSTER / "local.sh").read_text()
+    folder = next(line.partition("=")[2] for line in script.splitlines() if line.startswith("folder="))
+    longest = folder.replace("$(id -u)", str(2**32 - 2)).replace("$port", "65535")
+    assert "$" not in longest
+    assert len(f"{longest}/ray/session_2026-01-02_03-04-05_678901_4194304/sockets/plasma_store.99") <= 103
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("arguments", "port"),
+    [
+        (["start", "two"], 18265),
+        (["start", "2", "-1"], 18265),
+        (["stop"], "1/../../x"),
+        (["submit", "--", "true"], "x"),
+    ],
+)
+def test_local_cluster_is_counted_and_named_by_numbers(arguments: list[str], port: int | str, local: Local) -> None:
+    run = local(*arguments, port=port)
+    assert run.returncode == 2
+    assert "expected numbers: RAY_DASHBOARD_PORT=PORT" in run.stderr
+
+
+@pytest.mark.processes
+def test_local_cluster_that_is_not_there_takes_no_job(local: Local) -> None:
+    port = free_port()
+    run = local("submit", "--", "true", port=port)
+    assert run.returncode == 1
+    assert f"There is no cluster at http://127.0.0.1:{port}" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_local_nodes_are_a_head_without_room_and_nodes_of_which_one_has_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nodes, started = program("local_nodes"), []
+
+    def start(head: bool, **options: Any) -> Any:
+        started.append((head, options))
+        return SimpleNamespace(gcs_address="127.0.0.1:6380")
+
+    monkeypatch.setattr(nodes, "start", start)
+    monkeypatch.setattr(nodes, "wait_for_agents", lambda found: None)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    port = free_port()
+    nodes.main(port, 3, 2)
+    dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+    node = {"gcs_address": "127.0.0.1:6380", "num_cpus": 2}
+    assert started == [
+        (True, {"num_cpus": 0, "num_gpus": 0, **dashboard}),
+        (False, {**node, "num_gpus": None}),
+        (False, {**node, "num_gpus": 0}),
+        (False, {**node, "num_gpus": 0}),
+    ]
+    assert (tmp_path / "ray" / "ray_current_cluster").read_text() == "127.0.0.1:6380", "where its jobs look"
+
+
+def test_local_nodes_name_the_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"found port {port} taken .* RAY_DASHBOARD_PORT names another"):
+            program("local_nodes").main(port, 1, 1)
 
 
 # What is sent to the nodes

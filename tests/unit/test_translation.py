@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,7 @@ def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
     simgan = untrained("simgan", synthetic, tmp_path / "simgan")
     save(photos / "odd.png", noise(18, 16))
     ray = pytest.importorskip("ray")
+    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)  # Ray would write one into the home folder
     ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
     try:
         place = [stargan, "--input", photos, "--target", "bold", "--workers"]

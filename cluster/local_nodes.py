@@ -1,0 +1,68 @@
+"""The nodes of cluster/local.sh: a head without room, and worker nodes, in one process that ends when they are there.
+
+python cluster/local_nodes.py PORT NODES CPUS
+
+`ray start` would take a process and seconds for each, and refuses nodes on loopback. cluster/local.sh says by the
+environment where Ray keeps its files and that it listens on loopback alone.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+STORE = 500_000_000
+"""Bytes of each node's object store."""
+PATIENCE = 120.0
+"""Seconds in which the agents of the nodes must be there."""
+
+
+def start(head: bool, **options: Any) -> Any:
+    """Start one node, whose processes stay when this one ends. Every port that is not given is a free one."""
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    ports = {"min_worker_port": 0, "max_worker_port": 0, "dashboard_agent_listen_port": 0}
+    params = RayParams(object_store_memory=STORE, **ports, **options)
+    params.include_log_monitor = head  # the folder of logs is the same
+    return Node(params, head=head, shutdown_at_exit=False, spawn_reaper=False)
+
+
+def wait_for_agents(nodes: Sequence[Any]) -> None:
+    """Return when the agent of each node takes orders: without the head's, jobs are refused."""
+    from ray._private.ray_constants import KV_NAMESPACE_DASHBOARD
+    from ray.dashboard.consts import DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX
+
+    known, until = nodes[0].get_gcs_client(), time.monotonic() + PATIENCE
+    for node in nodes:
+        key = f"{DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX}{node.node_id}".encode()
+        while known.internal_kv_get(key, KV_NAMESPACE_DASHBOARD) is None:
+            if time.monotonic() > until:
+                sys.exit(
+                    f"found no agent of node {node.node_id} after {PATIENCE:.0f} s; its log is dashboard_agent.log"
+                )
+            time.sleep(0.1)  # between two looks
+
+
+def main(port: int, nodes: int, cpus: int) -> None:
+    """Start the head with its dashboard at a port, then the nodes, of which the first has the machine's GPUs."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        sys.exit(f"found port {port} taken ({error.strerror}); expected a free one: RAY_DASHBOARD_PORT names another")
+
+    from ray._private.utils import write_ray_address
+
+    dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+    head = start(True, num_cpus=0, num_gpus=0, **dashboard)
+    write_ray_address(head.gcs_address)
+    of_each = {"gcs_address": head.gcs_address, "num_cpus": cpus}
+    others = [start(False, num_gpus=0 if number else None, **of_each) for number in range(nodes)]
+    wait_for_agents([head, *others])
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

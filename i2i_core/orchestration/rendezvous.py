@@ -1,0 +1,54 @@
+"""Where the workers of a run find each other: torch's store."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any
+
+import ray
+import torch.distributed as dist
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
+
+_served: dist.TCPStore | None = None
+"""The store of a process that serves it, as long as the process."""
+
+
+class LoopbackConfig(TorchConfig):
+    """Ray Train's torch backend for workers of one machine, whose store listens on loopback alone.
+
+    The store that torch opens by itself listens on every address of the machine, and anybody may write to it.
+    """
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return _LoopbackBackend
+
+
+class _LoopbackBackend(_TorchBackend):
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """Have the first worker serve the store, and all of them join their group by it; else as Ray Train does."""
+        worker_group.execute(_set_torch_distributed_env_vars)
+        port, world = worker_group.execute_single(0, serve), len(worker_group)
+        how = (port, world, backend_config.backend, backend_config.timeout_s)
+        ray.get([worker_group.execute_single_async(rank, join, rank, *how) for rank in range(world)])
+
+
+def serve() -> int:
+    """Serve a store on loopback from now on, and return its port."""
+    global _served
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    options: dict[str, Any] = {"is_master": True, "wait_for_workers": False, "master_listen_fd": listening.detach()}
+    _served = dist.TCPStore("127.0.0.1", port, **options)
+    return int(port)
+
+
+def join(rank: int, port: int, world: int, backend: str, timeout_s: int) -> None:
+    """Join the process group of a world of workers by the store at a port of this machine."""
+    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")  # as Ray does: end when a worker is lost, do not wait
+    timeout = timedelta(seconds=timeout_s)
+    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timeout, wait_for_workers=False)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)

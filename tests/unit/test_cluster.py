@@ -1,0 +1,101 @@
+"""Joining a Ray cluster, or starting one, as far as that can be told without Ray's processes.
+
+pytest tests/unit/test_cluster.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from i2i_core.errors import ResourceError
+from i2i_core.orchestration import cluster, rendezvous  # first: it sets what Ray reads when it is imported
+
+from ..support.sockets import listening
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001", "nonsense", "127.0.0.1:port"])
+def test_cluster_refuses_an_address_that_is_none_of_a_head(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ResourceError, match=f"RAY_ADDRESS: found {address}, which cannot be joined") as raised:
+        cluster.connect()
+    assert "unset RAY_ADDRESS to start one" in str(raised.value)
+
+
+def test_cluster_that_is_gone_is_said_to_be_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would try for two minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(ResourceError, match=f"found 127.0.0.1:{port}, which cannot be joined .*refused"):
+        cluster.connect()
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_cluster_whose_token_is_missing_is_not_joined(tmp_path: Path) -> None:
+    """In a process of its own, which Ray would abort."""
+    env = {**os.environ, "RAY_ADDRESS": "127.0.0.1:6379", "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    env = {k: v for k, v in env.items() if k not in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")}
+    join = "from i2i_core.orchestration.cluster import connect; connect()"
+    for told in ({}, {"RAY_AUTH_TOKEN_PATH": f"{tmp_path}/none"}):
+        run = subprocess.run([sys.executable, "-c", join], env=env | told, capture_output=True, text=True, check=False)
+        assert run.returncode == 1, run.stderr
+        assert "ResourceError: RAY_ADDRESS: found 127.0.0.1:6379, which cannot be joined (" in run.stderr
+        assert "oken" in run.stderr.partition("cannot be joined (")[2]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment of which nothing is left afterwards."""
+    for name in [*filter(re.compile("RAY_A|GLOO|NCCL").match, os.environ), cluster.STATE_API]:
+        monkeypatch.setenv(name, "")  # noted, so that it is put back
+        monkeypatch.delenv(name)
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_cluster_of_its_own_has_a_token_of_its_own_that_no_file_holds(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RAY_AUTH_MODE", "token")
+    cluster._own()
+    token = os.environ["RAY_AUTH_TOKEN"]
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    cluster._own()
+    assert os.environ["RAY_AUTH_TOKEN"] == token, "of this process, not of each call"
+
+
+@pytest.mark.parametrize("given", [{"RAY_AUTH_TOKEN_PATH": "mine"}, {"RAY_AUTH_MODE": "disabled"}])
+def test_cluster_of_its_own_takes_the_token_that_is_given(
+    given: dict[str, str], environment: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RAY_AUTH_MODE": "token", **given}.items():
+        environment.setenv(name, value)
+    cluster._own()
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_cluster_of_its_own_is_the_one_that_its_processes_ask(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv(cluster.STATE_API, "http://127.0.0.1:1")  # of an earlier one, say
+    how = cluster._own()
+    assert how["include_dashboard"]
+    assert os.environ[cluster.STATE_API] == f"http://{how['dashboard_host']}:{how['dashboard_port']}"
+    assert how["dashboard_host"] == "127.0.0.1"
+    assert os.environ["GLOO_SOCKET_IFNAME"] == os.environ["NCCL_SOCKET_IFNAME"]
+    assert os.environ["GLOO_SOCKET_IFNAME"] in [name for _, name in socket.if_nameindex()]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="sockets are found in /proc")
+def test_rendezvous_listens_on_loopback_alone() -> None:
+    before = listening([os.getpid()])
+    port = rendezvous.serve()
+    (place,) = listening([os.getpid()]) - before
+    assert place[1] == port
+    assert place[0].is_loopback
