@@ -145,11 +145,8 @@ def poisoned(method: Any, player: str, at: int, gradients: bool = True) -> Poiso
             if mover == player and next(moves) == at:
                 poison.weights = {k: v.clone() for k, v in method.networks.state_dict().items()}
                 poison.images = last.images
-                yield (
-                    mover,
-                    loss * float("nan") if gradients else loss + float("nan"),
-                    {**terms, "broken": loss.detach() * float("nan")},
-                )
+                nan = loss * float("nan") if gradients else loss + float("nan")
+                yield mover, nan, {**terms, "broken": nan.detach()}
             else:
                 yield mover, loss, terms
 

@@ -84,10 +84,12 @@ def _same(a: Any, b: Any) -> bool:
 class LateWriter(Writer):
     """Writes nothing before the run is over: the slowest writer there can be. None is left out."""
 
-    put_by: list[tuple[Snapshot | None, dict[str, Any] | None]]
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.put_by: list[tuple[Snapshot | None, dict[str, Any] | None]] = []
 
     def put(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
-        self.put_by = [*getattr(self, "put_by", []), (snapshot, best)]
+        self.put_by.append((snapshot, best))
 
     def wait(self) -> None:
         for snapshot, best in self.put_by:
