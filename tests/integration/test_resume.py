@@ -83,9 +83,10 @@ PER_UPDATE = {"stargan": 12, "bicyclegan": 12, "simgan": 18}
 def with_everything_between(method: str) -> dict[str, Any]:
     """A short run with a checkpoint after every update, and logs, grids and evaluations after some."""
     update = PER_UPDATE.get(method, 6)
+    log_every = 12 if method == "simgan" else 2 * update  # R has moved in its warm-up, and D alone moves next
     return {
         "training__images": UPDATES * update, "training__lr_schedule": "linear",
-        "output__checkpoint_every": 1, "output__keep_last": 99, "output__log_every": 2 * update,
+        "output__checkpoint_every": 1, "output__keep_last": 99, "output__log_every": log_every,
         "output__grid_every": 3 * update, "output__grid_rows": 3,
         "output__evaluate_every": 4 * update, "output__evaluate_samples": 6,
     }  # fmt: skip
@@ -144,11 +145,11 @@ def test_resume_from_every_checkpoint_equals_the_run_left_alone(
 
 def test_resume_from_every_checkpoint_equals_the_run_left_alone_on_two_workers(unpaired: str, storage: str) -> None:
     """Histories and untold sums are of each worker."""
-    assert on_workers(2, from_each_of_two, unpaired, storage) == [UPDATES + 1] * 2
+    assert on_workers(2, from_each_of_two, unpaired, storage) == [UPDATES - 1] * 2
 
 
 def from_each_of_two(world: World, data: str, storage: str) -> int:
-    return resumed_from_each("simgan", data, storage, world)
+    return resumed_from_each("cyclegan", data, storage, world)
 
 
 @pytest.mark.slow
