@@ -146,6 +146,7 @@ def two() -> list[Found]:
     return [Found(*found) for found in on_workers(2, look)]
 
 
+@pytest.mark.processes
 def test_gradients_in_many_buckets_are_those_in_one_and_of_one_process(two: list[Found]) -> None:
     alone = run(COARSE)
     for found in two:
@@ -157,6 +158,7 @@ def test_gradients_in_many_buckets_are_those_in_one_and_of_one_process(two: list
             assert torch.equal(tensor, found.fine[name]) or tensor.dim() == 0, name
 
 
+@pytest.mark.processes
 def test_running_statistics_are_the_mean_over_workers_by_their_share(two: list[Found]) -> None:
     first, other = (found.statistics for found in two)
     assert len(first) == len(other) == 2
@@ -169,6 +171,7 @@ def test_running_statistics_are_the_mean_over_workers_by_their_share(two: list[F
             assert torch.allclose(after[name], w * mine[name] + v * theirs[name], rtol=0, atol=1e-12)
 
 
+@pytest.mark.processes
 def test_a_loss_that_is_nan_on_one_worker_stops_all_before_a_weight_moved(two: list[Found]) -> None:
     for found in two:
         message, unmoved = found.poisoned
@@ -179,6 +182,7 @@ def test_a_loss_that_is_nan_on_one_worker_stops_all_before_a_weight_moved(two: l
     assert two[0].poisoned == two[1].poisoned
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("adam", ["fused", "plain"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradient_sum_moves_the_right_elements_in_every_memory_order(two: list[Found], layout: str, adam: str) -> None:

@@ -143,6 +143,7 @@ def test_resume_from_every_checkpoint_equals_the_run_left_alone(
     assert resumed_from_each(method, request.getfixturevalue(KINDS[method]), storage, World()) >= UPDATES - 1
 
 
+@pytest.mark.processes
 def test_resume_from_every_checkpoint_equals_the_run_left_alone_on_two_workers(unpaired: str, storage: str) -> None:
     """Histories and untold sums are of each worker."""
     assert on_workers(2, from_each_of_two, unpaired, storage) == [UPDATES - 1] * 2
@@ -152,6 +153,7 @@ def from_each_of_two(world: World, data: str, storage: str) -> int:
     return resumed_from_each("cyclegan", data, storage, world)
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", ["simgan", "pix2pix_noise"])
