@@ -8,7 +8,7 @@ moves weights) runs it, once for every micro-batch side by side; see docs/decisi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -26,6 +26,8 @@ Terms = dict[str, Tensor]
 Objective = tuple[Tensor, Terms]
 Move = tuple[str, Tensor, Terms]
 Config = TypeVar("Config")
+Places = list[tuple[dict[str, nn.Parameter | None], str]]
+"""Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
 
 
@@ -98,6 +100,8 @@ class Method(nn.Module, Generic[Config]):
         super().__init__()
         self.config = config
         self.pools: dict[str, History] = {}
+        self._known: dict[str, tuple[nn.Module, Places]] = {}
+        """By name, the network that was last met under it, and its places."""
 
     @staticmethod
     def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
@@ -156,8 +160,22 @@ class Method(nn.Module, Generic[Config]):
         return nn.ModuleDict({name: self.networks[name] for name in self.players[player].networks})
 
     def parameters_of(self, player: str) -> list[nn.Parameter]:
-        """The parameters that a player moves; a parameter tied between networks comes once."""
-        return list(self.networks_of(player).parameters())
+        """List the parameters that a player moves; a parameter tied between networks comes once."""
+        return self._parameters_in(self.players[player].networks)
+
+    def _parameters_in(self, networks: Iterable[str]) -> list[nn.Parameter]:
+        """List the parameters of networks, by name, each once.
+
+        Modules are walked once for a network, which takes milliseconds. Parameters are looked up where they stand, so
+        that those are found which another network, or `load_state_dict(assign=True)`, put in the place of the first.
+        """
+        found: dict[nn.Parameter, None] = {}
+        for name in networks:
+            network = self.networks[name]
+            if name not in self._known or self._known[name][0] is not network:
+                self._known[name] = (network, _places(network))
+            found |= {p: None for held, key in self._known[name][1] if (p := held[key]) is not None}
+        return list(found)
 
     @contextmanager
     def translating(self, *also: str, training_mode: bool = False) -> Iterator[None]:
@@ -182,6 +200,10 @@ class Method(nn.Module, Generic[Config]):
                     m.track_running_stats = tracks
 
 
+def _places(network: nn.Module) -> Places:
+    return [(module._parameters, name) for module in network.modules() for name in module._parameters]
+
+
 def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Marks an objective with the player it moves: all other players' parameters are frozen while
     it is computed, so no gradient of theirs is ever built. Graphs built before the call stay whole."""
@@ -190,7 +212,7 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(objective)
         def frozen(self: Method[Any], *args: Any, **kwargs: Any) -> Any:
             mine = set(self.parameters_of(player))
-            others = [p for p in self.networks.parameters() if p not in mine and p.requires_grad]
+            others = [p for p in self._parameters_in(self.networks) if p not in mine and p.requires_grad]
             for p in others:
                 p.requires_grad_(False)
             try:

@@ -267,10 +267,8 @@ class Loop:
 
     def _finish(self) -> None:
         if self.done < self.progress.images:
-            self.done, self.written = (
-                self.progress.images,
-                (-1, None),
-            )  # one that was asked for by now lacks what follows
+            self.done = self.progress.images
+            self.written = (-1, None)  # a checkpoint that was asked for by now lacks what follows
         self._log()
         self._draw()
         self._evaluate()
@@ -456,7 +454,7 @@ class Loop:
             "bad": [[key, *why] for key, why in self.bad.items()],
             "evaluations": self.evaluations,
             "diagnosis": self.diagnosis.state_dict(),
-            "log": {**unread, "spread": None if self.spread is None else self.spread.cpu()},
+            "log": {**unread, "spread": host_copy(self.spread)},
         }
         return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,16 @@ def make_optimiser(parameters: list[nn.Parameter], how: Optimiser) -> torch.opti
     if how.kind == "adam":
         return torch.optim.Adam(parameters, how.lr, how.betas, weight_decay=how.weight_decay, fused=True)
     return torch.optim.RMSprop(parameters, how.lr, weight_decay=how.weight_decay)
+
+
+def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take up a saved state, laid out in memory as the parameters are: a fused optimiser goes through a parameter, its
+    gradient and its moments as they lie in memory, and the run that saved them may have had them in another order."""
+    optimiser.load_state_dict(state)
+    for p, held in optimiser.state.items():
+        for name, moment in held.items():
+            if isinstance(moment, Tensor) and moment.shape == p.shape and moment.stride() != p.stride():
+                held[name] = torch.empty_like(p, dtype=moment.dtype, requires_grad=False).copy_(moment)
 
 
 def move(optimiser: torch.optim.Optimizer, lr: float, suppress: Tensor) -> None:

@@ -12,10 +12,11 @@ from i2i_core.training.sync import World
 
 
 class HostCopy:
-    """Tensors on their way to the host; `wait()` gives them there. The device is not stopped."""
+    """Tensors on their way to the host; `wait()` gives them there, as they were when the copy was made, also where the
+    device is the host. The device is not stopped."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors = {name: t.detach().to("cpu", non_blocking=True) for name, t in tensors.items()}
+        self.tensors = {name: t.detach().to("cpu", non_blocking=True, copy=True) for name, t in tensors.items()}
         on_gpu = any(t.is_cuda for t in tensors.values())
         self.done = torch.cuda.Event() if on_gpu else None
         if self.done:
@@ -86,9 +87,10 @@ def send(step: Step, world: World, images: int, waited: float, spread: Tensor | 
     slots = torch.zeros(world.size, len(own))
     slots[world.rank] = torch.tensor(list(own.values()))
     slots = slots.flatten()
-    influences = [f"{player}/{name}" for player, (names, _) in step.influence.items() for name in names]
+    influence = {player: step.influence[player] for player in step.movers if player in step.influence}
+    influences = [f"{player}/{name}" for player, (names, _) in influence.items() for name in names]
     made = torch.full((), -1.0, device=step.device) if spread is None else spread
-    first = torch.cat([*(weights for _, weights in step.influence.values()), made[None]])
+    first = torch.cat([*(weights for _, weights in influence.values()), made[None]])
     names, numbers = step.read_terms(
         (slots.pin_memory() if gpu else slots).to(step.device, non_blocking=True),
         first if world.leads else torch.zeros_like(first),

@@ -24,7 +24,7 @@ from i2i_core.data.batch import Batch, seed_from
 from i2i_core.methods.base import Method, Move, Player, Progress, Terms
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.finite import FiniteWatch
-from i2i_core.training.optim import make_optimiser, move
+from i2i_core.training.optim import load_state, make_optimiser, move
 from i2i_core.training.sync import GradientSum, World, average_buffers, host_copy
 from i2i_core.training.timing import Stopwatch
 
@@ -171,7 +171,7 @@ class Step:
         """Adds the gradients of one part, weighted by its share of the global batch."""
         player, loss, terms = yielded
         mover = self.movers[player]
-        if player not in self.influence:
+        if self.influence.get(player, ((),))[0] != tuple(terms):
             self.influence[player] = (tuple(terms), influence(loss, terms))
         terms = {**terms, **self.method.scores()}
         values = torch.stack([t.detach().float() for t in (*terms.values(), loss)]) * weight
@@ -231,7 +231,7 @@ class Step:
         Args:
             also: numbers of this worker, (n,) on the device: their sums over workers follow the values.
         """
-        moved = {player: sums for player, sums in self.sums.items() if sums.moves}
+        moved = self._moved()
         names = [f"{player}/{name}" for player, sums in moved.items() for name in sums.names]
         means = [sums.total / sums.moves for sums in moved.values()]
         for sums in moved.values():
@@ -239,13 +239,17 @@ class Step:
         self.influence = {}
         return names, self.world.sum_(torch.cat([*means, *also])) if means or also else torch.zeros(0)
 
+    def _moved(self) -> dict[str, Sums]:
+        """By player, those that moved since terms were last read; in the same order in a resumed run as in one that
+        was left alone."""
+        return {player: self.sums[player] for player in self.movers if player in self.sums and self.sums[player].moves}
+
     def unread(self) -> dict[str, Any] | None:
-        """On rank 0 what `read_terms` has yet to give, of every worker, on the host; else None. All call this
-        together."""
-        moved = {player: sums for player, sums in self.sums.items() if sums.moves}
-        every = self.world.to_leader({p: (sums.names, sums.total.cpu(), sums.moves) for p, sums in moved.items()})
-        influences = {player: (names, weights.cpu()) for player, (names, weights) in self.influence.items()}
-        return None if every is None else {"sums": every, "influences": influences}
+        """Copy what `read_terms` has yet to give, of every worker, to the host of rank 0; None elsewhere. All workers
+        call this together. The copy shares no memory with the sums, which go on while it is being written."""
+        mine = {player: (sums.names, sums.total, sums.moves) for player, sums in self._moved().items()}
+        every = self.world.to_leader(host_copy(mine))
+        return None if every is None else {"sums": every, "influences": host_copy(self.influence)}
 
     def load_unread(self, state: dict[str, Any]) -> None:
         """From `unread`, of any number of workers: of as many, each has its own again; else the first has them all."""
@@ -287,7 +291,7 @@ class Step:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, mover in self.movers.items():
-            mover.optimiser.load_state_dict(state[name])
+            load_state(mover.optimiser, state[name])
 
     def pools(self) -> dict[str, list[Any]]:
         """What every worker's histories hold, by name, on rank 0. All workers call this together."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# The functions of this module take the process group of the moment they are defined as a default argument, and keep it
+# alive for good. An optimiser imports it; so it is imported here, before there is any group. A group that outlives
+# `destroy_process_group` keeps gloo's threads, and one that waits for Python while the interpreter is being finalised
+# aborts the process ("terminate called without an active exception").
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 BUCKET_BYTES = 25 * 2**20
@@ -51,22 +58,45 @@ class World:
         return self.gather(value)[0]
 
 
+@contextmanager
+def process_group(rank: int, size: int, meet: str) -> Iterator[World]:
+    """Join `size` processes of one machine in a gloo process group, and end it in order.
+
+    All ranks leave together, and no thread of the group is left when the block ends. Where the block raises, the
+    others may be in the middle of a collective that will never end: the group is left as it is, and the process is
+    expected to exit. (Under Ray Train the group is Ray's, which kills its workers and finalises no interpreter.)
+
+    Args:
+        meet: a file that does not exist yet, by which the processes find each other.
+    """
+    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=size)
+    yield World(rank, size)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
 class GradientSum:
     """Sums a player's gradients over workers, in buckets that start as their gradients arrive.
 
     Each worker's loss is weighted by its share of the global batch, so the sum is the gradient of
     the mean over the global batch. With one worker this does nothing but fill in missing gradients.
 
-    A parameter that got no gradient counts as one with a zero gradient, for any number of workers.
+    A parameter that got no gradient counts as one with a zero gradient, for any number of workers. A summed gradient
+    has the strides of its parameter: a fused optimiser goes through both as they lie in memory.
+
+    Args:
+        parameters: of one player; each dense in memory, in whatever order of dimensions.
+        world: this worker among its peers.
+        bucket_bytes: size from which on a bucket takes no more gradients.
 
     Attributes:
         wishes: after `finish`, every worker's `wish`, summed: a scalar on the device. It travels as one more
             number of the first bucket, so that workers tell each other something without a collective of its own.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], world: World) -> None:
+    def __init__(self, parameters: Sequence[nn.Parameter], world: World, bucket_bytes: int = BUCKET_BYTES) -> None:
         self.parameters, self.world = list(parameters), world
-        self.buckets = _buckets(self.parameters) if world.size > 1 else []
+        self.buckets = _buckets(self.parameters, bucket_bytes) if world.size > 1 else []
         self.bucket_of = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
         self.listening = False
         if world.size > 1:
@@ -96,7 +126,7 @@ class GradientSum:
 
     def _send(self) -> None:
         bucket = self.buckets[len(self.flying)]  # always in the same order, on every worker
-        parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in bucket]
+        parts = [_flat(p) for p in bucket]
         if not self.flying:
             parts.append(self.wishes.to(parts[0].dtype)[None])
         flat = torch.cat(parts)
@@ -114,7 +144,7 @@ class GradientSum:
                 work.wait()
                 sizes = [p.numel() for p in bucket]
                 for p, gradient in zip(bucket, flat[: sum(sizes)].split(sizes), strict=True):
-                    p.grad = gradient.view_as(p)
+                    p.grad = gradient.as_strided(p.size(), p.stride())
             self.wishes = self.flying[0][0][-1]
             self.flying = []
         for p in self.parameters:
@@ -123,15 +153,23 @@ class GradientSum:
         return [p.grad for p in self.parameters if p.grad is not None]
 
 
-def _buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Parameters in the order their gradients come (last first), cut at BUCKET_BYTES and by dtype."""
+def _flat(p: nn.Parameter) -> Tensor:
+    """(n,) a parameter's gradient, zeros where it has none, in the order in which the parameter lies in memory."""
+    gradient = torch.zeros_like(p) if p.grad is None else p.grad
+    if gradient.stride() != p.stride():
+        gradient = torch.empty_like(p).copy_(gradient)
+    return gradient.as_strided((p.numel(),), (1,))
+
+
+def _buckets(parameters: list[nn.Parameter], most: int) -> list[list[nn.Parameter]]:
+    """Parameters in the order their gradients come (last first), cut at `most` bytes and by dtype."""
     buckets: list[list[nn.Parameter]] = []
     room = 0
     for p in reversed(parameters):
         size = p.numel() * p.element_size()
         if not buckets or size > room or buckets[-1][0].dtype != p.dtype:
             buckets.append([])
-            room = BUCKET_BYTES
+            room = most
         buckets[-1].append(p)
         room -= size
     return buckets
@@ -148,9 +186,9 @@ def average_buffers(networks: nn.Module, world: World, weight: float) -> None:
 
 
 def host_copy(value: Any) -> Any:
-    """A nested state with its tensors copied to host memory."""
+    """Copy a nested state to host memory. No tensor of the copy shares memory with the state, on a CPU either."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
         return {k: host_copy(v) for k, v in value.items()}
-    return [host_copy(v) for v in value] if isinstance(value, list) else value
+    return type(value)(host_copy(v) for v in value) if isinstance(value, list | tuple) else value

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from i2i_core.errors import NonFiniteError
@@ -20,6 +18,7 @@ from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
 
 from ..support.methods import ALONE, SMALL, Case, assert_same, batches, poisoned, run, run_on, small
+from ..support.workers import on_workers
 
 CASES = [
     case
@@ -43,9 +42,9 @@ def one() -> list[dict[str, Tensor]]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("size", [2, 3])
-def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]], tmp_path: Path) -> None:
+def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]]) -> None:
     """A global batch of 7 over 2 (4 + 3) and 3 (3 + 2 + 2) workers: every rank's weights, penalty included."""
-    for results in run_on(size, CASES, tmp_path):
+    for results in run_on(size, CASES):
         for alone, together in zip(one, results, strict=True):
             assert_same(alone, together)
 
@@ -58,12 +57,11 @@ def test_histories_and_terms_go_on_when_the_number_of_workers_changes(tmp_path: 
     """Three updates on 2 workers, then three on 2, on 3 and on 1: as six by one process, terms included."""
     first = [Case(name, save=str(tmp_path / f"{name}.pt")) for name in WITH_HISTORY]
     then = [Case(name, resume=str(tmp_path / f"{name}.pt")) for name in WITH_HISTORY]
-    run_on(2, first, tmp_path)
+    run_on(2, first)
     assert {"cyclegan", "simgan"} <= set(WITH_HISTORY)
     whole = [run(Case(name, updates=6)) for name in WITH_HISTORY]
     assert any("loss" in name for name in whole[0])
-    (tmp_path / "again").mkdir()
-    for results in [*run_on(3, then, tmp_path), *run_on(2, then, tmp_path / "again"), [run(case) for case in then]]:
+    for results in [*run_on(3, then), *run_on(2, then), [run(case) for case in then]]:
         for alone, resumed in zip(whole, results, strict=True):
             assert_same(alone, resumed)
 
@@ -126,20 +124,13 @@ def asked_in_a_bad_update(world: World) -> float:
     return step.watch.take()
 
 
-def asking(rank: int, size: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/asking", rank=rank, world_size=size)
-    world = World(rank, size)
-    heard = [asked(case, world) for case in ASKING]
-    torch.save((heard, asked_in_a_bad_update(world)), f"{folder}/asked-{rank}.pt")
-    dist.destroy_process_group()
+def asking(world: World) -> tuple[list[list[Wish | None]], float]:
+    return [asked(case, world) for case in ASKING], asked_in_a_bad_update(world)
 
 
 @pytest.mark.processes
-def test_what_one_worker_is_asked_for_all_hear_after_the_same_update(tmp_path: Path) -> None:
-    mp.spawn(asking, (2, str(tmp_path)), nprocs=2)
-    for rank in range(2):
-        heard, bad = torch.load(tmp_path / f"asked-{rank}.pt")
+def test_what_one_worker_is_asked_for_all_hear_after_the_same_update() -> None:
+    for heard, bad in on_workers(2, asking):
         assert heard == [HEARD] * len(ASKING)
         assert bad == 2
 

@@ -5,25 +5,36 @@ pytest tests/integration/test_resume.py
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
 
+from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.errors import CheckpointError, ConfigError, Stopped
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.launch import check_same_run
+from i2i_core.orchestration.worker import STATUS
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
 from i2i_core.training.loop import EVALUATIONS, Loop
+from i2i_core.training.readings import Reading
 from i2i_core.training.step import Wish
+from i2i_core.training.sync import World
 
+from ..support import processes
 from ..support.methods import SMALL
-from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
+from ..support.processes import ROOT, differences
+from ..support.runs import LateWriter, assert_equal, config_of, contents, loop_of, noted, run_until, state_of
+from ..support.workers import on_workers
 
 KINDS = {name: METHODS[name].method.needs.kind for name in SMALL}
 """Every method, and the fixture with the data it reads."""
@@ -49,9 +60,9 @@ def test_what_comes_after_the_last_update_is_in_the_last_checkpoint(what: Wish, 
     assert last["diagnosis"] == other["diagnosis"]
 
 
-@pytest.mark.parametrize("method", KINDS)
+@pytest.mark.parametrize("method", ["pix2pix", "simgan"])
 def test_resumed_equals_uninterrupted(method: str, storage: str, request: pytest.FixtureRequest) -> None:
-    """Networks with running statistics, dropout, EMA, both optimisers, filled histories, schedule and position."""
+    """A run that died in the middle of an update goes on from the checkpoint before it."""
     data = request.getfixturevalue(KINDS[method])
     whole = loop_of(config_of(method, data, f"{storage}/whole", training__lr_schedule="linear"))
     whole.train()
@@ -60,11 +71,118 @@ def test_resumed_equals_uninterrupted(method: str, storage: str, request: pytest
     said: list[str] = []
     resumed = loop_of(config, said)
     assert 0 < resumed.progress.images < 60, said
-    for name, pool in resumed.method.pools.items():
-        assert pool.filled is not None, f"history {name} came back empty"
-        assert pool.filled.any(), f"history {name} came back empty"
     resumed.train()
     assert_equal(state_of(whole), state_of(resumed))
+
+
+UPDATES = 5
+PER_UPDATE = {"stargan": 12, "bicyclegan": 12, "simgan": 18}
+"""Images of an update in batches; of other methods 6."""
+
+
+def with_everything_between(method: str) -> dict[str, Any]:
+    """A short run with a checkpoint after every update, and logs, grids and evaluations after some."""
+    update = PER_UPDATE.get(method, 6)
+    log_every = 12 if method == "simgan" else 2 * update  # R has moved in its warm-up, and D alone moves next
+    return {
+        "training__images": UPDATES * update, "training__lr_schedule": "linear",
+        "output__checkpoint_every": 1, "output__keep_last": 99, "output__log_every": log_every,
+        "output__grid_every": 3 * update, "output__grid_rows": 3,
+        "output__evaluate_every": 4 * update, "output__evaluate_samples": 6,
+    }  # fmt: skip
+
+
+def ended(config: TrainConfig, world: World = World()) -> tuple[list[Reading], dict[int, dict[str, Any]]]:  # noqa: B008
+    """A run to its end, by the latest writer: its logs, and what its checkpoints hold, by images; those rank 0's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("i2i_core.training.loop.Writer", LateWriter)
+        loop = Loop(config, world, torch.device("cpu"), say=lambda line: None)
+        logs = noted(loop)
+        loop.train()
+    assert isinstance(loop.writer, LateWriter)
+    return logs, {one.images: contents(one) for one, _ in loop.writer.put_by if one}
+
+
+def resumed_from_each(method: str, data: str, storage: str, world: World) -> int:
+    """Compares runs resumed from every checkpoint with the run left alone; how many."""
+    over = with_everything_between(method)
+    logs, whole = ended(config_of(method, data, f"{storage}/whole", **over), world)
+    starts = world.from_leader([*whole][:-1])
+    for images in starts:
+        if world.leads:
+            cut_after(f"{storage}/whole/run", f"{storage}/{images}/run", images)
+        world.gather(None)  # it is there
+        rest_logs, rest = ended(config_of(method, data, f"{storage}/{images}", **over), world)
+        assert list(rest) == [later for later in whole if later > images]
+        for later, held in rest.items():
+            assert_equal(whole[later], held)
+        assert [numbers(log) for log in rest_logs] == [numbers(log) for log in logs if log.images > images]
+    filled = {name: held for name, held in whole.get(max(whole, default=0), {}).items() if name.endswith(".filled")}
+    assert all(held.any() for held in filled.values()), "a history is empty"
+    return len(starts)
+
+
+def cut_after(run: str, copy: str, images: int) -> None:
+    """A copy of a run as it was when it had this checkpoint and no later one."""
+    shutil.copytree(run, copy)
+    checkpoint.discard_after(Folder(copy), images)
+
+
+def numbers(log: Reading) -> list[Any]:
+    """What a log says of the objectives, in its order."""
+    return [log.images, *log.terms.items(), *log.weighted.items(), log.spread]
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_resume_from_every_checkpoint_equals_the_run_left_alone(
+    method: str, storage: str, request: pytest.FixtureRequest
+) -> None:
+    """From before and after logs, grids, evaluations and warm-ups; with a writer so slow that training is over before
+    it writes. Each later checkpoint and log of every resumed run is that of the run left alone: networks with running
+    statistics, dropout, EMA, optimisers, filled histories, schedule, position, sums that no log has told yet."""
+    assert resumed_from_each(method, request.getfixturevalue(KINDS[method]), storage, World()) >= UPDATES - 1
+
+
+@pytest.mark.processes
+def test_resume_from_every_checkpoint_equals_the_run_left_alone_on_two_workers(unpaired: str, storage: str) -> None:
+    """Histories and untold sums are of each worker."""
+    assert on_workers(2, from_each_of_two, unpaired, storage) == [UPDATES - 1] * 2
+
+
+def from_each_of_two(world: World, data: str, storage: str) -> int:
+    return resumed_from_each("cyclegan", data, storage, world)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("method", ["simgan", "pix2pix_noise"])
+def test_resume_through_ray_equals_the_run_left_alone(
+    method: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Two workers, from the first of its checkpoints and from the middle one; those between may be left out."""
+    over = with_everything_between(method) | {"launch__workers": "2", "launch__cpu": True}
+    over["training__images"] *= 4
+    config = config_of(method, request.getfixturevalue(KINDS[method]), str(tmp_path / "whole"), **over)
+    through_ray(config, tmp_path)
+    run = Folder(f"{tmp_path}/whole/run")
+    names = checkpoint.complete(run)
+    for name in {names[0], names[len(names) // 2]} - {names[-1]}:
+        cut_after(run.root, f"{tmp_path}/{name}/run", checkpoint.images_of(name))
+        Path(tmp_path, name, "run", STATUS).unlink()
+        said = through_ray(config.with_section("launch", storage=str(tmp_path / name)), tmp_path)
+        assert f"resumed from {tmp_path}/{name}/run/checkpoints/{name}" in said
+        assert not differences(processes.state_of(run), processes.state_of(Folder(f"{tmp_path}/{name}/run")))
+
+
+def through_ray(config: TrainConfig, folder: Path) -> str:
+    file = folder / "config.json"
+    file.write_text(config.dumps())
+    command = [sys.executable, "pipelines/train.py", "--config", str(file)]
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return done.stdout
 
 
 def asked_at(loop: Loop, images: int, what: Wish) -> None:
@@ -161,10 +279,12 @@ def test_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) ->
     rest = loop_of(config_of("stargan", labelled, f"{storage}/parts"))
     assert rest.progress.images == 48
     rest.train()
-    states = [state_of(whole), state_of(rest)]
-    for state in states:
-        del state["diagnosis"]  # the shorter run logged at its end
+    # The shorter run logged, drew and evaluated at its end; that stays part of the record.
+    record = ("diagnosis.", "evaluations.")
+    states = [{k: v for k, v in state_of(run).items() if not k.startswith(record)} for run in (whole, rest)]
     assert_equal(*states)
+    assert [entry["images"] for entry in rest.evaluations] == [48, 96]
+    assert rest.evaluations[1:] == whole.evaluations
 
 
 def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, storage: str) -> None:

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from ray.util.metrics import Gauge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -25,13 +23,12 @@ from i2i_core.paths import redacted
 from i2i_core.storage import Folder
 from i2i_core.training import boards, checkpoint, trackers
 from i2i_core.training.boards import MLflow, parameters
-from i2i_core.training.diagnosis import Change
 from i2i_core.training.loop import Loop
-from i2i_core.training.readings import Reading
 from i2i_core.training.sync import World
 from i2i_core.training.trackers import Line, Tracker
 
-from ..support.runs import config_of, loop_of, run_until
+from ..support.runs import config_of, loop_of, noted, run_until
+from ..support.workers import on_workers
 
 EVERY = {"output__log_every": 12}
 """A log after every update."""
@@ -68,53 +65,34 @@ def collapsing(config: TrainConfig, world: World, said: list[str]) -> Loop:
     return loop
 
 
-def noted(loop: Loop) -> list[Reading]:
-    """The logs that it judges."""
-    logs: list[Reading] = []
-    right = loop.diagnosis.read
-
-    def read(log: Reading) -> list[Change]:
-        logs.append(log)
-        return right(log)
-
-    loop.diagnosis.read = read  # type: ignore[method-assign]
-    return logs
-
-
-def stopping(rank: int, size: int, folder: str, config: TrainConfig) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+def stopping(world: World, config: TrainConfig) -> tuple[list[Any], str, list[str]]:
+    """What it judged, how it ended, and what it said."""
     said: list[str] = []
-    loop = collapsing(config, World(rank, size), said)
+    loop = collapsing(config, world, said)
     logs = noted(loop)
     with pytest.raises(RunError) as caught:
         loop.train()
-    torch.save([(log.terms, log.weighted, log.spread) for log in logs], f"{folder}/logs-{rank}.pt")
-    state = loop.diagnosis.state_dict()
-    Path(folder, f"ended-{rank}").write_text(f"{loop.progress.images} {caught.value}\n{state}")
-    Path(folder, f"said-{rank}").write_text("\n".join(said))
-    dist.destroy_process_group()
+    judged = [(log.terms, log.weighted, log.spread) for log in logs]
+    return judged, f"{loop.progress.images} {caught.value}\n{loop.diagnosis.state_dict()}", said
 
 
 @pytest.mark.processes
 def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_saved(
-    labelled: str, storage: str, tmp_path: Path
+    labelled: str, storage: str
 ) -> None:
     over = {"output__grid_every": 12, "output__stop_on_collapse": True, "output__checkpoint_every": 96}
     config = config_of("stargan", labelled, storage, **EVERY, **over)
-    mp.spawn(stopping, (2, str(tmp_path), config), nprocs=2)
-    first, other = ((tmp_path / f"ended-{rank}").read_text() for rank in range(2))
+    logs, (first, other), lines = zip(*on_workers(2, stopping, config), strict=True)
     assert first == other
     images = int(first.split()[0])
     assert images < 96
     assert "--stop-on-collapse asks: since 24 images made images are nearly all alike" in first
     assert checkpoint.complete(loop_of(config).run) == [checkpoint.name_at(images)]
-    said = (tmp_path / "said-0").read_text()
+    said = "\n".join(lines[0])
     assert said.count("WARNING: the run diverges: since 24 images made images are nearly all alike") == 1
-    assert (tmp_path / "said-1").read_text() == ""
+    assert lines[1] == []
     waits = scalars_of(f"{storage}/run").Scalars("speed/data_wait_share_worst")
     assert all(0 <= event.value <= 1 for event in waits)
-    logs = [torch.load(tmp_path / f"logs-{rank}.pt") for rank in range(2)]
     assert logs[0] == logs[1]
     loop = collapsing(config_of("stargan", labelled, f"{storage}/alone", **EVERY, **over), World(), [])
     alone = noted(loop)

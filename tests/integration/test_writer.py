@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from i2i_core.config import TrainConfig
@@ -29,6 +27,7 @@ from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
 from ..support.runs import KilledError, assert_equal, config_of, loop_of, run_until, state_of
+from ..support.workers import on_workers
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
@@ -178,30 +177,26 @@ def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(
     assert checkpoint.find(rest.run.url).url.endswith(name_at(96))
 
 
-def ending(rank: int, size: int, folder: str, config: TrainConfig) -> None:
+def ending(world: World, config: TrainConfig) -> str:
     """Stopped by the other worker's wish; then without room for the last checkpoint."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
-    loop = Loop(config, World(rank, size), torch.device("cpu"), say=lambda line: None)
-    if rank == 1:
+    loop = Loop(config, world, torch.device("cpu"), say=lambda line: None)
+    if world.rank == 1:
         loop.ask("stop")
     with pytest.raises(Stopped) as stopped:
         loop.train()
-    rest = Loop(config, World(rank, size), torch.device("cpu"), say=lambda line: None)
+    rest = Loop(config, world, torch.device("cpu"), say=lambda line: None)
     assert rest.progress.images == loop.progress.images
     rest.run = NoRoom(rest.run.url, f"checkpoints/{name_at(96)}/state.pt")
     with pytest.raises(RunError) as full:
         rest.train()
-    Path(folder, f"ended-{rank}").write_text(f"{stopped.value}\n{full.value}")
-    dist.destroy_process_group()
+    return f"{stopped.value}\n{full.value}"
 
 
 @needs_full
 @pytest.mark.processes
-def test_workers_end_alike(labelled: str, storage: str, tmp_path: Path) -> None:
+def test_workers_end_alike(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage, output__checkpoint_every=96)
-    mp.spawn(ending, (2, str(tmp_path), config), nprocs=2)
-    first, other = ((tmp_path / f"ended-{rank}").read_text() for rank in range(2))
+    first, other = on_workers(2, ending, config)
     assert first == other
     assert "stopped after 24 of 96 images" in first
     assert f"the last whole checkpoint is {name_at(24)}" in first

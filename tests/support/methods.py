@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from i2i_core.data.batch import Batch
@@ -18,7 +15,9 @@ from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Move, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
-from i2i_core.training.sync import World
+from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World
+
+from .workers import on_workers
 
 ALONE = World()
 MULTIMODAL = {"image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
@@ -58,6 +57,7 @@ class Case:
     """File for the state after the last update."""
     resume: str = ""
     """File with the state to go on from."""
+    bucket_bytes: int = BUCKET_BYTES
 
 
 def small(case: Case) -> Method[Any]:
@@ -96,6 +96,8 @@ def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
     """Weights, averaged weights and mean terms after the case's updates."""
     method = small(case)
     step = Step(method, TrainingConfig(**case.training), world, lambda images: 1.0)
+    for mover in step.movers.values():
+        mover.gradients = GradientSum(mover.parameters, world, case.bucket_bytes)
     progress, start = Progress(), 0
     if case.resume:
         saved = torch.load(case.resume, weights_only=True)
@@ -127,8 +129,8 @@ class Poison:
     images: int = -1
 
 
-def poisoned(method: Any, player: str, at: int) -> Poison:
-    """Makes the at-th move of a player NaN."""
+def poisoned(method: Any, player: str, at: int, gradients: bool = True) -> Poison:
+    """Make the at-th move of a player NaN: its loss, and its gradients too unless told otherwise."""
     right, poison, moves = method.update, Poison(), iter(range(1_000))
 
     def wrong(batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
@@ -143,7 +145,8 @@ def poisoned(method: Any, player: str, at: int) -> Poison:
             if mover == player and next(moves) == at:
                 poison.weights = {k: v.clone() for k, v in method.networks.state_dict().items()}
                 poison.images = last.images
-                yield mover, loss * float("nan"), {**terms, "broken": loss.detach() * float("nan")}
+                nan = loss * float("nan") if gradients else loss + float("nan")
+                yield mover, nan, {**terms, "broken": nan.detach()}
             else:
                 yield mover, loss, terms
 
@@ -151,18 +154,13 @@ def poisoned(method: Any, player: str, at: int) -> Poison:
     return poison
 
 
-def _worker(rank: int, size: int, folder: str, cases: list[Case]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size)
-    results = [run(case, World(rank, size)) for case in cases]
-    torch.save(results, f"{folder}/results-{size}-{rank}.pt")
-    dist.destroy_process_group()
+def run_all(world: World, cases: list[Case]) -> list[dict[str, Tensor]]:
+    return [run(case, world) for case in cases]
 
 
-def run_on(size: int, cases: list[Case], folder: Path) -> list[list[dict[str, Tensor]]]:
+def run_on(size: int, cases: list[Case]) -> list[list[dict[str, Tensor]]]:
     """The cases on `size` processes; results by rank, then by case."""
-    mp.spawn(_worker, (size, str(folder), cases), nprocs=size)
-    return [torch.load(folder / f"results-{size}-{rank}.pt") for rank in range(size)]
+    return on_workers(size, run_all, cases)
 
 
 def assert_same(mine: dict[str, Tensor], other: dict[str, Tensor]) -> None:

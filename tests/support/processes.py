@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from i2i_core.config import TrainConfig
 from i2i_core.orchestration.worker import train
 from i2i_core.storage import Folder
 from i2i_core.training import checkpoint
 from i2i_core.training.sync import World
+
+from .workers import on_workers
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,11 +162,8 @@ def past(images: int, after: str = "") -> Callable[[str], bool]:
     return seen
 
 
-def _undisturbed(rank: int, config: str, workers: int, meet: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=workers)
-    train(TrainConfig.loads(config, "a run's folder"), World(rank, workers), torch.device("cpu"))
-    dist.destroy_process_group()
+def _undisturbed(world: World, config: str) -> None:
+    train(TrainConfig.loads(config, "a run's folder"), world, torch.device("cpu"))
 
 
 def undisturbed(run: Folder, data: str, home: str, workers: int) -> Folder:
@@ -179,7 +176,7 @@ def undisturbed(run: Folder, data: str, home: str, workers: int) -> Folder:
     """
     config = checkpoint.read_config(run).with_section("data", uri=data, loaders=0, cache="")
     config = config.with_section("launch", storage=f"{home}/undisturbed")
-    mp.spawn(_undisturbed, (config.dumps(), workers, f"{home}/meet"), nprocs=workers)
+    on_workers(workers, _undisturbed, config.dumps())
     return Folder(f"{config.launch.storage}/{config.run_name}")
 
 

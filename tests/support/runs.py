@@ -11,7 +11,10 @@ import torch
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.orchestration.launch import prepare
+from i2i_core.training.checkpoint import Snapshot, Writer
+from i2i_core.training.diagnosis import Change
 from i2i_core.training.loop import Loop
+from i2i_core.training.readings import Reading
 from i2i_core.training.sync import World
 
 from .methods import SMALL
@@ -46,24 +49,65 @@ def loop_of(config: TrainConfig, said: list[str] | None = None) -> Loop:
 
 
 def state_of(loop: Loop) -> dict[str, Any]:
-    """Everything a checkpoint would hold, flat."""
-    flat: dict[str, Any] = {f"networks.{k}": v for k, v in loop.method.networks.state_dict().items()}
-    flat |= {f"ema.{k}": v for k, v in (loop.step.ema.state_dict() if loop.step.ema else {}).items()}
-    for player, state in loop.step.state_dict().items():
-        for i, moments in state["state"].items():
-            flat |= {f"{player}.{i}.{k}": v for k, v in moments.items()}
-    for name, pool in loop.method.pools.items():
-        flat |= {f"pools.{name}.{k}": v for k, v in (pool.state() or {}).items()}
-    flat["diagnosis"] = loop.diagnosis.state_dict()
-    return flat | {"images": loop.progress.images, "moves": dict(loop.progress.moves)}
+    """Everything that a checkpoint of this moment would hold, flat."""
+    snapshot = loop._snapshot()
+    assert snapshot is not None
+    return contents(snapshot)
+
+
+def contents(snapshot: Snapshot) -> dict[str, Any]:
+    """All that a checkpoint promises, flat: `networks.*` (`networks.ema.*`), `metrics.*`, and what is in state.pt."""
+    return dict(_leaves({"networks": snapshot.tensors, "metrics": snapshot.metrics, **snapshot.state}, ""))
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    held = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    if not held:  # empty ones count
+        yield name, value
+    for key, each in held:
+        yield from _leaves(each, f"{name}.{key}" if name else str(key))
 
 
 def assert_equal(a: dict[str, Any], b: dict[str, Any]) -> None:
     """Bit for bit."""
     assert a.keys() == b.keys()
-    for name in a:
-        same = torch.equal(a[name], b[name]) if isinstance(a[name], torch.Tensor) else a[name] == b[name]
-        assert same, name
+    different = [name for name in a if not _same(a[name], b[name])]
+    assert not different, {name: (a[name], b[name]) for name in different[:5]}
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    return bool(a == b) or (a != a and b != b)
+
+
+class LateWriter(Writer):
+    """Writes nothing before the run is over: the slowest writer there can be. None is left out."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.put_by: list[tuple[Snapshot | None, dict[str, Any] | None]] = []
+
+    def put(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
+        self.put_by.append((snapshot, best))
+
+    def wait(self) -> None:
+        for snapshot, best in self.put_by:
+            super().put(snapshot, best)
+            super().wait()
+
+
+def noted(loop: Loop) -> list[Reading]:
+    """The logs that a loop judges, as they come."""
+    logs: list[Reading] = []
+    right = loop.diagnosis.read
+
+    def read(log: Reading) -> list[Change]:
+        logs.append(log)
+        return right(log)
+
+    loop.diagnosis.read = read  # type: ignore[method-assign]
+    return logs
 
 
 class KilledError(Exception):

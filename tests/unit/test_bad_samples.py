@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from PIL import Image
 
 from i2i_core.config import TrainConfig
@@ -24,6 +22,7 @@ from i2i_core.training.loop import Loop, kind_of
 from i2i_core.training.sync import World
 
 from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
+from ..support.workers import on_workers
 
 
 def png(size: int) -> bytes:
@@ -124,26 +123,20 @@ def test_two_domains_may_have_the_same_key(tmp_path: Path, storage: str) -> None
     assert sorted(loop.bad) == sorted(keys)
 
 
-def worker(rank: int, size: int, folder: str, made: TrainConfig) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+def worker(world: World, made: TrainConfig) -> tuple[list[Any], list[str]]:
     said: list[str] = []
-    loop = Loop(made, World(rank, size), torch.device("cpu"), say=said.append)
+    loop = Loop(made, world, torch.device("cpu"), say=said.append)
     loop.train()
-    torch.save((list(loop.bad.items()), named(said)), f"{folder}/found-{rank}.pt")
-    dist.destroy_process_group()
+    return list(loop.bad.items()), named(said)
 
 
 @pytest.mark.processes
-def test_the_record_does_not_depend_on_the_number_of_workers(
-    broken: tuple[str, list[str]], storage: str, tmp_path: Path
-) -> None:
+def test_the_record_does_not_depend_on_the_number_of_workers(broken: tuple[str, list[str]], storage: str) -> None:
     uri, _ = broken
     said: list[str] = []
     alone = loop_of(config(uri, f"{storage}/alone", training__images=78), said)
     alone.train()
-    mp.spawn(worker, (2, str(tmp_path), config(uri, f"{storage}/two", training__images=78)), nprocs=2)
-    found = [torch.load(tmp_path / f"found-{rank}.pt") for rank in range(2)]
+    found = on_workers(2, worker, config(uri, f"{storage}/two", training__images=78))
     assert [items for items, _ in found] == [list(alone.bad.items())] * 2
     assert [names for _, names in found] == [named(said), []]
 
