@@ -119,11 +119,11 @@ def cautions(config: TrainConfig) -> list[str]:
     without = [data for data in sets if wanted not in data.manifest.splits]
     missing = "; ".join(f"{data.uri} has no split {wanted!r}" for data in without)
     others = sorted(set.intersection(*(set(data.manifest.splits) for data in sets)) - {split})
-    other = f"Give --evaluate-split {others[0]} to measure, and to choose the best checkpoint, on that; or shard"
-    instead = other if others else "Shard"
+    instead = f"give --evaluate-split {others[0]}, which then chooses the best checkpoint; or " if others else ""
+    folders = "valA and valB folders" if sets[0].manifest.kind == "unpaired" else "a val folder"
     return [
-        f"WARNING: {missing}. {trained_on(split)}\n  {instead} the images again with some in a {wanted} folder, or, "
-        "where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."
+        f"WARNING: {missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
+        f"in {folders} or, where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."
     ]
 
 
@@ -246,6 +246,11 @@ def launch(config: TrainConfig, lr_may_rise: bool = False) -> Outcome:
         run.write("config.json", config.dumps().encode())
         with stopping_on_signal("the run", lambda: run.write(STOP, attempt.encode())):
             _fit(config, run, gpu, attempt)
+    return _outcome(run)
+
+
+def _outcome(run: Folder) -> Outcome:
+    """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end."""
     status = run.read_json(STATUS)
     if status["state"] == "finished":
         return Outcome(run, status["images"], status["metrics"])
