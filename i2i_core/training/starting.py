@@ -34,14 +34,14 @@ class Start:
         networks: tensors for the networks.
         averaged: tensors for the averaged generators.
         notes: what else is to be said of a network, by its name.
-        unused: names that the source has and nobody takes.
+        offered: every name that the source has.
     """
 
     source: str
     networks: Mapping[str, Tensor]
     averaged: Mapping[str, Tensor]
     notes: Mapping[str, str]
-    unused: tuple[str, ...] = ()
+    offered: tuple[str, ...]
 
     def fill(self, method: Method[Any], ema: nn.ModuleDict | None) -> str:
         """Fill a method's networks and averaged generators; return the line that says with what."""
@@ -53,7 +53,7 @@ class Start:
         names = method.networks.state_dict()
         filled = _filled(method.networks, self.networks)
         layers = _by_network(layer for layer in layers_of(names) if layer in filled)
-        of = {network: len(all_of_it) for network, all_of_it in _by_network(layers_of(names)).items()}
+        of = _sizes(layers_of(names))
         taken = [
             ("" if len(mine) == of[network] else f"{len(mine)} of {of[network]} layers of ")
             + network
@@ -61,7 +61,8 @@ class Start:
             for network, mine in layers.items()
         ]
         fresh = _grouped([layer for layer in layers_of(names) if layer not in filled], of)
-        left = _grouped(layers_of(self.unused), {})
+        offered, used = layers_of(self.offered), {layer_of(name) for name in self.networks}
+        left = _grouped([layer for layer in offered if layer not in used], _sizes(offered))
         return f"started from {self.source}: {', '.join(taken)}; starting fresh: {fresh or 'none'}" + (
             f"; not taken: {left}" if left else ""
         )
@@ -74,11 +75,15 @@ def _by_network(layers: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def _sizes(layers: Sequence[str]) -> dict[str, int]:
+    return {network: len(mine) for network, mine in _by_network(layers).items()}
+
+
 def _grouped(layers: Sequence[str], of: Mapping[str, int]) -> str:
     """Layers in a few words: a network that is whole by its name, of the others the first few layers."""
-    whole = {network: len(mine) == of.get(network, len(mine)) for network, mine in _by_network(layers).items()}
     said = [
-        network if whole[network] else listed(mine, most=MOST_LAYERS) for network, mine in _by_network(layers).items()
+        network if len(mine) == of[network] else listed(mine, most=MOST_LAYERS)
+        for network, mine in _by_network(layers).items()
     ]
     return ", ".join(said)
 
@@ -117,8 +122,7 @@ def read(init_from: str, init_parts: Sequence[str], name: str, method: Method[An
     trained, moving = checkpoint.read_networks(folder)
     taken = _taken(trained, method, parts, fits, where, lambda: _causes(saved.hyper, name, method.config))
     averaged = {key: _average(moving.get(key), tensor) for key, tensor in taken.items()}
-    unused = tuple(key for key in trained if key not in taken)
-    return Start(f"{folder.url} ({checkpoint.images_of(folder.url):,} images)", taken, averaged, {}, unused)
+    return Start(f"{folder.url} ({checkpoint.images_of(folder.url):,} images)", taken, averaged, {}, tuple(trained))
 
 
 def _average(moving: Tensor | None, trained: Tensor) -> Tensor:
@@ -137,7 +141,7 @@ def _from_authors(init_from: str, name: str, method: Method[Any], parts: Sequenc
     if not tensors:
         raise _nothing_fits(where, [])
     notes = {file.network: f" from {file.uri} ({authors.said(file)})" for file in files}
-    return Start("the authors' weights", tensors, tensors, notes, tuple(key for key in converted if key not in tensors))
+    return Start("the authors' weights", tensors, tensors, notes, tuple(converted))
 
 
 def _check_parts(parts: Sequence[str], method: Method[Any]) -> None:
@@ -174,7 +178,7 @@ def _taken(
 ) -> dict[str, Tensor]:
     """The tensors to take, of a checkpoint's. Raises CheckpointError where what is asked for does not fit."""
     if parts:
-        there = dict.fromkeys(name.partition(".")[0] for name in saved)
+        there = [network for network in method.networks if any(under(name, [network]) for name in saved)]
         _check_there(parts, saved, where, fits, f"Give --init-parts what is there: {', '.join(there)}.")
         saved = {name: tensor for name, tensor in saved.items() if under(name, parts)}
     misfit = compare(saved, method.networks)

@@ -598,6 +598,47 @@ def test_another_size_names_the_flag_that_chooses_it(
     assert f"--init-from {file}" in message
     for part in said:
         assert part in message
+    method = small(name, **hyper)
+    if "add --init-parts fits" in message:
+        assert starting.read(f"authors:{file}", ["fits"], name, method).networks
+    else:
+        with pytest.raises(CheckpointError):
+            starting.read(f"authors:{file}", ["fits"], name, method)
+
+
+def test_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_path: Path) -> None:
+    """StarGAN's weights for another number of attributes, which is what G's first layer and D's head see."""
+    theirs = {"G": filled(StarG(5, 4, 2)), "D": filled(StarD(32, 4, 5, 3))}
+    files = [file_of(net, tmp_path / f"200000-{key}.ckpt") for key, net in theirs.items()]
+    init_from = f"authors:{files[0]},{files[1]}"
+    assert "--attributes" in str(refused(init_from, "stargan"))
+    method = small("stargan")
+    before = {name: tensor.clone() for name, tensor in method.networks.state_dict().items()}
+    line = starting.read(init_from, ["fits"], "stargan", method).fill(method, None)
+    assert f"layers of G from {files[0]} (StarGAN's generator" in line
+    assert line.endswith("starting fresh: G.net.0, D.classes")
+    for name, tensor in method.networks.state_dict().items():
+        is_fresh = name in ("G.net.0.weight", "D.classes.weight")
+        assert torch.equal(tensor, before[name]) == is_fresh, name
+    assert torch.equal(method.networks["G"].state_dict()["net.3.weight"], theirs["G"].state_dict()["main.3.weight"])
+
+
+def test_files_that_are_not_asked_for_are_left_alone(tmp_path: Path) -> None:
+    files = [
+        file_of(StarG(4, 4, 2), tmp_path / "200000-G.ckpt"),
+        file_of(StarD(64, 4, 4, 3), tmp_path / "200000-D.ckpt"),
+    ]
+    init_from = f"authors:{files[0]},{files[1]}"
+    assert "--image-size 64" in str(refused(init_from, "stargan"))
+    method = small("stargan")
+    line = starting.read(init_from, ["G"], "stargan", method).fill(method, None)
+    assert line.startswith(f"started from the authors' weights: G from {files[0]}")
+    assert line.endswith("starting fresh: D")
+    part = starting.read(init_from, ["G.net.3"], "stargan", method).fill(method, None)
+    assert "weights: 1 of " in part
+    with pytest.raises(CheckpointError, match="nothing for D; expected what --init-parts asks for") as caught:
+        starting.read(f"authors:{files[0]}", ["G", "D"], "stargan", method)
+    assert "Name its file too" in caught.value.fix
 
 
 def test_which_network_is_asked_where_the_name_does_not_tell(tmp_path: Path) -> None:
