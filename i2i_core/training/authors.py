@@ -647,15 +647,14 @@ def convert(
     for name in wanted:
         layer, _, kind = name.rpartition(".")
         theirs[name] = f"{layers.get(layer, 'counterpart of ' + layer)}.{kind}"
+    left = set(state) - set(theirs.values())
     if fits:
         there = {name: state[theirs[name]] for name in wanted if theirs[name] in state}
         counts = {name: tensor for name, tensor in wanted.items() if name.endswith(RUNNING[2])}  # made up where absent
         unfit = {layer_of(name) for name in compare({**counts, **there}, network).names}
         wanted = {name: tensor for name, tensor in wanted.items() if layer_of(name) not in unfit}
-        state = {name: state[name] for name in theirs.values() if name in state}
         theirs = {name: theirs[name] for name in wanted}
     absent = [name for name in theirs.values() if name not in state and not name.endswith(RUNNING[2])]
-    left = set(state) - set(theirs.values())
     extra = [name for name in state if name in left and not name.endswith(RUNNING) and not fits]
     if absent or extra:
         said = [f"no {_first(absent)}"] if absent else []
@@ -671,7 +670,7 @@ def convert(
             raise CheckpointError(where, *shapes, "The file is of a network with other layers. " + DOCS)
         is_up = re.fullmatch(r"ups\.[1-9]\d*\.1\.weight", name)
         tensors[name] = torch.cat(given.chunk(2)[::-1]) if target.upper_first and is_up else given
-    return tensors, len(left)
+    return tensors, sum(name.endswith(RUNNING) for name in left)
 
 
 def _check_sizes(sizes: Sizes, target: Target, key: str, where: str, fitting: Callable[[], State]) -> None:

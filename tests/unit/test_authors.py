@@ -608,7 +608,7 @@ def test_another_size_names_the_flag_that_chooses_it(
 
 def test_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_path: Path) -> None:
     """StarGAN's weights for another number of attributes, which is what G's first layer and D's head see."""
-    theirs = {"G": filled(StarG(5, 4, 2)), "D": filled(StarD(32, 4, 5, 3))}
+    theirs = {"G": filled(StarG(5, 4, 2)), "D": filled(StarD(32, 5, 4, 3))}
     files = [file_of(net, tmp_path / f"200000-{key}.ckpt") for key, net in theirs.items()]
     init_from = f"authors:{files[0]},{files[1]}"
     assert "--attributes" in str(refused(init_from, "stargan"))
