@@ -620,7 +620,8 @@ def test_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_p
     for name, tensor in method.networks.state_dict().items():
         is_fresh = name in ("G.net.0.weight", "D.classes.weight")
         assert torch.equal(tensor, before[name]) == is_fresh, name
-    assert torch.equal(method.networks["G"].state_dict()["net.3.weight"], theirs["G"].state_dict()["main.3.weight"].float())
+    ours, given = method.networks["G"].state_dict()["net.3.weight"], theirs["G"].state_dict()["main.3.weight"]
+    assert torch.equal(ours, given.float())
 
 
 def test_files_that_are_not_asked_for_are_left_alone(tmp_path: Path) -> None:
