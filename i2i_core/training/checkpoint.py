@@ -349,7 +349,8 @@ def _read_tensors(data: bytes) -> dict[str, Tensor]:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
     aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
     tensors: dict[str, Tensor] = safetensors_load(data)
-    return tensors | {name: tensors[owner] for name, owner in aliases.items()}
+    tensors |= {name: tensors[owner] for name, owner in aliases.items()}
+    return dict(sorted(tensors.items()))  # safetensors gives them in another order each time
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:

@@ -122,7 +122,9 @@ def read(init_from: str, init_parts: Sequence[str], name: str, method: Method[An
     trained, moving = checkpoint.read_networks(folder)
     taken = _taken(trained, method, parts, fits, where, lambda: _causes(saved.hyper, name, method.config))
     averaged = {key: _average(moving.get(key), tensor) for key, tensor in taken.items()}
-    return Start(f"{folder.url} ({checkpoint.images_of(folder.url):,} images)", taken, averaged, {}, tuple(trained))
+    here = [key for key in method.networks.state_dict() if key in trained]
+    offered = tuple(dict.fromkeys([*here, *trained]))  # in the run's order
+    return Start(f"{folder.url} ({checkpoint.images_of(folder.url):,} images)", taken, averaged, {}, offered)
 
 
 def _average(moving: Tensor | None, trained: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ pytest tests/unit/test_starting.py
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,8 +26,6 @@ from i2i_core.training import checkpoint, starting
 from i2i_core.training.checkpoint import Snapshot
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.fitting import layer_of, under
-from i2i_core.training.step import Step
-from i2i_core.training.sync import World
 from pipelines import train
 
 from ..support.methods import SMALL
@@ -40,10 +39,8 @@ def made(name: str, seed: int = 0, **hyper: Any) -> Method[Any]:
 
 
 def averages(method: Method[Any]) -> nn.ModuleDict:
-    """Averaged generators, as a step makes them."""
-    ema = Step(method, TrainingConfig(ema_halflife=9), World(), lambda images: 1.0).ema
-    assert ema is not None
-    return ema
+    """Averaged generators, as a step makes them: together, so that what they share stays shared."""
+    return copy.deepcopy(nn.ModuleDict({name: method.networks[name] for name in method.generators}))
 
 
 def saved(name: str, folder: Path, averaged: bool = False, method: Method[Any] | None = None, **hyper: Any) -> str:
