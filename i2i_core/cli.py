@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 import typing
@@ -10,14 +11,15 @@ from typing import Annotated, Any, NoReturn
 
 import tyro
 
-from i2i_core.errors import RunError, UserError
+from i2i_core.errors import RunError, Stopped, UserError
 from i2i_core.settings import field_docs
 
 
 def main(run: Callable[[], int | None]) -> NoReturn:
-    """Exits with 0 when `run` is done, 2 when the user's input was wrong, 1 for anything else.
+    """Exits with 0 when `run` is done, 2 when the user's input was wrong, 1 for anything else: also for a run that was
+    asked to stop, which has saved what it takes to go on; 130 where Ctrl-C ended it at once.
 
-    The first two print one message and no traceback; so do a RunError and a place that may not be read or written.
+    These print one message and no traceback; so do a RunError and a place that may not be read or written.
     """
     try:
         code = run() or 0
@@ -28,11 +30,15 @@ def main(run: Callable[[], int | None]) -> NoReturn:
         fix = "Check its permissions; of object storage also the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)."
         print(f"error: {error.filename}: {error.strerror}.\n  {fix}", file=sys.stderr, flush=True)
         code = 2
+    except Stopped as error:  # says so itself
+        print(error, file=sys.stderr, flush=True)
+        code = 1
     except RunError as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)
         code = 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
+        said = "interrupted: what was saved is kept, and the same command goes on from it"
+        print(said, file=sys.stderr, flush=True)
         code = 130
     sys.exit(code)
 
@@ -69,6 +75,18 @@ def _flag_group(name: str, section: Any) -> type[Any]:
     made = dataclasses.make_dataclass(name, fields, frozen=True)
     made.__doc__ = type(section).__doc__
     return made
+
+
+def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
+    """Read a few flags before the others are known: those that are given, by name without the dashes.
+
+    `parse` says what is wrong with them.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name in names:
+        first.add_argument(f"--{name}", nargs="?", const="")
+    given, _ = first.parse_known_args(arguments)
+    return vars(given)
 
 
 def with_flags(section: Any, group: Any) -> Any:

@@ -11,11 +11,16 @@ from typing import Any
 from i2i_core.data.stream import DataConfig
 from i2i_core.data.transforms import Size
 from i2i_core.errors import ConfigError, nearest
-from i2i_core.registry import entry
+from i2i_core.registry import METHODS, entry
 from i2i_core.settings import check_at_least, from_dict, resume_rule, setting, to_dict
 from i2i_core.training.config import OutputConfig, TrainingConfig
 
 VERSION = 1
+FIX = "Give a config.json that train.py wrote."
+LENGTHS = ("training.images", "training.epochs")
+"""Two ways to say how long a run is; a configuration has one of them."""
+EPOCHS_BEFORE = 1.0
+"""What files of earlier versions hold beside --images, where nobody had given --epochs."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +83,62 @@ class TrainConfig:
     def of(method: str, preset: str, values: Mapping[str, Any] | None = None) -> TrainConfig:
         """A method's preset, with `values` by dotted key (`hyper.lambda_rec`, `training.batch`) over it.
 
+        A length among the values (`training.images` or `training.epochs`) takes the place of the preset's.
+
         Raises:
-            ConfigError: an unknown method, preset or key, or a value out of range.
+            ConfigError: an unknown method, preset or key, a value out of range, or two lengths.
         """
         found = entry(method)
-        merged = {**found.preset(preset).values, **(values or {})}
-        sections = {"hyper": found.config, "data": DataConfig, "training": TrainingConfig}
-        sections |= {"output": OutputConfig, "launch": LaunchConfig}
+        merged = _over(found.preset(preset).values, values or {})
+        sections = _sections(found.config)
         parts: dict[str, dict[str, Any]] = {name: {} for name in sections}
         for key, value in merged.items():
             section, _, name = key.partition(".")
             if section not in parts:
                 raise ConfigError(key, "an unknown section", "a dotted key", nearest(section, parts))
             parts[section][name] = value
-        return TrainConfig(method, preset, **{n: from_dict(kind, parts[n], n) for n, kind in sections.items()})
+        made = TrainConfig(method, preset, **{n: from_dict(kind, parts[n], n) for n, kind in sections.items()})
+        made.training.check_length()
+        return made
+
+    @staticmethod
+    def filled(text: str, where: str, method: str = "", preset: str = "", has_length: bool = False) -> TrainConfig:
+        """Read a configuration file that may leave values out: those are the preset's.
+
+        Args:
+            text: JSON; a saved `config.json`, or a part of one.
+            where: names the file in messages.
+            method, preset: what the command line names; the file need not, and may not name others.
+            has_length: whether the command line gives a length, so that the file's does not count.
+
+        Raises:
+            ConfigError: not JSON, another version, no method or preset, other ones than were asked for, an unknown
+                key, a value out of range, or two lengths.
+        """
+        values = _parsed(text, where)
+        if values.pop("version", VERSION) != VERSION:
+            fix = "Give a file that train.py of this version wrote."
+            raise ConfigError(where, "another version", f"a configuration of version {VERSION}", fix)
+        method = _named("method", values.pop("method", ""), method, where, METHODS)
+        preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
+        sections = _sections(entry(method).config)
+        given: dict[str, Any] = {}
+        for name, section in values.items():
+            if name not in sections:
+                expected = f"method, preset, version and the sections {', '.join(sections)}"
+                raise ConfigError(f"{where}: {name}", "an unknown key", expected, nearest(name, sections))
+            if not isinstance(section, Mapping):
+                fix = f'Write "{name}": {{"NAME": VALUE}}, as in a config.json.'
+                raise ConfigError(f"{where}: {name}", repr(section), "values by name", fix)
+            given |= {f"{name}.{key}": value for key, value in section.items()}
+        if given.get("training.images") and given.get("training.epochs") == EPOCHS_BEFORE:
+            del given["training.epochs"]
+        if has_length:
+            given = {key: value for key, value in given.items() if key not in LENGTHS}
+        try:
+            return TrainConfig.of(method, preset, given)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error.where}", error.found, error.expected, error.fix) from None
 
     def dumps(self) -> str:
         return json.dumps({**to_dict(self), "version": VERSION}, indent=1) + "\n"
@@ -103,23 +150,18 @@ class TrainConfig:
         Raises:
             ConfigError: not JSON, another version, an unknown key, or a value out of range.
         """
-        fix = "Give a config.json that train.py wrote."
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(where, f"text that is not JSON ({error})", "a saved configuration", fix) from None
-        if not isinstance(values, dict) or values.pop("version", None) != VERSION:
-            raise ConfigError(where, "no version, or another", f"a configuration of version {VERSION}", fix)
+        values = _parsed(text, where)
+        if values.pop("version", None) != VERSION:
+            raise ConfigError(where, "no version, or another", f"a configuration of version {VERSION}", FIX)
         for key in ("method", "preset", "hyper"):
             if key not in values:
-                raise ConfigError(where, f"no {key!r}", "a saved configuration", fix)
-        kind = entry(values["method"]).config
-        sections: dict[str, type[Any]] = {"data": DataConfig, "training": TrainingConfig}
-        sections |= {"output": OutputConfig, "launch": LaunchConfig}
-        made: dict[str, Any] = {
-            name: from_dict(section, values.get(name, {}), name) for name, section in sections.items()
-        }
-        return TrainConfig(values["method"], values["preset"], from_dict(kind, values["hyper"], "hyper"), **made)
+                raise ConfigError(where, f"no {key!r}", "a saved configuration", FIX)
+        training = values.get("training")
+        if isinstance(training, dict) and training.get("images"):
+            training.pop("epochs", None)  # as a run of an earlier version had it: images counted
+        sections = _sections(entry(values["method"]).config)
+        made: dict[str, Any] = {n: from_dict(kind, values.get(n, {}), n) for n, kind in sections.items()}
+        return TrainConfig(values["method"], values["preset"], **made)
 
     @property
     def run_name(self) -> str:
@@ -137,6 +179,67 @@ class TrainConfig:
     def with_section(self, name: str, **values: Any) -> TrainConfig:
         """With some fields of one section changed."""
         return replace(self, **{name: replace(getattr(self, name), **values)})
+
+
+def without_length(training: TrainingConfig, is_given: bool) -> TrainingConfig:
+    """The section without its length where another is given, so that the other alone holds."""
+    return replace(training, images=0, epochs=0.0) if is_given else training
+
+
+def _over(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key, `given` over `below`; of the two lengths only those of the upper layer that has any."""
+    kept = {key: value for key, value in below.items() if key not in LENGTHS or not given.keys() & set(LENGTHS)}
+    return {**kept, **given}
+
+
+def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
+    """The sections of a configuration by name, of a method with this section of its own."""
+    return {
+        "hyper": hyper,
+        "data": DataConfig,
+        "training": TrainingConfig,
+        "output": OutputConfig,
+        "launch": LaunchConfig,
+    }
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    """A configuration's JSON object. Raises ConfigError where it is none."""
+    try:
+        values = json.loads(text, object_pairs_hook=_once)
+    except ValueError as error:
+        raise ConfigError(where, f"text that is not JSON ({error})", "a saved configuration", FIX) from None
+    if not isinstance(values, dict):
+        raise ConfigError(where, f"a {type(values).__name__}", "a saved configuration: values by name", FIX)
+    return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text. Raises ValueError for a name that stands there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"twice {next(name for name in names if names.count(name) > 1)!r}")
+    return values
+
+
+def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any]) -> str:
+    """The method or preset that a file and the command line agree on.
+
+    Raises:
+        ConfigError: neither names one; they name two; or there is none of that name.
+    """
+    if not found and not asked:
+        fix = f'Write "{key}": "NAME" into the file, or give --{key} NAME: {", ".join(known)}.'
+        raise ConfigError(where, f"no {key!r}", f"a {key}, which fills in what the file leaves out", fix)
+    if found and asked and found != asked:
+        fix = f"Leave --{key} out, or give another file."
+        raise ConfigError(f"--{key} {asked}", f"{where}, which is of {key} {found!r}", f"--{key} {found}", fix)
+    name = found or asked
+    if not isinstance(name, str) or name not in known:
+        at = f"{where}: {key}" if found else f"--{key}"
+        raise ConfigError(at, repr(name), f"a {key}", nearest(str(name), known))
+    return name
 
 
 def _matched(section: Any) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """The command-line spelling of a section's field, which may have another name there."""
+    return flag(field.metadata.get("name") or field.name)
+
+
 def check_at_least(section: Any, minimum: float, *names: str) -> None:
     """Raises ConfigError for the first of the named fields that is below `minimum` (or NaN)."""
     for name in names:
@@ -118,6 +123,8 @@ def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "conf
     Raises:
         ConfigError: naming `where.key`.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(where, repr(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
     hints = typing.get_type_hints(kind)
     fields = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:

@@ -5,12 +5,13 @@ The same command again resumes the run; a finished run prints its result.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from i2i_core.cli import flags, main, parse, with_flags
-from i2i_core.config import TrainConfig
+from i2i_core.cli import early, flags, main, parse, with_flags
+from i2i_core.config import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
 from i2i_core.storage import storage_of
@@ -19,35 +20,40 @@ PROGRAM = "train.py"
 OWN = [
     ("method", str, "", "Method to train."),
     ("preset", str, "", "Named values to start from; other flags go over them."),
-    ("config", str, "", "A saved config.json, file or URL, to start from instead of a preset."),
+    (
+        *("config", str, ""),
+        "A configuration file or URL: a run's config.json, or a part of one. Flags go over it; what it leaves out is "
+        "its preset's (docs/methods.md).",
+    ),
+    ("lr_may_rise", bool, False, "Go on with a longer run though its learning rate then rises (docs/recovery.md)."),
     ("dry_run", bool, False, "Check everything, print the configuration, and stop."),
 ]
 
 
 def starting_point(arguments: Sequence[str]) -> TrainConfig:
-    """The configuration that the flags go over: a saved one, or a method's preset.
+    """The configuration that the flags go over: a method's preset, with what a file says over it.
 
     Raises:
         ConfigError: no method, an unknown one, or a file that cannot be used.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--method", "--preset", "--config"):
-        first.add_argument(name, default="")
-    given, _ = first.parse_known_args(arguments)
-    if given.config:
-        fs, place = storage_of(given.config)
+    given = early(arguments, "method", "preset", "config", "images", "epochs")
+    method, preset, has_length = given.get("method", ""), given.get("preset", ""), bool({"images", "epochs"} & {*given})
+    if file := given.get("config"):
+        fs, place = storage_of(file)
         if not fs.isfile(place):
-            raise ConfigError("--config", f"no file {given.config}", "a config.json", "Name one that train.py wrote.")
-        return TrainConfig.loads(fs.cat_file(place).decode(errors="replace"), given.config)
-    if not given.method:
+            raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")
+        start = TrainConfig.filled(fs.cat_file(place).decode(errors="replace"), file, method, preset, has_length)
+    elif not method:
         listed = "\n".join(f"    {name}: {', '.join(entry.presets)}" for name, entry in METHODS.items())
         fix = f"Give --method NAME and perhaps --preset NAME:\n{listed}\n  --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
-    return TrainConfig.of(given.method, given.preset or "reference")
+    else:
+        start = TrainConfig.of(method, preset or "reference")
+    return replace(start, training=without_length(start.training, has_length))
 
 
-def configure(arguments: Sequence[str]) -> tuple[TrainConfig, bool]:
-    """The configuration of the command line, and whether this is a dry run."""
+def configure(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
+    """The configuration of the command line, and the flags that are not part of it."""
     start = starting_point(arguments)
     sections = {name: getattr(start, name) for name in ("hyper", "data", "training", "output", "launch")}
     own = [(n, t, getattr(start, n, d), h) for n, t, d, h in OWN]
@@ -56,12 +62,13 @@ def configure(arguments: Sequence[str]) -> tuple[TrainConfig, bool]:
     )
     given = parse(flags(title, sections, own), PROGRAM, arguments)
     made = {name: with_flags(section, getattr(given, name)) for name, section in sections.items()}
-    return TrainConfig(start.method, start.preset, **made), given.dry_run
+    made["training"].check_length()
+    return TrainConfig(start.method, start.preset, **made), given
 
 
 def run() -> int:
-    config, dry = configure(sys.argv[1:])
-    from i2i_core.orchestration.launch import launch, prepare
+    config, given = configure(sys.argv[1:])
+    from i2i_core.orchestration.launch import cautions, check_run, launch, prepare
     from i2i_core.orchestration.sharding import builtin_data
 
     if not config.data.uri:
@@ -71,10 +78,14 @@ def run() -> int:
         config = config.with_section("data", uri=uri)
     config = prepare(config)
     print(f"run {config.launch.storage}/{config.run_name}")
-    if dry:
+    for line in cautions(config):
+        print(line, flush=True)
+    if given.dry_run:
+        if said := check_run(config, given.lr_may_rise):
+            print(said)
         print(config.dumps())
         return 0
-    outcome = launch(config)
+    outcome = launch(config, given.lr_may_rise)
     print(f"finished after {outcome.images:,} images")
     for name, value in outcome.metrics.items():
         print(f"  {name} {value:.4g}")

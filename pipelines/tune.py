@@ -6,14 +6,15 @@ With --resume the same command goes on with a sweep that was interrupted.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from i2i_core.cli import flags, main, parse, with_flags
-from i2i_core.config import TrainConfig
+from i2i_core.cli import early, flags, main, parse, with_flags
+from i2i_core.config import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
+from i2i_core.orchestration.launch import cautions
 from i2i_core.orchestration.searcher import STUDY
 from i2i_core.orchestration.sweep import SweepConfig, plan, run_sweep
 from i2i_core.orchestration.sweep_report import table
@@ -34,20 +35,20 @@ def configure(arguments: Sequence[str]) -> tuple[TrainConfig, SweepConfig, bool,
     Raises:
         ConfigError: no method, an unknown one, or values that cannot be.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--method", "--preset"):
-        first.add_argument(name, default="")
-    known, _ = first.parse_known_args(arguments)
-    if not known.method:
+    known = early(arguments, "method", "preset", "images", "epochs")
+    if not known.get("method"):
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
-    start = TrainConfig.of(known.method, known.preset or "reference")
+    start = TrainConfig.of(known["method"], known.get("preset") or "reference")
+    has_length = bool({"images", "epochs"} & {*known})
+    start = replace(start, training=without_length(start.training, has_length))
     sections = {"sweep": SweepConfig(), **{name: getattr(start, name) for name in SECTIONS}}
     own = [(n, t, getattr(start, n, d), h) for n, t, d, h in OWN]
     title = f"Searches values for {start.method}, starting from the preset {start.preset}."
     given = parse(flags(title, sections, own), PROGRAM, arguments)
     made = {name: with_flags(section, getattr(given, name)) for name, section in sections.items()}
     settings = made.pop("sweep")
+    made["training"].check_length()
     return TrainConfig(start.method, start.preset, **made), settings, given.resume, given.dry_run
 
 
@@ -60,6 +61,8 @@ def run() -> int:
         uri = builtin_data(found.method.needs.kind, base.hyper.image_size, found.presets[base.preset].glyphs)
         base = base.with_section("data", uri=uri)
     planned = plan(base, settings)
+    for line in cautions(planned.base):
+        print(line, flush=True)
     if dry:
         for key, parameter in planned.space.parameters.items():
             print(f"{key}: {parameter}  ({parameter.why})")

@@ -21,18 +21,20 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
-from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, Stopped, UserError, nearest
 from i2i_core.evaluation.judging import located
 from i2i_core.methods import METHODS, build_from
 from i2i_core.orchestration.cluster import connect, on_loopback, room, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
+from i2i_core.orchestration.resuming import rate_change
 from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
 from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
-from i2i_core.training import authors, boards, checkpoint
-from i2i_core.training.loop import check_judge, suites
+from i2i_core.training import authors, boards, checkpoint, starting
+from i2i_core.training.config import OutputConfig
+from i2i_core.training.loop import check_judge, evaluation_split, suites, trained_on
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
     sets = config.data.open()
     for number, data in enumerate(sets):
         _check_kind(config, data, method, "--also" if number else "--data")
+        _check_evaluated(config, data)
         data.shard_set(config.data.split, data.manifest.domains[0])
         data.check_shards(config.data.split)
         for domain in data.manifest.domains:
@@ -99,6 +102,32 @@ def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> N
         )
 
 
+def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
+    """Refuse a split that was asked for by name and is not there; without the default one, training's is measured."""
+    wanted, splits = config.output.evaluate_split, data.manifest.splits
+    if wanted not in splits and wanted != OutputConfig.evaluate_split:
+        expected = f"a split of {data.uri}: {', '.join(splits)}"
+        raise ConfigError("--evaluate-split", repr(wanted), expected, nearest(wanted, splits))
+
+
+@patient_for(AT_START)
+def cautions(config: TrainConfig) -> list[str]:
+    """List what a person should know before a prepared run starts, a line each."""
+    sets = config.data.open()
+    split, wanted = evaluation_split(config, sets), config.output.evaluate_split
+    if split == wanted:
+        return []
+    without = [data for data in sets if wanted not in data.manifest.splits]
+    missing = "; ".join(f"{data.uri} has no split {wanted!r}" for data in without)
+    others = sorted(set.intersection(*(set(data.manifest.splits) for data in sets)) - {split})
+    instead = f"give --evaluate-split {others[0]}, which then chooses the best checkpoint; or " if others else ""
+    folders = "valA and valB folders" if sets[0].manifest.kind == "unpaired" else "a val folder"
+    return [
+        f"WARNING: {missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
+        f"in {folders} or, where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."
+    ]
+
+
 def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
     with torch.device("meta"):
@@ -106,22 +135,9 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     measured = suites(config, sets, method, torch.device("cpu"))
     if best := config.output.best_metric:
         check_judge(measured, best, "--best-metric")
-    init_from = config.training.init_from
-    if not init_from or checkpoint.complete(_folder(config)):  # once it has begun, a run needs it no more
-        return
-    if authors.named(init_from):
-        authors.read(init_from, config.method, method)
-        return
-    folder = checkpoint.find(init_from)
-    saved = checkpoint.read_config(folder)
-    if saved.method != config.method:
-        raise checkpoint.CheckpointError(
-            f"--init-from {init_from}",
-            f"a checkpoint of {saved.method}",
-            f"one of {config.method}",
-            "Name a checkpoint of the same method.",
-        )
-    checkpoint.load_networks(folder, method, None)
+    training = config.training
+    if training.init_from and not checkpoint.complete(_folder(config)):  # once it has begun, a run needs it no more
+        starting.read(training.init_from, training.init_parts, config.method, method)
 
 
 def _folder(config: TrainConfig) -> Folder:
@@ -181,19 +197,40 @@ def check_cluster(config: TrainConfig, gpu: bool) -> None:
         )
 
 
-def launch(config: TrainConfig) -> Outcome:
+@patient_for(AT_START)
+def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
+    """Check that the run of that name, if there is one, can go on with a prepared configuration.
+
+    Returns:
+        How its learning rate changes where it goes on with another length; "" where it does not.
+
+    Raises:
+        ConfigError: fields that must match differ, or the rate would rise and nobody has agreed to that.
+    """
+    run = _folder(config)
+    check_same_run(config, run)
+    return rate_change(config, run, lr_may_rise)
+
+
+def launch(config: TrainConfig, lr_may_rise: bool = False) -> Outcome:
     """Runs a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
     checkpoints/, best.json, grids/ and tensorboard/.
 
+    Args:
+        config: the run.
+        lr_may_rise: whether its learning rate may rise where it goes on with a larger length than before.
+
     Raises:
         UserError: storage, cluster or an earlier run of that name do not fit.
-        RunError: the run failed or was stopped; what it reached is kept and the same call goes on from there.
+        Stopped: it was asked to stop; it is saved, and the same call goes on from there.
+        RunError: the run failed; what it reached is kept and the same call goes on from there.
     """
     run = _folder(config)
     with patient_for(AT_START):
-        check_same_run(config, run)
+        if said := check_run(config, lr_may_rise):
+            print(said, flush=True)
         check_storage(run)
         over = _finished(config, run)
     os.environ[PATIENCE] = str(config.launch.patience)
@@ -210,11 +247,16 @@ def launch(config: TrainConfig) -> Outcome:
         run.write("config.json", config.dumps().encode())
         with stopping_on_signal("the run", lambda: run.write(STOP, attempt.encode())):
             _fit(config, run, gpu, attempt)
+    return _outcome(run)
+
+
+def _outcome(run: Folder) -> Outcome:
+    """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end."""
     status = run.read_json(STATUS)
     if status["state"] == "finished":
         return Outcome(run, status["images"], status["metrics"])
     reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
-    raise RunError(f"{run.url}: {reason}")
+    raise (Stopped if status["state"] == "stopped" else RunError)(f"{run.url}: {reason}")
 
 
 def _finished(config: TrainConfig, run: Folder) -> bool:

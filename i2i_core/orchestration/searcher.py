@@ -26,9 +26,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import seed_from
-from i2i_core.data.stream import Alternating
 from i2i_core.errors import ConfigError, RunError, UserError, nearest
 from i2i_core.orchestration.launch import prepare
+from i2i_core.orchestration.resuming import images_per_epoch
 from i2i_core.orchestration.space import Space, configured, paper_values, suggest
 from i2i_core.orchestration.sweep_report import Objective, best_trials
 from i2i_core.storage import AT_START, Folder, StorageError, patient_for
@@ -377,12 +377,7 @@ def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
 
 def length_of(config: TrainConfig) -> int:
     """Images of a prepared run."""
-    training = config.training
-    if training.images:
-        return training.images
-    sets = config.data.open()
-    stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed)
-    return training.length(stream.images_per_epoch)
+    return config.training.images or config.training.length(images_per_epoch(config))
 
 
 def study_of(sweep: Folder) -> optuna.Study:

@@ -30,7 +30,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from i2i_core.config import TrainConfig
-from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
+from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
 from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
@@ -207,7 +207,8 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
 
     Raises:
         UserError: the folder holds another sweep, or the cluster cannot hold a trial.
-        RunError: it was asked to stop; or no trial came to its end.
+        Stopped: it was asked to stop; it is saved, and goes on with `resume`.
+        RunError: no trial came to its end.
     """
     with patient_for(AT_START):
         check_same_sweep(plan, resume)
@@ -237,7 +238,7 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
     search.publish()
     report, counts = write_report(search.study, plan.objectives, plan.base, plan.space, plan.folder), search.counts()
     if telling.stopped or counts.done < plan.settings.samples:
-        raise RunError(
+        raise Stopped(
             f"stopped after {counts.done} of {plan.settings.samples} trials. Everything is saved: "
             "the same command with --resume goes on."
         )

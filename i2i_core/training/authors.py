@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -22,6 +22,7 @@ from i2i_core.methods.base import Method
 from i2i_core.networks.patchgan import STRIDED_LAYERS
 from i2i_core.paths import absolute
 from i2i_core.storage import storage_of
+from i2i_core.training.fitting import compare, layer_of
 
 PREFIX = "authors:"
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
@@ -522,11 +523,15 @@ def _files(init_from: str) -> list[tuple[str, str]]:
     return parts
 
 
-def read(init_from: str, name: str, method: Method[Any]) -> list[Part]:
+def read(
+    init_from: str, name: str, method: Method[Any], *, only: Collection[str] = (), fits: bool = False
+) -> list[Part]:
     """The files that `--init-from` names, converted for this method; it may have been built without memory.
 
     Args:
         name: the method's.
+        only: networks whose files are converted; none named: all.
+        fits: convert the layers whose tensors fit, where the file's network has other sizes.
 
     Raises:
         ConfigError: the method has no converter, or a file could be for two of its networks.
@@ -549,30 +554,16 @@ def read(init_from: str, name: str, method: Method[Any]) -> list[Part]:
         if network in parts:
             found = f"a second file for {network}, beside {parts[network].uri}"
             raise ConfigError(where, found, "one file for each network", f"Say which is which: {FORM}.")
-        tensors, dropped = convert(state, layout, targets[network], network, method.networks[network], where)
+        if only and network not in only:
+            continue
+        tensors, dropped = convert(state, layout, targets[network], network, method.networks[network], where, fits)
         parts[network] = Part(network, uri, layout.words, tensors, dropped)
     return list(parts.values())
 
 
-def fill(init_from: str, name: str, method: Method[Any], ema: nn.ModuleDict | None) -> str:
-    """Fills the networks that the files are for, and the averaged generators from them; the others are left as they
-    are. Gives the line that says so.
-
-    Raises:
-        ConfigError, CheckpointError: as `read`.
-    """
-    parts = read(init_from, name, method)
-    for part in parts:
-        method.networks[part.network].load_state_dict(part.tensors)
-        if ema is not None and part.network in ema:
-            ema[part.network].load_state_dict(part.tensors)
-    filled = ", ".join(
-        f"{p.network} from {p.uri} ({p.words}"
-        + (f"; {p.dropped} running statistics of instance norms dropped)" if p.dropped else ")")
-        for p in parts
-    )
-    fresh = [key for key in method.networks if key not in {p.network for p in parts}]
-    return f"started from the authors' weights: {filled}; starting fresh: {', '.join(fresh) or 'none'}"
+def said(part: Part) -> str:
+    """What a converted file is, and what of it was dropped."""
+    return part.words + (f"; {part.dropped} running statistics of instance norms dropped" if part.dropped else "")
 
 
 def _read_state(uri: str, where: str) -> State:
@@ -629,12 +620,13 @@ def _described(targets: dict[str, Target]) -> str:
 
 
 def convert(
-    state: State, layout: Layout, target: Target, key: str, network: nn.Module, where: str
+    state: State, layout: Layout, target: Target, key: str, network: nn.Module, where: str, fits: bool = False
 ) -> tuple[dict[str, Tensor], int]:
     """A file's tensors under our names, one for each of the network's; and how many running statistics were dropped.
 
     Args:
         key: the network's name, for messages.
+        fits: take the layers whose tensors are there in the network's shapes, and no others.
 
     Raises:
         CheckpointError: another layout or size than the network's, or names that are missing or too many.
@@ -647,16 +639,23 @@ def convert(
     except KeyError as error:
         found = f"{layout.words} in which {error.args[0]} is missing or of another kind"
         raise CheckpointError(where, found, "the layers that the authors' program has", DOCS) from None
-    _check_sizes(sizes, target, key, where)
+    if not fits:
+        _check_sizes(sizes, target, key, where, lambda: convert(state, layout, target, key, network, where, True)[0])
     layers = layout.layers(state, sizes)
     wanted = network.state_dict()
     theirs = {}
     for name in wanted:
         layer, _, kind = name.rpartition(".")
         theirs[name] = f"{layers.get(layer, 'counterpart of ' + layer)}.{kind}"
-    absent = [name for name in theirs.values() if name not in state and not name.endswith(RUNNING[2])]
     left = set(state) - set(theirs.values())
-    extra = [name for name in state if name in left and not name.endswith(RUNNING)]
+    if fits:
+        there = {name: state[theirs[name]] for name in wanted if theirs[name] in state}
+        counts = {name: tensor for name, tensor in wanted.items() if name.endswith(RUNNING[2])}  # made up where absent
+        unfit = {layer_of(name) for name in compare({**counts, **there}, network).names}
+        wanted = {name: tensor for name, tensor in wanted.items() if layer_of(name) not in unfit}
+        theirs = {name: theirs[name] for name in wanted}
+    absent = [name for name in theirs.values() if name not in state and not name.endswith(RUNNING[2])]
+    extra = [name for name in state if name in left and not name.endswith(RUNNING) and not fits]
     if absent or extra:
         said = [f"no {_first(absent)}"] if absent else []
         said += [f"also {_first(extra)}"] if extra else []
@@ -671,11 +670,15 @@ def convert(
             raise CheckpointError(where, *shapes, "The file is of a network with other layers. " + DOCS)
         is_up = re.fullmatch(r"ups\.[1-9]\d*\.1\.weight", name)
         tensors[name] = torch.cat(given.chunk(2)[::-1]) if target.upper_first and is_up else given
-    return tensors, len(left)
+    return tensors, sum(name.endswith(RUNNING) for name in left)
 
 
-def _check_sizes(sizes: Sizes, target: Target, key: str, where: str) -> None:
-    """Raises CheckpointError with all sizes that differ, and the flags that choose them."""
+def _check_sizes(sizes: Sizes, target: Target, key: str, where: str, fitting: Callable[[], State]) -> None:
+    """Raises CheckpointError with all sizes that differ, and the flags that choose them.
+
+    Args:
+        fitting: gives what could be taken all the same.
+    """
     differ = {size: sizes[size] for size, (value, _) in target.sizes.items() if size in sizes and sizes[size] != value}
     if "z_at" in differ:  # the others are then counted differently
         differ = {"z_at": differ["z_at"]}
@@ -684,7 +687,8 @@ def _check_sizes(sizes: Sizes, target: Target, key: str, where: str) -> None:
     found = ", ".join(WORDS[size].format(value) for size, value in differ.items())
     expected = ", ".join(WORDS[size].format(target.sizes[size][0]) for size in differ)
     fixes = ", ".join(dict.fromkeys(target.sizes[size][1](value) for size, value in differ.items()))
-    raise CheckpointError(where, found, f"{expected}, as {key} of this run has", f"Give {fixes}.")
+    fix = f"Give {fixes}" + ("; or add --init-parts fits to take the layers that fit." if fitting() else ".")
+    raise CheckpointError(where, found, f"{expected}, as {key} of this run has", fix)
 
 
 def _first(names: Any, most: int = 3) -> str:

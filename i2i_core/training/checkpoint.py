@@ -31,6 +31,7 @@ from i2i_core.errors import CheckpointError, ConfigError, RunError, TakenOverErr
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
 from i2i_core.storage import AT_START, FULL, Folder, patient_for
+from i2i_core.training.fitting import compare
 from i2i_core.training.sync import host_copy
 
 CHECKPOINTS = "checkpoints"
@@ -307,16 +308,27 @@ def load_networks(folder: Folder, method: Method[Any], ema: nn.ModuleDict | None
         CheckpointError: names or shapes are not this method's.
     """
     path = folder.at("networks.safetensors")
+    trained, moving = read_networks(folder)
+    _fill(method.networks, {**trained, **moving} if averaged else trained, path)
+    if ema is not None:
+        names = ema.state_dict()
+        _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
+
+
+def read_networks(folder: Folder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of the networks by name, and those of the averaged generators, by the same names.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    path = folder.at("networks.safetensors")
     try:
         tensors = _read_tensors(folder.read("networks.safetensors"))
     except (FileNotFoundError, ValueError, SafetensorError) as error:
         raise CheckpointError(path, str(error), "the networks of a checkpoint", "Name another checkpoint.") from None
     trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("ema.")}
     moving = {name.removeprefix("ema."): tensor for name, tensor in tensors.items() if name.startswith("ema.")}
-    _fill(method.networks, {**trained, **moving} if averaged else trained, path)
-    if ema is not None:
-        names = ema.state_dict()
-        _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
+    return trained, moving
 
 
 def load_state(folder: Folder) -> dict[str, Any]:
@@ -337,20 +349,23 @@ def _read_tensors(data: bytes) -> dict[str, Tensor]:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
     aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
     tensors: dict[str, Tensor] = safetensors_load(data)
-    return tensors | {name: tensors[owner] for name, owner in aliases.items()}
+    tensors |= {name: tensors[owner] for name, owner in aliases.items()}
+    return dict(sorted(tensors.items()))  # safetensors gives them in another order each time
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
     try:
         # A method built without memory (the driver's check) takes the tensors as they are.
         module.load_state_dict(tensors, assign=any(p.is_meta for p in module.parameters()))
-    except RuntimeError as error:
-        raise CheckpointError(
-            path,
-            str(error).split("\n", 2)[1].strip(),
-            "the networks of this method and configuration",
-            "Use a checkpoint of the same method, sizes and channels.",
-        ) from None
+    except RuntimeError:
+        here, saved = (
+            [*dict.fromkeys(name.partition(".")[0] for name in each)] for each in (module.state_dict(), tensors)
+        )
+        found = "networks that are not this run's:" + "".join(
+            f"\n    {line}" for line in compare(tensors, module).lines(here, saved)
+        )
+        fix = "Use a checkpoint of the same method, sizes and channels."
+        raise CheckpointError(path, found, "the networks of this method and configuration", fix) from None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +18,10 @@ class TrainingConfig:
     batch: int = setting(16)
     """GLOBAL batch: samples per move over all workers together."""
     images: int = setting(0, resume="free")
-    """Length of the run in images served; 0: given by --epochs."""
-    epochs: float = setting(1.0, resume="free")
-    """Length of the run in passes over the data, where --images is 0."""
+    """Length of the run in images served; 0: --epochs gives it. A length that is given takes the place of the
+    preset's, whichever of the two that is."""
+    epochs: float = setting(0.0, resume="free")
+    """Length of the run in passes over the data; 0: --images gives it."""
     micro_batch: int = setting(0, resume="free")
     """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
     precision: Literal["fp32", "bf16"] = setting("fp32")
@@ -44,6 +46,10 @@ class TrainingConfig:
     init_from: str = setting("")
     """Checkpoint whose networks the run starts from, or authors:FILE[,FILE] with what the papers' own programs saved
     (docs/authors_weights.md); optimisers and progress start anew."""
+    init_parts: tuple[str, ...] = setting(())
+    """What to take of --init-from: networks, or beginnings of layers' names (G, D.trunk). `fits`, alone or beside them:
+    the layers whose tensors fit, where the checkpoint is of other attributes or sizes. None given: everything, which
+    must fit."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "lr_step")
@@ -51,11 +57,23 @@ class TrainingConfig:
         check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
         check_choice(self, "precision", ("fp32", "bf16"))
         check_choice(self, "lr_schedule", ("constant", "linear", "epochs", "steps"))
+        if self.init_parts and not self.init_from:
+            found = f"{' '.join(self.init_parts)}, without --init-from"
+            raise ConfigError("--init-parts", found, "something to take them of", "Give --init-from, or leave it out.")
+        if math.isinf(self.epochs):
+            raise ConfigError("--epochs", "inf", "a number of passes", "Give --epochs N, or --images N.")
+        if self.images and self.epochs:
+            found = f"{self.images:,}, beside --epochs {self.epochs:g}"
+            raise ConfigError("--images", found, "one length", "Give --images or --epochs, not both.")
+
+    def check_length(self) -> None:
+        """Raise ConfigError where the run has no length."""
         if not self.images and not self.epochs:
             raise ConfigError("--images", "0, with --epochs 0", "a length", "Give --images N or --epochs N.")
 
     def length(self, images_per_epoch: int) -> int:
-        """The run's length in images."""
+        """Return the run's length in images. Raise ConfigError where there is none."""
+        self.check_length()
         return self.images or max(1, round(self.epochs * images_per_epoch))
 
 

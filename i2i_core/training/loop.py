@@ -27,7 +27,7 @@ from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method, Progress
 from i2i_core.storage import Folder
-from i2i_core.training import authors, boards, checkpoint
+from i2i_core.training import boards, checkpoint, starting
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.diagnosis import Diagnosis
 from i2i_core.training.node import Node
@@ -117,13 +117,10 @@ class Loop:
         """From the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew."""
         name = self.world.from_leader(checkpoint.latest(self.run, self.say) if self.world.leads else None)
         if name is None:
-            init_from = self.config.training.init_from
-            if authors.named(init_from):
-                self._tell(authors.fill(init_from, self.config.method, self.method, self.step.ema))
-            elif init_from:
-                folder = checkpoint.find(init_from)
-                checkpoint.verify(folder)
-                checkpoint.load_networks(folder, self.method, self.step.ema)
+            training = self.config.training
+            if training.init_from:
+                start = starting.read(training.init_from, training.init_parts, self.config.method, self.method)
+                self._tell(start.fill(self.method, self.step.ema))
             return
         folder = self.run.sub(f"{checkpoint.CHECKPOINTS}/{name}")
         checkpoint.load_networks(folder, self.method, self.step.ema)
@@ -403,7 +400,9 @@ class Loop:
             tracker, so_far = self.tracker, self.evaluations
             taken = {"speed/evaluation_seconds": time.monotonic() - start}
             tracker.later(lambda: tracker.scalars(images, metrics | taken))
-            about = {"images": images, "split": self.eval_split}
+            about: dict[str, Any] = {"images": images, "split": self.eval_split}
+            if self.eval_split == self.config.data.split:
+                about["warning"] = trained_on(self.eval_split)
             whole = {name: described(self.suites[name], result, about) for name, result in results.items()}
             tracker.later(lambda: self.run.write_json(EVALUATIONS, so_far))
             tracker.later(lambda: self.run.write_json(LAST_EVALUATION, whole))
@@ -481,6 +480,14 @@ def evaluation_split(config: TrainConfig, sets: Sequence[DataSet]) -> str:
     on."""
     wanted = config.output.evaluate_split
     return wanted if all(wanted in data.manifest.splits for data in sets) else config.data.split
+
+
+def trained_on(split: str) -> str:
+    """Say what it means that a run is measured on the split that it trains on."""
+    return (
+        f"Metrics, grids and the best checkpoint go by the split {split!r}, which the run also trains on: they show "
+        "how well it knows these images, not what it makes of others."
+    )
 
 
 def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device) -> dict[str, Suite]:

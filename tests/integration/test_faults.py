@@ -40,6 +40,8 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
     finally:
         run.clean()
     assert "as asked. Everything is saved" in run.text()
+    assert "failed:" not in run.text().split("resumed from")[-1]
+    assert run.folder.read_json("status.json")["state"] == "stopped"
     assert checkpoint.images_of(str(checkpoint.latest(run.folder))) % 400
 
 

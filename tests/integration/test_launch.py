@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2i_core.errors import DataError
-from i2i_core.orchestration.launch import _finished, _reason, stopping_on_signal
+from i2i_core.errors import DataError, RunError, Stopped
+from i2i_core.orchestration.launch import _finished, _outcome, _reason, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.worker import STATUS, STOP, is_over_for, record, train
 from i2i_core.storage import Folder
@@ -62,10 +62,26 @@ def test_a_file_stops_the_run_that_it_means(
     status = run.read_json(STATUS)
     assert status["state"] == ("stopped" if stops else "finished")
     if stops:
+        with pytest.raises(
+            Stopped, match=r"run: stopped after [\d]+ of 600 images, as asked. Everything is saved: the same"
+        ):
+            _outcome(run)
         run.remove(STOP)
         launched(run, "mine")
         train(config, World(), CPU, "mine")
         assert run.read_json(STATUS)["images"] == 600
+    assert _outcome(run).images == 600
+
+
+def test_outcome_of_a_run_that_failed_is_no_stop(storage: str) -> None:
+    run = Folder(f"{storage}/run")
+    run.write_json(STATUS, {"state": "failed", "attempt": "one", "error": "no room"})
+    with pytest.raises(RunError, match="run: no room") as caught:
+        _outcome(run)
+    assert not isinstance(caught.value, Stopped)
+    launched(run, "two")
+    with pytest.raises(RunError, match="taken it over"):
+        _outcome(run)
 
 
 def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: str) -> None:

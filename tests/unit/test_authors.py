@@ -21,7 +21,7 @@ from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method
 from i2i_core.orchestration.launch import prepare
 from i2i_core.registry import entry
-from i2i_core.training import authors
+from i2i_core.training import authors, starting
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -346,6 +346,11 @@ def file_of(theirs: nn.Module, path: Path) -> Path:
     return path
 
 
+def fill(init_from: str, name: str, method: Method[Any], ema: nn.ModuleDict | None) -> str:
+    """A method started from the files; the line of the log."""
+    return starting.read(init_from, (), name, method).fill(method, ema)
+
+
 def tensors_of(output: Any) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else [each for each in output if each is not None]
 
@@ -356,7 +361,7 @@ def test_a_network_filled_from_the_authors_file_gives_their_output(case: str, tm
     method = build_method(name, **hyper).double()
     theirs = filled(build())
     file = file_of(theirs, tmp_path / "x.pth")
-    line = authors.fill(f"authors:{key}={file}", name, method, None)
+    line = fill(f"authors:{key}={file}", name, method, None)
     assert f"{key} from {file}" in line
 
     # StarGAN's authors make images in training mode, with the image's own statistics
@@ -377,7 +382,7 @@ def test_translate_is_the_authors_program_at_test_time(tmp_path: Path) -> None:
     x = torch.rand(2, 2, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     method = build_method("pix2pix", **PIX, dropout=0.0).double()
     unet = filled(UNet(2, 3, 4, 5, BATCH, bias=False))
-    authors.fill(f"authors:{file_of(unet, tmp_path / 'latest_net_G.pth')}", "pix2pix", method, None)
+    fill(f"authors:{file_of(unet, tmp_path / 'latest_net_G.pth')}", "pix2pix", method, None)
     for module in unet.modules():
         module.training = not isinstance(module, nn.Dropout)
     with torch.no_grad():
@@ -387,7 +392,7 @@ def test_translate_is_the_authors_program_at_test_time(tmp_path: Path) -> None:
     cycle = build_method("cyclegan", **CYCLE).double()
     there, back = (filled(ResNet(*io, 4, 2, tracked, bias=True, dropout=False)) for io in ((2, 3), (3, 2)))
     files = [file_of(there, tmp_path / "latest_net_G_A.pth"), file_of(back, tmp_path / "latest_net_G_B.pth")]
-    authors.fill(f"authors:{files[0]},{files[1]}", "cyclegan", cycle, None)
+    fill(f"authors:{files[0]},{files[1]}", "cyclegan", cycle, None)
     y = torch.cat([x, x[:, :1]], dim=1)
     with torch.no_grad():
         torch.testing.assert_close(cycle.translate(x), there(x), rtol=1e-12, atol=1e-12)
@@ -459,11 +464,11 @@ def test_old_files_with_a_wrapper_and_without_counts_are_read(tmp_path: Path) ->
     """DataParallel's prefix, the file format before PyTorch 1.6, batch norms before 0.4.1."""
     theirs = filled(UNet(2, 3, 4, 5, BATCH, bias=False)).float()
     plain, old = small("pix2pix"), small("pix2pix")
-    authors.fill(f"authors:{file_of(theirs, tmp_path / 'a.pth')}", "pix2pix", plain, None)
+    fill(f"authors:{file_of(theirs, tmp_path / 'a.pth')}", "pix2pix", plain, None)
     state = {n: t for n, t in nn.DataParallel(theirs).state_dict().items() if not n.endswith("num_batches_tracked")}
     assert all(n.startswith("module.") for n in state)
     torch.save(state, tmp_path / "b.pth", _use_new_zipfile_serialization=False)
-    authors.fill(f"authors:{tmp_path / 'b.pth'}", "pix2pix", old, None)
+    fill(f"authors:{tmp_path / 'b.pth'}", "pix2pix", old, None)
     assert same(old.networks["G"], plain.networks["G"].state_dict())
     running = old.networks["G"].state_dict()["downs.1.2.running_var"]
     assert torch.equal(running, theirs.state_dict()["model.model.1.model.2.running_var"])
@@ -519,7 +524,7 @@ def test_a_run_starts_from_the_files_and_averages_from_them(paired: str, storage
 
 def test_dropped_statistics_are_counted_aloud(tmp_path: Path) -> None:
     file = file_of(StarG(4, 4, 2), tmp_path / "200000-G.ckpt")
-    line = authors.fill(f"authors:{file}", "stargan", small("stargan"), None)
+    line = fill(f"authors:{file}", "stargan", small("stargan"), None)
     assert "27 running statistics of instance norms dropped" in line
     assert "starting fresh: D" in line
 
@@ -567,7 +572,7 @@ def test_a_method_without_converter_is_told_which_have_one() -> None:
         (lambda: UNet(2, 3, 4, 5, BATCH, False), "pix2pix", {"generator": "encoder_decoder"}, ["--generator unet"]),
         (lambda: Patch(5, 4, 1, BATCH, False), "pix2pix", {}, ["1 stride-2 layers", "--receptive-field 16"]),
         (lambda: Patch(5, 4, 2, BATCH, False), "pix2pix", {}, ["2 stride-2 layers", "0 or 1 or 3 or 5"]),
-        (lambda: Pixel(5, 4, BATCH, False), "pix2pix", {}, ["--receptive-field 1."]),
+        (lambda: Pixel(5, 4, BATCH, False), "pix2pix", {}, ["--receptive-field 1;"]),
         (lambda: Patch(3, 4, 3, BATCH, False), "pix2pix", {}, ["--objective", "3 channels"]),
         (lambda: ResNet(2, 3, 4, 2, BATCH, False, False), "pix2pix", {},
          ["a ResNet generator", "what --method pix2pix has: G (a U-Net), D (a PatchGAN"]),
@@ -593,6 +598,48 @@ def test_another_size_names_the_flag_that_chooses_it(
     assert f"--init-from {file}" in message
     for part in said:
         assert part in message
+    method = small(name, **hyper)
+    if "add --init-parts fits" in message:
+        assert starting.read(f"authors:{file}", ["fits"], name, method).networks
+    else:
+        with pytest.raises(CheckpointError):
+            starting.read(f"authors:{file}", ["fits"], name, method)
+
+
+def test_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_path: Path) -> None:
+    """StarGAN's weights for another number of attributes, which is what G's first layer and D's head see."""
+    theirs = {"G": filled(StarG(5, 4, 2)), "D": filled(StarD(32, 5, 4, 3))}
+    files = [file_of(net, tmp_path / f"200000-{key}.ckpt") for key, net in theirs.items()]
+    init_from = f"authors:{files[0]},{files[1]}"
+    assert "--attributes" in str(refused(init_from, "stargan"))
+    method = small("stargan")
+    before = {name: tensor.clone() for name, tensor in method.networks.state_dict().items()}
+    line = starting.read(init_from, ["fits"], "stargan", method).fill(method, None)
+    assert f"layers of G from {files[0]} (StarGAN's generator" in line
+    assert line.endswith("starting fresh: G.net.0, D.classes")
+    for name, tensor in method.networks.state_dict().items():
+        is_fresh = name in ("G.net.0.weight", "D.classes.weight")
+        assert torch.equal(tensor, before[name]) == is_fresh, name
+    ours, given = method.networks["G"].state_dict()["net.3.weight"], theirs["G"].state_dict()["main.3.weight"]
+    assert torch.equal(ours, given.float())
+
+
+def test_files_that_are_not_asked_for_are_left_alone(tmp_path: Path) -> None:
+    files = [
+        file_of(StarG(4, 4, 2), tmp_path / "200000-G.ckpt"),
+        file_of(StarD(64, 4, 4, 3), tmp_path / "200000-D.ckpt"),
+    ]
+    init_from = f"authors:{files[0]},{files[1]}"
+    assert "--image-size 64" in str(refused(init_from, "stargan"))
+    method = small("stargan")
+    line = starting.read(init_from, ["G"], "stargan", method).fill(method, None)
+    assert line.startswith(f"started from the authors' weights: G from {files[0]}")
+    assert line.endswith("starting fresh: D")
+    part = starting.read(init_from, ["G.net.3"], "stargan", method).fill(method, None)
+    assert "weights: 1 of " in part
+    with pytest.raises(CheckpointError, match="nothing for D; expected what --init-parts asks for") as caught:
+        starting.read(f"authors:{files[0]}", ["G", "D"], "stargan", method)
+    assert "Name its file too" in caught.value.fix
 
 
 def test_which_network_is_asked_where_the_name_does_not_tell(tmp_path: Path) -> None:

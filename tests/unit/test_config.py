@@ -6,6 +6,7 @@ pytest tests/unit/test_config.py
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from i2i_core.methods import METHODS
 from i2i_core.settings import differences, field_docs
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.schedule import lr_factor
+from pipelines import train, tune
 
 PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
 
@@ -81,6 +83,144 @@ def test_a_saved_configuration_of_another_version_or_with_an_unknown_key_is_refu
         TrainConfig.loads(json.dumps({**values, "data": {"uri": "a", "shuffel": 3}}), "x.json")
     with pytest.raises(ConfigError, match="not JSON"):
         TrainConfig.loads("{", "x.json")
+
+
+@pytest.mark.parametrize(("method", "preset"), PRESETS)
+def test_length_that_is_given_takes_the_place_of_the_presets(method: str, preset: str) -> None:
+    passes = TrainConfig.of(method, preset, {"training.epochs": 3.0}).training
+    assert (passes.images, passes.epochs) == (0, 3.0)
+    assert passes.length(100) == 300
+    images = TrainConfig.of(method, preset, {"training.images": 70}).training
+    assert (images.images, images.epochs) == (70, 0.0)
+    assert images.length(100) == 70
+    own = TrainConfig.of(method, preset).training
+    assert bool(own.images) != bool(own.epochs), "a preset has one length"
+
+
+def test_length_is_one_and_finite() -> None:
+    for both in ({"training.images": 9, "training.epochs": 2.0}, {"training.images": 9, "training.epochs": 1.0}):
+        with pytest.raises(ConfigError, match=r"--images: found 9, beside --epochs \d; expected one length"):
+            TrainConfig.of("stargan", "demo", both)
+    for none in ({"training.images": 0}, {"training.epochs": 0.0}, {"training.images": 0, "training.epochs": 0.0}):
+        with pytest.raises(ConfigError, match="expected a length"):
+            TrainConfig.of("stargan", "demo", none)
+    with pytest.raises(ConfigError, match="--epochs: found inf"):
+        TrainConfig.of("stargan", "demo", {"training.epochs": float("inf")})
+
+
+LENGTHS: dict[str, tuple[list[str], tuple[int, float]]] = {
+    "none: the preset's": ([], (11_000, 0.0)),
+    "passes": (["--epochs", "3"], (0, 3.0)),
+    "passes, with a sign": (["--epochs=3"], (0, 3.0)),
+    "images": (["--images", "70"], (70, 0.0)),
+    "the preset's again": (["--images", "11000"], (11_000, 0.0)),
+    "passes, and no images": (["--images", "0", "--epochs", "3"], (0, 3.0)),
+}
+
+
+@pytest.mark.parametrize("case", LENGTHS)
+def test_length_on_the_command_line_wins(case: str) -> None:
+    arguments, expected = LENGTHS[case]
+    flags = ["--method", "stargan", "--preset", "demo", *arguments]
+    for configured in (train.configure(flags)[0], tune.configure(flags)[0]):
+        assert (configured.training.images, configured.training.epochs) == expected
+
+
+@pytest.mark.parametrize("arguments", [["--images", "11000", "--epochs", "3"], ["--images", "0"], ["--epochs", "0"]])
+def test_length_on_the_command_line_is_one(arguments: list[str]) -> None:
+    """Also where one of the two is what the preset has."""
+    for configure in (train.configure, tune.configure):
+        with pytest.raises(ConfigError, match="--images: found"):
+            configure(["--method", "stargan", "--preset", "demo", *arguments])
+
+
+def written(folder: Path, values: object) -> list[str]:
+    """The flags that name a file with these values."""
+    (folder / "some.json").write_text(json.dumps(values))
+    return ["--config", str(folder / "some.json")]
+
+
+def test_length_of_a_file_beats_the_presets_and_flags_beat_the_files(tmp_path: Path) -> None:
+    file = written(tmp_path, {"method": "stargan", "preset": "demo", "training": {"epochs": 5}})
+    assert train.configure(file)[0].training.length(100) == 500
+    assert train.configure([*file, "--images", "70"])[0].training.length(100) == 70
+    both = written(tmp_path, {"method": "stargan", "preset": "demo", "training": {"epochs": 5, "images": 70}})
+    with pytest.raises(ConfigError, match=r"some\.json: --images: found 70, beside --epochs 5") as caught:
+        train.configure(both)
+    assert "Give --images or --epochs" in str(caught.value)
+    assert train.configure([*both, "--epochs", "5"])[0].training.length(100) == 500, "as advised"
+    assert train.configure([*both, "--images", "70"])[0].training.length(100) == 70, "as advised"
+
+
+@pytest.mark.parametrize("epochs", [1.0, 7.0])
+def test_length_of_an_earlier_versions_run_is_its_images(epochs: float, tmp_path: Path) -> None:
+    """They held epochs beside: 1, which nobody had given, or what was given and did not count."""
+    saved = json.loads(TrainConfig.of("stargan", "demo").dumps())
+    saved["training"]["epochs"] = epochs
+    assert TrainConfig.loads(json.dumps(saved), "config.json") == TrainConfig.of("stargan", "demo")
+    file = written(tmp_path, saved)
+    if epochs == 1.0:
+        assert train.configure(file)[0] == TrainConfig.of("stargan", "demo")
+    else:
+        with pytest.raises(ConfigError, match="beside --epochs 7"):
+            train.configure(file)
+
+
+def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
+    """Flags over file over preset over defaults, each seen where the next one says something else."""
+    file = written(tmp_path, {"method": "stargan", "preset": "demo", "hyper": {"lambda_rec": 7.0, "n_critic": 3}})
+    made = train.configure([*file, "--n-critic", "4"])[0]
+    preset = METHODS["stargan"].presets["demo"].values
+    assert made.preset == "demo"
+    assert (made.hyper.n_critic, made.hyper.lambda_rec) == (4, 7.0)
+    assert made.hyper.image_size == preset["hyper.image_size"] != METHODS["stargan"].config().image_size
+    assert made.training.images == preset["training.images"] != TrainingConfig().images
+    assert made.training.clip_grad == TrainingConfig().clip_grad
+    assert "training.clip_grad" not in preset
+    values = {"hyper.lambda_rec": 7.0, "hyper.n_critic": 4}
+    assert made == TrainConfig.of("stargan", "demo", values), "what has this preset's name is this preset, but for that"
+
+
+def test_configuration_file_takes_its_names_from_the_command_line_where_it_has_none(tmp_path: Path) -> None:
+    file = written(tmp_path, {"training": {"batch": 5}})
+    made = train.configure([*file, "--method", "cyclegan", "--preset", "demo"])[0]
+    assert made == TrainConfig.of("cyclegan", "demo", {"training.batch": 5})
+
+
+STARGAN = {"method": "stargan", "preset": "demo"}
+FILES: dict[str, tuple[object, list[str], str, str]] = {
+    "no method": ({"preset": "demo"}, [], "no 'method'", "give --method NAME"),
+    "no preset": ({"method": "stargan"}, [], "no 'preset'", "give --preset NAME: paper"),
+    "another method": (STARGAN, ["--method", "unit"], "of method 'stargan'", "Leave --method out"),
+    "another preset": (STARGAN, ["--preset", "paper"], "of preset 'demo'", "Leave --preset out"),
+    "an unknown method": ({**STARGAN, "method": "stargna"}, [], "some.json: method: found 'stargna'", "stargan?"),
+    "a method that is a list": ({**STARGAN, "method": ["unit"]}, [], "method: found ['unit']", "Did you mean unit?"),
+    "an unknown preset": ({**STARGAN, "preset": "dmeo"}, [], "preset: found 'dmeo'", "Did you mean demo?"),
+    "an unknown section": ({**STARGAN, "trainnig": {}}, [], "trainnig: found an unknown key", "Did you mean training?"),
+    "an unknown field": ({**STARGAN, "data": {"shuffel": 3}}, [], "data.shuffel: found an unknown key", "Known: "),
+    "a section that is a number": ({**STARGAN, "data": 3}, [], "some.json: data: found 3", '"data": {"NAME": VALUE}'),
+    "a wrong value": ({**STARGAN, "training": {"batch": 0}}, [], "some.json: --batch: found 0", "Give --batch"),
+    "another version": ({**STARGAN, "version": 99}, [], "another version", "of this version"),
+    "a list": ([1], [], "found a list", "config.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_configuration_file_that_cannot_be_used_is_refused(case: str, tmp_path: Path) -> None:
+    values, flags, found, fix = FILES[case]
+    with pytest.raises(ConfigError) as caught:
+        train.configure([*written(tmp_path, values), *flags])
+    assert "some.json" in str(caught.value)
+    assert found in str(caught.value)
+    assert fix in caught.value.fix
+    if case.startswith("no "):  # the advice works
+        train.configure([*written(tmp_path, values), f"--{case[3:]}", "demo" if case == "no preset" else "stargan"])
+
+
+def test_configuration_file_with_a_name_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "some.json").write_text('{"method": "unit", "preset": "demo", "training": {"batch": 1, "batch": 2}}')
+    with pytest.raises(ConfigError, match="twice 'batch'"):
+        train.configure(["--config", str(tmp_path / "some.json")])
 
 
 def test_differences_name_what_must_match_and_pass_over_what_may_change() -> None:
