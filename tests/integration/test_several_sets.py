@@ -107,7 +107,7 @@ def trained(labelled: str, shapes: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def plain(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> list[tuple[str, float]]:
-    """Sec. 3.2, in the order of the authors' program: each iteration takes the sets in turn, and on each of them D moves,
+    """Sec. 3.2, in the order of the authors' program: each iteration takes the sets in turn; on each of them D moves,
     and in every n_critic-th iteration G after it, before the next set."""
     G, D = networks["G"], networks["D"]
     g_adam = torch.optim.Adam(G.parameters(), k.g_lr, (k.beta1, k.beta2))
