@@ -282,14 +282,15 @@ def simgan_with_other_terms(networks: nn.ModuleDict, k: Any, feed: Feed, updates
 
 
 def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
-    """Liu et al. 2017, Eq. 2 to 5, KL terms as in the authors' programs: D, then E and G, on the same codes."""
+    """Liu et al. 2017, Eq. 2 to 5, KL terms as means over the code: D, then E and G, on the same codes; or, as in the
+    authors' later program, on codes with new noise. The first program's KL squares codes with their noise."""
     E1, E2, G1, G2, D1, D2 = (networks[name] for name in ("E1", "E2", "G1", "G2", "D1", "D2"))
     if k.architecture == "paper":
         assert E1.shared is E2.shared
         assert G1.shared is G2.shared
         assert list(E1.shared.parameters())
         assert list(G1.shared.parameters())
-    rules, losses = Rules(k), []
+    rules, losses, codes = Rules(k), [], ("x1", "x2", "x12", "x21")
     g_moves = Optimiser(k, k.lr, E1, E2, G1, G2, weight_decay=k.weight_decay)
     d_moves = Optimiser(k, k.lr, D1, D2, weight_decay=k.weight_decay)
     for _ in range(updates):
@@ -297,7 +298,7 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
             batch = next(feed)
             x1, x2 = batch["a"], batch["b"]
             shape = (4 * k.g_base, k.image_size // 4, k.image_size // 4)
-            n1, n2, n12, n21 = (batch.draw(f"z_{name}", *shape) for name in ("x1", "x2", "x12", "x21"))
+            n1, n2, n12, n21 = (batch.draw(f"z_{name}", *shape) for name in codes)
             mu1, mu2 = E1(x1), E2(x2)
             z1, z2 = mu1 + n1, mu2 + n2
             x11, x12, x21, x22 = G1(z1), G2(z1), G1(z2), G2(z2)
@@ -306,13 +307,18 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
             d_loss = d_loss + k.lambda_gan * (rules.penalty(D1, x1, x21, batch) + rules.penalty(D2, x2, x12, batch))
             losses.append(d_moves.move(d_loss))
             rules.clip(D1, D2)
+        if k.g_noise == "own":
+            n1, n2, n12, n21 = (batch.draw(f"generators_z_{name}", *shape) for name in codes)
+            z1, z2 = mu1 + n1, mu2 + n2
+            x11, x12, x21, x22 = G1(z1), G2(z1), G1(z2), G2(z2)
         mu12, mu21 = E2(x12), E1(x21)
         x121, x212 = G1(mu12 + n12), G2(mu21 + n21)
         g_loss = k.lambda_gan * (rules.made(D1(x21)) + rules.made(D2(x12)))
         g_loss = g_loss + k.lambda_rec * (distance(x11, x1) + distance(x22, x2))
-        g_loss = g_loss + k.lambda_kl * ((mu1**2).mean() + (mu2**2).mean())
+        c1, c2, c12, c21 = (z1, z2, mu12 + n12, mu21 + n21) if k.kl_of == "code" else (mu1, mu2, mu12, mu21)
+        g_loss = g_loss + k.lambda_kl * ((c1**2).mean() + (c2**2).mean())
         g_loss = g_loss + k.lambda_cyc * (distance(x121, x1) + distance(x212, x2))
-        g_loss = g_loss + k.lambda_cyc_kl * ((mu12**2).mean() + (mu21**2).mean())
+        g_loss = g_loss + k.lambda_cyc_kl * ((c12**2).mean() + (c21**2).mean())
         losses.append(g_moves.move(g_loss))
     return losses
 
@@ -474,6 +480,9 @@ CASES: dict[str, tuple[Any, Case]] = {
     "unit, later": case(unit, lambda_rec=9.0, lambda_kl=0.3, lambda_cyc=7.0, lambda_cyc_kl=0.2, **LATER),
     "unit, later, wgan": case(unit, **{**LATER, **WGAN}),
     "unit, wgan-gp": case(unit, **GP),
+    "unit, KL of codes with noise": case(unit, kl_of="code", lambda_kl=0.3, lambda_cyc_kl=0.2),
+    "unit, later, noise anew": case(unit, g_noise="own", **LATER),
+    "unit, noise anew, n_critic": case(unit, g_noise="own", kl_of="code", n_critic=2, **GP),
     "pix2pix_noise": case(pix2pix_noise, lambda_l1=3.0),
     "pix2pix_noise, n_critic, z at the input": case(pix2pix_noise, n_critic=3, z_at="input"),
     "pix2pix_noise, matching-aware, wgan-gp": case(pix2pix_noise, n_critic=2, **BESIDE, **GP),
