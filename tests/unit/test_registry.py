@@ -76,7 +76,8 @@ UNIT |= {"lambda_gan": 10.0, "lambda_rec": 100.0, "lambda_kl": 0.1, "lambda_cyc"
 LATER = {**UNIT, "architecture": "later", "adversarial": "lsgan", "d_scales": 3, "g_noise": "own"}
 LATER |= {"lambda_gan": 1.0, "lambda_rec": 10.0, "lambda_kl": 0.01, "lambda_cyc": 10.0, "lambda_cyc_kl": 0.01}
 MULTIMODAL = {**FAMILY, "adversarial": "lsgan", "z_dim": 8, "z_at": "all", "norm": "instance", "conditional_d": False}
-MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed"}
+MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed", "dropout": 0.0}
+DROPS = {"dropout": 0.5}
 ENCODED = {**MULTIMODAL, "e_base": 64, "blocks": 4}
 STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lambda_cls": 1.0}
 STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
@@ -101,11 +102,11 @@ FIGURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("pix2pix_noise", "paper"): ({**MULTIMODAL, "lambda_l1": 10.0}, CROPS),
     ("cvae_gan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, CROPS),
     ("clr_gan", "paper"): ({**ENCODED, "lambda_latent": 0.5}, CROPS),
-    ("pix2pix_noise", "reference"): ({**MULTIMODAL, "lambda_l1": 10.0}, EPOCHS),
-    ("cvae_gan", "reference"): ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
-    ("clr_gan", "reference"): ({**ENCODED, "lambda_latent": 0.5}, EPOCHS),
+    ("pix2pix_noise", "reference"): ({**MULTIMODAL, **DROPS, "lambda_l1": 10.0}, EPOCHS),
+    ("cvae_gan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
+    ("clr_gan", "reference"): ({**ENCODED, **DROPS, "lambda_latent": 0.5}, EPOCHS),
     ("bicyclegan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, CROPS),
-    ("bicyclegan", "reference"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, EPOCHS),
+    ("bicyclegan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_latent": 0.5}, EPOCHS),
     ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}),
     ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}),
 }  # fmt: skip

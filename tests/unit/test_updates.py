@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.methods import METHODS
+from i2i_core.data.batch import Batch, seed_from
+from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Method, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
@@ -323,6 +323,19 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
     return losses
 
 
+class LayerNoise:
+    """Dropout as the step seeds it: by the update's first image, and by the moves made before. (G's move is first, and
+    D's first is on what G drew for it.)"""
+
+    def __init__(self, k: Any) -> None:
+        self.k, self.began = k, 0
+
+    def __call__(self, batch: Batch, move: int) -> None:
+        self.began = self.began if move else batch.images
+        if self.k.dropout:
+            torch.manual_seed(seed_from("layers", 0, 0, self.began, 0, move + 1 if move else 0))
+
+
 class Judge:
     """One of BicycleGAN's discriminators and what it pays (not halved): it sees outputs, or outputs beside inputs."""
 
@@ -348,11 +361,13 @@ def pix2pix_noise(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> 
     """Zhu et al. (NIPS) 2017, Eq. 1 to 3."""
     G, D = networks["G"], Judge(networks["D"], k)
     g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             batch = next(feed)
             a, b, z = batch["a"], batch["b"], batch.draw("z", k.z_dim)
             wrong = next(feed)["a"] if k.matching_aware else None
+            drops(batch, move)
             fake = G(a, z)
             if move == 0:
                 losses.append(g_moves.move(D.made(a, fake) + k.lambda_l1 * distance(b, fake)))
@@ -365,6 +380,7 @@ def cvae_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
     """Zhu et al. (NIPS) 2017, Eq. 4 to 7, the KL term summed over the batch as in the authors' program."""
     G, E, D = networks["G"], networks["E"], Judge(networks["D"], k)
     g_moves, d_moves, losses = Optimiser(k, k.lr, G, E), Optimiser(k, k.lr, D.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             batch = next(feed)
@@ -372,6 +388,7 @@ def cvae_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
             mu, log_variance = E(b)
             z = mu + batch.draw("eps", k.z_dim) * torch.exp(0.5 * log_variance)
             wrong = next(feed)["a"] if k.matching_aware else None
+            drops(batch, move)
             fake = G(a, z)
             if move == 0:
                 kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum()
@@ -386,11 +403,13 @@ def clr_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses
     """Zhu et al. (NIPS) 2017, Eq. 8 and 9: E gives a point estimate, and learns from it."""
     G, E, D = networks["G"], networks["E"], Judge(networks["D"], k)
     g_moves, d_moves, losses = Optimiser(k, k.lr, G, E), Optimiser(k, k.lr, D.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             batch = next(feed)
             a, b, z = batch["a"], batch["b"], batch.draw("z", k.z_dim)
             wrong = next(feed)["a"] if k.matching_aware else None
+            drops(batch, move)
             fake = G(a, z)
             if move == 0:
                 losses.append(g_moves.move(D.made(a, fake) + k.lambda_latent * distance(E(fake)[0], z)))
@@ -405,12 +424,14 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
     G, E, D, D2 = networks["G"], networks["E"], Judge(networks["D"], k), Judge(networks["D2"], k)
     g_moves, e_moves = Optimiser(k, k.lr, G), Optimiser(k, k.lr, E)
     d_moves, losses = Optimiser(k, k.lr, D.D, D2.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             first, second = next(feed), next(feed)
             a, b, z = first["a"], first["b"], first.draw("z", k.z_dim)
             mu, log_variance = E(b)
             encoded = mu + first.draw("eps", k.z_dim) * torch.exp(0.5 * log_variance)
+            drops(first, move)
             fake, fake_random = G(a, encoded), G(a, z)
             if move == 0:
                 kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum()
@@ -434,8 +455,17 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
 WGAN = {"adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "n_critic": 2}
 GP = {"adversarial": "wgan-gp", "lambda_gp": 3.0}
 BESIDE = {"conditional_d": True, "matching_aware": True}
-LATER = {"architecture": "later", "d_layers": 1, "blocks": 1, "adversarial": "lsgan", "lambda_gan": 1.0}
+LATER = {
+    "g_noise": "own",
+    "architecture": "later",
+    "d_layers": 1,
+    "blocks": 1,
+    "adversarial": "lsgan",
+    "lambda_gan": 1.0,
+}
 COLOUR = {"channels": 3}
+DROPOUT = {"dropout": 0.5, "image_size": 64}
+"""A U-Net that is deep enough for one up-block with dropout."""
 
 
 def case(plain: Any, name: str = "", updates: int = UPDATES, **hyper: Any) -> tuple[Any, Case]:
@@ -481,7 +511,6 @@ CASES: dict[str, tuple[Any, Case]] = {
     "unit, later, wgan": case(unit, **{**LATER, **WGAN}),
     "unit, wgan-gp": case(unit, **GP),
     "unit, KL of codes with noise": case(unit, kl_of="code", lambda_kl=0.3, lambda_cyc_kl=0.2),
-    "unit, later, noise anew": case(unit, g_noise="own", **LATER),
     "unit, noise anew, n_critic": case(unit, g_noise="own", kl_of="code", n_critic=2, **GP),
     "pix2pix_noise": case(pix2pix_noise, lambda_l1=3.0),
     "pix2pix_noise, n_critic, z at the input": case(pix2pix_noise, n_critic=3, z_at="input"),
@@ -496,6 +525,10 @@ CASES: dict[str, tuple[Any, Case]] = {
     "bicyclegan, n_critic": case(bicyclegan, n_critic=3),
     "bicyclegan, matching-aware": case(bicyclegan, n_critic=2, **BESIDE),
     "bicyclegan, wgan": case(bicyclegan, **WGAN),
+    "bicyclegan, dropout": case(bicyclegan, n_critic=2, **DROPOUT),
+    "cvae_gan, dropout": case(cvae_gan, **DROPOUT),
+    "clr_gan, dropout": case(clr_gan, n_critic=3, **DROPOUT),
+    "pix2pix_noise, dropout": case(pix2pix_noise, **DROPOUT),
     "bicyclegan, wgan-gp": case(bicyclegan, conditional_d=True, **GP),
     "bicyclegan, batch norm": case(bicyclegan, norm="batch", adversarial="nonsaturating", real_target=0.9),
 }
@@ -609,6 +642,24 @@ def test_a_non_square_and_larger_image_goes_through_a_trained_generator() -> Non
     with method.translating():
         assert method.networks["G"](torch.zeros(1, 3, 32, 48, dtype=torch.float64)).shape == (1, 3, 32, 48)
     assert method.translate(torch.zeros(2, 3, 32, 48, dtype=torch.float64)).shape == (2, 3, 32, 48)
+
+
+@pytest.mark.parametrize("method", ["pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"])
+def test_dropout_of_the_multimodal_systems_is_for_training_alone(method: str) -> None:
+    """The authors' test program puts G into evaluation mode."""
+    made = small(Case(method, hyper=DROPOUT))
+    G, x = made.networks["G"], torch.zeros(1, 3, 64, 64, dtype=torch.float64)
+    z = torch.ones(1, made.config.z_dim, dtype=torch.float64)
+    assert not torch.equal(G(x, z), G(x, z))
+    assert torch.equal(made.translate(x, z=z), made.translate(x, z=z))
+    assert G.training
+
+
+def test_dropout_of_the_multimodal_systems_follows_the_three_ups_after_the_innermost() -> None:
+    for preset, expected in (("paper", []), ("reference", [1, 2, 3])):
+        with torch.device("meta"):
+            ups = build_method("bicyclegan", preset).networks["G"].ups
+        assert [i for i, up in enumerate(ups) if any(isinstance(m, nn.Dropout) for m in up)] == expected
 
 
 def test_the_averaged_generator_forgets_half_in_its_half_life() -> None:
