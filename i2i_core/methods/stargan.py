@@ -164,9 +164,10 @@ PAPER = Preset(
     """The article: 128 px, batch 16, Adam 1e-4 kept for the first half of 20 epochs and brought to 0 over
     the second, 5 critic moves per generator move, lambda_cls 1, lambda_rec 10, lambda_gp 10.
 
-    Data: CelebA, `shard.py --layout celeba --center-crop 178 --load-size 128 --attributes Black_Hair Blond_Hair
-    Brown_Hair Male Young`. Command: `train.py --method stargan --preset paper --data URI`. The authors give
-    about a day on one GPU of 2017; not measured here. CelebA and RaFD at once (sec. 3.2): `--also URI` with RaFD,
+    Data: CelebA, `shard.py --layout celeba --center-crop 178 --load-size 128 --resample bilinear --attributes
+    Black_Hair Blond_Hair Brown_Hair Male Young`, resized as the authors' program does. (Images stored at another size
+    are resized in training, bilinear too.) Command: `train.py --method stargan --preset paper --data URI`. The authors
+    give about a day on one GPU of 2017; not measured here. CelebA and RaFD at once (sec. 3.2): `--also URI` with RaFD,
     `shard.py --layout classes`. The article says that the sets take turns, and not when G moves; its authors' program,
     the only evidence there is, lets G follow D on a set before D goes on to the next, and so do both presets.
     Differs from `reference`: there, the learning rate hardly falls.""",
@@ -176,6 +177,7 @@ PAPER = Preset(
         "training.lr_schedule": "linear",
         "data.flip": True,
         "data.crop": "none",
+        "data.resample": "bilinear",
     },
 )
 REFERENCE = Preset(
@@ -193,6 +195,7 @@ REFERENCE = Preset(
         "training.lr_final": 0.999,
         "data.flip": True,
         "data.crop": "none",
+        "data.resample": "bilinear",
     },
 )
 DEMO = Preset(

@@ -92,7 +92,7 @@ FIGURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("cyclegan", "reference"): ({**CYCLEGAN, "lambda_id": 0.5}, {**EPOCHS, "epochs": 200}),
     ("simgan", "paper"): (SIMGAN, {"batch": 512, "flip": False, "crop": "none"}),
     ("simgan", "paper_hands"): ({**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224}
-                                | {"image_width": 0}, {"flip": False, "crop": "none"}),
+                                | {"image_width": 0, "warmup_r": 500}, {"flip": False, "crop": "none"}),
     ("simgan", "reference"): ({**SIMGAN, "k_g": 50}, {"batch": 512}),
     ("unit", "paper"): (UNIT, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
     ("unit", "reference_2017"): ({**UNIT, "kl_of": "code"}, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
@@ -107,8 +107,10 @@ FIGURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("clr_gan", "reference"): ({**ENCODED, **DROPS, "lambda_latent": 0.5}, EPOCHS),
     ("bicyclegan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, CROPS),
     ("bicyclegan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_latent": 0.5}, EPOCHS),
-    ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}),
-    ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}),
+    ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}
+                           | {"resample": "bilinear", "crop": "none"}),
+    ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}
+                               | {"resample": "bilinear", "crop": "none"}),
 }  # fmt: skip
 
 
