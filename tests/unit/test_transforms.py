@@ -5,6 +5,7 @@ pytest tests/unit/test_transforms.py
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i_core.config import TrainConfig
+from i2i_core.data.batch import Batch
 from i2i_core.data.glyphs import GlyphOptions
 from i2i_core.data.images import ImageOptions, fitted
 from i2i_core.data.layouts import LayoutOptions, find
@@ -31,6 +33,8 @@ from i2i_core.orchestration.evaluating import Job
 from i2i_core.orchestration.sharding import make
 from i2i_core.training.checkpoint import Trained
 from i2i_core.training.loop import suites
+
+from ..support.runs import config_of, loop_of
 
 SHORTER = Resizing("shorter", "bilinear")
 WORDS = [123456789, 987654321, 3]
@@ -183,6 +187,18 @@ def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
     assert suite.asked.resizing == Resizing("shorter")
     trained = Trained(method, config, 0, "")
     assert Job(wide, wide, "val", config.output).suite(trained).asked.resizing == Resizing("shorter")
+
+
+def test_a_grid_shows_images_as_training_sees_them(wide: str, tmp_path: Path) -> None:
+    values = {"data__fit": "shorter", "data__resample": "bilinear", "data__crop": "center", "training__images": 6}
+    loop = loop_of(config_of("cyclegan", wide, str(tmp_path), output__grid_every=6, **values))
+    seen: list[Batch] = []
+    preview = loop.method.preview
+    loop.method.preview = lambda batch: seen.append(batch) or preview(batch)  # type: ignore
+    loop.train()
+    assert seen
+    for key, image in zip(seen[0].keys, seen[0]["a"], strict=True):
+        assert near(stored(image), middle(key, 0))
 
 
 def test_a_classifier_learns_from_images_as_the_run_sees_them(wide: str, monkeypatch: pytest.MonkeyPatch) -> None:
