@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
+from i2i_core.data.batch import Batch, join
 from i2i_core.data.glyphs import GlyphOptions
 from i2i_core.data.images import ImageOptions, fitted
 from i2i_core.data.layouts import LayoutOptions, find
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.shards import ShardOptions, plan
-from i2i_core.data.stream import DataConfig, in_order
+from i2i_core.data.stream import DataConfig, Stream, in_order, slots_of
 from i2i_core.data.transforms import Augment, Resizing
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation import extremes
@@ -133,9 +133,6 @@ def test_fit_shorter_needs_a_crop() -> None:
         assert DataConfig(fit="shorter", crop=crop).resizing == Resizing("shorter")  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------- where images are judged
-
-
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two domains of images twice as wide as high, with keys of identities."""
@@ -149,6 +146,22 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     layout, goal = LayoutOptions(layout="unpaired", input=str(folder)), ShardOptions(out=str(folder / "shards"))
     make(plan(find(layout), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
     return goal.out
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_stream_crops_wide_images_alike_for_any_number_of_workers(wide: str, world: int) -> None:
+    config = DataConfig(uri=wide, load_size=20, fit="shorter", resample="bilinear")
+    stream = Stream(DataSet(wide), config, 16, 6, 0)
+    for t in range(3):
+        whole = stream.read(t, 0, 6)
+        parts = join(stream.read(t, *slots_of(6, stream.lanes, rank, world)) for rank in range(world))
+        assert whole.fields["a"].shape == (6, 3, 16, 16)
+        assert all(torch.equal(whole.fields[side], parts.fields[side]) for side in "ab")
+    again = stream.read(stream.batches_per_epoch, 0, 6)
+    assert not torch.equal(stream.read(0, 0, 6).fields["a"], again.fields["a"])
+
+
+# ---------------------------------------------------------------- where images are judged
 
 
 def middle(key: str, seed: int) -> np.ndarray:
