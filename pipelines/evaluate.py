@@ -90,8 +90,8 @@ def run() -> int:
         check_out(options.out)
     judged = None
     if options.train_classifier:
-        network, size = options.classifier_network, trained.config.image_size
-        judged = once(classifier_of, workers, data.uri, options.classifier, network, size, options.cpu, apart)
+        network = options.classifier_network
+        judged = once(classifier_of, workers, data.uri, options.classifier, network, trained.config, options.cpu, apart)
     samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
     with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
         measured = measure(replace(job, classifier=judged), trained, workers, bar.update)

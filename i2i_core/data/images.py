@@ -279,12 +279,17 @@ def center_crop(x_HWC: np.ndarray, size: int) -> np.ndarray:
     return x_HWC[top : top + size, left : left + size]
 
 
-def fitted(height: int, width: int, load_size: int, fit: Fit) -> tuple[int, int]:
-    """(height, width) after resizing."""
+def fitted(height: int, width: int, load_size: int | tuple[int, int], fit: Fit) -> tuple[int, int]:
+    """(height, width) after resizing to the load size, a square's side or (height, width).
+
+    `square` gives the load size itself; `shorter` keeps the image's shape and covers the load size, so that its
+    shorter side, compared with the load size, is exactly that long.
+    """
+    rows, columns = (load_size, load_size) if isinstance(load_size, int) else load_size
     if fit == "square":
-        return load_size, load_size
-    scale = load_size / min(height, width)
-    return max(load_size, round(height * scale)), max(load_size, round(width * scale))
+        return rows, columns
+    scale = max(rows / height, columns / width)
+    return max(rows, round(height * scale)), max(columns, round(width * scale))
 
 
 def resize(picture: Picture, height: int, width: int, resample: Resample) -> np.ndarray:

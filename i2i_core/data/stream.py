@@ -33,7 +33,7 @@ from i2i_core.data.images import decode
 from i2i_core.data.manifest import WHOLE, DataSet, Field, Shard
 from i2i_core.data.places import check_folders
 from i2i_core.data.staging import Cache, Need, Stager, no_shard, other_bytes
-from i2i_core.data.transforms import Augment, Size
+from i2i_core.data.transforms import Augment, Resizing, Size
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.settings import check_at_least, check_choice, setting
 from i2i_core.storage import is_local
@@ -61,6 +61,11 @@ class DataConfig:
     """Which side of a pair, or which domain, is the input."""
     load_size: int = setting(0)
     """Resize to this many pixels before the crop; 0: straight to the image size."""
+    fit: Literal["square", "shorter"] = setting("square")
+    """square: stretch images to the load size, whatever their shape; shorter: bring the shorter side to it, keep the
+    shape, and let the crop cut the training size out of the rest. Evaluations and grids follow, with the middle."""
+    resample: Literal["bicubic", "bilinear"] = setting("bicubic")
+    """Filter of the resizing, antialiased. Images that are stored at the load size are not resized."""
     crop: Literal["random", "center", "none"] = setting("random")
     """How the training size is cut from the loaded size."""
     flip: bool = setting(True)
@@ -87,9 +92,20 @@ class DataConfig:
         check_at_least(self, 1, "window")
         check_choice(self, "crop", ("random", "center", "none"))
         check_folders(self.shards_at)
+        check_choice(self, "fit", ("square", "shorter"))
+        check_choice(self, "resample", ("bicubic", "bilinear"))
+        if self.fit == "shorter" and self.crop == "none":
+            fix = "Give --crop random or --crop center, or --fit square."
+            expected = "a crop: the longer side of an image must be cut to the training size"
+            raise ConfigError("--fit", "shorter with --crop none", expected, fix)
         if self.also and not self.uri:
             fix = "Give the first data set with --data, the others with --also."
             raise ConfigError("--also", f"{' '.join(self.also)} without --data", "data sets beside another", fix)
+
+    @property
+    def resizing(self) -> Resizing:
+        """How images come to their size."""
+        return Resizing(self.fit, self.resample)
 
     @property
     def cache_bytes(self) -> int:
@@ -420,7 +436,7 @@ class Stream(Numbered):
         self.config, self.batch, self.seed = config, batch, seed
         self.lanes = lanes_of(batch, config.lanes)
         self.own_seed = seed_from(seed, "data set", number) if number else seed
-        self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed)
+        self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
         self.kind = data.manifest.kind
         self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
@@ -680,6 +696,7 @@ def in_order(
     world: int = 1,
     direction: Literal["AtoB", "BtoA"] = "AtoB",
     side: Literal["a", "b", ""] = "",
+    resizing: Resizing = Resizing(),  # noqa: B008 - frozen
 ) -> Iterator[Batch]:
     """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
     `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
@@ -689,14 +706,14 @@ def in_order(
 
     Args:
         image_size: pixels that images are resized to; 0: as they are stored.
+        resizing: how; where it keeps the shape, the middle is cut out.
         side: of unpaired data, all images of that domain alone.
         rank, world: chunks are dealt to workers in turn; these are rank's.
 
     Raises:
         DataError: no such split.
     """
-    config = DataConfig(split=split, direction=direction, crop="center", flip=False, cache_gb=0)
-    stream = Stream(data, config, image_size, 1, 0)
+    stream = unaugmented(data, split, image_size, direction, resizing)
     if side:
         stream.sources = [source for source in stream.sources if source.members[0][0] == side]
     n = min(len(source.reader.index.keys) for source in stream.sources)
@@ -705,6 +722,17 @@ def in_order(
         chunk = stream.rows(range(start, min(start + size, n)))
         if chunk.keys:
             yield chunk.to(torch.device("cpu"))
+
+
+def unaugmented(
+    data: DataSet, split: str, image_size: Size, direction: Literal["AtoB", "BtoA"], resizing: Resizing
+) -> Stream:
+    """A stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
+    fit, resample = resizing.fit, resizing.resample
+    config = DataConfig(
+        split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample
+    )
+    return Stream(data, config, image_size, 1, 0)
 
 
 class Ahead:

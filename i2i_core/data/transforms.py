@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_core.data.batch import seed_from
+from i2i_core.data.images import Fit, fitted
 
 Size = int | tuple[int, int]
 """Pixels of a square's side, or height and width."""
@@ -26,15 +27,28 @@ def sides(size: Size) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class Resizing:
+    """How images come to a size: `fit` as `images.fitted` has it, `resample` is the filter, antialiased."""
+
+    fit: Fit = "square"
+    resample: Literal["bicubic", "bilinear"] = "bicubic"
+
+    def __str__(self) -> str:
+        cut = ", the shorter side to the image size, and the middle cut out" if self.fit == "shorter" else ""
+        return f"{self.resample}, antialiased{cut}"
+
+
+@dataclass(frozen=True)
 class Augment:
     """The same resize, crop and flip for every image of a sample, so that pairs stay aligned.
 
     Args:
         size: pixels that come out; 0: images as they are.
-        load_size: pixels of the height before the crop, the width in proportion; 0: `size`.
-        crop: where `size` is cut from `load_size`: anywhere, the middle, or nowhere (resized to `size`).
+        load_size: pixels of the height before the crop, the width in proportion to `size`; 0: `size`.
+        crop: where `size` is cut from what was loaded: anywhere, the middle, or nowhere (resized to `size`).
         flip: mirror half of the samples.
         seed: of the run.
+        resizing: whether an image is stretched to the load size or covers it with its shape kept, and the filter.
     """
 
     size: Size
@@ -42,6 +56,7 @@ class Augment:
     crop: Literal["random", "center", "none"]
     flip: bool
     seed: int
+    resizing: Resizing = Resizing()
 
     def words(self, places: Iterable[tuple[object, ...]]) -> Iterator[list[int]]:
         """What each sample draws: the first words of the Philox counter that its place, (epoch, key, row), is the
@@ -61,24 +76,35 @@ class Augment:
         if self.size:
             height, width = sides(self.size)
             load = height if self.crop == "none" else max(self.load_size, height)
-            image = _resized(image, (load, round(load * width / height)))
+            rows, columns = image.shape[:2]
+            box = fitted(rows, columns, (load, round(load * width / height)), self.resizing.fit)
+            image = _interpolated(image, box, self.resizing)
             image = crop(image, self.size, words if self.crop == "random" else None)
         return image[:, ::-1] if self.flip and words[2] & 1 else image
 
 
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _interpolated(image: np.ndarray, size: tuple[int, int], resizing: Resizing) -> np.ndarray:
     if image.shape[:2] == size:
         return image
     x_CHW = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)
-    return resized(x_CHW, size).permute(1, 2, 0).numpy()
+    return interpolated(x_CHW, size, resizing).permute(1, 2, 0).numpy()
 
 
-def resized(image: Tensor, size: Size) -> Tensor:
-    """(C, height, width) on the CPU, bicubic with antialiasing, in the image's own dtype and range."""
-    if image.shape[-2:] == sides(size):
+def resized(image: Tensor, size: Size, resizing: Resizing = Resizing()) -> Tensor:
+    """(C, height, width): resized as `resizing` says, and the middle cut out where that leaves something over."""
+    height, width = sides(size)
+    box = fitted(image.shape[-2], image.shape[-1], (height, width), resizing.fit)
+    x_CHW = interpolated(image, box, resizing)
+    top, left = (x_CHW.shape[-2] - height) // 2, (x_CHW.shape[-1] - width) // 2
+    return x_CHW[..., top : top + height, left : left + width]
+
+
+def interpolated(image: Tensor, size: tuple[int, int], resizing: Resizing) -> Tensor:
+    """(C, height, width) on the CPU, antialiased, in the image's own dtype and range."""
+    if image.shape[-2:] == size:
         return image
     x = image if image.dtype == torch.uint8 else image.float()  # uint8 has a kernel of its own
-    out = F.interpolate(x[None], sides(size), mode="bicubic", antialias=True, align_corners=False)[0]
+    out = F.interpolate(x[None], size, mode=resizing.resample, antialias=True, align_corners=False)[0]
     if image.dtype == torch.uint16:
         out = out.round_().clamp_(0, torch.iinfo(image.dtype).max)
     return out.to(image.dtype)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from i2i_core.data.batch import seed_from
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import in_order
-from i2i_core.data.transforms import Size, sides
+from i2i_core.data.transforms import Resizing, Size, sides
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.settings import from_dict, to_dict
 from i2i_core.storage import storage_of
@@ -74,6 +74,8 @@ class ClassifierInfo:
     """Share of held-out real images with each attribute right."""
     network: Network = "small"
     """What it is made of; files that do not say are `small`."""
+    resizing: Resizing = Resizing()  # noqa: RUF009 - frozen
+    """How its real images came to that size; files that do not say were stretched, bicubic."""
 
 
 class Classifier(nn.Module):
@@ -111,10 +113,16 @@ class Classifier(nn.Module):
             found, expected = f"images of {channels} channels", f"{self.info.channels}, as it was trained on"
             raise ConfigError("--classifier", found, expected, "Train one on this data: --train-classifier.")
 
-    def fits(self, data: DataSet, image_size: Size, network: Network = "small") -> bool:
-        """Whether it is such a network, trained on that data set to judge images of that size."""
-        wanted = (data.manifest.fingerprint, network, judged_size(image_size, network))
-        return (self.info.data, self.info.network, self.info.size) == wanted
+    def fits(
+        self,
+        data: DataSet,
+        image_size: Size,
+        network: Network = "small",
+        resizing: Resizing = Resizing(),  # noqa: B008 - frozen
+    ) -> bool:
+        """Whether it is such a network, trained on that data set to judge images of that size, so resized."""
+        wanted = (data.manifest.fingerprint, network, judged_size(image_size, network), resizing)
+        return (self.info.data, self.info.network, self.info.size, self.info.resizing) == wanted
 
     def columns(self, names: Sequence[str]) -> list[int]:
         """Where attributes stand in what `judge` gives. Raises ConfigError when it does not know one."""
@@ -170,6 +178,7 @@ def train_classifier(
     *,
     image_size: Size,
     network: Network = "small",
+    resizing: Resizing = Resizing(),  # noqa: B008 - frozen
     split: str = "train",
     seen: int = SEEN,
     seed: int = 0,
@@ -186,6 +195,7 @@ def train_classifier(
     Args:
         image_size: of the images to judge; see `judged_size`.
         network: `resnet18`, or `small`, which is fast on two cores.
+        resizing: how real images come to their size: as in the training of the method to judge.
         seen: images in all, over as many epochs as that takes.
         progress: called with the number of images after each step.
 
@@ -202,19 +212,21 @@ def train_classifier(
     names, exclusive = manifest.attributes, manifest.exclusive
     if manifest.kind == "unpaired":
         names, exclusive = manifest.domains, True
-    info = ClassifierInfo(names, exclusive, channels, size, manifest.fingerprint, seed, seen, network=network)
+    info = ClassifierInfo(
+        names, exclusive, channels, size, manifest.fingerprint, seed, seen, network=network, resizing=resizing
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from("classifier", seed))
         classifier = Classifier(info).to(device)
-    x, y = _in_memory(data, split, size)
+    x, y = _in_memory(data, split, size, resizing)
     _fit(classifier, x.to(device), y.to(device), seen, seed, progress)
     held_out = next((s for s in ("val", "test") if s in manifest.splits and s != split), "")
     if held_out:
-        classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, size))
+        classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, size, resizing))
     return classifier
 
 
-def _in_memory(data: DataSet, split: str, size: int) -> tuple[Tensor, Tensor]:
+def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tuple[Tensor, Tensor]:
     """Images (N, C, size, size) as float16, and labels (N, A) as float32; of unpaired data, as many of each domain."""
     manifest = data.manifest
     fields = ("a", "b") if manifest.kind == "unpaired" else ("image",)
@@ -222,7 +234,7 @@ def _in_memory(data: DataSet, split: str, size: int) -> tuple[Tensor, Tensor]:
     most = min(MOST, MOST_BYTES // (2 * len(fields) * math.prod(shape)))
     most = min(most, *(data.shard_set(split, domain).samples for domain in manifest.domains))
     images, labels, n = torch.empty((len(fields), most, *shape), dtype=torch.float16), [], 0
-    for batch in in_order(data, split, size, most=most, size=256):
+    for batch in in_order(data, split, size, most=most, size=256, resizing=resizing):
         for i, name in enumerate(fields):
             images[i, n : n + len(batch.keys)] = batch[name]
         labels.append(batch["labels"] if manifest.kind == "labelled" else torch.empty(0))

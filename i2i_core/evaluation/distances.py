@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 
 from i2i_core.data.arrays import read_npz
-from i2i_core.data.transforms import sides
+from i2i_core.data.transforms import Resizing, sides
 from i2i_core.errors import DataError
 from i2i_core.evaluation.features import EfficientNet, Extractor, Inception, check_channels, side_of
 from i2i_core.evaluation.judging import Judging
@@ -231,6 +232,8 @@ class Distances(Family):
             "network": network.facts,
             "device": asked.device.type,
         }
+        if asked.resizing != Resizing():  # what was kept before there was a choice stays valid
+            definition["resizing"] = asdict(asked.resizing)
         self.real = RealFeatures(asked.judging.statistics, definition, network.dimensions)
         self._found: dict[str, Any] = {}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i_core.data.batch import Batch
-from i2i_core.data.stream import DataConfig, Stream
+from i2i_core.data.stream import unaugmented
 from i2i_core.evaluation.attributes import Labels
 from i2i_core.evaluation.samples import Asked, Outputs
 from i2i_core.evaluation.sheet import contact_sheet
@@ -66,8 +66,7 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
 
 def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[Batch]:
     """Samples with these keys, one by one, as `samples.chunks` gives them; of unpaired data of the source domain."""
-    config = DataConfig(split=asked.split, direction=asked.direction, crop="center", flip=False, cache_gb=0)
-    stream = Stream(asked.data, config, asked.image_size, 1, 0)
+    stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing)
     stream.sources = stream.sources[:1]
     row_of = {key.decode(): row for row, key in enumerate(stream.sources[0].reader.index.keys)}
     for key in keys:

@@ -42,7 +42,7 @@ def described(suite: Suite, result: Result, about: Mapping[str, Any]) -> dict[st
     }
     return {
         **about,
-        "resampling": "bicubic, antialiased; images of the image size as they are",
+        "resampling": f"{suite.asked.resizing}; images of the image size as they are",
         "chunk": CHUNK,
         "classifier": to_dict(classifier.info) if classifier else None,
         "families": {title: family.facts() for title, family in suite.families.items()},

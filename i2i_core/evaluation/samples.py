@@ -19,7 +19,7 @@ from torch import Tensor
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import in_order
-from i2i_core.data.transforms import Size
+from i2i_core.data.transforms import Resizing, Size
 from i2i_core.evaluation.judging import Judging
 from i2i_core.methods.base import Method
 
@@ -65,6 +65,8 @@ class Asked:
     """Only the first so many samples; 0: all."""
     classifier: Classifier | None = None
     """Judges translations of labelled or unpaired data; none: that of `judging`, if it names one."""
+    resizing: Resizing = Resizing()  # noqa: RUF009 - frozen
+    """How images come to that size: as in the training of the method."""
 
 
 Target = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -219,6 +221,7 @@ def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place,
             world=world,
             direction=asked.direction,
             side=side,
+            resizing=asked.resizing,
         )
         yield from (((number, chunk.images // CHUNK), chunk) for chunk in found)
 

@@ -62,7 +62,7 @@ class Basic(Family):
         elif kind == "unpaired":
             a, b = asked.data.manifest.domains
             domains = (a, b) if asked.direction == "AtoB" else (b, a)
-            twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size)
+            twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size, asked.resizing)
             self.ranking = "cycle" if method.two_way else "change"
             self._judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if method.two_way else [])]
             if asked.classifier:

@@ -11,7 +11,7 @@ from torch import Tensor
 from i2i_core.data.batch import scaled
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Reader, decoded
-from i2i_core.data.transforms import Size, resized
+from i2i_core.data.transforms import Resizing, Size, resized
 from i2i_core.evaluation.classifier import Classifier
 from i2i_core.evaluation.paired import l1
 from i2i_core.evaluation.samples import Metric, Outputs, Values, given, identity
@@ -42,10 +42,11 @@ class Twins:
 
     Args:
         image_size: pixels that images are resized to; 0: as they are stored.
+        resizing: how.
     """
 
-    def __init__(self, data: DataSet, split: str, domain: str, image_size: Size) -> None:
-        self.reader, self.image_size = Reader(data, split, domain), image_size
+    def __init__(self, data: DataSet, split: str, domain: str, image_size: Size, resizing: Resizing) -> None:
+        self.reader, self.image_size, self.resizing = Reader(data, split, domain), image_size, resizing
         self.field = data.manifest.fields["image"]
         keys = [key.decode() for key in self.reader.index.keys]
         rows = {identity(key): row for row, key in enumerate(keys)}
@@ -61,7 +62,7 @@ class Twins:
                 except ValueError:
                     continue
                 having.append(i)
-                images.append(scaled(resized(x, self.image_size) if self.image_size else x))
+                images.append(scaled(resized(x, self.image_size, self.resizing) if self.image_size else x))
         return having, images
 
 

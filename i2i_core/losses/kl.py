@@ -23,6 +23,6 @@ def kl_normal(mean_BZ: Tensor, log_variance_BZ: Tensor) -> Tensor:
 
 
 def kl_unit_variance(mu: Tensor) -> Tensor:
-    """E[mu^2] over samples and entries: D_KL(N(mu, 1) || N(0, 1)) up to the factor 1/2, per entry (UNIT's
-    programs; NIPS 2017, Eq. 2)."""
+    """Mean of mu^2 over samples and entries: D_KL(N(mu, 1) || N(0, 1)) up to the factor 1/2, per entry (UNIT, NIPS
+    2017, Eq. 2; its authors' first program gives it mu + N(0, 1) in the place of mu)."""
     return mean(upcast(mu).square())

@@ -18,7 +18,7 @@ from i2i_core.data.batch import Batch
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, EncodingConfig, Multimodal
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, EncodingConfig, Multimodal
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -44,15 +44,18 @@ PAPER = Preset(
 
     Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method bicyclegan --preset paper --data
     URI`. Expected (article, sec. 5): the most diverse of the four that
-    stay realistic; not measured here. Differs from `reference`: the
-    learning rate stays.""",
+    stay realistic; not measured here. Differs from `reference`: the learning rate stays, and G has no dropout, of which
+    the article does not speak.""",
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
     """The authors' program: a batch of 2 cut in two (a batch of 1 here), the KL term summed over batch and code, the
     latent regression on the mean of E and moving G alone, losses of the discriminators not halved, the learning rate
-    kept for half of the epochs and brought to 0. Data and command as for `paper`, with `--preset reference`.""",
-    AUTHORS,
+    kept for half of the epochs and brought to 0; and dropout of 0.5 in the three up-blocks after G's innermost, which
+    the program's default leaves out and all of its training scripts ask for (--use_dropout). Its test program puts the
+    networks into evaluation mode, so images are made without dropout, as here. Data and command as for `paper`, with
+    `--preset reference`.""",
+    SCRIPTS,
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, lambda_KL by that smaller (it

@@ -13,7 +13,7 @@ from torch import Tensor
 from i2i_core.data.batch import Batch
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, EncodingConfig, Multimodal
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, EncodingConfig, Multimodal
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -38,9 +38,10 @@ PAPER = Preset(
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
-    """As the authors' program trains: the learning rate is kept for half of the epochs and falls to 0. E learns from
-    the latent regression, since nothing else here would teach it. Data and command as for `paper`.""",
-    AUTHORS,
+    """As the authors' program trains: the learning rate is kept for half of the epochs and falls to 0, and G has
+    dropout (see `bicyclegan`). E learns from the latent regression, since nothing else here would teach it. Data and
+    command as for `paper`.""",
+    SCRIPTS,
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, discriminators that see the input

@@ -14,7 +14,7 @@ from i2i_core.data.batch import Batch
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, EncodingConfig, Multimodal
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, EncodingConfig, Multimodal
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -43,8 +43,8 @@ PAPER = Preset(
 )
 REFERENCE = Preset(
     """As the authors' program trains: the learning rate is kept for half of the epochs and falls to 0; the KL term is a
-    sum over the batch as well. Data and command as for `paper`.""",
-    AUTHORS,
+    sum over the batch as well; G has dropout (see `bicyclegan`). Data and command as for `paper`.""",
+    SCRIPTS,
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, lambda_KL by that smaller (it

@@ -118,7 +118,8 @@ PAPER = Preset(
     {**SHARED, "hyper.lambda_id": 0.0},
 )
 REFERENCE = Preset(
-    """The authors' PyTorch program: as `paper`, with the identity term on (0.5 times lambda: weight 5).
+    """The authors' PyTorch program: as `paper`, with the identity term on (0.5 times lambda: weight 5). The learning
+    rate falls as it did up to July 2020; since then that program is one epoch ahead, and its last epoch is at 0.
 
     Data and command as for `paper`, with `--preset reference`.""",
     SHARED,

@@ -23,7 +23,7 @@ from i2i_core.networks.init import init_xavier
 from i2i_core.networks.layers import Upsample
 from i2i_core.networks.patchgan import MultiScale, check_two_scales, two_scales
 from i2i_core.networks.unet import NoiseAt, UNet, check_unet_size, downs_for
-from i2i_core.settings import check_at_least, check_choice, check_positive, setting
+from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class MultimodalConfig(GameConfig):
     """How G doubles the image; `resize` and `shuffle` have no checkerboard built in."""
     norm: Literal["instance", "batch"] = setting("instance")
     """Normalisation in all networks."""
+    dropout: float = setting(0.0)
+    """Probability of dropout in the up-blocks of G after the innermost, at most three, while it trains; images are made
+    without it. The authors' training scripts switch it on (0.5)."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""
 
@@ -70,6 +73,7 @@ class MultimodalConfig(GameConfig):
         check_at_least(self, 2, "d_base")
         check_at_least(self, 0, "downs")
         check_positive(self, "lr")
+        check_between(self, 0, 1, "dropout")
         check_choice(self, "z_at", ("input", "all"))
         check_choice(self, "norm", ("instance", "batch"))
         check_unet_size(self.image_size, self.g_downs)
@@ -119,6 +123,9 @@ AUTHORS: dict[str, Any] = {
     "data.flip": True,
 }
 """Training as the authors' program does it."""
+
+SCRIPTS: dict[str, Any] = {**AUTHORS, "hyper.dropout": 0.5}
+"""The same with what all of their training scripts ask for."""
 
 TINY: dict[str, Any] = {
     "hyper.image_size": 32,
@@ -180,7 +187,8 @@ class Multimodal(Method[Config]):
             k.g_base,
             k.g_downs,
             k.norm,
-            dropout=0.0,
+            dropout=k.dropout,
+            dropout_at="after_innermost",
             upsample=k.upsample,
             z_dim=k.z_dim,
             z_at=k.z_at,

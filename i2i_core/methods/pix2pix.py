@@ -124,7 +124,8 @@ PAPER = Preset(
 )
 REFERENCE = Preset(
     """The authors' PyTorch program: as `paper`, but the learning rate is kept for 100 epochs and brought to 0
-    epoch by epoch over another 100, and the three dropouts stand after the innermost up-block.
+    epoch by epoch over another 100 (as it did up to July 2020; since then that program is one epoch ahead, and its
+    last epoch is at 0), and the three dropouts stand after the innermost up-block.
 
     Data and command as for `paper`, with `--preset reference`.""",
     {**SHARED, "hyper.dropout_at": "after_innermost", "training.lr_schedule": "epochs"},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from i2i_core.data.batch import Batch
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, COLOURS, TINY, Drawn, Multimodal, MultimodalConfig
+from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, Multimodal, MultimodalConfig
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, setting
 
@@ -36,9 +36,10 @@ PAPER = Preset(
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
-    """As the authors' program trains its systems: the learning rate is kept for half of the epochs and falls to 0. The
-    authors released no program for this baseline by itself. Data and command as for `paper`.""",
-    AUTHORS,
+    """As the authors' program trains its systems: the learning rate is kept for half of the epochs and falls to 0, and
+    G has dropout (see `bicyclegan`). The authors released no program for this baseline by itself. Data and command as
+    for `paper`.""",
+    SCRIPTS,
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, and pix2pix's own lambda of 100,

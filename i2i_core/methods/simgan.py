@@ -37,13 +37,15 @@ class SimGANConfig(GameConfig):
     channels: int = setting(1, derived=True)
     """Image channels; taken from the data."""
     lambda_reg: float = setting(1e-4)
-    """Weight of the self-regularisation, a sum over pixels (Eq. 4)."""
+    """Weight of the self-regularisation, a sum over pixels (Eq. 4). The article gives none; 1e-4 is a guess that the
+    re-implementation mjdietzx/SimGAN made and others took over."""
     psi: Literal["identity", "mean", "gradient"] = setting("identity")
     """What refining must keep (sec. 2.1): the pixels, the mean of the channels, or differences of neighbours."""
     history_size: int = setting(51_200)
     """Refined images kept, from which half of each of D's batches is drawn (sec. 2.3); 0: none."""
     k_g: int = setting(2)
-    """Moves of the refiner in a round, each on a fresh batch (Alg. 1, K_g)."""
+    """Moves of the refiner in a round, each on a fresh batch (Alg. 1, K_g): 2 in the article's first version, 50 in
+    later ones."""
     k_d: int = setting(1)
     """Moves of the discriminator in a round, each on a fresh batch (Alg. 1, K_d)."""
     warmup_r: int = setting(1_000)
@@ -84,20 +86,21 @@ EYES = {
     "output.checkpoint_every": 2_000_000,
 }
 PAPER = Preset(
-    """The article, eye gaze: 55x35 grey images, batch 512, learning rate 1e-3, lambda 1e-4, the refiner alone for 1,000
-    moves and the discriminator alone for 200, then K_g = 2 and K_d = 1.
+    """The article in its first version (arXiv v1, 2016), eye gaze: 55x35 grey images, batch 512, learning rate 1e-3,
+    the refiner alone for 1,000 moves and the discriminator alone for 200, then K_g = 2 and K_d = 1.
 
     Data: UnityEyes and MPIIGaze, `shard.py --layout unpaired --channels 1`, synthetic first. Command: `train.py
     --method simgan --preset paper --data URI`. Expected (article): a gaze estimator
     trained on refined images errs less than one trained on synthetic ones; not measured here. The article names no
-    optimiser (Adam here), no size of the history (a hundred batches here) and no length (15 million images here:
-    9,365 rounds).""",
+    lambda: 1e-4, for sums over pixels, is that of a re-implementation (mjdietzx/SimGAN), which calls it a guess. It
+    names no optimiser (Adam here), no size of the history (a hundred batches here) and no length (15 million images
+    here: 9,365 rounds). Differs from `reference`: there K_g is that of the article's later versions.""",
     EYES,
 )
 PAPER_HANDS = Preset(
-    """The article, hand pose: 224x224 depth images, a 7x7 first convolution, 10 blocks, the coarser discriminator, a
-    batch of 32 (the article names none). The rest, and the command, as for `paper`. Data: NYU hand pose. Not measured
-    here.""",
+    """The article, hand pose: 224x224 depth images, a 7x7 first convolution, 10 blocks, the coarser discriminator, the
+    refiner alone for 500 moves (by a re-implementation's account), a batch of 32 (the article names none). The rest,
+    and the command, as for `paper`. Data: NYU hand pose. Not measured here.""",
     {
         **EYES,
         "hyper.image_size": 224,
@@ -106,6 +109,7 @@ PAPER_HANDS = Preset(
         "hyper.first_kernel": 7,
         "hyper.blocks": 10,
         "hyper.history_size": 3_200,
+        "hyper.warmup_r": 500,
         "training.batch": 32,
         "training.images": 1_000_000,
         "output.log_every": 3_200,
@@ -114,8 +118,9 @@ PAPER_HANDS = Preset(
     },
 )
 REFERENCE = Preset(
-    """No program of the authors was released. This is the article's first version (arXiv v1): K_g = 50 refiner moves
-    to each of the discriminator. Data and command as for `paper`, with `--preset reference`.""",
+    """No program of the authors was released. This is the article in its later versions, as those who wrote them down
+    quote it: K_g = 50 refiner moves to each of the discriminator, where the first version has 2. Data and command as
+    for `paper`, with `--preset reference`.""",
     {**EYES, "hyper.k_g": 50, "training.images": 260_000_000, "output.checkpoint_every": 20_000_000},
 )
 DEMO = Preset(

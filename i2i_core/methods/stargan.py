@@ -117,7 +117,8 @@ class StarGANConfig(GameConfig):
     """Weight of an identity term ||G(x, c) - x||_1 (CycleGAN, sec. 5.2), which the paper does not have: reconstruction
     alone is content with any code that can be undone, and small networks find one that trades glyph for glyph."""
     n_critic: int = setting(5)
-    """Discriminator moves, each on a fresh batch, per generator move; of several data sets, moves on each of them."""
+    """Discriminator moves, each on a fresh batch, per generator move; of several data sets, moves on each of them, with
+    the generator's move on a set right after the last of them there."""
     g_lr: float = setting(1e-4)
     """Learning rate of G."""
     d_lr: float = setting(1e-4)
@@ -163,10 +164,12 @@ PAPER = Preset(
     """The article: 128 px, batch 16, Adam 1e-4 kept for the first half of 20 epochs and brought to 0 over
     the second, 5 critic moves per generator move, lambda_cls 1, lambda_rec 10, lambda_gp 10.
 
-    Data: CelebA, `shard.py --layout celeba --center-crop 178 --load-size 128 --attributes Black_Hair Blond_Hair
-    Brown_Hair Male Young`. Command: `train.py --method stargan --preset paper --data URI`. The authors give
-    about a day on one GPU of 2017; not measured here. CelebA and RaFD at once (sec. 3.2): `--also URI` with RaFD,
-    `shard.py --layout classes`.
+    Data: CelebA, `shard.py --layout celeba --center-crop 178 --load-size 128 --resample bilinear --attributes
+    Black_Hair Blond_Hair Brown_Hair Male Young`, resized as the authors' program does. (Images stored at another size
+    are resized in training, bilinear too.) Command: `train.py --method stargan --preset paper --data URI`. The authors
+    give about a day on one GPU of 2017; not measured here. CelebA and RaFD at once (sec. 3.2): `--also URI` with RaFD,
+    `shard.py --layout classes`. The article says that the sets take turns, and not when G moves; its authors' program,
+    the only evidence there is, lets G follow D on a set before D goes on to the next, and so do both presets.
     Differs from `reference`: there, the learning rate hardly falls.""",
     {
         "training.batch": 16,
@@ -174,6 +177,7 @@ PAPER = Preset(
         "training.lr_schedule": "linear",
         "data.flip": True,
         "data.crop": "none",
+        "data.resample": "bilinear",
     },
 )
 REFERENCE = Preset(
@@ -181,7 +185,9 @@ REFERENCE = Preset(
     takes 1e-3 of what it meant to take, so that the learning rate ends at 0.999 of its start. Its instance norm
     also keeps running statistics that it never uses; ours has none.
 
-    Data and command as for `paper`, with `--preset reference`.""",
+    Data and command as for `paper`, with `--preset reference`. Of two data sets each of its 200,000 iterations takes a
+    batch of both, and every fifth one moves D and G on the first, then D and G on the second: `--images 6400000`. (Its
+    first release, of 2017, moved on both at once.)""",
     {
         "training.batch": 16,
         "training.images": 3_200_000,
@@ -189,6 +195,7 @@ REFERENCE = Preset(
         "training.lr_final": 0.999,
         "data.flip": True,
         "data.crop": "none",
+        "data.resample": "bilinear",
     },
 )
 DEMO = Preset(
@@ -283,24 +290,22 @@ class StarGAN(Method[StarGANConfig]):
         return (class_cross_entropy if known.exclusive else attribute_bce)(known.known(logits), c)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """n_critic moves of D, each on a fresh batch, then one of G on the last (sec. 5).
+        """Make n_critic moves of D, each on a fresh batch, then one of G on the last (sec. 5).
 
-        Of several data sets: n_critic times a move of D on a fresh batch of each, in turn; then a move of G on the
-        last batch of each. (The authors' program lets G follow D on one set before it goes to the next.)
+        Of several data sets every move of D is on the next one in turn, and after its n_critic-th move on a set G
+        follows on that batch, before D goes on to the next set: D_A D_B ... D_A G_A D_B G_B.
         """
-        G = self.networks["G"]
-        for _ in range(self.config.n_critic):
-            last = []
+        G, n_critic = self.networks["G"], self.config.n_critic
+        for iteration in range(1, n_critic + 1):
             for _ in self.config.sets:
                 batch = next(batches)
-                x = batch["image"]
+                x, number = batch["image"], batch.source
                 c, c_target = self.labels(batch)
                 with torch.no_grad():
-                    fake = G(x, self.config.sets[batch.source].vector(c_target))
-                yield "D", *self.discriminator_loss(x, c, fake, self.game.alpha(batch), batch.source)
-                last.append((x, c, c_target, batch.source))
-        for x, c, c_target, number in last:
-            yield "G", *self.generator_loss(x, c, c_target, number)
+                    fake = G(x, self.config.sets[number].vector(c_target))
+                yield "D", *self.discriminator_loss(x, c, fake, self.game.alpha(batch), number)
+                if iteration == n_critic:
+                    yield "G", *self.generator_loss(x, c, c_target, number)
 
     @moves("D")
     def discriminator_loss(

@@ -42,6 +42,12 @@ class UNITConfig(GameConfig):
     """Weight of the reconstruction within a domain (Eq. 3, lambda_2)."""
     lambda_kl: float = setting(0.1)
     """Weight of the codes' distance from N(0, 1) (Eq. 3, lambda_1)."""
+    kl_of: Literal["mean", "code"] = setting("mean")
+    """What that distance squares, of images and of translations: the codes' mean (the article; the authors' later
+    program), or the codes with their noise (the authors' first program)."""
+    g_noise: Literal["shared", "own"] = setting("shared")
+    """Noise of the codes in the generators' move: that of the discriminators' move on the same batch, so that both see
+    the same fakes; or its own, which makes new fakes (the authors' later program)."""
     lambda_cyc: float = setting(100.0)
     """Weight of the reconstruction after there and back (Eq. 5, lambda_4)."""
     lambda_cyc_kl: float = setting(0.1)
@@ -72,29 +78,50 @@ class UNITConfig(GameConfig):
         check_at_least(self, 0, "blocks", "d_layers", "weight_decay")
         check_positive(self, "lr")
         check_choice(self, "architecture", ("paper", "later"))
+        check_choice(self, "kl_of", ("mean", "code"))
+        check_choice(self, "g_noise", ("shared", "own"))
         check_multiple(self.image_size, 4, "UNIT's encoder")
         if self.architecture == "later":  # reflect padding needs two pixels, at the coarsest scale and layer
             check_multiple(self.image_size, 2 ** (self.d_scales - 1 + (self.d_layers or 4)), "UNIT's discriminator")
 
 
-SHARED = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
+SQUARES = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
+ARTICLE = {**SQUARES, "training.images": 500_000, "training.lr_schedule": "constant"}
 PAPER = Preset(
-    """The article and its first program: tied layers, GAN 10, reconstruction 100, KL 0.1, cycle 100, cycle KL 0.1, Adam
-    1e-4 with weight decay 1e-4, batch 1, 500,000 iterations.
+    """The article: tied layers, GAN 10, reconstruction 100, KL 0.1, cycle 100, cycle KL 0.1, Adam 1e-4 with weight
+    decay 1e-4, batch 1, 500,000 iterations.
 
     Data: `shard.py --layout unpaired`. Command: `train.py --method unit --preset paper --data URI`. No score was
-    measured here. The paper's KL term is a
-    sum with a factor 1/2; the programs take the mean of mu^2, and so do we.""",
-    {**SHARED, "training.images": 500_000, "training.lr_schedule": "constant"},
+    measured here. The article's KL term is half the sum of mu^2 over the code; ours is the mean of mu^2, which is the
+    scale that the programs' weights are for. Differs from `reference_2017`: the KL terms are of the mean of the code.
+    Differs from `reference`: networks, weights, schedule, data, and one draw of noise serves both players.""",
+    ARTICLE,
+)
+REFERENCE_2017 = Preset(
+    """The authors' first program (2017): as `paper`, but the KL terms square the code with its noise in it, where the
+    article has the mean of the code. (The gradient is the same on average, and noisier.)
+
+    Data and command as for `paper`, with `--preset reference_2017`. One draw of noise serves both players, as in
+    `paper`; whether that program draws again for the generators was not checked (`--g-noise own` does).""",
+    {**ARTICLE, "hyper.kl_of": "code"},
 )
 REFERENCE = Preset(
     """The authors' later program: no tied layers, one autoencoder per domain with its own norm in the decoder, three
     scales of least-squares discriminators, GAN 1, reconstruction 10, KL 0.01, cycle 10, cycle KL 0.01, a learning rate
-    halved every 100,000 of 1,000,000 iterations. (Its optional loss on VGG features is off there too.)
+    halved every 100,000 of 1,000,000 iterations. The generators move on noise of their own, and so on other fakes than
+    the discriminators have just seen. The shorter side of an image is resized to the image size (256), bilinear, and
+    the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features is off
+    there too.)
 
-    Data and command as for `paper`, with `--preset reference`.""",
+    Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
+    --resample bilinear`, lest the shape is gone before training.""",
     {
-        **SHARED,
+        "training.batch": 1,
+        "data.load_size": 0,
+        "data.fit": "shorter",
+        "data.resample": "bilinear",
+        "data.crop": "random",
+        "data.flip": True,
         "hyper.architecture": "later",
         "hyper.adversarial": "lsgan",
         "hyper.lambda_gan": 1.0,
@@ -102,6 +129,7 @@ REFERENCE = Preset(
         "hyper.lambda_kl": 0.01,
         "hyper.lambda_cyc": 10.0,
         "hyper.lambda_cyc_kl": 0.01,
+        "hyper.g_noise": "own",
         "training.images": 1_000_000,
         "training.lr_schedule": "steps",
         "training.lr_step": 100_000,
@@ -154,7 +182,10 @@ class Made(NamedTuple):
     x21: Tensor
 
 
-@register("unit", UNITConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+PRESETS = {"paper": PAPER, "reference_2017": REFERENCE_2017, "reference": REFERENCE, "demo": DEMO}
+
+
+@register("unit", UNITConfig, PRESETS)
 class UNIT(Method[UNITConfig]):
     """E1, E2 encode, G1, G2 generate, D1, D2 judge. In the paper's networks the last layer of the encoders is one
     and the same module, and so is the first of the generators."""
@@ -183,20 +214,26 @@ class UNIT(Method[UNITConfig]):
         """The channels, the same in both domains, from the data."""
         return replace(config, channels=same_channels(manifest, "the data"))
 
-    def noise(self, batch: Batch) -> Noise:
-        """The batch's noise; every code has one shape."""
+    def noise(self, batch: Batch, name: str = "z") -> Noise:
+        """The batch's noise of that name; every code has one shape."""
         side = self.config.image_size // 4
         shape = (4 * self.config.g_base, side, side)
-        return Noise(*(batch.draw(f"z_{name}", *shape) for name in Noise._fields))
+        return Noise(*(batch.draw(f"{name}_{code}", *shape) for code in Noise._fields))
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """n_critic moves of the discriminators, each on a fresh batch; then the generators on the last."""
+        """Make n_critic moves of the discriminators, each on a fresh batch; then move the generators on the last batch,
+        on its noise or on their own (`g_noise`)."""
+        shared = self.config.g_noise == "shared"
         for _ in range(self.config.n_critic):
             batch = next(batches)
             x1, x2, noise = batch["a"], batch["b"], self.noise(batch)
-            made = self.made(x1, x2, noise)
+            with torch.set_grad_enabled(shared):  # the generators' move goes back through what it shares
+                made = self.made(x1, x2, noise)
             alpha = self.game.alpha(batch)
             yield "discriminators", *self.discriminators_loss(x1, x2, made.x21.detach(), made.x12.detach(), alpha)
+        if not shared:
+            noise = self.noise(batch, "generators_z")
+            made = self.made(x1, x2, noise)
         yield "generators", *self.generators_loss(x1, x2, made, noise)
 
     def made(self, x1: Tensor, x2: Tensor, noise: Noise) -> Made:
@@ -223,10 +260,10 @@ class UNIT(Method[UNITConfig]):
         mu12, mu21 = E2(made.x12), E1(made.x21)
         x121, x212 = G1(mu12 + noise.x12), G2(mu21 + noise.x21)
         l_rec = l1(made.x11, x1) + l1(made.x22, x2)
-        l_kl = kl_unit_variance(made.mu1) + kl_unit_variance(made.mu2)
+        l_kl = self.kl(made.mu1, noise.x1) + self.kl(made.mu2, noise.x2)
         l_gan = self.game.generator(self.networks["D1"](made.x21)) + self.game.generator(self.networks["D2"](made.x12))
         l_cyc = l1(x121, x1) + l1(x212, x2)
-        l_cyc_kl = kl_unit_variance(mu12) + kl_unit_variance(mu21)
+        l_cyc_kl = self.kl(mu12, noise.x12) + self.kl(mu21, noise.x21)
         loss = (
             k.lambda_gan * l_gan
             + k.lambda_rec * l_rec
@@ -235,6 +272,10 @@ class UNIT(Method[UNITConfig]):
             + k.lambda_cyc_kl * l_cyc_kl
         )
         return loss, {"gan": l_gan, "rec": l_rec, "kl": l_kl, "cyc": l_cyc, "cyc_kl": l_cyc_kl}
+
+    def kl(self, mu: Tensor, noise: Tensor) -> Tensor:
+        """A code's distance from N(0, 1): of its mean, or of the code with its noise (`kl_of`)."""
+        return kl_unit_variance(mu if self.config.kl_of == "mean" else mu + noise)
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
         """G2(E1(x)), from the mean of the code. Deterministic: `keys` is not used."""

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from tqdm import tqdm
 
+from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import DataSet
-from i2i_core.data.transforms import Size
 from i2i_core.errors import ResourceError
 from i2i_core.evaluation.classifier import (
     EPOCHS,
@@ -62,6 +62,7 @@ class Job:
                 device,
                 self.most,
                 classifier,
+                config.data.resizing,
             )
         )
 
@@ -112,22 +113,33 @@ def classifier_of(
     uri: str,
     path: str,
     network: Literal["resnet18", "small"],
-    image_size: Size,
+    config: TrainConfig,
     cpu: bool,
     shards_at: tuple[str, ...] = (),
 ) -> Classifier:
     """A classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else trained,
-    on a GPU if there is one and it may be used, and kept."""
+    on a GPU if there is one and it may be used, and kept.
+
+    Args:
+        config: of the run to judge, for the size of its images and how they come to it.
+    """
+    image_size, resizing = config.image_size, config.data.resizing
     data = DataSet(uri, shards_at)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network):
+    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):
         print(f"classifier of this data: {path}")
         return kept
     samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
     seen = min(SEEN, EPOCHS * samples)
     with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
         trained = train_classifier(
-            data, image_size=image_size, device=device, progress=bar.update, seen=seen, network=network
+            data,
+            image_size=image_size,
+            device=device,
+            progress=bar.update,
+            seen=seen,
+            network=network,
+            resizing=resizing,
         )
     if path:
         save_classifier(trained, path)

@@ -540,7 +540,7 @@ def read(
     if name not in TARGETS:
         methods = ", ".join(TARGETS)
         fix = "Start from a checkpoint of this program instead (--init-from RUN), or leave --init-from out."
-        raise ConfigError("--init-from authors:", f"--method {name}", f"one of {methods}", fix)
+        raise ConfigError("--init-from authors:FILE", f"--method {name}", f"one of {methods}", fix)
     targets = {key: target for key, target in TARGETS[name](method.config).items() if key in method.networks}
     parts: dict[str, Part] = {}
     for given, uri in _files(init_from):

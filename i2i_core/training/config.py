@@ -27,8 +27,9 @@ class TrainingConfig:
     precision: Literal["fp32", "bf16"] = setting("fp32")
     """bf16: forward passes under autocast; weights, losses and moves stay float32."""
     lr_schedule: Literal["constant", "linear", "epochs", "steps"] = setting("constant")
-    """Learning rate: kept; from --lr-decay-from on brought down image by image, or epoch by epoch (CycleGAN's rule);
-    or multiplied by --lr-step-factor every --lr-step images."""
+    """Learning rate: kept; from --lr-decay-from on brought down image by image, or epoch by epoch (as pix2pix's and
+    CycleGAN's program did up to July 2020; since then that one is an epoch ahead); or multiplied by --lr-step-factor
+    every --lr-step images."""
     lr_decay_from: float = setting(0.5)
     """Share of the run after which the learning rate falls."""
     lr_final: float = setting(0.0)

@@ -368,9 +368,12 @@ class Loop:
 
     def _made(self) -> dict[str, torch.Tensor]:
         """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
-        rows, size, direction = self.config.output.grid_rows, self.config.image_size, self.config.data.direction
+        rows, size, d = self.config.output.grid_rows, self.config.image_size, self.config.data
         samples = [
-            next(in_order(data, self.eval_split, size, most=rows, size=rows, direction=direction), None)
+            next(
+                in_order(data, self.eval_split, size, most=rows, size=rows, direction=d.direction, resizing=d.resizing),
+                None,
+            )
             for data in self.sets
         ]
         if not all(samples):  # the evaluation says so
@@ -499,7 +502,17 @@ def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], de
     split, out = evaluation_split(config, sets), config.output
     return {
         name: Suite(
-            Asked(method, data, split, config.image_size, config.data.direction, out, device, most=out.evaluate_samples)
+            Asked(
+                method,
+                data,
+                split,
+                config.image_size,
+                config.data.direction,
+                out,
+                device,
+                most=out.evaluate_samples,
+                resizing=config.data.resizing,
+            )
         )
         for name, data in zip(config.data.names, sets, strict=True)
     }

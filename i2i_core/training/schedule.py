@@ -8,8 +8,10 @@ from i2i_core.training.config import TrainingConfig
 def lr_factor(config: TrainingConfig, images: int, images_per_epoch: int) -> float:
     """What the learning rate is multiplied by after `images`.
 
-    `epochs` is the rule of the pix2pix and CycleGAN programs,
-    `1 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)`, the epochs counted from 0.
+    `epochs` is the rule of the pix2pix and CycleGAN programs up to July 2020,
+    `1 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)`, the epochs counted from 0: the articles' schedule. Since
+    then that program steps the schedule before an epoch in place of after it: it is one epoch ahead of this rule, and
+    trains its last epoch at a rate of 0.
     """
     if config.lr_schedule == "steps":
         return config.lr_step_factor ** (images // config.lr_step)

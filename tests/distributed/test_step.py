@@ -5,6 +5,7 @@ pytest tests/distributed/test_step.py
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ from i2i_core.training.sync import World
 from ..support.methods import ALONE, SMALL, Case, assert_same, batches, poisoned, run, run_on, small
 from ..support.workers import on_workers
 
+FORMS = {
+    "stargan on two sets": Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}),
+    "unit with noise anew": Case("unit", hyper={"g_noise": "own", "kl_of": "code", "n_critic": 2}),
+}
+"""Updates that take another course than their method's usual one."""
 CASES = [
     case
     for method in SMALL
@@ -30,8 +36,8 @@ CASES = [
 ] + [
     Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}),
     Case("bicyclegan", hyper={"adversarial": "wgan", "optimiser": "rmsprop", "clip": 0.05}),
-    Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}),
     Case("pix2pix", hyper={"matching_aware": True, "adversarial": "hinge", "n_critic": 2}),
+    *FORMS.values(),
 ]
 
 
@@ -71,6 +77,27 @@ def test_accumulation_over_uneven_parts_equals_the_whole_batch(method: str) -> N
     whole = run(Case(method))
     for most in (1, 3, 4):  # 7 = 1+1+1+1+1+1+1 = 3+3+1 = 4+3
         assert_same(whole, run(Case(method, training={"micro_batch": most})))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_step_accumulates_every_form_of_an_update(form: str) -> None:
+    whole = run(FORMS[form])
+    for most in (1, 3, 4):
+        assert_same(whole, run(replace(FORMS[form], training={"micro_batch": most})))
+
+
+RESUMED = {**FORMS, "dropout": Case("bicyclegan", hyper={"dropout": 0.5, "image_size": 64})}
+
+
+@pytest.mark.parametrize("form", RESUMED)
+def test_step_goes_on_from_a_saved_state_in_every_form_of_an_update(form: str, tmp_path: Path) -> None:
+    """Two updates, then two by another step from what it saved: bit for bit as four."""
+    file, whole = str(tmp_path / "state.pt"), run(replace(RESUMED[form], updates=4))
+    run(replace(RESUMED[form], updates=2, save=file))
+    resumed = run(replace(RESUMED[form], updates=2, resume=file))
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        assert torch.equal(whole[name], resumed[name]), name
 
 
 @pytest.mark.parametrize("method", SMALL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -106,7 +107,8 @@ def trained(labelled: str, shapes: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def plain(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> list[tuple[str, float]]:
-    """Sec. 3.2: D on a batch of each set in turn, n_critic times; then G on the last batch of each."""
+    """Sec. 3.2, in the order of the authors' program: each iteration takes the sets in turn; on each of them D moves,
+    and in every n_critic-th iteration G after it, before the next set."""
     G, D = networks["G"], networks["D"]
     g_adam = torch.optim.Adam(G.parameters(), k.g_lr, (k.beta1, k.beta2))
     d_adam = torch.optim.Adam(D.parameters(), k.d_lr, (k.beta1, k.beta2))
@@ -126,7 +128,7 @@ def plain(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> list[tuple[str,
         p = 1 / (1 + torch.exp(-own))
         return -(c * p.log() + (1 - c) * (1 - p).log()).sum() / len(c)
 
-    losses, last = [], {}
+    losses: list[tuple[str, float]] = []
     for t, batch in enumerate(feed):
         s = t % sets
         x, c = batch["image"], batch.whole["labels"].double()
@@ -142,19 +144,33 @@ def plain(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> list[tuple[str,
         d_loss.backward()
         d_adam.step()
         losses.append(("D", d_loss.item()))
-        last[s] = (x, c, target)
-        if (t + 1) % (sets * k.n_critic) == 0:
-            for s, (x, c, target) in sorted(last.items()):
-                made = G(x, told(target, s))
-                judged, logits = D(made)
-                back = (x - G(made, told(c, s))).abs().mean()
-                g_loss = -judged.mean() + k.lambda_cls * classes(logits, target, s) + k.lambda_rec * back
-                g_loss = g_loss + k.lambda_id * (x - G(x, told(c, s))).abs().mean()
-                g_adam.zero_grad()
-                g_loss.backward()
-                g_adam.step()
-                losses.append(("G", g_loss.item()))
+        iteration = t // sets + 1
+        if iteration % k.n_critic == 0:
+            made = G(x, told(target, s))
+            judged, logits = D(made)
+            back = (x - G(made, told(c, s))).abs().mean()
+            g_loss = -judged.mean() + k.lambda_cls * classes(logits, target, s) + k.lambda_rec * back
+            g_loss = g_loss + k.lambda_id * (x - G(x, told(c, s))).abs().mean()
+            g_adam.zero_grad()
+            g_loss.backward()
+            g_adam.step()
+            losses.append(("G", g_loss.item()))
     return losses
+
+
+def test_update_lets_g_follow_d_on_a_set_before_the_next_set() -> None:
+    """D_A D_B, D_A D_B, D_A G_A D_B G_B, each D on a fresh batch, and G on the one that D moved on last."""
+    method, served = small(Case("stargan", hyper={**TWO, "n_critic": 3})), 0
+
+    def feed() -> Iterator[Batch]:
+        nonlocal served
+        while True:
+            yield whole_batch(method, 3, served)
+            served += 1
+
+    moves = [f"{player}_{'AB'[served % 2]}" for player, _, _ in method.update(feed(), Progress())]
+    assert " ".join(moves) == "D_A D_B D_A D_B D_A G_A D_B G_B"
+    assert served == 5, "six batches, and none after the last move"
 
 
 @pytest.mark.parametrize("sets", [TWO, {**THREE, "n_critic": 1, "lambda_id": 3.0}])
@@ -187,16 +203,23 @@ def test_an_update_equals_the_paper_s(sets: dict[str, Any]) -> None:
 def test_what_a_set_does_not_know_moves_nothing() -> None:
     """No gradient reaches D's class head at the other set's labels, nor what G reads of them; G reads the mask."""
     method = small(Case("stargan", hyper=TWO))
-    feed = (whole_batch(method, 7, t) for t in range(4))
-    for i, (player, loss, _) in enumerate(method.update(feed, Progress())):
+    taken: list[int] = []
+
+    def feed() -> Iterator[Batch]:
+        for t in range(4):
+            batch = whole_batch(method, 7, t)
+            taken.append(batch.source)
+            yield batch
+
+    for i, (player, loss, _) in enumerate(method.update(feed(), Progress())):
         method.zero_grad(set_to_none=True)
         loss.backward()
-        own = [range(0, 2), range(2, 5)][i % 2]
+        own = [range(0, 2), range(2, 5)][taken[-1]]
         name = "D.classes.weight" if player == "D" else "G.net.0.weight"
         grad = method.networks.get_parameter(name).grad
         reached = grad if player == "D" else grad[:, 1:].transpose(0, 1)  # G: of what follows the image's one channel
         found = reached.flatten(1).any(1).nonzero().flatten().tolist()
-        assert found == ([*own] if player == "D" else [*own, 5 + i % 2]), (i, player)
+        assert found == ([*own] if player == "D" else [*own, 5 + taken[-1]]), (i, player)
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])

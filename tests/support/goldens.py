@@ -50,6 +50,8 @@ SIZES: dict[str, dict[str, Any]] = {
 OF_PRESETS: dict[str, dict[str, Any]] = {
     "simgan-paper_hands": {"image_size": 64, "image_width": 0},
     "simgan-reference": {"k_g": 5},
+    # a U-Net of fewer downs has no up-block with dropout after the innermost
+    **{f"{method}-reference": {"image_size": 64} for method in ("bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")},
 }
 """Sizes of a preset that needs others than its method's."""
 TWO_SETS = {"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}

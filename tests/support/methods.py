@@ -20,7 +20,7 @@ from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World
 from .workers import on_workers
 
 ALONE = World()
-MULTIMODAL = {"image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
+MULTIMODAL = {"dropout": 0.0, "image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
 SMALL: dict[str, dict[str, Any]] = {
     "stargan": {
         "image_size": 16, "channels": 1, "c_dim": 3, "n_critic": 2,
@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "unit": {
         "image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "blocks": 1, "d_layers": 2, "architecture": "paper",
+        "g_noise": "shared",
     },
     "pix2pix_noise": {**MULTIMODAL},
     "cvae_gan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},

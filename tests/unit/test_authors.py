@@ -6,6 +6,7 @@ pytest tests/unit/test_authors.py
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -550,14 +551,21 @@ def refused(init_from: str, name: str, **hyper: Any) -> UserError:
         method = small(name, **hyper)
     with pytest.raises((CheckpointError, ConfigError)) as caught:
         authors.read(init_from, name, method)
+    assert not twice(str(caught.value))
     return caught.value
+
+
+def twice(said: str) -> list[str]:
+    """Punctuation that stands twice in a message (and is not two dots of a path)."""
+    return re.findall(r":\s*:|;\s*;|,\s*,|\.\s*\.(?!\w|/)", said)
 
 
 def test_a_method_without_converter_is_told_which_have_one() -> None:
     with torch.device("meta"):
         method = build_method("unit", **SMALL["unit"])
-    with pytest.raises(ConfigError, match=r"--method unit; expected one of pix2pix, .*stargan"):
+    with pytest.raises(ConfigError, match=r"--method unit; expected one of pix2pix, .*stargan") as caught:
         authors.read("authors:/x.pth", "unit", method)
+    assert not twice(str(caught.value))
     assert set(authors.TARGETS) <= set(METHODS)
 
 

@@ -13,6 +13,7 @@ import torch
 from torchvision.models import resnet18
 
 from i2i_core.data.manifest import DataSet
+from i2i_core.data.transforms import Resizing
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation import classifier as classifiers
 from i2i_core.evaluation.classifier import (
@@ -60,7 +61,7 @@ def test_a_resnet_learns_the_domains_and_its_file_judges_the_same(
     trained = train_classifier(data, image_size=SIDE, seen=640, network="resnet18")
     assert torch.equal(torch.get_rng_state(), before)
     assert (trained.info.network, trained.info.size, trained.info.attributes) == ("resnet18", 32, ("A", "B"))
-    x, y = classifiers._in_memory(data, "train", 32)
+    x, y = classifiers._in_memory(data, "train", 32, Resizing())
     assert (trained.judge(x.float()) == y.bool()).all(1).double().mean() > 0.95
     assert (trained.info.held_out, trained.info.held_out_images) == ("val", 12)
     assert trained.info.accuracy > 0.5
@@ -97,8 +98,8 @@ def test_a_file_that_does_not_name_its_network_has_the_small_one(tmp_path: Path)
 
 def test_training_images_in_memory_are_bounded(labelled: str, unpaired: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "MOST_BYTES", 2 * SIDE**2 * 10)
-    x, y = classifiers._in_memory(DataSet(labelled), "train", SIDE)
+    x, y = classifiers._in_memory(DataSet(labelled), "train", SIDE, Resizing())
     assert (tuple(x.shape), tuple(y.shape)) == ((10, 1, SIDE, SIDE), (10, 4))
-    x, y = classifiers._in_memory(DataSet(unpaired), "train", SIDE)
+    x, y = classifiers._in_memory(DataSet(unpaired), "train", SIDE, Resizing())
     assert len(x) == 10
     assert y.tolist() == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5

@@ -28,6 +28,7 @@ from torchvision.models import AlexNet_Weights
 
 from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import DataSet, sha256
+from i2i_core.data.transforms import Resizing
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation import features
 from i2i_core.evaluation.distances import (
@@ -415,9 +416,11 @@ def test_real_features_are_kept_and_used_again(paired: str, tmp_path: Path) -> N
         lambda q: (replace(q, split="val"), "pixels"),
         lambda q: (replace(q, direction="BtoA"), "pixels"),
         lambda q: (replace(q, image_size=8), "pixels"),
+        lambda q: (replace(q, resizing=Resizing("shorter")), "pixels"),
+        lambda q: (replace(q, resizing=Resizing(resample="bilinear")), "pixels"),
         lambda q: (q, "other pixels"),
     ],
-    ids=["most", "split", "direction", "size", "network"],
+    ids=["most", "split", "direction", "size", "fit", "resample", "network"],
 )
 def test_real_features_of_another_definition_are_not_used(change: Any, paired: str, tmp_path: Path) -> None:
     question = asked(paired, Paired(darker), statistics=str(tmp_path))

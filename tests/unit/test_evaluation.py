@@ -22,6 +22,7 @@ from i2i_core.data.batch import scaled
 from i2i_core.data.images import decode
 from i2i_core.data.manifest import DataSet, Field, Index, Manifest, Shard, ShardSet, sha256
 from i2i_core.data.stream import Reader
+from i2i_core.data.transforms import Resizing
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation import paired as paired_metrics
 from i2i_core.evaluation.attributes import Labels
@@ -682,7 +683,7 @@ def test_two_domains_there_and_back_and_what_a_classifier_takes_them_for(unpaire
 
 def test_a_twin_that_cannot_be_read_is_left_out(unpaired: str) -> None:
     data = DataSet(unpaired)
-    twins = Twins(data, "test", "B", SIDE)
+    twins = Twins(data, "test", "B", SIDE, Resizing())
     keys = tuple(key.decode() for key in data.index("test", "A").keys[:3])
     assert twins.of(keys)[0] == [0, 1, 2]
     right, lost = twins.reader.read, twins.rows[keys[1].split("-")[0]]

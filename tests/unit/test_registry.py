@@ -71,11 +71,13 @@ CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample
 SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": 35, "image_width": 55, "psi": "identity"}
 SIMGAN |= {"lambda_reg": 1e-4, "warmup_r": 1000, "warmup_d": 200, "k_g": 2, "k_d": 1, "blocks": 4, "form": "eyes"}
 UNIT = {**FAMILY, "lr": 1e-4, "weight_decay": 1e-4, "architecture": "paper", "adversarial": "nonsaturating"}
+UNIT |= {"kl_of": "mean", "g_noise": "shared"}
 UNIT |= {"lambda_gan": 10.0, "lambda_rec": 100.0, "lambda_kl": 0.1, "lambda_cyc": 100.0, "lambda_cyc_kl": 0.1}
-LATER = {**UNIT, "architecture": "later", "adversarial": "lsgan", "d_scales": 3}
+LATER = {**UNIT, "architecture": "later", "adversarial": "lsgan", "d_scales": 3, "g_noise": "own"}
 LATER |= {"lambda_gan": 1.0, "lambda_rec": 10.0, "lambda_kl": 0.01, "lambda_cyc": 10.0, "lambda_cyc_kl": 0.01}
 MULTIMODAL = {**FAMILY, "adversarial": "lsgan", "z_dim": 8, "z_at": "all", "norm": "instance", "conditional_d": False}
-MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed"}
+MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed", "dropout": 0.0}
+DROPS = {"dropout": 0.5}
 ENCODED = {**MULTIMODAL, "e_base": 64, "blocks": 4}
 STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lambda_cls": 1.0}
 STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
@@ -90,21 +92,25 @@ FIGURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("cyclegan", "reference"): ({**CYCLEGAN, "lambda_id": 0.5}, {**EPOCHS, "epochs": 200}),
     ("simgan", "paper"): (SIMGAN, {"batch": 512, "flip": False, "crop": "none"}),
     ("simgan", "paper_hands"): ({**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224}
-                                | {"image_width": 0}, {"flip": False, "crop": "none"}),
+                                | {"image_width": 0, "warmup_r": 500}, {"flip": False, "crop": "none"}),
     ("simgan", "reference"): ({**SIMGAN, "k_g": 50}, {"batch": 512}),
     ("unit", "paper"): (UNIT, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
+    ("unit", "reference_2017"): ({**UNIT, "kl_of": "code"}, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
     ("unit", "reference"): (LATER, {"images": 1_000_000, "batch": 1, "lr_schedule": "steps", "lr_step": 100_000}
-                            | {"lr_step_factor": 0.5}),
+                            | {"lr_step_factor": 0.5, "fit": "shorter", "resample": "bilinear", "load_size": 0}
+                            | {"crop": "random", "flip": True}),
     ("pix2pix_noise", "paper"): ({**MULTIMODAL, "lambda_l1": 10.0}, CROPS),
     ("cvae_gan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, CROPS),
     ("clr_gan", "paper"): ({**ENCODED, "lambda_latent": 0.5}, CROPS),
-    ("pix2pix_noise", "reference"): ({**MULTIMODAL, "lambda_l1": 10.0}, EPOCHS),
-    ("cvae_gan", "reference"): ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
-    ("clr_gan", "reference"): ({**ENCODED, "lambda_latent": 0.5}, EPOCHS),
+    ("pix2pix_noise", "reference"): ({**MULTIMODAL, **DROPS, "lambda_l1": 10.0}, EPOCHS),
+    ("cvae_gan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
+    ("clr_gan", "reference"): ({**ENCODED, **DROPS, "lambda_latent": 0.5}, EPOCHS),
     ("bicyclegan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, CROPS),
-    ("bicyclegan", "reference"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, EPOCHS),
-    ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}),
-    ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}),
+    ("bicyclegan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_latent": 0.5}, EPOCHS),
+    ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}
+                           | {"resample": "bilinear", "crop": "none"}),
+    ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}
+                               | {"resample": "bilinear", "crop": "none"}),
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from i2i_core.data.layouts import LayoutOptions, find
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.shards import ShardOptions, plan
 from i2i_core.data.stream import Ahead, Alternating, DataConfig, Stream, in_order, lanes_of, slots_of
-from i2i_core.data.transforms import resized
+from i2i_core.data.transforms import Resizing, resized
 from i2i_core.errors import DataError
 from i2i_core.orchestration.sharding import make, shard_glyphs
 
@@ -274,11 +274,13 @@ def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, (40, 40)), (3, (24, 30)), (4, (70, 70))])
-def test_images_are_resized_as_pillow_does(channels: int, size: tuple[int, int]) -> None:
-    """Bicubic with antialiasing, as the papers' programs resize: to within the rounding of the two."""
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
+def test_images_are_resized_as_pillow_does(channels: int, size: tuple[int, int], resample: Any) -> None:
+    """With antialiasing, as the papers' programs resize: to within the rounding of the two."""
     x_HWC = np.random.default_rng(0).integers(0, 256, (50, 50, channels), dtype=np.uint8)
-    made = resized(torch.from_numpy(x_HWC).permute(2, 0, 1), size)
-    planes = [Image.fromarray(x_HWC[..., c]).resize(size[::-1], Image.Resampling.BICUBIC) for c in range(channels)]
+    made = resized(torch.from_numpy(x_HWC).permute(2, 0, 1), size, Resizing(resample=resample))
+    how = Image.Resampling[resample.upper()]
+    planes = [Image.fromarray(x_HWC[..., c]).resize(size[::-1], how) for c in range(channels)]
     expected = torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
     assert made.dtype == torch.uint8
     assert (made.int() - expected.int()).abs().max() <= 2

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.methods import METHODS
+from i2i_core.data.batch import Batch, seed_from
+from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Method, Progress
 from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
@@ -282,14 +282,15 @@ def simgan_with_other_terms(networks: nn.ModuleDict, k: Any, feed: Feed, updates
 
 
 def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
-    """Liu et al. 2017, Eq. 2 to 5, KL terms as in the authors' programs: D, then E and G, on the same codes."""
+    """Liu et al. 2017, Eq. 2 to 5, KL terms as means over the code: D, then E and G, on the same codes; or, as in the
+    authors' later program, on codes with new noise. The first program's KL squares codes with their noise."""
     E1, E2, G1, G2, D1, D2 = (networks[name] for name in ("E1", "E2", "G1", "G2", "D1", "D2"))
     if k.architecture == "paper":
         assert E1.shared is E2.shared
         assert G1.shared is G2.shared
         assert list(E1.shared.parameters())
         assert list(G1.shared.parameters())
-    rules, losses = Rules(k), []
+    rules, losses, codes = Rules(k), [], ("x1", "x2", "x12", "x21")
     g_moves = Optimiser(k, k.lr, E1, E2, G1, G2, weight_decay=k.weight_decay)
     d_moves = Optimiser(k, k.lr, D1, D2, weight_decay=k.weight_decay)
     for _ in range(updates):
@@ -297,7 +298,7 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
             batch = next(feed)
             x1, x2 = batch["a"], batch["b"]
             shape = (4 * k.g_base, k.image_size // 4, k.image_size // 4)
-            n1, n2, n12, n21 = (batch.draw(f"z_{name}", *shape) for name in ("x1", "x2", "x12", "x21"))
+            n1, n2, n12, n21 = (batch.draw(f"z_{name}", *shape) for name in codes)
             mu1, mu2 = E1(x1), E2(x2)
             z1, z2 = mu1 + n1, mu2 + n2
             x11, x12, x21, x22 = G1(z1), G2(z1), G1(z2), G2(z2)
@@ -306,15 +307,33 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
             d_loss = d_loss + k.lambda_gan * (rules.penalty(D1, x1, x21, batch) + rules.penalty(D2, x2, x12, batch))
             losses.append(d_moves.move(d_loss))
             rules.clip(D1, D2)
+        if k.g_noise == "own":
+            n1, n2, n12, n21 = (batch.draw(f"generators_z_{name}", *shape) for name in codes)
+            z1, z2 = mu1 + n1, mu2 + n2
+            x11, x12, x21, x22 = G1(z1), G2(z1), G1(z2), G2(z2)
         mu12, mu21 = E2(x12), E1(x21)
         x121, x212 = G1(mu12 + n12), G2(mu21 + n21)
         g_loss = k.lambda_gan * (rules.made(D1(x21)) + rules.made(D2(x12)))
         g_loss = g_loss + k.lambda_rec * (distance(x11, x1) + distance(x22, x2))
-        g_loss = g_loss + k.lambda_kl * ((mu1**2).mean() + (mu2**2).mean())
+        c1, c2, c12, c21 = (z1, z2, mu12 + n12, mu21 + n21) if k.kl_of == "code" else (mu1, mu2, mu12, mu21)
+        g_loss = g_loss + k.lambda_kl * ((c1**2).mean() + (c2**2).mean())
         g_loss = g_loss + k.lambda_cyc * (distance(x121, x1) + distance(x212, x2))
-        g_loss = g_loss + k.lambda_cyc_kl * ((mu12**2).mean() + (mu21**2).mean())
+        g_loss = g_loss + k.lambda_cyc_kl * ((c12**2).mean() + (c21**2).mean())
         losses.append(g_moves.move(g_loss))
     return losses
+
+
+class LayerNoise:
+    """Dropout as the step seeds it: by the update's first image, and by the moves made before. (G's move is first, and
+    D's first is on what G drew for it.)"""
+
+    def __init__(self, k: Any) -> None:
+        self.k, self.began = k, 0
+
+    def __call__(self, batch: Batch, move: int) -> None:
+        self.began = self.began if move else batch.images
+        if self.k.dropout:
+            torch.manual_seed(seed_from("layers", 0, 0, self.began, 0, move + 1 if move else 0))
 
 
 class Judge:
@@ -342,11 +361,13 @@ def pix2pix_noise(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> 
     """Zhu et al. (NIPS) 2017, Eq. 1 to 3."""
     G, D = networks["G"], Judge(networks["D"], k)
     g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             batch = next(feed)
             a, b, z = batch["a"], batch["b"], batch.draw("z", k.z_dim)
             wrong = next(feed)["a"] if k.matching_aware else None
+            drops(batch, move)
             fake = G(a, z)
             if move == 0:
                 losses.append(g_moves.move(D.made(a, fake) + k.lambda_l1 * distance(b, fake)))
@@ -359,6 +380,7 @@ def cvae_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
     """Zhu et al. (NIPS) 2017, Eq. 4 to 7, the KL term summed over the batch as in the authors' program."""
     G, E, D = networks["G"], networks["E"], Judge(networks["D"], k)
     g_moves, d_moves, losses = Optimiser(k, k.lr, G, E), Optimiser(k, k.lr, D.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             batch = next(feed)
@@ -366,6 +388,7 @@ def cvae_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
             mu, log_variance = E(b)
             z = mu + batch.draw("eps", k.z_dim) * torch.exp(0.5 * log_variance)
             wrong = next(feed)["a"] if k.matching_aware else None
+            drops(batch, move)
             fake = G(a, z)
             if move == 0:
                 kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum()
@@ -380,11 +403,13 @@ def clr_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses
     """Zhu et al. (NIPS) 2017, Eq. 8 and 9: E gives a point estimate, and learns from it."""
     G, E, D = networks["G"], networks["E"], Judge(networks["D"], k)
     g_moves, d_moves, losses = Optimiser(k, k.lr, G, E), Optimiser(k, k.lr, D.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             batch = next(feed)
             a, b, z = batch["a"], batch["b"], batch.draw("z", k.z_dim)
             wrong = next(feed)["a"] if k.matching_aware else None
+            drops(batch, move)
             fake = G(a, z)
             if move == 0:
                 losses.append(g_moves.move(D.made(a, fake) + k.lambda_latent * distance(E(fake)[0], z)))
@@ -399,12 +424,14 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
     G, E, D, D2 = networks["G"], networks["E"], Judge(networks["D"], k), Judge(networks["D2"], k)
     g_moves, e_moves = Optimiser(k, k.lr, G), Optimiser(k, k.lr, E)
     d_moves, losses = Optimiser(k, k.lr, D.D, D2.D), []
+    drops = LayerNoise(k)
     for _ in range(updates):
         for move in range(k.n_critic):
             first, second = next(feed), next(feed)
             a, b, z = first["a"], first["b"], first.draw("z", k.z_dim)
             mu, log_variance = E(b)
             encoded = mu + first.draw("eps", k.z_dim) * torch.exp(0.5 * log_variance)
+            drops(first, move)
             fake, fake_random = G(a, encoded), G(a, z)
             if move == 0:
                 kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum()
@@ -428,8 +455,17 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
 WGAN = {"adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "n_critic": 2}
 GP = {"adversarial": "wgan-gp", "lambda_gp": 3.0}
 BESIDE = {"conditional_d": True, "matching_aware": True}
-LATER = {"architecture": "later", "d_layers": 1, "blocks": 1, "adversarial": "lsgan", "lambda_gan": 1.0}
+LATER = {
+    "g_noise": "own",
+    "architecture": "later",
+    "d_layers": 1,
+    "blocks": 1,
+    "adversarial": "lsgan",
+    "lambda_gan": 1.0,
+}
 COLOUR = {"channels": 3}
+DROPOUT = {"dropout": 0.5, "image_size": 64}
+"""A U-Net that is deep enough for one up-block with dropout."""
 
 
 def case(plain: Any, name: str = "", updates: int = UPDATES, **hyper: Any) -> tuple[Any, Case]:
@@ -474,6 +510,8 @@ CASES: dict[str, tuple[Any, Case]] = {
     "unit, later": case(unit, lambda_rec=9.0, lambda_kl=0.3, lambda_cyc=7.0, lambda_cyc_kl=0.2, **LATER),
     "unit, later, wgan": case(unit, **{**LATER, **WGAN}),
     "unit, wgan-gp": case(unit, **GP),
+    "unit, KL of codes with noise": case(unit, kl_of="code", lambda_kl=0.3, lambda_cyc_kl=0.2),
+    "unit, noise anew, n_critic": case(unit, g_noise="own", kl_of="code", n_critic=2, **GP),
     "pix2pix_noise": case(pix2pix_noise, lambda_l1=3.0),
     "pix2pix_noise, n_critic, z at the input": case(pix2pix_noise, n_critic=3, z_at="input"),
     "pix2pix_noise, matching-aware, wgan-gp": case(pix2pix_noise, n_critic=2, **BESIDE, **GP),
@@ -487,6 +525,10 @@ CASES: dict[str, tuple[Any, Case]] = {
     "bicyclegan, n_critic": case(bicyclegan, n_critic=3),
     "bicyclegan, matching-aware": case(bicyclegan, n_critic=2, **BESIDE),
     "bicyclegan, wgan": case(bicyclegan, **WGAN),
+    "bicyclegan, dropout": case(bicyclegan, n_critic=2, **DROPOUT),
+    "cvae_gan, dropout": case(cvae_gan, **DROPOUT),
+    "clr_gan, dropout": case(clr_gan, n_critic=3, **DROPOUT),
+    "pix2pix_noise, dropout": case(pix2pix_noise, **DROPOUT),
     "bicyclegan, wgan-gp": case(bicyclegan, conditional_d=True, **GP),
     "bicyclegan, batch norm": case(bicyclegan, norm="batch", adversarial="nonsaturating", real_target=0.9),
 }
@@ -600,6 +642,24 @@ def test_a_non_square_and_larger_image_goes_through_a_trained_generator() -> Non
     with method.translating():
         assert method.networks["G"](torch.zeros(1, 3, 32, 48, dtype=torch.float64)).shape == (1, 3, 32, 48)
     assert method.translate(torch.zeros(2, 3, 32, 48, dtype=torch.float64)).shape == (2, 3, 32, 48)
+
+
+@pytest.mark.parametrize("method", ["pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"])
+def test_dropout_of_the_multimodal_systems_is_for_training_alone(method: str) -> None:
+    """The authors' test program puts G into evaluation mode."""
+    made = small(Case(method, hyper=DROPOUT))
+    G, x = made.networks["G"], torch.zeros(1, 3, 64, 64, dtype=torch.float64)
+    z = torch.ones(1, made.config.z_dim, dtype=torch.float64)
+    assert not torch.equal(G(x, z), G(x, z))
+    assert torch.equal(made.translate(x, z=z), made.translate(x, z=z))
+    assert G.training
+
+
+def test_dropout_of_the_multimodal_systems_follows_the_three_ups_after_the_innermost() -> None:
+    for preset, expected in (("paper", []), ("reference", [1, 2, 3])):
+        with torch.device("meta"):
+            ups = build_method("bicyclegan", preset).networks["G"].ups
+        assert [i for i, up in enumerate(ups) if any(isinstance(m, nn.Dropout) for m in up)] == expected
 
 
 def test_the_averaged_generator_forgets_half_in_its_half_life() -> None:
