@@ -114,6 +114,7 @@ class TrainConfig:
             if key not in values:
                 raise ConfigError(where, f"no {key!r}", "a saved configuration", fix)
         kind = entry(values["method"]).config
+        values = _renamed(values)
         sections: dict[str, type[Any]] = {"data": DataConfig, "training": TrainingConfig}
         sections |= {"output": OutputConfig, "launch": LaunchConfig}
         made: dict[str, Any] = {
@@ -137,6 +138,20 @@ class TrainConfig:
     def with_section(self, name: str, **values: Any) -> TrainConfig:
         """With some fields of one section changed."""
         return replace(self, **{name: replace(getattr(self, name), **values)})
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Bring a configuration that an earlier program wrote into today's names.
+
+    pix2pix had `hyper.test_time`: `noise`, which was meant to be as in training (`auto`), or `fixed`: running
+    statistics and no dropout.
+    """
+    hyper = values["hyper"]
+    if values["method"] != "pix2pix" or not isinstance(hyper, dict) or "test_time" not in hyper:
+        return values
+    fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
+    hyper = {name: value for name, value in hyper.items() if name != "test_time"}
+    return {**values, "hyper": hyper, "output": {**values.get("output", {}), **fixed}}
 
 
 def _matched(section: Any) -> dict[str, Any]:
