@@ -40,4 +40,5 @@ def norm_batches_of_a_run(config: TrainConfig, images: int, workers: int) -> Nor
 
 def norm_batches_added(before: NormBatches, since: NormBatches) -> NormBatches:
     """Add up the counts of two parts of a run."""
-    return {size: before.get(size, 0) + since.get(size, 0) for size in sorted({*before, *since})}
+    sums = {size: before.get(size, 0) + since.get(size, 0) for size in sorted({*before, *since})}
+    return {size: images for size, images in sums.items() if images}
