@@ -319,7 +319,8 @@ def load_networks(
     """
     path = folder.at("networks.safetensors")
     try:
-        tensors, together = _read_tensors(folder.read("networks.safetensors"))
+        data = folder.read("networks.safetensors")
+        tensors = _read_tensors(data)
     except (FileNotFoundError, ValueError, SafetensorError) as error:
         raise CheckpointError(path, str(error), "the networks of a checkpoint", "Name another checkpoint.") from None
     trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("ema.")}
@@ -328,7 +329,7 @@ def load_networks(
     if ema is not None:
         names = ema.state_dict()
         _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
-    return together
+    return _read_norm_batches(data)
 
 
 def load_state(folder: Folder) -> dict[str, Any]:
@@ -345,14 +346,22 @@ def load_state(folder: Folder) -> dict[str, Any]:
     return state
 
 
-def _read_tensors(data: bytes) -> tuple[dict[str, Tensor], NormBatches | None]:
+def _read_header(data: bytes, key: str) -> Any:
+    """Read what a checkpoint's writer put into the header as JSON; None: nothing."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
-    metadata = header.get("__metadata__", {})
-    aliases = json.loads(metadata.get("aliases", "{}"))
+    text = header.get("__metadata__", {}).get(key)
+    return None if text is None else json.loads(text)
+
+
+def _read_tensors(data: bytes) -> dict[str, Tensor]:
+    aliases = _read_header(data, "aliases") or {}
     tensors: dict[str, Tensor] = safetensors_load(data)
-    found = json.loads(metadata["norm_batches"]) if "norm_batches" in metadata else None
-    together = None if found is None else {int(size): int(images) for size, images in found.items()}
-    return tensors | {name: tensors[owner] for name, owner in aliases.items()}, together
+    return tensors | {name: tensors[owner] for name, owner in aliases.items()}
+
+
+def _read_norm_batches(data: bytes) -> NormBatches | None:
+    found = _read_header(data, "norm_batches")
+    return None if found is None else {int(size): int(images) for size, images in found.items()}
 
 
 def trained_together(config: TrainConfig, images: int, saved: NormBatches | None) -> NormBatches:
