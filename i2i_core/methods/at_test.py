@@ -42,7 +42,7 @@ class AtTestOptions:
 
 @dataclass(frozen=True)
 class AtTest:
-    """Say how batch norm and dropout run when images are made."""
+    """Hold how batch norm and dropout run when images are made."""
 
     norm: Literal["image", "running"]
     dropout: bool

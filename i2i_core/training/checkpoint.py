@@ -364,10 +364,13 @@ def _read_norm_batches(data: bytes) -> NormBatches | None:
     return None if found is None else {int(size): int(images) for size, images in found.items()}
 
 
-def trained_together(config: TrainConfig, images: int, saved: NormBatches | None) -> NormBatches:
-    """Give how many images shared a normalisation, as a checkpoint says; of one that does not, as its configuration
-    has it, with the fewest workers that it allows."""
-    return norm_batches_of_a_run(config, images, config.launch.worker_range[0]) if saved is None else saved
+def norm_batches_in(folder: Folder, method: Method[Any], saved: NormBatches | None, images: int) -> NormBatches:
+    """Give how many images shared a normalisation: as the checkpoint says or, of one by an earlier program, as its
+    configuration has it with the fewest workers that it allows; nothing for networks without batch norm."""
+    if saved is not None or not at_test.has_batch_norm(method.makers):
+        return saved or {}
+    config = read_config(folder)
+    return norm_batches_of_a_run(config, images, config.launch.worker_range[0])
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
@@ -427,8 +430,9 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     verify(folder)
     config = read_config(folder)
     method = build_from(config.method, config.hyper)
-    images, saved = images_of(folder.url), load_networks(folder, method, None, averaged=True)
-    trained = Trained(method.to(device), config, images, folder.url, trained_together(config, images, saved))
+    saved, images = load_networks(folder, method, None, averaged=True), images_of(folder.url)
+    together = norm_batches_in(folder, method, saved, images)
+    trained = Trained(method.to(device), config, images, folder.url, together)
     method.at_test = trained.at_test(AtTestOptions())
     return trained
 

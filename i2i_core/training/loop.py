@@ -135,10 +135,9 @@ class Loop:
                 checkpoint.load_networks(folder, self.method, self.step.ema)
             return
         folder = self.run.sub(f"{checkpoint.CHECKPOINTS}/{name}")
-        together = checkpoint.load_networks(folder, self.method, self.step.ema)
+        saved = checkpoint.load_networks(folder, self.method, self.step.ema)
         state = checkpoint.load_state(folder)
-        saved = checkpoint.read_config(folder)
-        self.norm_batches_before = checkpoint.trained_together(saved, state["images"], together)
+        self.norm_batches_before = checkpoint.norm_batches_in(folder, self.method, saved, state["images"])
         self.step.load_state_dict(state["optimisers"])
         self.step.load_pools(state.get("pools", {}), self.slots)
         self.progress = Progress(state["images"], dict(state["moves"]))
