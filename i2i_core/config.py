@@ -121,6 +121,7 @@ class TrainConfig:
             raise ConfigError(where, "another version", f"a configuration of version {VERSION}", fix)
         method = _named("method", values.pop("method", ""), method, where, METHODS)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
+        values = _renamed(method, values)
         sections = _sections(entry(method).config)
         given: dict[str, Any] = {}
         for name, section in values.items():
@@ -156,6 +157,7 @@ class TrainConfig:
         for key in ("method", "preset", "hyper"):
             if key not in values:
                 raise ConfigError(where, f"no {key!r}", "a saved configuration", FIX)
+        values = _renamed(values["method"], values)
         training = values.get("training")
         if isinstance(training, dict) and training.get("images"):
             training.pop("epochs", None)  # as a run of an earlier version had it: images counted
@@ -240,6 +242,20 @@ def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any
         at = f"{where}: {key}" if found else f"--{key}"
         raise ConfigError(at, repr(name), f"a {key}", nearest(str(name), known))
     return name
+
+
+def _renamed(method: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Bring a configuration that an earlier program wrote into today's names.
+
+    pix2pix had `hyper.test_time`: `noise`, which was meant to be as in training (`auto`), or `fixed`: running
+    statistics and no dropout.
+    """
+    hyper, output = values.get("hyper"), values.get("output", {})
+    if method != "pix2pix" or not isinstance(hyper, dict) or not isinstance(output, dict) or "test_time" not in hyper:
+        return values
+    fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
+    hyper = {name: value for name, value in hyper.items() if name != "test_time"}
+    return {**values, "hyper": hyper, "output": {**output, **fixed}}
 
 
 def _matched(section: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from i2i_core.evaluation.judging import Judging, located
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.sheet import png_bytes
 from i2i_core.evaluation.suite import BETTER
+from i2i_core.methods.at_test import words
 from i2i_core.orchestration.evaluating import Job, beside, check_out, classifier_of, measure, write
 from i2i_core.orchestration.pool import Where, once
 from i2i_core.paths import absolute
@@ -99,7 +100,9 @@ def run() -> int:
     if not result.metrics:
         raise RunError(f"nothing to measure on split {options.split} of {options.data}")
     images = f"{trained.images:,} images"
-    print(f"{trained.config.method} after {images}, on {options.split} of {options.data}\n{table(result.metrics)}")
+    made_by = words(trained.method.makers, trained.method.at_test)
+    print(f"{trained.config.method} after {images}, on {options.split} of {options.data}")
+    print(f"made with {made_by}\n{table(result.metrics)}" if made_by else table(result.metrics))
     if (classifier := suite.asked.classifier) and classifier.info.held_out:
         info = classifier.info
         print(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")

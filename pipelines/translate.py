@@ -31,7 +31,8 @@ def run() -> int:
         raise ConfigError("checkpoint", "nothing", "a run or one of its checkpoints", fix)
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
-    print(f"{outcome.written:,} images{each} in {options.out}\ncontact sheet {outcome.sheet}")
+    made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
+    print(f"{outcome.written:,} images{each} in {options.out}{made_by}\ncontact sheet {outcome.sheet}")
     if not outcome.bad:
         return 0
     print(f"left out, {len(outcome.bad)}:", file=sys.stderr)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
+from i2i_core.methods.at_test import AtTestOptions
 from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, check_choice, flag, setting
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What is measured, and with which networks' files."""
+class Judging(AtTestOptions):
+    """What is measured, how the images for it are made, and with which networks' files it is judged."""
 
     metrics: tuple[str, ...] = setting((), resume="free")
     """Metrics, or families of them (docs/evaluation.md lists both), besides `basic`, which needs no network of others
@@ -44,6 +45,7 @@ class Judging:
     """Folder where features of real images are kept, to be used again; none: the user's cache."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, 1, "kid_subsets", "is_splits")
         check_at_least(self, 2, "kid_subset_size")
         check_at_least(self, 0, "segmentation_height")

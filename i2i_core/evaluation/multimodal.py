@@ -44,9 +44,9 @@ def measure(outputs: Outputs) -> Values:
     method, a, b = outputs.method, given(outputs.source), given(outputs.truth)
     values: Values = {}
     if method.encodes:
-        values["l1_encoded"] = l1(method.translate(a, z=method.encode(b)), b)
+        values["l1_encoded"] = l1(method.translate(a, keys=outputs.keys, z=method.encode(b)), b)
         z = method.draw_codes(outputs.keys)
-        values["latent"] = (method.encode(method.translate(a, z=z)) - z).abs().mean(dim=1).tolist()
+        values["latent"] = (method.encode(method.translate(a, keys=outputs.keys, z=z)) - z).abs().mean(dim=1).tolist()
     if first := varied(outputs):
         made = [x[:first] for x in outputs.variants(SAMPLES)]
         values["diversity"] = np.mean([l1(x, y) for x, y in pairwise(made)], axis=0).tolist()

@@ -8,6 +8,7 @@ from typing import Any
 
 from i2i_core.evaluation.samples import CHUNK, Measured
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS, Result, Suite
+from i2i_core.methods import at_test
 from i2i_core.settings import to_dict
 
 JUDGED = {
@@ -42,6 +43,7 @@ def described(suite: Suite, result: Result, about: Mapping[str, Any]) -> dict[st
     }
     return {
         **about,
+        **at_test.facts(suite.asked.method.makers, suite.asked.method.at_test),
         "resampling": f"{suite.asked.resizing}; images of the image size as they are",
         "chunk": CHUNK,
         "classifier": to_dict(classifier.info) if classifier else None,

@@ -137,7 +137,7 @@ class Outputs:
         assert self.source is not None
         for i in range(len(self._variants), count):
             z = self.method.draw_codes(self.keys, i)
-            self._variants.append(self.method.translate(self.source, z=z).float())
+            self._variants.append(self.method.translate(self.source, keys=self.keys, z=z).float())
         return self._variants[:count]
 
 

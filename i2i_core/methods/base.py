@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch, seed_from
+from i2i_core.data.batch import Batch
 from i2i_core.data.manifest import Kind, Manifest
 from i2i_core.errors import DataError
+from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.history import History
 from i2i_core.settings import check_positive
 
@@ -84,6 +85,9 @@ class Method(nn.Module, Generic[Config]):
         several: whether it trains on several labelled data sets side by side; `fit` then takes their manifests too.
         codes: whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes` draws.
         encodes: whether `encode` reads the code off an image.
+        dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
+        at_test: how batch norm and dropout run when images are made. A loop and a loaded checkpoint set it by how the
+            run trained; of networks just built, as for one image a normalisation.
         pools: histories of made images, by name; part of the training state.
     """
 
@@ -93,6 +97,7 @@ class Method(nn.Module, Generic[Config]):
     several: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     encodes: ClassVar[bool] = False
+    dropout_is_noise: ClassVar[bool] = False
     networks: nn.ModuleDict
     players: Mapping[str, Player]
 
@@ -102,6 +107,7 @@ class Method(nn.Module, Generic[Config]):
         self.pools: dict[str, History] = {}
         self._known: dict[str, tuple[nn.Module, Places]] = {}
         """By name, the network that was last met under it, and its places."""
+        self.at_test = AtTest("image", self.dropout_is_noise)
 
     @staticmethod
     def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
@@ -124,7 +130,7 @@ class Method(nn.Module, Generic[Config]):
 
         Args:
             x: input images.
-            keys: names that seed each image's noise, where the method has any.
+            keys: names that seed each image's noise (codes, dropout), where there is any; none: their numbers.
             control: the method's own (StarGAN: `target`, (n, A); with `codes`: `z`, (n, Z)).
         """
         raise TypeError("a method defines translate")
@@ -177,27 +183,21 @@ class Method(nn.Module, Generic[Config]):
             found |= {p: None for held, key in self._known[name][1] if (p := held[key]) is not None}
         return list(found)
 
-    @contextmanager
-    def translating(self, *also: str, training_mode: bool = False) -> Iterator[None]:
-        """Generators, and networks named besides, as they are meant to run when they make images, without gradients.
+    @property
+    def makers(self) -> list[nn.Module]:
+        """The networks that make images."""
+        return [self.networks[name] for name in self.generators]
 
-        `training_mode` keeps dropout on and normalises with the batch's own statistics (pix2pix);
-        running statistics are left as they are in either mode.
+    @contextmanager
+    def translating(self, *also: str, keys: Sequence[str] | None = None) -> Iterator[None]:
+        """Run generators, and networks named besides, as `at_test` says, without gradients.
+
+        Args:
+            keys: names of the images, which seed dropout where it is on; none: their numbers in the batch.
         """
-        modules = [m for name in (*self.generators, *also) for m in self.networks[name].modules()]
-        before = [(m, m.training, getattr(m, "track_running_stats", None)) for m in modules]
-        try:
-            for m, _, tracks in before:
-                m.training = training_mode
-                if tracks is not None and training_mode:
-                    m.track_running_stats = False  # type: ignore[assignment]
-            with torch.no_grad():
-                yield
-        finally:
-            for m, training, tracks in before:
-                m.training = training
-                if tracks is not None:
-                    m.track_running_stats = tracks
+        networks = [*self.makers, *(self.networks[name] for name in also)]
+        with self.at_test.applied((m for network in networks for m in network.modules()), keys), torch.no_grad():
+            yield
 
 
 def _places(network: nn.Module) -> Places:
@@ -225,15 +225,6 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return frozen
 
     return decorate
-
-
-@contextmanager
-def noise_of(key: object) -> Iterator[None]:
-    """Layers with noise of their own (dropout) seeded by `key`; the global random state is kept."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed_from("noise", key))
-        yield
 
 
 def same_channels(manifest: Manifest, where: str) -> int:

@@ -288,7 +288,7 @@ class Multimodal(Method[Config]):
         z = control.get("z")
         if z is None:
             z = self.draw_codes(list(map(str, range(len(x)))) if keys is None else keys)
-        with self.translating():
+        with self.translating(keys=keys):
             return self.networks["G"](x, z.to(x))
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
@@ -296,7 +296,7 @@ class Multimodal(Method[Config]):
         a, b = batch["a"], batch["b"]
         columns = {"a": a, "b": b}
         if self.encodes:
-            columns["G(a, E(b))"] = self.translate(a, z=self.encode(b))
+            columns["G(a, E(b))"] = self.translate(a, keys=batch.keys, z=self.encode(b))
         for i in range(3):
-            columns[f"G(a, z{i})"] = self.translate(a, z=self.draw_codes(batch.keys, i))
+            columns[f"G(a, z{i})"] = self.translate(a, keys=batch.keys, z=self.draw_codes(batch.keys, i))
         return columns

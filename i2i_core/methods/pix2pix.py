@@ -25,7 +25,6 @@ from i2i_core.methods.base import (
     Player,
     Progress,
     moves,
-    noise_of,
     paired_channels,
 )
 from i2i_core.methods.game import Game, GameConfig, check_critic_norm
@@ -74,8 +73,6 @@ class Pix2PixConfig(GameConfig):
     """Channels of G's first layer (ngf)."""
     d_base: int = setting(64)
     """Channels of D's first layer (ndf)."""
-    test_time: Literal["noise", "fixed"] = setting("noise")
-    """When it makes images: dropout and the image's own statistics as in training (sec. 3.2), or neither."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""
 
@@ -159,6 +156,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
 
     needs = Needs("paired", ("a", "b"))
     generators = ("G",)
+    dropout_is_noise = True  # "at both training and test time" (sec. 2.1)
 
     def __init__(self, config: Pix2PixConfig, generator: torch.Generator) -> None:
         super().__init__(config)
@@ -233,20 +231,8 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return loss, {"gan": l_gan, "l1": l_l1}
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Outputs (n, C, H, W) for inputs x.
-
-        With `test_time="noise"` every image goes through alone, with its own statistics (the
-        authors test at batch 1) and dropout seeded by its key, so that an output depends on no neighbour.
-        """
-        G = self.networks["G"]
-        if self.config.test_time == "fixed":
-            with self.translating():
-                return G(x)
-        with self.translating(training_mode=True):
-            return torch.cat([self._alone(x[i : i + 1], keys[i] if keys else i) for i in range(len(x))])
-
-    def _alone(self, x: Tensor, key: object) -> Tensor:
-        with noise_of(key):
+        """Make outputs (n, C, H, W) of inputs x, with dropout seeded by each image's key."""
+        with self.translating(keys=keys):
             return self.networks["G"](x)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:

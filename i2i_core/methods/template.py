@@ -147,7 +147,7 @@ class Template(Method[TemplateConfig]):
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
         """Images (n, C, H, W) for inputs (n, C, H, W): what translate.py and the evaluation call."""
-        with self.translating():
+        with self.translating(keys=keys):
             return self.networks["G"](x)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:

@@ -48,7 +48,9 @@ class Job:
         return Measurer(self.suite(trained))
 
     def suite(self, trained: Trained) -> Suite:
-        """What was asked for, on the device where the checkpoint is. Raises UserError as `Suite`."""
+        """What was asked for, on the device where the checkpoint is. Raises UserError as `Suite`, and for options that
+        have no effect on the checkpoint's networks."""
+        trained.method.at_test = trained.at_test(self.judging)
         config, device = trained.config, trained.method.device
         classifier = self.classifier.to(device) if self.classifier else None
         return Suite(

@@ -23,7 +23,7 @@ from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, Stopped, UserError, nearest
 from i2i_core.evaluation.judging import located
-from i2i_core.methods import METHODS, build_from
+from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.orchestration.cluster import connect, on_loopback, room, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.resuming import rate_change
@@ -132,6 +132,7 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
+    at_test.chosen(method.makers, method.dropout_is_noise, {}, config.output)
     measured = suites(config, sets, method, torch.device("cpu"))
     if best := config.output.best_metric:
         check_judge(measured, best, "--best-metric")

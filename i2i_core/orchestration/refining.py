@@ -20,6 +20,7 @@ from i2i_core.data.stream import Reader
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation.inputs import Split, input_channels, loaded, output_channels
 from i2i_core.evaluation.sheet import to_array
+from i2i_core.methods.at_test import words
 from i2i_core.orchestration import pool
 from i2i_core.orchestration.translator import Job, Row, Translator, row_of
 from i2i_core.storage import Folder, storage_of
@@ -112,7 +113,7 @@ def _made_by(job: Job, trained: Trained) -> dict[str, Any]:
         "codes": "" if job.codes is None else repr(job.codes),
         "back": job.back,
         "size": job.size,
-    }
+    } | ({"at_test": made_by} if (made_by := words(trained.method.makers, trained.at_test(job.at_test))) else {})
 
 
 def write(column: int, batch: int, translator: Translator, shard: RefinedShard) -> shards.Part:

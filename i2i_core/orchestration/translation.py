@@ -20,6 +20,8 @@ from i2i_core.evaluation.attributes import columns_in, has, known_labels
 from i2i_core.evaluation.inputs import Inputs, Split, check_names, open_inputs
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
 from i2i_core.evaluation.targets import Target, parse_target_of
+from i2i_core.methods import at_test
+from i2i_core.methods.at_test import AtTestOptions
 from i2i_core.methods.base import Method
 from i2i_core.orchestration import pool
 from i2i_core.orchestration.codes import codes_of
@@ -35,7 +37,7 @@ SHEET_ROWS = 8
 
 
 @dataclass(frozen=True)
-class TranslateOptions:
+class TranslateOptions(AtTestOptions):
     """What to translate, how, and where to."""
 
     input: str = setting("", resume="free")
@@ -83,6 +85,7 @@ class TranslateOptions:
     """CPU only."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, 1, "workers", "batch")
         check_at_least(self, 0, "most", "size", "samples", "interpolate")
         check_choice(self, "bad", ("fail", "skip"))
@@ -102,6 +105,8 @@ class Outcome:
     sheet: str
     each: int = 1
     """Outputs of an image."""
+    made_by: str = ""
+    """How batch norm and dropout ran, of networks that have them."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
@@ -120,7 +125,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
     if options.shards:
         refined = refine(job, trained, options.most, options.batch, options.overwrite, where)
         rows = refined_rows(job, SHEET_ROWS) if refined.written else []
-        return _outcome(job, refined.written, refined.bad, rows)
+        return _outcome(job, trained, refined.written, refined.bad, rows)
     count = len(job.inputs.names)
     count = min(count, options.most) if options.most else count
     job = replace(job, shown=shown_rows(job, count))
@@ -130,13 +135,14 @@ def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
         for part in pool.over(chunks, Translator.run, job, trained, where):
             done.append(part)
             bar.update(part.written + len(part.bad))
-    return _finish(job, done)
+    return _finish(job, trained, done)
 
 
 @patient_for(AT_START)
 def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> Job:
     """Everything checked that can be before a worker starts. Raises UserError as `translate`."""
-    method = trained.method
+    method, asked = trained.method, AtTestOptions(options.test_norm, options.test_dropout)
+    method.at_test = trained.at_test(asked)
     check_out(options.out)
     if options.back and not method.two_way:
         raise ConfigError("--back", "it", "nothing: this method translates one way", "Leave --back out.")
@@ -155,7 +161,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         interpolate=options.interpolate,
         size=options.size,
     )
-    job = Job(checkpoint, inputs, options.out, target, columns, options.size, frozenset(), codes, options.back)
+    job = Job(checkpoint, inputs, options.out, target, columns, options.size, frozenset(), codes, options.back, asked)
     if options.shards:
         check_refinable(job, trained)
     return job
@@ -208,15 +214,15 @@ def shown_rows(job: Job, count: int) -> frozenset[int]:
     return frozenset(sorted(pool, key=rank)[:SHEET_ROWS])
 
 
-def _finish(job: Job, done: Sequence[Done]) -> Outcome:
+def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Outcome:
     """The contact sheet, and the sum of it all, in the order of the input."""
     rows = dict(sorted((i, row) for part in done for i, row in part.rows.items()))
     order = {name: i for i, name in enumerate(job.inputs.names)}
     bad = tuple(sorted((b for part in done for b in part.bad), key=lambda b: order[b.key]))
-    return _outcome(job, sum(part.written for part in done), bad, list(rows.values()))
+    return _outcome(job, trained, sum(part.written for part in done), bad, list(rows.values()))
 
 
-def _outcome(job: Job, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) -> Outcome:
+def _outcome(job: Job, trained: Trained, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) -> Outcome:
     if not written:
         causes = "; ".join(f"{b.key}: {b.cause}" for b in bad[:3])
         raise RunError(f"not one image could be translated ({causes or 'the input is empty'})")
@@ -224,7 +230,8 @@ def _outcome(job: Job, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) 
     fs, root = storage_of(job.out)
     shown = {title: images for title, images in columns.items() if _any(images)}
     fs.pipe_file(f"{root}/{SHEET}.png", png_bytes(contact_sheet(shown)))
-    return Outcome(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles))
+    made_by = at_test.words(trained.method.makers, trained.at_test(job.at_test))
+    return Outcome(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by)
 
 
 def _any(column: Sequence[Tensor | None]) -> bool:

@@ -22,6 +22,7 @@ from i2i_core.evaluation.inputs import Inputs, Split, input_channels, loaded, ou
 from i2i_core.evaluation.samples import repeatable
 from i2i_core.evaluation.sheet import to_bytes
 from i2i_core.evaluation.targets import Target
+from i2i_core.methods.at_test import AtTestOptions
 from i2i_core.orchestration.codes import Codes, check_encodable
 from i2i_core.storage import storage_of
 from i2i_core.training.checkpoint import Trained
@@ -51,8 +52,10 @@ class Job:
     """Which codes the outputs have; None: one output, as the method makes it by itself."""
     back: bool = False
     """From B to A."""
+    at_test: AtTestOptions = AtTestOptions()  # noqa: RUF009 - frozen
 
     def worker(self, trained: Trained) -> Translator:
+        trained.method.at_test = trained.at_test(self.at_test)
         return Translator(self, trained)
 
     def label(self, i: int) -> np.ndarray:

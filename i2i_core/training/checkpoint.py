@@ -2,7 +2,8 @@
 
 config.json           the run's configuration: rebuilds the method
 networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a tensor that several names
-                      share is stored once, with the other names in the header's `aliases`
+                      share is stored once, with the other names in the header's `aliases`; of networks with batch
+                      norm, the header's `norm_batches` says how many images shared a normalisation in training
 state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
@@ -15,7 +16,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import Any
 
@@ -28,10 +29,12 @@ from torch import Tensor, nn
 from i2i_core.config import TrainConfig
 from i2i_core.data.manifest import sha256
 from i2i_core.errors import CheckpointError, ConfigError, RunError, TakenOverError
-from i2i_core.methods import build_from
+from i2i_core.methods import at_test, build_from
+from i2i_core.methods.at_test import AtTest, AtTestOptions
 from i2i_core.methods.base import Method
 from i2i_core.storage import AT_START, FULL, Folder, patient_for
 from i2i_core.training.fitting import compare
+from i2i_core.training.norm_batches import NormBatches, norm_batches_of_a_run
 from i2i_core.training.sync import host_copy
 
 CHECKPOINTS = "checkpoints"
@@ -50,6 +53,7 @@ class Snapshot:
     aliases: dict[str, str]
     state: dict[str, Any]
     metrics: dict[str, float]
+    norm_batches: NormBatches = field(default_factory=dict)
 
 
 def name_at(images: int) -> str:
@@ -86,6 +90,8 @@ def write(run: Folder, snapshot: Snapshot, check: Callable[[], None] = lambda: N
     state = io.BytesIO()
     torch.save(snapshot.state, state)
     metadata = {"aliases": json.dumps(snapshot.aliases)}
+    if snapshot.norm_batches:
+        metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
     files = {
         "config.json": snapshot.config.dumps().encode(),
         "networks.safetensors": safetensors_bytes(snapshot.tensors, metadata),
@@ -298,37 +304,45 @@ def latest(run: Folder, say: Callable[[str], None] = print) -> str | None:
     return None
 
 
-def load_networks(folder: Folder, method: Method[Any], ema: nn.ModuleDict | None, *, averaged: bool = False) -> None:
+def load_networks(
+    folder: Folder, method: Method[Any], ema: nn.ModuleDict | None, *, averaged: bool = False
+) -> NormBatches | None:
     """Fills the method's networks and, where given, the averaged generators.
 
     Args:
         averaged: fill the method's generators from the averaged ones, where the checkpoint has them.
 
+    Returns:
+        How many images shared a normalisation; None: the checkpoint does not say (older ones, no batch norm).
+
     Raises:
         CheckpointError: names or shapes are not this method's.
     """
     path = folder.at("networks.safetensors")
-    trained, moving = read_networks(folder)
+    trained, moving, together = read_networks(folder)
     _fill(method.networks, {**trained, **moving} if averaged else trained, path)
     if ema is not None:
         names = ema.state_dict()
         _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
+    return together
 
 
-def read_networks(folder: Folder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of the networks by name, and those of the averaged generators, by the same names.
+def read_networks(folder: Folder) -> tuple[dict[str, Tensor], dict[str, Tensor], NormBatches | None]:
+    """Read the tensors of the networks by name, those of the averaged generators by the same names, and how many
+    images shared a normalisation (None: the checkpoint does not say).
 
     Raises:
         CheckpointError: they cannot be read.
     """
     path = folder.at("networks.safetensors")
     try:
-        tensors = _read_tensors(folder.read("networks.safetensors"))
+        data = folder.read("networks.safetensors")
+        tensors = _read_tensors(data)
     except (FileNotFoundError, ValueError, SafetensorError) as error:
         raise CheckpointError(path, str(error), "the networks of a checkpoint", "Name another checkpoint.") from None
     trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("ema.")}
     moving = {name.removeprefix("ema."): tensor for name, tensor in tensors.items() if name.startswith("ema.")}
-    return trained, moving
+    return trained, moving, _read_norm_batches(data)
 
 
 def load_state(folder: Folder) -> dict[str, Any]:
@@ -345,12 +359,32 @@ def load_state(folder: Folder) -> dict[str, Any]:
     return state
 
 
-def _read_tensors(data: bytes) -> dict[str, Tensor]:
+def _read_header(data: bytes, key: str) -> Any:
+    """Read what a checkpoint's writer put into the header as JSON; None: nothing."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
-    aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
+    text = header.get("__metadata__", {}).get(key)
+    return None if text is None else json.loads(text)
+
+
+def _read_tensors(data: bytes) -> dict[str, Tensor]:
+    aliases = _read_header(data, "aliases") or {}
     tensors: dict[str, Tensor] = safetensors_load(data)
     tensors |= {name: tensors[owner] for name, owner in aliases.items()}
     return dict(sorted(tensors.items()))  # safetensors gives them in another order each time
+
+
+def _read_norm_batches(data: bytes) -> NormBatches | None:
+    found = _read_header(data, "norm_batches")
+    return None if found is None else {int(size): int(images) for size, images in found.items()}
+
+
+def norm_batches_in(folder: Folder, method: Method[Any], saved: NormBatches | None, images: int) -> NormBatches:
+    """Give how many images shared a normalisation: as the checkpoint says or, of one by an earlier program, as its
+    configuration has it with the fewest workers that it allows; nothing for networks without batch norm."""
+    if saved is not None or not at_test.has_batch_norm(method.makers):
+        return saved or {}
+    config = read_config(folder)
+    return norm_batches_of_a_run(config, images, config.launch.worker_range[0])
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
@@ -376,6 +410,12 @@ class Trained:
     config: TrainConfig
     images: int
     url: str
+    norm_batches: NormBatches
+
+    def at_test(self, asked: AtTestOptions) -> AtTest:
+        """How its networks make images, as asked and else as its run has it. Raises ConfigError as `chosen`."""
+        method = self.method
+        return at_test.chosen(method.makers, method.dropout_is_noise, self.norm_batches, asked, self.config.output)
 
 
 def find(uri: str) -> Folder:
@@ -406,8 +446,11 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     verify(folder)
     config = read_config(folder)
     method = build_from(config.method, config.hyper)
-    load_networks(folder, method, None, averaged=True)
-    return Trained(method.to(device), config, images_of(folder.url), folder.url)
+    saved, images = load_networks(folder, method, None, averaged=True), images_of(folder.url)
+    together = norm_batches_in(folder, method, saved, images)
+    trained = Trained(method.to(device), config, images, folder.url, together)
+    method.at_test = trained.at_test(AtTestOptions())
+    return trained
 
 
 def read_config(folder: Folder) -> TrainConfig:

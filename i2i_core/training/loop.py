@@ -24,13 +24,19 @@ from i2i_core.evaluation.attributes import over_sets
 from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
-from i2i_core.methods import build_from
+from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method, Progress
 from i2i_core.storage import Folder
 from i2i_core.training import boards, checkpoint, starting
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.diagnosis import Diagnosis
 from i2i_core.training.node import Node
+from i2i_core.training.norm_batches import (
+    NormBatches,
+    norm_batches_added,
+    norm_batches_of_a_batch,
+    norm_batches_of_a_run,
+)
 from i2i_core.training.readings import WAIT, Sent, send, spread_of
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step, Wish
@@ -109,7 +115,10 @@ class Loop:
         self.done = 0
         """Images up to which everything that was due has been done."""
         self.written: tuple[int, dict[str, Any] | None] = (-1, None)
+        self.norm_batches_before: NormBatches = {}
+        """How many images shared a normalisation, up to the checkpoint that it began from."""
         self._start()
+        self.began = self.progress.images
         self.eval_split = evaluation_split(config, self.sets)
         self.suites = suites(config, self.sets, self.method, device)
 
@@ -123,8 +132,9 @@ class Loop:
                 self._tell(start.fill(self.method, self.step.ema))
             return
         folder = self.run.sub(f"{checkpoint.CHECKPOINTS}/{name}")
-        checkpoint.load_networks(folder, self.method, self.step.ema)
+        saved = checkpoint.load_networks(folder, self.method, self.step.ema)
         state = checkpoint.load_state(folder)
+        self.norm_batches_before = checkpoint.norm_batches_in(folder, self.method, saved, state["images"])
         self.step.load_state_dict(state["optimisers"])
         self.step.load_pools(state.get("pools", {}), self.slots)
         self.progress = Progress(state["images"], dict(state["moves"]))
@@ -150,6 +160,20 @@ class Loop:
         """
         self.step.ask(what)
 
+    @property
+    def norm_batches(self) -> NormBatches:
+        """How many images of the run shared a normalisation."""
+        images = self.progress.images - self.began
+        since = norm_batches_of_a_run(self.config, images, self.world.size)
+        return norm_batches_added(self.norm_batches_before, since)
+
+    def _at_test(self) -> at_test.AtTest:
+        """How grids and evaluations are made: as asked, else by how the run has trained so far, or begins to."""
+        method, together = self.method, self.norm_batches
+        if not self.progress.images:
+            together = norm_batches_of_a_batch(self.config, self.world.size)
+        return at_test.chosen(method.makers, method.dropout_is_noise, together, self.config.output)
+
     def _tell(self, line: str) -> None:
         if self.world.leads:
             self.say(line)
@@ -174,6 +198,8 @@ class Loop:
             f"batch {self.stream.batch} over {self.world.size} workers, "
             + "; and ".join(data.manifest.describe() for data in self.sets)
         )
+        if made_by := at_test.words(self.method.makers, self._at_test()):
+            self._tell(f"grids and evaluations: {made_by}")
         if self.tracker and self.best:  # a crash may have come between a checkpoint and its being called the best
             self.writer.put(None, self.best)
         finished = False
@@ -379,6 +405,7 @@ class Loop:
         if not all(samples):  # the evaluation says so
             return {}
         placed = [replace(self._place(sample), source=i) for i, sample in enumerate(samples) if sample]
+        self.method.at_test = self._at_test()
         with self.step.averaged():
             grids = [self.method.preview(batch) for batch in placed]
         if self.progress.images:  # untrained networks make the same of everything
@@ -390,6 +417,7 @@ class Loop:
     def _evaluate(self) -> None:
         """Measures on the evaluation split, all workers together; a new best is saved at once."""
         out, images, start = self.config.output, self.progress.images, time.monotonic()
+        self.method.at_test = self._at_test()
         with self.step.averaged():
             results = {name: suite.together(self.world) for name, suite in self.suites.items()}
         self.metrics = over_sets({name: result.metrics for name, result in results.items()})
@@ -458,7 +486,8 @@ class Loop:
             "diagnosis": self.diagnosis.state_dict(),
             "log": {**unread, "spread": host_copy(self.spread)},
         }
-        return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics)
+        together = self.norm_batches if at_test.has_batch_norm(self.method.makers) else {}
+        return Snapshot(self.progress.images, self.config, tensors, aliases, state, self.metrics, together)
 
 
 def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:

@@ -119,7 +119,7 @@ def read(init_from: str, init_parts: Sequence[str], name: str, method: Method[An
     if saved.method != name:
         fix = "Name a checkpoint of the same method."
         raise CheckpointError(where, f"a checkpoint of {saved.method}", f"one of {name}", fix)
-    trained, moving = checkpoint.read_networks(folder)
+    trained, moving, _ = checkpoint.read_networks(folder)
     taken = _taken(trained, method, parts, fits, where, lambda: _causes(saved.hyper, name, method.config))
     averaged = {key: _average(moving.get(key), tensor) for key, tensor in taken.items()}
     here = [key for key in method.networks.state_dict() if key in trained]

@@ -65,7 +65,7 @@ def test_every_method_has_a_small_configuration() -> None:
 ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
 FAMILY = {**ADAM, "g_base": 64, "d_base": 64, "n_critic": 1, "real_target": 1.0}
 PIX2PIX = {**FAMILY, "adversarial": "nonsaturating", "objective": "L1+cGAN", "lambda_l1": 100.0, "norm": "batch"}
-PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8, "test_time": "noise"}
+PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8}
 CYCLEGAN = {**FAMILY, "adversarial": "lsgan", "lambda_gan": 1.0, "lambda_cyc": 10.0, "cycles": "both", "pool_size": 50}
 CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample": "transposed"}
 SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": 35, "image_width": 55, "psi": "identity"}

@@ -1,0 +1,175 @@
+"""How networks run when they make images: the statistics that batch norm takes, and dropout.
+
+x_BCHW images or features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import instance_norm
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from i2i_core.data.batch import seed_from
+from i2i_core.errors import ConfigError
+from i2i_core.settings import check_choice, setting
+
+
+@dataclass(frozen=True)
+class AtTestOptions:
+    """How networks with batch norm or dropout make images: in translations, evaluations and grids."""
+
+    test_norm: Literal["auto", "image", "running"] = setting("auto", resume="free")
+    """Statistics that batch norm uses when images are made. image: each image's own, as in training with one image a
+    normalisation; running: the running statistics of training. auto: what the run was given, else `image` if at least
+    half of the images that it trained on were normalised alone (--batch / --workers / --micro-batch is 1), else
+    `running`."""
+    test_dropout: Literal["auto", "on", "off"] = setting("auto", resume="free")
+    """Dropout when images are made; each image's mask is seeded by its name. auto: what the run was given, else `on`
+    for methods whose noise is dropout (pix2pix), `off` for all others."""
+
+    def __post_init__(self) -> None:
+        check_choice(self, "test_norm", ("auto", "image", "running"))
+        check_choice(self, "test_dropout", ("auto", "on", "off"))
+
+
+@dataclass(frozen=True)
+class AtTest:
+    """Hold how batch norm and dropout run when images are made."""
+
+    norm: Literal["image", "running"]
+    dropout: bool
+
+    @contextmanager
+    def applied(self, modules: Iterable[nn.Module], keys: Sequence[object] | None) -> Iterator[None]:
+        """Run the modules so inside the block; modes and running statistics are left as they were.
+
+        No image's result depends on the images beside it.
+
+        Args:
+            modules: every module of the networks, containers included.
+            keys: the images' names, which seed dropout's masks; None: their numbers in the batch.
+        """
+        modules = list(modules)
+        modes = [(module, module.training) for module in modules]
+        masks = Masks(keys)
+        replaced: list[tuple[nn.Module, partial[Tensor]]] = []
+        for module in modules:
+            module.training = False
+            if self.norm == "image" and isinstance(module, _BatchNorm):
+                replaced.append((module, partial(normalised_alone, module)))
+            elif self.dropout and isinstance(module, _DropoutNd):
+                replaced.append((module, partial(masks.apply, module)))
+        try:
+            for module, forward in replaced:
+                module.forward = forward
+            yield
+        finally:
+            for module, _ in replaced:
+                del module.forward  # the class's own again
+            for module, mode in modes:
+                module.training = mode
+
+
+def normalised_alone(norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:
+    """Normalise each image by its own statistics: what batch norm in training computes for an image alone.
+
+    Raises:
+        ValueError: an image has one value a channel, as batch norm in training does.
+    """
+    return instance_norm(x_BCHW, weight=norm.weight, bias=norm.bias, eps=norm.eps)
+
+
+class Masks:
+    """Draw dropout's masks for each image from a generator of its own, seeded by the image's key.
+
+    Masks are drawn on the host, layer after layer, so that they are the same on every device and in every batch.
+    """
+
+    def __init__(self, keys: Sequence[object] | None) -> None:
+        self.keys = keys
+        self.generators: list[torch.Generator] = []
+
+    def apply(self, dropout: _DropoutNd, x_BCHW: Tensor) -> Tensor:
+        """Drop values of each image (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p)."""
+        if not self.generators:
+            keys = range(len(x_BCHW)) if self.keys is None else self.keys
+            self.generators = [torch.Generator().manual_seed(seed_from("noise", key)) for key in keys]
+        keep, (channels, *sides) = 1 - dropout.p, x_BCHW.shape[1:]
+        shape = (channels, *(side if isinstance(dropout, nn.Dropout) else 1 for side in sides))
+        drawn = [torch.empty(shape).bernoulli_(keep, generator=generator) for generator in self.generators]
+        return x_BCHW * torch.stack(drawn).div_(keep or 1).to(x_BCHW)
+
+
+def has_batch_norm(networks: Iterable[nn.Module]) -> bool:
+    """Tell if any of the networks has batch norm."""
+    return any(isinstance(module, _BatchNorm) for network in networks for module in network.modules())
+
+
+def has_dropout(networks: Iterable[nn.Module]) -> bool:
+    """Tell if any of the networks has dropout."""
+    return any(isinstance(module, _DropoutNd) for network in networks for module in network.modules())
+
+
+def chosen(
+    makers: Sequence[nn.Module],
+    dropout_is_noise: bool,
+    norm_batches: Mapping[int, int],
+    asked: AtTestOptions,
+    saved: AtTestOptions | None = None,
+) -> AtTest:
+    """Choose how networks make images: as asked, else as saved with the run, else by how the run trained.
+
+    Args:
+        makers: the networks that make images.
+        norm_batches: images that the run trained on, by how many of them shared a normalisation.
+        asked: options of this command; ones without effect on these networks are refused.
+        saved: options of the run.
+
+    Raises:
+        ConfigError: statistics asked for and no batch norm, or dropout asked for and none.
+    """
+    if asked.test_norm != "auto" and not has_batch_norm(makers):
+        raise _without_effect("--test-norm", asked.test_norm, "batch norm")
+    if asked.test_dropout != "auto" and not has_dropout(makers):
+        raise _without_effect("--test-dropout", asked.test_dropout, "dropout")
+    alone = 2 * norm_batches.get(1, 0) >= sum(norm_batches.values())
+    norm: Literal["image", "running"] = "image" if alone else "running"
+    dropout = dropout_is_noise
+    for options in (saved, asked):
+        if options and options.test_norm != "auto":
+            norm = options.test_norm
+        if options and options.test_dropout != "auto":
+            dropout = options.test_dropout == "on"
+    return AtTest(norm, dropout)
+
+
+def _without_effect(flag: str, value: str, what: str) -> ConfigError:
+    expected = f"nothing: the networks that make images have no {what}"
+    return ConfigError(flag, value, expected, f"Leave {flag} out, or give {flag} auto.")
+
+
+def facts(makers: Sequence[nn.Module], at_test: AtTest) -> dict[str, str | None]:
+    """Describe how the networks make images, for a file: None of what they do not have."""
+    return {
+        "test_norm": at_test.norm if has_batch_norm(makers) else None,
+        "test_dropout": ("on" if at_test.dropout else "off") if has_dropout(makers) else None,
+    }
+
+
+def words(makers: Sequence[nn.Module], at_test: AtTest) -> str:
+    """Describe the same for people: `batch norm by running statistics, dropout on`; empty where there is neither."""
+    found = facts(makers, at_test)
+    statistics = {"image": "each image's own statistics", "running": "running statistics", None: ""}
+    parts = [
+        f"batch norm by {statistics[found['test_norm']]}" if found["test_norm"] else "",
+        f"dropout {found['test_dropout']}" if found["test_dropout"] else "",
+    ]
+    return ", ".join(filter(None, parts))
