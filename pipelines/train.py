@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from i2i_core import BEGAN
 from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.config import TrainConfig
 from i2i_core.errors import ConfigError
@@ -74,7 +75,7 @@ def run() -> int:
     if dry:
         print(config.dumps())
         return 0
-    outcome = launch(config)
+    outcome = launch(config, BEGAN)
     print(f"finished after {outcome.images:,} images")
     for name, value in outcome.metrics.items():
         print(f"  {name} {value:.4g}")

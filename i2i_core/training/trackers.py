@@ -9,6 +9,7 @@ from threading import Thread
 import numpy as np
 from torch import Tensor
 
+from i2i_core.errors import TakenOverError
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
 from i2i_core.paths import redacted
 from i2i_core.storage import Folder, StorageError
@@ -30,7 +31,6 @@ class Line:
         name: of the thread.
         forgiven: errors that are said, once while they last, and passed over; any other is raised where the next job
             is given.
-        failed: called with a forgiven error before it is said.
         warning: what is said of one.
         say: prints a line.
     """
@@ -39,11 +39,10 @@ class Line:
         self,
         name: str,
         forgiven: tuple[type[Exception], ...],
-        failed: Callable[[], None],
         warning: Callable[[Exception], str],
         say: Callable[[str], None],
     ) -> None:
-        self.forgiven, self.failed, self.warning, self.say = forgiven, failed, warning, say
+        self.forgiven, self.warning, self.say = forgiven, warning, say
         self.told = False
         self.closing = False
         self.error: BaseException | None = None
@@ -58,7 +57,6 @@ class Line:
             try:
                 job()
             except self.forgiven as error:
-                self.failed()
                 if not self.told:
                     self.told = True
                     self.say(self.warning(error))
@@ -88,7 +86,8 @@ class Tracker:
     """The scalars, pictures and warnings of one run, on TensorBoard and elsewhere, and grids as PNG.
 
     Args:
-        run: the run's folder. A full disk, or storage that does not answer, is said and does not end the run.
+        run: the run's folder. A full disk, storage that does not answer, or another launch that has the run, is said
+            and does not end it: checkpoints do.
         say: prints a line.
         tensorboard: whether event files are written.
         others: further boards by name, each with a thread of its own. What one of them raises is said and does not end
@@ -106,12 +105,8 @@ class Tracker:
     ) -> None:
         self.run, self.say, self.measured = run, say, measured
         self.board = TensorBoard(run) if tensorboard else None
-        self.line = Line("tracker", (OSError, StorageError), self._failed, self._warning, say)
+        self.line = Line("tracker", (OSError, StorageError, TakenOverError), self._warning, say)
         self.others = {name: (board, self._line_of(name)) for name, board in (others or {}).items()}
-
-    def _failed(self) -> None:
-        if self.board:
-            self.board.begin_again()
 
     def _warning(self, error: Exception) -> str:
         return redacted(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
@@ -120,7 +115,7 @@ class Tracker:
         def warning(error: Exception) -> str:
             return f"WARNING: {name} does not take what is logged ({short(error)}); training goes on"
 
-        return Line(name, (Exception,), lambda: None, warning, self.say)
+        return Line(name, (Exception,), warning, self.say)
 
     def later(self, job: Callable[[], None]) -> None:
         """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
@@ -157,7 +152,7 @@ class Tracker:
 
     def flush(self) -> None:
         """Everything tracked so far reaches the run's folder, some time soon."""
-        if self.board:
+        if self.board and not self.run.local:
             self.later(self.board.flush)
 
     def close(self, finished: bool = True) -> None:

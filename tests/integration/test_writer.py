@@ -6,7 +6,6 @@ pytest tests/integration/test_writer.py
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.errors import RunError, Stopped, TakenOverError
-from i2i_core.storage import Folder
+from i2i_core.storage import PATIENCE, Folder, StorageError, writing
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, Writer, name_at
 from i2i_core.training.loop import Loop
@@ -147,7 +146,7 @@ class NoRoom(Folder):
     def write(self, path: str, data: bytes) -> None:
         if Path(self.path(path)) == self.full:
             self.full.parent.mkdir(parents=True, exist_ok=True)
-            self.full.with_name(f".{self.full.name}.{os.getpid()}.writing").symlink_to(FULL)
+            self.full.with_name(writing(f".{self.full.name}")).symlink_to(FULL)
         super().write(path, data)
 
 
@@ -217,12 +216,15 @@ def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig) -> No
     assert any("best.json could not be written" in line for line in said)
 
 
-def test_other_errors_of_storage_end_the_run(config: TrainConfig) -> None:
-    loop = loop_of(config)
+def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(config: TrainConfig) -> None:
+    said: list[str] = []
+    loop = loop_of(config, said)
     Path(loop.run.root).mkdir(parents=True)
     Path(loop.run.root, "checkpoints").touch()
-    with pytest.raises(OSError, match=name_at(36)):
+    with pytest.raises(RunError, match=rf"{name_at(36)} could not be written \(Not a directory\); there is no whole"):
         loop.train()
+    assert loop.progress.images < 96, "it does not train on for nothing"
+    assert not [line for line in said if "WARNING" in line]
 
 
 def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str) -> None:
@@ -249,7 +251,7 @@ class Crashing(Folder):
             return super().write(path, data)
         place = Path(self.path(path))
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.with_name(f".{place.name}.{os.getpid()}.writing").write_bytes(data[: self.bytes])
+        place.with_name(writing(f".{place.name}")).write_bytes(data[: self.bytes])
         raise KilledError
 
 
