@@ -110,8 +110,8 @@ class Writer:
     One is being written and at most one waits, so that the step is held up for the copy to the host and not for the
     storage. A newer one takes the place of the one that waits, unless that is the best.
 
-    A full disk is waited for, up to MOST_WITHOUT_ROOM checkpoints in a row and `patience`. After any other error of storage, and when
-    another launch has the run, nothing is written any more: `stop` is called, and `wait` raises why.
+    A full disk is waited for, up to MOST_WITHOUT_ROOM checkpoints in a row and `patience`. After any other error of
+    storage, and when another launch has the run, nothing is written any more: `stop` is called, and `wait` raises why.
 
     Args:
         run: the run's folder.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import Queue
 from threading import Thread
@@ -18,6 +20,8 @@ from i2i_core.training.readings import HostCopy
 
 LEAVE = 60.0
 """Seconds that the end of a run waits for Weights & Biases and MLflow to take what is left."""
+AGAIN = 600.0
+"""Seconds until an error that lasts is said again."""
 MOST_WAITING = 1000
 """Entries that wait for one of them that is away; what comes then is left out."""
 
@@ -29,7 +33,7 @@ class Line:
 
     Args:
         name: of the thread.
-        forgiven: errors that are said, once while they last, and passed over; any other is raised where the next job
+        forgiven: errors that are said, once in AGAIN seconds, and passed over; any other is raised where the next job
             is given.
         warning: what is said of one.
         say: prints a line.
@@ -43,7 +47,8 @@ class Line:
         say: Callable[[str], None],
     ) -> None:
         self.forgiven, self.warning, self.say = forgiven, warning, say
-        self.told = False
+        self.failing = False
+        self.told = -math.inf
         self.closing = False
         self.error: BaseException | None = None
         self.jobs: Queue[Callable[[], None] | None] = Queue()
@@ -52,18 +57,19 @@ class Line:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            if self.closing and self.told:  # what could not be written before is not waited for now
+            if self.closing and self.failing:  # what could not be written before is not waited for now
                 continue
             try:
                 job()
             except self.forgiven as error:
-                if not self.told:
-                    self.told = True
+                self.failing = True
+                if time.monotonic() - self.told > AGAIN:  # on a full disk, one thing in some still finds room
+                    self.told = time.monotonic()
                     self.say(self.warning(error))
             except BaseException as error:  # raised where the next job is given
                 self.error = error
             else:
-                self.told = False
+                self.failing = False
 
     def put(self, job: Callable[[], None]) -> None:
         """Raises what an earlier job raised."""

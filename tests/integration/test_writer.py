@@ -21,9 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.errors import RunError, Stopped, TakenOverError
-from i2i_core.storage import PATIENCE, Folder, StorageError, writing
+from i2i_core.storage import Folder, writing
 from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, Writer, name_at
+from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, MOST_WITHOUT_ROOM, Snapshot, Writer, name_at
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -191,7 +191,12 @@ def ending(rank: int, size: int, folder: str, config: TrainConfig) -> None:
     rest.run = NoRoom(rest.run.url, f"checkpoints/{name_at(96)}/state.pt")
     with pytest.raises(RunError) as full:
         rest.train()
-    Path(folder, f"ended-{rank}").write_text(f"{stopped.value}\n{full.value}")
+    third = Loop(config.with_section("output", checkpoint_every=12), World(rank, size), torch.device("cpu"))
+    third.run = Folder(f"{folder}/blocked")  # where `checkpoints` is a file, of which rank 0's thread alone learns
+    with pytest.raises(RunError) as blocked:
+        third.train()
+    assert third.progress.images < third.length
+    Path(folder, f"ended-{rank}").write_text(f"{stopped.value}\n{full.value}\n{blocked.value}")
     dist.destroy_process_group()
 
 
@@ -199,11 +204,13 @@ def ending(rank: int, size: int, folder: str, config: TrainConfig) -> None:
 @pytest.mark.processes
 def test_workers_end_alike(labelled: str, storage: str, tmp_path: Path) -> None:
     config = config_of("stargan", labelled, storage, output__checkpoint_every=96)
+    Folder(str(tmp_path)).write("blocked/checkpoints", b"a file in the way")
     mp.spawn(ending, (2, str(tmp_path), config), nprocs=2)
     first, other = ((tmp_path / f"ended-{rank}").read_text() for rank in range(2))
     assert first == other
     assert "stopped after 24 of 96 images" in first
     assert f"the last whole checkpoint is {name_at(24)}" in first
+    assert "could not be written (Not a directory)" in first
 
 
 @needs_full
@@ -455,6 +462,50 @@ def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainCo
         writer.wait()
     assert checkpoint.complete(run) == [name_at(images) for images in (12, 24, 36)]
     assert checkpoint.read_best(run) == best_at(12)
+
+
+def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
+    config: TrainConfig, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PATIENCE, "0")
+    said: list[str] = []
+    asked: list[str] = []
+    run = Folder(f"{storage}/run")
+    writer = Writer(run, 9, said.append, stop=lambda: asked.append("stop"))
+    for many in range(2 * MOST_WITHOUT_ROOM - 1):
+        images = 12 * (many + 1)
+        there_is_room = images == 48  # which begins the count anew
+        writer.run = run if there_is_room else NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
+        assert not asked
+        writer.put(small(config, images), None)
+        writer._join()
+    assert asked == ["stop"]
+    with pytest.raises(RunError, match=rf"{MOST_WITHOUT_ROOM} checkpoints in a row had no room.* is {name_at(48)}"):
+        writer.wait()
+    writer.close()
+    assert len(said) == 3 + MOST_WITHOUT_ROOM - 1, "said once each, and the end by its error"
+    monkeypatch.setenv(PATIENCE, "600")
+    patient = Writer(run, 9, said.append, stop=lambda: asked.append("again"))
+    for images in range(200, 200 + 2 * MOST_WITHOUT_ROOM):
+        patient.run = NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
+        patient.put(small(config, images), None)
+        patient._join()
+    assert asked == ["stop"]
+
+
+def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConfig, storage: str) -> None:
+    """The other removes what is half written here, so that writing fails before the question is asked again."""
+    run, ours = Folder(f"{storage}/run"), [True]
+
+    class Removed(Folder):
+        def write(self, path: str, data: bytes) -> None:
+            ours[0] = False
+            raise FileNotFoundError(2, "No such file or directory", path)
+
+    writer = Writer(Removed(run.url), 9, print, lambda: ours[0])
+    writer.put(small(config, 12), None)
+    with pytest.raises(TakenOverError):
+        writer.wait()
 
 
 def test_a_launch_that_is_taken_over_while_it_writes_leaves_no_checkpoint(config: TrainConfig, storage: str) -> None:
