@@ -24,10 +24,9 @@ from i2i_core.storage import PATIENCE, Folder, StorageError
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import MOST_WITHOUT_ROOM, name_at
 from i2i_core.training.sync import World
-from tests.chaos import SMALL
 
 from ..support.full_disk import AT, NAMESPACE, SCENES
-from ..support.processes import ROOT
+from ..support.processes import ROOT, SMALL
 from ..support.runs import config_of, loop_of
 
 CPU = torch.device("cpu")
@@ -163,10 +162,13 @@ def test_run_ends_with_its_reason_where_its_status_cannot_be_written(labelled: s
 ON_RAY = """
 set -u
 mount -t tmpfs -o size=24m tmpfs "$HOME_OF_RUN"
-train() { "$PYTHON" pipelines/train.py --method stargan --data "$DATA" --storage "$HOME_OF_RUN/s" --name run $FLAGS >>"$1" 2>&1; }
+train() {
+  "$PYTHON" pipelines/train.py --method stargan --data "$DATA" --storage "$HOME_OF_RUN/s" --name run $FLAGS >>"$1" 2>&1
+}
 train "$LOGS/first" & P=$!
 until ls "$HOME_OF_RUN"/s/run/checkpoints/*/checksums.json >/dev/null 2>&1; do kill -0 $P || break; sleep 0.1; done
-if [ "$SCENE" = full ]; then head -c 30m /dev/zero >"$HOME_OF_RUN/fill" 2>/dev/null; else mount -o remount,ro "$HOME_OF_RUN"; fi
+if [ "$SCENE" = full ]; then head -c 30m /dev/zero >"$HOME_OF_RUN/fill" 2>/dev/null
+else mount -o remount,ro "$HOME_OF_RUN"; fi
 wait $P; echo "exit $?" >>"$LOGS/first"
 cp "$HOME_OF_RUN/s/run/status.json" "$LOGS/status.json"
 if [ "$SCENE" = full ]; then rm "$HOME_OF_RUN/fill"; else mount -o remount,rw "$HOME_OF_RUN"; fi
@@ -187,7 +189,7 @@ def test_run_on_ray_trains_nothing_again_on_a_storage_out_of_order(
     home, logs = tmp_path / "home", tmp_path / "logs"
     home.mkdir()
     logs.mkdir()
-    flags = [*SMALL, "--images", "2400", "--checkpoint-every", "40", "--log-every", "40", "--patience", "1"]
+    flags = [*SMALL, "--images", "2400", "--checkpoint-every", "40", "--patience", "1"]
     own = {"HOME_OF_RUN": home, "LOGS": logs, "DATA": labelled, "PYTHON": sys.executable, "SCENE": scene}
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {k: str(v) for k, v in own.items()}
     environment |= {"FLAGS": " ".join(flags), "PYTHONPATH": str(ROOT)}

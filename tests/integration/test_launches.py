@@ -1,6 +1,6 @@
 """Launches of one run at the same moment, all of them whole: one has the run, and its result is that of a run alone.
 
-pytest tests/integration/test_launches.py -m slow      the claim by itself, hundreds of times: tests/unit/test_attempts.py
+pytest tests/integration/test_launches.py -m slow; tests/unit/test_attempts.py has the claim by itself, hundreds of times.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from i2i_core.storage import Folder
-from tests.chaos import SMALL, differences, state_of
 
-from ..support.processes import ROOT
+from ..support.processes import ROOT, SMALL, differences, state_of
 
 IMAGES = 120
 CHILD = """

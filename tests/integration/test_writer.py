@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.errors import RunError, Stopped, TakenOverError
-from i2i_core.storage import Folder, writing
+from i2i_core.storage import PATIENCE, Folder, writing
 from i2i_core.training import checkpoint
 from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, MOST_WITHOUT_ROOM, Snapshot, Writer, name_at
 from i2i_core.training.loop import Loop
