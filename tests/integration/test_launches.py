@@ -1,6 +1,6 @@
 """Launches of one run at the same moment, all of them whole: one has the run, and its result is that of a run alone.
 
-pytest tests/integration/test_launches.py -m slow; tests/unit/test_attempts.py has the claim by itself, hundreds of times.
+pytest tests/integration/test_launches.py -m slow; the claim by itself, hundreds of times: tests/unit/test_attempts.py
 """
 
 from __future__ import annotations
