@@ -225,6 +225,8 @@ def test_the_word_of_an_earlier_launch_does_not_end_the_one_that_has_the_run(run
     assert not is_over_for(run, "second")
     run.write_json(STATUS, {"state": "stopped", "error": "others were better"})  # a sweep's, of whoever has it
     assert is_over_for(run, "second")
+    record(run, "second", state="finished")
+    assert run.read_json(STATUS)["state"] == "stopped", "what ended it stays"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "7"])
