@@ -60,6 +60,8 @@ def scenes(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @needs_namespace
+@pytest.mark.processes
+@pytest.mark.xdist_group("scenes")
 @pytest.mark.parametrize("scene", SCENES)
 def test_run_on_a_storage_out_of_order_ends_once_and_goes_on_when_it_is_repaired(
     scene: str, scenes: dict[str, Any]
@@ -79,6 +81,8 @@ def test_run_on_a_storage_out_of_order_ends_once_and_goes_on_when_it_is_repaired
 
 
 @needs_namespace
+@pytest.mark.processes
+@pytest.mark.xdist_group("scenes")
 @pytest.mark.parametrize("scene", ["full", "no_names_left"])
 def test_full_disk_is_waited_for_and_then_recorded(scene: str, scenes: dict[str, Any]) -> None:
     """In the room that status.json has: there is no other."""
@@ -94,6 +98,8 @@ def test_full_disk_is_waited_for_and_then_recorded(scene: str, scenes: dict[str,
 
 
 @needs_namespace
+@pytest.mark.processes
+@pytest.mark.xdist_group("scenes")
 def test_read_only_storage_ends_the_run_with_what_its_status_could_not_take(scenes: dict[str, Any]) -> None:
     found = scenes["read_only"]
     assert "images-000000000024 could not be written (Read-only file system)" in found["raised"]
@@ -103,6 +109,8 @@ def test_read_only_storage_ends_the_run_with_what_its_status_could_not_take(scen
 
 
 @needs_namespace
+@pytest.mark.processes
+@pytest.mark.xdist_group("scenes")
 @pytest.mark.parametrize("scene", ["run_deleted", "unmounted"])
 def test_storage_that_is_gone_is_not_made_again(scene: str, scenes: dict[str, Any]) -> None:
     """Under a mount point lies another disk."""
@@ -179,6 +187,7 @@ train "$LOGS/second"; echo "exit $?" >>"$LOGS/second"
 
 @needs_namespace
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("scene", "why"), [("full", "No space left on device"), ("read_only", "Read-only file system")]

@@ -76,6 +76,8 @@ def check_one_winner(run: Folder, told: list[str]) -> int:
     return winner
 
 
+@pytest.mark.xdist_group("racers")
+@pytest.mark.processes
 def test_claim_gives_a_run_to_exactly_one_of_six_launches_of_a_moment(six: Racers, storage: str) -> None:
     """300 rounds in new folders; what another process writes meanwhile stays, what a dead one left goes."""
     chance, gone = random.Random(0), ended_process()
@@ -92,6 +94,8 @@ def test_claim_gives_a_run_to_exactly_one_of_six_launches_of_a_moment(six: Racer
     assert len(winners) > 1, "the race is one"
 
 
+@pytest.mark.xdist_group("racers")
+@pytest.mark.processes
 @pytest.mark.parametrize("process", ["ended", "another machine's, long ago"])
 def test_claim_gives_a_run_that_somebody_had_to_exactly_one(six: Racers, storage: str, process: str) -> None:
     chance, gone = random.Random(1), ended_process()
@@ -104,6 +108,8 @@ def test_claim_gives_a_run_that_somebody_had_to_exactly_one(six: Racers, storage
         assert run.names("attempts") == NAMES[:2]
 
 
+@pytest.mark.xdist_group("racers")
+@pytest.mark.processes
 def test_claim_of_a_launch_that_stood_still_takes_nothing_over(six: Racers, storage: str) -> None:
     """SIGSTOP between its beginning and its claim, until the others are done and long after."""
     chance = random.Random(2)
@@ -113,7 +119,9 @@ def test_claim_of_a_launch_that_stood_still_takes_nothing_over(six: Racers, stor
 
 
 @pytest.mark.slow
-def test_claim_on_object_storage_gives_a_run_to_exactly_one(six: Racers, s3: str) -> None:
+@pytest.mark.xdist_group("racers")
+@pytest.mark.processes
+def test_claim_on_object_storage_gives_a_run_to_exactly_one(s3: str) -> None:
     """By S3's conditional put."""
     with racers(4) as four:  # born with the server's address
         for number in range(60):
@@ -155,6 +163,7 @@ def test_claim_later_takes_a_run_over_from_one_that_lives(run: Folder) -> None:
     assert run.names("attempts") == NAMES[:2]
 
 
+@pytest.mark.processes
 def test_claim_goes_on_at_once_after_a_launch_that_ended(run: Folder) -> None:
     """Typed again: one that was killed, one of this process that is over, one that says so from another machine."""
     now = clock_of(run)
@@ -245,6 +254,7 @@ def test_write_over_uses_the_room_that_is_there(run: Folder) -> None:
     assert run.read("x") == b"short"
 
 
+@pytest.mark.processes
 def test_a_half_written_file_tells_whether_its_writer_lives(tmp_path: Path) -> None:
     mine, old = tmp_path / writing("x"), tmp_path / ".x.123.writing"
     foreign = tmp_path / f"x.{'0' * 8}-{os.getpid()}.writing"
@@ -257,6 +267,7 @@ def test_a_half_written_file_tells_whether_its_writer_lives(tmp_path: Path) -> N
     assert [is_left(place) for place in (mine, old, foreign)] == [False, True, True]
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
