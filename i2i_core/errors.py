@@ -54,11 +54,21 @@ class Stopped(RunError):  # noqa: N818
 
 
 class WorkerError(RunError):
-    """What one worker meets alone: the others wait for it, and must be ended from without."""
+    """What one worker meets alone: the others wait for it, and must be ended from without.
+
+    Attributes:
+        together: set once all workers raise it alike.
+    """
+
+    together = False
 
 
 class TakenOverError(WorkerError):
     """The same run was launched again, and this launch of it is no longer wanted."""
+
+
+class UnrecordedError(RunError):
+    """Why a run ended, where its folder could not take it."""
 
 
 class NonFiniteError(RunError):

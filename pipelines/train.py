@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from i2i_core import BEGAN
 from i2i_core.cli import early, flags, main, parse, with_flags
 from i2i_core.config import TrainConfig, without_length
 from i2i_core.errors import ConfigError
@@ -85,7 +86,7 @@ def run() -> int:
             print(said)
         print(config.dumps())
         return 0
-    outcome = launch(config, given.lr_may_rise)
+    outcome = launch(config, given.lr_may_rise, BEGAN)
     print(f"finished after {outcome.images:,} images")
     for name, value in outcome.metrics.items():
         print(f"  {name} {value:.4g}")

@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
@@ -24,10 +26,11 @@ from i2i_core.data.stream import lanes_of, slots_of
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, Stopped, UserError, nearest
 from i2i_core.evaluation.judging import located
 from i2i_core.methods import METHODS, at_test, build_from
+from i2i_core.orchestration.attempts import STOP, begin, check_claim, held, holder, record, status_of
 from i2i_core.orchestration.cluster import connect, on_loopback, room, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.resuming import rate_change
-from i2i_core.orchestration.worker import STATUS, STOP, record, train_worker
+from i2i_core.orchestration.worker import train_worker
 from i2i_core.paths import absolute
 from i2i_core.registry import entry
 from i2i_core.settings import differences
@@ -35,6 +38,9 @@ from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_f
 from i2i_core.training import authors, boards, checkpoint, starting
 from i2i_core.training.config import OutputConfig
 from i2i_core.training.loop import check_judge, evaluation_split, suites, trained_on
+
+PROBE = 4096
+"""Bytes that are written to see whether a folder takes them: a full disk takes an empty file."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +169,18 @@ def check_same_run(config: TrainConfig, run: Folder) -> None:
         )
 
 
-def check_storage(run: Folder) -> None:
-    """Raises ResourceError when nothing can be written to the run's folder."""
+def check_storage(run: Folder) -> float:
+    """The time by the storage's clock. Raises ResourceError when the run's folder cannot be written."""
+    probe = f"{checkpoint.CHECKPOINTS}/.probe-{uuid4().hex}"
     try:
-        run.write(".probe", b"")
-        run.remove(".probe")
+        run.write(probe, bytes(PROBE))
+        return run.modified(probe)
     except Exception as error:  # each filesystem has its own kinds
-        raise ResourceError(
-            "--storage", f"{run.url}, where writing fails ({error})", "a place that can be written", "Name another."
-        ) from None
+        found, fix = f"{run.url}, where writing fails ({error})", "Name another, or make it writable, with room."
+        raise ResourceError("--storage", found, "a place that can be written", fix) from None
+    finally:
+        with suppress(Exception):
+            run.remove(probe)
 
 
 def use_gpu(config: TrainConfig) -> bool:
@@ -213,57 +222,73 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
     return rate_change(config, run, lr_may_rise)
 
 
-def launch(config: TrainConfig, lr_may_rise: bool = False) -> Outcome:
+def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None = None) -> Outcome:
     """Runs a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
-    checkpoints/, best.json, grids/ and tensorboard/.
+    attempts/, checkpoints/, best.json, grids/ and tensorboard/.
 
     Args:
         config: the run.
         lr_may_rise: whether its learning rate may rise where it goes on with a larger length than before.
+        began: `time.monotonic()` of when the program began, where that was before this call. Of launches that begin at
+            the same moment one alone has the run.
 
     Raises:
         UserError: storage, cluster or an earlier run of that name do not fit.
         Stopped: it was asked to stop; it is saved, and the same call goes on from there.
-        RunError: the run failed; what it reached is kept and the same call goes on from there.
+        RunError: the run failed, and what it reached is kept: the same call goes on from there. Or another launch has
+            it.
     """
+    began = time.monotonic() if began is None else began
     run = _folder(config)
     with patient_for(AT_START):
         if said := check_run(config, lr_may_rise):
             print(said, flush=True)
-        check_storage(run)
-        over = _finished(config, run)
+        since = check_storage(run) - (time.monotonic() - began)
+        if _finished(config, run):
+            return _outcome(run, "")
+        check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
-    if not over:
-        connect()
-        gpu = use_gpu(config)
-        check_cluster(config, gpu)
-        wait_for(*needed(config, gpu))
-        attempt = uuid4().hex
-        if (run.read_json(STATUS) or {}).get("state") == "running":
-            print(f"{run.url} was not ended: this launch takes it over from whatever may still be running", flush=True)
-        run.write_json(STATUS, {"state": "running", "attempt": attempt})
-        run.remove(STOP, *(name for name in run.names() if name.endswith(".writing")))
-        run.write("config.json", config.dumps().encode())
-        with stopping_on_signal("the run", lambda: run.write(STOP, attempt.encode())):
-            _fit(config, run, gpu, attempt)
-    return _outcome(run)
+    connect()
+    gpu = use_gpu(config)
+    check_cluster(config, gpu)
+    wait_for(*needed(config, gpu))
+    attempt = uuid4().hex
+    with held(run, attempt, since):
+        begin(run, attempt, config.dumps().encode(), partial(print, flush=True))
+        with stopping_on_signal("the run", lambda: _ask_to_stop(run, attempt)):
+            untold = _fit(config, run, gpu, attempt)
+    if untold:
+        raise RunError(untold)
+    return _outcome(run, attempt)
 
 
-def _outcome(run: Folder) -> Outcome:
+def _ask_to_stop(run: Folder, attempt: str) -> None:
+    try:
+        run.write(STOP, attempt.encode())
+    except (OSError, StorageError) as error:
+        print(f"{run.at(STOP)} could not be written ({error}): another signal ends the run at once", flush=True)
+
+
+def _outcome(run: Folder, attempt: str) -> Outcome:
     """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end."""
-    status = run.read_json(STATUS)
-    if status["state"] == "finished":
+    try:
+        status, has = status_of(run), holder(run)
+    except (OSError, StorageError) as error:
+        fix = "The same command goes on from its last checkpoint."
+        raise RunError(f"{run.url}: its workers have ended, and why cannot be read ({error}).\n  {fix}") from None
+    if attempt and has and has.attempt != attempt:
+        raise RunError(f"{run.url}: another launch of this run has taken it over ({has.described}); this one ends")
+    if status.get("state") == "finished":
         return Outcome(run, status["images"], status["metrics"])
-    reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
-    raise (Stopped if status["state"] == "stopped" else RunError)(f"{run.url}: {reason}")
+    reason = status.get("error", "its workers ended early, and did not say why")
+    raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")
 
 
 def _finished(config: TrainConfig, run: Folder) -> bool:
     """Whether the run is as long as it is asked to be."""
-    status = run.read_json(STATUS) or {}
-    return status.get("state") == "finished" and checkpoint.read_config(run).training == config.training
+    return status_of(run).get("state") == "finished" and checkpoint.read_config(run).training == config.training
 
 
 @contextmanager
@@ -295,9 +320,9 @@ def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
             signal.signal(number, handler)
 
 
-def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
-    """Ray Train over the run. Checkpoints are ours (`training/checkpoint.py`), so Ray's own notes can be kept on each
-    node and forgotten."""
+def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> str:
+    """Ray Train over the run; gives why it ended where the run's folder could not take that. Checkpoints are ours
+    (`training/checkpoint.py`), so Ray's own notes can be kept on each node and forgotten."""
     least, most = config.launch.worker_range
     notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
     rendezvous = LoopbackConfig if on_loopback() else TorchConfig
@@ -322,10 +347,11 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
         ),
     )
     failed: list[Exception] = []
+    untold: list[str] = []
 
     def fit() -> None:
         try:
-            trainer.fit()
+            untold.append(trainer.fit().return_value or "")
         except Exception as error:  # told by the main thread
             failed.append(error)
 
@@ -337,9 +363,10 @@ def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> None:
     shutil.rmtree(notes / attempt, ignore_errors=True)
     if failed:
         reason = _reason(failed[0])
-        with suppress(StorageError), patient_for(AT_START):
+        with suppress(OSError, StorageError), patient_for(AT_START):
             record(run, attempt, state="failed", error=reason)
         raise RunError(f"{run.url}: {reason}\n  The same command goes on from its last checkpoint.")
+    return "".join(untold)
 
 
 def _reason(error: Exception) -> str:

@@ -13,22 +13,25 @@ from typing import Any
 import torch
 
 from i2i_core.config import TrainConfig
-from i2i_core.errors import RunError, Stopped, UserError, WorkerError
-from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
+from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
+from i2i_core.orchestration.attempts import STATUS, STOP, is_over_for, record
+from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for, unwritable
+from i2i_core.training.checkpoint import PUT_BACK
 from i2i_core.training.loop import Loop
 from i2i_core.training.node import Node
 from i2i_core.training.sync import World
 
-STATUS = "status.json"
-STOP = "stop"
-"""A file of this name in a run's folder asks the run to save and stop; if there is anything in it, the launch named."""
 LOOKS_EVERY = 2.0
 """Seconds between looks for that file, and for a node being drained."""
 
 
-def train_worker(values: dict[str, Any]) -> None:
+def train_worker(values: dict[str, Any]) -> str:
     """Ray Train's `train_loop_per_worker`: `values["config"]` is a TrainConfig as JSON, `values["attempt"]` names the
-    launch."""
+    launch.
+
+    Returns:
+        why the run ended, where its folder could not take that; else nothing. The driver gets rank 0's.
+    """
     import ray.train
     import ray.train.torch
 
@@ -39,7 +42,13 @@ def train_worker(values: dict[str, Any]) -> None:
     threads = node.threads(config.launch.cpus_per_worker, config.data.loaders, device.type == "cuda")
     torch.set_num_threads(threads)
     gauges = Gauges(config.run_name) if world.leads else None
-    ray.train.report(train(config, world, device, values["attempt"], being_drained, gauges, node))
+    metrics, untold = dict[str, float](), ""
+    try:
+        metrics = train(config, world, device, values["attempt"], being_drained, gauges, node, launched=True)
+    except UnrecordedError as error:  # to raise it would have Ray train again
+        untold = str(error)
+    ray.train.report(metrics)
+    return untold
 
 
 def this_node() -> Node:
@@ -59,6 +68,7 @@ def train(
     drained: Callable[[], bool] = lambda: False,
     gauges: Gauges | None = None,
     node: Node | None = None,
+    launched: bool = False,
 ) -> dict[str, float]:
     """A run from where its folder says it is to its end; its outcome is left in `status.json`.
 
@@ -71,31 +81,74 @@ def train(
         drained: whether a worker's node is about to go.
         gauges: shown what is logged.
         node: as `Loop` takes it.
+        launched: whether a launch has begun the run's folder, which must be there then.
+
+    Raises:
+        UnrecordedError: the run has ended, and its folder cannot take why; on rank 0 alone, when all have ended.
     """
     os.environ[PATIENCE] = str(config.launch.patience)
     folder = Folder(f"{config.launch.storage}/{config.run_name}")
-    with patient_for(AT_START):
-        is_over = is_over_for(folder, attempt) if world.leads else None
-    if world.from_leader(is_over):
-        return {}
     try:
+        if _is_over(folder, attempt, world, launched):
+            return {}
         measured = gauges.show if gauges else lambda values: None
         loop = Loop(config, world, device, _say, lambda: not is_over_for(folder, attempt), measured, node)
         if gauges:
             gauges.players = tuple(loop.method.players)
         with _watching(loop, folder, attempt, drained):
             metrics = loop.train()
-    except (WorkerError, UserError) as error:
-        with suppress(StorageError), patient_for(AT_START):
-            record(folder, attempt, state="failed", error=str(error))
-        raise
     except RunError as error:
+        if isinstance(error, WorkerError) and not error.together:
+            _record_alone(folder, attempt, error)
+            raise
         if world.leads:
-            record(folder, attempt, state="stopped" if isinstance(error, Stopped) else "failed", error=str(error))
+            _record_end(folder, attempt, str(error), "stopped" if isinstance(error, Stopped) else "failed")
         return {}
+    except UserError as error:
+        _record_alone(folder, attempt, error)
+        raise
     if world.leads:
-        record(folder, attempt, state="finished", images=loop.progress.images, metrics=metrics)
+        ending = f"finished after {loop.progress.images:,} images"
+        _record_end(folder, attempt, ending, "finished", images=loop.progress.images, metrics=metrics)
     return metrics
+
+
+def _is_over(folder: Folder, attempt: str, world: World, launched: bool) -> bool:
+    """Whether the run has ended for this attempt. Raises RunError on all workers when that cannot be known."""
+    over, failed = False, None  # type: bool, RunError | None
+    if world.leads:
+        try:
+            with patient_for(AT_START):
+                over = is_over_for(folder, attempt)
+                if launched and not folder.exists(STATUS):
+                    failed = RunError(f"{folder.url} is not there any more, or not on this node: {PUT_BACK}")
+        except StorageError as error:
+            failed = error
+        except OSError as error:
+            failed = unwritable(folder, error)
+    over, failed = world.from_leader((over, failed))
+    if isinstance(failed, WorkerError):
+        failed.together = True
+    if failed:
+        raise failed
+    return bool(over)
+
+
+def _record_alone(folder: Folder, attempt: str, error: Exception) -> None:
+    with suppress(OSError, StorageError), patient_for(AT_START):
+        record(folder, attempt, state="failed", error=str(error))
+
+
+def _record_end(folder: Folder, attempt: str, ending: str, state: str, **more: Any) -> None:
+    """How the run ended, for all workers. Raises UnrecordedError when its folder cannot take it."""
+    told = more if state == "finished" else {"error": ending}
+    folder.kept = bool(attempt)  # one that is gone is not made again
+    try:
+        with patient_for(AT_START):
+            record(folder, attempt, state=state, **told)
+    except (OSError, StorageError) as error:
+        why = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+        raise UnrecordedError(f"{ending}\n  Its {STATUS} could not be written ({why}).") from None
 
 
 class Gauges:
@@ -120,20 +173,6 @@ class Gauges:
             if gauge not in self.gauges:
                 self.gauges[gauge] = Gauge(gauge, f"{name} of docs/watching.md", ("run", "player"))
             self.gauges[gauge].set(value, {"run": self.run, "player": player})
-
-
-def record(folder: Folder, attempt: str, **status: Any) -> None:
-    """How this launch of the run ended, unless another has taken it over."""
-    if not is_over_for(folder, attempt):
-        folder.write_json(STATUS, {**status, "attempt": attempt})
-
-
-def is_over_for(folder: Folder, attempt: str) -> bool:
-    """Whether this launch of the run has ended, or another has taken it over."""
-    status = folder.read_json(STATUS)
-    if not attempt or status is None:
-        return False
-    return bool(status["state"] != "running" or status["attempt"] != attempt)
 
 
 @contextmanager

@@ -7,10 +7,14 @@ are told where they log to by what they always read: WANDB_* and MLFLOW_* of the
 from __future__ import annotations
 
 import importlib
+import io
+import itertools
 import os
+import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,17 +22,25 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import RecordWriter
+from torch.utils.tensorboard.summary import image, scalar
+from torch.utils.tensorboard.summary import text as text_summary
 
 from i2i_core.config import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.paths import absolute, redacted
 from i2i_core.settings import to_dict
-from i2i_core.storage import Folder
+from i2i_core.storage import Folder, write_all
 from i2i_core.training.config import OutputConfig
 
 PROJECT = "i2i"
 """Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
+TENSORBOARD = "tensorboard"
+"""Folder of a run that holds TensorBoard's event files."""
+_files = itertools.count()
+"""Of this process, so that each has a name of its own."""
 IDS = "trackers"
 """Folder of a run that holds the ids it has elsewhere."""
 
@@ -47,42 +59,52 @@ class Board(Protocol):
 
 class TensorBoard:
     """Event files in the run's folder. Where that is not local, they are kept in a temporary folder and copied to it
-    by `flush`."""
+    by `flush`.
+
+    Each call opens the file, appends to it and closes it, so that an error is the caller's: torch's own writer leaves
+    one to a thread, which prints a traceback and writes nothing any more.
+    """
 
     def __init__(self, run: Folder) -> None:
         self.run = run
         self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
-        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, "tensorboard")
-        self.writer: SummaryWriter | None = None
-
-    @property
-    def board(self) -> SummaryWriter:
-        self.writer = self.writer or SummaryWriter(str(self.events))
-        return self.writer
-
-    def begin_again(self) -> None:
-        """With a new file: after an error the old one writes nothing any more."""
-        self.writer = None
+        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, TENSORBOARD)
+        place = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+        self.file = self.events / f"events.out.tfevents.{place}"
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.board.add_scalar(name, value, images)
+        self._append(images, [scalar(name, value) for name, value in values.items()])
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
-        self.board.add_image("samples", torch.from_numpy(pixels_HWC), images, dataformats="HWC")
+        self._append(images, [image("samples", torch.from_numpy(pixels_HWC), dataformats="HWC")])
 
     def text(self, images: int, title: str, text: str) -> None:
-        self.board.add_text(title, text, images)
+        self._append(images, [text_summary(title, text)])
+
+    def _append(self, images: int, summaries: Sequence[Summary]) -> None:
+        """Whole records, or after an error none."""
+        if self.run.local:
+            self.run.make(TENSORBOARD)
+        with open(self.file, "ab", buffering=0) as out:
+            whole, records = out.tell(), io.BytesIO()
+            events = [] if whole else [Event(wall_time=time.time(), file_version="brain.Event:2")]
+            events += [Event(wall_time=time.time(), step=images, summary=summary) for summary in summaries]
+            for event in events:
+                RecordWriter(records).write(event.SerializeToString())
+            try:
+                write_all(out, records.getvalue())
+            except OSError:
+                with suppress(OSError):
+                    out.truncate(whole)
+                raise
 
     def flush(self) -> None:
-        """Brings what was told to the run's folder."""
-        self.board.flush()
-        if not self.run.local:
-            for file in self.events.iterdir():
-                self.run.write(f"tensorboard/{file.name}", file.read_bytes())
+        """Brings what was told to the run's folder, where that is not local."""
+        if not self.run.local and self.file.exists():
+            self.run.write(f"{TENSORBOARD}/{self.file.name}", self.file.read_bytes())
 
     def close(self, finished: bool) -> None:
-        self.board.close()
+        """Nothing: no file is open."""
 
     def forget(self) -> None:
         """Removes what was kept in a temporary folder."""

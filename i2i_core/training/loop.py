@@ -19,14 +19,14 @@ from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch, seed_from
 from i2i_core.data.manifest import DataSet
 from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
-from i2i_core.errors import ConfigError, DataError, RunError, Stopped, nearest
+from i2i_core.errors import ConfigError, DataError, RunError, Stopped, TakenOverError, WorkerError, nearest
 from i2i_core.evaluation.attributes import over_sets
 from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method, Progress
-from i2i_core.storage import Folder
+from i2i_core.storage import Folder, unwritable
 from i2i_core.training import boards, checkpoint, starting
 from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
 from i2i_core.training.diagnosis import Diagnosis
@@ -77,7 +77,7 @@ class Loop:
         node: Node | None = None,
     ) -> None:
         self.config, self.world, self.say, self.ours, self.measured = config, world, say, ours, measured
-        self.run = Folder(f"{config.launch.storage}/{config.run_name}")
+        self.run = Folder(f"{config.launch.storage}/{config.run_name}").guarded(self._check_ours)
         self.sets = config.data.open()
         if config.data.fingerprint != (found := "+".join(data.manifest.fingerprint for data in self.sets)):
             where, fix = " ".join(config.data.uris), "Put the data set back that the run began with."
@@ -122,9 +122,42 @@ class Loop:
         self.eval_split = evaluation_split(config, self.sets)
         self.suites = suites(config, self.sets, self.method, device)
 
+    def _check_ours(self) -> None:
+        if not self.ours():
+            raise TakenOverError(f"{self.run.url}: another launch of this run has taken it over; this one ends")
+
+    def _by_leader(self, call: Callable[[], Any]) -> Any:
+        """What rank 0 finds in the run's folder, or makes there. Raises RunError on every worker alike when its storage
+        is out of order."""
+        found, failed = None, None
+        if self.world.leads:
+            try:
+                found = call()
+            except RunError as error:
+                failed = error
+            except OSError as error:
+                failed = unwritable(self.run, error)
+        return self._alike(found, failed)
+
+    def _alike(self, found: Any, failed: RunError | None) -> Any:
+        """Rank 0's on every worker; what failed is raised."""
+        found, failed = self.world.from_leader((found, failed))
+        if failed:
+            if isinstance(failed, WorkerError):
+                failed.together = True
+            raise failed
+        return found
+
+    def _last(self) -> str | None:
+        """The name of the checkpoint that the run goes on from; rank 0 removes what is later."""
+        name = checkpoint.latest(self.run, self.say)
+        if name:
+            checkpoint.discard_after(self.run, checkpoint.images_of(name), self._check_ours)
+        return name
+
     def _start(self) -> None:
         """From the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew."""
-        name = self.world.from_leader(checkpoint.latest(self.run, self.say) if self.world.leads else None)
+        name = self._by_leader(self._last)
         if name is None:
             training = self.config.training
             if training.init_from:
@@ -148,8 +181,6 @@ class Loop:
         self.bad = {key: [cause, instead] for key, cause, instead in state.get("bad", [])}
         self.evaluations = state.get("evaluations", [])
         self.metrics, self.best = folder.read_json("metrics.json"), state.get("best")
-        if self.world.leads:
-            checkpoint.discard_after(self.run, self.progress.images)
         self.written = (self.progress.images, self.best)
         self._tell(f"resumed from {folder.url}")
 
@@ -184,13 +215,14 @@ class Loop:
         Raises:
             NonFiniteError: a move was not finite.
             Stopped: it was asked to; on every worker alike.
-            RunError: too many unusable samples, no room for the last checkpoint, or, where that is asked for, a run
-                that diverges; on every worker alike.
+            RunError: too many unusable samples, no room for the last checkpoint, storage that takes none any more, or,
+                where that is asked for, a run that diverges; on every worker alike.
         """
+        self._by_leader(lambda: self.run.keep())
         first = self.progress.images // self.stream.batch
         batches = Ahead(self.stream.batches(first, self.slots, self.loaders), self._number)
         self.tracker = self._tracker() if self.world.leads else None
-        self.writer = Writer(self.run, self.config.output.keep_last, self.say, self.ours)
+        self.writer = Writer(self.run, self.config.output.keep_last, self.say, self.ours, lambda: self.ask("stop"))
         self.logged = (time.monotonic(), self.progress.images)
         self.waited = 0.0
         self._tell(
@@ -307,9 +339,7 @@ class Loop:
             self.writer.wait()
         except RunError as error:
             failed = error
-        failed = self.world.from_leader(failed)
-        if failed:
-            raise failed
+        self._alike(None, failed)
 
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import Queue
 from threading import Thread
@@ -9,6 +11,7 @@ from threading import Thread
 import numpy as np
 from torch import Tensor
 
+from i2i_core.errors import TakenOverError
 from i2i_core.evaluation.sheet import contact_sheet, png_bytes
 from i2i_core.paths import redacted
 from i2i_core.storage import Folder, StorageError
@@ -17,6 +20,8 @@ from i2i_core.training.readings import HostCopy
 
 LEAVE = 60.0
 """Seconds that the end of a run waits for Weights & Biases and MLflow to take what is left."""
+AGAIN = 600.0
+"""Seconds until an error that lasts is said again."""
 MOST_WAITING = 1000
 """Entries that wait for one of them that is away; what comes then is left out."""
 
@@ -28,9 +33,8 @@ class Line:
 
     Args:
         name: of the thread.
-        forgiven: errors that are said, once while they last, and passed over; any other is raised where the next job
+        forgiven: errors that are said, once in AGAIN seconds, and passed over; any other is raised where the next job
             is given.
-        failed: called with a forgiven error before it is said.
         warning: what is said of one.
         say: prints a line.
     """
@@ -39,12 +43,12 @@ class Line:
         self,
         name: str,
         forgiven: tuple[type[Exception], ...],
-        failed: Callable[[], None],
         warning: Callable[[Exception], str],
         say: Callable[[str], None],
     ) -> None:
-        self.forgiven, self.failed, self.warning, self.say = forgiven, failed, warning, say
-        self.told = False
+        self.forgiven, self.warning, self.say = forgiven, warning, say
+        self.failing = False
+        self.told = -math.inf
         self.closing = False
         self.error: BaseException | None = None
         self.jobs: Queue[Callable[[], None] | None] = Queue()
@@ -53,19 +57,19 @@ class Line:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            if self.closing and self.told:  # what could not be written before is not waited for now
+            if self.closing and self.failing:  # what could not be written before is not waited for now
                 continue
             try:
                 job()
             except self.forgiven as error:
-                self.failed()
-                if not self.told:
-                    self.told = True
+                self.failing = True
+                if time.monotonic() - self.told > AGAIN:  # on a full disk, one thing in some still finds room
+                    self.told = time.monotonic()
                     self.say(self.warning(error))
             except BaseException as error:  # raised where the next job is given
                 self.error = error
             else:
-                self.told = False
+                self.failing = False
 
     def put(self, job: Callable[[], None]) -> None:
         """Raises what an earlier job raised."""
@@ -88,7 +92,8 @@ class Tracker:
     """The scalars, pictures and warnings of one run, on TensorBoard and elsewhere, and grids as PNG.
 
     Args:
-        run: the run's folder. A full disk, or storage that does not answer, is said and does not end the run.
+        run: the run's folder. A full disk, storage that does not answer, or another launch that has the run, is said
+            and does not end it: checkpoints do.
         say: prints a line.
         tensorboard: whether event files are written.
         others: further boards by name, each with a thread of its own. What one of them raises is said and does not end
@@ -106,12 +111,8 @@ class Tracker:
     ) -> None:
         self.run, self.say, self.measured = run, say, measured
         self.board = TensorBoard(run) if tensorboard else None
-        self.line = Line("tracker", (OSError, StorageError), self._failed, self._warning, say)
+        self.line = Line("tracker", (OSError, StorageError, TakenOverError), self._warning, say)
         self.others = {name: (board, self._line_of(name)) for name, board in (others or {}).items()}
-
-    def _failed(self) -> None:
-        if self.board:
-            self.board.begin_again()
 
     def _warning(self, error: Exception) -> str:
         return redacted(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
@@ -120,7 +121,7 @@ class Tracker:
         def warning(error: Exception) -> str:
             return f"WARNING: {name} does not take what is logged ({short(error)}); training goes on"
 
-        return Line(name, (Exception,), lambda: None, warning, self.say)
+        return Line(name, (Exception,), warning, self.say)
 
     def later(self, job: Callable[[], None]) -> None:
         """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
@@ -157,7 +158,7 @@ class Tracker:
 
     def flush(self) -> None:
         """Everything tracked so far reaches the run's folder, some time soon."""
-        if self.board:
+        if self.board and not self.run.local:
             self.later(self.board.flush)
 
     def close(self, finished: bool = True) -> None:

@@ -314,7 +314,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
 
 
 def test_an_error_that_is_not_forgiven_is_raised_where_the_next_thing_is_logged() -> None:
-    line = Line("test", (OSError,), lambda: None, str, print)
+    line = Line("test", (OSError,), str, print)
 
     def wrong() -> None:
         raise ValueError("ours")

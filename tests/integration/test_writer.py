@@ -6,7 +6,6 @@ pytest tests/integration/test_writer.py
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from i2i_core.config import TrainConfig
 from i2i_core.data.batch import Batch
 from i2i_core.errors import RunError, Stopped, TakenOverError
-from i2i_core.storage import Folder
+from i2i_core.storage import PATIENCE, Folder, writing
 from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, Writer, name_at
+from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, MOST_WITHOUT_ROOM, Snapshot, Writer, name_at
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -146,7 +145,7 @@ class NoRoom(Folder):
     def write(self, path: str, data: bytes) -> None:
         if Path(self.path(path)) == self.full:
             self.full.parent.mkdir(parents=True, exist_ok=True)
-            self.full.with_name(f".{self.full.name}.{os.getpid()}.writing").symlink_to(FULL)
+            self.full.with_name(writing(f".{self.full.name}")).symlink_to(FULL)
         super().write(path, data)
 
 
@@ -189,17 +188,26 @@ def ending(world: World, config: TrainConfig) -> str:
     rest.run = NoRoom(rest.run.url, f"checkpoints/{name_at(96)}/state.pt")
     with pytest.raises(RunError) as full:
         rest.train()
-    return f"{stopped.value}\n{full.value}"
+    third = Loop(config.with_section("output", checkpoint_every=12), world, torch.device("cpu"))
+    third.run = Folder(
+        f"{config.launch.storage}/blocked"
+    )  # where `checkpoints` is a file; rank 0's thread alone learns
+    with pytest.raises(RunError) as blocked:
+        third.train()
+    assert third.progress.images < third.length
+    return f"{stopped.value}\n{full.value}\n{blocked.value}"
 
 
 @needs_full
 @pytest.mark.processes
 def test_workers_end_alike(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage, output__checkpoint_every=96)
+    Folder(storage).write("blocked/checkpoints", b"a file in the way")
     first, other = on_workers(2, ending, config)
     assert first == other
     assert "stopped after 24 of 96 images" in first
     assert f"the last whole checkpoint is {name_at(24)}" in first
+    assert "could not be written (Not a directory)" in first
 
 
 @needs_full
@@ -212,12 +220,15 @@ def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig) -> No
     assert any("best.json could not be written" in line for line in said)
 
 
-def test_other_errors_of_storage_end_the_run(config: TrainConfig) -> None:
-    loop = loop_of(config)
+def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(config: TrainConfig) -> None:
+    said: list[str] = []
+    loop = loop_of(config, said)
     Path(loop.run.root).mkdir(parents=True)
     Path(loop.run.root, "checkpoints").touch()
-    with pytest.raises(OSError, match=name_at(36)):
+    with pytest.raises(RunError, match=rf"{name_at(36)} could not be written \(Not a directory\); there is no whole"):
         loop.train()
+    assert loop.progress.images < 96, "it does not train on for nothing"
+    assert not [line for line in said if "WARNING" in line]
 
 
 def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str) -> None:
@@ -244,7 +255,7 @@ class Crashing(Folder):
             return super().write(path, data)
         place = Path(self.path(path))
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.with_name(f".{place.name}.{os.getpid()}.writing").write_bytes(data[: self.bytes])
+        place.with_name(writing(f".{place.name}")).write_bytes(data[: self.bytes])
         raise KilledError
 
 
@@ -448,6 +459,50 @@ def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainCo
         writer.wait()
     assert checkpoint.complete(run) == [name_at(images) for images in (12, 24, 36)]
     assert checkpoint.read_best(run) == best_at(12)
+
+
+def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
+    config: TrainConfig, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PATIENCE, "0")
+    said: list[str] = []
+    asked: list[str] = []
+    run = Folder(f"{storage}/run")
+    writer = Writer(run, 9, said.append, stop=lambda: asked.append("stop"))
+    for many in range(2 * MOST_WITHOUT_ROOM - 1):
+        images = 12 * (many + 1)
+        there_is_room = images == 48  # which begins the count anew
+        writer.run = run if there_is_room else NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
+        assert not asked
+        writer.put(small(config, images), None)
+        writer._join()
+    assert asked == ["stop"]
+    with pytest.raises(RunError, match=rf"{MOST_WITHOUT_ROOM} checkpoints in a row had no room.* is {name_at(48)}"):
+        writer.wait()
+    writer.close()
+    assert len(said) == 3 + MOST_WITHOUT_ROOM - 1, "said once each, and the end by its error"
+    monkeypatch.setenv(PATIENCE, "600")
+    patient = Writer(run, 9, said.append, stop=lambda: asked.append("again"))
+    for images in range(200, 200 + 2 * MOST_WITHOUT_ROOM):
+        patient.run = NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
+        patient.put(small(config, images), None)
+        patient._join()
+    assert asked == ["stop"]
+
+
+def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConfig, storage: str) -> None:
+    """The other removes what is half written here, so that writing fails before the question is asked again."""
+    run, ours = Folder(f"{storage}/run"), [True]
+
+    class Removed(Folder):
+        def write(self, path: str, data: bytes) -> None:
+            ours[0] = False
+            raise FileNotFoundError(2, "No such file or directory", path)
+
+    writer = Writer(Removed(run.url), 9, print, lambda: ours[0])
+    writer.put(small(config, 12), None)
+    with pytest.raises(TakenOverError):
+        writer.wait()
 
 
 def test_a_launch_that_is_taken_over_while_it_writes_leaves_no_checkpoint(config: TrainConfig, storage: str) -> None:
