@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -13,11 +14,17 @@ import torch.multiprocessing as mp
 
 from i2i_core.training.sync import process_group
 
+multiprocessing.set_forkserver_preload(["i2i_core.training.loop"])
+
 
 def on_workers(size: int, work: Callable[..., Any], *args: Any) -> list[Any]:
-    """Call `work(world, *args)` on each of `size` processes, and give what each returned, by rank."""
+    """Call `work(world, *args)` on each of `size` processes, and give what each returned, by rank.
+
+    They are forks of one process that has imported torch and the loop, and no more: that import is most of what a
+    process costs.
+    """
     with tempfile.TemporaryDirectory(prefix="workers-") as folder:
-        mp.spawn(_worker, (size, folder, work, args), nprocs=size)
+        mp.start_processes(_worker, (size, folder, work, args), nprocs=size, start_method="forkserver")
         return [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(size)]
 
 
