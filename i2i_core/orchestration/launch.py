@@ -247,7 +247,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
             print(said, flush=True)
         since = check_storage(run) - (time.monotonic() - began)
         if _finished(config, run):
-            return _outcome(run, "")
+            return _outcome(run)
         check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
     connect()
@@ -271,8 +271,12 @@ def _ask_to_stop(run: Folder, attempt: str) -> None:
         print(f"{run.at(STOP)} could not be written ({error}): another signal ends the run at once", flush=True)
 
 
-def _outcome(run: Folder, attempt: str) -> Outcome:
-    """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end."""
+def _outcome(run: Folder, attempt: str = "") -> Outcome:
+    """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end.
+
+    Args:
+        attempt: whose end it is, where another launch may have taken the run over.
+    """
     try:
         status, has = status_of(run), holder(run)
     except (OSError, StorageError) as error:
@@ -282,7 +286,7 @@ def _outcome(run: Folder, attempt: str) -> Outcome:
         raise RunError(f"{run.url}: another launch of this run has taken it over ({has.described}); this one ends")
     if status.get("state") == "finished":
         return Outcome(run, status["images"], status["metrics"])
-    reason = status.get("error", "its workers ended early, and did not say why")
+    reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
     raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")
 
 

@@ -189,9 +189,7 @@ def ending(world: World, config: TrainConfig) -> str:
     with pytest.raises(RunError) as full:
         rest.train()
     third = Loop(config.with_section("output", checkpoint_every=12), world, torch.device("cpu"))
-    third.run = Folder(
-        f"{config.launch.storage}/blocked"
-    )  # where `checkpoints` is a file; rank 0's thread alone learns
+    third.run = Folder(f"{config.launch.storage}/blocked")  # where `checkpoints` is a file: rank 0 alone learns of it
     with pytest.raises(RunError) as blocked:
         third.train()
     assert third.progress.images < third.length
