@@ -63,7 +63,7 @@ class MultimodalConfig(GameConfig):
     """Normalisation in all networks."""
     dropout: float = setting(0.0)
     """Probability of dropout in the up-blocks of G after the innermost, at most three, while it trains; images are made
-    without it. The authors' training scripts switch it on (0.5)."""
+    without it (but for --test-dropout on). The authors' training scripts switch it on (0.5)."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""
 

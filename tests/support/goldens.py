@@ -77,6 +77,7 @@ def play(method: str, preset: str, hyper: dict[str, Any]) -> dict[str, Any]:
     """
     made = build_method(method, preset, seed=1, **hyper).double()
     own = {**METHODS[method].presets[preset].section("training"), "batch": BATCH, "images": 12 * PER_EPOCH}
+    own.pop("epochs", None)  # one length, not both
     training = TrainingConfig(**{**own, "lr_step": 2 * PER_EPOCH})
     step = Step(made, training, World(), lambda images: lr_factor(training, images, PER_EPOCH))
     losses: list[list[Any]] = []

@@ -198,7 +198,7 @@ def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
     method = build_method("cyclegan", **hyper)
     (suite,) = suites(config, [DataSet(wide)], method, torch.device("cpu")).values()
     assert suite.asked.resizing == Resizing("shorter")
-    trained = Trained(method, config, 0, "")
+    trained = Trained(method, config, 0, "", {})
     assert Job(wide, wide, "val", config.output).suite(trained).asked.resizing == Resizing("shorter")
 
 
