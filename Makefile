@@ -36,8 +36,8 @@ methods-table: $(READY)  ## trains and measures every method's demo; writes the 
 test: $(READY)  ## the tests
 	$(PYTEST) -m "not slow and not gpu"
 
-test-quick: $(READY)  ## those that start no process and no server (2 minutes)
-	$(PYTEST) -m "not slow and not gpu and not ray and not s3 and not processes"
+test-quick: $(READY)  ## the unit tests, without those that start a process or a server (under 2 minutes)
+	$(PYTEST) -m "not slow and not gpu and not ray and not s3 and not processes" tests/unit
 
 test-all: $(READY)  ## the tests and their long forms
 	$(PYTEST) -m "not gpu"

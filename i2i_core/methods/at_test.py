@@ -21,6 +21,9 @@ from i2i_core.data.batch import seed_from
 from i2i_core.errors import ConfigError
 from i2i_core.settings import check_choice, setting
 
+SETTLED = 44
+"""Batches after which 0.9^n is below 1/100: batch norm's running statistics keep nine tenths of themselves at each."""
+
 
 @dataclass(frozen=True)
 class AtTestOptions:
@@ -154,6 +157,12 @@ def chosen(
 def _without_effect(flag: str, value: str, what: str) -> ConfigError:
     expected = f"nothing: the networks that make images have no {what}"
     return ConfigError(flag, value, expected, f"Leave {flag} out, or give {flag} auto.")
+
+
+def batches_to_settle(makers: Sequence[nn.Module], at_test: AtTest) -> int:
+    """Count the batches of training before which made images say little: with running statistics, until less than a
+    hundredth is left of what those began as; else one."""
+    return SETTLED if at_test.norm == "running" and has_batch_norm(makers) else 1
 
 
 def facts(makers: Sequence[nn.Module], at_test: AtTest) -> dict[str, str | None]:

@@ -438,7 +438,8 @@ class Loop:
         self.method.at_test = self._at_test()
         with self.step.averaged():
             grids = [self.method.preview(batch) for batch in placed]
-        if self.progress.images:  # untrained networks make the same of everything
+        settle = at_test.batches_to_settle(self.method.makers, self.method.at_test) * self.stream.batch
+        if self.progress.images >= settle:  # untrained networks make the same of everything
             found = [spread_of(grid, [*batch.fields.values()]) for grid, batch in zip(grids, placed, strict=True)]
             spreads = [spread for spread in found if spread is not None]
             self.spread = torch.stack(spreads).min() if spreads else None

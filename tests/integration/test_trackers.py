@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from i2i_core.config import TrainConfig
 from i2i_core.errors import ConfigError, RunError
+from i2i_core.methods.at_test import SETTLED
 from i2i_core.orchestration.worker import Gauges, train
 from i2i_core.paths import redacted
 from i2i_core.storage import Folder
@@ -127,10 +128,15 @@ def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_th
 
 
 def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str) -> None:
-    over = {"training__images": 360, "training__batch": 12, "output__grid_every": 48, "output__stop_on_collapse": True}
+    """Grids of running statistics that are still near their beginning are all alike, and no sign."""
+    over = {"training__images": 720, "training__batch": 12, "output__grid_every": 48, "output__stop_on_collapse": True}
     said: list[str] = []
     loop = loop_of(config_of("pix2pix", paired, storage, **over, **EVERY), said)
+    logs = noted(loop)
     loop.train()
+    judged = [log.images for log in logs if log.spread is not None]
+    assert judged
+    assert min(judged) >= SETTLED * 12
     assert loop.diagnosis.signs
     assert not any("diverges" in line for line in said)
 

@@ -467,7 +467,13 @@ def test_a_folder_carries_over_to_loaders_and_by_pickling(remote: Remote) -> Non
 # ---- the same on every storage ----
 
 
-@pytest.fixture(params=["local", "s3", "s3 bucket", "s3 slash", "memory"])
+@pytest.fixture(
+    params=[
+        "local",
+        "memory",
+        *(pytest.param(place, marks=pytest.mark.s3) for place in ("s3", "s3 bucket", "s3 slash")),
+    ]
+)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     if request.param == "local":
         return Folder(str(tmp_path / "new" / "folder"))

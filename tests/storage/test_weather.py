@@ -237,7 +237,7 @@ def test_no_server_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     """And two servers live side by side: the session's may be up."""
     script = f"""
 import json
-from ..support.server import S3Server
+from tests.support.server import S3Server
 server = S3Server({str(tmp_path)!r})
 server.start()
 print(json.dumps(server.ports), flush=True)

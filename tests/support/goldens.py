@@ -54,7 +54,7 @@ OF_PRESETS: dict[str, dict[str, Any]] = {
     **{f"{method}-reference": {"image_size": 64} for method in ("bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")},
 }
 """Sizes of a preset that needs others than its method's."""
-TWO_SETS = {"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}
+TWO_SETS = {"image_size": 16, "c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}
 
 
 def cases() -> dict[str, tuple[str, str, dict[str, Any]]]:

@@ -222,6 +222,7 @@ def test_rays_own_command_takes_the_arguments() -> None:
     }
 
 
+@pytest.mark.processes
 def test_what_ray_says_to_a_drain_that_fails_is_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
     """Ray's own command, which refuses the id before it talks to anybody."""
     drain = spot_watcher.ray_drain("127.0.0.1:1", lambda: ["0" * 7])

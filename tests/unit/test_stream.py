@@ -60,6 +60,7 @@ def same(a: Batch, b: Batch) -> bool:
     )
 
 
+@pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders"), [(2, 0), (3, 0), (1, 2), (2, 1)])
 @pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
 def test_keys_pixels_and_labels_do_not_depend_on_workers_or_loaders(
@@ -185,6 +186,7 @@ def test_several_data_sets_come_in_turn_each_in_its_own_order(labelled: str, sma
     assert stream.batches_per_epoch == 2 * own[0].batches_per_epoch, "until the longer one is through"
 
 
+@pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders"), [(2, 0), (3, 0), (2, 1)])
 def test_several_data_sets_do_not_depend_on_workers_or_loaders(
     world: int, loaders: int, labelled: str, small_set: str
@@ -260,6 +262,7 @@ def many_shards(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return stream
 
 
+@pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders"), [(1, 0), (1, 2), (2, 0), (2, 1), (4, 1)])
 def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
     world: int, loaders: int, many_shards: Stream
