@@ -43,16 +43,14 @@ def noted(process: multiprocessing.process.BaseProcess) -> None:
 multiprocessing.process.BaseProcess.start = noted  # type: ignore[method-assign]
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what uses the S3 server; keep tests that share a server or start Ray in one process of the run's."""
-    for item in items:
-        if "s3_server" in item.fixturenames:  # type: ignore[attr-defined]
-            item.add_marker("s3")
-        for need in ("ray", "s3"):
-            if item.get_closest_marker(need):
-                item.add_marker(pytest.mark.xdist_group(need))
-                break
+    if "s3_server" in item.fixturenames:  # type: ignore[attr-defined]
+        item.add_marker("s3")
+    for need in ("ray", "s3"):
+        if item.get_closest_marker(need):
+            item.add_marker(pytest.mark.xdist_group(need))
+            break
 
 
 @pytest.fixture(autouse=True)
