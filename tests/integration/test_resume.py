@@ -33,7 +33,7 @@ from i2i_core.training.sync import World
 from ..support import processes
 from ..support.methods import SMALL
 from ..support.processes import ROOT, differences
-from ..support.runs import LateWriter, assert_equal, config_of, contents, loop_of, noted, run_until, state_of
+from ..support.runs import LateWriter, assert_equal, config_of, contents, loop_of, noted, prompt, run_until, state_of
 from ..support.workers import on_workers
 
 KINDS = {name: METHODS[name].method.needs.kind for name in SMALL}
@@ -305,7 +305,7 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
     labelled: str, storage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = config_of("stargan", labelled, storage, output__keep_last=3)
-    loop_of(config).train()
+    prompt(loop_of(config)).train()
     run = Folder(f"{storage}/run")
     newest, before = checkpoint.complete(run)[-1], checkpoint.complete(run)[-2]
     path = Path(run.root, "checkpoints", newest, "state.pt")
@@ -319,7 +319,7 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
 def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str) -> None:
     """As a crash leaves it that comes before the last file."""
     config = config_of("stargan", labelled, storage, output__keep_last=3)
-    loop_of(config).train()
+    prompt(loop_of(config)).train()
     run = Folder(f"{storage}/run")
     newest, before = checkpoint.complete(run)[-1], checkpoint.complete(run)[-2]
     Path(run.root, "checkpoints", newest, "checksums.json").unlink()
@@ -332,7 +332,7 @@ def test_the_last_n_and_the_best_are_kept(labelled: str, storage: str) -> None:
         "stargan", labelled, storage,
         output__checkpoint_every=12, output__evaluate_every=24, output__keep_last=2, training__images=120,
     )  # fmt: skip
-    loop_of(config).train()
+    prompt(loop_of(config)).train()
     run = Folder(f"{storage}/run")
     best = run.read_json("best.json")
     kept = checkpoint.complete(run)

@@ -154,6 +154,7 @@ def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
     from mlflow.tracking import MlflowClient
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+    monkeypatch.setattr(trackers, "LEAVE", 240)
     over = {"output__tracker": ("mlflow",), "output__mlflow_uri": database, "output__grid_every": 48, **EVERY}
     config = config_of("stargan", labelled, storage, **over)
     client = MlflowClient(tracking_uri=database)
@@ -180,6 +181,7 @@ def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
 ) -> None:
     """Offline: what `wandb sync` would send lies in the run's folder."""
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(trackers, "LEAVE", 240)  # its own process starts slowly on a busy machine
     monkeypatch.setenv("SOME_TOKEN", SECRET)
     over = {"output__tracker": ("tensorboard", "wandb"), "output__grid_every": 48, **EVERY}
     config = config_of("stargan", labelled, storage, **over)

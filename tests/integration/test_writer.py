@@ -25,7 +25,7 @@ from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, MOST_WITHOUT_RO
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from ..support.runs import KilledError, assert_equal, config_of, loop_of, run_until, state_of
+from ..support.runs import KilledError, assert_equal, config_of, loop_of, prompt, run_until, state_of
 from ..support.workers import on_workers
 
 FULL = Path("/dev/full")
@@ -154,7 +154,7 @@ class NoRoom(Folder):
 def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     said: list[str] = []
-    loop = loop_of(config, said)
+    loop = prompt(loop_of(config, said))
     loop.run = NoRoom(loop.run.url, f"checkpoints/{name_at(72)}/{name}")
     loop.train()
     assert checkpoint.names(loop.run) == [name_at(36), name_at(96)]
@@ -166,7 +166,7 @@ def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: s
 @needs_full
 def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
-    loop = loop_of(config)
+    loop = prompt(loop_of(config))
     loop.run = NoRoom(loop.run.url, f"checkpoints/{name_at(96)}/state.pt")
     with pytest.raises(RunError, match=rf"{name_at(96)} could not be written .*last whole checkpoint is {name_at(72)}"):
         loop.train()
@@ -280,7 +280,7 @@ def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
 def ended(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """The storage of a run with checkpoints at 36, 72 and 96, and its last state."""
     storage = str(tmp_path_factory.mktemp("ended"))
-    loop = loop_of(config_of("stargan", labelled, storage, output__keep_last=9))
+    loop = prompt(loop_of(config_of("stargan", labelled, storage, output__keep_last=9)))
     loop.train()
     return storage, state_of(loop)
 
@@ -301,7 +301,7 @@ def test_a_run_goes_on_after_a_crash_as_if_there_had_been_none(
     (Path(storage) / "run" / BEST).unlink()
     for name in [*FILES, CHECKSUMS][files:]:
         (folder / name_at(72) / name).rename(folder / name_at(72) / f".{name}.writing")
-    resumed = loop_of(config_of("stargan", labelled, storage, output__keep_last=9))
+    resumed = prompt(loop_of(config_of("stargan", labelled, storage, output__keep_last=9)))
     assert resumed.progress.images == 36
     resumed.train()
     assert checkpoint.complete(resumed.run) == [name_at(36), name_at(72), name_at(96)]
@@ -432,7 +432,7 @@ def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config:
 def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: str, storage: str) -> None:
     """An evaluation is not made again: what it found best is in the state of the checkpoint that it led to."""
     values = {"output__evaluate_every": 24, "output__keep_last": 9}
-    loop_of(config_of("stargan", labelled, f"{storage}/whole", **values)).train()
+    prompt(loop_of(config_of("stargan", labelled, f"{storage}/whole", **values))).train()
     whole = checkpoint.read_best(Folder(f"{storage}/whole/run"))
     assert whole
     at = checkpoint.images_of(whole["checkpoint"])

@@ -43,6 +43,18 @@ def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfi
     return prepare(TrainConfig.of(method, "demo", {**small, **defaults, **over}))
 
 
+def prompt(loop: Loop) -> Loop:
+    """Have a loop wait for each checkpoint, so that none is left out, however slow the machine is."""
+    save = loop._save
+
+    def saved() -> None:
+        save()
+        loop.writer._join()
+
+    loop._save = saved  # type: ignore[method-assign]
+    return loop
+
+
 def loop_of(config: TrainConfig, said: list[str] | None = None) -> Loop:
     lines = said if said is not None else []
     return Loop(config, World(), torch.device("cpu"), say=lines.append)
@@ -117,7 +129,7 @@ class KilledError(Exception):
 def run_until(config: TrainConfig, images: int) -> None:
     """Trains, and is cut off at the first batch past `images`, in the middle of an update: later than the last
     checkpoint."""
-    loop = loop_of(config)
+    loop = prompt(loop_of(config))
     timed = loop._timed
 
     def cut(batches: Iterator[Batch]) -> Iterator[Batch]:
