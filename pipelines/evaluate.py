@@ -14,20 +14,20 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
+from i2i_core.checkpoints.trained import load_trained
 from i2i_core.cli import flags, main, parse, with_flags
-from i2i_core.data.manifest import DataSet
+from i2i_core.config.evaluation import Judging, located
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.evaluation import extremes
-from i2i_core.evaluation.judging import Judging, located
 from i2i_core.evaluation.report import as_json, table
-from i2i_core.evaluation.sheet import png_bytes
 from i2i_core.evaluation.suite import BETTER
+from i2i_core.images.sheet import png_bytes
 from i2i_core.methods.at_test import words
 from i2i_core.orchestration.evaluating import Job, beside, check_out, classifier_of, measure, write
 from i2i_core.orchestration.pool import Where, once
-from i2i_core.paths import absolute
 from i2i_core.settings import check_at_least, setting
-from i2i_core.training.checkpoint import load_trained
+from i2i_core.storage.paths import absolute
 
 PROGRAM = "evaluate.py"
 CHECKPOINT = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from i2i_core.cli import flags, main, parse, with_flags
-from i2i_core.data import shards, webdatasets
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import Manifest
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format.manifest import Manifest
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
+from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import index_webdataset, make
-from i2i_core.paths import absolute
+from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
 SECTIONS = {

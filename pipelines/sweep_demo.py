@@ -15,8 +15,8 @@ import tyro
 
 from i2i_core.cli import main
 from i2i_core.errors import RunError
-from i2i_core.orchestration.searcher import study_of
-from i2i_core.storage import Folder
+from i2i_core.search.study import study_of
+from i2i_core.storage.folder import Folder
 from pipelines.demo import ROOT, call
 
 GLYPHS = ["--layout", "glyphs", "--glyphs", "paired", "--size", "32", "--characters", "240"]

@@ -12,10 +12,10 @@ from typing import Any
 
 from i2i_core import BEGAN
 from i2i_core.cli import early, flags, main, parse, with_flags
-from i2i_core.config import TrainConfig, without_length
+from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
-from i2i_core.storage import storage_of
+from i2i_core.storage.remote import storage_of
 
 PROGRAM = "train.py"
 OWN = [
@@ -69,8 +69,9 @@ def configure(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
 
 def run() -> int:
     config, given = configure(sys.argv[1:])
-    from i2i_core.orchestration.launch import cautions, check_run, launch, prepare
+    from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
+    from i2i_core.training.preparing import cautions, prepare
 
     if not config.data.uri:
         found = METHODS[config.method]

@@ -15,7 +15,7 @@ import tyro
 
 from i2i_core.cli import flags, main, parse, with_flags
 from i2i_core.errors import ConfigError
-from i2i_core.orchestration.translation import TranslateOptions, translate
+from i2i_core.orchestration.translating import TranslateOptions, translate
 
 PROGRAM = "translate.py"
 CHECKPOINT = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]

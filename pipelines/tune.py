@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from i2i_core.cli import early, flags, main, parse, with_flags
-from i2i_core.config import TrainConfig, without_length
+from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.launch import cautions
-from i2i_core.orchestration.searcher import STUDY
 from i2i_core.orchestration.sweep import SweepConfig, plan, run_sweep
-from i2i_core.orchestration.sweep_report import table
+from i2i_core.search.report import table
+from i2i_core.search.study import STUDY
+from i2i_core.training.preparing import cautions
 
 PROGRAM = "tune.py"
 SECTIONS = ("hyper", "data", "training", "output", "launch")

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
+from i2i_core.config.training import TrainingConfig
 from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Progress
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
@@ -88,10 +88,10 @@ def bench_loop(arguments: argparse.Namespace) -> None:
     """The whole loop (stream, decoding, logging, checkpoints) against its own step on one of its batches."""
     import tempfile
 
-    from i2i_core.config import TrainConfig
-    from i2i_core.orchestration.launch import prepare
+    from i2i_core.config.run import TrainConfig
     from i2i_core.orchestration.sharding import shard_glyphs
     from i2i_core.training.loop import Loop
+    from i2i_core.training.preparing import prepare
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,12 +110,12 @@ def bench_save(arguments: argparse.Namespace) -> None:
     import tempfile
     from pathlib import Path
 
-    from i2i_core.config import TrainConfig
-    from i2i_core.orchestration.launch import prepare
+    from i2i_core.checkpoints.writer import Writer
+    from i2i_core.config.run import TrainConfig
     from i2i_core.orchestration.sharding import shard_glyphs
-    from i2i_core.training.checkpoint import Writer
     from i2i_core.training.loop import Loop
-    from i2i_core.training.trackers import Tracker
+    from i2i_core.training.monitoring.trackers import Tracker
+    from i2i_core.training.preparing import prepare
 
     with tempfile.TemporaryDirectory() as folder:
         shard_glyphs(f"{folder}/data", "paired", 256, characters=20)
@@ -145,8 +145,9 @@ def bench_resume(arguments: argparse.Namespace) -> None:
     import os
     import tempfile
 
-    from i2i_core.data.manifest import DataSet
-    from i2i_core.data.stream import DataConfig, Stream
+    from i2i_core.config.data import DataConfig
+    from i2i_core.data.format.manifest import DataSet
+    from i2i_core.data.reading.stream import Stream
     from i2i_core.orchestration.sharding import shard_glyphs
 
     from .support.server import S3Server, request

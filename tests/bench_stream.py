@@ -34,9 +34,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import datasets, transforms
 
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import DataConfig, Stream
-from i2i_core.data.webdatasets import IndexOptions
+from i2i_core.config.data import DataConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.webdatasets import IndexOptions
+from i2i_core.data.reading.stream import Stream
 from i2i_core.orchestration.sharding import index_webdataset
 
 PREFETCH = 4

@@ -117,7 +117,7 @@ def bucket(s3_server: S3Server) -> str:
 @pytest.fixture
 def s3(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of an empty place in a bucket, which s3fs and pyarrow reach by the environment."""
-    from i2i_core.storage import Trying
+    from i2i_core.storage.retry import Trying
 
     s3_server.start()
     use(monkeypatch, s3_server.env)

@@ -33,8 +33,8 @@ import torch
 from ray._private.services import get_node_ip_address
 from ray.cluster_utils import Cluster
 
+from i2i_core.checkpoints import checkpoint
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.training import checkpoint
 
 from .support.processes import Run, differences, past, state_of, undisturbed, with_environment
 

@@ -11,7 +11,7 @@ over the batch: divide it by 8 where the batch is 8.
     python pipelines/tune.py --method bicyclegan --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, integer, log_uniform
+from i2i_core.search.space import Space, integer, log_uniform
 
 SPACE = Space(
     method="bicyclegan",

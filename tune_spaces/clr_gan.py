@@ -10,7 +10,7 @@ the one nearest to the truth) keeps it honest. `latent` would not do: a code can
     python pipelines/tune.py --method clr_gan --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, choice, integer, log_uniform
+from i2i_core.search.space import Space, choice, integer, log_uniform
 
 SPACE = Space(
     method="clr_gan",

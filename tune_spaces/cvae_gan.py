@@ -10,7 +10,7 @@ term is nothing, and then drawn codes are none that G knows.
     python pipelines/tune.py --method cvae_gan --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, integer, log_uniform
+from i2i_core.search.space import Space, integer, log_uniform
 
 SPACE = Space(
     method="cvae_gan",

@@ -12,7 +12,7 @@ at `change` in the trials' evaluations, and at the grids.
     python pipelines/tune.py --method cyclegan --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, choice, integer, log_uniform, uniform
+from i2i_core.search.space import Space, choice, integer, log_uniform, uniform
 
 SPACE = Space(
     method="cyclegan",

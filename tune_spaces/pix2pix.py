@@ -11,7 +11,7 @@ photo's look is not in any of the three: compare the grids of the best trials.
     python pipelines/tune.py --method pix2pix --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, choice, integer, log_uniform, uniform
+from i2i_core.search.space import Space, choice, integer, log_uniform, uniform
 
 SPACE = Space(
     method="pix2pix",

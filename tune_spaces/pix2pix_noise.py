@@ -10,7 +10,7 @@ Two metrics, so the result is a Pareto front: `diversity`, which the paper finds
     python pipelines/tune.py --method pix2pix_noise --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, choice, integer, log_uniform
+from i2i_core.search.space import Space, choice, integer, log_uniform
 
 SPACE = Space(
     method="pix2pix_noise",

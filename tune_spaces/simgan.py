@@ -12,7 +12,7 @@ A history of 51,200 grey images of 55x35 takes 0.4 GB; for hand pose (224x224) c
     python pipelines/tune.py --method simgan --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, integer, log_uniform
+from i2i_core.search.space import Space, integer, log_uniform
 
 SPACE = Space(
     method="simgan",

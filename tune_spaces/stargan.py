@@ -13,7 +13,7 @@ keeps, a sweep can be judged by both:
         --classifier FILE --metric accuracy there_and_back
 """
 
-from i2i_core.orchestration.space import Space, integer, log_uniform
+from i2i_core.search.space import Space, integer, log_uniform
 
 SPACE = Space(
     method="stargan",

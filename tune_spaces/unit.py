@@ -10,7 +10,7 @@ weights are those of its tied networks, beside lambda_gan 10; with `--preset ref
     python pipelines/tune.py --method unit --preset demo --evaluate-every 1000 --samples 30
 """
 
-from i2i_core.orchestration.space import Space, integer, log_uniform
+from i2i_core.search.space import Space, integer, log_uniform
 
 SPACE = Space(
     method="unit",

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.stream import unaugmented
-from i2i_core.evaluation.attributes import Labels
+from i2i_core.batch import Batch
+from i2i_core.data.reading.stream import unaugmented
+from i2i_core.evaluation.families.attributes import Labels
 from i2i_core.evaluation.samples import Asked, Outputs
-from i2i_core.evaluation.sheet import contact_sheet
 from i2i_core.evaluation.suite import Suite
-from i2i_core.evaluation.targets import NONE
+from i2i_core.images.sheet import contact_sheet
+from i2i_core.translation.targets import NONE
 
 Ranked = Sequence[tuple[str, float]]
 """Keys of samples, each with its value."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import in_order
-from i2i_core.data.transforms import Resizing, Size
-from i2i_core.evaluation.judging import Judging
+from i2i_core.batch import Batch
+from i2i_core.config.evaluation import Judging
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.stream import in_order
+from i2i_core.errors import DataError
 from i2i_core.methods.base import Method
+from i2i_core.sizes import Resizing, Size
 
 if TYPE_CHECKING:
-    from i2i_core.evaluation.classifier import Classifier
+    from i2i_core.evaluation.judges.classifier import Classifier
 
 CHUNK = 32
 
@@ -65,7 +65,7 @@ class Asked:
     """Only the first so many samples; 0: all."""
     classifier: Classifier | None = None
     """Judges translations of labelled or unpaired data; none: that of `judging`, if it names one."""
-    resizing: Resizing = Resizing()  # noqa: RUF009 - frozen
+    resizing: Resizing = Resizing()
     """How images come to that size: as in the training of the method."""
 
 
@@ -186,11 +186,6 @@ class Family:
         return {}
 
 
-def identity(key: str) -> str:
-    """What a sample shows, of data sets whose keys say it: what stands before the first `-`."""
-    return key.split("-", 1)[0]
-
-
 def given(x: Tensor | None) -> Tensor:
     """Of a chunk, what chunks of its kind have."""
     assert x is not None
@@ -235,6 +230,18 @@ def means(parts: Iterable[Values]) -> dict[str, Measured]:
     return {name: Measured(math.fsum(v) / len(v), len(v)) for name, v in merged.items() if v}
 
 
-def repeatable() -> AbstractContextManager[None]:
-    """cuDNN held to algorithms that give the same bits each time."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+def side_of(asked: Asked) -> str:
+    """The field or domain that made images imitate."""
+    forth = asked.direction == "AtoB"
+    if asked.data.manifest.kind == "unpaired":
+        return asked.data.manifest.domains[1 if forth else 0]
+    return "image" if asked.data.manifest.kind == "labelled" else ("b" if forth else "a")
+
+
+def check_channels(asked: Asked, metrics: str) -> None:
+    """Raises DataError unless the images that are to be made are grey or RGB."""
+    fields = asked.data.manifest.fields
+    channels = fields[side_of(asked) if asked.data.manifest.kind == "paired" else "image"].channels
+    if channels not in (1, 3):
+        fix = f"Leave {metrics} out."
+        raise DataError(f"data {asked.data.uri}", f"images of {channels} channels", f"grey or RGB for {metrics}", fix)

@@ -7,10 +7,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.errors import ConfigError, DataError, RunError, UserError, nearest
-from i2i_core.evaluation import attributes, colour, distances, multimodal, paired, perceptual, segmentation, unpaired
-from i2i_core.evaluation.classifier import load_classifier
+from i2i_core.evaluation.families import (
+    attributes,
+    colour,
+    distances,
+    multimodal,
+    paired,
+    perceptual,
+    segmentation,
+    unpaired,
+)
+from i2i_core.evaluation.judges.classifier import load_classifier
 from i2i_core.evaluation.samples import (
     Asked,
     Family,
@@ -23,9 +32,9 @@ from i2i_core.evaluation.samples import (
     Workers,
     chunks,
     means,
-    repeatable,
 )
 from i2i_core.methods.base import Method
+from i2i_core.tensors import repeatable
 
 DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
 """By kind of data, the metric that decides the best checkpoint. Of unpaired data none does: `cycle` is best where

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from i2i_core.data.batch import seed_from
 from i2i_core.methods import (  # noqa: F401  (one line per method registers it)
     bicyclegan,
     clr_gan,
@@ -19,6 +18,7 @@ from i2i_core.methods import (  # noqa: F401  (one line per method registers it)
     unit,
 )
 from i2i_core.methods.base import Method
+from i2i_core.randomness import seed_from
 from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict
 

@@ -17,30 +17,12 @@ from torch.nn.functional import instance_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from i2i_core.data.batch import seed_from
+from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
-from i2i_core.settings import check_choice, setting
+from i2i_core.randomness import seed_from
 
 SETTLED = 44
 """Batches after which 0.9^n is below 1/100: batch norm's running statistics keep nine tenths of themselves at each."""
-
-
-@dataclass(frozen=True)
-class AtTestOptions:
-    """How networks with batch norm or dropout make images: in translations, evaluations and grids."""
-
-    test_norm: Literal["auto", "image", "running"] = setting("auto", resume="free")
-    """Statistics that batch norm uses when images are made. image: each image's own, as in training with one image a
-    normalisation; running: the running statistics of training. auto: what the run was given, else `image` if at least
-    half of the images that it trained on were normalised alone (--batch / --workers / --micro-batch is 1), else
-    `running`."""
-    test_dropout: Literal["auto", "on", "off"] = setting("auto", resume="free")
-    """Dropout when images are made; each image's mask is seeded by its name. auto: what the run was given, else `on`
-    for methods whose noise is dropout (pix2pix), `off` for all others."""
-
-    def __post_init__(self) -> None:
-        check_choice(self, "test_norm", ("auto", "image", "running"))
-        check_choice(self, "test_dropout", ("auto", "on", "off"))
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Kind, Manifest
+from i2i_core.batch import Batch
 from i2i_core.errors import DataError
+from i2i_core.fields import Kind, Schema
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.history import History
 from i2i_core.settings import check_positive
@@ -110,7 +110,7 @@ class Method(nn.Module, Generic[Config]):
         self.at_test = AtTest("image", self.dropout_is_noise)
 
     @staticmethod
-    def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
+    def fit(config: Any, schema: Schema, direction: Direction) -> Any:
         """The configuration with what only the data knows filled in (channels, attributes).
 
         Args:
@@ -227,19 +227,19 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
-def same_channels(manifest: Manifest, where: str) -> int:
+def same_channels(schema: Schema, where: str) -> int:
     """The number of channels that all image fields share.
 
     Raises:
         DataError: they differ.
     """
-    channels = {name: f.channels for name, f in manifest.fields.items()}
+    channels = {name: f.channels for name, f in schema.fields.items()}
     if len(set(channels.values())) > 1:
         raise DataError(where, f"channels {channels}", "the same in every field", "Shard it again with `--channels 3`.")
     return next(iter(channels.values()))
 
 
-def paired_channels(manifest: Manifest, direction: Direction) -> tuple[int, int]:
+def paired_channels(schema: Schema, direction: Direction) -> tuple[int, int]:
     """Channels of the input and of the output of pairs."""
-    a, b = (manifest.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
+    a, b = (schema.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
     return a, b

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves

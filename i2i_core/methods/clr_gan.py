@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
 from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, EncodingConfig, Multimodal

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves

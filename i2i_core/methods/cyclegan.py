@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
 from i2i_core.errors import ConfigError
+from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
     Direction,
@@ -179,9 +179,9 @@ class CycleGAN(Method[CycleGANConfig]):
             init_normal(network, generator)
 
     @staticmethod
-    def fit(config: CycleGANConfig, manifest: Manifest, direction: Direction) -> CycleGANConfig:
+    def fit(config: CycleGANConfig, schema: Schema, direction: Direction) -> CycleGANConfig:
         """The channels, the same in both domains, from the data."""
-        channels = same_channels(manifest, "the data")
+        channels = same_channels(schema, "the data")
         return replace(config, in_channels=channels, out_channels=channels)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.errors import ConfigError
 from i2i_core.losses.adversarial import ADVERSARIAL, adversarial
 from i2i_core.losses.penalties import gradient_penalty

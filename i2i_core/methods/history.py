@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 
 
 class History(ABC):

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch, seed_from
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
 from i2i_core.errors import ConfigError
+from i2i_core.fields import Schema
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
 from i2i_core.methods.game import Game, GameConfig, check_critic_norm
 from i2i_core.networks.encoder import Encoder
@@ -23,6 +23,7 @@ from i2i_core.networks.init import init_xavier
 from i2i_core.networks.layers import Upsample
 from i2i_core.networks.patchgan import MultiScale, check_two_scales, two_scales
 from i2i_core.networks.unet import NoiseAt, UNet, check_unet_size, downs_for
+from i2i_core.randomness import seed_from
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
 
 
@@ -211,9 +212,9 @@ class Multimodal(Method[Config]):
         return two_scales(channels, k.d_base, k.d_layers, k.norm)
 
     @staticmethod
-    def fit(config: Any, manifest: Manifest, direction: Direction) -> Any:
+    def fit(config: Any, schema: Schema, direction: Direction) -> Any:
         """The channels of both sides from the data."""
-        a, b = paired_channels(manifest, direction)
+        a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def seen(self, a: Tensor, b: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
 from i2i_core.errors import ConfigError
+from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
     Direction,
@@ -184,9 +184,9 @@ class Pix2Pix(Method[Pix2PixConfig]):
             init_normal(network, generator)
 
     @staticmethod
-    def fit(config: Pix2PixConfig, manifest: Manifest, direction: Direction) -> Pix2PixConfig:
+    def fit(config: Pix2PixConfig, schema: Schema, direction: Direction) -> Pix2PixConfig:
         """The channels of both sides from the data."""
-        a, b = paired_channels(manifest, direction)
+        a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def seen_by_D(self, a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
 from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, Multimodal, MultimodalConfig

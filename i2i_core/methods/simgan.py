@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
+from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, same_channels
 from i2i_core.methods.game import Game, GameConfig
@@ -177,9 +177,9 @@ class SimGAN(Method[SimGANConfig]):
         self.pools = {"refined": RefinedHistory("refined", k.history_size)}
 
     @staticmethod
-    def fit(config: SimGANConfig, manifest: Manifest, direction: Direction) -> SimGANConfig:
+    def fit(config: SimGANConfig, schema: Schema, direction: Direction) -> SimGANConfig:
         """The channels, the same in both domains, from the data."""
-        return replace(config, channels=same_channels(manifest, "the data"))
+        return replace(config, channels=same_channels(schema, "the data"))
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Alg. 1: K_g moves of R, then K_d of D, each on a fresh batch. Before that, R alone keeps what it is given,

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
 from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.fields import Schema
+from i2i_core.labels import LabelKind, LabelSet
 from i2i_core.losses.classification import attribute_bce, class_cross_entropy
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
@@ -35,45 +36,6 @@ from i2i_core.networks.layers import Upsample
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.registry import Preset, register
 from i2i_core.settings import check_at_least, check_positive, setting
-
-LabelKind = Literal["attributes", "classes"]
-
-
-@dataclass(frozen=True)
-class LabelSet:
-    """The labels of one of the data sets that a method is trained on, among those of all of them."""
-
-    names: tuple[str, ...]
-    """() where the method was built without names."""
-    columns: tuple[int, ...]
-    """Where they stand in the data's labels."""
-    exclusive: bool
-    """Classes, of which an image has one; else independent attributes."""
-    start: int
-    """Where they begin among the labels of all sets."""
-    total: int
-    """Labels of all sets together."""
-    number: int
-    """Which of the `sets` data sets."""
-    sets: int
-
-    @property
-    def titles(self) -> tuple[str, ...]:
-        return self.names or tuple(str(self.start + i) for i in range(len(self.columns)))
-
-    def known(self, all_BL: Tensor) -> Tensor:
-        """(B, A) the part of all sets' labels (or D's logits of them) that is this set's."""
-        return all_BL[:, self.start : self.start + len(self.columns)]
-
-    def vector(self, c_BA: Tensor) -> Tensor:
-        """What G takes for labels of this set: [c_1, ..., c_M, m] (Eq. 7), where the labels of the other sets,
-        which are not known, are zero and the mask m is one-hot over the M sets. Of one set: its labels alone."""
-        if self.sets == 1:
-            return c_BA
-        out = c_BA.new_zeros(len(c_BA), self.total + self.sets)
-        self.known(out).copy_(c_BA)
-        out[:, self.total + self.number] = 1
-        return out
 
 
 @dataclass(frozen=True)
@@ -250,14 +212,14 @@ class StarGAN(Method[StarGANConfig]):
         self.players = {"D": Player(("D",), k.move(k.d_lr), clip), "G": Player(("G",), k.move(k.g_lr))}
 
     @staticmethod
-    def fit(config: StarGANConfig, manifest: Manifest, direction: Direction, *others: Manifest) -> StarGANConfig:
+    def fit(config: StarGANConfig, schema: Schema, direction: Direction, *others: Schema) -> StarGANConfig:
         """Channels, attributes and kind of label from the data, or from all data sets.
 
         Raises:
             DataError: an attribute that the data does not have; of several data sets, channels that differ, or one
                 attribute in two of them.
         """
-        manifests = (manifest, *others)
+        manifests = (schema, *others)
         known = [name for m in manifests for name in m.attributes]
         for name in config.attributes:
             if name not in known:
@@ -268,7 +230,7 @@ class StarGAN(Method[StarGANConfig]):
         kinds: tuple[LabelKind, ...] = tuple("classes" if m.exclusive else "attributes" for m in manifests)
         return replace(
             config,
-            channels=same_channels(manifest, "the data"),
+            channels=same_channels(schema, "the data"),
             attributes=tuple(name for names in chosen for name in names),
             c_dim=sum(map(len, chosen)),
             columns=tuple(m.attributes.index(n) for m, names in zip(manifests, chosen, strict=True) for n in names),
@@ -368,7 +330,7 @@ class StarGAN(Method[StarGANConfig]):
         return columns
 
 
-def _check_several(manifests: Sequence[Manifest], chosen: Sequence[tuple[str, ...]]) -> None:
+def _check_several(manifests: Sequence[Schema], chosen: Sequence[tuple[str, ...]]) -> None:
     """Raises DataError unless every data set has attributes, the same channels, and names that no other has."""
     channels = [same_channels(m, _named(i)) for i, m in enumerate(manifests)]
     owner: dict[str, int] = {}

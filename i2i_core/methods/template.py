@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
+from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
 from i2i_core.methods.game import Game, GameConfig
@@ -112,9 +112,9 @@ class Template(Method[TemplateConfig]):
         }
 
     @staticmethod
-    def fit(config: TemplateConfig, manifest: Manifest, direction: Direction) -> TemplateConfig:
+    def fit(config: TemplateConfig, schema: Schema, direction: Direction) -> TemplateConfig:
         """What only the data knows."""
-        a, b = paired_channels(manifest, direction)
+        a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

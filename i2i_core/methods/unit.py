@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import Manifest
+from i2i_core.batch import Batch
+from i2i_core.fields import Schema
 from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, same_channels
@@ -210,9 +210,9 @@ class UNIT(Method[UNITConfig]):
         }
 
     @staticmethod
-    def fit(config: UNITConfig, manifest: Manifest, direction: Direction) -> UNITConfig:
+    def fit(config: UNITConfig, schema: Schema, direction: Direction) -> UNITConfig:
         """The channels, the same in both domains, from the data."""
-        return replace(config, channels=same_channels(manifest, "the data"))
+        return replace(config, channels=same_channels(schema, "the data"))
 
     def noise(self, batch: Batch, name: str = "z") -> Noise:
         """The batch's noise of that name; every code has one shape."""

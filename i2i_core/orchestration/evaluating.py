@@ -9,10 +9,12 @@ from typing import Any, Literal
 import torch
 from tqdm import tqdm
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.manifest import DataSet
+from i2i_core.checkpoints.trained import Trained
+from i2i_core.config.evaluation import Judging
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ResourceError
-from i2i_core.evaluation.classifier import (
+from i2i_core.evaluation.judges.classifier import (
     EPOCHS,
     SEEN,
     Classifier,
@@ -21,12 +23,10 @@ from i2i_core.evaluation.classifier import (
     save_classifier,
     train_classifier,
 )
-from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.samples import CHUNK, Asked
 from i2i_core.evaluation.suite import Result, Suite
 from i2i_core.orchestration import pool
-from i2i_core.storage import Folder
-from i2i_core.training.checkpoint import Trained
+from i2i_core.storage.folder import Folder
 
 SLICES = 8
 """Parts that a worker's share of the chunks comes in."""

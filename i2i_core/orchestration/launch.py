@@ -7,37 +7,29 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
 from uuid import uuid4
 
-import torch
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import lanes_of, slots_of
-from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, Stopped, UserError, nearest
-from i2i_core.evaluation.judging import located
-from i2i_core.methods import METHODS, at_test, build_from
-from i2i_core.orchestration.attempts import STOP, begin, check_claim, held, holder, record, status_of
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
+from i2i_core.errors import ResourceError, RunError, Stopped, UserError
 from i2i_core.orchestration.cluster import connect, on_loopback, room, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
-from i2i_core.orchestration.resuming import rate_change
 from i2i_core.orchestration.worker import train_worker
-from i2i_core.paths import absolute
-from i2i_core.registry import entry
-from i2i_core.settings import differences
-from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for
-from i2i_core.training import authors, boards, checkpoint, starting
-from i2i_core.training.config import OutputConfig
-from i2i_core.training.loop import check_judge, evaluation_split, suites, trained_on
+from i2i_core.runs.attempts import STOP, begin, check_claim, held, holder, record, status_of
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
+from i2i_core.training.preparing import check_same_run, run_folder
+from i2i_core.training.resuming import rate_change
 
 PROBE = 4096
 """Bytes that are written to see whether a folder takes them: a full disk takes an empty file."""
@@ -50,123 +42,6 @@ class Outcome:
     run: Folder
     images: int
     metrics: dict[str, float]
-
-
-@patient_for(AT_START)
-def prepare(config: TrainConfig) -> TrainConfig:
-    """The configuration with paths made absolute and what only the data knows filled in.
-
-    Raises:
-        DataError: the data is not there, damaged, or of the wrong kind for the method.
-        ConfigError, ResourceError: values that do not go together.
-        CheckpointError: `--init-from` is not a checkpoint, or authors' weights, of this method and sizes.
-    """
-    config = config.with_section("launch", storage=absolute(config.launch.storage, "--storage"))
-    also = tuple(absolute(uri, "--also") for uri in config.data.also)
-    apart = tuple(absolute(at, "--shards-at") for at in config.data.shards_at)
-    config = config.with_section("data", uri=absolute(config.data.uri, "--data"), also=also, shards_at=apart)
-    config = config.with_section("training", init_from=authors.located(config.training.init_from))
-    config = replace(config, output=boards.checked(located(config.output)))
-    method = entry(config.method).method
-    if also and not method.several:
-        fit = ", ".join(name for name, other in METHODS.items() if other.method.several)
-        fix = f"Leave --also out; methods that take several: {fit}."
-        raise ConfigError("--also", " ".join(also), f"nothing: --method {config.method} takes one data set", fix)
-    sets = config.data.open()
-    for number, data in enumerate(sets):
-        _check_kind(config, data, method, "--also" if number else "--data")
-        _check_evaluated(config, data)
-        data.shard_set(config.data.split, data.manifest.domains[0])
-        data.check_shards(config.data.split)
-        for domain in data.manifest.domains:
-            data.index(config.data.split, domain)
-    first, *others = [data.manifest for data in sets]
-    hyper = method.fit(config.hyper, first, config.data.direction, *others)
-    lanes = lanes_of(config.training.batch, config.data.lanes)
-    slots_of(config.training.batch, lanes, 0, config.launch.worker_range[1])
-    fingerprint = "+".join(data.manifest.fingerprint for data in sets)
-    config = config.with_section("data", fingerprint=fingerprint, lanes=lanes)
-    config = TrainConfig(
-        config.method, config.preset, hyper, config.data, config.training, config.output, config.launch
-    )
-    _check_networks(config, sets)
-    return config
-
-
-def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> None:
-    wanted = method.needs.kind
-    if wanted == "labelled" and config.data.direction != "AtoB":
-        found, expected = config.data.direction, f"none: --method {config.method} goes from any label to any other"
-        raise ConfigError("--direction", found, expected, "Leave --direction out.")
-    if data.manifest.kind != wanted:
-        fit = [name for name, other in METHODS.items() if other.method.needs.kind == data.manifest.kind]
-        raise DataError(
-            f"{flag} {data.uri}",
-            f"{data.manifest.kind} samples",
-            f"{wanted} ones, which --method {config.method} reads",
-            f"Name another data set; methods that read this one: {', '.join(fit) or 'none'}.",
-        )
-
-
-def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
-    """Refuse a split that was asked for by name and is not there; without the default one, training's is measured."""
-    wanted, splits = config.output.evaluate_split, data.manifest.splits
-    if wanted not in splits and wanted != OutputConfig.evaluate_split:
-        expected = f"a split of {data.uri}: {', '.join(splits)}"
-        raise ConfigError("--evaluate-split", repr(wanted), expected, nearest(wanted, splits))
-
-
-@patient_for(AT_START)
-def cautions(config: TrainConfig) -> list[str]:
-    """List what a person should know before a prepared run starts, a line each."""
-    sets = config.data.open()
-    split, wanted = evaluation_split(config, sets), config.output.evaluate_split
-    if split == wanted:
-        return []
-    without = [data for data in sets if wanted not in data.manifest.splits]
-    missing = "; ".join(f"{data.uri} has no split {wanted!r}" for data in without)
-    others = sorted(set.intersection(*(set(data.manifest.splits) for data in sets)) - {split})
-    instead = f"give --evaluate-split {others[0]}, which then chooses the best checkpoint; or " if others else ""
-    folders = "valA and valB folders" if sets[0].manifest.kind == "unpaired" else "a val folder"
-    return [
-        f"WARNING: {missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
-        f"in {folders} or, where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."
-    ]
-
-
-def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
-    """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
-    with torch.device("meta"):
-        method = build_from(config.method, config.hyper)
-    at_test.chosen(method.makers, method.dropout_is_noise, {}, config.output)
-    measured = suites(config, sets, method, torch.device("cpu"))
-    if best := config.output.best_metric:
-        check_judge(measured, best, "--best-metric")
-    training = config.training
-    if training.init_from and not checkpoint.complete(_folder(config)):  # once it has begun, a run needs it no more
-        starting.read(training.init_from, training.init_parts, config.method, method)
-
-
-def _folder(config: TrainConfig) -> Folder:
-    return Folder(f"{config.launch.storage}/{config.run_name}")
-
-
-def check_same_run(config: TrainConfig, run: Folder) -> None:
-    """A run of that name that exists already must be this one.
-
-    Raises:
-        ConfigError: fields that must match differ, each with its saved and its given value.
-    """
-    if not run.exists("config.json"):
-        return
-    lines = differences(checkpoint.read_config(run), config)
-    if lines:
-        raise ConfigError(
-            run.url,
-            "a run with another configuration:\n    " + "\n    ".join(lines),
-            "the same values, to resume it",
-            "Give the saved values to go on with that run, or another --name to start a new one",
-        )
 
 
 def check_storage(run: Folder) -> float:
@@ -217,7 +92,7 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
     Raises:
         ConfigError: fields that must match differ, or the rate would rise and nobody has agreed to that.
     """
-    run = _folder(config)
+    run = run_folder(config)
     check_same_run(config, run)
     return rate_change(config, run, lr_may_rise)
 
@@ -241,7 +116,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
             it.
     """
     began = time.monotonic() if began is None else began
-    run = _folder(config)
+    run = run_folder(config)
     with patient_for(AT_START):
         if said := check_run(config, lr_may_rise):
             print(said, flush=True)
@@ -326,7 +201,7 @@ def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
 
 def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> str:
     """Ray Train over the run; gives why it ended where the run's folder could not take that. Checkpoints are ours
-    (`training/checkpoint.py`), so Ray's own notes can be kept on each node and forgotten."""
+    (`checkpoints/checkpoint.py`), so Ray's own notes can be kept on each node and forgotten."""
     least, most = config.launch.worker_range
     notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
     rendezvous = LoopbackConfig if on_loopback() else TorchConfig

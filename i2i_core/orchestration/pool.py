@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from i2i_core.checkpoints.trained import Trained, load_trained
 from i2i_core.errors import ResourceError, RunError, UserError
-from i2i_core.training.checkpoint import Trained, load_trained
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from i2i_core.data import glyphs, layouts, shards, webdatasets
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.manifest import DataSet, Kind, Manifest
+from i2i_core.data.folders import layouts
+from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format.manifest import DataSet, Manifest
+from i2i_core.data.worlds import glyphs
 from i2i_core.errors import UserError
-from i2i_core.paths import absolute
+from i2i_core.fields import Kind
+from i2i_core.images.codec import ImageOptions
+from i2i_core.storage.paths import absolute
 
 Result = TypeVar("Result")
 

@@ -29,20 +29,23 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from i2i_core.config import TrainConfig
+from i2i_core.config.evaluation import Judging
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
-from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, connect, room
-from i2i_core.orchestration.launch import check_cluster, check_storage, launch, prepare, stopping_on_signal, use_gpu
-from i2i_core.orchestration.searcher import FINISHED, Search, length_of, rehearse
-from i2i_core.orchestration.space import Space, check_space, load_space
-from i2i_core.orchestration.sweep_report import Objective, Report, write_report
+from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
 from i2i_core.orchestration.worker import STATUS, STOP
+from i2i_core.search.report import Objective, Report, write_report
+from i2i_core.search.space import Space, check_space, load_space
+from i2i_core.search.study import FINISHED, Search, length_of, rehearse
 from i2i_core.settings import check_at_least, differences, from_dict, setting, to_dict
-from i2i_core.storage import AT_START, Folder, StorageError, patient_for
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.loop import EVALUATIONS, check_judge, suites
+from i2i_core.training.preparing import prepare
 
 SWEEP = "sweep.json"
 STOPPED = "stopped"
@@ -137,7 +140,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
 def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[Objective, ...]:
     with torch.device("meta"):
         method = build_from(base.method, base.hyper)
-    sets = base.data.open()
+    sets = open_sets(base.data)
     measured = suites(base, sets, method, torch.device("cpu"))
     default = DEFAULT_METRIC[method.needs.kind]
     metrics = settings.metric or space.metrics or ((default,) if default else ())

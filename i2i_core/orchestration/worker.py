@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints.checkpoint import PUT_BACK
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
-from i2i_core.orchestration.attempts import STATUS, STOP, is_over_for, record
-from i2i_core.storage import AT_START, PATIENCE, Folder, StorageError, patient_for, unwritable
-from i2i_core.training.checkpoint import PUT_BACK
+from i2i_core.runs.attempts import STATUS, STOP, is_over_for, record
+from i2i_core.storage.folder import Folder, unwritable
+from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.loop import Loop
 from i2i_core.training.node import Node
 from i2i_core.training.sync import World

@@ -15,33 +15,39 @@ from typing import Any
 
 import torch
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch, seed_from
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import Ahead, Alternating, in_order, slots_of
-from i2i_core.errors import ConfigError, DataError, RunError, Stopped, TakenOverError, WorkerError, nearest
-from i2i_core.evaluation.attributes import over_sets
-from i2i_core.evaluation.report import described, warnings
-from i2i_core.evaluation.samples import Asked
-from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
-from i2i_core.methods import at_test, build_from
-from i2i_core.methods.base import Method, Progress
-from i2i_core.storage import Folder, unwritable
-from i2i_core.training import boards, checkpoint, starting
-from i2i_core.training.checkpoint import Snapshot, Writer, name_at, named_tensors
-from i2i_core.training.diagnosis import Diagnosis
-from i2i_core.training.node import Node
-from i2i_core.training.norm_batches import (
+from i2i_core.batch import Batch
+from i2i_core.checkpoints import checkpoint, starting
+from i2i_core.checkpoints.checkpoint import Snapshot, name_at, named_tensors
+from i2i_core.checkpoints.norm_batches import (
     NormBatches,
     norm_batches_added,
     norm_batches_of_a_batch,
     norm_batches_of_a_run,
 )
-from i2i_core.training.readings import WAIT, Sent, send, spread_of
+from i2i_core.checkpoints.writer import Writer
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.ahead import Ahead
+from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.stream import Alternating, in_order, open_sets
+from i2i_core.errors import ConfigError, DataError, RunError, Stopped, TakenOverError, WorkerError, nearest
+from i2i_core.evaluation.families.attributes import over_sets
+from i2i_core.evaluation.report import described, warnings
+from i2i_core.evaluation.samples import Asked
+from i2i_core.evaluation.suite import DEFAULT_METRIC, Suite, better
+from i2i_core.methods import at_test, build_from
+from i2i_core.methods.base import Method, Progress
+from i2i_core.randomness import seed_from
+from i2i_core.storage.folder import Folder, unwritable
+from i2i_core.tensors import host_copy
+from i2i_core.training.monitoring import boards
+from i2i_core.training.monitoring.diagnosis import Diagnosis
+from i2i_core.training.monitoring.readings import WAIT, Sent, send, spread_of
+from i2i_core.training.monitoring.trackers import Measured, Tracker, progress_line
+from i2i_core.training.node import Node
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step, Wish
-from i2i_core.training.sync import World, host_copy
-from i2i_core.training.trackers import Measured, Tracker, progress_line
+from i2i_core.training.sync import World
 
 MOST_NAMED = 20
 EVALUATIONS = "evaluations.json"
@@ -78,7 +84,7 @@ class Loop:
     ) -> None:
         self.config, self.world, self.say, self.ours, self.measured = config, world, say, ours, measured
         self.run = Folder(f"{config.launch.storage}/{config.run_name}").guarded(self._check_ours)
-        self.sets = config.data.open()
+        self.sets = open_sets(config.data)
         if config.data.fingerprint != (found := "+".join(data.manifest.fingerprint for data in self.sets)):
             where, fix = " ".join(config.data.uris), "Put the data set back that the run began with."
             raise DataError(where, f"fingerprint {found}: other data", f"{config.data.fingerprint}, as at launch", fix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from i2i_core.training.config import TrainingConfig
+from i2i_core.config.training import TrainingConfig
 
 
 def lr_factor(config: TrainingConfig, images: int, images_per_epoch: int) -> float:

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from i2i_core.data.batch import Batch, seed_from
+from i2i_core.batch import Batch
+from i2i_core.config.training import TrainingConfig
 from i2i_core.methods.base import Method, Move, Player, Progress, Terms
-from i2i_core.training.config import TrainingConfig
+from i2i_core.randomness import seed_from
+from i2i_core.tensors import host_copy
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.optim import load_state, make_optimiser, move
-from i2i_core.training.sync import GradientSum, World, average_buffers, host_copy
+from i2i_core.training.sync import GradientSum, World, average_buffers
 from i2i_core.training.timing import Stopwatch
 
 Wish = Literal["save", "stop"]

@@ -183,12 +183,3 @@ def average_buffers(networks: nn.Module, world: World, weight: float) -> None:
     flat = world.sum_(torch.cat([b.reshape(-1) for b in buffers]) * weight)
     for b, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
         b.copy_(mean.view_as(b))
-
-
-def host_copy(value: Any) -> Any:
-    """Copy a nested state to host memory. No tensor of the copy shares memory with the state, on a CPU either."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {k: host_copy(v) for k, v in value.items()}
-    return type(value)(host_copy(v) for v in value) if isinstance(value, list | tuple) else value

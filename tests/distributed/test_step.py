@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import NonFiniteError
 from i2i_core.methods.base import Progress
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data import batch as batch_module
+from i2i_core import batch as batch_module
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import NonFiniteError
 from i2i_core.methods.base import Progress
 from i2i_core.training import step as step_module
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.optim import load_state
 from i2i_core.training.step import Step
 from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import NonFiniteError
 from i2i_core.methods.base import Progress
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, SMALL, Case, batches, poisoned, small

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from i2i_core import cli
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.shards import ShardOptions, plan
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
-from i2i_core.orchestration.launch import cautions
+from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
 from i2i_core.training.loop import LAST_EVALUATION
+from i2i_core.training.preparing import cautions
 from pipelines import train
 
 from ..support.data import noise, put, shard

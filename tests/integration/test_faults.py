@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.training import checkpoint
+from i2i_core.checkpoints import checkpoint
 
 from ..support.processes import ROOT, Run, past
 

@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 import torch
 
+from i2i_core.checkpoints import checkpoint
+from i2i_core.checkpoints.checkpoint import name_at
+from i2i_core.checkpoints.writer import MOST_WITHOUT_ROOM
 from i2i_core.errors import ResourceError, RunError, UnrecordedError
 from i2i_core.orchestration.launch import check_storage
 from i2i_core.orchestration.worker import STATUS, train
-from i2i_core.storage import PATIENCE, Folder, StorageError
-from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import MOST_WITHOUT_ROOM, name_at
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.retry import PATIENCE, StorageError
 from i2i_core.training.sync import World
 
 from ..support.full_disk import AT, NAMESPACE, SCENES

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.data.manifest import DataSet
+from i2i_core.checkpoints import checkpoint
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.orchestration.translation import TranslateOptions, translate
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
+from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.storage.folder import Folder
 
 from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
 from ..support.server import SECRET, S3Server

@@ -16,7 +16,7 @@ from i2i_core.errors import DataError, RunError, Stopped
 from i2i_core.orchestration.launch import _finished, _outcome, _reason, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.worker import STATUS, STOP, is_over_for, record, train
-from i2i_core.storage import Folder
+from i2i_core.storage.folder import Folder
 from i2i_core.training.sync import World
 
 from ..support.runs import config_of, loop_of

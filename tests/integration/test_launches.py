@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.storage import Folder
+from i2i_core.storage.folder import Folder
 
 from ..support.processes import ROOT, SMALL, differences, state_of
 
@@ -26,9 +26,9 @@ import sys
 from uuid import uuid4
 import torch
 from i2i_core.errors import RunError
-from i2i_core.orchestration.attempts import begin, held, status_of
+from i2i_core.runs.attempts import begin, held, status_of
 from i2i_core.orchestration.worker import train
-from i2i_core.storage import Folder
+from i2i_core.storage.remote import Folder
 from i2i_core.training.sync import World
 from tests.support.launching import clock_of
 from tests.support.runs import config_of

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import in_order
+from i2i_core.batch import Batch
+from i2i_core.config.training import TrainingConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError
-from i2i_core.evaluation.classifier import Classifier, ClassifierInfo, save_classifier
+from i2i_core.evaluation.judges.classifier import Classifier, ClassifierInfo, save_classifier
 from i2i_core.methods.base import Progress
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Feed, Step
 from i2i_core.training.sync import World
 

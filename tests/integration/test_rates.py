@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import ray
 
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.orchestration.launch import check_run, launch
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
+from i2i_core.storage.folder import Folder
 
 from ..support.runs import config_of, loop_of
 

@@ -17,16 +17,18 @@ from typing import Any
 import pytest
 import torch
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch, seed_from
+from i2i_core.batch import Batch
+from i2i_core.checkpoints import checkpoint
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError, Stopped
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.launch import check_same_run
 from i2i_core.orchestration.worker import STATUS
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
+from i2i_core.randomness import seed_from
+from i2i_core.storage.folder import Folder
 from i2i_core.training.loop import EVALUATIONS, Loop
-from i2i_core.training.readings import Reading
+from i2i_core.training.monitoring.readings import Reading
+from i2i_core.training.preparing import check_same_run
 from i2i_core.training.step import Wish
 from i2i_core.training.sync import World
 
@@ -313,7 +315,7 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
     assert checkpoint.latest(run) == before
     assert "state.pt" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"state\.pt"):
-        checkpoint.load_trained(run.at(f"checkpoints/{newest}"), torch.device("cpu"))
+        load_trained(run.at(f"checkpoints/{newest}"), torch.device("cpu"))
 
 
 def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str) -> None:
@@ -344,7 +346,7 @@ def test_a_checkpoint_round_trip_gives_the_same_images(paired: str, storage: str
     """From the checkpoint alone: averaged generator, and the mode it is meant to run in."""
     loop = loop_of(config_of("pix2pix", paired, storage))
     loop.train()
-    trained = checkpoint.load_trained(f"{storage}/run", torch.device("cpu"))
+    trained = load_trained(f"{storage}/run", torch.device("cpu"))
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     with loop.step.averaged():
         expected = loop.method.translate(x, keys=["one", "two"])

@@ -19,30 +19,30 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.shards import ShardOptions, plan
-from i2i_core.data.stream import in_order
+from i2i_core.batch import Batch
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.training import TrainingConfig
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.reading.stream import in_order
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError, UserError
-from i2i_core.evaluation.attributes import over_sets
-from i2i_core.evaluation.classifier import Classifier, ClassifierInfo
+from i2i_core.evaluation.families.attributes import over_sets
+from i2i_core.evaluation.judges.classifier import Classifier, ClassifierInfo
 from i2i_core.evaluation.samples import Measured
-from i2i_core.evaluation.sheet import to_array
 from i2i_core.evaluation.suite import evaluate
-from i2i_core.evaluation.targets import parse_target_of
+from i2i_core.images.codec import ImageOptions
+from i2i_core.images.sheet import to_array
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Progress
 from i2i_core.methods.stargan import StarGANConfig
 from i2i_core.orchestration.sharding import make
-from i2i_core.orchestration.translation import TranslateOptions, translate
-from i2i_core.storage import Folder
-from i2i_core.training.checkpoint import load_trained
-from i2i_core.training.config import TrainingConfig
+from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.storage.folder import Folder
 from i2i_core.training.step import Step
+from i2i_core.translation.targets import parse_target_of
 
 from ..support.methods import ALONE, Case, assert_same, batches, run, small, whole_batch
 from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
@@ -268,7 +268,7 @@ def test_resumed_equals_uninterrupted(labelled: str, shapes: str, storage: str) 
 
 def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storage: str) -> None:
     """The data set alone and beside another: neither goes on with the other's checkpoints."""
-    from i2i_core.orchestration.launch import check_same_run
+    from i2i_core.training.preparing import check_same_run
 
     config = config_on(labelled, shapes, storage)
     folder = Folder(f"{storage}/run")

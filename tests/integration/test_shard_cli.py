@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2i_core.data import glyphs, layouts, shards, webdatasets
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.manifest import DataSet
+from i2i_core.data.folders import layouts
+from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.worlds import glyphs
 from i2i_core.errors import DataError
+from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, run_tasks, shard_glyphs
 
 from ..support.data import put, sums

@@ -16,14 +16,14 @@ from typing import Any
 import optuna
 import pytest
 
-from i2i_core.config import TrainConfig
-from i2i_core.orchestration.searcher import study_of
-from i2i_core.storage import Folder
+from i2i_core.config.run import TrainConfig
+from i2i_core.search.study import study_of
+from i2i_core.storage.folder import Folder
 
 from ..support.processes import ROOT, Run
 
 SPACE = """
-from i2i_core.orchestration.space import Space, log_uniform
+from i2i_core.search.space import Space, log_uniform
 SPACE = Space(
     "pix2pix",
     {{"hyper.lr": log_uniform(1e-12, 1e38, "the test"), "hyper.lambda_l1": log_uniform(50, 200, "the test")}},

@@ -16,17 +16,18 @@ import torch
 from ray.util.metrics import Gauge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.methods.at_test import SETTLED
 from i2i_core.orchestration.worker import Gauges, train
-from i2i_core.paths import redacted
-from i2i_core.storage import Folder
-from i2i_core.training import boards, checkpoint, trackers
-from i2i_core.training.boards import MLflow, parameters
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import redacted
 from i2i_core.training.loop import Loop
+from i2i_core.training.monitoring import boards, trackers
+from i2i_core.training.monitoring.boards import MLflow, parameters
+from i2i_core.training.monitoring.trackers import Line, Tracker
 from i2i_core.training.sync import World
-from i2i_core.training.trackers import Line, Tracker
 
 from ..support.runs import config_of, loop_of, noted, run_until
 from ..support.workers import on_workers

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from i2i_core import cli
-from i2i_core.config import TrainConfig
-from i2i_core.storage import Folder
+from i2i_core.config.run import TrainConfig
+from i2i_core.storage.folder import Folder
 from pipelines import train
 
 Captured = pytest.CaptureFixture[str]

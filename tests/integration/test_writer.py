@@ -16,12 +16,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
+from i2i_core.checkpoints import checkpoint, trained
+from i2i_core.checkpoints.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, name_at
+from i2i_core.checkpoints.writer import MOST_WITHOUT_ROOM, Writer
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, TakenOverError
-from i2i_core.storage import PATIENCE, Folder, writing
-from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import BEST, CHECKSUMS, FILES, MOST_WITHOUT_ROOM, Snapshot, Writer, name_at
+from i2i_core.storage.folder import Folder, writing
+from i2i_core.storage.retry import PATIENCE
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -94,7 +96,7 @@ def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
     writer.put(small(config, 36), best_at(24))
     writer.wait()
     assert checkpoint.complete(slow) == [name_at(12), name_at(24), name_at(36)]
-    assert checkpoint.find(slow.url).url.endswith(name_at(24))
+    assert trained.find(slow.url).url.endswith(name_at(24))
 
 
 def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> None:
@@ -173,7 +175,7 @@ def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(
     rest = loop_of(config)
     assert rest.progress.images == 72
     rest.train()
-    assert checkpoint.find(rest.run.url).url.endswith(name_at(96))
+    assert trained.find(rest.run.url).url.endswith(name_at(96))
 
 
 def ending(world: World, config: TrainConfig) -> str:
@@ -268,7 +270,7 @@ def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
     with pytest.raises(KilledError):
         checkpoint.write(crashing, small(config, 24))
     assert checkpoint.latest(run) == name_at(12)
-    assert checkpoint.find(run.url).url.endswith(name_at(12))
+    assert trained.find(run.url).url.endswith(name_at(12))
     writer = Writer(run, 1, print)
     writer.put(small(config, 36), None)
     writer.wait()
@@ -398,7 +400,7 @@ def test_a_best_that_cannot_be_read_is_known_from_the_state_and_written_again(
     Path(storage, "run", BEST).write_text(text)
     run = Folder(f"{storage}/run")
     assert checkpoint.read_best(run) is None
-    assert checkpoint.find(run.url).url.endswith(name_at(96))
+    assert trained.find(run.url).url.endswith(name_at(96))
     loop_of(config_of("stargan", labelled, storage)).train()
     best = checkpoint.read_best(run)
     assert best == checkpoint.load_state(run.sub(f"checkpoints/{name_at(96)}"))["best"]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from i2i_core import storage
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.storage import PATIENCE, StorageError
-from i2i_core.training import checkpoint
+from i2i_core.storage import retry
+from i2i_core.storage.retry import PATIENCE, StorageError
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -63,7 +63,7 @@ def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
         if "does not answer" in line:
             weather.back()
 
-    monkeypatch.setattr(storage, "_say", say)
+    monkeypatch.setattr(retry, "_say", say)
     loop = Loop(far, World(), torch.device("cpu"), say=say)
     loop.train()
     assert any("does not answer" in line for line in said), said

@@ -24,19 +24,23 @@ from typing import Any
 import pytest
 import torch
 
-from i2i_core import storage
-from i2i_core.data import staging, stream
-from i2i_core.data.batch import Batch, join
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import DataSet, Shard
-from i2i_core.data.shards import ShardOptions, plan
-from i2i_core.data.staging import Cache, Need, Stager
-from i2i_core.data.stream import Ahead, Alternating, DataConfig, Numbered, Stream, slots_of
+from i2i_core.batch import Batch, join
+from i2i_core.config.data import DataConfig
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.manifest import DataSet, Shard
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.reading import staging
+from i2i_core.data.reading.ahead import Ahead
+from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.staging import Cache, Need, Stager
+from i2i_core.data.reading.stream import Alternating, Numbered, Stream
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import DataError, ResourceError
+from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
-from i2i_core.storage import PATIENCE, StorageError, storage_of
+from i2i_core.storage import remote, retry
+from i2i_core.storage.remote import storage_of
+from i2i_core.storage.retry import PATIENCE, StorageError
 
 from ..support.server import S3Server, request
 from ..support.weather import Hold, Reset, Seen, Weather
@@ -46,8 +50,8 @@ BATCH = 8
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(storage.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
-    monkeypatch.setattr(storage, "LONGEST_PAUSE", 0.3)
+    monkeypatch.setitem(remote.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.3)
     monkeypatch.setenv(PATIENCE, "20")
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # that loaders may take to end
 
@@ -107,9 +111,9 @@ CHILD = """
 import sys
 sys.path.insert(0, {root!r})
 from types import SimpleNamespace
-from i2i_core.data.manifest import Shard
-from i2i_core.data.staging import Cache
-from i2i_core.storage import storage_of
+from i2i_core.data.format.manifest import Shard
+from i2i_core.data.reading.staging import Cache
+from i2i_core.storage.remote import storage_of
 fs, root = storage_of({url!r})
 data = SimpleNamespace(fs=fs, path=lambda name: root + "/" + name)
 print("ready", flush=True)
@@ -344,8 +348,8 @@ import resource, signal, sys
 sys.path.insert(0, {root!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 from itertools import islice
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import DataConfig, Stream
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.stream import DataConfig, Stream
 stream = Stream(DataSet({url!r}), DataConfig(cache={folder!r}, load_size=20), 16, 8, 0)
 for batch in islice(stream.batches(0, (0, 8), 0), stream.batches_per_epoch):
     print(*batch.keys, flush=True)
@@ -588,12 +592,12 @@ def test_closing_does_not_wait_for_storage_that_is_gone(
     far: dict[str, str], weather: Weather, config: Callable[..., DataConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what was left behind ends when it comes back."""
-    monkeypatch.setattr(storage, "LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.5)
     monkeypatch.setattr(Ahead, "LEAVE", 0.5)
     there = Stream(DataSet(far["labelled"]), config(cache_gb=0), 16, BATCH, 0)
     refused = threading.Event()
-    failed = storage.Trying.failed
-    monkeypatch.setattr(storage.Trying, "failed", lambda *args: (refused.set(), failed(*args)))
+    failed = retry.Trying.failed
+    monkeypatch.setattr(retry.Trying, "failed", lambda *args: (refused.set(), failed(*args)))
     with weather.gone():
         ahead = Ahead(there.batches(0, (0, BATCH), 0), lambda batch: batch)
         assert refused.wait(10)
@@ -643,7 +647,7 @@ def test_more_shards_at_once_than_may_be_open(made: dict[str, str], monkeypatch:
     reader = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     rows = list(range(len(reader.index.keys)))
     expected = reader.read(rows, 0)
-    monkeypatch.setattr(stream.Reader, "OPEN", 2)
+    monkeypatch.setattr(reader.Reader, "OPEN", 2)
     other = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     assert other.read(rows, 0) == expected
     assert len(other._files) == 2

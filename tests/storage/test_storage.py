@@ -21,9 +21,12 @@ import fsspec
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from i2i_core import storage
 from i2i_core.errors import RunError
-from i2i_core.storage import PATIENCE, Folder, Remote, StorageError, is_weather, patient_for, storage_of
+from i2i_core.storage import remote as remotes
+from i2i_core.storage import retry
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.remote import Remote, storage_of
+from i2i_core.storage.retry import PATIENCE, StorageError, is_weather, patient_for
 
 from ..support.server import KEY, SECRET, S3Server, use
 from ..support.server import request as asked
@@ -43,8 +46,8 @@ FAULTS: dict[str, Fault] = {
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """No retry but ours, short pauses and little patience."""
-    monkeypatch.setattr(storage, "LONGEST_PAUSE", 0.1)
-    monkeypatch.setitem(storage.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setitem(remotes.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setenv(PATIENCE, "20")
 
 
@@ -133,7 +136,7 @@ def test_storage_that_is_slow_is_waited_for(remote: Remote, weather: Weather) ->
 def test_storage_that_never_answers_is_asked_again(
     remote: Remote, weather: Weather, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(storage.S3, "read_timeout", 0.3)
+    monkeypatch.setitem(remotes.S3, "read_timeout", 0.3)
     with weather.rule(Delay(30), times=2) as rule:
         assert Remote(remote.url).cat_file(f"{remote.root}/a/x") == BODY
     assert rule.used == 2
@@ -220,16 +223,16 @@ def test_gone_for_a_while_goes_on(
     """Eight threads and every kind of operation: one line when it is gone, one when it is back."""
     gone = threading.Event()
     refused = threading.Semaphore(0)
-    failed = storage.Trying.failed
+    failed = retry.Trying.failed
 
-    def counted(trying: storage.Trying, error: Exception) -> None:
+    def counted(trying: retry.Trying, error: Exception) -> None:
         refused.release()
         failed(trying, error)
 
-    monkeypatch.setattr(storage.Trying, "failed", counted)
+    monkeypatch.setattr(retry.Trying, "failed", counted)
 
     def bring_back() -> None:
-        for _ in range(8 * storage.TELL):
+        for _ in range(8 * retry.TELL):
             refused.acquire()
         gone.set()
         weather.back()
@@ -257,7 +260,7 @@ def test_gone_for_a_while_goes_on(
 def test_what_fails_once_is_not_worth_a_line(
     remote: Remote, weather: Weather, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with weather.rule(Status(), times=storage.TELL - 1):
+    with weather.rule(Status(), times=retry.TELL - 1):
         remote.cat_file(f"{remote.root}/a/x")
     assert capsys.readouterr().out == ""
 
@@ -269,7 +272,7 @@ def test_patience_begins_anew_with_every_byte_that_comes(
     """Forty breaks take far longer than the patience of each."""
     monkeypatch.setenv(PATIENCE, "0.3")
     with weather.rule(Reset(after=5000), times=20) as rule:
-        monkeypatch.setattr(storage, "LONGEST_PAUSE", 15.0)
+        monkeypatch.setattr(retry, "LONGEST_PAUSE", 15.0)
         begun = time.monotonic()
         assert poured(remote, f"{remote.root}/a/x", 0, len(BODY)) == BODY
     assert rule.used == 20
@@ -279,21 +282,21 @@ def test_patience_begins_anew_with_every_byte_that_comes(
 def test_patience_for_a_while_is_the_smaller_and_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE, "50")
     with patient_for(30):
-        assert storage.patience() == 30
+        assert retry.patience() == 30
         with patient_for(100):
-            assert storage.patience() == 30
-    assert storage.patience() == 50
+            assert retry.patience() == 30
+    assert retry.patience() == 50
     monkeypatch.delenv(PATIENCE)
     with patient_for(30):
         pass
-    assert storage.patience() == storage.DEFAULT_PATIENCE
+    assert retry.patience() == retry.DEFAULT_PATIENCE
 
 
 def test_no_password_of_a_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE, "0")
     error = OSError("no answer from https://me:hidden@host/a?X-Amz-Signature=hidden&b=1 at all")
     with pytest.raises(StorageError) as caught:
-        storage.Trying("sftp://me:hidden@host/folder").failed(error)
+        retry.Trying("sftp://me:hidden@host/folder").failed(error)
     assert str(caught.value).startswith(
         "sftp://host/folder has not answered for 0 s (OSError: no answer from https://host/a at all)"
     )
@@ -309,7 +312,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def never(_: float) -> None:
         raise AssertionError("it was tried again")
 
-    monkeypatch.setattr(storage.time, "sleep", never)
+    monkeypatch.setattr(retry.time, "sleep", never)
     return
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from i2i_core.data import shards, webdatasets
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions, decode, encode
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import DataSet, Manifest
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format.manifest import DataSet, Manifest
+from i2i_core.data.worlds.glyphs import GlyphOptions
+from i2i_core.images.codec import ImageOptions, decode, encode
 from i2i_core.orchestration.sharding import index_webdataset, make
 
 ROOT = Path(__file__).parents[2]

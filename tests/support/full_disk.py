@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError
 from i2i_core.orchestration import worker
-from i2i_core.orchestration.attempts import STATUS, status_of
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
+from i2i_core.runs.attempts import STATUS, status_of
+from i2i_core.storage.folder import Folder
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 

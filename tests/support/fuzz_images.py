@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from i2i_core.data.images import ImageOptions, decode_picture, prepare
+from i2i_core.images.codec import ImageOptions, decode_picture, prepare
 
 from .pictures import SIGNATURE, chunk, peak, samples
 

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
+from i2i_core.config.training import TrainingConfig
 from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Method, Move, Progress
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 
 
 class PlainPool:

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 from i2i_core.errors import RunError
-from i2i_core.orchestration.attempts import begin, claim
-from i2i_core.storage import Folder
+from i2i_core.runs.attempts import begin, claim
+from i2i_core.storage.folder import Folder
 
 
 def clock_of(run: Folder) -> float:

@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i_core.data.manifest import DataSet, Field, Index, Manifest, Shard, ShardSet, sha256
+from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
 from i2i_core.evaluation.samples import Asked, Family, Measured, Outputs, chunks
+from i2i_core.fields import Field
 from i2i_core.methods.base import Method, Needs
+from i2i_core.storage.paths import sha256
 
 
 def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> DataSet:
@@ -38,7 +40,7 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
     data = (folder / "all.tar").read_bytes()
     shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     fields = {side: Field("png", x[0].shape[2], "uint8", *x[0].shape[:2]) for side, x in (("a", a), ("b", b))}
-    (folder / "manifest.json").write_text(Manifest("paired", fields, {"test": {"all": shards}}).dumps())
+    (folder / "manifest.json").write_text(Manifest("paired", fields, splits={"test": {"all": shards}}).dumps())
     return DataSet(str(folder))
 
 

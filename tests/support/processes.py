@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
 from i2i_core.orchestration.worker import train
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
+from i2i_core.storage.folder import Folder
 from i2i_core.training.sync import World
 
 from .workers import on_workers

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
-from i2i_core.orchestration.launch import prepare
-from i2i_core.training.checkpoint import Snapshot, Writer
-from i2i_core.training.diagnosis import Change
+from i2i_core.batch import Batch
+from i2i_core.checkpoints.checkpoint import Snapshot
+from i2i_core.checkpoints.writer import Writer
+from i2i_core.config.run import TrainConfig
 from i2i_core.training.loop import Loop
-from i2i_core.training.readings import Reading
+from i2i_core.training.monitoring.diagnosis import Change
+from i2i_core.training.monitoring.readings import Reading
+from i2i_core.training.preparing import prepare
 from i2i_core.training.sync import World
 
 from .methods import SMALL

@@ -18,23 +18,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import seed_from
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import in_order
+from i2i_core.checkpoints import checkpoint, trained
+from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors
+from i2i_core.checkpoints.norm_batches import NormBatches, norm_batches_of_a_batch, norm_batches_of_a_run
+from i2i_core.checkpoints.trained import Trained, load_trained
+from i2i_core.config.evaluation import AtTestOptions, Judging
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError
-from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.suite import evaluate
 from i2i_core.methods import build_from, build_method
-from i2i_core.methods.at_test import AtTest, AtTestOptions
+from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
 from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.orchestration import evaluating
-from i2i_core.orchestration.launch import check_same_run
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint
-from i2i_core.training.checkpoint import Snapshot, Trained, load_trained, named_tensors
-from i2i_core.training.norm_batches import NormBatches, norm_batches_of_a_batch, norm_batches_of_a_run
+from i2i_core.randomness import seed_from
+from i2i_core.storage.folder import Folder
+from i2i_core.training.preparing import check_same_run
 from pipelines import evaluate as evaluate_pipeline
 
 from ..support.methods import SMALL
@@ -243,7 +244,7 @@ def test_pix2pix_test_time_of_older_checkpoints_is_read(
     test_time: str, expected: AtTest, paired: str, tmp_path: Path
 ) -> None:
     run = kept(paired, tmp_path, training__batch=1)
-    folder = checkpoint.find(run)
+    folder = trained.find(run)
     config = folder.read_json("config.json")
     config["hyper"]["test_time"] = test_time
     for name in ("test_norm", "test_dropout"):

@@ -5,6 +5,7 @@ pytest tests/unit/test_attempts.py
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -17,22 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core import storage as storage_module
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.orchestration import attempts
-from i2i_core.orchestration.attempts import (
-    MOMENT,
-    STATUS,
-    STOP,
-    Attempt,
-    begin,
-    claim,
-    held,
-    holder,
-    is_over_for,
-    record,
-)
-from i2i_core.storage import Folder, is_left, lives, machine, writing
+from i2i_core.runs import attempts
+from i2i_core.runs.attempts import MOMENT, STATUS, STOP, Attempt, begin, claim, held, holder, is_over_for, record
+from i2i_core.storage.folder import Folder, is_left, lives, machine, writing
 
 from ..support.launching import Racers, clock_of, racers
 
@@ -138,7 +127,7 @@ def test_create_on_object_storage_makes_a_file_once(s3: str) -> None:
 
 def test_create_makes_a_file_once_where_there_are_no_hard_links(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(*places: object) -> None:
-        raise OSError(storage_module._NO_LINKS[0], "no links here")
+        raise OSError(errno.EMLINK, "no links here")
 
     monkeypatch.setattr(os, "link", link)
     folder = Folder(storage)

@@ -15,15 +15,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.manifest import DataSet
+from i2i_core.checkpoints import authors, starting
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import CheckpointError, ConfigError, UserError
 from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method
-from i2i_core.orchestration.launch import prepare
 from i2i_core.registry import entry
-from i2i_core.training import authors, starting
 from i2i_core.training.loop import Loop
+from i2i_core.training.preparing import prepare
 from i2i_core.training.sync import World
 
 from ..support.methods import SMALL

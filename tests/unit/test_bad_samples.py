@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.manifest import DataSet
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import RunError
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.training.loop import Loop, kind_of

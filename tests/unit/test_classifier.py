@@ -12,11 +12,10 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.transforms import Resizing
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError
-from i2i_core.evaluation import classifier as classifiers
-from i2i_core.evaluation.classifier import (
+from i2i_core.evaluation.judges import classifier as classifiers
+from i2i_core.evaluation.judges.classifier import (
     Classifier,
     ClassifierInfo,
     judged_size,
@@ -24,6 +23,7 @@ from i2i_core.evaluation.classifier import (
     save_classifier,
     train_classifier,
 )
+from i2i_core.sizes import Resizing
 
 SIDE = 16
 

@@ -709,7 +709,7 @@ def shipped(folder: Path, tmp_path: Path) -> list[str]:
 def test_a_job_sends_the_program_and_nothing_else(tmp_path: Path) -> None:
     names = shipped(ROOT, tmp_path)
     assert {name.split("/")[0] for name in names} == {"i2i_core", "pipelines", "tune_spaces"}
-    for needed in ("pipelines/train.py", "i2i_core/data/stream.py", "i2i_core/__init__.py"):
+    for needed in ("pipelines/train.py", "i2i_core/data/reading/stream.py", "i2i_core/__init__.py"):
         assert needed in names
     assert not [name for name in names if "__pycache__" in name or name.endswith((".png", ".tar", ".pt"))]
 
@@ -717,12 +717,12 @@ def test_a_job_sends_the_program_and_nothing_else(tmp_path: Path) -> None:
 def test_what_runs_leave_behind_is_not_sent(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     for name in ("runs/r/state.pt", "data/d/train-000000.tar", ".git/HEAD", "weights.pth", "tests/test_x.py",
-                 "docs/images/a.png", ".venv/bin/python", "i2i_core/data/stream.py", "demo-output/x"):  # fmt: skip
+                 "docs/images/a.png", ".venv/bin/python", "i2i_core/batch.py", "demo-output/x"):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
     for name in (".rayignore", ".gitignore"):
         (folder / name).write_text((ROOT / name).read_text())
-    assert shipped(folder, tmp_path) == ["i2i_core/data/stream.py"]
+    assert shipped(folder, tmp_path) == ["i2i_core/batch.py"]
 
 
 # The words

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i_core.data.manifest import DataSet
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import DataError
-from i2i_core.evaluation.colour import LINES, build, histograms, intersection, lab, plot
+from i2i_core.evaluation.families.colour import LINES, build, histograms, intersection, lab, plot
 from i2i_core.evaluation.samples import Asked
 
 from ..support.pairs import maker, measured, parts_of, range_of, write_pairs

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.config import TrainConfig
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
 from i2i_core.settings import differences, field_docs
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.schedule import lr_factor
 from pipelines import train, tune
 

@@ -26,12 +26,11 @@ from torch_fidelity import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchvision.models import AlexNet_Weights
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import DataSet, sha256
-from i2i_core.data.transforms import Resizing
+from i2i_core.batch import Batch
+from i2i_core.config.evaluation import Judging
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.evaluation import features
-from i2i_core.evaluation.distances import (
+from i2i_core.evaluation.families.distances import (
     EFFICIENTNET,
     INCEPTION,
     SEED,
@@ -42,11 +41,13 @@ from i2i_core.evaluation.distances import (
     inception_score,
     kernel,
 )
-from i2i_core.evaluation.features import EfficientNet, Inception
-from i2i_core.evaluation.judging import Judging
 from i2i_core.evaluation.samples import Asked, Measured, Outputs, chunks
-from i2i_core.evaluation.weights import Published
 from i2i_core.methods.base import Method, Needs
+from i2i_core.pretrained import backbones
+from i2i_core.pretrained.backbones import EfficientNet, Inception
+from i2i_core.pretrained.weights import Published
+from i2i_core.sizes import Resizing
+from i2i_core.storage.paths import sha256
 
 from ..support.pairs import Labelled, Paired
 
@@ -274,7 +275,7 @@ def test_a_file_that_is_not_inception_is_refused(
     with pytest.raises(ConfigError, match=says) as refused:
         Inception(str(path), CPU)
     assert "--inception" in str(refused.value)
-    assert features.INCEPTION.url in str(refused.value)
+    assert backbones.INCEPTION.url in str(refused.value)
     assert "it ran" not in capsys.readouterr().out
 
 
@@ -336,8 +337,8 @@ def test_without_network_the_message_says_what_to_fetch_and_what_else_there_is(
 ) -> None:
     _, address, close = site
     close()
-    url = f"{address}/{features.INCEPTION.file}"
-    monkeypatch.setattr(features, "INCEPTION", replace(features.INCEPTION, url=url))
+    url = f"{address}/{backbones.INCEPTION.file}"
+    monkeypatch.setattr(backbones, "INCEPTION", replace(backbones.INCEPTION, url=url))
     with pytest.raises(ConfigError) as refused:
         build_inception(asked(paired, Paired(darker)))
     for part in ("--inception FILE", "6726825d.pth", url, "efficientnet_frechet", "efficientnet_kernel"):

@@ -18,15 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i_core.data.batch import scaled
-from i2i_core.data.images import decode
-from i2i_core.data.manifest import DataSet, Field, Index, Manifest, Shard, ShardSet, sha256
-from i2i_core.data.stream import Reader
-from i2i_core.data.transforms import Resizing
+from i2i_core.batch import scaled
+from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.evaluation import paired as paired_metrics
-from i2i_core.evaluation.attributes import Labels
-from i2i_core.evaluation.classifier import (
+from i2i_core.evaluation.families import paired as paired_metrics
+from i2i_core.evaluation.families.attributes import Labels
+from i2i_core.evaluation.families.unpaired import Twins
+from i2i_core.evaluation.judges.classifier import (
     Classifier,
     ClassifierInfo,
     judged_size,
@@ -36,12 +35,15 @@ from i2i_core.evaluation.classifier import (
 )
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.samples import Asked, Measured, chunks
-from i2i_core.evaluation.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, FAMILIES, Result, Suite, evaluate
-from i2i_core.evaluation.unpaired import Twins
+from i2i_core.fields import Field
+from i2i_core.images.codec import decode
+from i2i_core.images.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
 from i2i_core.methods.stargan import StarGANConfig
+from i2i_core.sizes import Resizing
+from i2i_core.storage.paths import sha256
 
 from ..support.pairs import Pairs
 
@@ -82,7 +84,7 @@ def write_labelled(folder: Path, images: Sequence[np.ndarray], labels: Sequence[
     shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     splits = {name: {"all": shards} for name in ("train", "val", "test")}
     field = Field("png", 1, "uint8", SIDE, SIDE)
-    manifest = Manifest("labelled", {"image": field}, splits, **{"attributes": NAMES, **more})
+    manifest = Manifest("labelled", {"image": field}, splits=splits, **{"attributes": NAMES, **more})
     (folder / "manifest.json").write_text(manifest.dumps())
     return str(folder)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i_core.data.manifest import DataSet
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.evaluation.extremes import chosen, sheet
 from i2i_core.evaluation.samples import Asked
-from i2i_core.evaluation.sheet import GAP, LEAST_CELL, MOST_LABEL, contact_sheet, to_array
 from i2i_core.evaluation.suite import BETTER, Suite
+from i2i_core.images.sheet import GAP, LEAST_CELL, MOST_LABEL, contact_sheet, to_array
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.losses.adversarial import ADVERSARIAL
 from i2i_core.methods import METHODS
 from i2i_core.methods.base import Method, Progress
 from i2i_core.methods.game import Game, GameConfig
 from i2i_core.networks.layers import UPSAMPLES, up_layer
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, Case, batches, small

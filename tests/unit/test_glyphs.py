@@ -9,9 +9,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from i2i_core.data import glyphs
-from i2i_core.data.glyphs import STYLES, GlyphOptions, characters, fill, outline, render, source
-from i2i_core.data.layouts import Found, LayoutOptions, find
+from i2i_core.data.folders.layouts import Found, LayoutOptions, find
+from i2i_core.data.worlds import glyphs
+from i2i_core.data.worlds.glyphs import STYLES, GlyphOptions, characters, fill, outline, render, source
 from i2i_core.errors import ConfigError
 
 SOME = "Ag.W@ỘжΩ→½"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
 from i2i_core.methods.history import FakePool, History, RefinedHistory
 
 from ..support.histories import PlainHistory, PlainPool

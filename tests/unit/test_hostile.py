@@ -25,13 +25,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from i2i_core.data import webdatasets
-from i2i_core.data.images import decode, encode
-from i2i_core.data.manifest import DataSet, Index, Manifest, sha256
-from i2i_core.data.places import no_file_name
-from i2i_core.data.stream import DataConfig, Stream
+from i2i_core.config.data import DataConfig
+from i2i_core.data.format import webdatasets
+from i2i_core.data.format.manifest import DataSet, Index, Manifest
+from i2i_core.data.format.places import no_file_name
+from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import DataError, UserError
-from i2i_core.evaluation.inputs import Split, check_names, open_inputs
+from i2i_core.images.codec import decode, encode
+from i2i_core.storage.paths import sha256
+from i2i_core.translation.inputs import Split, check_names, open_inputs
 
 from ..support.data import ROOT, index, sample, sums
 from ..support.pictures import png as deep_png

@@ -24,10 +24,10 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_png
 
-from i2i_core.data import deep_png, formats, images, strips
-from i2i_core.data.arrays import read_npy, read_npz
-from i2i_core.data.images import EXTENSIONS, ImageOptions, Picture, composite, convert, decode, decode_picture, prepare
-from i2i_core.data.limits import MAX_BYTES, MAX_PIXELS, check_size
+from i2i_core.images import codec, deep_png, formats, strips
+from i2i_core.images.arrays import read_npy, read_npz
+from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, composite, convert, decode, decode_picture, prepare
+from i2i_core.images.limits import MAX_BYTES, MAX_PIXELS, check_size
 
 from ..support.data import ROOT
 from ..support.pictures import (
@@ -270,7 +270,7 @@ def test_images_are_opened_in_one_place() -> None:
     )
     places = [*ROOT.glob("i2i_core/**/*.py"), *ROOT.glob("pipelines/*.py"), *ROOT.glob("cluster/**/*.py")]
     found = {str(place.relative_to(ROOT)) for place in places if opens.search(place.read_text())}
-    assert found == {"i2i_core/data/images.py", "i2i_core/data/deep_png.py"}
+    assert found == {"i2i_core/images/codec.py", "i2i_core/images/deep_png.py"}
 
 
 def test_of_several_frames_the_first_is_read() -> None:
@@ -283,7 +283,7 @@ def test_of_several_frames_the_first_is_read() -> None:
 @pytest.mark.processes
 def test_the_decoder_imports_no_torch() -> None:
     code = (
-        f"import sys, i2i_core.data.images as i; i.decode({WHOLE!r}, 'png'); i.decode({npy(DEEP)!r}, 'npy');"
+        f"import sys, i2i_core.images.codec as i; i.decode({WHOLE!r}, 'png'); i.decode({npy(DEEP)!r}, 'npy');"
         "print([m for m in ('torch', 'torchvision', 'ray', 'webdataset') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -471,12 +471,12 @@ def plain_composite(x_HWC: np.ndarray, background: tuple[int, int, int]) -> np.n
     top = np.iinfo(x_HWC.dtype).max
     colour, alpha = x_HWC[..., :-1].astype(np.float64), x_HWC[..., -1:] / top
     below = np.array(background) * (top / 255)
-    below = below if colour.shape[2] == 3 else (below @ images.LUMA)[None]
+    below = below if colour.shape[2] == 3 else (below @ codec.LUMA)[None]
     return np.rint(colour * alpha + below * (1 - alpha)).astype(x_HWC.dtype)
 
 
 def plain_grey(x_HWC: np.ndarray) -> np.ndarray:
-    grey = (x_HWC @ images.LUMA)[..., None]
+    grey = (x_HWC @ codec.LUMA)[..., None]
     return (grey if x_HWC.dtype == np.float32 else np.rint(grey)).astype(x_HWC.dtype)
 
 
@@ -494,10 +494,10 @@ def test_strips_give_the_values_of_the_whole(dtype: str, strip: int, monkeypatch
     assert np.array_equal(convert(floats, 1), plain_grey(floats))
     deep = noise(37, 29, 3, "uint16")
     planes = [
-        Image.fromarray(deep[..., c].astype(np.float32)).resize((11, 17), images._FILTERS["lanczos"]) for c in range(3)
+        Image.fromarray(deep[..., c].astype(np.float32)).resize((11, 17), codec._FILTERS["lanczos"]) for c in range(3)
     ]
     whole = np.clip(np.rint(np.stack([np.asarray(p) for p in planes], 2)), 0, 65535).astype(np.uint16)
-    assert np.array_equal(images.resize(Picture(deep), 17, 11, "lanczos"), whole)
+    assert np.array_equal(codec.resize(Picture(deep), 17, 11, "lanczos"), whole)
 
 
 def test_strips_give_the_values_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -507,7 +507,7 @@ def test_strips_give_the_values_of_pillow(monkeypatch: pytest.MonkeyPatch) -> No
         assert np.array_equal(decode(data, end), whole[name]), name
     for name in ("png RGB", "jpeg", "bmp RGB", "tiff tiff_lzw", "webp", "gif", "png P", "tiff CMYK"):
         image = Image.open(io.BytesIO(samples()[name][1]))
-        transposed = np.asarray(images.ImageOps.exif_transpose(image).convert("RGB"))
+        transposed = np.asarray(codec.ImageOps.exif_transpose(image).convert("RGB"))
         assert np.array_equal(whole[name], transposed), name
 
 
@@ -547,7 +547,7 @@ def test_many_damaged_images_are_an_array_or_a_value_error(seed: int, tmp_path: 
 MEASURE = """
 import sys
 from pathlib import Path
-from i2i_core.data.images import ImageOptions, decode_picture, prepare
+from i2i_core.images.codec import ImageOptions, decode_picture, prepare
 from tests.support.pictures import peak
 data = Path(sys.argv[1]).read_bytes()
 before = peak()

@@ -13,53 +13,114 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = [
-    {"errors", "settings", "registry", "paths", "storage"},
-    {"networks", "losses"},
-    {"data"},
-    {"methods"},
-    {"evaluation"},
-    {"training.config", "training.schedule"},
-    {"config"},
-    {"training"},
-    {"orchestration"},
-    {"cli"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-METHODS_READ = {"data.batch", "data.manifest"}
+VOCABULARY = {"errors", "settings", "registry", "randomness", "batch", "fields", "labels", "sizes", "tensors"}
+DATA = {"data.format", "data.reading"}
+ARROWS: dict[str, set[str]] = {
+    "vocabulary": set(),
+    "storage": set(),
+    "images": set(),
+    "networks": set(),
+    "losses": set(),
+    "config": {"storage.paths"},
+    "pretrained": {"storage"},
+    "methods": {"networks", "losses", "pretrained", "config"},
+    "data.worlds": set(),
+    "data.folders": {"data.worlds", "images", "storage"},
+    "data.format": {"data.folders", "data.worlds", "images", "storage"},
+    "data.reading": {"data.format", "config", "images", "storage"},
+    "runs": {"config", "storage"},
+    "checkpoints": {"methods", "networks", "config", "data.reading", "runs", "storage"},
+    "translation": {"checkpoints", "methods", "config", "data.folders", *DATA, "images", "storage"},
+    "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
+    "training": {"training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config", *DATA, "storage"},
+    "training.monitoring": {"training.step", "training.sync", "methods", "config", "images", "storage"},
+    "search": {"training", "evaluation", "runs", "config", "storage"},
+    "orchestration": {
+        *("search", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
+        *("data.folders", "data.worlds", *DATA, "images", "storage"),
+    },
+    "cli": set(),
+}
+"""What the files of a room may import besides each other and the vocabulary: whole rooms, or single modules."""
+STEP = {"training.step", "training.sync", "training.optim", "training.schedule", "training.finite", "training.timing"}
+"""What moves the weights: knows no metric, no file and no log."""
+OF_THE_STEP = {"methods", "config"}
+NEEDS_RAY = "orchestration"
 
 
-def room(module: str) -> str:
-    """`i2i_core.training.config` -> the name it has in LAYERS."""
-    parts = module.split(".")[1:]
-    return next(name for name in (".".join(parts[:2]), parts[0]) if name in LEVEL)
+def name_of(module: str) -> str:
+    """`i2i_core.training.step` -> `training.step`."""
+    return module.removeprefix("i2i_core").lstrip(".")
+
+
+def room(name: str) -> str:
+    """The room of ARROWS that a module lies in."""
+    first = name.split(".")[0]
+    if first in VOCABULARY:
+        return "vocabulary"
+    return next(r for r in (".".join(name.split(".")[:2]), first) if r in ARROWS)
+
+
+def allowed(name: str, other: str, arrows: set[str]) -> bool:
+    return room(other) in (room(name), "vocabulary") or any(f"{other}.".startswith(f"{arrow}.") for arrow in arrows)
 
 
 def imports(file: Path) -> set[str]:
-    """Modules a file imports, wherever in the file."""
+    """Modules a file imports, wherever in the file; of a folder's, the file that is meant."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            at = ROOT / node.module.replace(".", "/")
+            inside = [a.name for a in node.names if (at / a.name).exists() or (at / f"{a.name}.py").exists()]
+            found |= {f"{node.module}.{name}" for name in inside} or {node.module}
     return found
 
 
-FILES = sorted(p for p in (ROOT / "i2i_core").rglob("*.py") if p.parent != ROOT / "i2i_core" or p.name != "__init__.py")
+def dotted(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+EMPTY = {ROOT / "i2i_core/__init__.py", ROOT / "i2i_core/data/__init__.py"}
+FILES = sorted(set((ROOT / "i2i_core").rglob("*.py")) - EMPTY)
+OURS = {dotted(file): {m for m in imports(file) if m.startswith("i2i_core.")} for file in FILES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_downward(file: Path) -> None:
-    mine = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+def test_imports_follow_the_arrows(file: Path) -> None:
+    mine = name_of(dotted(file))
+    arrows = OF_THE_STEP | STEP if mine in STEP else ARROWS[room(mine)]
     for module in imports(file):
-        if module.startswith("i2i_core."):
-            assert LEVEL[room(module)] <= LEVEL[room(mine)], f"{mine} imports {module}"
-            if room(mine) == "methods" and room(module) == "data":
-                assert module.removeprefix("i2i_core.") in METHODS_READ
+        other = name_of(module)
+        if module.startswith("i2i_core.") and mine in STEP:
+            assert room(other) == "vocabulary" or any(f"{other}.".startswith(f"{arrow}.") for arrow in arrows), other
+        elif module.startswith("i2i_core."):
+            assert allowed(mine, other, arrows), f"{mine} imports {other}"
         if module.split(".")[0] == "ray":
-            assert room(mine) == "orchestration", f"{mine} imports Ray"
+            assert room(mine) == NEEDS_RAY, f"{mine} imports Ray"
         assert not module.startswith(("pipelines", "tune_spaces"))
+
+
+def test_no_arrow_runs_up() -> None:
+    """The table has no circle: rooms can be laid above each other so that every arrow runs down."""
+    below = {name: {room(arrow) for arrow in arrows} - {name} for name, arrows in ARROWS.items()}
+    below["training"].discard("training.monitoring")  # a room of its own folder, which reads the step
+    while below:
+        lowest = {name for name, arrows in below.items() if not arrows & below.keys()}
+        assert lowest, f"in a circle: {sorted(below)}"
+        below = {name: arrows for name, arrows in below.items() if name not in lowest}
+
+
+def test_every_file_of_orchestration_needs_ray() -> None:
+    """By itself, or by another file of the room."""
+    of_room = {name: found for name, found in OURS.items() if room(name_of(name)) == NEEDS_RAY}
+    direct = {dotted(f) for f in FILES if any(m.split(".")[0] == "ray" for m in imports(f))}
+    needing, before = set(direct), set[str]()
+    while needing != before:
+        before = set(needing)
+        needing |= {name for name, found in of_room.items() if found & needing}
+    assert of_room.keys() - {"i2i_core.orchestration"} <= needing, sorted(of_room.keys() - needing)
 
 
 @pytest.mark.processes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i_core.data.layouts import Found, LayoutOptions, cut, find
+from i2i_core.data.folders.layouts import Found, LayoutOptions, cut, find
 from i2i_core.errors import ConfigError, DataError, UserError
 
 Write = Callable[..., str]

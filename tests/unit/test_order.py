@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from i2i_core.data.stream import DataConfig, Order, lanes_of, permutation, slots_of
+from i2i_core.config.data import DataConfig
+from i2i_core.data.reading.order import Order, lanes_of, slots_of
 from i2i_core.errors import ResourceError
+from i2i_core.randomness import permutation
 
 counts = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 batches = st.integers(1, 48)

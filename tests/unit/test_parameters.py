@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from i2i_core.config.training import TrainingConfig
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, moves
-from i2i_core.training.config import TrainingConfig
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, SMALL

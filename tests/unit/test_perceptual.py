@@ -19,17 +19,23 @@ import torchmetrics
 from torch import Tensor
 from torchvision.models import vgg16
 
-from i2i_core.data.batch import Batch
-from i2i_core.data.manifest import DataSet
+from i2i_core.batch import Batch
+from i2i_core.config.evaluation import Judging
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.evaluation import features
-from i2i_core.evaluation.features import LPIPS, SIDE, EfficientNet
-from i2i_core.evaluation.judging import Judging
-from i2i_core.evaluation.multimodal import INPUTS, SAMPLES
-from i2i_core.evaluation.perceptual import EFFICIENTNET, METRICS, between_layers, build_efficientnet, build_lpips
+from i2i_core.evaluation.families.multimodal import INPUTS, SAMPLES
+from i2i_core.evaluation.families.perceptual import (
+    EFFICIENTNET,
+    METRICS,
+    between_layers,
+    build_efficientnet,
+    build_lpips,
+)
 from i2i_core.evaluation.samples import Asked, Outputs, chunks, means
 from i2i_core.evaluation.suite import Suite
 from i2i_core.methods.base import Method
+from i2i_core.pretrained import backbones
+from i2i_core.pretrained.backbones import LPIPS, SIDE, EfficientNet
 
 from ..support.pairs import Labelled, Paired
 
@@ -131,10 +137,10 @@ def test_a_backbone_of_other_tensors_is_refused(alex: str, lpips: LPIPS, tmp_pat
     file = tmp_path / "other.pth"
     torch.save({**state, "features.3.bias": torch.zeros(7)}, file)
     with pytest.raises(ConfigError, match=r"features\.3\.bias of shape \(7,\), not \(192,\).*alexnet-owt"):
-        features.BACKBONES["alex"].read(str(file)).load(backbone, names)
+        backbones.BACKBONES["alex"].read(str(file)).load(backbone, names)
     torch.save({name: state[name] for name in list(state)[:-2]}, file)
     with pytest.raises(ConfigError, match=r"other\.pth without 2 of 10 tensors, as features\.10\.weight"):
-        features.BACKBONES["alex"].read(str(file)).load(backbone, names)
+        backbones.BACKBONES["alex"].read(str(file)).load(backbone, names)
 
 
 def test_small_images_are_enlarged_and_grey_is_repeated(alex: str, lpips: LPIPS) -> None:
@@ -163,8 +169,8 @@ def test_lpips_of_vgg_takes_its_own_file(tmp_path: Path) -> None:
 def test_without_network_lpips_says_what_to_fetch(paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
-    nobody = replace(features.BACKBONES["alex"], url="http://127.0.0.1:9/alexnet-owt-7be5be79.pth")
-    monkeypatch.setitem(features.BACKBONES, "alex", nobody)
+    nobody = replace(backbones.BACKBONES["alex"], url="http://127.0.0.1:9/alexnet-owt-7be5be79.pth")
+    monkeypatch.setitem(backbones.BACKBONES, "alex", nobody)
     with pytest.raises(ConfigError) as refused:
         build_lpips(asked(paired, Paired(lambda x: x)))
     for part in ("--lpips-weights FILE", "alexnet-owt-7be5be79.pth", nobody.url, "efficientnet_perceptual"):

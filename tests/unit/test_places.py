@@ -22,20 +22,21 @@ import fsspec
 import numpy as np
 import pytest
 
-from i2i_core import storage
-from i2i_core.config import TrainConfig
-from i2i_core.data.arrays import read_npz
-from i2i_core.data.manifest import MOST_MANIFEST, DataSet, sha256
-from i2i_core.data.places import no_path_below, storage_named
-from i2i_core.data.shards import ShardOptions
-from i2i_core.data.stream import DataConfig
-from i2i_core.data.webdatasets import IndexOptions
+from i2i_core.config.data import DataConfig
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import MOST_MANIFEST, DataSet
+from i2i_core.data.format.places import no_path_below, storage_named
+from i2i_core.data.format.shards import ShardOptions
+from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.errors import ConfigError, DataError, UserError
-from i2i_core.evaluation.inputs import open_inputs
+from i2i_core.images.arrays import read_npz
 from i2i_core.orchestration.sharding import index_webdataset
 from i2i_core.orchestration.sweep import SweepConfig, plan
-from i2i_core.orchestration.translation import TranslateOptions, translate
-from i2i_core.storage import Remote, storage_of
+from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.storage import remote
+from i2i_core.storage.paths import sha256
+from i2i_core.storage.remote import Remote, storage_of
+from i2i_core.translation.inputs import open_inputs
 from tests.support.runs import config_of, loop_of
 from tests.support.weather import Weather
 
@@ -331,7 +332,7 @@ def test_a_dry_run_asks_no_other_bucket_or_host(
     own: Path, s3: str, weather: Weather, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every request of s3fs goes through the weather; the web address is its own, and would be seen too."""
-    monkeypatch.setitem(storage.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setitem(remote.S3, "retries", {"mode": "standard", "total_max_attempts": 1})
     fs, root = storage_of(f"{s3}/set")
     for name in ("s3://other-bucket/x.tar", "http://" + weather.endpoint.partition("://")[2] + "/x.tar"):
         rewrite(own, first_shard(name=name))

@@ -21,17 +21,19 @@ import torch
 import webdataset
 from PIL import Image
 
-from i2i_core.data import refined, shards, webdatasets
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import DataSet, Manifest, Shard
-from i2i_core.data.stream import DataConfig, Reader, Stream
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.data import DataConfig
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format import refined, shards, webdatasets
+from i2i_core.data.format.manifest import DataSet, Manifest, Shard
+from i2i_core.data.reading.reader import Reader
+from i2i_core.data.reading.stream import Stream
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import DataError, RunError, UserError
-from i2i_core.evaluation.inputs import loaded
-from i2i_core.evaluation.sheet import to_array
+from i2i_core.images.codec import ImageOptions
+from i2i_core.images.sheet import to_array
 from i2i_core.orchestration.sharding import index_webdataset
-from i2i_core.training.checkpoint import load_trained
+from i2i_core.translation.inputs import loaded
 
 from ..support.data import annotated_glyphs, png, put, shard, sums, write_tar
 from ..support.translating import go, noise, pixels, untrained
@@ -303,8 +305,8 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(simgan: str, tmp_path: P
 
 DIES = """
 import os, sys
-from i2i_core.data import refined
-from i2i_core.orchestration.translation import TranslateOptions, translate
+from i2i_core.data.format import refined
+from i2i_core.orchestration.translating import TranslateOptions, translate
 left, encode = [17], refined.encode
 def dying(*args):
     left[0] -= 1

@@ -14,15 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch
+from i2i_core.batch import Batch
+from i2i_core.checkpoints.checkpoint import Snapshot, load_networks, named_tensors, write
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method, Progress
 from i2i_core.settings import flag
-from i2i_core.storage import Folder
-from i2i_core.training.checkpoint import Snapshot, load_networks, load_trained, named_tensors, write
-from i2i_core.training.config import TrainingConfig
+from i2i_core.storage.folder import Folder
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, SMALL, Case, batches, small, whole_batch

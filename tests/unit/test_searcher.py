@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from i2i_core.config import TrainConfig
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.searcher import STUDY, Asked, Counts, Search, rehearse, study_of
-from i2i_core.orchestration.space import Space, choice, log_uniform, uniform
 from i2i_core.orchestration.sweep import Asha, Plan, SweepConfig, Telling, check_same_sweep, plan
-from i2i_core.orchestration.sweep_report import Objective, write_report
-from i2i_core.storage import PATIENCE, Folder
+from i2i_core.search.report import Objective, write_report
+from i2i_core.search.space import Space, choice, log_uniform, uniform
+from i2i_core.search.study import STUDY, Asked, Counts, Search, rehearse, study_of
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.retry import PATIENCE
 from pipelines.tune import configure
 
 from ..support.methods import SMALL
@@ -457,7 +458,7 @@ def test_a_method_is_asked_for() -> None:
 def space_file(tmp_path: Path) -> str:
     file = tmp_path / "space.py"
     file.write_text(
-        "from i2i_core.orchestration.space import Space, log_uniform\n"
+        "from i2i_core.search.space import Space, log_uniform\n"
         "SPACE = Space('pix2pix', {'hyper.lambda_l1': log_uniform(1, 1000, 'why')}, metrics=('l1',))\n"
     )
     return str(file)

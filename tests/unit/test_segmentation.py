@@ -17,13 +17,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import segmentation as architectures
 
-from i2i_core.data.manifest import DataSet
+from i2i_core.config.evaluation import Judging
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.evaluation import segmentation
-from i2i_core.evaluation.judging import Judging
-from i2i_core.evaluation.palettes import CITYSCAPES, cityscapes, read_palette
+from i2i_core.evaluation.families import segmentation
+from i2i_core.evaluation.families.segmentation import Segmenter, build, confusion, read_network, scores
+from i2i_core.evaluation.judges.palettes import CITYSCAPES, cityscapes, read_palette
 from i2i_core.evaluation.samples import Asked, Measured
-from i2i_core.evaluation.segmentation import Segmenter, build, confusion, read_network, scores
 
 from ..support.pairs import maker, measured, parts_of, range_of, write_pairs
 

@@ -18,10 +18,10 @@ import pytest
 import webdataset
 from PIL import Image
 
-from i2i_core.data import shards, webdatasets
-from i2i_core.data.images import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
-from i2i_core.data.manifest import DataSet
+from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError, ResourceError, UserError
+from i2i_core.images.codec import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
 from i2i_core.orchestration.sharding import index_webdataset, shard_glyphs
 
 from ..support.data import ROOT, index, noise, png, put, rng, sample, shard, sums, write_tar
@@ -415,7 +415,7 @@ def test_output_that_cannot_be_written_or_holds_something_else(tmp_path: Path) -
 
 DIES = """
 import os, sys
-from i2i_core.data import shards
+from i2i_core.data.format import shards
 from i2i_core.orchestration.sharding import shard_glyphs
 left = [int(sys.argv[2])]
 encode = shards.encode

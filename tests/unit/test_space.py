@@ -12,11 +12,11 @@ from typing import Any
 import optuna
 import pytest
 
-from i2i_core.config import TrainConfig
+from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation.suite import METRICS_OF
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.space import (
+from i2i_core.search.space import (
     SPACES,
     Parameter,
     Space,
@@ -189,7 +189,7 @@ def test_a_guess_that_does_not_go_together_is_refused() -> None:
         check_space(space_of(parameters=parameters, guesses=(guess,)), BASE, "cyclegan")
 
 
-TOP = "from i2i_core.orchestration.space import *\n"
+TOP = "from i2i_core.search.space import *\n"
 FILES = {
     "nothing of it": (f"{TOP}OTHER = 1\n", "mine.py: found no SPACE"),
     "another type": (f"{TOP}SPACE = {{'method': 'cyclegan'}}\n", r"mine.py: found SPACE = \{"),

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core import cli
-from i2i_core.config import TrainConfig
+from i2i_core.checkpoints import checkpoint, starting, trained
+from i2i_core.checkpoints.checkpoint import Snapshot
+from i2i_core.checkpoints.fitting import layer_of, under
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import CheckpointError, ConfigError, UserError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
-from i2i_core.storage import Folder
-from i2i_core.training import checkpoint, starting
-from i2i_core.training.checkpoint import Snapshot
-from i2i_core.training.config import TrainingConfig
-from i2i_core.training.fitting import layer_of, under
+from i2i_core.storage.folder import Folder
 from pipelines import train
 
 from ..support.methods import SMALL
@@ -72,7 +72,7 @@ def refused(run: str, name: str, parts: Sequence[str] = (), **hyper: Any) -> Use
 
 
 def weights(run: str) -> dict[str, Tensor]:
-    return checkpoint.read_networks(checkpoint.find(run))[0]
+    return checkpoint.read_networks(trained.find(run))[0]
 
 
 def assert_taken(method: Method[Any], source: dict[str, Tensor], fresh: set[str]) -> None:

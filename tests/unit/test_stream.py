@@ -18,16 +18,20 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i_core.data.batch import Batch, join
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.shards import ShardOptions, plan
-from i2i_core.data.stream import Ahead, Alternating, DataConfig, Stream, in_order, lanes_of, slots_of
-from i2i_core.data.transforms import Resizing, resized
+from i2i_core.batch import Batch, join
+from i2i_core.config.data import DataConfig
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.reading.ahead import Ahead
+from i2i_core.data.reading.order import lanes_of, slots_of
+from i2i_core.data.reading.stream import Alternating, Stream, in_order
+from i2i_core.data.reading.transforms import resized
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import DataError
+from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make, shard_glyphs
+from i2i_core.sizes import Resizing
 
 BATCH = 6
 CPU = torch.device("cpu")

@@ -24,11 +24,11 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
-from i2i_core.config import TrainConfig
-from i2i_core.orchestration.space import Space, choice, configured, integer, log_uniform, paper_values
-from i2i_core.orchestration.sweep_report import Objective, Report, _height, table, write_report
+from i2i_core.config.run import TrainConfig
+from i2i_core.search.report import Objective, Report, _height, table, write_report
+from i2i_core.search.space import Space, choice, configured, integer, log_uniform, paper_values
 from i2i_core.settings import differences
-from i2i_core.storage import Folder
+from i2i_core.storage.folder import Folder
 
 BASE = TrainConfig.of("cyclegan", "demo", {"launch.name": "the-sweep", "training.images": 900})
 SPACE = Space(

@@ -14,24 +14,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i_core.config import TrainConfig
-from i2i_core.data.batch import Batch, join
-from i2i_core.data.glyphs import GlyphOptions
-from i2i_core.data.images import ImageOptions, fitted
-from i2i_core.data.layouts import LayoutOptions, find
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.shards import ShardOptions, plan
-from i2i_core.data.stream import DataConfig, Stream, in_order, slots_of
-from i2i_core.data.transforms import Augment, Resizing
+from i2i_core.batch import Batch, join
+from i2i_core.checkpoints.trained import Trained
+from i2i_core.config.data import DataConfig
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.stream import Stream, in_order
+from i2i_core.data.reading.transforms import Augment
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation import extremes
-from i2i_core.evaluation.classifier import Classifier, train_classifier
+from i2i_core.evaluation.families.unpaired import Twins
+from i2i_core.evaluation.judges.classifier import Classifier, train_classifier
 from i2i_core.evaluation.samples import Asked, chunks
-from i2i_core.evaluation.unpaired import Twins
+from i2i_core.images.codec import ImageOptions
 from i2i_core.methods import build_method
 from i2i_core.orchestration.evaluating import Job
 from i2i_core.orchestration.sharding import make
-from i2i_core.training.checkpoint import Trained
+from i2i_core.sizes import Resizing, fitted
 from i2i_core.training.loop import suites
 
 from ..support.runs import config_of, loop_of

@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import Reader
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError, UserError
-from i2i_core.evaluation.inputs import Split, loaded
-from i2i_core.evaluation.sheet import to_array
-from i2i_core.orchestration import translation
-from i2i_core.orchestration.codes import Between
+from i2i_core.images.sheet import to_array
+from i2i_core.orchestration import translating
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.orchestration.translation import TranslateOptions
-from i2i_core.orchestration.translator import MOST_COLUMNS, Translator
-from i2i_core.training.checkpoint import load_trained
+from i2i_core.orchestration.translating import TranslateOptions
+from i2i_core.translation.codes import Between
+from i2i_core.translation.inputs import Split, loaded
+from i2i_core.translation.translator import MOST_COLUMNS, Translator
 
 from ..support.translating import files, go, noise, pixels, save, untrained
 
@@ -113,7 +113,7 @@ def test_any_worker_makes_the_same_samples(bicycle: str, paired: str, tmp_path: 
     """Two of them, each with the job as it arrives at a worker, and chunks dealt in turn."""
     whole = made_by(bicycle, paired, tmp_path / "whole", samples=2, most=9)
     options = TranslateOptions(input=paired, out=str(tmp_path / "out"), samples=2)
-    job = translation.prepare_job(bicycle, load_trained(bicycle, torch.device("cpu")), options)
+    job = translating.prepare_job(bicycle, load_trained(bicycle, torch.device("cpu")), options)
     for worker in range(2):
         arrived = pickle.loads(pickle.dumps(job))
         translator = Translator(arrived, load_trained(arrived.checkpoint, torch.device("cpu")))
@@ -126,8 +126,8 @@ def test_the_sheet_shows_source_some_outputs_and_truth(
     bicycle: str, paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
-    draw = translation.contact_sheet
-    monkeypatch.setattr(translation, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
+    draw = translating.contact_sheet
+    monkeypatch.setattr(translating, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
     made = made_by(bicycle, paired, tmp_path / "out", samples=11, most=2)
     assert list(shown[0]) == ["source", *(f"sample {k}" for k in (0, 2, 4, 6, 8, 10)), "truth"]
     assert len(shown[0]) == MOST_COLUMNS + 2
@@ -166,8 +166,8 @@ def test_like_a_folder_or_a_list_gives_an_output_like_each(
         name: made_by(bicycle, paired, tmp_path / name, like=f"{tmp_path}/like/{name}.png", most=2) for name in "xy"
     }
     shown: list[Any] = []
-    draw = translation.contact_sheet
-    monkeypatch.setattr(translation, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
+    draw = translating.contact_sheet
+    monkeypatch.setattr(translating, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
     made = made_by(bicycle, paired, tmp_path / "both", like=f"{tmp_path}/like", most=2)
     for key, _, _ in pairs(paired, 2):
         assert [made.pop(f"{key}-{k}.png") for k in (0, 1)] == [each[name][f"{key}.png"] for name in "xy"]

@@ -19,17 +19,17 @@ import torch
 from PIL import Image
 
 from i2i_core import cli
-from i2i_core.data.manifest import DataSet
-from i2i_core.data.stream import Reader
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError
-from i2i_core.evaluation.inputs import Split
-from i2i_core.evaluation.sheet import to_array
-from i2i_core.evaluation.targets import parse_target
+from i2i_core.images.sheet import to_array
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.orchestration import evaluating
-from i2i_core.orchestration.translation import SHEET, TranslateOptions, prepare_job, shown_rows
-from i2i_core.orchestration.translator import GROUP, group_of
-from i2i_core.training.checkpoint import load_trained
+from i2i_core.orchestration.translating import SHEET, TranslateOptions, prepare_job, shown_rows
+from i2i_core.translation.inputs import Split
+from i2i_core.translation.targets import parse_target
+from i2i_core.translation.translator import GROUP, group_of
 from pipelines import evaluate as evaluate_pipeline
 from pipelines import translate as translate_pipeline
 
@@ -255,11 +255,11 @@ def test_keys_that_are_no_identities_give_no_truth(labelled: str) -> None:
 def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
     stargan: str, labelled: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    from i2i_core.orchestration import translation
+    from i2i_core.orchestration import translating
 
     shown = []
-    draw = translation.contact_sheet
-    monkeypatch.setattr(translation, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
+    draw = translating.contact_sheet
+    monkeypatch.setattr(translating, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
     go(stargan, labelled, tmp_path / "out", target="+serif")
     (columns,) = shown
     assert list(columns) == ["source", "translation +serif", "truth"]
@@ -276,11 +276,11 @@ def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
 
 
 def test_the_sheet_of_pairs_shows_their_truth(pix2pix: str, paired: str, tmp_path: Path, monkeypatch: Patch) -> None:
-    from i2i_core.orchestration import translation
+    from i2i_core.orchestration import translating
 
     shown = []
-    draw = translation.contact_sheet
-    monkeypatch.setattr(translation, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
+    draw = translating.contact_sheet
+    monkeypatch.setattr(translating, "contact_sheet", lambda columns: shown.append(columns) or draw(columns))
     go(pix2pix, paired, tmp_path / "out", most=5)
     reader = Reader(DataSet(paired), "test", "all")
     for column, field in (("source", 0), ("truth", 1)):

@@ -15,10 +15,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.data.batch import Batch, seed_from
+from i2i_core.batch import Batch
+from i2i_core.config.training import TrainingConfig
 from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Method, Progress
-from i2i_core.training.config import TrainingConfig
+from i2i_core.randomness import seed_from
 from i2i_core.training.step import Step
 
 from ..support.histories import PlainHistory, PlainPool

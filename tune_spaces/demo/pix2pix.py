@@ -3,7 +3,7 @@
 `l1` is the metric, which is quick to measure; tune_spaces/pix2pix.py says why a longer sweep takes another.
 """
 
-from i2i_core.orchestration.space import Space, log_uniform
+from i2i_core.search.space import Space, log_uniform
 
 SPACE = Space(
     method="pix2pix",

@@ -1,0 +1,148 @@
+"""A global batch as one worker holds it: its part of the samples, and what concerns the whole.
+
+Pure torch: networks, methods and the training step import this without Ray or webdataset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from i2i_core.randomness import seed_from
+
+ON_HOST = 2**16
+"""Numbers in the largest draw that is made on the host: more would keep a fast device waiting."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A sample that could not be used, and was replaced by another of its window."""
+
+    key: str
+    cause: str
+    instead: str = ""
+    """The sample that took its place."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slots `start` to `stop` of global batch number `images // size`.
+
+    Randomness is a function of (seed, images, name) and is drawn for the global batch, then cut to
+    this part; so a draw does not depend on how many workers or micro-batches share the batch.
+    """
+
+    fields: dict[str, Tensor]
+    """Image fields, each (n, C, H, W); in [-1, 1] once `to` has moved them to a device."""
+    size: int
+    """B, the global batch."""
+    start: int
+    stop: int
+    images: int
+    """Samples served before this batch."""
+    seed: int
+    whole: dict[str, Tensor] = field(default_factory=dict)
+    """Small facts known for all B slots by every worker, (B, ...): `labels`, in slot order."""
+    keys: tuple[str, ...] = ()
+    bad: tuple[Bad, ...] = ()
+    source: int = 0
+    """Which of the run's data sets all samples are of; `labels` are of that set's own attributes."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        """An image field of this part, (n, C, H, W); or a whole-batch fact cut to this part."""
+        return self.fields[name] if name in self.fields else self.part(self.whole[name])
+
+    @property
+    def weight(self) -> float:
+        """n / B: the share of this part in the mean over the global batch."""
+        return (self.stop - self.start) / self.size
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the device and dtype that draws are given in."""
+        return next(iter(self.fields.values()))
+
+    def part(self, whole: Tensor) -> Tensor:
+        """A (B, ...) tensor cut to this part's slots: (n, ...)."""
+        return whole[self.start : self.stop]
+
+    def _generator(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+        return torch.Generator(device).manual_seed(seed_from(self.seed, self.images, name))
+
+    def _placed(self, x: Tensor, like: Tensor) -> Tensor:
+        """On the device and of the dtype of `like`, without stopping the host."""
+        return (x.pin_memory() if like.is_cuda else x).to(like, non_blocking=True)
+
+    def draw(self, name: str, *shape: int, kind: Literal["normal", "uniform"] = "normal") -> Tensor:
+        """Noise for this part, (n, *shape): N(0, 1) or U[0, 1). The same name gives the same noise.
+
+        It is drawn on the host, and so the same for every device, but for draws of more than ON_HOST numbers, which
+        are the same for every device of one kind.
+        """
+        make = torch.randn if kind == "normal" else torch.rand
+        device = "cpu" if self.size * math.prod(shape) <= ON_HOST else self.like.device
+        whole = make(self.size, *shape, generator=self._generator(name, device), device=device)
+        return self._placed(self.part(whole), self.like)
+
+    def permutation(self, name: str) -> Tensor:
+        """A seeded permutation of all B slots, (B,), the same on every worker."""
+        order = torch.randperm(self.size, generator=self._generator(name))
+        return self._placed(order, torch.empty(0, dtype=order.dtype, device=self.like.device))
+
+    def split(self, most: int) -> list[Batch]:
+        """This part in consecutive micro-batches of at most `most` samples (0: one)."""
+        n = self.stop - self.start
+        step = most or n
+        return [self._cut(a, min(a + step, n)) for a in range(0, n, step)]
+
+    def _cut(self, a: int, b: int) -> Batch:
+        return replace(
+            self,
+            fields={k: v[a:b] for k, v in self.fields.items()},
+            start=self.start + a,
+            stop=self.start + b,
+            keys=self.keys[a:b],
+            bad=self.bad if a == 0 else (),
+        )
+
+    def pin_memory(self) -> Batch:
+        """With its tensors in page-locked memory (called by torch's DataLoader)."""
+        return self._map(lambda v: v.pin_memory())
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
+        """On the device, with images scaled to [-1, 1] as `dtype`."""
+        moved = self._map(lambda v: v.to(device, non_blocking=True))
+        return replace(moved, fields={k: scaled(v, dtype) for k, v in moved.fields.items()})
+
+    def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
+        return replace(
+            self,
+            fields={k: function(v) for k, v in self.fields.items()},
+            whole={k: function(v) for k, v in self.whole.items()},
+        )
+
+
+def scaled(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Stored values as [-1, 1]: uint8 and uint16 by their range, floats as they are."""
+    if image.dtype == torch.uint8:
+        return image.to(dtype).div_(127.5).sub_(1)
+    if image.dtype == torch.uint16:
+        return image.to(dtype).div_(32767.5).sub_(1)
+    return image.to(dtype)
+
+
+def join(batches: Iterable[Batch]) -> Batch:
+    """Consecutive parts of one global batch as one part; the inverse of `split`."""
+    parts = list(batches)
+    return replace(
+        parts[0],
+        fields={k: torch.cat([p.fields[k] for p in parts]) for k in parts[0].fields},
+        stop=parts[-1].stop,
+        keys=tuple(k for p in parts for k in p.keys),
+        bad=tuple(b for p in parts for b in p.bad),
+    )

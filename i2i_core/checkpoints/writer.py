@@ -1,0 +1,224 @@
+"""Writes checkpoints from a thread of its own, and keeps those that are wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Condition, Thread
+from typing import Any
+
+from i2i_core.checkpoints.checkpoint import (
+    BEST,
+    CHECKPOINTS,
+    PUT_BACK,
+    Snapshot,
+    complete,
+    images_of,
+    is_whole,
+    name_at,
+    names,
+    read_best,
+    write,
+)
+from i2i_core.errors import RunError, TakenOverError
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.retry import FULL, StorageError, patience
+
+MOST_WITHOUT_ROOM = 5
+"""Checkpoints in a row that a full disk may keep from being written, where that takes longer than `patience`, before
+the run ends."""
+
+
+class Writer:
+    """Writes checkpoints in a thread, and prunes what is no longer kept.
+
+    One is being written and at most one waits, so that the step is held up for the copy to the host and not for the
+    storage. A newer one takes the place of the one that waits, unless that is the best.
+
+    A full disk is waited for, up to MOST_WITHOUT_ROOM checkpoints in a row and `patience`. After any other error of
+    storage, and when another launch has the run, nothing is written any more: `stop` is called, and `wait` raises why.
+
+    Args:
+        run: the run's folder.
+        keep_last: how many checkpoints are kept besides the best.
+        say: prints a line.
+        ours: whether the run is still this launch's to write.
+        stop: called once, in the thread, when the run cannot go on.
+    """
+
+    def __init__(
+        self,
+        run: Folder,
+        keep_last: int,
+        say: Callable[[str], None],
+        ours: Callable[[], bool] = lambda: True,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.run, self.keep_last, self.say, self.ours, self.stop = run, keep_last, say, ours, stop
+        self.waiting: tuple[Snapshot | None, dict[str, Any] | None] | None = None
+        self.thread: Thread | None = None
+        self.changed = Condition()
+        self.error: BaseException | None = None
+        self.ended: RunError | None = None
+        """Why the run cannot go on."""
+        self.raised = False
+        """Whether `wait` has said so."""
+        self.lost = ""
+        """Why the newest checkpoint could not be written."""
+        self.without_room: list[float] = []
+        """When the newest checkpoints met a full disk, one after the other."""
+
+    def put(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
+        """Writes a checkpoint some time soon, and which one is the best after it; None: only that.
+
+        Raises what went wrong with an earlier one, but for storage: see `wait`.
+        """
+        self._raise()
+        with self.changed:
+            if snapshot is None:
+                snapshot = self.waiting[0] if self.waiting else None
+            else:
+                self.changed.wait_for(lambda: not self._best_waits(best))
+                if self.waiting and self.waiting[0]:
+                    late = name_at(self.waiting[0].images)
+                    self.say(f"checkpoint {late} is left out: the one before it is still being written")
+            self.waiting = (snapshot, best)
+            if self.thread is None:
+                self.thread = Thread(target=self._work, name="checkpoint")
+                self.thread.start()
+
+    def _best_waits(self, best: dict[str, Any] | None) -> bool:
+        snapshot = self.waiting[0] if self.waiting else None
+        return bool(snapshot and best and best["checkpoint"] == name_at(snapshot.images))
+
+    def _work(self) -> None:
+        while job := self._next():
+            try:
+                if not self.ended:
+                    self._write(*job)
+            except RunError as error:
+                self._end(error)
+            except OSError as error:
+                self._end(self._unwritable(job[0], error))
+            except BaseException as error:  # raised in the training thread by put() and wait()
+                self.error = error
+
+    def _end(self, error: RunError) -> None:
+        self.ended = error
+        self.stop()
+
+    def _unwritable(self, snapshot: Snapshot | None, error: OSError) -> RunError:
+        """An error of storage that another try does not help against, in words. (A launch that has taken the run over
+        may have removed what was being written.)"""
+        try:
+            self._check()
+            if self.run.local and not self.run.exists(""):
+                return RunError(f"{self.run.url} is not there any more: {PUT_BACK}.")
+            last = self._last_whole()
+        except TakenOverError as taken:
+            return taken
+        except (OSError, StorageError):
+            last = "what there is cannot be read"
+        what = self.run.at(f"{CHECKPOINTS}/{name_at(snapshot.images)}" if snapshot else BEST)
+        why = f"{what} could not be written ({error.strerror or error}); {last}"
+        return RunError(f"{why}. Make that place writable, and run the same command to go on.")
+
+    def _last_whole(self) -> str:
+        whole = complete(self.run)
+        return f"the last whole checkpoint is {whole[-1]}" if whole else "there is no whole checkpoint"
+
+    def _next(self) -> tuple[Snapshot | None, dict[str, Any] | None] | None:
+        with self.changed:
+            job, self.waiting = self.waiting, None
+            if job is None:
+                self.thread = None
+            self.changed.notify_all()
+            return job
+
+    def _write(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
+        self._check()
+        try:
+            if snapshot:
+                write(self.run, snapshot, self._check)
+                self.lost = ""
+                self.without_room.clear()
+            if best and is_whole(self.run, best["checkpoint"]):
+                self.run.write_json(BEST, best)
+            if snapshot:
+                self._check()
+                self._prune(snapshot.images)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._no_room(snapshot, error)
+
+    def _check(self) -> None:
+        if not self.ours():
+            raise TakenOverError(f"{self.run.url}: another launch of this run has taken it over; this one ends")
+
+    def _no_room(self, snapshot: Snapshot | None, error: OSError) -> None:
+        """Removes what was half written. The run goes on: there may be room the next time.
+
+        Raises:
+            RunError: there was none for as many times as there may be.
+        """
+        what = self.run.at(BEST)
+        if snapshot and not is_whole(self.run, name_at(snapshot.images)):
+            half = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
+            self.run.remove(half)
+            what = self.run.at(half)
+        said = f"{what} could not be written ({error.strerror}); {self._last_whole()}. Make room there"
+        if what.endswith(BEST):
+            self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
+            return
+        self.lost = said
+        self.without_room.append(time.monotonic())
+        many, seconds = len(self.without_room), self.without_room[-1] - self.without_room[0]
+        if many >= MOST_WITHOUT_ROOM and seconds >= patience():
+            said = f"{many} checkpoints in a row had no room, for {seconds:.0f} s: {said}"
+            raise RunError(f"{said}, and run the same command to go on from it.")
+        self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
+
+    def _prune(self, images: int) -> None:
+        """Keeps the best and the last n whole ones up to this. What else there is up to this was pushed out, or is the
+        rest of an attempt that crashed."""
+        whole = [name for name in complete(self.run) if images_of(name) <= images]
+        best = read_best(self.run)
+        keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
+        for name in names(self.run):
+            if name not in keep and images_of(name) <= images:
+                self._check()
+                self.run.remove(f"{CHECKPOINTS}/{name}")
+
+    def _raise(self) -> None:
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+
+    def wait(self) -> None:
+        """Until what was put is written.
+
+        Raises:
+            RunError: there is no room for the newest checkpoint; storage takes none any more.
+            TakenOverError: another launch has the run.
+            StorageError: storage has not answered for as long as it may.
+        Raises what else went wrong while it was written.
+        """
+        self._join()
+        self._raise()
+        if self.ended:
+            self.raised = True
+            raise self.ended
+        if self.lost:
+            raise RunError(f"{self.lost}, and run the same command to go on from it.")
+
+    def close(self) -> None:
+        """As `wait`, where something else ends the run: says what would be raised."""
+        self._join()
+        error = self.error or (None if self.raised else self.ended)
+        if error:
+            self.say(f"WARNING: the newest checkpoint could not be written: {error}")
+
+    def _join(self) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.thread is None)

@@ -1,0 +1,227 @@
+"""One run's whole configuration: the sections, put together, and what it means to be the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from i2i_core.config.data import DataConfig
+from i2i_core.config.launch import LaunchConfig
+from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.training import TrainingConfig
+from i2i_core.errors import ConfigError, nearest
+from i2i_core.registry import METHODS, entry
+from i2i_core.settings import from_dict, resume_rule, to_dict
+from i2i_core.sizes import Size
+
+VERSION = 1
+FIX = "Give a config.json that train.py wrote."
+LENGTHS = ("training.images", "training.epochs")
+"""Two ways to say how long a run is; a configuration has one of them."""
+EPOCHS_BEFORE = 1.0
+"""What files of earlier versions hold beside --images, where nobody had given --epochs."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything `train.py` is told. `config.json` in a run and in each of its checkpoints is this."""
+
+    method: str
+    preset: str
+    hyper: Any
+    """The method's own section."""
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    output: OutputConfig = field(default_factory=OutputConfig, metadata={"resume": "free"})
+    launch: LaunchConfig = field(default_factory=LaunchConfig, metadata={"resume": "free"})
+
+    @staticmethod
+    def of(method: str, preset: str, values: Mapping[str, Any] | None = None) -> TrainConfig:
+        """A method's preset, with `values` by dotted key (`hyper.lambda_rec`, `training.batch`) over it.
+
+        A length among the values (`training.images` or `training.epochs`) takes the place of the preset's.
+
+        Raises:
+            ConfigError: an unknown method, preset or key, a value out of range, or two lengths.
+        """
+        found = entry(method)
+        merged = _over(found.preset(preset).values, values or {})
+        sections = _sections(found.config)
+        parts: dict[str, dict[str, Any]] = {name: {} for name in sections}
+        for key, value in merged.items():
+            section, _, name = key.partition(".")
+            if section not in parts:
+                raise ConfigError(key, "an unknown section", "a dotted key", nearest(section, parts))
+            parts[section][name] = value
+        made = TrainConfig(method, preset, **{n: from_dict(kind, parts[n], n) for n, kind in sections.items()})
+        made.training.check_length()
+        return made
+
+    @staticmethod
+    def filled(text: str, where: str, method: str = "", preset: str = "", has_length: bool = False) -> TrainConfig:
+        """Read a configuration file that may leave values out: those are the preset's.
+
+        Args:
+            text: JSON; a saved `config.json`, or a part of one.
+            where: names the file in messages.
+            method, preset: what the command line names; the file need not, and may not name others.
+            has_length: whether the command line gives a length, so that the file's does not count.
+
+        Raises:
+            ConfigError: not JSON, another version, no method or preset, other ones than were asked for, an unknown
+                key, a value out of range, or two lengths.
+        """
+        values = _parsed(text, where)
+        if values.pop("version", VERSION) != VERSION:
+            fix = "Give a file that train.py of this version wrote."
+            raise ConfigError(where, "another version", f"a configuration of version {VERSION}", fix)
+        method = _named("method", values.pop("method", ""), method, where, METHODS)
+        preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
+        values = _renamed(method, values)
+        sections = _sections(entry(method).config)
+        given: dict[str, Any] = {}
+        for name, section in values.items():
+            if name not in sections:
+                expected = f"method, preset, version and the sections {', '.join(sections)}"
+                raise ConfigError(f"{where}: {name}", "an unknown key", expected, nearest(name, sections))
+            if not isinstance(section, Mapping):
+                fix = f'Write "{name}": {{"NAME": VALUE}}, as in a config.json.'
+                raise ConfigError(f"{where}: {name}", repr(section), "values by name", fix)
+            given |= {f"{name}.{key}": value for key, value in section.items()}
+        if given.get("training.images") and given.get("training.epochs") == EPOCHS_BEFORE:
+            del given["training.epochs"]
+        if has_length:
+            given = {key: value for key, value in given.items() if key not in LENGTHS}
+        try:
+            return TrainConfig.of(method, preset, given)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error.where}", error.found, error.expected, error.fix) from None
+
+    def dumps(self) -> str:
+        return json.dumps({**to_dict(self), "version": VERSION}, indent=1) + "\n"
+
+    @staticmethod
+    def loads(text: str, where: str) -> TrainConfig:
+        """A saved configuration; `where` names it in messages.
+
+        Raises:
+            ConfigError: not JSON, another version, an unknown key, or a value out of range.
+        """
+        values = _parsed(text, where)
+        if values.pop("version", None) != VERSION:
+            raise ConfigError(where, "no version, or another", f"a configuration of version {VERSION}", FIX)
+        for key in ("method", "preset", "hyper"):
+            if key not in values:
+                raise ConfigError(where, f"no {key!r}", "a saved configuration", FIX)
+        values = _renamed(values["method"], values)
+        training = values.get("training")
+        if isinstance(training, dict) and training.get("images"):
+            training.pop("epochs", None)  # as a run of an earlier version had it: images counted
+        sections = _sections(entry(values["method"]).config)
+        made: dict[str, Any] = {n: from_dict(kind, values.get(n, {}), n) for n, kind in sections.items()}
+        return TrainConfig(values["method"], values["preset"], **made)
+
+    @property
+    def run_name(self) -> str:
+        """The name given, or one made of method, preset, data and a hash of what must match on resume."""
+        data = "+".join(self.data.names)
+        digest = hashlib.sha256(json.dumps(_matched(self), sort_keys=True).encode()).hexdigest()[:8]
+        return self.launch.name or f"{self.method}-{self.preset}-{data}-{digest}"
+
+    @property
+    def image_size(self) -> Size:
+        """Pixels of training images: a square's side, or height and width where the method names a width."""
+        height, width = self.hyper.image_size, getattr(self.hyper, "image_width", 0)
+        return (height, width) if width else height
+
+    def with_section(self, name: str, **values: Any) -> TrainConfig:
+        """With some fields of one section changed."""
+        return replace(self, **{name: replace(getattr(self, name), **values)})
+
+
+def without_length(training: TrainingConfig, is_given: bool) -> TrainingConfig:
+    """The section without its length where another is given, so that the other alone holds."""
+    return replace(training, images=0, epochs=0.0) if is_given else training
+
+
+def _over(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key, `given` over `below`; of the two lengths only those of the upper layer that has any."""
+    kept = {key: value for key, value in below.items() if key not in LENGTHS or not given.keys() & set(LENGTHS)}
+    return {**kept, **given}
+
+
+def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
+    """The sections of a configuration by name, of a method with this section of its own."""
+    return {
+        "hyper": hyper,
+        "data": DataConfig,
+        "training": TrainingConfig,
+        "output": OutputConfig,
+        "launch": LaunchConfig,
+    }
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    """A configuration's JSON object. Raises ConfigError where it is none."""
+    try:
+        values = json.loads(text, object_pairs_hook=_once)
+    except ValueError as error:
+        raise ConfigError(where, f"text that is not JSON ({error})", "a saved configuration", FIX) from None
+    if not isinstance(values, dict):
+        raise ConfigError(where, f"a {type(values).__name__}", "a saved configuration: values by name", FIX)
+    return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text. Raises ValueError for a name that stands there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"twice {next(name for name in names if names.count(name) > 1)!r}")
+    return values
+
+
+def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any]) -> str:
+    """The method or preset that a file and the command line agree on.
+
+    Raises:
+        ConfigError: neither names one; they name two; or there is none of that name.
+    """
+    if not found and not asked:
+        fix = f'Write "{key}": "NAME" into the file, or give --{key} NAME: {", ".join(known)}.'
+        raise ConfigError(where, f"no {key!r}", f"a {key}, which fills in what the file leaves out", fix)
+    if found and asked and found != asked:
+        fix = f"Leave --{key} out, or give another file."
+        raise ConfigError(f"--{key} {asked}", f"{where}, which is of {key} {found!r}", f"--{key} {found}", fix)
+    name = found or asked
+    if not isinstance(name, str) or name not in known:
+        at = f"{where}: {key}" if found else f"--{key}"
+        raise ConfigError(at, repr(name), f"a {key}", nearest(str(name), known))
+    return name
+
+
+def _renamed(method: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Bring a configuration that an earlier program wrote into today's names.
+
+    pix2pix had `hyper.test_time`: `noise`, which was meant to be as in training (`auto`), or `fixed`: running
+    statistics and no dropout.
+    """
+    hyper, output = values.get("hyper"), values.get("output", {})
+    if method != "pix2pix" or not isinstance(hyper, dict) or not isinstance(output, dict) or "test_time" not in hyper:
+        return values
+    fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
+    hyper = {name: value for name, value in hyper.items() if name != "test_time"}
+    return {**values, "hyper": hyper, "output": {**output, **fixed}}
+
+
+def _matched(section: Any) -> dict[str, Any]:
+    """The values that a resumed run must agree with."""
+    out: dict[str, Any] = {}
+    for f in fields(section):
+        value = getattr(section, f.name)
+        if resume_rule(f) == "match":
+            out[f.name] = _matched(value) if is_dataclass(value) else value
+    return out

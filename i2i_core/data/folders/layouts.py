@@ -1,0 +1,660 @@
+"""The folders people have, as lists of samples. Nothing is decoded here; only names are read.
+
+Every layout is a function from a listing to a `Found`: which samples there are, where the image
+of each of their fields comes from, and what is known about them. docs/data.md draws the trees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from i2i_core.data.worlds import glyphs
+from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.fields import WHOLE, Kind
+from i2i_core.images.codec import EXTENSIONS
+from i2i_core.settings import check_at_least
+from i2i_core.storage.remote import storage_of
+from i2i_core.storage.retry import AT_START, patient_for
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Folder names that mean a split."""
+
+CELEBA_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
+"""What StarGAN is trained on; the default of --attributes."""
+
+LOOKS = {
+    "ab": "images that hold A on their left half and B on their right, in train/, val/, test/ or side by side in DIR",
+    "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B",
+    "unpaired": "folders trainA and trainB (and testA, testB, valA, valB)",
+    "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
+    "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
+    "glyphs": "nothing: it is built in",
+}
+
+Reader = Literal["files", "left-right", "right-left", "glyphs"]
+
+
+@dataclass(frozen=True)
+class LayoutOptions:
+    """What is there."""
+
+    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs"] = "none"
+    """How the images lie: docs/data.md shows each."""
+    input: str = ""
+    """Folder or fsspec URL with the images."""
+    input_b: str = ""
+    """Of pairs: the folder of B, if --input is the folder of A."""
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    """BtoA swaps the two sides of a pair, or the two domains."""
+    attributes: tuple[str, ...] = ()
+    """Of celeba: the attributes to keep. Default: the five of the StarGAN paper."""
+    annotations: tuple[str, ...] = ()
+    """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
+    split: tuple[float, float, float] = (0.9, 0.05, 0.05)
+    """Shares of train, val and test, where the layout says nothing of splits."""
+    seed: int = 0
+    """Of the splits, the order in the shards, and the colours of glyphs."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "seed")
+        if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6:
+            fix = "For example --split 0.8 0.1 0.1."
+            raise ConfigError("--split", " ".join(map(str, self.split)), "three shares that sum to 1", fix)
+        for ending in self.endings:
+            if not re.fullmatch(r"\w+(\.\w+)*", ending) or self.endings.count(ending) > 1:
+                fix = "For example --annotations json txt."
+                raise ConfigError("--annotations", repr(ending), "endings of file names, each once", fix)
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of annotations, without a dot before."""
+        return tuple(part.removeprefix(".") for name in self.annotations for part in name.split(",") if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One sample. `sources`: for each image its path below the root of the same position."""
+
+    key: str
+    sources: tuple[str, ...]
+    split: str | None = None
+    domain: str = WHOLE
+    labels: tuple[int, ...] = ()
+    bytes: int = 0
+    """Of all sources; with the names, what tells one input from another."""
+    annotations: tuple[tuple[str, str], ...] = ()
+    """(member, path below the annotations' root) of each file that goes into the sample as it is."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """All samples of an input, in order of their names, each with its split."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+    records: tuple[Record, ...]
+    reader: Reader
+    roots: tuple[str, ...] = ("",)
+    """Absolute URLs that sources are relative to."""
+    attributes: tuple[str, ...] = ()
+    exclusive: bool = False
+    domains: tuple[str, ...] = (WHOLE,)
+    notes: tuple[str, ...] = ()
+    """What a person should be told, a line each."""
+    annotations_root: str = ""
+    """Absolute URL that paths of annotations are relative to."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files below a folder: path relative to it -> bytes, sorted; hidden ones left out."""
+
+    uri: str
+    root: str
+    files: dict[str, int] = field(repr=False)
+    annotations: tuple[str, ...] = ()
+    """Endings of files that are no images of their own."""
+
+    @property
+    def images(self) -> list[str]:
+        others = tuple(f".{ending}" for ending in self.annotations)
+        return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
+
+    def read_text(self, path: str) -> str:
+        fs, root = storage_of(self.root)
+        data: bytes = fs.cat_file(f"{root}/{path}")
+        return data.decode("utf-8", "replace")
+
+
+def list_files(uri: str, flag: str = "--input") -> Listing:
+    """Everything below a folder or URL.
+
+    Raises:
+        DataError: nothing there, or not a folder.
+    """
+    if not uri:
+        raise DataError(flag, "nothing", "a folder or URL with images", f"Name it with {flag} DIR.")
+    fs, root = storage_of(uri.rstrip("/") or uri)
+    if not fs.isdir(root):
+        found = "a file" if fs.exists(root) else "nothing at that place"
+        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
+    start = len(root.rstrip("/")) + 1
+    sizes = {path[start:]: int(info.get("size") or 0) for path, info in fs.find(root, detail=True).items()}
+    hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
+    return Listing(uri, fs.unstrip_protocol(root), {p: sizes[p] for p in sorted(sizes) if not hidden.search(p)})
+
+
+@patient_for(AT_START)
+def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None) -> Found:
+    """The samples of an input.
+
+    Raises:
+        DataError: the layout does not fit what is there, or a file that belongs to it is damaged.
+        ConfigError: options that do not go together.
+    """
+    _check_options(options)
+    if options.layout == "glyphs":
+        found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
+    else:
+        listing = replace(list_files(options.input), annotations=options.endings)
+        found = _LAYOUTS[options.layout](options, listing)
+        found = _annotated(found, listing, options.endings) if options.endings else found
+    if options.layout == "glyphs" and options.endings:
+        found = _annotated_glyphs(found, options.endings)
+    found = _turned(found) if options.direction == "BtoA" else found
+    return replace(found, records=with_splits(found.records, options.split, options.seed))
+
+
+def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Found:
+    """With the files that lie beside the images (of pairs: beside A's). A domain may have none at all of an ending.
+
+    Raises:
+        ConfigError: an ending that is the labels'.
+        DataError: naming an annotation that is missing.
+    """
+    _check_labels_free(found, endings)
+    below = found.roots[0].removeprefix(listing.root).lstrip("/")
+    prefix = f"{below}/" if below else ""
+    paths = {(e, r): f"{_stem(r.sources[0])}.{e}" for r in found.records for e in endings}
+    there = {(e, r.domain) for (e, r), path in paths.items() if prefix + path in listing.files}
+    for (ending, r), path in paths.items():
+        some = {domain for e, domain in there if e == ending}
+        if (r.domain in some or not some) and prefix + path not in listing.files:
+            fix = f"Add it, or leave {ending} out of --annotations."
+            where, expected = f"{listing.uri}/{prefix}{path}", f"the annotation of {r.sources[0]}"
+            raise DataError(where, "no such file", expected, fix)
+
+    def with_its(r: Record) -> Record:
+        its = tuple((e, paths[e, r]) for e in endings if (e, r.domain) in there)
+        return replace(r, annotations=its, bytes=r.bytes + sum(listing.files[prefix + path] for _, path in its))
+
+    return replace(found, records=tuple(map(with_its, found.records)), annotations_root=found.roots[0])
+
+
+def _annotated_glyphs(found: Found, endings: tuple[str, ...]) -> Found:
+    """With KEY.json, which says what is drawn: it comes with the drawings of unpaired glyphs."""
+    if found.kind != "unpaired" or endings != ("json",):
+        fix = "Give --glyphs unpaired --annotations json, or leave --annotations out."
+        raise ConfigError("--annotations", f"{' '.join(endings)} of {found.kind} glyphs", "json of unpaired ones", fix)
+    return replace(found, records=tuple(replace(r, annotations=(("json", r.sources[0]),)) for r in found.records))
+
+
+def _check_labels_free(found: Found, endings: tuple[str, ...]) -> None:
+    taken = {"json", "cls"} & set(endings) if found.kind == "labelled" else set()
+    for ending in sorted(taken):
+        fix = f"Give the files another ending, and name that: meta.{ending}, say."
+        raise ConfigError("--annotations", ending, "an ending that is not the labels' own", fix)
+
+
+def _check_options(options: LayoutOptions) -> None:
+    if options.layout == "none":
+        known = "\n".join(f"    {name}: {looks}" for name, looks in LOOKS.items())
+        raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
+    if options.attributes and options.layout != "celeba":
+        raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
+    if options.input_b and options.layout != "pairs":
+        raise ConfigError("--input-b", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
+
+
+def _turned(found: Found) -> Found:
+    """With A and B swapped."""
+    if found.kind == "labelled":
+        fix = "Leave --direction out; attributes have none."
+        raise ConfigError("--direction", "BtoA for labelled images", "pairs or two domains", fix)
+    if found.kind == "unpaired":
+        other = dict(zip(found.domains, found.domains[::-1], strict=True))
+        return replace(found, records=tuple(replace(r, domain=other[r.domain]) for r in found.records))
+    if found.reader == "left-right":
+        return replace(found, reader="right-left")
+    records = tuple(replace(r, sources=r.sources[::-1]) for r in found.records)
+    return replace(found, records=records, roots=found.roots[::-1])
+
+
+def order(names: Iterable[str], *seed: object) -> list[str]:
+    """The names in a seeded order that is the same everywhere and stays when others come or go."""
+    salt = " ".join(map(str, seed))
+    return sorted(names, key=lambda name: hashlib.sha256(f"{salt} {name}".encode("utf-8", "surrogateescape")).digest())
+
+
+def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object) -> dict[str, str]:
+    """name -> split: a seeded cut into exact shares, rounded; train is never rounded away."""
+    n = len(names)
+    test = min(int(shares[2] * n + 0.5), n - (shares[0] > 0))
+    val = min(int(shares[1] * n + 0.5), n - test - (shares[0] > 0))
+    ordered = order(names, "split", *seed)
+    splits = ["test"] * test + ["val"] * val + ["train"] * (n - test - val)
+    return dict(zip(ordered, splits, strict=True))
+
+
+def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float], seed: int) -> tuple[Record, ...]:
+    """Records with a split each: their own, else one by seeded shares within their domain."""
+    open_keys = defaultdict(list)
+    for r in records:
+        if r.split is None:
+            open_keys[r.domain].append(r.key)
+    cuts = {domain: cut(keys, shares, seed, domain) for domain, keys in open_keys.items()}
+    return tuple(r if r.split else replace(r, split=cuts[r.domain][r.key]) for r in records)
+
+
+# ---- the layouts ----
+
+
+def find_ab(options: LayoutOptions, listing: Listing) -> Found:
+    """Side-by-side images, in split folders or not."""
+    _need_images("ab", listing)
+    parts = _split_folders(listing)
+    nested = sorted({rest.split("/")[0] for _, _, rest in parts if "/" in rest})
+    if nested and _fitting(listing) not in ([], ["ab"]):
+        raise _unfit("ab", listing)
+    keys = _keys_by_split(parts)
+    records = [Record(keys[path], (path,), split, bytes=listing.files[path]) for path, split, _ in parts]
+    return Found("paired", ("a", "b"), tuple(records), "left-right", (listing.root,))
+
+
+def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
+    """Two folders with equal names; endings may differ (a/1.jpg, b/1.png)."""
+    _need_images("pairs", listing)
+    if options.input_b:
+        sides = (listing, list_files(options.input_b, "--input-b"))
+        _need_images("pairs", sides[1])
+    else:
+        sides = _two_sides(listing)
+    by_stem = [_by_stem(side) for side in sides]
+    _check_matched(sides, by_stem)
+    a_parts = {path: (split, rest) for path, split, rest in _split_folders(sides[0])}
+    keys = _keys_by_split([(path, split, rest) for path, (split, rest) in a_parts.items()])
+    records = []
+    for stem, path in by_stem[0].items():
+        other = by_stem[1][stem]
+        size = sides[0].files[path] + sides[1].files[other]
+        records.append(Record(keys[path], (path, other), a_parts[path][0], bytes=size))
+    return Found("paired", ("a", "b"), tuple(records), "files", (sides[0].root, sides[1].root))
+
+
+def _two_sides(listing: Listing) -> tuple[Listing, Listing]:
+    tops = _top_folders(listing)
+    if len(tops) != 2 or any("/" not in path for path in listing.images):
+        raise _unfit("pairs", listing)
+    first, second = (_below(listing, top) for top in sorted(tops))
+    return first, second
+
+
+def _below(listing: Listing, folder: str) -> Listing:
+    files = {p[len(folder) + 1 :]: size for p, size in listing.files.items() if p.startswith(folder + "/")}
+    return Listing(f"{listing.uri}/{folder}", f"{listing.root}/{folder}", files, listing.annotations)
+
+
+def _by_stem(listing: Listing) -> dict[str, str]:
+    stems: dict[str, str] = {}
+    for path in listing.images:
+        stem = _stem(path)
+        if stem in stems:
+            fix = "Keep one of the two."
+            raise DataError(listing.uri, f"both {stems[stem]} and {path}", "one image of each name", fix)
+        stems[stem] = path
+    return stems
+
+
+def _check_matched(sides: tuple[Listing, Listing], by_stem: list[dict[str, str]]) -> None:
+    alone = [
+        f"{len(extra)} only in {side.uri} ({_some(extra)})"
+        for side, extra in zip(sides, (by_stem[0].keys() - by_stem[1], by_stem[1].keys() - by_stem[0]), strict=True)
+        if extra
+    ]
+    if alone:
+        fix = "Add the missing images, or move the lone ones away."
+        raise DataError("--layout pairs", " and ".join(alone), "an image of each name in both folders", fix)
+
+
+def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
+    """trainA, trainB, testA, testB, valA, valB."""
+    _need_images("unpaired", listing)
+    parts = []
+    for path in listing.images:
+        match = _DOMAIN_FOLDER.match(path)
+        if not match:
+            raise _unfit("unpaired", listing)
+        parts.append((path, SPLITS[match[1]], match[2], path[match.end() :]))
+    have = {(split, domain) for _, split, domain, _ in parts}
+    for split, domain in sorted(have):
+        other = "B" if domain == "A" else "A"
+        if (split, other) not in have:
+            found, fix = f"images in {split}{domain} and none in {split}{other}", f"Add {split}{other}."
+            raise DataError(f"--layout unpaired --input {listing.uri}", found, LOOKS["unpaired"], fix)
+    keys = {}
+    for wanted in have:
+        group = [(path, rest) for path, split, domain, rest in parts if (split, domain) == wanted]
+        keys.update(_unique_keys(group))
+    records = [Record(keys[p], (p,), split, domain, bytes=listing.files[p]) for p, split, domain, _ in parts]
+    return Found("unpaired", ("image",), tuple(records), "files", (listing.root,), domains=("A", "B"))
+
+
+_DOMAIN_FOLDER = re.compile(rf"({'|'.join(SPLITS)})_?([AB])/")
+
+
+def find_classes(options: LayoutOptions, listing: Listing) -> Found:
+    """One folder per class."""
+    _need_images("classes", listing)
+    parts = _split_folders(listing)
+    loose = [rest for _, _, rest in parts if "/" not in rest]
+    if loose:
+        raise _unfit("classes", listing, f"{len(loose)} images beside the class folders ({_some(loose)})")
+    classes = sorted({rest.split("/")[0] for _, _, rest in parts})
+    keys = _keys_by_split(parts)
+    records = []
+    for path, split, rest in parts:
+        labels = tuple(int(name == rest.split("/")[0]) for name in classes)
+        records.append(Record(keys[path], (path,), split, labels=labels, bytes=listing.files[path]))
+    found = Found("labelled", ("image",), tuple(records), "files", (listing.root,), tuple(classes), exclusive=True)
+    return found if len(classes) > 1 else replace(found, notes=(f"one class only: {classes[0]}",))
+
+
+def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
+    """CelebA: attributes from list_attr_celeba.txt, splits from list_eval_partition.txt if present."""
+    _need_images("celeba", listing)
+    table = _named(listing, "list_attr_celeba.txt")
+    if table is None:
+        raise _unfit("celeba", listing, "no list_attr_celeba.txt")
+    names, rows = read_attributes(listing.read_text(table), f"{listing.uri}/{table}")
+    chosen = _chosen(options.attributes, names, f"{listing.uri}/{table}")
+    partition = _named(listing, "list_eval_partition.txt")
+    where = f"{listing.uri}/{partition}"
+    splits = read_partition(listing.read_text(partition), where) if partition else {}
+    images = _by_name(listing)
+    _need_rows(images, rows, f"{listing.uri}/{table}")
+    if partition:
+        _need_rows(images, splits, where)
+    columns = [names.index(name) for name in chosen]
+    keys = _unique_keys([(path, name) for name, path in images.items()])
+    records = [
+        Record(keys[p], (p,), splits.get(name), WHOLE, tuple(rows[name][c] for c in columns), listing.files[p])
+        for name, p in images.items()
+    ]
+    lone = len(rows.keys() - images.keys())
+    notes = (f"{lone} rows of {table} have no image ({_some(rows.keys() - images.keys())})",) if lone else ()
+    return Found("labelled", ("image",), tuple(records), "files", (listing.root,), chosen, notes=notes)
+
+
+def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """Names, and file name -> 0 or 1 for each, of a list_attr_celeba.txt.
+
+    Raises:
+        DataError: with the line that is wrong.
+    """
+    lines = text.splitlines()
+    names = tuple(lines[1].split()) if len(lines) > 1 else ()
+    fix = "Take the file as CelebA ships it: a count, the names, then a row per image of 1 and -1."
+    if not names or not lines[0].strip().isdigit():
+        raise DataError(f"{where}, line 1", repr(lines[0][:40] if lines else ""), "a count, then a line of names", fix)
+    rows: dict[str, tuple[int, ...]] = {}
+    for number, line in enumerate(lines[2:], start=3):
+        cells = line.split()
+        if not cells:
+            continue
+        if len(cells) != len(names) + 1:
+            raise DataError(f"{where}, line {number}", f"{len(cells) - 1} values", f"a name and {len(names)}", fix)
+        if odd := [cell for cell in cells[1:] if cell not in ("1", "-1")]:
+            raise DataError(f"{where}, line {number}", repr(odd[0]), "1 or -1", fix)
+        rows[cells[0]] = tuple(int(cell == "1") for cell in cells[1:])
+    if len(rows) != int(lines[0]):
+        raise DataError(f"{where}, line 1", f"the count {lines[0].strip()}", f"{len(rows)}, as rows follow", fix)
+    return names, rows
+
+
+def read_partition(text: str, where: str) -> dict[str, str]:
+    """File name -> split, of a list_eval_partition.txt. Raises DataError with the line that is wrong."""
+    splits = {"0": "train", "1": "val", "2": "test"}
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        cells = line.split()
+        if cells and (len(cells) != 2 or cells[1] not in splits):
+            fix = "Take the file as CelebA ships it, or remove it and use --split."
+            raise DataError(f"{where}, line {number}", repr(line[:60]), "a name and 0, 1 or 2", fix)
+        if cells:
+            found[cells[0]] = splits[cells[1]]
+    return found
+
+
+def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    wanted = tuple(part for name in wanted for part in name.split(",") if part)
+    for name in wanted:
+        if name not in names:
+            raise DataError("--attributes", repr(name), f"attributes of {where}", nearest(name, names))
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError("--attributes", " ".join(wanted), "each attribute once", "Remove the repeated one.")
+    return wanted or (CELEBA_ATTRIBUTES if set(CELEBA_ATTRIBUTES) <= set(names) else names)
+
+
+def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
+    missing = set(images) - set(rows)
+    if missing:
+        fix = "Take the file that belongs to these images, or move those images away."
+        raise DataError(where, f"no row for {len(missing)} images ({_some(missing)})", "a row for every image", fix)
+
+
+def _by_name(listing: Listing) -> dict[str, str]:
+    """File name -> path. Raises DataError when two folders hold the same name."""
+    images: dict[str, str] = {}
+    for path in listing.images:
+        other = images.setdefault(path.rsplit("/", 1)[-1], path)
+        if other != path:
+            fix = "Name the folder of one of the two."
+            raise DataError(f"--input {listing.uri}", f"both {other} and {path}", "one image of each name", fix)
+    return images
+
+
+def _named(listing: Listing, name: str) -> str | None:
+    return next((path for path in listing.files if path.rsplit("/", 1)[-1] == name), None)
+
+
+def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
+    """The built-in characters, split by character."""
+    characters = order(glyphs.characters(), "characters", layout.seed)[: options.characters]
+    splits = cut(characters, layout.split, layout.seed, "glyphs")
+    if options.glyphs == "unpaired":
+        return _unpaired_glyphs(options, splits)
+    styles = [style for name, style in glyphs.STYLES.items() if name in (options.styles or glyphs.STYLES)]
+    if options.glyphs == "labelled":
+        vary = [i for i in range(len(glyphs.ATTRIBUTES)) if len({style.labels[i] for style in styles}) > 1]
+        kept = vary or list(range(len(glyphs.ATTRIBUTES)))
+        records = [
+            Record(
+                _glyph_key(c, s.name), (glyphs.source(c, s.name),), splits[c], labels=tuple(s.labels[i] for i in kept)
+            )
+            for c in sorted(splits)
+            for s in styles
+        ]
+        attributes = tuple(glyphs.ATTRIBUTES[i] for i in kept)
+        return Found("labelled", ("image",), tuple(records), "glyphs", ("",), attributes)
+    pair = {"outline": _outline_pair, "bold": _bold_pair, "colour": _colour_pair}[options.variant]
+    styles = [s for s in styles if "bold" not in s.attributes] if options.variant == "bold" else styles
+    if not styles:
+        raise ConfigError("--styles", " ".join(options.styles), "one that is not bold", "Name sans-regular, say.")
+    records = [Record(_glyph_key(c, s.name), pair(c, s), splits[c]) for c in sorted(splits) for s in styles]
+    return Found("paired", ("a", "b"), tuple(records), "glyphs", ("", ""))
+
+
+def _outline_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
+    return glyphs.source(character, style.name, "outline"), glyphs.source(character, style.name)
+
+
+def _colour_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
+    return glyphs.source(character, style.name, "black"), glyphs.source(character, style.name, "ground")
+
+
+def _bold_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
+    wanted = style.attributes | {"bold"}
+    bold = next(s.name for s in glyphs.STYLES.values() if s.attributes == wanted)
+    return glyphs.source(character, style.name), glyphs.source(character, bold)
+
+
+def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Found:
+    """Train: half of the characters in A, the others in B. Val and test: all of them in both."""
+    train = [c for c, split in splits.items() if split == "train"]
+    owner = {c: "AB"[i % 2] for i, c in enumerate(train)}
+    drawings = ("fill", "scan" if options.scanned else "fill")
+    records = [
+        Record(_glyph_key(c, face), (glyphs.source(c, face, drawing),), splits[c], domain)
+        for domain, face, drawing in zip("AB", options.faces, drawings, strict=True)
+        for c in sorted(splits)
+        if owner.get(c, domain) == domain
+    ]
+    return Found("unpaired", ("image",), tuple(records), "glyphs", ("",), domains=("A", "B"))
+
+
+def _glyph_key(character: str, style: str) -> str:
+    return f"U+{ord(character):04X}-{style}"
+
+
+_LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {
+    "ab": find_ab,
+    "pairs": find_pairs,
+    "unpaired": find_unpaired,
+    "classes": find_classes,
+    "celeba": find_celeba,
+}
+
+
+# ---- names ----
+
+
+def _extension(path: str) -> str:
+    name = path.rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[-1].lower() if "." in name else ""
+
+
+def _stem(path: str) -> str:
+    return path[: -len(_extension(path)) - 1]
+
+
+def _unique_keys(paths: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """path -> a WebDataset key for its name: no ending, no dot in the last part, none twice."""
+
+    def key(name: str, ending: str = "") -> str:
+        folder, _, last = _stem(name).rpartition("/")
+        last = last.replace(".", "_") + ending
+        return f"{folder}/{last}" if folder else last
+
+    shared = Counter(key(name) for _, name in paths)
+    keys: dict[str, str] = {}
+    taken = {k for k, count in shared.items() if count == 1}
+    for path, name in paths:
+        wanted = key(name)
+        if shared[wanted] > 1:
+            number, base = 1, key(name, f"_{_extension(name)}")
+            wanted = base
+            while wanted in taken:
+                number, wanted = number + 1, f"{base}_{number + 1}"
+            taken.add(wanted)
+        keys[path] = wanted
+    return keys
+
+
+def _keys_by_split(parts: Sequence[tuple[str, str | None, str]]) -> dict[str, str]:
+    groups = defaultdict(list)
+    for path, split, rest in parts:
+        groups[split].append((path, rest))
+    return {path: key for group in groups.values() for path, key in _unique_keys(group).items()}
+
+
+def _split_folders(listing: Listing) -> list[tuple[str, str | None, str]]:
+    """(path, split, path below the split's folder) of every image; split None if there are no such folders.
+
+    Raises:
+        DataError: some images lie in split folders and others beside them.
+    """
+    parts: list[tuple[str, str | None, str]] = []
+    for path in listing.images:
+        top, _, rest = path.partition("/")
+        split = SPLITS.get(top.lower()) if rest else None
+        parts.append((path, split, rest if split else path))
+    outside = [path for path, split, _ in parts if split is None]
+    if outside and len(outside) < len(parts):
+        fix = "Move them into a split's folder, or away."
+        found = f"{len(outside)} images outside of the split folders ({_some(outside)})"
+        raise DataError(f"--input {listing.uri}", found, "all images in train/, val/ or test/, or none", fix)
+    return parts
+
+
+def _top_folders(listing: Listing) -> list[str]:
+    return sorted({path.split("/")[0] for path in listing.images if "/" in path})
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+# ---- what else it might be ----
+
+
+def _need_images(layout: str, listing: Listing) -> None:
+    if not listing.images:
+        kinds = Counter(f".{_extension(p)}" if _extension(p) else "no ending" for p in listing.files)
+        found = f"no image among {len(listing.files)} files"
+        found += f" ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common(3))})" if kinds else ""
+        fix = f"Name a folder with images ({' '.join(sorted(EXTENSIONS))})."
+        raise DataError(f"--input {listing.uri}", found, LOOKS[layout], fix)
+
+
+def _fitting(listing: Listing) -> list[str]:
+    """Layouts that the names fit, the likeliest first."""
+    fit = []
+    if _named(listing, "list_attr_celeba.txt"):
+        fit.append("celeba")
+    tops, loose = _top_folders(listing), [path for path in listing.images if "/" not in path]
+    if tops and not loose and all(_DOMAIN_FOLDER.match(f"{top}/") for top in tops):
+        fit.append("unpaired")
+    in_splits = bool(tops) and all(top.lower() in SPLITS for top in tops)
+    if len(tops) == 2 and not loose and not in_splits:
+        stems = [{_stem(p) for p in _below(listing, top).images} for top in tops]
+        fit += ["pairs"] if stems[0] == stems[1] else []
+    below = [path.partition("/")[2] if in_splits else path for path in listing.images]
+    if not fit and not loose and below and all("/" in rest for rest in below):
+        fit.append("classes")
+    if not fit and below and not any("/" in rest for rest in below):
+        fit.append("ab")
+    return fit
+
+
+def _unfit(layout: str, listing: Listing, found: str = "") -> DataError:
+    tops = _top_folders(listing)
+    there = f"{len(listing.images)} images" + (f" in {_some([top + '/' for top in tops], 6)}" if tops else "")
+    fit = [name for name in _fitting(listing) if name != layout]
+    fix = (
+        f"--layout {fit[0]} fits what is there ({LOOKS[fit[0]]})." if fit else "Name another folder, or lay it out so."
+    )
+    return DataError(f"--layout {layout} --input {listing.uri}", found or there, LOOKS[layout], fix)

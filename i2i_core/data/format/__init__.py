@@ -1,0 +1,1 @@
+"""The data set on storage: manifest, index, shards, and what writes them."""

@@ -1,0 +1,259 @@
+"""A split of a data set written again with one image of every sample replaced: refined data sets.
+
+Every other member of a sample (labels, annotations, the other side of a pair) is carried over byte for byte, and so
+are the other domain's shards. Shards and samples keep their names and their order. Shards are written one by one and
+left as parts, as in `shards`, so that a job that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, takewhile
+from typing import IO, Any
+
+import numpy as np
+
+from i2i_core.batch import Bad
+from i2i_core.data.format.manifest import DataSet, Index, Shard
+from i2i_core.data.format.shards import Hashed, Part, add, agree, published, tar_of
+from i2i_core.data.format.webdatasets import LABELS, HashedReader, tar_members
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.fields import Field
+from i2i_core.images.codec import Encoding, encode
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import sha256
+
+ENCODERS: dict[str, Encoding] = {"png": "png", "npy": "npy", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class RefinedShard:
+    """A shard to write, from the rows start to stop of its shard set's index."""
+
+    name: str
+    split: str
+    domain: str
+    source: Shard
+    start: int
+    stop: int
+    copied: bool
+    """Of the other domain: it stays as it is."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A data set to write from a split of another; equal digests, equal bytes."""
+
+    column: int
+    """Of the index: the image that is replaced."""
+    jobs: tuple[RefinedShard, ...]
+    made_by: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What takes an image's place: the bytes of its file, what the manifest says of it, and the sample's labels."""
+
+    data: bytes
+    field: Field
+    labels: tuple[int, ...]
+
+
+Replace = Callable[[Sequence[int]], Mapping[int, Made | Bad]]
+"""From rows of the index to what takes their images' place, or why nothing does."""
+
+
+def plan_refined(
+    data: DataSet, split: str, domain: str, column: int, made_by: dict[str, Any], most: int = 0
+) -> Refined:
+    """The shards of a refined data set.
+
+    Args:
+        domain: whose images are replaced.
+        column: which image of a sample, as a column of the index.
+        made_by: what the new images depend on besides the old ones.
+        most: only the first so many samples; 0: all.
+    """
+    sets, jobs = data.manifest.splits[split], []
+    names = iter(output_names([shard for _, shard_set in sorted(sets.items()) for shard in shard_set.shards]))
+    for owner, shard_set in sorted(sets.items()):
+        copied, start = owner != domain, 0
+        for shard in shard_set.shards:
+            name, stop = next(names), start + shard.samples
+            last = stop if copied or not most else min(stop, most)
+            if last > start:
+                jobs.append(RefinedShard(name, split, owner, shard, start, last, copied))
+            start = stop
+    about = {**made_by, "data": data.manifest.fingerprint, "split": split, "domain": domain, "most": most}
+    digest = sha256(json.dumps([about, column], sort_keys=True).encode())
+    return Refined(column, tuple(jobs), {"refined": about}, digest)
+
+
+def output_names(shards: Sequence[Shard]) -> list[str]:
+    """The shards' names in one folder: those of other folders and URLs relative to what they share, `/` made `-`."""
+    parts = [shard.name.split("/") for shard in shards]
+    folders = zip(*(p[:-1] for p, shard in zip(parts, shards, strict=True) if "://" in shard.name), strict=False)
+    common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
+    names = ["-".join(p[common:] if "://" in s.name else p) for p, s in zip(parts, shards, strict=True)]
+    owner: dict[str, str] = {}
+    for name, shard in zip(names, shards, strict=True):
+        if owner.setdefault(name, shard.name) != shard.name:
+            found = f"shards {owner[name]} and {shard.name}, which would both be {name}"
+            raise DataError("--input", found, "names that differ in one folder", "Rename one of them and index again.")
+    return names
+
+
+def check_stored(field: Field, name: str) -> None:
+    """Raises ConfigError where images of that ending can be read and not written."""
+    if field.extension not in ENCODERS:
+        fix = "Shard them again with `python pipelines/shard.py`."
+        raise ConfigError(name, f"images stored as {field.extension}", ", ".join(ENCODERS), fix)
+
+
+def stored(x_HWC: np.ndarray, like: Field) -> tuple[bytes, Field]:
+    """The bytes of an image's file, of the ending that such images have, and what the manifest says of it."""
+    height, width, channels = x_HWC.shape
+    data = encode(x_HWC, ENCODERS[like.extension])
+    return data, Field(like.extension, channels, str(x_HWC.dtype), height, width)
+
+
+def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> Part:
+    """Writes one shard and its part.
+
+    Args:
+        image: column of the index of the image that is replaced.
+        images: called with `batch` rows at a time.
+
+    Raises:
+        DataError: the shard is not what the manifest says, or new images do not agree.
+    """
+    if job.copied:
+        return published(Folder(out), job.name, lambda file: _copied(file, data, job))
+    return published(Folder(out), job.name, lambda file: _refined(file, data, image, job, images, batch))
+
+
+def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> Part:
+    hashed = Hashed(file)
+    with data.fs.open(data.path(job.source.name), "rb") as source:
+        while block := source.read(_BLOCK):
+            hashed.write(block)
+    _check_sum(data, job, hashed.hash.hexdigest())
+    index, rows = data.index(job.split, job.domain), slice(job.start, job.stop)
+    return Part(
+        replace(job.source, name=job.name),
+        data.manifest.fields,
+        job.name,
+        [_text(key) for key in index.keys[rows]],
+        index.offset[rows].tolist(),
+        index.size[rows].tolist(),
+        index.labels[rows].tolist(),
+        [],
+    )
+
+
+def _check_sum(data: DataSet, job: RefinedShard, found: str) -> None:
+    if found != job.source.sha256:
+        fix = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+        raise DataError(data.url(job.source.name), "other bytes than the manifest's checksum", "the same", fix)
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    row: int
+    key: str
+    members: list[tuple[str, int | None, bytes]]
+    """Name, column of the index (None: no image of the data set's), data; in the order of the tar."""
+
+
+def _refined(file: IO[bytes], data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> Part:
+    part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
+    hashed, index = Hashed(file), data.index(job.split, job.domain)
+    fields, replaced = list(data.manifest.fields), list(data.manifest.fields)[image]
+    with tar_of(hashed) as tar:
+        for some in _chunks(_samples(data, job, index), batch):
+            made = images([sample.row for sample in some])
+            for sample in some:
+                new = made[sample.row]
+                if isinstance(new, Bad):
+                    part.left_out.append(f"{new.key}: {new.cause}")
+                    continue
+                places = {}
+                for name, column, old in sample.members:
+                    name, content = _member(name, column, old, image, new, data, index.labels[sample.row])
+                    places[column] = add(tar, sample.key, name, content)
+                now = {name: new.field if name == replaced else f for name, f in data.manifest.fields.items()}
+                part = replace(part, fields=agree(part.fields, now, part.example, sample.key))
+                part = replace(part, example=part.example or sample.key)
+                part.keys.append(sample.key)
+                part.offset.append([places[c][0] for c in range(len(fields))])
+                part.size.append([places[c][1] for c in range(len(fields))])
+                part.labels.append(list(new.labels))
+    shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
+    return replace(part, shard=shard)
+
+
+def _member(
+    name: str, column: int | None, old: bytes, replaced: int, new: Made, data: DataSet, labels: np.ndarray
+) -> tuple[str, bytes]:
+    """Name and content that a member has in the new sample."""
+    if column == replaced:
+        first, _, ending = name.rpartition(".")
+        kept = ending.lower() == new.field.extension
+        return (name if kept else f"{first}.{new.field.extension}".lstrip(".")), new.data
+    if name.lower() in LABELS and data.manifest.kind == "labelled" and tuple(labels.tolist()) != new.labels:
+        return name, relabelled(old, data.manifest.attributes, new.labels)
+    return name, old
+
+
+def relabelled(old: bytes, attributes: Sequence[str], labels: Sequence[int]) -> bytes:
+    """A `json` or `cls` with other labels: of an object, its attributes change; else it is a number of a class."""
+    value = json.loads(old)
+    if isinstance(value, dict):
+        return json.dumps({**value, **dict(zip(attributes, map(int, labels), strict=True))}).encode()
+    return str(list(labels).index(1)).encode()
+
+
+def _samples(data: DataSet, job: RefinedShard, index: Index) -> Iterator[_Sample]:
+    """The samples of a shard that the index lists, in its order.
+
+    Raises:
+        DataError: the shard is not the one that was indexed.
+    """
+    rows = range(job.start, job.stop)
+    columns = {int(offset): (row, c) for row in rows for c, offset in enumerate(index.offset[row])}
+    seen = 0
+    with data.fs.open(data.path(job.source.name), "rb") as file:
+        reading = HashedReader(file)
+        try:
+            for key, members in groupby(tar_members(reading), key=lambda member: member[0]):
+                kept = [(name, info.offset_data, content) for _, name, info, content in members]
+                found = [columns[offset][0] for _, offset, _ in kept if offset in columns]
+                if found:
+                    seen += 1
+                    named = [(name, columns[at][1] if at in columns else None, content) for name, at, content in kept]
+                    yield _Sample(found[0], key, named)
+        except tarfile.TarError:
+            _check_sum(data, job, "")
+        reading.drain()
+    _check_sum(data, job, reading.hash.hexdigest())
+    assert seen == len(rows), "bytes of that checksum hold the samples of that index"
+
+
+def _chunks(samples: Iterator[_Sample], size: int) -> Iterator[list[_Sample]]:
+    some: list[_Sample] = []
+    for sample in samples:
+        some.append(sample)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -1,0 +1,644 @@
+"""Samples into WebDataset shards, and existing WebDatasets into data sets.
+
+`plan` says which samples go into which shard; it depends on the input and the options only. Each
+shard is then written on its own (`write_shard`), by whoever and in whatever order, and leaves a
+part in `_parts/` when it is done. `finish` puts the parts together: indexes first, the manifest
+last. A job that is killed leaves parts and no manifest; the same job again goes on from the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+import numpy as np
+from webdataset.writer import TarWriter
+
+from i2i_core.data.folders.layouts import Found, LayoutOptions, Reader, Record, order
+from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.worlds import glyphs
+from i2i_core.errors import ConfigError, DataError, ResourceError
+from i2i_core.fields import WHOLE, Field, Kind
+from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
+from i2i_core.settings import check_at_least, to_dict
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import sha256
+from i2i_core.storage.remote import storage_of
+from i2i_core.storage.retry import AT_START, patient_for
+
+PARTS = "_parts"
+"""Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
+
+AT_ONCE = 32
+"""Samples whose files are fetched together."""
+
+_OURS = re.compile(r"(train|val|test)(-[AB])?(-\d{6}\.tar|\.index\.npz)")
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """What is written, and where."""
+
+    out: str = ""
+    """Folder or fsspec URL for the data set."""
+    shard_samples: int = 1024
+    """Samples in a shard."""
+    shard_bytes: int | None = None
+    """Instead: about so many bytes in a shard, reckoned from the first samples."""
+    bad: Literal["stop", "skip"] = "stop"
+    """At an image that cannot be read: stop, or leave its sample out, named and counted."""
+    overwrite: bool = False
+    """Replace a data set, or an unfinished one, that was made with other options."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "shard_samples")
+        if self.shard_bytes is not None:
+            check_at_least(self, 1, "shard_bytes")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that turns a record into the members of its sample; the same for every shard."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+    reader: Reader
+    roots: tuple[str, ...]
+    attributes: tuple[str, ...]
+    images: ImageOptions
+    size: int
+    colour: bool
+    white_paper: bool
+    seed: int
+    """This and the three above are of glyphs."""
+    annotations_root: str = ""
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to write: its name and its samples, in their order."""
+
+    name: str
+    split: str
+    domain: str
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All shards of a data set. `digest` is equal where input and options are."""
+
+    recipe: Recipe
+    jobs: tuple[ShardJob, ...]
+    exclusive: bool
+    domains: tuple[str, ...]
+    made_by: dict[str, Any]
+    digest: str
+
+    @property
+    def samples(self) -> int:
+        return sum(len(job.records) for job in self.jobs)
+
+
+class Goes(Protocol):
+    """Where a shard to write belongs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+
+
+class Work(Protocol):
+    """A data set to write: equal digests, equal bytes."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def jobs(self) -> Sequence[Goes]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is known of a finished shard. Rows as in `manifest.Index`."""
+
+    shard: Shard
+    fields: dict[str, Field]
+    example: str
+    """A file of this shard, to name when shards disagree."""
+    keys: list[str]
+    offset: list[list[int]]
+    size: list[list[int]]
+    labels: list[list[int]]
+    left_out: list[str]
+
+    def dumps(self) -> bytes:
+        return (json.dumps(asdict(self)) + "\n").encode()
+
+    @staticmethod
+    def loads(data: bytes) -> Part:
+        values = json.loads(data)
+        values["shard"] = Shard(**values["shard"])
+        values["fields"] = {name: Field(**field) for name, field in values["fields"].items()}
+        return Part(**values)
+
+
+class BadImageError(Exception):
+    """An image that cannot be used: its name and the cause."""
+
+
+# ---- planning ----
+
+
+def plan(
+    found: Found, layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, shards: ShardOptions
+) -> Plan:
+    """The shards of a data set: within each split and domain a seeded order, cut into equal runs.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    if not found.records:
+        raise DataError(f"--layout {layout.layout}", "no sample", "at least one", "Check --input.")
+    recipe = Recipe(
+        found.kind, found.fields, found.reader, found.roots, found.attributes, images,
+        glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
+    )  # fmt: skip
+    groups = _shuffled(found.records, layout.seed)
+    most = shards.shard_samples
+    if shards.shard_bytes is not None:
+        most = _samples_in(shards.shard_bytes, recipe, max(groups.values(), key=len))
+    made_by = _made_by(layout, glyph, images, most)
+    jobs = tuple(job for (split, domain), group in sorted(groups.items()) for job in _jobs(split, domain, group, most))
+    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by))
+
+
+def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
+    groups: dict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        groups[record.split or "train", record.domain][record.key] = record
+    return {which: [group[key] for key in order(group, "shuffle", seed, *which)] for which, group in groups.items()}
+
+
+def _jobs(split: str, domain: str, records: Sequence[Record], most: int) -> Iterator[ShardJob]:
+    prefix = set_name(split, domain)
+    for number, start in enumerate(range(0, len(records), most)):
+        yield ShardJob(f"{prefix}-{number:06d}.tar", split, domain, tuple(records[start : start + most]))
+
+
+def set_name(split: str, domain: str) -> str:
+    return split if domain == WHOLE else f"{split}-{domain}"
+
+
+def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
+    """The options that shape the data set. Where it came from and went to are left out: a copy is equal."""
+    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
+    kept |= {"annotations": list(layout.endings)} if layout.endings else {}
+    drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
+    return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
+
+
+def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
+    head = [made_by, found.kind, found.fields, found.reader, found.attributes, found.exclusive, found.domains]
+    total = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for job in jobs:
+        total.update(json.dumps([job.name, [_row(record) for record in job.records]]).encode())
+    return total.hexdigest()
+
+
+def _row(record: Record) -> list[Any]:
+    row = [record.key, record.sources, record.labels, record.bytes]
+    return [*row, record.annotations] if record.annotations else row
+
+
+def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
+    """How many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
+    sizes = []
+    for record, files in _read(recipe, records[:AT_ONCE]):
+        if not isinstance(files, BadImageError):
+            with suppress(BadImageError):
+                members = _members(recipe, record, files)[1]
+                sizes.append(sum(_BLOCK + _padded(len(data)) for data in members.values()))
+    return max(1, int(shard_bytes / np.mean(sizes))) if sizes else ShardOptions.shard_samples
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+# ---- where it goes ----
+
+
+def output_at(uri: str) -> Folder:
+    """The folder of a data set being written. Raises DataError when none is named."""
+    if not uri:
+        raise DataError("--out", "nothing", "a folder or URL", "Name it with --out.")
+    return Folder(uri)
+
+
+@patient_for(AT_START)
+def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | None:
+    """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
+
+    Raises:
+        DataError: something else is there.
+        ResourceError: it cannot be written to.
+    """
+    output = output_at(out)
+    try:
+        if _finished(plan, output, overwrite):
+            return None
+        _clear_for(plan, output, overwrite)
+        output.write_json(f"{PARTS}/plan.json", {"plan": plan.digest})
+    except OSError as error:
+        fix = "Name a place that can be written to."
+        raise ResourceError(f"--out {out}", f"writing fails ({error})", "a writable folder or URL", fix) from None
+    return _done(plan, output)
+
+
+def _finished(plan: Work, output: Folder, overwrite: bool) -> bool:
+    """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
+    if output.size(MANIFEST) < 0:
+        return False
+    made_by: dict[str, Any] = {}
+    with suppress(ValueError, AttributeError):
+        made_by = output.read_json(MANIFEST).get("made_by") or {}
+    same = made_by.get("plan") == plan.digest
+    if same and _whole(output.url):
+        output.remove(PARTS)
+        return True
+    if "plan" not in made_by:
+        found, fix = "a data set that was not written here", "Name another place."
+        raise DataError(f"--out {output.url}", found, "a new folder", fix)
+    if not same and not overwrite:
+        found = "a data set made from another input or with other options"
+        fix = "Name another place, or replace it with --overwrite."
+        raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
+    listed = _listed(output)
+    output.remove(MANIFEST)
+    output.remove(*(name for name in output.names() if _OURS.fullmatch(name) or name in listed))
+    return False
+
+
+def _listed(output: Folder) -> set[str]:
+    """The shards that a manifest written here lists."""
+    with suppress(DataError, ConfigError):
+        sets = [s for domains in DataSet(output.url).manifest.splits.values() for s in domains.values()]
+        return {shard.name for s in sets for shard in s.shards}
+    return set()
+
+
+def _whole(uri: str) -> bool:
+    data = DataSet(uri)
+    try:
+        for split, sets in data.manifest.splits.items():
+            data.check_shards(split)
+            for domain in sets:
+                data.index(split, domain)
+    except DataError:
+        return False
+    return True
+
+
+def _clear_for(plan: Work, output: Folder, overwrite: bool) -> None:
+    """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
+    note = output.read_json(f"{PARTS}/plan.json")
+    tars = [name for name in output.names() if name.endswith(".tar")]
+    if note is None and tars:
+        fix = "Name another place; an existing WebDataset is made a data set with --index."
+        raise DataError(f"--out {output.url}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
+    if note is None or note["plan"] == plan.digest:
+        return
+    if not overwrite:
+        found = "an unfinished data set from another input or with other options"
+        fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
+        raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
+    done = {name.removesuffix(".json") for name in output.names(PARTS) if name.endswith(".tar.json")}
+    output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name) or name in done))
+
+
+def _done(plan: Work, output: Folder) -> dict[str, Part]:
+    """The finished shards of an earlier run of this plan."""
+    there = output.names(PARTS)
+    done = {}
+    for job in plan.jobs:
+        if f"{job.name}.json" in there:
+            part = Part.loads(output.read(f"{PARTS}/{job.name}.json"))
+            if part.shard.samples == 0 or output.size(job.name) == part.shard.bytes:
+                done[job.name] = part
+    return done
+
+
+# ---- writing ----
+
+
+class Hashed:
+    """A file being written, its length and checksum as it grows."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        self.bytes += len(data)
+        return self.file.write(data)
+
+
+def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
+    """Writes one shard and its part. The same arguments always give the same bytes.
+
+    Raises:
+        DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
+    """
+    return published(output_at(out), job.name, lambda file: _write_tar(file, recipe, job, bad))
+
+
+def published(output: Folder, name: str, write: Callable[[IO[bytes]], Part]) -> Part:
+    """What `write` makes of a new file, put in place as a shard of that name unless it is empty, and then its part."""
+    temporary = output.beside(name, PARTS)
+    try:
+        with temporary:
+            part = write(temporary)
+        if part.shard.samples:
+            output.publish(temporary.name, name)
+    finally:
+        Path(temporary.name).unlink(missing_ok=True)
+    output.write(f"{PARTS}/{name}.json", part.dumps())
+    return part
+
+
+def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part:
+    part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
+    hashed = Hashed(file)
+    with tar_of(hashed) as tar:
+        for record, files in _read(recipe, job.records):
+            try:
+                if isinstance(files, BadImageError):
+                    raise files
+                fields, members = _members(recipe, record, files)
+            except BadImageError as error:
+                if bad == "stop":
+                    fix = "Mend or remove it; --bad skip leaves such samples out."
+                    raise DataError(str(error.args[0]), str(error.args[1]), "an image", fix) from None
+                part.left_out.append(f"{' '.join(record.sources)}: {error.args[1]}")
+                continue
+            name = _named(recipe, record, 0)
+            agreed = agree(part.fields, fields, part.example, name)
+            part = replace(part, fields=agreed, example=part.example or name)
+            _append(tar, part, record, members, [_member_of(name, fields[name]) for name in recipe.fields])
+    shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
+    return replace(part, shard=shard)
+
+
+def tar_of(file: Hashed) -> TarWriter:
+    """A tar without times and owners: equal members, equal bytes."""
+    return TarWriter(file, user="", group="", mode=0o444, mtime=0, encoder=False, keep_meta=True)
+
+
+def add(tar: TarWriter, key: str, member: str, data: bytes) -> tuple[int, int]:
+    """Adds a member of a sample. Offset and length of its data."""
+    tar.write({"__key__": key, member: data})
+    return tar.tarstream.offset - _padded(len(data)), len(data)
+
+
+def _append(tar: TarWriter, part: Part, record: Record, members: dict[str, bytes], images: list[str]) -> None:
+    """Adds a sample to the tar, member by member in the order of their names, and its row to the part."""
+    places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
+    part.keys.append(record.key)
+    part.offset.append([places[member][0] for member in images])
+    part.size.append([places[member][1] for member in images])
+    part.labels.append(list(record.labels))
+
+
+def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str) -> dict[str, Field]:
+    """Fields that hold for both; height and width become 0 where they differ.
+
+    Raises:
+        DataError: naming two images that differ in channels or dtype.
+    """
+    if not have:
+        return new
+    agreed = {}
+    for name, a in have.items():
+        b = new[name]
+        if (a.channels, a.dtype, a.extension) != (b.channels, b.dtype, b.extension):
+            found = f"{_kind_of(b)}, while {first} holds {_kind_of(a)}"
+            fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
+            if a.dtype != b.dtype:
+                fix = "Store all of them with one number of bits."
+            elif a.channels == b.channels:
+                fix = "Shard the images again, all in one format."
+            raise DataError(other, found, "the same of every image", fix)
+        agreed[name] = replace(a, height=a.height * (a.height == b.height), width=a.width * (a.width == b.width))
+    return agreed
+
+
+def _kind_of(field: Field) -> str:
+    return f"{field.channels} channels of {field.dtype} as {field.extension}"
+
+
+Files = tuple[list[Picture], dict[str, bytes]]
+"""Decoded images, one per field; annotations by the names of their members."""
+
+
+def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
+    """Each record with its images and annotations, or why there are none."""
+    if recipe.reader == "glyphs":
+        for record in records:
+            drawn = [
+                glyphs.render(s, recipe.size, recipe.colour, recipe.seed, recipe.white_paper) for s in record.sources
+            ]
+            yield record, ([Picture(x) for x in drawn], {name: _drawing(s) for name, s in record.annotations})
+        return
+    places = [storage_of(root) for root in recipe.roots]
+    for start in range(0, len(records), AT_ONCE):
+        some = records[start : start + AT_ONCE]
+        columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
+        annotations = _annotations(recipe, some)
+        for row, record in enumerate(some):
+            try:
+                pictures = _decoded(recipe, record, [column[row] for column in columns])
+                yield record, (pictures, _readable(recipe, record, annotations[row]))
+            except BadImageError as error:
+                yield record, error
+
+
+def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes | Exception]]:
+    """The annotations of each record, in the order that it names them in."""
+    paths = [path for record in records for _, path in record.annotations]
+    if not paths:
+        return [[] for _ in records]
+    fs, root = storage_of(recipe.annotations_root)
+    got = iter(_fetch(fs, [f"{root}/{path}" for path in paths]))
+    return [list(islice(got, len(record.annotations))) for record in records]
+
+
+def _readable(recipe: Recipe, record: Record, files: Sequence[bytes | Exception]) -> dict[str, bytes]:
+    out = {}
+    for (name, path), data in zip(record.annotations, files, strict=True):
+        if isinstance(data, Exception):
+            where = f"{recipe.annotations_root.removeprefix('file://')}/{path}"
+            raise BadImageError(where, f"a file that cannot be read ({type(data).__name__})")
+        out[name] = data
+    return out
+
+
+def _drawing(source: str) -> bytes:
+    """What a glyph shows, as JSON."""
+    character, style, _ = source.split("/")
+    return json.dumps({"character": character, "style": style}).encode()
+
+
+def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
+    """Whole files, or the error of each that is gone or locked; storage that fails is not caught."""
+    got: list[bytes | Exception] = fs.cat_ranges(paths, None, None, on_error="return")
+    for item in got:
+        if isinstance(item, Exception) and not isinstance(
+            item, FileNotFoundError | PermissionError | IsADirectoryError
+        ):
+            raise item
+    return got
+
+
+def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> list[Picture]:
+    pictures = []
+    for i, data in enumerate(files):
+        if isinstance(data, Exception):
+            raise BadImageError(_named(recipe, record, i), f"a file that cannot be read ({type(data).__name__})")
+        try:
+            pictures.append(decode_picture(data, record.sources[i].rsplit(".", 1)[-1]))
+        except ValueError as error:
+            raise BadImageError(_named(recipe, record, i), f"a file that cannot be decoded ({error})") from None
+    if recipe.reader == "files":
+        return pictures
+    left, right = _halves(pictures[0], _named(recipe, record, 0))
+    return [left, right] if recipe.reader == "left-right" else [right, left]
+
+
+def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
+    width = picture.pixels.shape[1]
+    if width % 2:
+        raise BadImageError(name, f"{width} pixels of width, which are not two equal halves")
+    x = picture.pixels
+    return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
+
+
+def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
+    """The fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`; and annotations.
+
+    Raises:
+        BadImageError: an image that cannot be stored as asked.
+        ConfigError: an annotation that has the name of an image.
+    """
+    pictures, members = files[0], dict(files[1])
+    fields = {}
+    for i, (name, picture) in enumerate(zip(recipe.fields, pictures, strict=True)):
+        try:
+            x = prepare(picture, recipe.images)
+            extension = storage(x, recipe.images.encode)
+            data = encode(x, extension, recipe.images.quality)
+        except ValueError as error:
+            raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
+        fields[name] = Field(extension, x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
+        member = _member_of(name, fields[name])
+        if member in members:
+            found, fix = f"{member}, as images are stored here", "Store them in another way, with --encode."
+            raise ConfigError("--annotations", found, "an ending that images do not have", fix)
+        members[member] = data
+    if recipe.kind == "labelled":
+        labels = dict(zip(recipe.attributes, record.labels, strict=True))
+        members["json"] = json.dumps(labels).encode()
+    return fields, members
+
+
+def _member_of(name: str, field: Field) -> str:
+    return field.extension if name == "image" else f"{name}.{field.extension}"
+
+
+def _named(recipe: Recipe, record: Record, i: int) -> str:
+    """A source as a person would name it."""
+    root = recipe.roots[i].removeprefix("file://")
+    return f"{root}/{record.sources[i]}" if root else record.sources[i]
+
+
+# ---- finishing ----
+
+
+def finish(plan: Plan, out: str, parts: dict[str, Part]) -> Manifest:
+    """Writes indexes and, last, the manifest; then takes the parts away.
+
+    Raises:
+        DataError: nothing could be read, or shards do not agree.
+    """
+    recipe, made_by = plan.recipe, plan.made_by
+    return conclude(plan, out, parts, recipe.kind, recipe.attributes, plan.exclusive, plan.domains, made_by)
+
+
+def conclude(
+    work: Work,
+    out: str,
+    parts: dict[str, Part],
+    kind: Kind,
+    attributes: tuple[str, ...],
+    exclusive: bool,
+    domains: tuple[str, ...],
+    made_by: dict[str, Any],
+) -> Manifest:
+    """As `finish`, of any work whose parts are all there."""
+    output = output_at(out)
+    groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    left_out: list[str] = []
+    for job in work.jobs:
+        part = parts[job.name]
+        left_out += part.left_out
+        if part.shard.samples:
+            groups[job.split, job.domain].append(part)
+    fields = agree_all([part for group in groups.values() for part in group], left_out)
+    made_by = {**made_by, "left_out": left_out, "plan": work.digest}
+    splits = write_indexes(output, groups)
+    manifest = Manifest(kind, fields, attributes, exclusive, domains, splits, made_by)
+    output.write(MANIFEST, manifest.dumps().encode())
+    output.remove(PARTS)
+    return manifest
+
+
+def agree_all(parts: Sequence[Part], left_out: Sequence[str] = ()) -> dict[str, Field]:
+    """The fields of all parts together. Raises DataError where they disagree, or if there are none."""
+    if not parts:
+        first = f" (the first: {left_out[0]})" if left_out else ""
+        fix = "Check that these are images."
+        raise DataError("the input", f"no sample that can be read{first}", "at least one", fix)
+    fields = parts[0].fields
+    for part in parts[1:]:
+        fields = agree(fields, part.fields, parts[0].example, part.example)
+    return fields
+
+
+def write_indexes(output: Folder, groups: dict[tuple[str, str], list[Part]]) -> dict[str, dict[str, ShardSet]]:
+    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
+    for (split, domain), parts in sorted(groups.items()):
+        name, data = f"{set_name(split, domain)}.index.npz", index_of(parts).dumps()
+        output.write(name, data)
+        splits[split][domain] = ShardSet(name, sha256(data), tuple(part.shard for part in parts))
+    return dict(splits)
+
+
+def index_of(parts: Sequence[Part]) -> Index:
+    keys = [key.encode("utf-8", "surrogateescape") for part in parts for key in part.keys]
+    return Index(
+        np.array(keys, dtype=np.bytes_),
+        np.array([row for part in parts for row in part.offset], dtype=np.int64),
+        np.array([row for part in parts for row in part.size], dtype=np.int64),
+        np.array([row for part in parts for row in part.labels], dtype=np.uint8).reshape(len(keys), -1),
+    )

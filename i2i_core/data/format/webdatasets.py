@@ -1,0 +1,708 @@
+"""Existing WebDatasets made into data sets, their tars untouched.
+
+Each tar is read once, in streaming fashion (`scan`), for where its members lie and what they are; `finish_index`
+then writes the indexes, and the manifest last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import IO, Any, Self
+
+from i2i_core.data.folders.layouts import SPLITS
+from i2i_core.data.format.manifest import MANIFEST, Manifest, Shard
+from i2i_core.data.format.places import Places, below, no_file_name, storage_named
+from i2i_core.data.format.shards import PARTS, Part, agree_all, write_indexes
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.fields import WHOLE, Field
+from i2i_core.images.codec import EXTENSIONS, check_range, decode
+from i2i_core.settings import to_dict
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import sha256
+from i2i_core.storage.remote import is_local, storage_of
+from i2i_core.storage.retry import AT_START, patient_for
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """An existing WebDataset, made a data set without rewriting it."""
+
+    index: str = ""
+    """Folder or fsspec URL with its tars. The index goes beside them, or to --out."""
+    domains: tuple[str, ...] = ()
+    """Of unpaired: two words of the shards' names, A's and B's (--domains horse zebra)."""
+
+    def __post_init__(self) -> None:
+        if len(self.domains) not in (0, 2):
+            raise ConfigError("--domains", " ".join(self.domains), "two names", "Name A's, then B's.")
+
+
+IMAGES = "images that cannot be read"
+FIELDS = "samples without their images"
+KINDS = "images of another kind than most"
+LABELLING = "labels that cannot be used"
+NAMES = "keys that cannot be names of files"
+TWICE = "keys or members that come twice"
+LINKS = "images that are links, devices or too large"
+DAMAGE = "damaged tars"
+
+_FIXES = {
+    DAMAGE: "Copy the tar again; --bad skip takes the samples before that byte.",
+    FIELDS: "Rename the members, or unpack the tars and use --layout; --bad skip leaves such samples out.",
+    LABELLING: "Name attributes that every sample has, with --attributes; --bad skip leaves such samples out.",
+}
+_EXPECTED = {
+    IMAGES: "an image",
+    FIELDS: "samples KEY.a.png KEY.b.png, or KEY.png",
+    LABELLING: "labels",
+    NAMES: "a name that a file can have",
+    TWICE: "every key and every member once",
+    LINKS: "an image in one piece",
+    DAMAGE: "a whole one",
+}
+_SKIP = "--bad skip leaves such samples out"
+
+MOST_IMAGE = 1 << 30
+MOST_LABEL = 16 << 20
+MOST_HEADER = 1 << 16
+"""Bytes of one image, of a json or cls, and of an extended header, beyond which they are refused unread."""
+MOST_CLASSES = 10_000
+"""Classes that a cls may count to where they are not named."""
+
+
+def shown(text: str) -> str:
+    """A name as a terminal can print it: what it cannot is escaped."""
+    return repr(text)[1:-1]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a sample (or, without a key, the rest of a tar) cannot be used."""
+
+    key: str
+    kind: str
+    cause: str
+    member: str = ""
+    expected: str = ""
+
+    def error(self, where: str) -> DataError:
+        """Naming the tar, which is `where`."""
+        place = where if not self.key else f"{where}: {shown(self.key)}" + f".{self.member}" * bool(self.member)
+        fix = _FIXES.get(self.kind, f"Mend or remove it; {_SKIP}.")
+        return DataError(place, self.cause, self.expected or _EXPECTED[self.kind], fix)
+
+
+Image = tuple[int, int, Field]
+"""Offset and size of an image in its tar, and what it is."""
+Kinds = tuple[tuple[str, int, str, str], ...]
+"""Name, channels, dtype and ending of each image of a sample."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample of a tar, its images by name."""
+
+    key: str
+    images: dict[str, Image]
+    label: Any
+    """What its json or cls holds; None where it has neither, a Fault where it cannot be read."""
+
+    @property
+    def kind(self) -> Kinds:
+        return tuple((name, f.channels, f.dtype, f.extension) for name, (_, _, f) in sorted(self.images.items()))
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it is one side of a pair."""
+        return self.images.keys() < {"a", "b"}
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a tar holds."""
+
+    shard: Shard
+    samples: list[Sample]
+    left_out: list[Fault]
+
+
+@dataclass(frozen=True)
+class Tars:
+    """The tars of a WebDataset: name below the root -> bytes."""
+
+    uri: str
+    root: str
+    sizes: dict[str, int]
+    digest: str
+
+    def prefix(self, out: str) -> str:
+        """Give what stands before a tar's name in the manifest at `out` (empty: beside the tars): nothing or a path
+        where it lies below, else a URL."""
+        fs, home = storage_of(out or self.root)
+        return f"{self.root}/".removeprefix(f"{fs.unstrip_protocol(home).rstrip('/')}/")
+
+    def apart(self, out: str) -> tuple[str, ...]:
+        """List the folders that readers of the manifest at `out` have to allow with --shards-at: the tars' own, and
+        those to which links lead."""
+        fs, home = storage_of(out or self.root)
+        folders = [self.uri] if "://" in self.prefix(out) else []
+        if is_local(fs):
+            known = [os.path.realpath(at) for at in (home, *folders)]
+            root = storage_of(self.root)[1]
+            real = sorted({os.path.dirname(os.path.realpath(f"{root}/{tar}")) for tar in self.sizes})
+            folders += [at for at in real if not below(f"{at}/", known)]
+        return tuple(folders)
+
+    def check_names(self, out: str) -> None:
+        """Check that a manifest at `out` can name every tar, and that each is a plain file.
+
+        Raises:
+            DataError: naming the first that is not so.
+        """
+        fs, home = storage_of(out or self.uri)
+        places, prefix = Places(f"{out or self.uri}/{MANIFEST}", fs, home, self.apart(out)), self.prefix(out)
+        try:
+            for tar in self.sizes:
+                places.path(prefix + tar)
+        except DataError as error:
+            fix = "Rename it, or leave it out of the folder."
+            raise DataError(f"--index {self.uri}", error.found, error.expected, fix) from None
+
+
+@patient_for(AT_START)
+def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
+    """The shards to index.
+
+    Raises:
+        DataError: nothing there, no tar, or compressed ones.
+    """
+    uri = options.index.rstrip("/")
+    fs, root = storage_of(uri)
+    found = (
+        {p[len(root) + 1 :]: int(i["size"]) for p, i in fs.find(root, detail=True).items()} if fs.isdir(root) else {}
+    )
+    packed = sorted(name for name in found if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz)$", name))
+    if packed:
+        fix = "Unpack them: gunzip leaves a .tar."
+        raise DataError(
+            f"--index {uri}", f"compressed tars ({packed[0]}, ...), which cannot be read in parts", ".tar", fix
+        )
+    sizes = {name: found[name] for name in sorted(found) if name.endswith(".tar")}
+    if not sizes:
+        has = f"{len(found)} files, none of them a tar" if found else "nothing at that place, or not a folder"
+        raise DataError(f"--index {uri}", has, "a folder of .tar shards", "Check the name.")
+    digest = sha256(json.dumps([sizes, options.domains, attributes]).encode())
+    return Tars(uri, str(fs.unstrip_protocol(root)), sizes, digest)
+
+
+def scan(root: str, name: str, bad: str) -> Scanned:
+    """Reads one tar from end to end: members, checksums, images.
+
+    Raises:
+        DataError: with `bad="stop"`, for the first sample that cannot be used, or a damaged tar.
+    """
+    fs, base = storage_of(root)
+    where = f"{root.removeprefix('file://')}/{name}"
+    samples: list[Sample] = []
+    left_out: list[Fault] = []
+
+    def leave_out(fault: Fault) -> None:
+        if bad == "stop":
+            raise fault.error(where)
+        left_out.append(fault)
+
+    with fs.open(f"{base}/{name}", "rb") as file:
+        reading = HashedReader(file)
+        seen: set[str] = set()
+        for key, entries in groupby(tar_entries(reading, _is_read), key=lambda entry: entry[0]):
+            members = [entry[1:] for entry in entries]
+            sample = _sample(key, members)
+            if reading.damage and (isinstance(sample, Fault) or sample.is_half):
+                reading.end = members[0][1].offset  # the damage is in it
+                break
+            if isinstance(sample, Sample) and key in seen:
+                sample = Fault(key, TWICE, "a key that stood before, in the same tar")
+            seen.add(key)
+            if isinstance(sample, Sample):
+                samples.append(sample)
+            else:
+                leave_out(sample)
+        reading.drain()
+    if reading.damage or reading.filled > reading.end:
+        found = reading.damage or f"{reading.filled - reading.end} bytes after the end of the archive"
+        leave_out(Fault("", DAMAGE, f"{found}; nothing is taken from byte {reading.end} on"))
+    half = [sample for sample in samples if sample.is_half]
+    if half and bad == "stop":
+        found = f"{len(half)} samples without a or b ({', '.join(shown(s.key) for s in half[:3])})"
+        raise DataError(where, found, "both in every sample", f"Complete or remove those samples; {_SKIP}.")
+    left_out += [Fault(s.key, FIELDS, f"{'b' if 'a' in s.images else 'a'} is missing") for s in half]
+    samples = [sample for sample in samples if not sample.is_half]
+    if bad == "stop":
+        _alike([(where, sample) for sample in samples])
+    return Scanned(Shard(name, len(samples), reading.bytes, reading.hash.hexdigest()), samples, left_out)
+
+
+# ---- tars ----
+
+
+class HashedReader:
+    """A file being read from end to end, its length and checksum as it goes.
+
+    Attributes:
+        filled: where its last byte that is not 0 ends.
+        end: once `tar_entries` is through, where the archive ended.
+        damage: why it ended there before its time.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash, self.bytes, self.filled = file, hashlib.sha256(), 0, 0
+        self.end, self.damage = 0, ""
+        self.length = file.seek(0, io.SEEK_END)
+        file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.hash.update(data)
+        if filled := len(data.rstrip(b"\0")):
+            self.filled = self.bytes + filled
+        self.bytes += len(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(1 << 20):
+            pass
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is right, or a ReadError: `tarfile` takes a damaged one for the end of the archive, and skips to
+    wherever one says that the next is."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("it ends without the mark of an archive's end") from None
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a damaged header: {error}") from None
+        if header.size < 0 or (header.type in _LONG and header.size > MOST_HEADER):
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            header = super().fromtarfile(tar)
+        except (ValueError, LookupError, OverflowError, RecursionError) as error:  # of extended headers
+            raise tarfile.ReadError(f"a damaged header: {type(error).__name__}") from None
+        length = tar.fileobj.fileobj.length  # type: ignore[attr-defined]
+        if not 0 <= header.size <= length - header.offset_data:
+            raise tarfile.ReadError(f"{shown(header.name)} of {header.size} bytes does not fit in {length} bytes")
+        return header
+
+
+_LONG = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+Entry = tuple[str, str, tarfile.TarInfo, bytes]
+"""Key, member, header and data of something in a tar."""
+
+
+def tar_entries(file: HashedReader, is_read: Callable[[str, tarfile.TarInfo], bool]) -> Iterator[Entry]:
+    """All in a tar that has a name by WebDataset's convention: the key ends at the first dot of the last part.
+
+    Where the tar is damaged it ends; `file.end` and `file.damage` then say where and how.
+
+    Args:
+        is_read: given a member and its header, whether its data is wanted; else it comes empty.
+    """
+    try:
+        with tarfile.open(fileobj=file, mode="r|", tarinfo=_Header) as tar:  # type: ignore[call-overload]
+            while (info := tar.next()) is not None:
+                file.end = info.offset
+                _, dot, member = info.name.rpartition("/")[2].partition(".")
+                key = info.name[: -len(dot + member)]
+                if dot and key and not key.endswith("/") and not info.isdir():
+                    opened = tar.extractfile(info) if _is_file(info) and is_read(member, info) else None
+                    yield key, member, info, opened.read() if opened else b""
+                file.end = tar.offset
+                tar.members.clear()
+    except tarfile.TarError as error:
+        file.damage = f"a damaged tar ({error})"
+
+
+def _is_file(info: tarfile.TarInfo) -> bool:
+    """Whether its data lies in one piece in the tar."""
+    return info.isreg() and not info.issparse()
+
+
+def tar_members(file: HashedReader) -> Iterator[Entry]:
+    """As `tar_entries`, of every file, with its data."""
+    return (entry for entry in tar_entries(file, lambda *_: True) if _is_file(entry[2]))
+
+
+# ---- samples ----
+
+LABELS = ("json", "cls")
+_Members = list[tuple[str, tarfile.TarInfo, bytes]]
+
+
+def _field_of(member: str) -> str:
+    """`a`, `b`, `image`, or what else an image is called."""
+    return member.rpartition(".")[0] or "image"
+
+
+def _is_image(member: str) -> bool:
+    return member.lower().rpartition(".")[2] in EXTENSIONS
+
+
+def _is_read(member: str, info: tarfile.TarInfo) -> bool:
+    return info.size <= _most_bytes(member)
+
+
+def _most_bytes(member: str) -> int:
+    return MOST_IMAGE if _is_image(member) else MOST_LABEL if member.lower() in LABELS else 0
+
+
+def _sample(key: str, members: _Members) -> Sample | Fault:
+    """The images of a sample, and its json or cls where it has one that may be labels. All else is left alone."""
+    if wrong := no_file_name(key):
+        return Fault(key, NAMES, wrong)
+    if twice := [name for name, n in Counter(name.lower() for name, _, _ in members).items() if n > 1]:
+        return Fault(key, TWICE, f"{twice[0]} twice")
+    images: dict[str, _Members] = defaultdict(list)
+    notes: dict[str, Any] = {}
+    for name, info, data in members:
+        member = name.lower()
+        if _is_image(member):
+            images[_field_of(member)].append((member, info, data))
+        elif member in LABELS:
+            notes[member] = _note(key, member, info, data)
+    if {"a", "b"} <= images.keys():
+        images = {name: images[name] for name in ("a", "b", "image") if name in images}
+    elif "image" in images:
+        images = {"image": images["image"]}
+    elif not images.keys().isdisjoint("ab"):
+        images = {name: images[name] for name in "ab" if name in images}
+    if images.keys() not in ({"a"}, {"b"}, {"a", "b"}, {"image"}):
+        return Fault(key, FIELDS, f"images named {', '.join(map(shown, sorted(images))) or 'nothing'}")
+    found = {}
+    for name, some in images.items():
+        image = _image(key, some)
+        if isinstance(image, Fault):
+            return image
+        found[name] = image
+    return Sample(key, found, _may_be_labels(notes) if "image" in found else None)
+
+
+def _note(key: str, member: str, info: tarfile.TarInfo, data: bytes) -> Any:
+    """What a json or cls holds, or a Fault."""
+    if wrong := _not_in_one_piece(member, info):
+        return Fault(key, LABELLING, wrong, member)
+    try:
+        return _flat(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        return Fault(key, LABELLING, f"text that is not JSON ({error})", member)
+
+
+def _flat(value: Any) -> Any:
+    """Of a JSON value, what may be labels: a number, or an object of numbers; else what it is."""
+    if isinstance(value, dict):
+        return {key: v if isinstance(v, int | float) else _brief(v) for key, v in value.items()}
+    return value if isinstance(value, int | float) else _brief(value)
+
+
+def _brief(value: Any) -> str:
+    return value[:80] if isinstance(value, str) else type(value).__name__
+
+
+def _not_in_one_piece(member: str, info: tarfile.TarInfo) -> str:
+    """Why a member cannot be read at its offset; empty if it can."""
+    if not _is_file(info):
+        kinds = ((info.issym(), "a symbolic link"), (info.islnk(), "a hard link"), (info.isdev(), "a device"))
+        return next((kind for is_one, kind in kinds if is_one), "no plain file")
+    return "" if _is_read(member, info) else f"{info.size} bytes, over the limit of {_most_bytes(member)}"
+
+
+def _may_be_labels(notes: dict[str, Any]) -> Any:
+    """Of a json and a cls, the json if it is an object with attributes."""
+    value = notes.get("json")
+    attributes = isinstance(value, dict) and any(_is_bit(v) for v in value.values())
+    return value if attributes or "cls" not in notes else notes["cls"]
+
+
+def _is_bit(value: Any) -> bool:
+    return isinstance(value, int | float) and value in (0, 1)
+
+
+def _image(key: str, members: _Members) -> Image | Fault:
+    """The image among the members of one name: an array beside an image is an annotation."""
+    images = [m for m in members if not m[0].endswith("npy")] or members
+    if len(images) > 1:
+        return Fault(key, TWICE, f"both {images[0][0]} and {images[1][0]}, two images of one name")
+    name, info, data = images[0]
+    if wrong := _not_in_one_piece(name, info):
+        return Fault(key, LINKS, wrong, name)
+    try:
+        x = decode(data, name)
+        check_range(x)
+    except ValueError as error:
+        return Fault(key, IMAGES, str(error), name)
+    field = Field(name.rsplit(".", 1)[-1], x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
+    return info.offset_data, len(data), field
+
+
+def _alike(samples: Sequence[tuple[str, Sample]], bad: str = "stop") -> list[Fault | None]:
+    """For each (tar, sample), why it is left out: its images are not of the kind that most are.
+
+    Raises:
+        DataError: with `bad="stop"`, naming the first.
+    """
+    kinds = Counter(sample.kind for _, sample in samples)
+    if len(kinds) < 2:
+        return [None] * len(samples)
+    most = max(kinds, key=lambda kind: kinds[kind])
+    like = next((tar, sample) for tar, sample in samples if sample.kind == most)
+    out: list[Fault | None] = []
+    for tar, sample in samples:
+        cause = f"{_described(sample.kind)}, where {kinds[most]} samples hold {_described(most)}"
+        out.append(Fault(sample.key, KINDS, cause) if sample.kind != most else None)
+        if out[-1] and bad == "stop":
+            fix = f"Make all images of one kind; {_SKIP}."
+            found = f"{_described(sample.kind)}, while {like[0]}: {shown(like[1].key)} holds {_described(most)}"
+            raise DataError(f"{tar}: {shown(sample.key)}", found, "the same of every sample", fix)
+    return out
+
+
+def _described(kind: Kinds) -> str:
+    return " and ".join(f"{name} of {channels} channels of {dtype} as {end}" for name, channels, dtype, end in kind)
+
+
+# ---- the data set ----
+
+
+def finish_index(
+    tars: Tars,
+    scanned: dict[str, Scanned],
+    options: IndexOptions,
+    attributes: tuple[str, ...],
+    out: str,
+    bad: str = "stop",
+) -> Manifest:
+    """Manifest and indexes of an existing WebDataset, beside its tars or at `out`.
+
+    Raises:
+        DataError: what the tars hold cannot be told; with `bad="stop"`, also where single samples do not agree.
+    """
+    output = Folder(out or tars.uri)
+    left_out = [(name, fault) for name in tars.sizes for fault in scanned[name].left_out]
+
+    def usable(given: list[tuple[str, Sample]], faults: Sequence[Fault | None]) -> list[tuple[str, Sample]]:
+        left_out.extend((name, f) for (name, _), f in zip(given, faults, strict=True) if f)
+        return [row for row, fault in zip(given, faults, strict=True) if not fault]
+
+    full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
+    sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
+    rows = [(name, sample) for name in full for sample in scanned[name].samples]
+    rows = usable(rows, _alike([(f"{tars.uri}/{name}", sample) for name, sample in rows], bad))
+    told = {domain for _, domain in sets.values()} == {"A", "B"}
+    labels: Labels | None = None
+    if rows and "image" in rows[0][1].images and not options.domains:
+        found = read_labels([sample for _, sample in rows], attributes)
+        if attributes or not told or not any(found.faults):  # else two domains, whose json or cls are annotations
+            labels = found
+            _check_labels(rows, labels, attributes, tars.uri, bad)
+            rows = usable(rows, labels.faults)
+    if not rows:
+        agree_all([], [_line(*one) for one in left_out])
+    unpaired, prefix = "image" in rows[0][1].images and labels is None, tars.prefix(out)
+    groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    fields = _fields([sample for _, sample in rows])
+    for name, some in groupby(rows, key=lambda row: row[0]):
+        split, domain = sets[name]
+        if unpaired and domain == WHOLE:
+            raise DataError(f"{tars.uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
+        part = _part(replace(scanned[name].shard, name=prefix + name), [row[1] for row in some], fields, labels)
+        groups[split, domain if unpaired else WHOLE].append(part)
+    if unpaired and {domain for _, domain in groups} != {"A", "B"}:
+        only, fix = next(iter(groups))[1], "Add the other domain's tars, or mend its samples."
+        raise DataError(tars.uri, f"samples of domain {only} alone", "two domains", fix)
+    counts = Counter(fault.kind for _, fault in left_out)
+    manifest = Manifest(
+        kind="unpaired" if unpaired else "labelled" if labels else "paired",
+        fields=fields,
+        splits=write_indexes(output, groups),
+        attributes=labels.names if labels else (),
+        exclusive=bool(labels and labels.exclusive),
+        domains=("A", "B") if unpaired else (WHOLE,),
+        made_by={
+            "index": to_dict(options)["domains"],
+            "left_out": [_line(*one) for one in left_out],
+            "left_out_counts": dict(counts.most_common()),
+            "indexed": tars.digest,
+        },
+    )
+    output.write(MANIFEST, manifest.dumps().encode())
+    output.remove(PARTS)
+    return manifest
+
+
+_DOMAINS = (
+    "labels, or two domains",
+    "Name the word of the shards' names that tells the domains apart: --domains horse zebra.",
+)
+
+
+def _line(name: str, fault: Fault) -> str:
+    return f"{name} {shown(fault.key)}: {fault.cause}" if fault.key else f"{name}: {fault.cause}"
+
+
+def _fields(samples: Sequence[Sample]) -> dict[str, Field]:
+    """What holds of all images of a name; height and width are 0 where they differ."""
+    fields = {}
+    for name, (_, _, first) in sorted(samples[0].images.items()):
+        sizes = {(sample.images[name][2].height, sample.images[name][2].width) for sample in samples}
+        height, width = ({size[i] for size in sizes} for i in (0, 1))
+        fields[name] = replace(
+            first, height=first.height if len(height) == 1 else 0, width=first.width if len(width) == 1 else 0
+        )
+    return fields
+
+
+def _part(shard: Shard, samples: Sequence[Sample], fields: dict[str, Field], labels: Labels | None) -> Part:
+    return Part(
+        replace(shard, samples=len(samples)),
+        fields,
+        "",
+        [sample.key for sample in samples],
+        [[sample.images[name][0] for name in fields] for sample in samples],
+        [[sample.images[name][1] for name in fields] for sample in samples],
+        [labels.row(sample.label) if labels else [] for sample in samples],
+        [],
+    )
+
+
+@patient_for(AT_START)
+def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
+    """Whether these tars are indexed already. Raises DataError if another data set is in the way."""
+    output = Folder(out or tars.uri)
+    if storage_named(output.url) != storage_named(tars.uri):
+        fix = "Leave --out out, to write the index beside the tars."
+        raise DataError(f"--out {out}", "another storage or bucket than the tars'", "the same", fix)
+    tars.check_names(out)
+    there = output.exists(MANIFEST)
+    made_by: dict[str, Any] = {}
+    with suppress(ValueError, AttributeError):
+        made_by = (output.read_json(MANIFEST) or {}).get("made_by") or {}
+    if not there or (overwrite and "plan" not in made_by):
+        return False
+    if made_by.get("indexed") == tars.digest:
+        return True
+    fix = "Replace it with --overwrite." if "plan" not in made_by else "It is a data set as it is."
+    raise DataError(output.url, "a manifest.json of something else", "none", fix)
+
+
+def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:
+    """(split, domain) from the words of a shard's name: `train-A-000.tar`, `trainA-0.tar`, `horse/val-3.tar`."""
+    words = [word.lower() for word in re.split(r"[^0-9A-Za-z]+", name)]
+    glued = {f"{split}{domain.lower()}": (split, domain) for split in SPLITS for domain in domains}
+    for word in words:
+        if word in glued:
+            split, domain = glued[word]
+            return SPLITS[split], "AB"[list(domains).index(domain)]
+    split = next((SPLITS[word] for word in words if word in SPLITS), "train")
+    domain = next(("AB"[i] for i, name in enumerate(domains) if name.lower() in words), WHOLE)
+    return split, domain
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How the json or cls of samples are read as labels."""
+
+    names: tuple[str, ...]
+    exclusive: bool
+    faults: list[Fault | None]
+    """Of each sample, why it has no such label."""
+
+    def row(self, value: Any) -> list[int]:
+        if self.exclusive:
+            return [int(i == value) for i in range(len(self.names))]
+        return [int(value[name]) for name in self.names]
+
+
+def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> Labels:
+    """The attributes of json objects or class numbers, whichever more samples have.
+
+    Attributes that are not named are those of the first object, if every sample has them; else of the commonest.
+    """
+    values = [sample.label for sample in samples]
+    classes = [value for value in values if _is_class(value)]
+    objects = [value for value in values if isinstance(value, dict)]
+    if len(classes) > len(objects):
+        known = [value for value in classes if value < MOST_CLASSES]
+        names = attributes or tuple(f"class_{i}" for i in range(max(known, default=-1) + 1))
+        expected = f"a class number from 0 to {len(names) - 1}"
+        fits = [_is_class(value) and value < len(names) for value in values]
+        return Labels(names, True, _label_faults(samples, fits, expected))
+    forms = [tuple(key for key, value in o.items() if _is_bit(value)) for o in objects]
+    choices = [attributes] if attributes else [*forms[:1], *(form for form, _ in Counter(forms).most_common(1))]
+    for names in choices:
+        fits = [isinstance(v, dict) and bool(names) and all(_is_bit(v.get(name)) for name in names) for v in values]
+        if all(fits):
+            break
+    else:
+        names = choices[-1] if choices else ()
+    expected = f"an object with {', '.join(names) or 'attributes'} of 0 or 1, or a class number"
+    return Labels(names, False, _label_faults(samples, fits if choices else [False] * len(values), expected))
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _label_faults(samples: Sequence[Sample], fits: Sequence[bool], expected: str) -> list[Fault | None]:
+    out: list[Fault | None] = []
+    for sample, fit in zip(samples, fits, strict=True):
+        found = sample.label
+        if fit:
+            out.append(None)
+        elif isinstance(found, Fault):
+            out.append(found)
+        else:
+            said = "no json or cls" if found is None else f"labels such as {json.dumps(found)[:80]}"
+            out.append(Fault(sample.key, LABELLING, said, expected=expected))
+    return out
+
+
+def _check_labels(
+    rows: Sequence[tuple[str, Sample]], labels: Labels, attributes: tuple[str, ...], uri: str, bad: str
+) -> None:
+    """Raises DataError for the first sample without such a label; with `bad="skip"`, only if not one has it."""
+    wrong = [(name, sample, fault) for (name, sample), fault in zip(rows, labels.faults, strict=True) if fault]
+    if not wrong or (bad == "skip" and len(wrong) < len(rows)):
+        return
+    name, sample, fault = wrong[0]
+    if all(sample.label is None for _, sample, _ in wrong) and len(wrong) == len(rows):
+        raise DataError(f"{uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
+    if labels.exclusive and attributes and _is_class(sample.label):
+        fix = f"Name every class, in the order of the numbers; {_SKIP}."
+        found, expected = f"{len(labels.names)} names", f"{sample.label + 1}, as in {uri}/{name}: {shown(sample.key)}"
+        raise DataError("--attributes", found, expected, fix)
+    raise fault.error(f"{uri}/{name}")

@@ -1,0 +1,63 @@
+"""A thread that brings batches to the device ahead of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from queue import Queue
+from threading import Event, Thread
+
+from i2i_core.batch import Batch
+
+
+class Ahead:
+    """A source of batches moved to the device by a thread, `depth` ahead of the step.
+
+    `waited` is the number of seconds the step has waited for data. An error in the source is raised
+    where the batch would have come.
+    """
+
+    LEAVE = 5.0
+    """Seconds that closing waits for the thread."""
+
+    def __init__(self, source: Iterator[Batch], place: Callable[[Batch], Batch], depth: int = 2) -> None:
+        self.source, self.place = source, place
+        self.queue: Queue[Batch | BaseException] = Queue(maxsize=depth)
+        self.stopped = Event()
+        self.thread = Thread(target=self._fill, name="data-ahead", daemon=True)
+        self.thread.start()
+
+    def _fill(self) -> None:
+        try:
+            for batch in self.source:
+                if self.stopped.is_set():
+                    return
+                self.queue.put(self.place(batch))
+                if self.stopped.is_set():
+                    return
+            raise StopIteration
+        except BaseException as error:  # handed over to the consumer, whatever it is
+            self.queue.put(error)
+        finally:
+            if isinstance(self.source, Generator):
+                self.source.close()
+
+    def __iter__(self) -> Ahead:
+        return self
+
+    def __next__(self) -> Batch:
+        item = self.queue.get()
+        if isinstance(item, BaseException):
+            self.queue.put(item)  # for who asks again
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Ends the thread and its source; batches not taken are dropped. A thread that is still waiting for storage is
+        left behind, and ends when that has an end."""
+        self.stopped.set()
+        for _ in range(int(self.LEAVE / 0.05)):
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            self.thread.join(timeout=0.05)
+            if not self.thread.is_alive():
+                break

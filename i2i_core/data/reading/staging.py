@@ -1,0 +1,335 @@
+"""Remote shards on this node's disk: whole, verified, and there before they are needed.
+
+A training worker knows which shards its lanes will read, and when. A `Stager` streams them into a `Cache` in that
+order, as far ahead as the cache has room; every process of the node reads them from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import re
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Condition, Thread
+from typing import IO
+
+from i2i_core.data.format.manifest import DataSet, Shard
+from i2i_core.errors import DataError, ResourceError
+from i2i_core.storage.retry import FULL
+
+STREAMS = 4
+"""Shards that a worker fetches at a time."""
+LATE = 64
+"""Global batches that may have been asked for and not yet read."""
+FARTHEST = 4096
+"""Needs that are looked at ahead of the batch asked for."""
+_OURS = re.compile(r"([0-9a-f]{64})(?:\.tar|-([0-9]+)\.part)")
+
+
+class Cache:
+    """Whole shards in a folder of this node, each under the checksum of its bytes: data sets can share one only where
+    it is the same.
+
+    Safe between processes. A shard is fetched by one of them, under a lock that dies with its holder, into a `.part`
+    that appears under its name when it is whole and verified; a `.part` that was left behind is gone on with. A shard
+    that some process holds is not removed to make room, and nothing is that is not a cache's.
+
+    Args:
+        folder: made if it is not there; none given: one of this user's in the temporary folder.
+        most: bytes that it may hold, those under way included.
+
+    Raises:
+        ResourceError: the folder cannot be written to, or is another user's.
+    """
+
+    def __init__(self, folder: str, most: int) -> None:
+        self.folder = Path(folder) if folder else Path(tempfile.gettempdir(), f"i2i-cache-{os.getuid()}")
+        self.most = most
+        found = f"{self.folder}, which this user does not own or cannot write to"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mine = self.folder.stat().st_uid == os.getuid() and os.access(self.folder, os.W_OK)
+        except OSError as error:
+            mine, found = False, f"{self.folder} ({error.strerror})"
+        if not mine:
+            raise ResourceError("--cache", found, "a folder of your own", "Name one on a local disk.")
+
+    def path(self, shard: Shard) -> Path:
+        return self.folder / f"{shard.sha256}.tar"
+
+    def part(self, shard: Shard) -> Path:
+        return self.folder / f"{shard.sha256}-{shard.bytes}.part"
+
+    def wait(self, shard: Shard) -> None:
+        """Until nobody is fetching the shard any more."""
+        with suppress(FileNotFoundError), self.part(shard).open("rb") as part:
+            fcntl.flock(part, fcntl.LOCK_SH)
+
+    def fetch(self, data: DataSet, shard: Shard) -> IO[bytes] | None:
+        """The whole shard: it was here, or another process has fetched it, or it was fetched. Nobody removes it until
+        it is closed. None where there is no room for it beside what is held.
+
+        Raises:
+            DataError: it is no longer there, or its bytes are not those of the manifest's checksum.
+            StorageError: the storage does not answer.
+            OSError: the disk is full, or broken.
+        """
+        place = self.path(shard)
+        while True:
+            with suppress(FileNotFoundError):
+                if (whole := _locked(place, fcntl.LOCK_SH, "rb")) is not None:
+                    os.utime(whole.fileno())
+                    return whole
+                continue
+            try:
+                part = _locked(self.part(shard), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.wait(shard)  # shared: what is waited for may be in place by now, and held
+                continue
+            if part is None:
+                continue  # another process has just put it in place, or given it up
+            try:
+                if place.exists():
+                    os.unlink(part.name)
+                elif not self._has_room():
+                    os.unlink(part.name)
+                    return None
+                else:
+                    self._download(data, shard, part)
+                    os.replace(part.name, place)
+                    fcntl.flock(part, fcntl.LOCK_SH)
+                    whole, part = part, None
+                    return whole
+            finally:
+                if part:
+                    part.close()
+
+    def _has_room(self) -> bool:
+        """Whether what is here and under way fits; the longest unused files that nobody holds make room, parts that
+        were left behind among them."""
+        with ExitStack() as locks:
+            while (room := _locked(self.folder / ".room", fcntl.LOCK_EX)) is None:
+                pass
+            locks.enter_context(room)
+            files = sorted(_times_and_sizes(self.folder))
+            over = sum(size for _, size, _ in files) - self.most
+            going: list[Path] = []
+            for _, size, path in files:
+                if over <= 0:
+                    break
+                with suppress(FileNotFoundError, BlockingIOError):
+                    if (file := _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB, "rb")) is not None:
+                        locks.enter_context(file)
+                        going.append(path)
+                        over -= size
+            if over > 0:
+                return False
+            for path in going:
+                path.unlink()
+            return True
+
+    def _download(self, data: DataSet, shard: Shard, part: IO[bytes]) -> None:
+        for begun in (part.seek(0, os.SEEK_END), 0):
+            part.truncate(begun)
+            part.seek(begun)
+            try:
+                data.fs.pour(data.path(shard.name), part, begun, shard.bytes)
+            except (FileNotFoundError, EOFError) as error:
+                os.unlink(part.name)
+                raise self._other(data, shard, isinstance(error, EOFError)) from None
+            except OSError as error:
+                if error.errno in FULL:
+                    os.unlink(part.name)
+                raise
+            part.seek(0)
+            if hashlib.file_digest(part, "sha256").hexdigest() == shard.sha256:  # type: ignore[arg-type]
+                return
+            if not begun:
+                break
+        os.unlink(part.name)
+        raise self._other(data, shard, True)
+
+    def _other(self, data: DataSet, shard: Shard, there: bool) -> DataError:
+        return other_bytes(data, shard) if there else no_shard(data, shard)
+
+
+def no_shard(data: DataSet, shard: Shard) -> DataError:
+    fix = "Put it back and run the same command again: the run goes on from its last checkpoint."
+    return DataError(data.url(shard.name), "no such shard any more", "the shard of the manifest", fix)
+
+
+def other_bytes(data: DataSet, shard: Shard) -> DataError:
+    fix = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+    return DataError(data.url(shard.name), "other bytes than the manifest's checksum", "the same", fix)
+
+
+class _Locked(io.FileIO):
+    """A file whose lock ends when it is closed, also where a process that was forked meanwhile has it open too.
+
+    Without a buffer: a full disk is met where it is written to, and not again where it is closed.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self.pid = os.getpid()
+
+    def close(self) -> None:
+        if not self.closed and self.pid == os.getpid():
+            fcntl.flock(self, fcntl.LOCK_UN)
+        super().close()
+
+
+def _locked(path: Path, how: int, mode: str = "ab+") -> IO[bytes] | None:
+    """A file, opened (made, to append to) and locked; None if it was removed or renamed while it was waited for.
+
+    Raises:
+        BlockingIOError: with LOCK_NB, when another holds it.
+    """
+    file = _Locked(path, mode)
+    try:
+        fcntl.flock(file, how)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return None
+
+
+def _times_and_sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """Of a cache's files when each was last used and the bytes that it takes, or will."""
+    for path in folder.iterdir():
+        if ours := _OURS.fullmatch(path.name):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                yield stat.st_mtime, int(ours[2] or stat.st_size), path
+
+
+@dataclass(frozen=True)
+class Need:
+    """A shard, and the first and last global batch that it is read for."""
+
+    t: int
+    last: int
+    data: DataSet
+    shard: Shard
+
+
+class Stager:
+    """Fetches what a worker will need, in order, by threads of its own, and holds it until it was read.
+
+    As far ahead as its share of the cache has room for; the node's workers have equal shares. What does not fit is read
+    sample by sample.
+    """
+
+    def __init__(self, cache: Cache, needs: Iterator[Need]) -> None:
+        self.cache, self.needs = cache, needs
+        self.share = cache.most // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        self.last: dict[str, int] = {}  # of the shards held or under way
+        self.bytes: dict[str, int] = {}
+        self.held: dict[str, IO[bytes]] = {}
+        self.head: Need | None = None
+        self.ahead: deque[int] = deque()
+        self.t, self.stopped, self.told, self.moved = -1, False, False, Condition()
+        self.error: Exception | None = None
+        self.threads = [Thread(target=self._work, name=f"stager-{i}", daemon=True) for i in range(STREAMS)]
+        for thread in self.threads:
+            thread.start()
+
+    def at(self, t: int) -> None:
+        """Global batch t is asked for. Raises what went wrong with a shard that was fetched."""
+        with self.moved:
+            self.t = t
+            for name in [name for name, last in self.last.items() if last < t - LATE and name in self.held]:
+                self._let_go(name)
+            while self.ahead and self.ahead[0] <= t:
+                self.ahead.popleft()
+            self.moved.notify_all()
+            if self.error:
+                raise self.error
+
+    def close(self) -> None:
+        """Holds nothing any more, and begins no further shard; those under way come to their end."""
+        with self.moved:
+            self.stopped = True
+            for name in list(self.held):
+                self._let_go(name)
+            self.moved.notify_all()
+
+    def _let_go(self, name: str) -> None:
+        del self.last[name], self.bytes[name]
+        if name in self.held:
+            self.held.pop(name).close()
+
+    def _work(self) -> None:
+        try:
+            while need := self._next():
+                self._fetch(need)
+        except Exception as error:  # raised where the next batch is asked for
+            with self.moved:
+                self.error = self.error or error
+                self.stopped = True
+                self.moved.notify_all()
+
+    def _fetch(self, need: Need) -> None:
+        file = None
+        try:
+            file = self.cache.fetch(need.data, need.shard)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            with self.moved:  # and never again so much
+                self.share = min(self.share, sum(self.bytes.values()) - need.shard.bytes)
+                self._tell(f"the disk of the cache, {self.cache.folder}, is full")
+        with self.moved:
+            if file is not None:
+                self.held[need.shard.sha256] = file
+            if file is None or self.stopped:
+                self._let_go(need.shard.sha256)
+
+    def _next(self) -> Need | None:
+        """The next need that has to be fetched, once there is room for it; None when closed."""
+        with self.moved:
+            while not self.stopped:
+                need = self.head = self.head or next(self.needs)
+                name = need.shard.sha256
+                if need.last < self.t or (name in self.last and len(self.ahead) < FARTHEST):
+                    self.head = None
+                    if name in self.last:
+                        self.last[name] = max(self.last[name], need.last)
+                        self.ahead.append(need.t)
+                elif name not in self.last and self._fits(need):
+                    self.head = None
+                    self.last[name], self.bytes[name] = need.last, need.shard.bytes
+                    self.ahead.append(need.t)
+                    return need
+                else:
+                    self.moved.wait()
+            return None
+
+    def _fits(self, need: Need) -> bool:
+        total = sum(self.bytes.values()) + need.shard.bytes
+        if total > self.share and need.t <= self.t:
+            self._tell(
+                f"the cache ({self.share / 1e9:.3g} GB for each worker) cannot hold the {len(self.bytes) + 1} shards "
+                f"({total / 1e9:.3g} GB) that are read at a time"
+            )
+        return total <= self.share
+
+    def _tell(self, what: str) -> None:
+        if not self.told:
+            self.told = True
+            print(
+                f"WARNING: {what}; what does not fit is read sample by sample, which is slower: raise --cache-gb where "
+                "the disk has room, or make smaller shards",
+                flush=True,
+            )

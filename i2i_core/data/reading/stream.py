@@ -1,0 +1,410 @@
+"""What comes next: a pure function of (manifest, seed, global batch size, batch number).
+
+A *lane* is a fixed share of the slots of every global batch. Each epoch the shards are permuted
+and laid end to end (beginning at a seeded point), the line is cut into as many equal spans as
+there are lanes, and each lane's span is shuffled in windows. Lanes are dealt to workers, so the
+order knows nothing of how many workers, loader processes or restarts there are. docs/stream.md
+has the picture.
+
+n_X counts; slots_n slot numbers; rows_n positions in the shard set's index.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import count
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from i2i_core.batch import Bad, Batch
+from i2i_core.config.data import DataConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.order import Order, lanes_of
+from i2i_core.data.reading.reader import Reader
+from i2i_core.data.reading.staging import Cache, Need, Stager
+from i2i_core.data.reading.transforms import Augment
+from i2i_core.errors import DataError, RunError, UserError
+from i2i_core.fields import WHOLE, Field
+from i2i_core.images.codec import decode
+from i2i_core.randomness import seed_from
+from i2i_core.sizes import Resizing, Size
+from i2i_core.storage.remote import is_local
+
+
+@dataclass(frozen=True)
+class Source:
+    """One shard set in its own order, and which batch fields its members become."""
+
+    reader: Reader
+    order: Order
+    members: tuple[tuple[str, int, Field], ...]
+    """(batch field, column of the index, what the manifest says of it)."""
+
+
+class Numbered(ABC):
+    """Global batches by number."""
+
+    batch: int
+    lanes: int
+    batches_per_epoch: int
+
+    @abstractmethod
+    def read(self, t: int, start: int, stop: int) -> Batch:
+        """Slots start to stop of global batch t, images as stored values on the CPU."""
+
+    @property
+    @abstractmethod
+    def cache(self) -> Cache | None:
+        """Where remote shards are staged."""
+
+    @abstractmethod
+    def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        """The remote shards that a worker reads from global batch `first` on, in the order of the batches, without
+        end."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        return self.batches_per_epoch * self.batch
+
+    def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
+        """This worker's slots of global batches first, first + 1, ... without end, as they were read
+        by `loaders` processes (0: this one)."""
+        kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
+        kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
+        numbers = _From(first)
+        loaded = iter(DataLoader(_Parts(self, slots), batch_size=None, sampler=numbers, **kwargs))
+        cache = self.cache  # its threads begin after the loaders, which are forked
+        numbers.stager = Stager(cache, self.needs(first, slots)) if cache else None
+        return _closing(loaded, numbers)
+
+
+class Stream(Numbered):
+    """Global batches of a data set.
+
+    Args:
+        data: the data set, opened.
+        config: what to read and how to augment.
+        image_size: pixels of what comes out; 0: images as they are stored.
+        batch: B.
+        seed: of the run.
+        number: the data set's place among those of the run; each has an order and augmentation of its own.
+
+    Raises:
+        DataError: no such split, an index that does not fit.
+    """
+
+    def __init__(
+        self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int, number: int = 0
+    ) -> None:
+        self.config, self.batch, self.seed = config, batch, seed
+        self.lanes = lanes_of(batch, config.lanes)
+        self.own_seed = seed_from(seed, "data set", number) if number else seed
+        self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
+        self.kind = data.manifest.kind
+        self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
+        self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
+        self.batches_per_epoch = max(source.order.batches for source in self.sources)
+        self.labels = torch.from_numpy(self.sources[0].reader.index.labels)
+
+    @property
+    def cache(self) -> Cache | None:
+        return self._cache
+
+    def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        """As `Numbered.needs`."""
+        return merge(*(self._needs(source, first, slots) for source in self.sources), key=lambda need: need.t)
+
+    def _needs(self, source: Source, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        order, reader = source.order, source.reader
+        lanes = range(slots[0] // order.per_lane, slots[1] // order.per_lane)
+        return (Need(t, last, reader.data, reader.set.shards[n]) for t, last, n in order.needs(first, lanes))
+
+    def _plan(self, data: DataSet) -> dict[str, dict[str, str]]:
+        """domain -> {batch field: manifest field}, with `direction` applied."""
+        domains = data.manifest.domains
+        swap = self.config.direction == "BtoA"
+        if self.kind == "paired":
+            return {WHOLE: {"a": "b", "b": "a"} if swap else {"a": "a", "b": "b"}}
+        if self.kind == "unpaired":
+            a, b = domains[::-1] if swap else domains
+            return {a: {"a": "image"}, b: {"b": "image"}}
+        return {WHOLE: {"image": "image"}}
+
+    def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
+        k = self.config
+        reader = Reader(data, k.split, domain, self._cache)
+        order = Order([s.samples for s in reader.set.shards], self.batch, self.lanes, self.own_seed, domain, k.window)
+        columns, fields = list(data.manifest.fields), data.manifest.fields
+        return Source(reader, order, tuple((to, columns.index(of), fields[of]) for to, of in names.items()))
+
+    def read(self, t: int, start: int, stop: int) -> Batch:
+        """Slots start to stop of global batch t, images as stored values on the CPU.
+
+        A sample that cannot be decoded is replaced by the next good one of its window, of labelled data by the next
+        of those with its label, or with the label that differs least, and named in `bad`. Storage errors are not
+        caught: an order must not depend on the weather.
+
+        Raises:
+            DataError: no sample of a window can be decoded.
+        """
+        fields: dict[str, Tensor] = {}
+        bad: list[Bad] = []
+        keys: list[str] = []
+        for source in self.sources:
+            epoch, rows = source.order.locate_all(t, start, stop)
+            samples = (
+                self._replace(source, t, start + i, bad) if isinstance(sample, Bad) else sample
+                for i, sample in enumerate(self._decode(source, epoch, rows.tolist()))
+            )
+            fields |= stacked(samples, stop - start)
+            keys = keys or [source.reader.key(row) for row in rows]
+        return Batch(
+            fields, self.batch, start, stop, t * self.batch, self.seed, self._whole(t), tuple(keys), tuple(bad)
+        )
+
+    def _whole(self, t: int) -> dict[str, Tensor]:
+        """The labels that the index lists for all B slots: every worker knows them without asking."""
+        if self.kind != "labelled":
+            return {}
+        return {"labels": self.labels[self.sources[0].order.locate_all(t, 0, self.batch)[1]]}
+
+    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> Iterator[dict[str, np.ndarray] | Bad]:
+        members = {name: source.reader.read(rows, column) for name, column, _ in source.members}
+        keys = [source.reader.key(row) for row in rows]
+        words = self.augment.words((epoch, key, row) for key, row in zip(keys, rows, strict=True))
+        for i, drawn in enumerate(words):
+            try:
+                images = {name: pixels(members[name][i], field) for name, _, field in source.members}
+                sample = self.augment(images, drawn)
+            except ValueError as error:
+                yield Bad(keys[i], str(error))
+            else:
+                yield sample
+
+    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> dict[str, np.ndarray]:
+        tried: list[Bad] = []
+        for epoch, row in self._instead(source, t, slot):
+            sample = next(self._decode(source, epoch, [row]))
+            if not isinstance(sample, Bad):
+                bad += [replace(b, key=self._named(source, b.key), instead=source.reader.key(row)) for b in tried]
+                return sample
+            tried.append(sample)
+        raise DataError(
+            f"data, around sample {tried[-1].key}",
+            f"{len(tried)} samples in a row that cannot be used ({tried[-1].cause})",
+            "images",
+            "Shard the images again; `--bad skip` leaves unreadable ones out.",
+        )
+
+    def _instead(self, source: Source, t: int, slot: int) -> Iterable[tuple[int, int]]:
+        """What is taken for a slot: its own sample, then the others of its window. Labels come from the index, where
+        every worker reads them, so a sample must be replaced by one of its label."""
+        candidates = source.order.candidates(t, slot)
+        if self.kind != "labelled":
+            return candidates
+        rows = list(candidates)
+        labels = self.labels[[row for _, row in rows]]
+        differ = (labels != labels[0]).sum(1).tolist()
+        return [rows[i] for i in sorted(range(len(rows)), key=differ.__getitem__)]
+
+    def _named(self, source: Source, key: str) -> str:
+        """A sample's key, unmistakable where two domains may have the same."""
+        return f"{key} of domain {source.order.key[1]}" if self.kind == "unpaired" else key
+
+    def rows(self, rows: range) -> Batch:
+        """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
+        read = [list(self._decode(source, 0, rows)) for source in self.sources]
+        good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
+        fields: dict[str, Tensor] = {}
+        for samples in read:
+            fields |= stacked((samples[i] for i in good), len(good))  # type: ignore[misc]
+        bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
+        keys = tuple(self.sources[0].reader.key(rows[i]) for i in good)
+        whole = {"labels": self.labels[[rows[i] for i in good]]} if self.kind == "labelled" else {}
+        return Batch(fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad)
+
+
+class Alternating(Numbered):
+    """Global batches of several data sets in turn: number t is number t // M of set t mod M, each in its own order.
+    Of one data set: its own.
+
+    An epoch ends when the longest set is through; shorter ones begin anew meanwhile.
+
+    Args: as `Stream`, with the data sets in the order of their numbers.
+
+    Raises:
+        DataError: no such split, an index that does not fit.
+    """
+
+    def __init__(self, sets: Sequence[DataSet], config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
+        self.uris = [data.uri for data in sets]
+        self.streams = [Stream(data, config, image_size, batch, seed, number) for number, data in enumerate(sets)]
+        self.batch, self.lanes = batch, self.streams[0].lanes
+        self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
+
+    @property
+    def cache(self) -> Cache | None:
+        return next((stream.cache for stream in self.streams if stream.cache), None)
+
+    def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        """As `Numbered.needs`."""
+        return merge(*(self._needs(n, first, slots) for n in range(len(self.streams))), key=lambda need: need.t)
+
+    def _needs(self, number: int, first: int, slots: tuple[int, int]) -> Iterator[Need]:
+        sets, stream = len(self.streams), self.streams[number]
+        if stream.cache:
+            for need in stream.needs(max(0, -((number - first) // sets)), slots):
+                yield replace(need, t=need.t * sets + number, last=need.last * sets + number)
+
+    def read(self, t: int, start: int, stop: int) -> Batch:
+        """As `Stream.read`; of several sets, `bad` names the set with each sample."""
+        turn, number = divmod(t, len(self.streams))
+        batch = self.streams[number].read(turn, start, stop)
+        if len(self.streams) == 1:
+            return batch
+        bad = tuple(replace(b, key=f"{b.key} of {self.uris[number]}") for b in batch.bad)
+        return replace(batch, images=t * self.batch, source=number, bad=bad)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class _Parts(Dataset[Batch | Exception]):
+    """One worker's part of every global batch, by batch number; or why there is none, where a person is to be told:
+    torch would put it in an error of its own."""
+
+    def __init__(self, stream: Numbered, slots: tuple[int, int]) -> None:
+        self.stream, self.slots = stream, slots
+
+    def __getitem__(self, t: int) -> Batch | Exception:
+        try:
+            return self.stream.read(t, *self.slots)
+        except (UserError, RunError) as error:
+            return error
+
+
+class _From(Sampler[int]):
+    """first, first + 1, ...; tells the stager what is asked for."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.stager: Stager | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        for t in count(self.first):
+            if self.stager:
+                self.stager.at(t)
+            yield t
+
+
+def _closing(batches: Iterator[Batch | Exception], numbers: _From) -> Iterator[Batch]:
+    try:
+        for batch in batches:
+            if isinstance(batch, Exception):
+                try:
+                    raise batch
+                finally:  # what is raised holds this frame, which must hold neither it nor the loaders
+                    del batch, batches
+            yield batch
+    finally:
+        if numbers.stager:
+            numbers.stager.close()
+
+
+def pixels(data: bytes, field: Field) -> np.ndarray:
+    """An image as (H, W, C) of its stored dtype.
+
+    Raises:
+        ValueError: it cannot be decoded, or is not what the manifest says.
+    """
+    image = decode(data, field.extension)
+    h, w, c = image.shape
+    if c != field.channels or image.dtype != field.dtype:
+        raise ValueError(f"{c} channels of {image.dtype} where the manifest says {field.channels} of {field.dtype}")
+    if field.height and (h, w) != (field.height, field.width):
+        raise ValueError(f"{h}x{w} pixels where the manifest says {field.height}x{field.width}")
+    return image
+
+
+def decoded(data: bytes, field: Field) -> Tensor:
+    """An image as (C, H, W) of its stored dtype.
+
+    Raises:
+        ValueError: as `pixels`.
+    """
+    return torch.from_numpy(np.ascontiguousarray(pixels(data, field).transpose(2, 0, 1)))
+
+
+def stacked(samples: Iterable[dict[str, np.ndarray]], n: int) -> dict[str, Tensor]:
+    """The fields of n samples, (H, W, C) each, as (n, C, H, W): copied one by one, still in the processor's cache."""
+    fields: dict[str, np.ndarray] = {}
+    for i, sample in enumerate(samples):
+        for name, image in sample.items():
+            x_CHW = image.transpose(2, 0, 1)
+            if i == 0:
+                fields[name] = np.empty((n, *x_CHW.shape), x_CHW.dtype)
+            np.concatenate([x_CHW[None]], out=fields[name][i : i + 1])  # unlike an assignment, refuses another shape
+    return {name: torch.from_numpy(x_BCHW) for name, x_BCHW in fields.items()}
+
+
+def open_sets(config: DataConfig) -> list[DataSet]:
+    """Open every data set of a run. Raises as `DataSet`."""
+    return [DataSet(uri, config.shards_at) for uri in config.uris]
+
+
+def in_order(
+    data: DataSet,
+    split: str,
+    image_size: Size,
+    *,
+    most: int = 0,
+    size: int = 32,
+    rank: int = 0,
+    world: int = 1,
+    direction: Literal["AtoB", "BtoA"] = "AtoB",
+    side: Literal["a", "b", ""] = "",
+    resizing: Resizing = Resizing(),
+) -> Iterator[Batch]:
+    """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
+    `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
+    `bad`; a chunk of nothing else is passed over.
+
+    Unpaired data gives both domains side by side, up to the shorter.
+
+    Args:
+        image_size: pixels that images are resized to; 0: as they are stored.
+        resizing: how; where it keeps the shape, the middle is cut out.
+        side: of unpaired data, all images of that domain alone.
+        rank, world: chunks are dealt to workers in turn; these are rank's.
+
+    Raises:
+        DataError: no such split.
+    """
+    stream = unaugmented(data, split, image_size, direction, resizing)
+    if side:
+        stream.sources = [source for source in stream.sources if source.members[0][0] == side]
+    n = min(len(source.reader.index.keys) for source in stream.sources)
+    n = min(n, most) if most else n
+    for start in range(rank * size, n, world * size):
+        chunk = stream.rows(range(start, min(start + size, n)))
+        if chunk.keys:
+            yield chunk.to(torch.device("cpu"))
+
+
+def unaugmented(
+    data: DataSet, split: str, image_size: Size, direction: Literal["AtoB", "BtoA"], resizing: Resizing
+) -> Stream:
+    """A stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
+    fit, resample = resizing.fit, resizing.resample
+    config = DataConfig(
+        split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample
+    )
+    return Stream(data, config, image_size, 1, 0)

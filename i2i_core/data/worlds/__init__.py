@@ -1,0 +1,1 @@
+"""Built-in data: pictures that are drawn, not downloaded."""

@@ -1,0 +1,1 @@
+"""Metrics, a family of them a file."""

@@ -1,0 +1,180 @@
+"""Colours of all made images together against those of the truths, of paired data (pix2pix, figure 7): an output that
+is the mean of many is greyer than they are.
+
+x_BCHW images of 3 channels in [-1, 1]; counts (3, BINS) pixels by rounded value of L, a and b.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from i2i_core.errors import DataError
+from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs
+from i2i_core.images.sheet import to_array
+
+CHANNELS = ("L", "a", "b")
+BINS = 256
+FIRST = (0, -128, -128)
+"""The value that the first bin of each channel stands for; the bins of L from 101 on stay empty."""
+XYZ_OF_RGB = (
+    (0.4124564, 0.3575761, 0.1804375),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339, 0.1191920, 0.9503041),
+)
+"""CIE XYZ, for D65, of linear sRGB (IEC 61966-2-1)."""
+WHITE = (0.95047, 1.0, 1.08883)
+"""D65."""
+EPSILON, KAPPA = (6 / 29) ** 3, (29 / 3) ** 3
+"""Where CIE's cube root goes over into a line, and how steep that is."""
+INTERSECTION = (
+    "L, a, b: shared part, sum of min(p, q), of the distributions p and q of that channel of CIE Lab (D65) over all "
+    "pixels of the split, images rounded to 8 bits, bins of width 1 around whole values"
+)
+
+Part = tuple[int, dict[str, np.ndarray]]
+"""How many images, and counts by what they show: `made`, `truth`, `input`."""
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIE Lab, float64 (..., 3), of 8-bit sRGB (..., 3); L from 0 to 100."""
+    value = np.arange(256) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    r, g, b = (linear[rgb[..., i]] for i in range(3))
+    x, y, z = (_f((kr * r + kg * g + kb * b) / w) for (kr, kg, kb), w in zip(XYZ_OF_RGB, WHITE, strict=True))
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def _f(t: np.ndarray) -> np.ndarray:
+    return np.where(t > EPSILON, np.cbrt(t), (KAPPA * t + 16) / 116)
+
+
+def histograms(x_BCHW: Tensor) -> np.ndarray:
+    """(3, BINS) pixels by the whole number nearest to their L, a and b."""
+    counts = np.zeros((3, BINS), np.int64)
+    for x in x_BCHW:
+        values = np.rint(lab(to_array(x))).astype(np.int64).reshape(-1, 3) - FIRST
+        counts += np.stack([np.bincount(channel, minlength=BINS) for channel in values.T])
+    return counts
+
+
+def intersection(one: np.ndarray, other: np.ndarray) -> float:
+    """The share that two histograms have in common: sum of min(p, q)."""
+    return float(np.minimum(one / one.sum(), other / other.sum()).sum())
+
+
+METRICS = {
+    "colour": Metric("higher", f"colours of the images made against those of the truths. {INTERSECTION}"),
+    "colour_nothing": Metric("higher", "colour of the inputs themselves: what doing nothing scores"),
+}
+
+
+@dataclass(frozen=True)
+class Colours(Family):
+    """The family `colour`.
+
+    Args:
+        nothing: whether inputs are in colour too, and their histograms are compared as well.
+    """
+
+    metrics = METRICS
+
+    nothing: bool
+
+    @property
+    def judges(self) -> list[str]:
+        return [f"colour/{channel}" for channel in "Lab"]
+
+    def facts(self) -> dict[str, Any]:
+        return {"space": "CIE Lab of sRGB, D65", "bins": "width 1 around whole values", "values": "rounded to 8 bits"}
+
+    def chunk(self, outputs: Outputs) -> Part:
+        assert outputs.made is not None
+        assert outputs.truth is not None
+        images = {"made": outputs.made, "truth": outputs.truth}
+        if self.nothing and outputs.source is not None:
+            images["input"] = outputs.source
+        return len(outputs.made), {name: histograms(x) for name, x in images.items()}
+
+    def result(self, parts: Sequence[Part]) -> dict[str, Measured]:
+        images, counts = summed(parts)
+        compared = {"colour": counts.get("made"), "colour_nothing": counts.get("input")}
+        return {
+            f"{name}/{channel}": Measured(intersection(count[i], counts["truth"][i]), images)
+            for name, count in compared.items()
+            if count is not None
+            for i, channel in enumerate(CHANNELS)
+        }
+
+    def pictures(self, parts: Sequence[Part]) -> dict[str, bytes]:
+        return {"colour": plot(parts)} if parts else {}
+
+
+def summed(parts: Sequence[Part]) -> Part:
+    """The counts of several chunks as one."""
+    counts: dict[str, np.ndarray] = {}
+    for _, found in parts:
+        for name, count in found.items():
+            counts[name] = counts[name] + count if name in counts else count
+    return sum(n for n, _ in parts), counts
+
+
+def build(asked: Asked) -> Colours:
+    """The family for a split of paired data in colour.
+
+    Raises:
+        DataError: data that is not paired, or whose truths are not in colour.
+    """
+    manifest, where = asked.data.manifest, f"data {asked.data.uri}"
+    fix = "Leave `colour` out of --metrics."
+    if manifest.kind != "paired":
+        raise DataError(
+            where, f"{manifest.kind} samples", "paired ones, whose truths have colours to compare with", fix
+        )
+    source, truth = "ab" if asked.direction == "AtoB" else "ba"
+    if (channels := manifest.fields[truth].channels) != 3:
+        raise DataError(where, f"truths of {channels} channels", "3 channels, for `colour`", fix)
+    return Colours(manifest.fields[source].channels == 3)
+
+
+# ---------------------------------------------------------------- the figure
+
+LINES = {"truth": "#222222", "made": "#d1495b"}
+AXES = ("L: dark to light", "a: green to red", "b: blue to yellow")
+
+
+def plot(parts: Sequence[Part]) -> bytes:
+    """A PNG of the distributions of L, a and b in the images made and in the truths: logarithm of the share of pixels,
+    as in figure 7 of pix2pix."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: seconds to import
+    from matplotlib.figure import Figure
+
+    images, counts = summed(parts)
+    shares = {name: counts[name] / counts[name].sum(1, keepdims=True) for name in LINES}
+    floor = min(share[share > 0].min() for share in shares.values()) / 2  # where there is no pixel
+    figure = Figure(figsize=(12, 3.8), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, axis in enumerate(figure.subplots(1, 3, sharey=True)):
+        values = np.arange(BINS) + FIRST[i]
+        for name, colour in LINES.items():
+            axis.plot(values, np.log10(np.maximum(shares[name][i], floor)), color=colour, linewidth=1.5, label=name)
+        axis.set_title(f"{CHANNELS[i]}, intersection {intersection(*(counts[name][i] for name in LINES)):.3f}")
+        axis.set_xlabel(AXES[i])
+        axis.grid(color="#e0e0e0", linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+        seen = values[sum(shares[name][i] for name in LINES) > 0]
+        low, high = (0, 100) if i == 0 else (min(-20, seen[0]), max(20, seen[-1]))
+        axis.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+        axis.set_ylim(bottom=np.log10(floor))
+        if i == 0:
+            axis.set_ylabel("log10 of the share of pixels")
+            figure.legend(*axis.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    figure.suptitle(f"Colours of {images:,} images")
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()

@@ -1,0 +1,54 @@
+"""One input, many outputs: whether codes make a difference, and whether one of them makes the truth.
+
+a_BCHW inputs, b_BCHW truths in [-1, 1]; z_BZ codes; metrics are in [0, 1] units, per image.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from i2i_core.evaluation.families.paired import l1
+from i2i_core.evaluation.samples import Metric, Outputs, Values, given
+
+INPUTS = 100
+"""Inputs of a split that many outputs are made of: its first ones (BicycleGAN sec. 5.1)."""
+SAMPLES = 20
+"""Outputs of each of those."""
+
+METRICS = {
+    "diversity": Metric(
+        "higher",
+        f"mean |G(a, z) - G(a, z')| over the {SAMPLES - 1} consecutive pairs of {SAMPLES} outputs of an "
+        "input, codes drawn by its key, values in [0, 1]; "
+        f"mean over the first {INPUTS} inputs (BicycleGAN's protocol, with pixels in place of LPIPS)",
+    ),
+    "l1_best": Metric("lower", f"the least l1 among those {SAMPLES} outputs; mean over the first {INPUTS} inputs"),
+    "l1_encoded": Metric("lower", "mean |G(a, E(b)) - b|, with the mean of E; values in [0, 1]; mean over images"),
+    "latent": Metric(
+        "lower",
+        "mean |E(G(a, z)) - z|, with the mean of E and a code drawn by the input's key; mean over images (0.8 "
+        "is what codes that have nothing to do with each other score against 0)",
+    ),
+}
+
+
+def varied(outputs: Outputs) -> int:
+    """How many of a chunk's inputs are among the first INPUTS of the split."""
+    return max(0, min(len(outputs.keys), INPUTS - outputs.row))
+
+
+def measure(outputs: Outputs) -> Values:
+    """METRICS on one chunk."""
+    method, a, b = outputs.method, given(outputs.source), given(outputs.truth)
+    values: Values = {}
+    if method.encodes:
+        values["l1_encoded"] = l1(method.translate(a, keys=outputs.keys, z=method.encode(b)), b)
+        z = method.draw_codes(outputs.keys)
+        values["latent"] = (method.encode(method.translate(a, keys=outputs.keys, z=z)) - z).abs().mean(dim=1).tolist()
+    if first := varied(outputs):
+        made = [x[:first] for x in outputs.variants(SAMPLES)]
+        values["diversity"] = np.mean([l1(x, y) for x, y in pairwise(made)], axis=0).tolist()
+        values["l1_best"] = np.min([l1(x, b[:first]) for x in made], axis=0).tolist()
+    return values

@@ -1,0 +1,342 @@
+"""Label images against what can be read off photos, of paired data: the FCN-score of pix2pix (section 4; CycleGAN
+section 5.1.1) from labels to photos, and the same scores from photos to labels, where no network is needed.
+
+x_BCHW images in [-1, 1]; classes_BHW numbers of classes, K where a pixel is of no class that counts;
+confusion (K, K + 1) counts pixels by true class and by the class seen, the last column for no class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load as safetensors_load
+from torch import Tensor, nn
+
+from i2i_core.batch import scaled
+from i2i_core.data.reading.reader import Reader
+from i2i_core.data.reading.stream import decoded
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.evaluation.judges.palettes import Palette, read_palette
+from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs
+from i2i_core.storage.paths import sha256
+from i2i_core.storage.remote import storage_of
+
+ARCHITECTURES = (
+    "fcn_resnet50",
+    "fcn_resnet101",
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
+    "deeplabv3_mobilenet_v3_large",
+    "lraspp_mobilenet_v3_large",
+)
+"""Of torchvision.models.segmentation."""
+LAST = ("classifier.4.weight", "classifier.low_classifier.weight")
+"""What the weights of the layer that gives classes are called, in one or other of them."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, in [0, 1]: what torchvision's networks were trained with."""
+TOGETHER = 4
+"""Photos in one forward pass of the network."""
+SAMPLED = 8
+"""Pairs that are looked at to tell labels from photos."""
+NEAR = 24
+"""Distance in 8-bit RGB within which a pixel lies near a colour of the palette: what JPEG does to it is less."""
+MOSTLY = 0.8
+"""Share of pixels near colours of the palette from which images are taken for label images."""
+SCORES = (
+    "pixel_accuracy: share of pixels that are seen as the true class; class_accuracy: that share of each class, mean "
+    "over classes; class_iou: intersection over union of each class, mean over classes. Of all pixels of the split "
+    "together, without those of ignored classes; over the classes that occur in the truth"
+)
+
+
+class Segmenter(nn.Module):
+    """A torchvision network that reads classes off photos.
+
+    Args:
+        numbers: (channels,) the class of each of its outputs; K for one that does not count.
+        height: pixels that photos are resized to for it (bilinear, antialiased), the width in proportion; 0: as they
+            are.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, numbers: np.ndarray, height: int = 0) -> None:
+        super().__init__()
+        self.network, self.numbers, self.height = network.eval().requires_grad_(False), numbers, height
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
+        self.register_buffer("std", torch.tensor(STD)[:, None, None])
+
+    @torch.no_grad()
+    def forward(self, x_BCHW: Tensor) -> np.ndarray:
+        """classes_BHW of photos in [-1, 1]."""
+        return np.concatenate([self._some(part) for part in x_BCHW.split(TOGETHER)])
+
+    def _some(self, x_BCHW: Tensor) -> np.ndarray:
+        size = x_BCHW.shape[-2:]
+        x = ((x_BCHW.to(self.mean).clamp(-1, 1) + 1) / 2 - self.mean) / self.std
+        if self.height:
+            larger = (self.height, max(1, round(self.height * size[1] / size[0])))
+            x = F.interpolate(x, larger, mode="bilinear", antialias=True, align_corners=False)
+        logits = self.network(x)["out"]
+        if self.height:
+            logits = F.interpolate(logits, size, mode="bilinear", antialias=True, align_corners=False)
+        return self.numbers[logits.argmax(1).cpu().numpy()]
+
+
+METRICS = {
+    "fcn": Metric(
+        "higher",
+        "from labels to photos: what a segmentation network sees in the photos made, against the label images they "
+        f"were made of; from photos to labels: the label images made, against the true ones. {SCORES}",
+    ),
+    "fcn_real": Metric(
+        "higher", f"from labels to photos: what the network sees in the real photos, against their labels. {SCORES}"
+    ),
+    "fcn_iou": Metric("higher", "class_iou of `fcn` before the mean: of each class that occurs in the truth"),
+    "fcn_pixels": Metric("higher", "pixels that `fcn` is over: those of the true label images whose class counts"),
+}
+
+
+@dataclass(frozen=True)
+class LabelScores(Family):
+    """The family `fcn`: classes of label images against what is seen in the photo, or label image, made of them.
+
+    Args:
+        labels: the data set's side that holds label images.
+        segmenter: reads photos, from labels to photos; None: from photos to labels.
+    """
+
+    metrics = METRICS
+
+    palette: Palette
+    labels: Literal["a", "b"]
+    segmenter: Segmenter | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the network."""
+
+    @property
+    def judges(self) -> list[str]:
+        return [f"fcn/{part}" for part in ("pixel_accuracy", "class_accuracy", "class_iou")]
+
+    def facts(self) -> dict[str, Any]:
+        palette = {"palette": self.palette.name, "palette_sha256": self.palette.sha256 or None}
+        classes = {"classes": list(self.palette.names), "ignored": list(self.palette.ignored)}
+        return {"labels": self.labels, **palette, **classes, "network": dict(self.about) or None}
+
+    def chunk(self, outputs: Outputs) -> tuple[int, dict[str, np.ndarray]]:
+        """How many images, and the confusion by metric."""
+        source, made, truth = outputs.source, outputs.made, outputs.truth
+        assert source is not None
+        assert made is not None
+        assert truth is not None
+        if self.segmenter is None:
+            return len(made), {"fcn": self._confusion(truth, self._nearest(made))}
+        seen = {"fcn": self.segmenter(made), "fcn_real": self.segmenter(truth)}
+        return len(made), {name: self._confusion(source, classes) for name, classes in seen.items()}
+
+    def _nearest(self, x_BCHW: Tensor) -> np.ndarray:
+        return self.palette.nearest(x_BCHW)[0]
+
+    def _confusion(self, labels_BCHW: Tensor, seen_BHW: np.ndarray) -> np.ndarray:
+        true = self._nearest(labels_BCHW)
+        if true.shape != seen_BHW.shape:
+            height, width = seen_BHW.shape[1:]
+            expected = f"{true.shape[1]}x{true.shape[2]}, as the label image has"
+            raise DataError("fcn", f"a photo of {height}x{width} px", expected, "Shard the pairs with --size.")
+        return confusion(true, seen_BHW, len(self.palette.names))
+
+    def result(self, parts: Sequence[tuple[int, dict[str, np.ndarray]]]) -> dict[str, Measured]:
+        images = sum(n for n, _ in parts)
+        measured: dict[str, Measured] = {}
+        for name in ("fcn", "fcn_real"):
+            counted = [found[name] for _, found in parts if name in found]
+            total = sum(counted[1:], counted[0]) if counted else np.zeros((0, 1), np.int64)
+            if total.sum():
+                measured |= {f"{name}/{score}": Measured(v, images) for score, v in scores(total).items()}
+            if total.sum() and name == "fcn":
+                measured |= {f"fcn_iou/{c}": Measured(v, images) for c, v in ious(total, self.palette.names).items()}
+                measured["fcn_pixels"] = Measured(int(total.sum()), images)
+        return measured
+
+
+def confusion(true_BHW: np.ndarray, seen_BHW: np.ndarray, k: int) -> np.ndarray:
+    """(K, K + 1) pixels by true class and class seen, of pixels whose true class counts."""
+    counts = true_BHW < k
+    pairs = true_BHW[counts].astype(np.int64) * (k + 1) + seen_BHW[counts]
+    return np.bincount(pairs, minlength=k * (k + 1)).reshape(k, k + 1)
+
+
+def _of_each(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(K,) pixels seen rightly, pixels of the class, and pixels that are of it or seen as it, of every class."""
+    right, true, seen = table.diagonal(), table.sum(1), table[:, :-1].sum(0)
+    return right, true, true + seen - right
+
+
+def scores(table: np.ndarray) -> dict[str, float]:
+    """The three scores of a confusion, over the classes that occur in the truth; at least one does."""
+    right, true, either = (each[table.sum(1) > 0].tolist() for each in _of_each(table))
+    return {
+        "pixel_accuracy": sum(right) / sum(true),
+        "class_accuracy": math.fsum(r / t for r, t in zip(right, true, strict=True)) / len(true),
+        "class_iou": math.fsum(r / e for r, e in zip(right, either, strict=True)) / len(true),
+    }
+
+
+def ious(table: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Intersection over union of each class that occurs in the truth."""
+    each = zip(names, *(n.tolist() for n in _of_each(table)), strict=True)
+    return {name: right / either for name, right, true, either in each if true}
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def build(asked: Asked) -> LabelScores:
+    """The family for a split of paired data, one side of which holds label images.
+
+    Raises:
+        DataError: data that is not paired, or that is not in colour.
+        ConfigError: no palette, no network, or one that does not fit; a side of labels that cannot be told.
+    """
+    manifest, judging = asked.data.manifest, asked.judging
+    if manifest.kind != "paired":
+        expected, fix = "paired ones, of label images and photos", "Leave `fcn` out of --metrics."
+        raise DataError(f"data {asked.data.uri}", f"{manifest.kind} samples", expected, fix)
+    palette = read_palette(judging.palette)
+    labels = label_side(asked, palette)
+    photo: Literal["a", "b"] = "b" if labels == "a" else "a"
+    if (labels == "b") == (asked.direction == "AtoB"):
+        if judging.segmentation:
+            found, fix = "a network, where label images are made", "Leave it out: they are compared by their colours."
+            raise ConfigError("--segmentation", found, "none", fix)
+        return LabelScores(palette, labels)
+    if not judging.segmentation:
+        fix = "Train one on the real photos, or take one of torchvision.models.segmentation, and name its state file."
+        raise ConfigError("--segmentation", "nothing", "a network that reads the photos made of labels, for `fcn`", fix)
+    if (channels := manifest.fields[photo].channels) != 3:
+        fix = "Shard the photos again with `--channels 3`."
+        raise DataError(f"data {asked.data.uri}", f"photos of {channels} channels", "3, for the network", fix)
+    network, about = read_network(judging.segmentation)
+    segmenter = Segmenter(network, _numbers(about["classes"], palette), judging.segmentation_height)
+    resized = f"to a height of {judging.segmentation_height}, bilinear, antialiased"
+    about |= {"normalisation": "ImageNet", "resized": resized if judging.segmentation_height else "not"}
+    return LabelScores(palette, labels, segmenter.to(asked.device), about)
+
+
+def _numbers(classes: int, palette: Palette) -> np.ndarray:
+    """Which class each output of a network stands for: the classes that count, or all that the palette lists."""
+    if classes == len(palette.names):
+        return np.arange(classes)
+    if classes == len(palette.classes):
+        return palette.numbers
+    counted, every = len(palette.names), len(palette.classes)
+    expected = f"{counted}, one for each class of the palette that counts"
+    expected += f", or {every}, with the ignored ones in their places" if every > counted else ""
+    fix = "Name the palette of the network's own classes, in their order: --palette FILE.json."
+    raise ConfigError("--segmentation", f"a network of {classes} classes", expected, fix)
+
+
+def label_side(asked: Asked, palette: Palette) -> Literal["a", "b"]:
+    """The side of the pairs that holds label images: --label-side; of `auto` the one side of which at least MOSTLY of
+    the pixels lie within NEAR of a colour of the palette, in SAMPLED pairs from all over the split.
+
+    Raises:
+        ConfigError: both sides look like label images, or neither; or the side named is not in colour.
+    """
+    side, fields = asked.judging.label_side, asked.data.manifest.fields
+    if side != "auto":
+        if fields[side].channels != 3:
+            found = f"{side}, of {fields[side].channels} channels"
+            raise ConfigError("--label-side", found, "a side in colour, 3 channels", "Name the other side.")
+        return side
+    share = {"a": near_share(asked, palette, "a"), "b": near_share(asked, palette, "b")}
+    if (share["a"] >= MOSTLY) == (share["b"] >= MOSTLY):
+        neither = "neither" if share["a"] < MOSTLY else "both"
+        found = f"{neither}: {share['a']:.0%} of pixels of a and {share['b']:.0%} of b near colours of {palette.name}"
+        fix = "Say which side holds the label images: --label-side a, or b; or name their colours with --palette."
+        raise ConfigError("--label-side auto", found, f"one side with at least {MOSTLY:.0%}", fix)
+    return "a" if share["a"] >= MOSTLY else "b"
+
+
+def near_share(asked: Asked, palette: Palette, side: Literal["a", "b"]) -> float:
+    """Share of the pixels of one side, as stored, that lie near colours of the palette; 0 unless it is in colour."""
+    image, column = asked.data.manifest.fields[side], list(asked.data.manifest.fields).index(side)
+    if image.channels != 3:
+        return 0.0
+    reader = Reader(asked.data, asked.split, "all")
+    n = len(reader.index.keys)
+    near = pixels = 0
+    for row in sorted({i * n // SAMPLED for i in range(SAMPLED)}):
+        try:
+            x = scaled(decoded(reader.read([row], column)[0], image))
+        except ValueError:  # unreadable samples are left out of evaluations
+            continue
+        distance = palette.nearest(x[None])[1]
+        near, pixels = near + int((distance <= NEAR**2).sum()), pixels + distance.size
+    return near / pixels if pixels else 0.0
+
+
+# ---------------------------------------------------------------- the network's file
+
+
+def read_network(path: str) -> tuple[nn.Module, dict[str, Any]]:
+    """A network of torchvision.models.segmentation from a file of its state, and facts about it. Which one it is, and
+    how many classes it has, is told by the state's names and shapes; an auxiliary head is left out.
+
+    The file is torch's (a state dict, or one under `model` or `state_dict`, with or without `module.` before its names)
+    or safetensors.
+
+    Raises:
+        ConfigError: no such file, not a file of tensors, or of another network.
+    """
+    from torchvision.models import segmentation  # late: seconds to import
+
+    state, data = _read_state(path)
+    state = {name: x for name, x in state.items() if not name.startswith("aux_classifier.")}
+    shapes = {name: tuple(x.shape) for name, x in state.items()}
+    last = next((shapes[name] for name in LAST if len(shapes.get(name, ())) == 4), None)
+    for name in ARCHITECTURES if last else ():
+        options: dict[str, Any] = {"weights": None, "weights_backbone": None, "num_classes": last[0] if last else 0}
+        with torch.device("meta"):
+            network = getattr(segmentation, name)(**options, **({} if "lraspp" in name else {"aux_loss": False}))
+        if {key: tuple(x.shape) for key, x in network.state_dict().items()} == shapes:
+            network.load_state_dict(state, assign=True)
+            return network.float().eval(), {
+                "network": name, "classes": options["num_classes"], "file": path, "sha256": sha256(data)
+            }  # fmt: skip
+    found = f"{path}, a state of {len(shapes)} tensors" + (f" ({min(shapes)}, ...)" if shapes else "")
+    raise ConfigError("--segmentation", found, "one of " + ", ".join(ARCHITECTURES), "Save network.state_dict().")
+
+
+def _read_state(path: str) -> tuple[dict[str, Tensor], bytes]:
+    """The tensors of a state file by name, and the file."""
+    fix = "Name a file that torch.save(network.state_dict(), FILE) wrote, or a safetensors file."
+    fs, place = storage_of(path)
+    if not fs.isfile(place):
+        raise ConfigError("--segmentation", f"no file {path}", "a network's state", fix)
+    data = fs.cat_file(place)
+    try:
+        if path.endswith(".safetensors"):
+            state = safetensors_load(data)
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # torchvision's script keeps its flags there
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes of another kind fail in many ways, each with its own exception
+        cause = str(error).partition("\n")[0] or type(error).__name__
+        found = f"{path}, which cannot be read as tensors alone ({cause})"
+        raise ConfigError("--segmentation", found, "a network's state", fix) from None
+    for key in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(x, Tensor) for x in state.values()):
+        raise ConfigError("--segmentation", f"{path}, which is no state", "tensors by name", fix)
+    return {str(name).removeprefix("module."): x for name, x in state.items()}, data

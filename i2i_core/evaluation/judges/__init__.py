@@ -1,0 +1,1 @@
+"""Small trained networks and tables that metrics ask."""

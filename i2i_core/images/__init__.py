@@ -1,0 +1,1 @@
+"""Images: codecs that trust no file, and contact sheets."""

@@ -1,0 +1,336 @@
+"""Image files as arrays and back: decode, convert, crop, resize, encode. Every image is opened here.
+
+Shape legend: every image is `x_HWC`, (height, width, channels), of dtype uint8, uint16 or float32
+(float images hold values in [-1, 1]). Pillow does the work for 8-bit images, on files that `formats.check` has looked
+at; what Pillow would quietly narrow to 8 bits (16-bit colour) takes another way or is refused, never narrowed. No copy
+of a whole image is made in a wider type than its own: that is done in strips of rows.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+from i2i_core.errors import ConfigError
+from i2i_core.images import arrays, deep_png
+from i2i_core.images.formats import FORMATS, check, recognise
+from i2i_core.images.limits import MAX_CHANNELS, MAX_PIXELS, check_size
+from i2i_core.images.strips import copy_rows, strips
+from i2i_core.settings import check_at_least, check_between
+from i2i_core.sizes import Fit, fitted
+
+Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
+Encoding = Literal["png", "jpg", "webp", "npy"]
+
+EXTENSIONS = frozenset(extension for some in FORMATS.values() for extension in some)
+"""What is taken for an image, by the end of its name in lower case. What it is, its content tells."""
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "area": Image.Resampling.BOX,
+}
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What happens to every image between its file and its shard, in the order of the fields."""
+
+    keep_alpha: bool = False
+    """Keep transparency as a fourth channel instead of laying it over --background."""
+    background: str = "white"
+    """The colour under transparent pixels: a name or #rrggbb."""
+    channels: Literal[1, 3] | None = None
+    """Convert every image to grey (1) or to RGB (3). Default: kept as they are."""
+    center_crop: int | None = None
+    """Cut this many pixels square out of the middle, before resizing (CelebA: 178)."""
+    load_size: int | None = None
+    """Resize to this many pixels. Default: sizes are kept."""
+    fit: Fit = "square"
+    """square: to load size x load size, whatever the shape (pix2pix, CycleGAN); shorter: the shorter side."""
+    resample: Resample = "bicubic"
+    """The resampling filter; area averages whole pixels."""
+    encode: Encoding = "png"
+    """How images are stored. png and npy are lossless; what png cannot hold (float, N channels) becomes npy."""
+    quality: int = 95
+    """Of jpg and webp, 1 to 100."""
+
+    def __post_init__(self) -> None:
+        check_between(self, 1, 100, "quality")
+        if self.center_crop is not None:
+            check_at_least(self, 1, "center_crop")
+        if self.load_size is not None:
+            check_between(self, 1, 9000, "load_size")
+        if self.keep_alpha and self.channels is not None:
+            fix = "Leave one of the two out."
+            raise ConfigError("--keep-alpha", f"--channels {self.channels} beside it", "one of them", fix)
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError:
+            fix = "For example --background white, or --background '#808080'."
+            raise ConfigError("--background", repr(self.background), "a colour name or #rrggbb", fix) from None
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        red, green, blue = ImageColor.getrgb(self.background)[:3]
+        return red, green, blue
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image. `alpha`: the last channel is transparency."""
+
+    pixels: np.ndarray
+    """(H, W, C)."""
+    alpha: bool = False
+
+
+def decode(data: bytes, extension: str) -> np.ndarray:
+    """Decode the image in `data` to (H, W, C) uint8, uint16 or float32; turned as its EXIF tag says.
+
+    Of several frames (GIF, WebP, AVIF, animated PNG, MPO) the first is taken; a TIFF's grey pages become channels.
+
+    Args:
+        data: the bytes of a whole file. Their content tells the format.
+        extension: the end of its name (`png`, `a.jpg`, ...); only `tga` is told from it.
+
+    Raises:
+        ValueError: saying why these bytes are no image, or none that can be used.
+    """
+    return decode_picture(data, extension).pixels
+
+
+def decode_picture(data: bytes, extension: str) -> Picture:
+    """Decode as `decode` does, and tell whether the last channel is transparency."""
+    if not data:
+        raise ValueError("the file is empty")
+    try:
+        kind = recognise(data, extension)
+        check(data, kind)
+        if kind == "NPY":
+            return Picture(_from_npy(data))
+        if deep_png.is_deep(data):
+            pixels = deep_png.read(data)
+            return Picture(pixels, alpha=pixels.shape[2] in (2, 4))
+        return _from_pillow(data, kind)
+    except UnidentifiedImageError:  # its own message holds a memory address
+        raise ValueError(f"cannot identify it as an image, though it begins as {kind}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"over {2 * MAX_PIXELS} pixels; the limit is {MAX_PIXELS}; cut it into tiles first") from None
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds, SyntaxError and KeyError among them
+        raise ValueError(f"{error or type(error).__name__}") from None
+
+
+def _from_npy(data: bytes) -> np.ndarray:
+    x = arrays.read_npy(data)
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise ValueError(f"an array of shape {x.shape}, not (H, W) or (H, W, C)")
+    x = x[..., None] if x.ndim == 2 else x
+    if x.shape[2] > MAX_CHANNELS:
+        raise ValueError(f"an array of shape {x.shape}: {x.shape[2]} channels; the order must be (H, W, C)")
+    floating = np.issubdtype(x.dtype, np.floating)
+    if x.dtype != np.bool_ and not floating and (x.dtype.kind != "u" or x.dtype.itemsize > 2):
+        raise ValueError(f"an array of {x.dtype}; images are uint8, uint16 or float")
+    check_size(x.shape[1], x.shape[0], x.shape[2], 4 if floating else x.dtype.itemsize)
+    if x.dtype == np.bool_:
+        return np.where(x, np.uint8(255), np.uint8(0))
+    with np.errstate(over="ignore"):  # what becomes infinite is out of range, and refused as such
+        return x.astype(np.float32 if floating else x.dtype.newbyteorder("="), order="C")
+
+
+def _from_pillow(data: bytes, kind: str) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by name just below
+        image = Image.open(io.BytesIO(data), formats=[kind])
+    _check_image(image)
+    if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        return Picture(_tiff_pages(image))
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    _check_image(image)
+    return _array(image)
+
+
+def _tiff_pages(image: Image.Image) -> np.ndarray:
+    """(H, W, pages) of a TIFF of several grey pages of one size, as `check` has found them to be."""
+    pages, first = image.n_frames, _array(image).pixels
+    check_size(first.shape[1], first.shape[0], pages, first.itemsize)
+    x = np.empty((*first.shape[:2], pages), first.dtype)
+    for number in range(pages):
+        image.seek(number)
+        image.load()
+        page = _array(image).pixels
+        if page.shape != first.shape or page.shape[2] != 1 or page.dtype != first.dtype:
+            raise ValueError(f"a TIFF of {pages} pages that are not all grey, of one size and turned one way")
+        x[..., number] = page[..., 0]
+    return x
+
+
+_GREY = ("1", "L", "LA", "La")
+
+
+def _kept(image: Image.Image) -> tuple[str, int, np.dtype]:
+    """The mode whose values are kept (empty: the image's own), their number in a pixel, and their type."""
+    if image.mode.startswith("I"):
+        return "", 1, np.dtype(np.uint16)
+    if image.mode == "F":
+        return "", 1, np.dtype(np.float32)
+    mode = ("L" if image.mode in _GREY else "RGB") + "A" * image.has_transparency_data
+    return mode, len(mode), np.dtype(np.uint8)
+
+
+def _check_image(image: Image.Image) -> None:
+    _, channels, dtype = _kept(image)
+    check_size(image.width, image.height, channels, dtype.itemsize)
+
+
+def _array(image: Image.Image) -> Picture:
+    mode, channels, dtype = _kept(image)
+    if image.mode == "I":
+        low, high = image.getextrema()
+        if low < 0 or high > 65535:
+            raise ValueError(f"32-bit values from {low} to {high}; at most 16 bits can be kept")
+    x = np.empty((image.height, image.width, channels), dtype)
+    copy_rows(image, x, mode)
+    return Picture(x, alpha=mode.endswith("A"))
+
+
+def prepare(picture: Picture, options: ImageOptions) -> np.ndarray:
+    """A decoded image made ready to store: transparency, channels, crop, size.
+
+    Raises:
+        ValueError: this image cannot be converted or cropped as asked, or its values are out of range.
+    """
+    check_range(picture.pixels)
+    if picture.alpha and not options.keep_alpha:
+        picture = Picture(composite(picture.pixels, options.background_rgb))
+    if options.channels is not None:
+        picture = Picture(convert(picture.pixels, options.channels))
+    if options.center_crop is not None:
+        picture = Picture(center_crop(picture.pixels, options.center_crop), picture.alpha)
+    if options.load_size is None:
+        return picture.pixels
+    height, width = fitted(picture.pixels.shape[0], picture.pixels.shape[1], options.load_size, options.fit)
+    try:
+        check_size(width, height, picture.pixels.shape[2], picture.pixels.itemsize)
+    except ValueError as error:
+        raise ValueError(f"--load-size {options.load_size} makes it {error}") from None
+    return resize(picture, height, width, options.resample)
+
+
+def check_range(x_HWC: np.ndarray) -> None:
+    """Raises ValueError if a float image leaves [-1, 1] or holds a NaN."""
+    if x_HWC.dtype != np.float32:
+        return
+    low, high = float(x_HWC.min()), float(x_HWC.max())
+    if not (low >= -1 and high <= 1):  # nor is a NaN
+        raise ValueError(f"float values from {low:g} to {high:g}; float images must lie in [-1, 1]")
+
+
+def composite(x_HWC: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """Lays an image whose last channel is alpha over a colour (its luma for grey); that channel goes."""
+    top = np.iinfo(x_HWC.dtype).max
+    below = np.array(background) * (top / 255)
+    below = below if x_HWC.shape[2] == 4 else (below @ LUMA)[None]
+    y = np.empty((*x_HWC.shape[:2], x_HWC.shape[2] - 1), x_HWC.dtype)
+    for rows in strips(x_HWC):
+        colour, alpha = x_HWC[rows, :, :-1].astype(np.float64), x_HWC[rows, :, -1:] / top
+        y[rows] = np.rint(colour * alpha + below * (1 - alpha))
+    return y
+
+
+def convert(x_HWC: np.ndarray, channels: int) -> np.ndarray:
+    """Grey to RGB by repeating, RGB to grey by luma (ITU-R 601).
+
+    Raises:
+        ValueError: the image has neither 1 nor 3 channels.
+    """
+    have = x_HWC.shape[2]
+    if have == channels:
+        return x_HWC
+    if have == 1:
+        return np.repeat(x_HWC, channels, axis=2)
+    if have != 3:
+        raise ValueError(f"{have} channels; --channels converts between 1 and 3 only")
+    y = np.empty((*x_HWC.shape[:2], 1), x_HWC.dtype)
+    for rows in strips(x_HWC):
+        grey = x_HWC[rows] @ LUMA
+        y[rows, :, 0] = grey if x_HWC.dtype == np.float32 else np.rint(grey)
+    return y
+
+
+def center_crop(x_HWC: np.ndarray, size: int) -> np.ndarray:
+    """The middle `size` x `size` pixels. Raises ValueError if the image is smaller."""
+    height, width = x_HWC.shape[:2]
+    if min(height, width) < size:
+        raise ValueError(f"{width} x {height} pixels, smaller than --center-crop {size}")
+    top, left = (height - size) // 2, (width - size) // 2
+    return x_HWC[top : top + size, left : left + size]
+
+
+def resize(picture: Picture, height: int, width: int, resample: Resample) -> np.ndarray:
+    """Resized to (height, width, C), the dtype kept; 16-bit and float channels go through 32-bit floats."""
+    x, how = picture.pixels, _FILTERS[resample]
+    if x.shape[:2] == (height, width):
+        return x
+    if x.dtype == np.uint8 and (picture.alpha or x.shape[2] in (1, 3)):  # with alpha, Pillow premultiplies
+        y = np.array(Image.fromarray(x[..., 0] if x.shape[2] == 1 else x).resize((width, height), how))
+        return y[..., None] if y.ndim == 2 else y
+    y = np.empty((height, width, x.shape[2]), x.dtype)
+    low, high = (-1, 1) if x.dtype == np.float32 else (0, np.iinfo(x.dtype).max)
+    for c in range(x.shape[2]):
+        plane = _resize_plane(x[..., c], height, width, how)
+        y[..., c] = np.clip(plane if x.dtype == np.float32 else np.rint(plane, out=plane), low, high, out=plane)
+    return y
+
+
+def _resize_plane(x_HW: np.ndarray, height: int, width: int, how: Image.Resampling) -> np.ndarray:
+    plane = Image.new("F", (x_HW.shape[1], x_HW.shape[0]))
+    for rows in strips(x_HW):
+        plane.paste(Image.fromarray(np.ascontiguousarray(x_HW[rows], dtype=np.float32)), (0, rows.start))
+    return np.array(plane.resize((width, height), how))
+
+
+def storage(x_HWC: np.ndarray, wanted: Encoding) -> Encoding:
+    """The encoding for such an image: `wanted`, or `npy` where png was wanted and cannot hold it.
+
+    Raises:
+        ValueError: jpg or webp was wanted and cannot hold it.
+    """
+    channels, kind = x_HWC.shape[2], x_HWC.dtype
+    held = {
+        "png": (kind == np.uint8 and channels <= 4) or (kind == np.uint16 and channels == 1),
+        "jpg": kind == np.uint8 and channels in (1, 3),
+        "webp": kind == np.uint8 and channels in (3, 4),
+        "npy": True,
+    }
+    if held[wanted]:
+        return wanted
+    if wanted == "png":
+        return "npy"
+    raise ValueError(f"{channels} channels of {kind}, which {wanted} cannot hold; use --encode png")
+
+
+def encode(x_HWC: np.ndarray, extension: Encoding, quality: int = 95) -> bytes:
+    """The bytes of a file holding the image; the same array always gives the same bytes."""
+    out = io.BytesIO()
+    if extension == "npy":
+        np.save(out, np.ascontiguousarray(x_HWC), allow_pickle=False)
+        return out.getvalue()
+    image = Image.fromarray(x_HWC[..., 0] if x_HWC.shape[2] == 1 else np.ascontiguousarray(x_HWC))
+    if extension == "png":
+        image.save(out, "PNG")
+    else:
+        image.save(out, {"jpg": "JPEG", "webp": "WEBP"}[extension], quality=quality)
+    return out.getvalue()

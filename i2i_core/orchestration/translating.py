@@ -1,0 +1,241 @@
+"""A trained method over many images, in this process or on many Ray workers: same bytes either way.
+
+Images are taken in fixed chunks in the order of the input; `translator` says what one worker does with a chunk, and
+`refining` how the outputs become a data set instead of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from i2i_core.batch import Bad
+from i2i_core.checkpoints.trained import Trained, load_trained
+from i2i_core.config.evaluation import AtTestOptions
+from i2i_core.errors import ConfigError, ResourceError, RunError
+from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
+from i2i_core.images.sheet import contact_sheet, png_bytes
+from i2i_core.methods import at_test
+from i2i_core.methods.base import Method
+from i2i_core.orchestration import pool
+from i2i_core.settings import check_at_least, check_choice, setting
+from i2i_core.storage.paths import absolute
+from i2i_core.storage.remote import storage_of
+from i2i_core.storage.retry import AT_START, patient_for
+from i2i_core.translation.codes import codes_of
+from i2i_core.translation.inputs import Inputs, Split, check_names, open_inputs
+from i2i_core.translation.refining import check_refinable, refine, refined_rows
+from i2i_core.translation.targets import Target, parse_target_of
+from i2i_core.translation.translator import Done, Job, Row, Translator
+
+SHEET = "contact_sheet"
+SHEET_ROWS = 8
+
+
+@dataclass(frozen=True)
+class TranslateOptions(AtTestOptions):
+    """What to translate, how, and where to."""
+
+    input: str = setting("", resume="free")
+    """A folder of images, a text file that lists images (one a line), or a data set (folder or URL)."""
+    out: str = setting("", resume="free")
+    """Folder or URL for NAME.png of each image NAME (.npy for what PNG cannot hold) and contact_sheet.png; where an
+    input has many outputs, NAME-0.png, NAME-1.png, ..."""
+    split: str = setting("test", resume="free")
+    """Split of a data set."""
+    shards_at: tuple[str, ...] = setting((), resume="free")
+    """Of a data set: folders or URLs outside its own where its shards may lie too, of the same protocol and host."""
+    target: str = setting("", resume="free")
+    """Attributes that are on, all others off: `bold,serif` (`none`: all off). With signs, changes to the
+    source's own, which a labelled data set knows: `+bold`; write `--target=-serif`, with the sign of equality. Of a
+    checkpoint of several data sets: names of one of them."""
+    samples: int = setting(0, resume="free")
+    """Of methods whose outputs vary with a code z: so many outputs of each image, of codes drawn from its name."""
+    like: str = setting("", resume="free")
+    """Of methods that read codes off images: outputs like these images of B. A file: all are like it. A folder, a
+    list, or several with commas between: an output like each. `truth`: like each image's own, of a paired data set."""
+    interpolate: int = setting(0, resume="free")
+    """So many outputs between two codes, both included, in equal steps along the line from one to the other: two that
+    are drawn from the image's name, or those of `--like FIRST,SECOND`."""
+    back: bool = setting(False, resume="free")
+    """Of methods that translate both ways: from B to A. Of a data set, B's images are read."""
+    shards: bool = setting(False, resume="free")
+    """Of a data set as --input: --out becomes a data set, the same split with its images translated and all else
+    (labels, annotations) as it was. The same command again goes on with one that was stopped."""
+    overwrite: bool = setting(False, resume="free")
+    """Of --shards: replace a data set, or an unfinished one, that was made in another way."""
+    workers: int = setting(1, resume="free")
+    """1: in this process, or on one worker of the cluster that RAY_ADDRESS names, as it does for a submitted job; more:
+    as many Ray workers."""
+    batch: int = setting(32, resume="free")
+    """Images a worker takes at a time."""
+    most: int = setting(0, resume="free")
+    """Only the first so many images; 0: all."""
+    size: int = setting(0, resume="free")
+    """Resize to this many pixels square; 0: images go through at their own size."""
+    bad: Literal["fail", "skip"] = setting("fail", resume="free")
+    """Images that cannot be read are named and left out; `fail` then ends with exit code 1."""
+    gpu: bool = setting(False, resume="free")
+    """One GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
+    cpu: bool = setting(False, resume="free")
+    """CPU only."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "workers", "batch")
+        check_at_least(self, 0, "most", "size", "samples", "interpolate")
+        check_choice(self, "bad", ("fail", "skip"))
+        if self.gpu and self.cpu:
+            raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
+        if self.overwrite and not self.shards:
+            fix = "Leave it out: outputs in a folder are replaced as they are made."
+            raise ConfigError("--overwrite", "no --shards beside it", "--shards", fix)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of everything."""
+
+    written: int
+    bad: tuple[Bad, ...]
+    sheet: str
+    each: int = 1
+    """Outputs of an image."""
+    made_by: str = ""
+    """How batch norm and dropout ran, of networks that have them."""
+
+
+def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
+    """Translates what the options name with a run's best checkpoint, or the one named.
+
+    Raises:
+        UserError: checkpoint, input, target, sizes or output do not fit.
+        RunError: a worker was lost, or not one image could be read.
+    """
+    checkpoint = absolute(checkpoint, "the checkpoint")
+    options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
+    options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
+    trained = load_trained(checkpoint, torch.device("cpu"))
+    job = prepare_job(checkpoint, trained, options)
+    where = pool.Where(options.workers, options.gpu, options.cpu)
+    if options.shards:
+        over = partial(pool.over, job=job, trained=trained, where=where)
+        refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
+        rows = refined_rows(job, SHEET_ROWS) if refined.written else []
+        return _outcome(job, trained, refined.written, refined.bad, rows)
+    count = len(job.inputs.names)
+    count = min(count, options.most) if options.most else count
+    job = replace(job, shown=shown_rows(job, count))
+    chunks = [range(a, min(a + options.batch, count)) for a in range(0, count, options.batch)]
+    done: list[Done] = []
+    with tqdm(total=count, unit=" images", smoothing=0) as bar:
+        for part in pool.over(chunks, Translator.run, job, trained, where):
+            done.append(part)
+            bar.update(part.written + len(part.bad))
+    return _finish(job, trained, done)
+
+
+@patient_for(AT_START)
+def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> Job:
+    """Everything checked that can be before a worker starts. Raises UserError as `translate`."""
+    method, asked = trained.method, AtTestOptions(options.test_norm, options.test_dropout)
+    method.at_test = trained.at_test(asked)
+    check_out(options.out)
+    if options.back and not method.two_way:
+        raise ConfigError("--back", "it", "nothing: this method translates one way", "Leave --back out.")
+    kind, direction = method.needs.kind, trained.config.data.direction
+    if options.back:
+        direction = "AtoB" if direction == "BtoA" else "BtoA"
+    inputs = open_inputs(options.input, options.out, options.split, kind, direction, options.shards_at)
+    if not options.shards:  # there, keys are names in a tar
+        check_names(inputs, (SHEET,))
+    target, columns = _target(method, inputs, options.target)
+    codes = codes_of(
+        method,
+        inputs,
+        samples=options.samples,
+        like=options.like,
+        interpolate=options.interpolate,
+        size=options.size,
+    )
+    job = Job(checkpoint, inputs, options.out, target, columns, options.size, frozenset(), codes, options.back, asked)
+    if options.shards:
+        check_refinable(job, trained)
+    return job
+
+
+def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | None, tuple[int, ...]]:
+    """The target, and where its attributes stand in the input's labels; () where the input has none of them: images
+    without labels or, of a method trained on several data sets, another than the target's."""
+    if method.needs.kind != "labelled":
+        if text:
+            raise ConfigError("--target", repr(text), "none: this method has one output", "Leave --target out.")
+        return None, ()
+    target = parse_target_of(text, method.config.sets)
+    if isinstance(inputs, Split):
+        known = target.known or known_labels(method, inputs.data.manifest, "--input")
+        if has(inputs.data.manifest, known):
+            return target, columns_in(inputs.data.manifest, known)
+    if target.edit:
+        fix = "Name all that is to be on, without signs: for example --target " + ",".join(target.names[:2]) + "."
+        without = f"{text!r} for images without {'these ' if isinstance(inputs, Split) else ''}labels"
+        raise ConfigError("--target", without, "a labelled data set as --input", fix)
+    return target, ()
+
+
+def check_out(out: str) -> None:
+    """Raises ResourceError when nothing can be written there."""
+    if not out:
+        raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
+    fs, root = storage_of(out)
+    try:
+        fs.makedirs(root, exist_ok=True)
+        fs.pipe_file(f"{root}/.probe", b"-")
+        fs.rm(f"{root}/.probe")
+    except Exception as error:  # each filesystem has its own kinds
+        found = f"{out}, where writing fails ({error})"
+        raise ResourceError("--out", found, "a place that can be written", "Name another.") from None
+
+
+def shown_rows(job: Job, count: int) -> frozenset[int]:
+    """The first images; of a labelled data set, first those that the target changes and whose truth is known."""
+
+    def rank(i: int) -> int:
+        label = job.whole_label(i)
+        if label is None or not isinstance(job.inputs, Split):
+            return 0
+        changed = bool((label != job.inputs.labels[i]).any())
+        return 2 - changed - (changed and job.inputs.twin(i, label) is not None)
+
+    pool = range(min(count, 64 * SHEET_ROWS))
+    return frozenset(sorted(pool, key=rank)[:SHEET_ROWS])
+
+
+def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Outcome:
+    """The contact sheet, and the sum of it all, in the order of the input."""
+    rows = dict(sorted((i, row) for part in done for i, row in part.rows.items()))
+    order = {name: i for i, name in enumerate(job.inputs.names)}
+    bad = tuple(sorted((b for part in done for b in part.bad), key=lambda b: order[b.key]))
+    return _outcome(job, trained, sum(part.written for part in done), bad, list(rows.values()))
+
+
+def _outcome(job: Job, trained: Trained, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) -> Outcome:
+    if not written:
+        causes = "; ".join(f"{b.key}: {b.cause}" for b in bad[:3])
+        raise RunError(f"not one image could be translated ({causes or 'the input is empty'})")
+    columns = {title: [row[title] for row in rows] for title in (rows[0] if rows else ())}
+    fs, root = storage_of(job.out)
+    shown = {title: images for title, images in columns.items() if _any(images)}
+    fs.pipe_file(f"{root}/{SHEET}.png", png_bytes(contact_sheet(shown)))
+    made_by = at_test.words(trained.method.makers, trained.at_test(job.at_test))
+    return Outcome(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by)
+
+
+def _any(column: Sequence[Tensor | None]) -> bool:
+    return any(x is not None for x in column)

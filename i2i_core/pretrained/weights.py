@@ -1,0 +1,132 @@
+"""Files of networks that others trained and published: named by a flag, or fetched once into torch hub's cache."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import sys
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i_core.errors import ConfigError
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import sha256
+from i2i_core.storage.remote import storage_of
+
+PATIENCE = 30.0
+"""Seconds that an address may go without answering."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that a network's authors publish.
+
+    Args:
+        sha256: how its checksum begins, as its name has it.
+        flag: names a file to use in its place.
+        instead: what can be measured without it.
+    """
+
+    what: str
+    url: str
+    sha256: str
+    flag: str
+    instead: str
+
+    @property
+    def file(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def read(self, given: str) -> Weights:
+        """The file that is given; none given: the published one, fetched where torch hub does not have it.
+
+        Raises:
+            ConfigError: no such file; or none given, none in the cache and none to be had.
+        """
+        if not given:
+            return self._opened(self._published(), self.file)
+        fs, place = storage_of(given)
+        if not fs.isfile(place):
+            fix = f"Name the file, or fetch it from {self.url}."
+            raise ConfigError(self.flag, f"no file {given}", f"{self.what}, as in {self.file}", fix)
+        return self._opened(fs.cat_file(place), given)
+
+    def wrong(self, found: str) -> ConfigError:
+        """That a file is not what it should be."""
+        return ConfigError(self.flag, found, f"{self.what}, as in {self.file}", f"Fetch it from {self.url}.")
+
+    def _opened(self, data: bytes, name: str) -> Weights:
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as error:  # bytes can fail to be a pickle in many ways, each with its own exception
+            raise self.wrong(f"{name}, which torch cannot read ({_first_line(error)})") from None
+        if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+            raise self.wrong(f"{name}, which holds something else than tensors by name")
+        return Weights(self, state, Path(name).name, sha256(data))
+
+    def _published(self) -> bytes:
+        """Raises ConfigError."""
+        cache = Folder(str(Path(torch.hub.get_dir()) / "checkpoints"))
+        if cache.exists(self.file):
+            data = cache.read(self.file)
+            if sha256(data).startswith(self.sha256):
+                return data
+            print(f"{cache.at(self.file)} is damaged; fetching it again", file=sys.stderr, flush=True)
+        try:
+            with urllib.request.urlopen(self.url, timeout=PATIENCE) as answer:
+                data = answer.read()
+            if not sha256(data).startswith(self.sha256):
+                raise OSError("other bytes than the published ones")
+        except (OSError, http.client.HTTPException) as error:
+            found = f"none given, none in {cache.url}, and none to be had from {self.url} ({_first_line(error)})"
+            fix = f"Fetch it where that works, and name it: {self.flag} FILE. Or measure {self.instead}."
+            raise ConfigError(self.flag, found, f"{self.what}, {self.file}", fix) from None
+        try:
+            cache.write(self.file, data)
+        except OSError as error:
+            print(f"{self.file} is not kept in {cache.url}: {error}", file=sys.stderr, flush=True)
+        return data
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file as it was read: tensors by name."""
+
+    published: Published
+    state: Mapping[str, Tensor]
+    file: str
+    sha256: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`published` tells whether it is the file that others measure with."""
+        is_it = self.sha256.startswith(self.published.sha256)
+        return {"file": self.file, "sha256": self.sha256, "published": is_it}
+
+    def load(self, network: torch.nn.Module, names: Mapping[str, str]) -> None:
+        """Into a network.
+
+        Args:
+            names: the network's names of its tensors -> the file's.
+
+        Raises:
+            ConfigError: tensors of other names or shapes.
+        """
+        if missing := [name for name in names.values() if name not in self.state]:
+            raise self.published.wrong(f"{self.file} without {len(missing)} of {len(names)} tensors, as {missing[0]}")
+        own = network.state_dict()
+        for name, theirs in names.items():
+            if own[name].shape != self.state[theirs].shape:
+                shapes = f"{tuple(self.state[theirs].shape)}, not {tuple(own[name].shape)}"
+                raise self.published.wrong(f"{self.file} with a {theirs} of shape {shapes}")
+        network.load_state_dict({name: self.state[theirs] for name, theirs in names.items()}, strict=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""A run's folder: who has the run, and how it stands."""

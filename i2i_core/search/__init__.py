@@ -1,0 +1,1 @@
+"""What a sweep searches, its study and its report; nothing here starts Ray."""

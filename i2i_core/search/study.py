@@ -1,0 +1,410 @@
+"""What a sweep tries next, and what became of what it tried: an Optuna study that outlives the sweep's processes.
+
+Nothing here knows Ray. The study is a file `study.log` (Optuna's JournalStorage) in the sweep's folder.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from i2i_core.config.run import TrainConfig
+from i2i_core.errors import ConfigError, RunError, UserError, nearest
+from i2i_core.randomness import seed_from
+from i2i_core.search.report import Objective, best_trials
+from i2i_core.search.space import Space, configured, paper_values, suggest
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.retry import AT_START, StorageError, patient_for
+from i2i_core.training.preparing import prepare
+from i2i_core.training.resuming import images_per_epoch
+
+STUDY = "study.log"
+NAME = "sweep"
+"""The study's, in that file."""
+DRIVER = "driver.json"
+TRIALS = "trials"
+REFUSALS = 100
+"""Combinations that the configuration may refuse one after the other before the space is to blame."""
+REHEARSED = 12
+"""Trials of a rehearsal: beyond the ten that samplers draw at random to begin with."""
+
+FINISHED, STOPPED_EARLY, FAILED, REFUSED = "finished", "stopped early", "failed", "refused"
+"""What becomes of a trial, its `outcome`: COMPLETE in Optuna's words; the others are PRUNED, with a `reason`."""
+
+SAMPLERS = {
+    name.removesuffix("Sampler").lower(): getattr(optuna.samplers, name)
+    for name in optuna.samplers.__all__
+    if name.endswith("Sampler") and not name.startswith("Base")
+}
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def sampler_of(name: str, seed: int) -> BaseSampler:
+    """An Optuna sampler by the name of its class, with or without `Sampler`.
+
+    Raises:
+        ConfigError: there is none of that name, or it takes more than a seed.
+    """
+    kind = SAMPLERS.get(name.removesuffix("Sampler").lower())
+    if kind is None:
+        raise ConfigError("--sampler", repr(name), "a sampler of Optuna", nearest(name.lower(), SAMPLERS))
+    extra = {"multivariate": True, "group": True, "constant_liar": True} if kind is optuna.samplers.TPESampler else {}
+    taken = inspect.signature(kind).parameters.values()
+    needs = [p.name for p in taken if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if needs or "seed" not in [p.name for p in taken]:
+        found = f"{name}, which needs {', '.join(needs) or 'no seed'}"
+        raise ConfigError("--sampler", found, "one that needs nothing but a seed", "Use tpe, or bruteforce for a grid.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return kind(seed=seed % 2**32, **extra)
+
+
+def rehearse(name: str, space: Space, objectives: Sequence[Objective]) -> None:
+    """A few trials with made-up values, in memory.
+
+    Raises:
+        ConfigError: no such sampler, or it cannot search this space for these objectives.
+    """
+    sampler = sampler_of(name, 0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(directions=_directions(objectives), sampler=sampler)
+            for number in range(REHEARSED):
+                trial = study.ask()
+                suggest(space, trial)
+                _tell(study, sampler, trial.number, [float(number + i) for i in range(len(objectives))])
+    except Exception as error:  # each sampler has its own kinds
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        expected = "a sampler that takes this space and these objectives"
+        missing = isinstance(error, ImportError)
+        fix = "Install what it needs, or use tpe." if missing else "Use tpe, which takes any."
+        raise ConfigError("--sampler", f"{name}, which says: {line}", expected, fix) from None
+
+
+def _directions(objectives: Sequence[Objective]) -> list[str]:
+    return ["minimize" if o.direction == "lower" else "maximize" for o in objectives]
+
+
+def _tell(study: optuna.Study, sampler: BaseSampler, number: int, values: list[float] | None) -> None:
+    """COMPLETE with these values, or PRUNED. Samplers for grids stop Optuna's own loop here, which is not running."""
+    study.sampler = RandomSampler()
+    study.tell(number, values, state=TrialState.PRUNED if values is None else None)
+    study.sampler = sampler
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to run.
+
+    Attributes:
+        config: prepared, with the trial's own folder.
+        length: images of the whole run.
+        known: images of the last evaluation that the study holds; -1: none.
+    """
+
+    number: int
+    config: TrainConfig
+    length: int
+    known: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials, by what became of them; refused ones were never run."""
+
+    running: int = 0
+    finished: int = 0
+    stopped: int = 0
+    failed: int = 0
+    refused: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.finished + self.stopped + self.failed
+
+
+class Search:
+    """The trials of a sweep: which values come next, and what was said of earlier ones.
+
+    A new one over the same folder knows all that the one before it was told. Trial 0 has the paper's values, then come
+    the space's guesses, then what the sampler draws: by (seed, number of the trial) and the trials known by then.
+    A trial that an earlier process left running is the next to be asked for, with the values it had.
+
+    Args:
+        sweep: the sweep's folder.
+        base: what trials vary; not prepared, so that what the data decides is decided for each trial.
+        samples: trials in all, without those that the configuration refuses.
+    """
+
+    def __init__(
+        self,
+        sweep: Folder,
+        space: Space,
+        base: TrainConfig,
+        objectives: Sequence[Objective],
+        sampler: str,
+        samples: int,
+    ) -> None:
+        self.sweep, self.space, self.base, self.objectives = sweep, space, base, list(objectives)
+        self.sampler, self.samples, self.seed = sampler, samples, base.training.seed
+        self.driver = uuid4().hex
+        sweep.write_json(DRIVER, {"driver": self.driver})
+        self.place = _place(sweep)
+        _mend(self.place)
+        self.study = optuna.create_study(
+            study_name=NAME,
+            storage=_storage(self.place),
+            directions=_directions(objectives),
+            sampler=RandomSampler(),
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        for values in [paper_values(space, base), *space.guesses][:samples]:
+            self.study.enqueue_trial(dict(values), skip_if_exists=True)
+        self.left = [trial.number for trial in self._in_state(TrialState.RUNNING)]
+        """Numbers of trials that an earlier process left running, and that have not been asked for again."""
+        self._handed: dict[int, Trial] = {}
+        self._publish()
+
+    def ask(self) -> Asked | None:
+        """The next trial; None when there have been as many as wanted.
+
+        Raises:
+            RunError: another process has taken the sweep over, or the configuration refuses whatever is drawn.
+            UserError: data or weights that were there are gone. The trial is the next to be asked for.
+        """
+        self._check_ours()
+        for _ in range(REFUSALS):
+            if not self.left and self.begun >= self.samples:
+                return None
+            trial = self._next()
+            values = suggest(self.space, trial)
+            try:
+                config = prepare(self._config(trial.number, values))
+            except UserError as error:
+                self._check_base(trial.number)
+                self._end(trial.number, REFUSED, f"{error.where}: found {error.found}; expected {error.expected}")
+                continue
+            if "run" not in trial.user_attrs:
+                trial.set_user_attr("run", f"{config.launch.storage}/{config.run_name}")
+            self._handed[trial.number] = trial
+            self._publish()
+            known = max((images for images, _ in evaluations(trial.user_attrs)), default=-1)
+            return Asked(trial.number, config, length_of(config), known)
+        reasons = sorted({str(t.user_attrs["reason"]) for t in self._in_state(TrialState.PRUNED)[-REFUSALS:]})
+        raise RunError(
+            f"the configuration refused {REFUSALS} combinations of --space one after the other, for instance: "
+            f"{reasons[0]}.\n  Narrow the space."
+        )
+
+    def _next(self) -> Trial:
+        """A trial left running, or a new one."""
+        begun = [t for t in self._trials() if t.state != TrialState.WAITING]
+        if self.left:
+            number = self.left.pop(0)
+            self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", number))
+            return Trial(self.study, self._trials()[number]._trial_id)
+        self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", len(begun)))
+        return self.study.ask()
+
+    def _check_base(self, number: int) -> None:
+        """Raises UserError where the base is refused too: then it is not the trial's values."""
+        try:
+            prepare(self.base)
+        except UserError:
+            self.left.insert(0, number)
+            raise
+
+    def _config(self, number: int, values: Mapping[str, Any]) -> TrainConfig:
+        place = replace(self.base.launch, storage=f"{self.sweep.url}/{TRIALS}", name=f"{number:04d}")
+        return replace(configured(self.base, values), launch=place)
+
+    def run_of(self, number: int) -> Folder:
+        return self.sweep.sub(f"{TRIALS}/{number:04d}")
+
+    def report(self, number: int, images: int, metrics: Mapping[str, float]) -> bool:
+        """An evaluation of a running trial; False where it is known already, or the trial has ended."""
+        if self._has_ended(number):
+            return False
+        self._check_ours_if_possible()
+        trial = self._handed[number]
+        known = evaluations(trial.user_attrs)
+        if any(images <= at for at, _ in known):
+            return False
+        trial.set_user_attr("evaluations", [*known, [images, dict(metrics)]])
+        trial.set_user_attr("images", images)
+        value = metrics.get(self.objectives[0].metric, math.nan)
+        if len(self.objectives) == 1 and math.isfinite(value):  # Optuna keeps them of single objectives only
+            trial.report(value, images)
+        return True
+
+    def finish(self, number: int, images: int, metrics: Mapping[str, float]) -> None:
+        """The trial ran to its end. A value that is not finite makes it a failed one."""
+        self.report(number, images, metrics)
+        values = [metrics.get(o.metric, math.nan) for o in self.objectives]
+        for objective, value in zip(self.objectives, values, strict=True):
+            if not math.isfinite(value):
+                self.fail(number, f"{objective.metric} is {value} after {images:,} images")
+                return
+        self._end(number, FINISHED, "", values)
+
+    def stop_early(self, number: int) -> None:
+        """Others were better at the same number of images."""
+        if self._has_ended(number):
+            return
+        images, metrics = evaluations(self._handed[number].user_attrs)[-1]
+        metric = self.objectives[0].metric
+        self._end(number, STOPPED_EARLY, f"{metric} {metrics[metric]:.4g} after {images:,} images: others were better")
+
+    def fail(self, number: int, reason: str) -> None:
+        """The trial's run could not go on."""
+        self._end(number, FAILED, reason)
+
+    def _end(self, number: int, outcome: str, reason: str, values: list[float] | None = None) -> None:
+        """Nothing, for a trial that has ended: Tune may run one again, and then says again how it ended."""
+        if self._has_ended(number):
+            return
+        self._check_ours_if_possible()
+        trial = self._handed.get(number) or Trial(self.study, self._trials()[number]._trial_id)
+        trial.set_user_attr("reason", reason)  # also where it is empty: a process that died may have left another
+        trial.set_user_attr("outcome", outcome)
+        _tell(self.study, self.study.sampler, number, values)
+        self._handed.pop(number, None)
+        self._publish()
+
+    def _has_ended(self, number: int) -> bool:
+        return self._trials()[number].state.is_finished()
+
+    def curve(self, number: int) -> list[tuple[int, float]]:
+        """(images, value of the first objective) of a trial, in order."""
+        metric = self.objectives[0].metric
+        return [(n, m[metric]) for n, m in evaluations(self._trials()[number].user_attrs) if metric in m]
+
+    def values(self, number: int) -> dict[str, Any]:
+        """What a trial tries, by dotted key."""
+        return dict(self._trials()[number].params)
+
+    def described(self, number: int) -> str:
+        """What became of a trial, in a line."""
+        trial = self._trials()[number]
+        if trial.state != TrialState.COMPLETE:
+            return f"{trial.user_attrs['outcome']}: {trial.user_attrs['reason']}"
+        metrics = zip(self.objectives, trial.values, strict=True)
+        return f"{FINISHED}: " + ", ".join(f"{o.metric} {value:.4g}" for o, value in metrics)
+
+    @property
+    def ended(self) -> list[int]:
+        """Numbers of the trials that were run and have ended."""
+        ended = self._in_state(TrialState.COMPLETE, TrialState.PRUNED)
+        return [t.number for t in ended if t.user_attrs.get("outcome") != REFUSED]
+
+    @property
+    def begun(self) -> int:
+        """Trials that were run, are running, or were left running by a process that died."""
+        counts = self.counts()
+        return counts.done + counts.running
+
+    def counts(self) -> Counts:
+        outcomes = [t.user_attrs.get("outcome") for t in self._in_state(TrialState.COMPLETE, TrialState.PRUNED)]
+        running = len(self._in_state(TrialState.RUNNING))
+        return Counts(running, *map(outcomes.count, (FINISHED, STOPPED_EARLY, FAILED, REFUSED)))
+
+    def reasons(self) -> list[str]:
+        """Why trials failed: a line for each."""
+        ended = self._in_state(TrialState.PRUNED)
+        failed = [t for t in ended if t.user_attrs.get("outcome") == FAILED]
+        return [f"trial {t.number}: {t.user_attrs['reason']}" for t in failed]
+
+    def best(self) -> FrozenTrial | None:
+        """The first of `best_trials`, if a trial ran to its end."""
+        return next(iter(best_trials(self.study, self.objectives)), None)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _in_state(self, *states: TrialState) -> list[FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state in states]
+
+    def _check_ours(self) -> None:
+        """Raises RunError when a later process has begun to write to the sweep."""
+        if (self.sweep.read_json(DRIVER) or {}).get("driver") != self.driver:
+            raise RunError(f"{self.sweep.url} has been taken over by another tune.py, which goes on with it")
+
+    def _check_ours_if_possible(self) -> None:
+        """The same, and nothing where storage does not answer: the study is a file of this machine then."""
+        with suppress(StorageError), patient_for(AT_START):
+            self._check_ours()
+
+    def publish(self) -> None:
+        """Brings the study to the sweep's folder, where that is not a local one.
+
+        Raises:
+            RunError: another process has taken the sweep over, or storage does not answer.
+        """
+        if not self.sweep.local:
+            self._check_ours()
+            self.sweep.write(STUDY, self.place.read_bytes())
+
+    def _publish(self) -> None:
+        """The same, but what storage does not take now it gets the next time."""
+        try:
+            self.publish()
+        except StorageError as error:
+            print(f"WARNING: the sweep's study is not saved yet: {error}", flush=True)
+
+
+def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
+    """[images, {metric: value}] of each evaluation of a trial, in order."""
+    return list(user_attrs.get("evaluations", []))
+
+
+def length_of(config: TrainConfig) -> int:
+    """Images of a prepared run."""
+    return config.training.images or config.training.length(images_per_epoch(config))
+
+
+def study_of(sweep: Folder) -> optuna.Study:
+    """The study of a sweep, to read. Raises FileNotFoundError when there is none."""
+    if not sweep.exists(STUDY):
+        raise FileNotFoundError(sweep.at(STUDY))
+    return optuna.load_study(study_name=NAME, storage=_storage(_place(sweep)))
+
+
+def _storage(place: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(place)))
+
+
+def _place(sweep: Folder) -> Path:
+    """The study as a local file, which Optuna can append to."""
+    if sweep.local:
+        place = Path(sweep.path(STUDY))
+        place.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        place = Path(tempfile.mkdtemp(prefix=f"i2i-sweep-{sha256(sweep.url.encode()).hexdigest()[:8]}-")) / STUDY
+        if sweep.exists(STUDY):
+            place.write_bytes(sweep.read(STUDY))
+    return place
+
+
+def _mend(place: Path) -> None:
+    """Removes a last line that was not written whole by a process that died."""
+    if place.exists():
+        os.truncate(place, place.read_bytes().rfind(b"\n") + 1)

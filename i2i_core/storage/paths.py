@@ -1,0 +1,52 @@
+"""Paths and addresses: the same in every process of a run, and fit to be told."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from i2i_core.errors import ConfigError
+
+_USER = re.compile(r"//(?:[^/\s:@]*:(?!\d+/)\S*|[^/\s]*)@")  # a password may hold / and @; a port is none
+_SECRET = re.compile(
+    r"((?:password|passwd|pwd|secret|token|access_?key|api_?key|signature|\bsig)\w*=)"
+    r"(?:'[^']*'|[^&\s]*[^&\s'\")\],;>])",
+    re.IGNORECASE,
+)
+
+
+def redacted(text: str) -> str:
+    """A text without what opens the addresses in it: `//USER:PASSWORD@` becomes `//`, `password=X` `password=***`."""
+    return _SECRET.sub(r"\1***", _USER.sub("//", text))
+
+
+def absolute(uri: str, flag: str) -> str:
+    """A local path made absolute (workers have folders of their own); a URL as it is.
+
+    Args:
+        flag: names the path in messages.
+
+    Raises:
+        ConfigError: a relative path in a job that runs in a copy of the submitted folder.
+    """
+    if "://" in uri or not uri:
+        return uri
+    path = Path(uri).expanduser()
+    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
+        fix = f"This job runs in a copy of your folder: give {flag} as a path that all nodes see, or as a URL."
+        raise ConfigError(flag, f"the relative path {uri}", "an absolute path or a URL", fix)
+    return str(path.resolve())
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_folders(folders: Iterable[str], flag: str) -> None:
+    """Check that each is a folder or a plain URL. Raises ConfigError for a chain of protocols or nothing."""
+    for folder in folders:
+        if not folder or "::" in folder:
+            fix = "Name folders, or URLs of the data set's own storage."
+            raise ConfigError(flag, repr(folder), "a folder or a plain URL", fix)

@@ -1,0 +1,292 @@
+"""Files under a URL, local or on object storage, and patience with storage that does not answer.
+
+Credentials and endpoints come from where the storage's own tools take them (for S3: AWS_PROFILE, AWS_ENDPOINT_URL,
+~/.aws, the instance's role); nothing here reads, keeps or prints them.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Sequence
+from typing import IO, Any, Literal
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from i2i_core.errors import ConfigError
+from i2i_core.storage.retry import _FINAL_NUMBERS, FULL, StorageError, Trying, _status, is_weather, patiently
+
+BLOCK = 4 << 20
+"""Bytes asked for at a time where a whole file is read as a stream."""
+S3 = {
+    "retries": {"mode": "standard", "total_max_attempts": 2},
+    "connect_timeout": 10,
+    "read_timeout": 30,
+    "max_pool_connections": 64,
+}
+"""Settings of botocore, so that an error comes soon and `Trying` decides; a lost page of a long listing or part of a
+large upload is asked for twice there, for all of it is begun anew after an error. fsspec's configuration overrides."""
+
+_FINAL_NUMBERS |= {errno.ENOTEMPTY, getattr(errno, "EREMCHG", errno.EINVAL), *FULL}
+PRECONDITION_FAILED = 412
+"""HTTP: the answer to a put of what must not be there yet, and is."""
+
+
+def _settings(url: str) -> dict[str, Any]:
+    """Options of a URL's filesystem, beside those of fsspec's configuration."""
+    if url.split("://")[0] not in ("s3", "s3a"):
+        return {}
+    own: dict[str, Any] = {}
+    for protocol in ("s3", "s3a"):
+        own |= fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+    return {"config_kwargs": S3 | own}
+
+
+_of_parents: list[Any] = []
+"""Filesystems that came by a fork. Their end would wait a second for a thread that did not come with them."""
+
+
+class Remote:
+    """A remote filesystem of fsspec that is asked again when it does not answer.
+
+    It carries over to other processes, forked or not: each makes its own connections. Listings are never remembered.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connect()
+
+    def _connect(self) -> None:
+        self._fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False, **_settings(self.url))
+        if hasattr(self._fs, "_call_s3"):
+            self._fs.retries = 1
+        self._pid, self.root = os.getpid(), str(root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Remote, (self.url,)
+
+    @property
+    def fs(self) -> Any:
+        if self._pid != os.getpid():
+            _of_parents.append(self._fs)
+            self._connect()
+        return self._fs
+
+    @property
+    def protocol(self) -> str:
+        protocol = self.fs.protocol
+        return protocol if isinstance(protocol, str) else str(protocol[0])
+
+    def _ask(self, name: str, path: str, *args: Any, **kwargs: Any) -> Any:
+        return patiently(self.unstrip_protocol(path), lambda: getattr(self.fs, name)(path, *args, **kwargs))
+
+    def unstrip_protocol(self, path: str) -> str:
+        return str(self.fs.unstrip_protocol(path))
+
+    def _strip_protocol(self, path: str) -> str:
+        return str(self.fs._strip_protocol(path))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        data: bytes = self._ask("cat_file", path, start=start, end=end)
+        return data
+
+    def pipe_file(self, path: str, data: bytes) -> None:
+        self._ask("pipe_file", path, data)
+
+    def create_file(self, path: str, data: bytes) -> bool:
+        """Put a file where none is; False where one is. After an answer that was lost the file may be one's own."""
+        try:
+            self._ask("pipe_file", path, data, mode="create")
+        except FileExistsError:
+            return False
+        except Exception as error:
+            if _status(error) != PRECONDITION_FAILED:
+                raise
+            return False
+        return True
+
+    def modified(self, path: str) -> Any:
+        return self._ask("modified", path)
+
+    def put_file(self, local: str, path: str) -> None:
+        patiently(self.unstrip_protocol(path), lambda: self.fs.put_file(local, path))
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def info(self, path: str) -> dict[str, Any]:
+        return dict(self._ask("info", path))
+
+    def size(self, path: str) -> int:
+        """Bytes of a file. Raises StorageError where its server does not say."""
+        size = self.info(path)["size"]
+        if size is None:
+            raise StorageError(f"{self.unstrip_protocol(path)}: its server does not say how long this file is.")
+        return int(size)
+
+    def isdir(self, path: str) -> bool:
+        return self.exists(path) and self.info(path)["type"] == "directory"
+
+    def isfile(self, path: str) -> bool:
+        return self.exists(path) and self.info(path)["type"] == "file"
+
+    def ls(self, path: str, detail: bool = True) -> list[Any]:
+        return list(self._ask("ls", path, detail=detail))
+
+    def find(self, path: str, detail: bool = False) -> Any:
+        return self._ask("find", path, detail=detail)
+
+    def rm(self, path: str, recursive: bool = False) -> None:
+        self._ask("rm", path, recursive=recursive)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Nothing: object storage has no folders."""
+
+    def cat_ranges(
+        self, paths: list[str], starts: Any, ends: Any, on_error: Literal["raise", "return"] = "raise"
+    ) -> list[Any]:
+        """Many ranges at once. Those that fail for the weather are asked for again; of the others, the error stands in
+        their place (`on_error="return"`) or is raised: EOFError for a range that begins behind the file's end."""
+        places = list(zip(paths, _each(starts, len(paths)), _each(ends, len(paths)), strict=True))
+        got: dict[int, Any] = {i: b"" for i, (_, start, end) in enumerate(places) if None is not start == end}
+        missing, trying = (
+            [i for i in range(len(places)) if i not in got],
+            Trying(self.unstrip_protocol(paths[0]) if paths else ""),
+        )
+        while missing:
+            columns = [list(column) for column in zip(*(places[i] for i in missing), strict=True)]
+            try:
+                answers = self.fs.cat_ranges(*columns, on_error="return")
+            except Exception as error:
+                answers = [error] * len(missing)
+            for i, answer in zip(missing, answers, strict=True):
+                beyond = isinstance(answer, Exception) and _status(answer) == 416
+                got[i] = self._ends(*places[i]) if beyond else answer
+            broken = [i for i in missing if isinstance(got[i], Exception) and is_weather(got[i])]
+            if len(broken) < len(missing):
+                trying.answered()
+            if broken:
+                trying.failed(got[broken[0]])
+            missing = broken
+        out = [got[i] for i in range(len(places))]
+        if on_error == "raise":
+            for item in out:
+                if isinstance(item, Exception):
+                    raise item
+        return out
+
+    def open(self, path: str, mode: str = "rb") -> IO[bytes]:
+        """A file to read from its beginning to its end, or in any other way."""
+        if mode != "rb":
+            raise ValueError(f"mode {mode}: files are written whole, with pipe_file")
+        return io.BufferedReader(_Ranged(self, path), BLOCK)
+
+    def pour(self, path: str, out: IO[bytes], start: int, stop: int) -> None:
+        """Bytes start to stop of a file into `out`, as they come; what breaks off is taken up at the byte where it
+        broke.
+
+        Raises:
+            EOFError: the file is shorter.
+        """
+        at, trying = start, Trying(self.unstrip_protocol(path))
+        while at < stop:
+            begun = out.tell()
+            try:
+                if hasattr(self.fs, "_call_s3"):
+                    fsspec.asyn.sync(self.fs.loop, _pour_s3, self.fs, path, at, stop, out)
+                else:
+                    write_all(out, self.fs.cat_file(path, start=at, end=min(at + BLOCK, stop)))
+            except Exception as error:
+                if (came := out.tell() - begun) > 0:
+                    trying.answered()
+                    at += came
+                elif _status(error) == 416:
+                    raise self._ends(path, at, stop) from None
+                trying.failed(error)
+            else:
+                trying.answered()
+                if out.tell() == begun:
+                    raise self._ends(path, at, stop)
+                at += out.tell() - begun
+
+    def _ends(self, path: str, at: int, stop: int) -> EOFError:
+        return EOFError(f"{self.unstrip_protocol(path)} ends before byte {at + 1} of {stop}")
+
+
+def write_all(out: IO[bytes], data: bytes) -> None:
+    """Write all of it: a file without a buffer may take less at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[out.write(rest) :]
+
+
+async def _pour_s3(fs: Any, path: str, start: int, stop: int, out: IO[bytes]) -> None:
+    """One GET, written as it arrives: s3fs's own reads give nothing of a body that breaks off."""
+    bucket, key, _ = fs.split_path(path)
+    wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **fs.req_kw}
+    body = (await fs._call_s3("get_object", **wanted))["Body"]
+    try:
+        while data := await body.read(1 << 18):
+            write_all(out, data)
+    finally:
+        body.close()
+
+
+def _each(value: Any, n: int) -> Sequence[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value] * n
+
+
+class _Ranged(io.RawIOBase):
+    """A remote file, read by ranges."""
+
+    def __init__(self, remote: Remote, path: str) -> None:
+        self.remote, self.path, self.at, self.length = remote, path, 0, remote.size(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.length}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self.at + len(buffer), self.length)
+        if stop <= self.at:
+            return 0
+        data = self.remote.cat_file(self.path, self.at, stop)
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+
+def storage_of(url: str) -> tuple[Any, str]:
+    """A URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`.
+
+    Raises:
+        ConfigError: a kind of URL that nothing here can read.
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        found, fix = f"a URL that cannot be opened ({error})", "Give a folder, or s3://BUCKET/PREFIX."
+        raise ConfigError(url, found, "a path, or a URL that fsspec knows", fix) from None
+    if isinstance(fs, LocalFileSystem):
+        return fs, str(root)
+    remote = Remote(url)
+    return remote, remote.root
+
+
+def is_local(fs: Any) -> bool:
+    return isinstance(fs, LocalFileSystem)

@@ -1,0 +1,312 @@
+"""Where a run's numbers, pictures and warnings go: TensorBoard, Weights & Biases, MLflow.
+
+A board is used by one thread of its tracker's. The last two are packages of their own (extras `wandb`, `mlflow`), and
+are told where they log to by what they always read: WANDB_* and MLFLOW_* of the worker's environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import itertools
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+import torch
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import RecordWriter
+from torch.utils.tensorboard.summary import image, scalar
+from torch.utils.tensorboard.summary import text as text_summary
+
+from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.run import TrainConfig
+from i2i_core.errors import ConfigError
+from i2i_core.settings import to_dict
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import absolute, redacted
+from i2i_core.storage.remote import write_all
+
+PROJECT = "i2i"
+"""Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
+TENSORBOARD = "tensorboard"
+"""Folder of a run that holds TensorBoard's event files."""
+_files = itertools.count()
+"""Of this process, so that each has a name of its own."""
+IDS = "trackers"
+"""Folder of a run that holds the ids it has elsewhere."""
+
+
+class Board(Protocol):
+    """One place that shows a run. Any call may raise what its service raises."""
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None: ...
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None: ...
+
+    def text(self, images: int, title: str, text: str) -> None: ...
+
+    def close(self, finished: bool) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the run's folder. Where that is not local, they are kept in a temporary folder and copied to it
+    by `flush`.
+
+    Each call opens the file, appends to it and closes it, so that an error is the caller's: torch's own writer leaves
+    one to a thread, which prints a traceback and writes nothing any more.
+    """
+
+    def __init__(self, run: Folder) -> None:
+        self.run = run
+        self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
+        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, TENSORBOARD)
+        place = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+        self.file = self.events / f"events.out.tfevents.{place}"
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        self._append(images, [scalar(name, value) for name, value in values.items()])
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        self._append(images, [image("samples", torch.from_numpy(pixels_HWC), dataformats="HWC")])
+
+    def text(self, images: int, title: str, text: str) -> None:
+        self._append(images, [text_summary(title, text)])
+
+    def _append(self, images: int, summaries: Sequence[Summary]) -> None:
+        """Whole records, or after an error none."""
+        if self.run.local:
+            self.run.make(TENSORBOARD)
+        with open(self.file, "ab", buffering=0) as out:
+            whole, records = out.tell(), io.BytesIO()
+            events = [] if whole else [Event(wall_time=time.time(), file_version="brain.Event:2")]
+            events += [Event(wall_time=time.time(), step=images, summary=summary) for summary in summaries]
+            for event in events:
+                RecordWriter(records).write(event.SerializeToString())
+            try:
+                write_all(out, records.getvalue())
+            except OSError:
+                with suppress(OSError):
+                    out.truncate(whole)
+                raise
+
+    def flush(self) -> None:
+        """Brings what was told to the run's folder, where that is not local."""
+        if not self.run.local and self.file.exists():
+            self.run.write(f"{TENSORBOARD}/{self.file.name}", self.file.read_bytes())
+
+    def close(self, finished: bool) -> None:
+        """Nothing: no file is open."""
+
+    def forget(self) -> None:
+        """Removes what was kept in a temporary folder."""
+        if self.temporary:
+            self.temporary.cleanup()
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases; its id is kept in the run's folder, so that a resumed run goes on in it.
+
+    Nothing of the machine is told: no environment, command line, git state or console.
+    """
+
+    def __init__(self, run: Folder, config: TrainConfig) -> None:
+        self.folder, self.config = run, config
+        self._run: Any = None
+
+    @property
+    def run(self) -> Any:
+        if self._run is None:
+            import wandb
+
+            elsewhere = "WANDB_DIR" in os.environ or not self.folder.local
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                id=_id(self.folder, "wandb", lambda: uuid4().hex[:12]),
+                name=self.config.run_name,
+                resume="allow",
+                config=parameters(self.config),
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_git=True,
+                    disable_code=True,
+                    x_disable_meta=True,
+                    x_disable_machine_info=True,
+                ),
+                dir=None if elsewhere else self.folder.root,
+            )
+            # Their own step must rise; a run that goes on from a checkpoint tells some images twice.
+            self._run.define_metric("images")
+            self._run.define_metric("*", step_metric="images")
+        return self._run
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        self.run.log({"images": images, **values})
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        import wandb
+
+        self.run.log({"images": images, "samples": wandb.Image(pixels_HWC)})
+
+    def text(self, images: int, title: str, text: str) -> None:
+        self.run.alert(title, f"{images:,} images: {text}")
+
+    def close(self, finished: bool) -> None:
+        if self._run is not None:
+            self._run.finish(exit_code=0 if finished else 1)
+
+
+class MLflow:
+    """A run of MLflow; its id is kept in the run's folder, so that a resumed run goes on in it.
+
+    Args:
+        say: prints a line.
+    """
+
+    def __init__(self, run: Folder, config: TrainConfig, say: Callable[[str], None] = print) -> None:
+        self.folder, self.config, self.say = run, config, say
+        self._begun = ""  # the id of a run that is new
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            for name, value in IMPATIENT.items():
+                os.environ.setdefault(name, value)
+            from mlflow.tracking import MlflowClient
+
+            uri = self.config.output.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"]
+            client = MlflowClient(tracking_uri=uri)
+            self.id = _id(self.folder, "mlflow", lambda: self._begin(client, uri))
+            client.update_run(self.id, status="RUNNING")
+            self._client = client
+            if self._begun:
+                self._tell_parameters(client)
+        return self._client
+
+    def _begin(self, client: Any, uri: str) -> str:
+        """A new run's id: one run, also where the folder takes the id only at a later try."""
+        if self._begun:
+            return self._begun
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        known = client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else client.create_experiment(name, artifacts_beside(uri))
+        self._begun = str(client.create_run(experiment, run_name=self.config.run_name).info.run_id)
+        return self._begun
+
+    def _tell_parameters(self, client: Any) -> None:
+        """The configuration, once. Where it is refused that is said, and the run is shown without."""
+        from mlflow.entities import Param
+
+        values = [Param(key, str(value)) for key, value in parameters(self.config).items()]
+        try:
+            for start in range(0, len(values), MOST_PARAMETERS):
+                client.log_batch(self.id, params=values[start : start + MOST_PARAMETERS])
+        except Exception as error:  # of MLflow and of what it reaches its server with: many kinds
+            self.say(f"WARNING: mlflow does not take the run's configuration ({short(error)}); it is shown without")
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now, client = int(time.time() * 1000), self.client
+        client.log_batch(self.id, metrics=[Metric(name, value, now, images) for name, value in values.items()])
+
+    def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        client = self.client
+        client.log_image(self.id, pixels_HWC, artifact_file=f"grids/images-{images:012d}.png")
+
+    def text(self, images: int, title: str, text: str) -> None:
+        client = self.client
+        client.set_tag(self.id, title.replace("/", "."), f"{images:,} images: {text}")
+
+    def close(self, finished: bool) -> None:
+        if self._client is not None:
+            self._client.set_terminated(self.id, "FINISHED" if finished else "FAILED")
+
+
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""Where the environment does not say otherwise: MLflow would try a server that is away for many minutes."""
+MOST_PARAMETERS = 100
+"""In one request to MLflow."""
+EXTERNAL: dict[str, Callable[[Folder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
+"""Those that are packages of their own, by --tracker."""
+
+
+def artifacts_beside(uri: str) -> str | None:
+    """Where the pictures of a new experiment go: beside a SQLite file, where MLflow would take the worker's own folder;
+    None: the server knows."""
+    return str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts") if uri.startswith("sqlite:///") else None
+
+
+def _id(run: Folder, name: str, make: Callable[[], str]) -> str:
+    """The run's id elsewhere: the one it has, or a new one that is kept before it is used again."""
+    path = f"{IDS}/{name}.json"
+    known = run.read_json(path)
+    if known is None:
+        known = {"id": make()}
+        run.write_json(path, known)
+    return str(known["id"])
+
+
+def parameters(config: TrainConfig) -> dict[str, Any]:
+    """The configuration, flat, by dotted key. Users and passwords in addresses are left out."""
+    flat: dict[str, Any] = {}
+
+    def told(value: Any) -> Any:
+        if isinstance(value, list):
+            return [told(inner) for inner in value]
+        return redacted(value) if isinstance(value, str) else value
+
+    def add(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                add(f"{key}.{name}" if key else name, inner)
+        else:
+            flat[key] = told(value)
+
+    add("", to_dict(config))
+    return flat
+
+
+def short(error: Exception) -> str:
+    """One line that tells of an error, without the passwords of addresses in it."""
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
+
+
+def checked(output: OutputConfig) -> OutputConfig:
+    """With what --tracker needs made sure of, before any worker starts, and local paths made absolute.
+
+    Raises:
+        ConfigError: a package that is not installed; MLflow without a place to log to, or with a password in it.
+    """
+    for name in output.tracker:
+        if name in EXTERNAL:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                found = f"{name}, which cannot be imported ({error})"
+                fix = f"Install it on every node: pip install 'i2i[{name}]'; or leave it out of --tracker."
+                raise ConfigError("--tracker", found, "a package that is installed", fix) from None
+    uri = output.mlflow_uri
+    if redacted(uri) != uri:
+        found, expected = "an address with a user or a password in it", "one without: the configuration is kept"
+        raise ConfigError("--mlflow-uri", found, expected, "Give it as MLFLOW_TRACKING_URI on every node instead.")
+    if "mlflow" in output.tracker and not uri and not os.environ.get("MLFLOW_TRACKING_URI"):
+        found, expected = "mlflow without --mlflow-uri", "where it logs to"
+        fix = "Give --mlflow-uri https://SERVER or sqlite:////shared/mlflow.db, or set MLFLOW_TRACKING_URI everywhere."
+        raise ConfigError("--tracker", found, expected, fix)
+    if uri.startswith("sqlite:///"):
+        uri = "sqlite:///" + absolute(uri.removeprefix("sqlite:///"), "--mlflow-uri")
+    elif uri and "://" not in uri:
+        uri = absolute(uri, "--mlflow-uri")
+    return replace(output, mlflow_uri=uri)

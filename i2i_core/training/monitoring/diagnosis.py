@@ -1,0 +1,180 @@
+"""Says when a run diverges, and when it no longer does.
+
+Each sign is looked for in the numbers of every log, which all workers have alike, so that all of them say the same.
+docs/watching.md gives the reasons for the thresholds.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from i2i_core.methods.base import Method
+from i2i_core.training.monitoring.readings import Reading
+
+CERTAIN = 0.999
+"""Accuracy of a discriminator from which on it has nothing more to learn, nor to say to the generator."""
+VANISHED = 0.01
+"""Of the median of what a generator's gradient norm was so far."""
+LEAST_HISTORY = 10
+"""Logs that this median takes at least."""
+MOST_HISTORY = 500
+"""And at most: the latest."""
+COLLAPSED = 0.05
+"""Of the differences between real images: what is left between made ones."""
+DOMINANT = 1000.0
+"""How many times all other terms of a loss together one of them may count."""
+LEAST_OTHERS = 0.1
+"""What those others are taken for at least: terms that a player has won go to zero."""
+LONG = 5
+"""Logs in a row that show a sign before it is said; and that do not before it is said to be over."""
+LONG_SPREAD = 2
+"""The same for the differences between images, which are looked at with every grid, or else every evaluation."""
+
+
+@dataclass
+class Sign:
+    """One thing that may go wrong."""
+
+    since: int = 0
+    """Images at the first of the logs in a row that show it."""
+    shown: int = 0
+    """Logs in a row that show it; while it is on, that do not."""
+    on: bool = False
+    """Whether it was said."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A sign that was first said, or is over."""
+
+    name: str
+    """`D/certain`, say."""
+    text: str
+    began: bool
+
+
+class Diagnosis:
+    """What the logs so far say of a run. It is part of the training state."""
+
+    def __init__(self, method: Method[Any]) -> None:
+        made_by = set(method.generators)
+        self.generators = [name for name, player in method.players.items() if made_by & set(player.networks)]
+        self.norms: dict[str, list[float]] = {player: [] for player in self.generators}
+        self.signs: dict[str, Sign] = {}
+        self.text: dict[str, str] = {}
+        """What was last said of each sign that is on."""
+
+    @property
+    def collapse(self) -> str:
+        """What is wrong now; empty where nothing is."""
+        return "; ".join(self.text[name] for name, sign in self.signs.items() if sign.on)
+
+    def read(self, log: Reading) -> list[Change]:
+        """Takes in a log; what began or ended with it."""
+        changes = []
+        for name, long, text in self._look(log):
+            sign = self.signs.setdefault(name, Sign())
+            if bool(text) == sign.on:
+                sign.shown = 0
+                continue
+            if not sign.shown:
+                sign.since = log.images if text else sign.since
+            sign.shown += 1
+            if sign.shown < long:
+                continue
+            sign.on, sign.shown = bool(text), 0
+            if text:
+                self.text[name] = f"since {sign.since:,} images {text}"
+                changes.append(Change(name, self.text[name], began=True))
+            else:
+                was = self.text.pop(name).partition(". ")[0]  # the advice is not needed any more
+                changes.append(Change(name, f"no longer so: {was}", began=False))
+        return changes
+
+    def _look(self, log: Reading) -> Iterator[tuple[str, int, str]]:
+        """Every sign that this log could show: its name, how many logs it takes, and what it shows, if anything."""
+        for player in dict.fromkeys(name.split("/")[0] for name in log.terms):
+            right = [log.terms.get(f"{player}/right_{kind}") for kind in ("real", "fake")]
+            if right[0] is not None and right[1] is not None:
+                yield f"{player}/certain", LONG, _certain(player, (right[0] + right[1]) / 2)
+            if (gap := log.terms.get(f"{player}/gap")) is not None:
+                yield f"{player}/blind", LONG, _blind(player, gap)
+            weighted = {name: value for name, value in log.weighted.items() if name.split("/")[0] == player}
+            if len(weighted) > 1:
+                yield f"{player}/out_of_proportion", LONG, _dominant(player, weighted)
+        for player in self.generators:
+            if f"{player}/grad_norm" in log.terms:
+                yield f"{player}/vanished", LONG, self._vanished(player, log.terms[f"{player}/grad_norm"])
+        if log.spread is not None:
+            yield "collapsed", LONG_SPREAD, _collapsed(log.spread)
+
+    def _vanished(self, player: str, norm: float) -> str:
+        """Norms that have vanished do not count as what it was."""
+        history = self.norms[player]
+        if len(history) >= LEAST_HISTORY and norm < VANISHED * (usual := statistics.median(history)):
+            return (
+                f"the gradient of {player} is nearly gone: its norm is {norm:.3g}, and was {usual:.3g} (median). "
+                f"{player} learns nothing more"
+            )
+        history.append(norm)
+        del history[:-MOST_HISTORY]
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "norms": {player: list(norms) for player, norms in self.norms.items()},
+            "signs": {name: asdict(sign) for name, sign in self.signs.items()},
+            "text": dict(self.text),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.norms |= {player: list(norms) for player, norms in state["norms"].items()}
+        self.signs = {name: Sign(**sign) for name, sign in state["signs"].items()}
+        self.text = dict(state["text"])
+
+
+def _certain(player: str, accuracy: float) -> str:
+    if accuracy >= CERTAIN:
+        return (
+            f"{player} tells real images from made ones without fail (accuracy {accuracy:.2%}): it has nothing more to "
+            "learn, and nothing to say to the generator. A lower learning rate of it, or --real-target 0.9, may help"
+        )
+    if accuracy <= 1 - CERTAIN:
+        return (
+            f"{player} takes made images for real ones and real ones for made (accuracy {accuracy:.2%}): it is led in "
+            "circles. A lower learning rate of the generator may help"
+        )
+    return ""
+
+
+def _blind(player: str, gap: float) -> str:
+    if gap > 0:
+        return ""
+    return (
+        f"{player} rates made images as high as real ones, or higher (by {-gap:.3g}): what it tells the generator is "
+        "worth nothing. A lower learning rate of it, or more of its moves for each of the generator's, may help"
+    )
+
+
+def _dominant(player: str, weighted: dict[str, float]) -> str:
+    name = max(weighted, key=lambda term: weighted[term])
+    others = sum(weighted.values()) - weighted[name]
+    if weighted[name] <= DOMINANT * max(others, LEAST_OTHERS):
+        return ""
+    listed = ", ".join(f"{term.split('/', 1)[1]} {value:.3g}" for term, value in weighted.items() if term != name)
+    return (
+        f"{name} is out of proportion: it adds {weighted[name]:.3g} to the loss of {player}, the others {listed}. "
+        "What they ask for is not heard; look at its weight, and at the learning rates"
+    )
+
+
+def _collapsed(spread: float) -> str:
+    if spread >= COLLAPSED:
+        return ""
+    return (
+        f"made images are nearly all alike: they differ by {spread:.2%} of what real ones differ by. "
+        "The generator has stopped looking at its input"
+    )

@@ -1,0 +1,196 @@
+"""Saying how a run goes without holding it up: everything is written by background threads."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from queue import Queue
+from threading import Thread
+
+import numpy as np
+from torch import Tensor
+
+from i2i_core.errors import TakenOverError
+from i2i_core.images.sheet import contact_sheet, png_bytes
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import redacted
+from i2i_core.storage.retry import StorageError
+from i2i_core.training.monitoring.boards import Board, TensorBoard, short
+from i2i_core.training.monitoring.readings import HostCopy
+
+LEAVE = 60.0
+"""Seconds that the end of a run waits for Weights & Biases and MLflow to take what is left."""
+AGAIN = 600.0
+"""Seconds until an error that lasts is said again."""
+MOST_WAITING = 1000
+"""Entries that wait for one of them that is away; what comes then is left out."""
+
+Measured = Callable[[Mapping[str, float]], None]
+
+
+class Line:
+    """Jobs done one after the other by a thread of their own.
+
+    Args:
+        name: of the thread.
+        forgiven: errors that are said, once in AGAIN seconds, and passed over; any other is raised where the next job
+            is given.
+        warning: what is said of one.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forgiven: tuple[type[Exception], ...],
+        warning: Callable[[Exception], str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.forgiven, self.warning, self.say = forgiven, warning, say
+        self.failing = False
+        self.told = -math.inf
+        self.closing = False
+        self.error: BaseException | None = None
+        self.jobs: Queue[Callable[[], None] | None] = Queue()
+        self.thread = Thread(target=self._work, name=name, daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            if self.closing and self.failing:  # what could not be written before is not waited for now
+                continue
+            try:
+                job()
+            except self.forgiven as error:
+                self.failing = True
+                if time.monotonic() - self.told > AGAIN:  # on a full disk, one thing in some still finds room
+                    self.told = time.monotonic()
+                    self.say(self.warning(error))
+            except BaseException as error:  # raised where the next job is given
+                self.error = error
+            else:
+                self.failing = False
+
+    def put(self, job: Callable[[], None]) -> None:
+        """Raises what an earlier job raised."""
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        self.jobs.put(job)
+
+    def end(self, *last: Callable[[], None], within: float | None = None) -> bool:
+        """Does what is left, then the last jobs; whether that took no longer than it may."""
+        self.closing = True
+        for job in last:
+            self.jobs.put(job)
+        self.jobs.put(None)
+        self.thread.join(within)
+        return not self.thread.is_alive()
+
+
+class Tracker:
+    """The scalars, pictures and warnings of one run, on TensorBoard and elsewhere, and grids as PNG.
+
+    Args:
+        run: the run's folder. A full disk, storage that does not answer, or another launch that has the run, is said
+            and does not end it: checkpoints do.
+        say: prints a line.
+        tensorboard: whether event files are written.
+        others: further boards by name, each with a thread of its own. What one of them raises is said and does not end
+            the run.
+        measured: called with all scalars, in the tracker's thread.
+    """
+
+    def __init__(
+        self,
+        run: Folder,
+        say: Callable[[str], None],
+        tensorboard: bool = True,
+        others: Mapping[str, Board] | None = None,
+        measured: Measured = lambda values: None,
+    ) -> None:
+        self.run, self.say, self.measured = run, say, measured
+        self.board = TensorBoard(run) if tensorboard else None
+        self.line = Line("tracker", (OSError, StorageError, TakenOverError), self._warning, say)
+        self.others = {name: (board, self._line_of(name)) for name, board in (others or {}).items()}
+
+    def _warning(self, error: Exception) -> str:
+        return redacted(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
+
+    def _line_of(self, name: str) -> Line:
+        def warning(error: Exception) -> str:
+            return f"WARNING: {name} does not take what is logged ({short(error)}); training goes on"
+
+        return Line(name, (Exception,), warning, self.say)
+
+    def later(self, job: Callable[[], None]) -> None:
+        """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
+        self.line.put(job)
+
+    def _show(self, show: Callable[[Board], None]) -> None:
+        """On every board. Called from within a job."""
+        for board, line in self.others.values():
+            if line.jobs.qsize() < MOST_WAITING:
+                line.put(lambda board=board: show(board))  # type: ignore[misc]
+        if self.board:
+            show(self.board)
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        """Called from within a job."""
+        self.measured(values)
+        self._show(lambda board: board.scalars(images, values))
+
+    def text(self, images: int, title: str, text: str) -> None:
+        """Called from within a job."""
+        self._show(lambda board: board.text(images, title, text))
+
+    def grid(self, images: int, columns: dict[str, Tensor]) -> None:
+        """A grid of fixed samples, columns (n, C, H, W) in [-1, 1] by title."""
+        copy = HostCopy(columns)
+
+        def draw() -> None:
+            sheet = contact_sheet(copy.wait())
+            self.run.write(f"grids/images-{images:012d}.png", png_bytes(sheet))
+            pixels = np.array(sheet.convert("RGB"))
+            self._show(lambda board: board.picture(images, pixels))
+
+        self.later(draw)
+
+    def flush(self) -> None:
+        """Everything tracked so far reaches the run's folder, some time soon."""
+        if self.board and not self.run.local:
+            self.later(self.board.flush)
+
+    def close(self, finished: bool = True) -> None:
+        """Finishes every job. Raises what one of them raised.
+
+        Args:
+            finished: whether the run came to its end.
+        """
+        last: Sequence[Callable[[], None]] = ()
+        if self.board:
+            board = self.board
+            last = (board.flush, lambda: board.close(finished))
+        self.line.end(*last)
+        for name, (other, line) in self.others.items():
+            if not line.end(lambda other=other: other.close(finished), within=LEAVE):  # type: ignore[misc]
+                self.say(f"WARNING: {name} has not taken all that was logged within {LEAVE:g} s; it is left at that")
+        if self.board:
+            self.board.forget()
+        if self.line.error:
+            raise self.line.error
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, or 2:03 under an hour."""
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{s:02d}" if hours else f"{minutes}:{s:02d}"
+
+
+def progress_line(images: int, length: int, rate: float, waited: float, terms: dict[str, float]) -> str:
+    """`12,800 / 100,000 images | 512 images/s | 2:51 left | data wait 1% | D/loss -3.21 G/loss 12.3`."""
+    left = clock((length - images) / rate) if rate else "?"
+    losses = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name.endswith("/loss"))
+    return f"{images:,} / {length:,} images | {rate:,.0f} images/s | {left} left | data wait {waited:.0%} | {losses}"

@@ -1,0 +1,76 @@
+"""What a run that is launched again with another length does to its learning rate, said before anything starts."""
+
+from __future__ import annotations
+
+import torch
+
+from i2i_core.checkpoints import checkpoint
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.training import TrainingConfig
+from i2i_core.data.reading.stream import Alternating, open_sets
+from i2i_core.errors import ConfigError
+from i2i_core.methods import build_from
+from i2i_core.storage.folder import Folder
+from i2i_core.training.schedule import lr_factor
+
+LR_MAY_RISE = "--lr-may-rise"
+BY_LENGTH = ("linear", "epochs")
+"""Schedules whose learning rate depends on the run's length."""
+
+
+def images_per_epoch(config: TrainConfig) -> int:
+    """Return the number of images in one pass over a prepared run's data."""
+    sets = open_sets(config.data)
+    training = config.training
+    return Alternating(sets, config.data, config.image_size, training.batch, training.seed).images_per_epoch
+
+
+def rate_change(config: TrainConfig, run: Folder, may_rise: bool = False) -> str:
+    """Say how the learning rate changes where a run goes on with another length; "" where it does not.
+
+    Args:
+        config: the prepared configuration that the run is launched with.
+        run: its folder.
+        may_rise: whether somebody has agreed to a rate that rises.
+
+    Raises:
+        ConfigError: the rate rises, and nobody has agreed to that.
+    """
+    whole = checkpoint.complete(run)
+    if not whole or not run.exists("config.json") or config.training.lr_schedule not in BY_LENGTH:
+        return ""
+    saved, given = checkpoint.read_config(run).training, config.training
+    if (saved.images, saved.epochs) == (given.images, given.epochs):
+        return ""
+    images, per_epoch = checkpoint.images_of(whole[-1]), images_per_epoch(config)
+    now, then = (lr_factor(training, images, per_epoch) for training in (saved, given))
+    if now == then or images >= given.length(per_epoch):
+        return ""
+    rates = _rates(config, now, then)
+    if then > now and not may_rise:
+        found = (
+            f"a longer run than {_length(saved)}, whose learning rate would rise where it goes on, after {images:,} "
+            f"images:\n    {rates}\n  (--lr-schedule {given.lr_schedule} spreads its fall over the whole run)"
+        )
+        fix = (
+            f"Add {LR_MAY_RISE} to go on with the higher rate. Or begin another run from these networks, with a length "
+            f"and a schedule of its own: --init-from {run.url} --name ANOTHER. docs/recovery.md compares them."
+        )
+        raise ConfigError(_length(given), found, f"{_length(saved)}, or word that it may rise", fix)
+    way = "rises" if then > now else "falls"
+    return (
+        f"{run.url} goes on after {images:,} images with {_length(given)} in place of {_length(saved)}: "
+        f"the learning rate {way} there: {rates}"
+    )
+
+
+def _length(training: TrainingConfig) -> str:
+    return f"--images {training.images}" if training.images else f"--epochs {training.epochs:g}"
+
+
+def _rates(config: TrainConfig, now: float, then: float) -> str:
+    """Each player's rate before and after."""
+    with torch.device("meta"):
+        method = build_from(config.method, config.hyper)
+    lrs = {name: player.optimiser.lr for name, player in method.players.items()}
+    return ", ".join(f"{name} {now * lr:.3g} -> {then * lr:.3g}" for name, lr in lrs.items())

@@ -1,0 +1,1 @@
+"""From images and a checkpoint to translated images."""

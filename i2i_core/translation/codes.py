@@ -1,0 +1,180 @@
+"""Outputs that vary with a code z: how many an input has, and which codes.
+
+z_NZ codes of N images, of length Z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.methods.base import Method
+from i2i_core.storage.paths import absolute
+from i2i_core.translation.inputs import Inputs, Split, loaded, open_images, output_channels
+
+TRUTH = "truth"
+"""`--like truth`: each image's own."""
+
+Code = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """One z_NZ for each output of N images."""
+
+    titles: tuple[str, ...]
+    """Of the outputs, in their order."""
+    numbered: ClassVar[bool] = True
+    """Outputs are NAME-0, NAME-1, ...; else there is one, NAME."""
+    of_truth: ClassVar[bool] = False
+    """The codes are read off the truths."""
+
+    def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
+        """The codes of images with these keys and truths (N, C, H, W), an output after the other."""
+        raise TypeError("a kind of codes defines of")
+
+
+@dataclass(frozen=True)
+class Drawn(Codes):
+    """Drawn from N(0, 1), seeded by the image's key and the number of the output."""
+
+    def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
+        return [method.draw_codes(keys, k) for k in range(len(self.titles))]
+
+
+@dataclass(frozen=True)
+class Given(Codes):
+    """Codes that were read off images of B, the same for every input."""
+
+    z: tuple[Code, ...]
+
+    def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
+        return [torch.tensor(z).expand(len(keys), -1) for z in self.z]
+
+
+@dataclass(frozen=True)
+class GivenOne(Given):
+    """One code for all."""
+
+    numbered: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class OfTruth(Codes):
+    """Each image's truth's own code."""
+
+    numbered: ClassVar[bool] = False
+    of_truth: ClassVar[bool] = True
+
+    def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
+        assert truth is not None, "loaded where of_truth"
+        return [method.encode(truth)]
+
+
+@dataclass(frozen=True)
+class Between(Codes):
+    """From one code to another in equal steps, both included: (1 - t) z0 + t z1, linear in z.
+
+    `ends`: the two codes; None: each key's drawn codes 0 and 1.
+    """
+
+    ends: tuple[Code, Code] | None
+
+    def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
+        drawn = self.ends is None
+        first, last = (method.draw_codes(keys, k) if drawn else torch.tensor(self.ends[k]) for k in (0, 1))  # type: ignore[index]
+        steps = [torch.lerp(first, last, t) for t in _steps(len(self.titles))]
+        return steps if drawn else [z.expand(len(keys), -1) for z in steps]
+
+
+def _steps(n: int) -> list[float]:
+    return [k / (n - 1) for k in range(n)]
+
+
+def codes_of(
+    method: Method[Any], inputs: Inputs, *, samples: int = 0, like: str = "", interpolate: int = 0, size: int = 0
+) -> Codes | None:
+    """What the flags --samples, --like and --interpolate ask for; None: nothing.
+
+    Args:
+        size: pixels square that images of --like are resized to, as the inputs are; 0: none.
+
+    Raises:
+        ConfigError: the method or the input has no such outputs, or flags do not go together.
+        DataError: an image of --like cannot be used.
+    """
+    _check_flags(method, inputs, samples, like, interpolate)
+    if samples:
+        return Drawn(tuple(f"sample {k}" for k in range(samples)))
+    if like == TRUTH:
+        return OfTruth(("like its truth",))
+    names, codes, one = _read(method, like, size) if like else ([], (), False)
+    if interpolate:
+        if like and len(codes) != 2:
+            fix = "Name two: --like FIRST,SECOND."
+            raise ConfigError("--like", f"{len(codes)} images beside --interpolate", "two, to go between", fix)
+        titles = tuple(f"{k}: {t:.2f}" for k, t in enumerate(_steps(interpolate)))
+        return Between(titles, (codes[0], codes[1]) if like else None)
+    if like:
+        return GivenOne((f"like {names[0]}",), codes) if one else Given(tuple(_numbered(names)), codes)
+    return None
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    return [f"{k}: like {name}" for k, name in enumerate(names)]
+
+
+def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, interpolate: int) -> None:
+    for name, value in (("--samples", samples), ("--interpolate", interpolate)):
+        if value and not method.codes:
+            raise ConfigError(name, str(value), "none: this method has one output", f"Leave {name} out.")
+    if like and not method.encodes:
+        expected = "none: this method reads no code off an image"
+        raise ConfigError("--like", repr(like), expected, "Leave --like out.")
+    if samples and (like or interpolate):
+        other = "--like" if like else "--interpolate"
+        raise ConfigError("--samples", f"{other} beside it", "one of the two", "Leave one of them out.")
+    if interpolate == 1:
+        raise ConfigError("--interpolate", "1", "at least 2: both ends are among the outputs", "Give it 2 or more.")
+    if like == TRUTH and interpolate:
+        fix = "Name two images: --like FIRST,SECOND."
+        raise ConfigError("--like", f"{TRUTH} beside --interpolate", "two images, to go between", fix)
+    if like == TRUTH and not (isinstance(inputs, Split) and inputs.data.manifest.kind == "paired"):
+        fix = "Name a paired data set with --input, or an image with --like."
+        raise ConfigError("--like", f"{TRUTH} for images without one", "a paired data set as --input", fix)
+
+
+def _read(method: Method[Any], like: str, size: int) -> tuple[list[str], tuple[Code, ...], bool]:
+    """Names and codes of the images that `like` names, and whether it is one file.
+
+    They are read on the CPU, one at a time, before any worker starts: so every worker has the same.
+    """
+    names, codes, one = [], [], "," not in like
+    for place in filter(None, like.split(",")):
+        images, is_file = open_images(absolute(place, "--like"), "--like")
+        one = one and is_file
+        for i, name in enumerate(images.names):
+            where = f"--like {images.paths[i]}"
+            try:
+                b, _ = loaded(images.fetch(i), output_channels(method), size, where)
+            except (OSError, ValueError) as error:
+                raise DataError(where, f"a file that cannot be read ({error})", "an image", "Name another.") from None
+            check_encodable(method, b, where)
+            names.append(name)
+            codes.append(tuple(method.encode(b[None])[0].tolist()))
+    if not codes:
+        raise ConfigError("--like", repr(like), "images of B", "Name a file, a folder or a list.")
+    return names, tuple(codes), one
+
+
+def check_encodable(method: Method[Any], b_CHW: Tensor, where: str) -> None:
+    """Raises DataError where the encoder would leave nothing of the image."""
+    least, (height, width) = 2 ** (method.config.blocks + 1), b_CHW.shape[1:]
+    if min(height, width) < least:
+        expected = f"at least {least} x {least}, which the encoder halves {method.config.blocks + 1} times"
+        raise DataError(where, f"{width} x {height} pixels (width x height)", expected, f"Give --size {least} or more.")

@@ -1,0 +1,154 @@
+"""Refined data sets: a split with its images translated and all else as it was, written by many workers.
+
+SimGAN's purpose: refined images keep the annotations of the synthetic ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tqdm import tqdm
+
+from i2i_core.batch import Bad
+from i2i_core.checkpoints.checkpoint import CHECKSUMS
+from i2i_core.checkpoints.trained import Trained
+from i2i_core.data.format import shards
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.refined import Made, RefinedShard, check_stored, plan_refined, stored, write_refined
+from i2i_core.data.reading.reader import Reader
+from i2i_core.errors import ConfigError
+from i2i_core.images.sheet import to_array
+from i2i_core.methods.at_test import words
+from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import sha256
+from i2i_core.storage.remote import storage_of
+from i2i_core.translation.inputs import Split, input_channels, loaded, output_channels
+from i2i_core.translation.translator import Job, Row, Translator, row_of
+
+Over = Callable[[Sequence[RefinedShard], Callable[[Translator, RefinedShard], shards.Part]], Iterator[shards.Part]]
+"""Calls a task with a worker for each unit, and gives what it makes as it comes."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What came of it."""
+
+    written: int
+    bad: tuple[Bad, ...]
+
+
+def check_refinable(job: Job, trained: Trained) -> None:
+    """Raises ConfigError where the outputs cannot take the images' places in a data set."""
+    if not isinstance(job.inputs, Split):
+        fix = "Make one with `python pipelines/shard.py`, or leave --shards out."
+        raise ConfigError("--shards", "images that are no data set", "a data set as --input", fix)
+    if job.codes is not None and job.codes.numbered:
+        fix = "Leave --samples and --interpolate out, and give --like one file or `truth`."
+        raise ConfigError("--shards", "several outputs of each image", "one: it takes the image's place", fix)
+    fs, root = storage_of(job.out)
+    if fs.protocol == job.inputs.data.fs.protocol and root.rstrip("/") == job.inputs.data.root.rstrip("/"):
+        raise ConfigError("--out", f"{job.out}, which is --input", "another folder", "Name a new folder.")
+    made = input_channels(trained.method) if job.back else output_channels(trained.method)
+    kept = job.inputs.written.channels
+    if made != kept:
+        fix = "Leave --shards out, or shard the data again with `--channels`."
+        raise ConfigError("--shards", f"a checkpoint that makes images of {made} channels", f"{kept}, as the data", fix)
+    check_stored(job.inputs.written, f"--shards of {job.inputs.data.uri}")
+
+
+def refine(job: Job, trained: Trained, most: int, batch: int, overwrite: bool, over: Over) -> Refinement:
+    """Writes the data set, or what is missing of it; if not one image can be translated, there is none.
+
+    Args:
+        most: only the first so many samples; 0: all.
+        batch: samples of a shard that are translated at a time.
+        overwrite: replace another data set.
+        over: has workers do a task for every shard; gives what comes of each, as it comes.
+
+    Raises:
+        UserError: the output holds something else, or the networks cannot take an image.
+    """
+    inputs = _split(job)
+    data = inputs.data
+    work = plan_refined(data, inputs.split, inputs.domain, inputs.column, _made_by(job, trained), most)
+    done = shards.begin(work, job.out, overwrite)
+    if done is None:
+        manifest = DataSet(job.out).manifest
+        written = manifest.splits[inputs.split][inputs.domain].samples
+        return Refinement(written, _bad(manifest.made_by["left_out"]))
+    todo = [shard for shard in work.jobs if shard.name not in done]
+    refined = {shard.name for shard in work.jobs if not shard.copied}
+    total = sum(shard.stop - shard.start for shard in work.jobs)
+    with tqdm(total=total, initial=sum(map(_count, done.values())), unit=" samples", smoothing=0) as bar:
+        for part in over(todo, partial(write, work.column, batch)):
+            done[part.shard.name] = part
+            bar.update(_count(part))
+    parts = [done[shard.name] for shard in work.jobs if shard.name in refined]
+    written, bad = sum(p.shard.samples for p in parts), _bad([line for p in parts for line in p.left_out])
+    if written:
+        m = data.manifest
+        shards.conclude(work, job.out, done, m.kind, m.attributes, m.exclusive, m.domains, work.made_by)
+    return Refinement(written, bad)
+
+
+def _split(job: Job) -> Split:
+    assert isinstance(job.inputs, Split), "checked by check_refinable"
+    return job.inputs
+
+
+def _count(part: shards.Part) -> int:
+    return part.shard.samples + len(part.left_out)
+
+
+def _bad(lines: Sequence[str]) -> tuple[Bad, ...]:
+    """From what a part says of them."""
+    return tuple(Bad(*line.partition(": ")[::2]) for line in lines)
+
+
+def _made_by(job: Job, trained: Trained) -> dict[str, Any]:
+    """All that the outputs depend on besides the images."""
+    return {
+        "method": trained.config.method,
+        "images": trained.images,
+        "checkpoint": sha256(Folder(trained.url).read(CHECKSUMS)),
+        "target": job.target.title if job.target else "",
+        "columns": list(job.columns),
+        "codes": "" if job.codes is None else repr(job.codes),
+        "back": job.back,
+        "size": job.size,
+    } | ({"at_test": made_by} if (made_by := words(trained.method.makers, trained.at_test(job.at_test))) else {})
+
+
+def write(column: int, batch: int, translator: Translator, shard: RefinedShard) -> shards.Part:
+    """One shard, by one worker."""
+    inputs = _split(translator.job)
+
+    def images(rows: Sequence[int]) -> Mapping[int, Made | Bad]:
+        read, bad = translator.load(rows)
+        made: dict[int, Made | Bad] = {**bad}
+        for image, (y,) in translator.translated(read):
+            label = translator.job.whole_label(image.i)
+            labels = inputs.labels[image.i] if label is None else label
+            data, field = stored(to_array(y, inputs.written.dtype), inputs.written)
+            made[image.i] = Made(data, field, tuple(labels.tolist()))
+        return made
+
+    return write_refined(translator.job.out, inputs.data, column, shard, images, batch)
+
+
+def refined_rows(job: Job, count: int) -> list[Row]:
+    """Rows of the contact sheet: the first samples of the finished data set beside what they were."""
+    inputs, data = _split(job), DataSet(job.out)
+    reader = Reader(data, inputs.split, inputs.domain)
+    position = {name: i for i, name in enumerate(inputs.names)}
+    ending = data.manifest.fields[inputs.fields[inputs.column]].extension
+    rows = []
+    for row in range(min(count, len(reader.index.keys))):
+        i = position[reader.key(row)]
+        source, _ = loaded(inputs.fetch(i), 0, job.size, reader.key(row))
+        made, _ = loaded((reader.read([row], inputs.column)[0], ending), 0, 0, reader.key(row))
+        rows.append(row_of(job, i, source, [made]))
+    return rows

@@ -1,0 +1,113 @@
+"""Target attributes as a person names them: `bold,serif`, `+bold,-serif`, or one class.
+
+Of a method trained on several data sets, the names say which set's labels are meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from i2i_core.errors import ConfigError, nearest
+from i2i_core.labels import LabelSet
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Attributes to switch on and off.
+
+    Args:
+        names: the method's attributes, in the order of its labels.
+        edit: the others stay as the source has them; else they are off.
+        known: whose labels they are, where the method was trained on several data sets.
+    """
+
+    names: tuple[str, ...]
+    on: tuple[str, ...]
+    off: tuple[str, ...] = ()
+    edit: bool = False
+    known: LabelSet | None = None
+
+    def label(self, own: np.ndarray | None) -> np.ndarray:
+        """(A,) uint8, the target of a source with the label `own` (A,), which only edits read."""
+        label = np.zeros(len(self.names), np.uint8)
+        if self.edit and own is not None:
+            label[:] = own
+        label[[self.names.index(name) for name in self.on]] = 1
+        label[[self.names.index(name) for name in self.off]] = 0
+        return label
+
+    def vector(self, own: np.ndarray | None) -> np.ndarray:
+        """What the method takes as target: `label`; of several data sets with the others' labels and the mask."""
+        label = self.label(own)
+        return label if self.known is None else self.known.vector(torch.from_numpy(label)[None])[0].numpy()
+
+    @property
+    def title(self) -> str:
+        if self.edit:
+            return " ".join([*(f"+{name}" for name in self.on), *(f"-{name}" for name in self.off)])
+        return ", ".join(self.on) or NONE
+
+
+def parse_target(text: str, names: Sequence[str], exclusive: bool) -> Target:
+    """The target that `text` names.
+
+    `bold,serif`: these on, all others off; `none`: all off; `+bold,-serif`: the source's own label
+    with these changed. Of classes that exclude each other: exactly one.
+
+    Raises:
+        ConfigError: an unknown or repeated attribute, both manners mixed, or not exactly one class.
+    """
+    known = f"({'classes' if exclusive else 'attributes'}: {', '.join(names)})"
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    signs = {word[0] if word[0] in "+-" and word not in names else "" for word in words}
+    if not words:
+        raise ConfigError("--target", "nothing", f"names {known}", f"For example --target {names[0]}.")
+    if "" in signs and len(signs) > 1:
+        fix = "Name what is on (`bold,serif`), or what changes (`+bold,-serif`)."
+        raise ConfigError("--target", repr(text), "names with a sign, or names without", fix)
+    edit = "" not in signs
+    bare = [word[1:] if edit else word for word in words]
+    bare = [] if bare == [NONE] and NONE not in names and not edit else bare
+    for word in bare:
+        if word not in names:
+            raise ConfigError("--target", repr(word), f"one of the checkpoint's {known}", nearest(word, names))
+    if len(set(bare)) < len(bare):
+        raise ConfigError("--target", repr(text), "each name once", "Remove the repeated name.")
+    if exclusive and (edit or len(bare) != 1):
+        fix = f"Every image has exactly one class: for example --target {names[0]}."
+        raise ConfigError("--target", repr(text), f"one class {known}", fix)
+    on = tuple(b for b, word in zip(bare, words, strict=False) if not (edit and word[0] == "-"))
+    return Target(tuple(names), on, tuple(b for b in bare if b not in on), edit)
+
+
+def parse_target_of(text: str, sets: Sequence[LabelSet]) -> Target:
+    """The target that `text` names among the labels of one data set, or of several: then of the one that has the
+    names. `none` is of the only set of attributes.
+
+    Raises:
+        ConfigError: as `parse_target`; names of two sets; `none` where it could be of several sets, or of none.
+    """
+    if len(sets) == 1:
+        return parse_target(text, sets[0].titles, sets[0].exclusive)
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    bare = {name for word in words for name in (word, word[1:] if word[0] in "+-" else word)}
+    named = [s for s in sets if bare & set(s.titles)]
+    if not named and words == [NONE]:
+        named = [s for s in sets if not s.exclusive]
+        if len(named) != 1:
+            fix = f"Name what is to be on: for example --target {sets[0].titles[0]}."
+            found = f"{NONE!r} for {len(named)} data sets of attributes"
+            raise ConfigError("--target", found, f"one that {NONE!r} is a label of", fix)
+    if len(named) > 1:
+        expected = "names of one data set: " + "; or ".join(", ".join(s.titles) for s in named)
+        fix = "An image is given labels of one data set at a time: translate it, then translate what came out."
+        raise ConfigError("--target", repr(text), expected, fix)
+    if not named:  # raises: not one name is known
+        return parse_target(text, [name for s in sets for name in s.titles], False)
+    return replace(parse_target(text, named[0].titles, named[0].exclusive), known=named[0])
