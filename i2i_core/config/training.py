@@ -1,4 +1,4 @@
-"""How a run trains, what it keeps, and what it says: the sections the loop and the step read."""
+"""How a run trains: length, batch, precision, schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to a run on Ray Train: every check that can be made before a worker starts, then `fit`."""
+"""From a prepared configuration to a run on Ray Train: the last checks, which need the cluster, then `fit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files under a URL, local or on object storage, and patience with storage that does not answer.
+"""A filesystem under a URL, local or remote; a remote one is asked again when it does not answer (`retry`).
 
 Credentials and endpoints come from where the storage's own tools take them (for S3: AWS_PROFILE, AWS_ENDPOINT_URL,
 ~/.aws, the instance's role); nothing here reads, keeps or prints them.

@@ -1,4 +1,11 @@
-"""What comes next: a pure function of (manifest, seed, global batch size, batch number)."""
+"""What comes next: a pure function of (manifest, seed, global batch size, batch number).
+
+A *lane* is a fixed share of the slots of every global batch. Each epoch the shards are permuted
+and laid end to end (beginning at a seeded point), the line is cut into as many equal spans as
+there are lanes, and each lane's span is shuffled in windows. Lanes are dealt to workers, so the
+order knows nothing of how many workers, loader processes or restarts there are. docs/stream.md
+has the picture.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,5 @@
-"""What comes next: a pure function of (manifest, seed, global batch size, batch number).
-
-A *lane* is a fixed share of the slots of every global batch. Each epoch the shards are permuted
-and laid end to end (beginning at a seeded point), the line is cut into as many equal spans as
-there are lanes, and each lane's span is shuffled in windows. Lanes are dealt to workers, so the
-order knows nothing of how many workers, loader processes or restarts there are. docs/stream.md
-has the picture.
+"""From shards to global batches: `order` says which sample stands in which slot, `reader` gets its bytes, `transforms`
+augment it, and a `Stream` puts a worker's part of the batch together.
 
 n_X counts; slots_n slot numbers; rows_n positions in the shard set's index.
 """
