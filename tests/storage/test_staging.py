@@ -32,6 +32,7 @@ from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading import staging
 from i2i_core.data.reading.ahead import Ahead
 from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.stream import Alternating, Numbered, Stream
 from i2i_core.data.worlds.glyphs import GlyphOptions
@@ -647,7 +648,7 @@ def test_more_shards_at_once_than_may_be_open(made: dict[str, str], monkeypatch:
     reader = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     rows = list(range(len(reader.index.keys)))
     expected = reader.read(rows, 0)
-    monkeypatch.setattr(reader.Reader, "OPEN", 2)
+    monkeypatch.setattr(Reader, "OPEN", 2)
     other = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     assert other.read(rows, 0) == expected
     assert len(other._files) == 2
