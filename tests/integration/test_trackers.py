@@ -181,6 +181,8 @@ def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Offline: what `wandb sync` would send lies in the run's folder."""
+    import wandb
+
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(trackers, "LEAVE", 240)  # its own process starts slowly on a busy machine
     monkeypatch.setenv("SOME_TOKEN", SECRET)
@@ -189,6 +191,7 @@ def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
     run_until(config, 60)
     loop = loop_of(config)
     loop.train()
+    wandb.teardown()  # its own process writes the last block after `finish` has returned: waits for its end
     ours = loop.run.read_json("trackers/wandb.json")["id"]
     runs = sorted(Path(loop.run.root, "wandb").glob("offline-run-*"))
     assert [run.name.rsplit("-", 1)[1] for run in runs] == [ours, ours]
