@@ -20,7 +20,7 @@ from ray._private.services import canonicalize_bootstrap_address_or_die, extract
 from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.exceptions import RayError
 
-from i2i_core.errors import ResourceError
+from i2i_core.errors import ResourceError, RunError
 
 ANY = 2**31
 """More CPUs and GPUs than a run asks for."""
@@ -46,13 +46,20 @@ def connect(quiet: bool = False) -> None:
 
     Raises:
         ResourceError: no cluster, or one without a dashboard, is where RAY_ADDRESS says.
+        RunError: Ray's own processes did not start, or not in time.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS") or "local"
     how = _own() if address == "local" else _joined(address)
-    ray.init(logging_level="warning", log_to_driver=not quiet, **how)
+    try:
+        ray.init(logging_level="warning", log_to_driver=not quiet, **how)
+    except Exception as error:  # a bare one, where its processes are not up in time
+        ray.shutdown()
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        fix = "Run the same command again when this machine has less to do and memory to spare."
+        raise RunError(f"Ray did not start ({reason[0]})\n  {fix}") from error
 
 
 def _own() -> dict[str, Any]:

@@ -51,6 +51,20 @@ def test_cluster_whose_token_is_missing_is_not_joined(tmp_path: Path) -> None:
         assert "oken" in run.stderr.partition("cannot be joined (")[2]
 
 
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_cluster_that_does_not_start_is_one_message(tmp_path: Path) -> None:
+    """In a process of its own: Ray's folder cannot be made, one of its many ways not to start."""
+    (tmp_path / "file").touch()
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": str(tmp_path / "file")}
+    join = "from i2i_core.cli import main; from i2i_core.orchestration.cluster import connect; main(connect)"
+    run = subprocess.run([sys.executable, "-c", join], env=env, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "failed: Ray did not start (" in run.stderr
+    assert "Run the same command again" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment of which nothing is left afterwards."""

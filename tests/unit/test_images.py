@@ -527,7 +527,7 @@ def fuzzed(note: Path, seed: int, cases: int) -> dict[str, Any]:
 def check_fuzzed(report: dict[str, Any]) -> None:
     assert report["other"] == {}
     assert report["imported"] == []
-    assert report["MiB"] < 1200
+    assert report["MiB"] < 1600, "WebP's largest picture, 1.4 GiB, and what the process keeps"
     kinds = {name.split()[0] for name in samples()}
     assert {f"{kind} {came}" for kind in kinds for came in ("array", "ValueError")} <= report["seen"].keys()
 
@@ -586,6 +586,6 @@ def test_the_largest_picture_of_each_format_takes_what_the_docs_say(kind: str, t
     print(f"{kind}: {file.stat().st_size} bytes, {values} MiB, decoded at {decoded} MiB, prepared at {prepared} MiB")
     assert 250 <= values <= 256 or kind == "jp2"
     text = (ROOT / "docs/data.md").read_text()
-    stated = re.search(rf"{re.escape(LARGEST[kind])}: ([0-9.]+)\s+GiB", text)
+    stated = re.search(rf"{re.escape(LARGEST[kind])}:\s+([0-9.]+)\s+GiB", text)
     assert stated
     assert prepared / 1024 <= float(stated[1])
