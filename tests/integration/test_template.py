@@ -90,7 +90,7 @@ def test_the_guide_names_every_file_that_has_a_row_for_each_method() -> None:
     guide = (ROOT / "docs" / "adding_a_method.md").read_text()
     found = [p for place in ("i2i_core", "pipelines", "tests", "tune_spaces") for p in (ROOT / place).rglob("*.py")]
     tables = {str(path.relative_to(ROOT)) for path in found if rows_by_method(path)}
-    assert {"pipelines/demo.py", "tests/support/methods.py"} <= tables
+    assert {"pipelines/demo.py", "tests/support/table.py"} <= tables
     assert [path for path in sorted(tables) if f"`{path}`" not in guide] == []
 
 
