@@ -17,6 +17,7 @@ import i2i_core.orchestration  # noqa: F401  Ray reads what this sets when a tes
 from .support.server import S3Server, request, use
 from .support.weather import Weather
 
+pytest.register_assert_rewrite("tests.support.table")  # it judges demos: a failure shows the values
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 torch.set_num_threads(1)
 

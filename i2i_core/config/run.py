@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.config.data import DataConfig
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.sections import SECTIONS
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.registry import METHODS, entry
@@ -155,13 +157,7 @@ def _over(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
     """The sections of a configuration by name, of a method with this section of its own."""
-    return {
-        "hyper": hyper,
-        "data": DataConfig,
-        "training": TrainingConfig,
-        "output": OutputConfig,
-        "launch": LaunchConfig,
-    }
+    return {"hyper": hyper, **SECTIONS}
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

@@ -29,24 +29,11 @@ from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
 from .methods import whole_batch
+from .table import TABLE
 
 FOLDER = Path(__file__).parents[1] / "goldens"
 UPDATES, BATCH, PER_EPOCH = 20, 5, 20
-SIZES: dict[str, dict[str, Any]] = {
-    "stargan": {"image_size": 32, "channels": 3, "c_dim": 3, "g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1},
-    "pix2pix": {"image_size": 32, "g_base": 4, "d_base": 4},
-    "cyclegan": {"image_size": 32, "g_base": 4, "d_base": 4, "blocks": 1, "pool_size": 10},
-    "simgan": {
-        "image_size": 20, "image_width": 28, "r_base": 4, "d_base": 12, "blocks": 1, "history_size": 20,
-        "warmup_r": 2, "warmup_d": 2,
-    },
-    "unit": {"image_size": 32, "g_base": 4, "d_base": 4, "blocks": 1, "d_layers": 2},
-    "pix2pix_noise": {"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2},
-    "cvae_gan": {"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2, "e_base": 4, "e_blocks": 1},
-    "clr_gan": {"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2, "e_base": 4, "e_blocks": 1},
-    "bicyclegan": {"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2, "e_base": 4, "e_blocks": 1},
-}  # fmt: skip
-"""Sizes of each method's golden runs."""
+SIZES = {name: row.golden for name, row in TABLE.items()}
 OF_PRESETS: dict[str, dict[str, Any]] = {
     "simgan-paper_hands": {"image_size": 64, "image_width": 0},
     "simgan-reference": {"k_g": 5},

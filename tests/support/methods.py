@@ -17,31 +17,11 @@ from i2i_core.methods.base import Method, Move, Progress
 from i2i_core.training.step import Step
 from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World
 
+from .table import TABLE
 from .workers import on_workers
 
 ALONE = World()
-MULTIMODAL = {"dropout": 0.0, "image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
-SMALL: dict[str, dict[str, Any]] = {
-    "stargan": {
-        "image_size": 16, "channels": 1, "c_dim": 3, "n_critic": 2,
-        "g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1,
-    },
-    # batch norm and dropout are exempt: they see their worker's part
-    "pix2pix": {"image_size": 16, "g_base": 4, "d_base": 4, "receptive_field": 16, "norm": "instance", "dropout": 0.0},
-    "cyclegan": {"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16, "pool_size": 10},
-    "simgan": {
-        "image_size": 12, "image_width": 16, "r_base": 4, "d_base": 12, "blocks": 1, "history_size": 10,
-        "warmup_r": 1, "warmup_d": 1, "k_g": 2,
-    },
-    "unit": {
-        "image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "blocks": 1, "d_layers": 2, "architecture": "paper",
-        "g_noise": "shared",
-    },
-    "pix2pix_noise": {**MULTIMODAL},
-    "cvae_gan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},
-    "clr_gan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},
-    "bicyclegan": {**MULTIMODAL, "e_base": 4, "e_blocks": 1},
-}  # fmt: skip
+SMALL = {name: row.small for name, row in TABLE.items()}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ pytest tests/unit/test_registry.py
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,28 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_core import registry
 from i2i_core.batch import Batch
 from i2i_core.checkpoints.checkpoint import Snapshot, load_networks, named_tensors, write
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.sections import register
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method, Progress
-from i2i_core.settings import flag
+from i2i_core.settings import flag, setting
 from i2i_core.storage.folder import Folder
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, SMALL, Case, batches, small, whole_batch
+from ..support.table import ABILITIES, TABLE
 
 CPU = torch.device("cpu")
-QUICK = {"simgan": {"k_g": 1}}
 
 
 def made(name: str, dtype: torch.dtype = torch.float64, **hyper: Any) -> Method[Any]:
-    return small(Case(name, hyper={**QUICK.get(name, {}), **hyper}, dtype=dtype))
+    return small(Case(name, hyper={**TABLE[name].quick, **hyper}, dtype=dtype))
 
 
 def noise(*shape: int) -> Tensor:
@@ -57,62 +59,88 @@ def images(method: Method[Any], n: int, height: int, width: int) -> Tensor:
 KEYS = ("a", "b", "c")
 
 
-def test_every_method_has_a_small_configuration() -> None:
-    assert set(SMALL) == set(METHODS)
+def test_every_method_has_a_row_in_the_table() -> None:
+    assert set(TABLE) == set(METHODS)
+
+
+# ---------------------------------------------------------------- registering
+
+
+@pytest.fixture
+def registering() -> Iterator[None]:
+    """Forget the methods that a test registers."""
+    before = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(before)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A method's own section."""
+
+    strength: float = setting(1.0)
+
+
+@dataclass(frozen=True)
+class OfAnother(Own):
+    """With a field that is another section's too."""
+
+    patience: float = setting(1.0)
+
+
+@dataclass(frozen=True)
+class OfAnothersFlag(Own):
+    """With a flag that another section gives to a field of another name."""
+
+    ours: str = setting("", name="data")
+
+
+@dataclass(frozen=True)
+class WithoutFlag(Own):
+    """With a field called as another's, which has no flag."""
+
+    batch: int = setting(1, derived=True)
+
+
+@pytest.mark.usefixtures("registering")
+@pytest.mark.parametrize(
+    ("config", "both"),
+    [
+        (OfAnother, "OfAnother.patience has the flag of LaunchConfig.patience, --patience"),
+        (OfAnothersFlag, "OfAnothersFlag.ours has the flag of DataConfig.uri, --data"),
+    ],
+)
+def test_registering_refuses_a_flag_of_another_section(config: type[Any], both: str) -> None:
+    with pytest.raises(ValueError, match=f"{both}: give it another name"):
+        register("mygan", config, {})
+    assert "mygan" not in METHODS
+
+
+@pytest.mark.usefixtures("registering")
+def test_registering_takes_fields_without_a_flag_and_a_name_once() -> None:
+    register("mygan", WithoutFlag, {})
+    assert METHODS["mygan"].config is WithoutFlag
+    with pytest.raises(ValueError, match="two methods are called 'mygan': WithoutFlag and Own"):
+        register("mygan", Own, {})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_s_class_is_found_in_its_file(name: str) -> None:
+    found = METHODS[name].method
+    assert found.__module__ == f"i2i_core.methods.{name}"
+    assert isinstance(made(name), found)
+
+
+def test_a_file_without_the_method_s_class_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_CLASSES", {})
+    with pytest.raises(ValueError, match=r'i2i_core/methods/unit.py marks no class with @implements."unit".'):
+        _ = METHODS["unit"].method
 
 
 # ---------------------------------------------------------------- the papers' figures
 
-ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
-FAMILY = {**ADAM, "g_base": 64, "d_base": 64, "n_critic": 1, "real_target": 1.0}
-PIX2PIX = {**FAMILY, "adversarial": "nonsaturating", "objective": "L1+cGAN", "lambda_l1": 100.0, "norm": "batch"}
-PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8}
-CYCLEGAN = {**FAMILY, "adversarial": "lsgan", "lambda_gan": 1.0, "lambda_cyc": 10.0, "cycles": "both", "pool_size": 50}
-CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample": "transposed"}
-SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": 35, "image_width": 55, "psi": "identity"}
-SIMGAN |= {"lambda_reg": 1e-4, "warmup_r": 1000, "warmup_d": 200, "k_g": 2, "k_d": 1, "blocks": 4, "form": "eyes"}
-UNIT = {**FAMILY, "lr": 1e-4, "weight_decay": 1e-4, "architecture": "paper", "adversarial": "nonsaturating"}
-UNIT |= {"kl_of": "mean", "g_noise": "shared"}
-UNIT |= {"lambda_gan": 10.0, "lambda_rec": 100.0, "lambda_kl": 0.1, "lambda_cyc": 100.0, "lambda_cyc_kl": 0.1}
-LATER = {**UNIT, "architecture": "later", "adversarial": "lsgan", "d_scales": 3, "g_noise": "own"}
-LATER |= {"lambda_gan": 1.0, "lambda_rec": 10.0, "lambda_kl": 0.01, "lambda_cyc": 10.0, "lambda_cyc_kl": 0.01}
-MULTIMODAL = {**FAMILY, "adversarial": "lsgan", "z_dim": 8, "z_at": "all", "norm": "instance", "conditional_d": False}
-MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed", "dropout": 0.0}
-DROPS = {"dropout": 0.5}
-ENCODED = {**MULTIMODAL, "e_base": 64, "blocks": 4}
-STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lambda_cls": 1.0}
-STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
-STARGAN.pop("lr")
-
-CROPS = {"load_size": 286, "crop": "random", "flip": True, "batch": 1}
-EPOCHS = {**CROPS, "lr_schedule": "epochs", "lr_decay_from": 0.5}
-FIGURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
-    ("pix2pix", "paper"): ({**PIX2PIX, "dropout_at": "innermost"}, {**CROPS, "epochs": 200, "lr_schedule": "constant"}),
-    ("pix2pix", "reference"): ({**PIX2PIX, "dropout_at": "after_innermost"}, {**EPOCHS, "epochs": 200}),
-    ("cyclegan", "paper"): ({**CYCLEGAN, "lambda_id": 0.0}, {**EPOCHS, "epochs": 200}),
-    ("cyclegan", "reference"): ({**CYCLEGAN, "lambda_id": 0.5}, {**EPOCHS, "epochs": 200}),
-    ("simgan", "paper"): (SIMGAN, {"batch": 512, "flip": False, "crop": "none"}),
-    ("simgan", "paper_hands"): ({**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224}
-                                | {"image_width": 0, "warmup_r": 500}, {"flip": False, "crop": "none"}),
-    ("simgan", "reference"): ({**SIMGAN, "k_g": 50}, {"batch": 512}),
-    ("unit", "paper"): (UNIT, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
-    ("unit", "reference_2017"): ({**UNIT, "kl_of": "code"}, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
-    ("unit", "reference"): (LATER, {"images": 1_000_000, "batch": 1, "lr_schedule": "steps", "lr_step": 100_000}
-                            | {"lr_step_factor": 0.5, "fit": "shorter", "resample": "bilinear", "load_size": 0}
-                            | {"crop": "random", "flip": True}),
-    ("pix2pix_noise", "paper"): ({**MULTIMODAL, "lambda_l1": 10.0}, CROPS),
-    ("cvae_gan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, CROPS),
-    ("clr_gan", "paper"): ({**ENCODED, "lambda_latent": 0.5}, CROPS),
-    ("pix2pix_noise", "reference"): ({**MULTIMODAL, **DROPS, "lambda_l1": 10.0}, EPOCHS),
-    ("cvae_gan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
-    ("clr_gan", "reference"): ({**ENCODED, **DROPS, "lambda_latent": 0.5}, EPOCHS),
-    ("bicyclegan", "paper"): ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, CROPS),
-    ("bicyclegan", "reference"): ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_latent": 0.5}, EPOCHS),
-    ("stargan", "paper"): (STARGAN, {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}
-                           | {"resample": "bilinear", "crop": "none"}),
-    ("stargan", "reference"): (STARGAN, {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}
-                               | {"resample": "bilinear", "crop": "none"}),
-}  # fmt: skip
+FIGURES = {(name, preset): figures for name, row in TABLE.items() for preset, figures in row.figures.items()}
 
 
 @pytest.mark.parametrize(("name", "preset"), FIGURES)
@@ -283,10 +311,10 @@ def test_a_preview_has_one_row_per_sample(name: str) -> None:
 CODES = [name for name, entry in METHODS.items() if entry.method.codes]
 
 
-def test_methods_with_codes_are_these() -> None:
-    assert set(CODES) == {"pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"}
-    assert {name for name in CODES if METHODS[name].method.encodes} == {"cvae_gan", "clr_gan", "bicyclegan"}
-    assert {name for name in METHODS if METHODS[name].method.two_way} == {"cyclegan", "unit"}
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_can_do(name: str) -> None:
+    found = METHODS[name].method
+    assert {ability for ability in ABILITIES if getattr(found, ability)} == set(TABLE[name].abilities)
 
 
 @pytest.mark.parametrize("name", CODES)
@@ -370,7 +398,7 @@ def test_fifty_updates_in_bf16_stay_finite(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_seed_gives_the_weights_and_the_updates(name: str) -> None:
     def trained(seed: int) -> dict[str, Tensor]:
-        method = build_method(name, seed=seed, **{**SMALL[name], **QUICK.get(name, {})})
+        method = build_method(name, seed=seed, **{**SMALL[name], **TABLE[name].quick})
         step = Step(method, TrainingConfig(), ALONE, lambda images: 1.0)
         step(batches(method, Case(name, batch=2, dtype=torch.float32), ALONE), Progress())
         return method.networks.state_dict()
@@ -456,7 +484,7 @@ def test_no_other_method_ties_layers(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_checkpoint_gives_the_images_back(name: str, tmp_path: Path) -> None:
     """What was written translates as what was trained, with and without averaged generators."""
-    hyper = {f"hyper.{key}": value for key, value in {**SMALL[name], **QUICK.get(name, {})}.items()}
+    hyper = {f"hyper.{key}": value for key, value in {**SMALL[name], **TABLE[name].quick}.items()}
     config = TrainConfig.of(name, "reference", {**hyper, "training.ema_halflife": 5})
     method = build_from(name, config.hyper, seed=1)
     step, progress = Step(method, config.training, ALONE, lambda images: 1.0), Progress()

@@ -1,0 +1,263 @@
+"""What tests need to know of each method, a row a method: its figures, small sizes, what its demo must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Found = dict[str, float]
+"""Metrics of a demo, by name."""
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a method."""
+
+    small: Values
+    """Hyper-parameters that make it small: 16 px and a few channels, without batch norm and dropout, which see their
+    worker's part and are exempt from what holds for any number of workers."""
+    golden: Values
+    """Sizes of its golden runs (`support/goldens.py`)."""
+    figures: dict[str, tuple[Values, Values]]
+    """By preset, what the paper or its code says, read once more from there: hyper-parameters; training and data."""
+    learns: Callable[[Found], None]
+    """Judges what its demo reached on held-out data."""
+    abilities: tuple[str, ...] = ()
+    """Which of `ABILITIES` it has."""
+    critics: tuple[str, ...] = ("D",)
+    """Its discriminators."""
+    quick: Values = field(default_factory=dict)
+    """Over `small`, where a test makes many updates."""
+
+
+ABILITIES = ("codes", "encodes", "two_way", "several", "dropout_is_noise")
+"""What a method's class may say it can do."""
+
+# ---------------------------------------------------------------- what a demo must reach
+
+
+def goes_to_the_target_and_back(found: Found) -> None:
+    """Neither a generator that changes nothing nor one that ignores its input can pass."""
+    for way in ("there", "back"):
+        assert found[f"in_target_nothing/{way}"] < 0.2
+        assert found[f"in_target/{way}"] > 0.7
+    assert found["cycle"] < 0.04
+    assert found["twin"] < 0.8 * found["twin_nothing"]
+
+
+def refines(found: Found) -> None:
+    assert found["in_target_nothing/there"] < 0.1
+    assert found["in_target/there"] > 0.7
+    assert found["twin"] < 0.2 * found["twin_nothing"], "the refined glyph is not its own scan"
+
+
+def makes_the_truth_among_many(found: Found) -> None:
+    assert found["diversity"] > 0.08
+    assert found["l1_best"] < 0.35 * found["l1_nothing"]
+    assert found["ssim"] > found["ssim_nothing"] + 0.2
+
+
+def encodes(found: Found) -> None:
+    makes_the_truth_among_many(found)
+    assert found["l1_encoded"] < 0.2 * found["l1_nothing"]
+
+
+def collapses(found: Found) -> None:
+    """What the paper reports of pix2pix+noise: close to the truth on average, and one output whatever the code."""
+    assert found["l1"] < 0.5 * found["l1_nothing"]
+    assert found["diversity"] < 0.03
+
+
+def restores(found: Found) -> None:
+    assert found["l1"] < 0.6 * found["l1_nothing"]
+    assert found["ssim"] > found["ssim_nothing"]
+
+
+def takes_on_attributes(found: Found) -> None:
+    assert found["accuracy/bold"] > found["accuracy_nothing/bold"] + 0.5
+    assert found["accuracy"] > found["accuracy_nothing"] + 0.2
+    assert found["there_and_back"] < 0.06
+
+
+# ---------------------------------------------------------------- figures that several methods share
+
+ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
+FAMILY = {**ADAM, "g_base": 64, "d_base": 64, "n_critic": 1, "real_target": 1.0}
+PIX2PIX = {**FAMILY, "adversarial": "nonsaturating", "objective": "L1+cGAN", "lambda_l1": 100.0, "norm": "batch"}
+PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8}
+CYCLEGAN = {**FAMILY, "adversarial": "lsgan", "lambda_gan": 1.0, "lambda_cyc": 10.0, "cycles": "both", "pool_size": 50}
+CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample": "transposed"}
+SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": 35, "image_width": 55, "psi": "identity"}
+SIMGAN |= {"lambda_reg": 1e-4, "warmup_r": 1000, "warmup_d": 200, "k_g": 2, "k_d": 1, "blocks": 4, "form": "eyes"}
+UNIT = {**FAMILY, "lr": 1e-4, "weight_decay": 1e-4, "architecture": "paper", "adversarial": "nonsaturating"}
+UNIT |= {"kl_of": "mean", "g_noise": "shared"}
+UNIT |= {"lambda_gan": 10.0, "lambda_rec": 100.0, "lambda_kl": 0.1, "lambda_cyc": 100.0, "lambda_cyc_kl": 0.1}
+LATER = {**UNIT, "architecture": "later", "adversarial": "lsgan", "d_scales": 3, "g_noise": "own"}
+LATER |= {"lambda_gan": 1.0, "lambda_rec": 10.0, "lambda_kl": 0.01, "lambda_cyc": 10.0, "lambda_cyc_kl": 0.01}
+MULTIMODAL = {**FAMILY, "adversarial": "lsgan", "z_dim": 8, "z_at": "all", "norm": "instance", "conditional_d": False}
+MULTIMODAL |= {"d_layers": 3, "g_downs": 8, "upsample": "transposed", "dropout": 0.0}
+DROPS = {"dropout": 0.5}
+ENCODED = {**MULTIMODAL, "e_base": 64, "blocks": 4}
+STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lambda_cls": 1.0}
+STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
+STARGAN.pop("lr")
+
+CROPS = {"load_size": 286, "crop": "random", "flip": True, "batch": 1}
+EPOCHS = {**CROPS, "lr_schedule": "epochs", "lr_decay_from": 0.5}
+
+MULTIMODAL_SMALL = {"dropout": 0.0, "image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
+
+TABLE: dict[str, Row] = {
+    "stargan": Row(
+        small={
+            "image_size": 16,
+            "channels": 1,
+            "c_dim": 3,
+            "n_critic": 2,
+            "g_base": 4,
+            "d_base": 4,
+            "d_layers": 3,
+            "blocks": 1,
+        },
+        golden={"image_size": 32, "channels": 3, "c_dim": 3, "g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1},
+        figures={
+            "paper": (
+                STARGAN,
+                {"batch": 16, "lr_schedule": "linear", "lr_decay_from": 0.5, "lr_final": 0.0}
+                | {"resample": "bilinear", "crop": "none"},
+            ),
+            "reference": (
+                STARGAN,
+                {"batch": 16, "images": 200_000 * 16, "flip": True, "lr_final": 0.999}
+                | {"resample": "bilinear", "crop": "none"},
+            ),
+        },
+        learns=takes_on_attributes,
+        abilities=("several",),
+        quick={"d_layers": 2},
+    ),
+    "pix2pix": Row(
+        small={"image_size": 16, "g_base": 4, "d_base": 4, "receptive_field": 16, "norm": "instance", "dropout": 0.0},
+        golden={"image_size": 32, "g_base": 4, "d_base": 4},
+        figures={
+            "paper": ({**PIX2PIX, "dropout_at": "innermost"}, {**CROPS, "epochs": 200, "lr_schedule": "constant"}),
+            "reference": ({**PIX2PIX, "dropout_at": "after_innermost"}, {**EPOCHS, "epochs": 200}),
+        },
+        learns=restores,
+        abilities=("dropout_is_noise",),
+    ),
+    "cyclegan": Row(
+        small={"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16, "pool_size": 10},
+        golden={"image_size": 32, "g_base": 4, "d_base": 4, "blocks": 1, "pool_size": 10},
+        figures={
+            "paper": ({**CYCLEGAN, "lambda_id": 0.0}, {**EPOCHS, "epochs": 200}),
+            "reference": ({**CYCLEGAN, "lambda_id": 0.5}, {**EPOCHS, "epochs": 200}),
+        },
+        learns=goes_to_the_target_and_back,
+        abilities=("two_way",),
+        critics=("D_X", "D_Y"),
+    ),
+    "simgan": Row(
+        small={
+            "image_size": 12,
+            "image_width": 16,
+            "r_base": 4,
+            "d_base": 12,
+            "blocks": 1,
+            "history_size": 10,
+            "warmup_r": 1,
+            "warmup_d": 1,
+            "k_g": 2,
+        },
+        golden={
+            "image_size": 20,
+            "image_width": 28,
+            "r_base": 4,
+            "d_base": 12,
+            "blocks": 1,
+            "history_size": 20,
+            "warmup_r": 2,
+            "warmup_d": 2,
+        },
+        figures={
+            "paper": (SIMGAN, {"batch": 512, "flip": False, "crop": "none"}),
+            "paper_hands": (
+                {**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224}
+                | {"image_width": 0, "warmup_r": 500},
+                {"flip": False, "crop": "none"},
+            ),
+            "reference": ({**SIMGAN, "k_g": 50}, {"batch": 512}),
+        },
+        learns=refines,
+        quick={"k_g": 1},
+    ),
+    "unit": Row(
+        small={
+            "image_size": 16,
+            "channels": 1,
+            "g_base": 4,
+            "d_base": 4,
+            "blocks": 1,
+            "d_layers": 2,
+            "architecture": "paper",
+            "g_noise": "shared",
+        },
+        golden={"image_size": 32, "g_base": 4, "d_base": 4, "blocks": 1, "d_layers": 2},
+        figures={
+            "paper": (UNIT, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
+            "reference_2017": ({**UNIT, "kl_of": "code"}, {"images": 500_000, "batch": 1, "lr_schedule": "constant"}),
+            "reference": (
+                LATER,
+                {"images": 1_000_000, "batch": 1, "lr_schedule": "steps", "lr_step": 100_000}
+                | {"lr_step_factor": 0.5, "fit": "shorter", "resample": "bilinear", "load_size": 0}
+                | {"crop": "random", "flip": True},
+            ),
+        },
+        learns=goes_to_the_target_and_back,
+        abilities=("two_way",),
+        critics=("D1", "D2"),
+    ),
+    "pix2pix_noise": Row(
+        small={**MULTIMODAL_SMALL},
+        golden={"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2},
+        figures={
+            "paper": ({**MULTIMODAL, "lambda_l1": 10.0}, CROPS),
+            "reference": ({**MULTIMODAL, **DROPS, "lambda_l1": 10.0}, EPOCHS),
+        },
+        learns=collapses,
+        abilities=("codes",),
+    ),
+    "cvae_gan": Row(
+        small={**MULTIMODAL_SMALL, "e_base": 4, "e_blocks": 1},
+        golden={"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2, "e_base": 4, "e_blocks": 1},
+        figures={
+            "paper": ({**ENCODED, "lambda_l1": 10.0, "lambda_kl": 0.01}, CROPS),
+            "reference": ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_kl": 0.01}, EPOCHS),
+        },
+        learns=encodes,
+        abilities=("codes", "encodes"),
+    ),
+    "clr_gan": Row(
+        small={**MULTIMODAL_SMALL, "e_base": 4, "e_blocks": 1},
+        golden={"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2, "e_base": 4, "e_blocks": 1},
+        figures={
+            "paper": ({**ENCODED, "lambda_latent": 0.5}, CROPS),
+            "reference": ({**ENCODED, **DROPS, "lambda_latent": 0.5}, EPOCHS),
+        },
+        learns=makes_the_truth_among_many,
+        abilities=("codes", "encodes"),
+    ),
+    "bicyclegan": Row(
+        small={**MULTIMODAL_SMALL, "e_base": 4, "e_blocks": 1},
+        golden={"image_size": 32, "g_base": 4, "d_base": 4, "d_layers": 2, "e_base": 4, "e_blocks": 1},
+        figures={
+            "paper": ({**ENCODED, "lambda_l1": 10.0, "lambda_latent": 0.5, "lambda_kl": 0.01}, CROPS),
+            "reference": ({**ENCODED, **DROPS, "lambda_l1": 10.0, "lambda_latent": 0.5}, EPOCHS),
+        },
+        learns=encodes,
+        abilities=("codes", "encodes"),
+        critics=("D", "D2"),
+    ),
+}
