@@ -9,15 +9,18 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from i2i_core.config.data import DataConfig
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.launch import LaunchConfig
-from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict, resume_rule, to_dict
 from i2i_core.sizes import Size
 
-VERSION = 1
+VERSION = 2
+"""What `config.json` is written in. Version 1 had `output` for monitoring, evaluation and at_test."""
+READ = (1, VERSION)
 FIX = "Give a config.json that train.py wrote."
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
@@ -27,15 +30,19 @@ EPOCHS_BEFORE = 1.0
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything `train.py` is told. `config.json` in a run and in each of its checkpoints is this."""
+    """Hold everything that `train.py` is told: `config.json` in a run and in each of its checkpoints."""
 
     method: str
+    """Method to train."""
     preset: str
+    """Named values to start from; other flags go over them."""
     hyper: Any
     """The method's own section."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    output: OutputConfig = field(default_factory=OutputConfig, metadata={"resume": "free"})
+    monitoring: MonitoringConfig = field(default_factory=MonitoringConfig, metadata={"resume": "free"})
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig, metadata={"resume": "free"})
+    at_test: AtTestOptions = field(default_factory=AtTestOptions, metadata={"resume": "free"})
     launch: LaunchConfig = field(default_factory=LaunchConfig, metadata={"resume": "free"})
 
     @staticmethod
@@ -75,12 +82,9 @@ class TrainConfig:
                 key, a value out of range, or two lengths.
         """
         values = _parsed(text, where)
-        if values.pop("version", VERSION) != VERSION:
-            fix = "Give a file that train.py of this version wrote."
-            raise ConfigError(where, "another version", f"a configuration of version {VERSION}", fix)
         method = _named("method", values.pop("method", ""), method, where, METHODS)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
-        values = _renamed(method, values)
+        values = _current({"version": 1 if "output" in values else VERSION, **values}, method, where)
         sections = _sections(entry(method).config)
         given: dict[str, Any] = {}
         for name, section in values.items():
@@ -111,12 +115,10 @@ class TrainConfig:
             ConfigError: not JSON, another version, an unknown key, or a value out of range.
         """
         values = _parsed(text, where)
-        if values.pop("version", None) != VERSION:
-            raise ConfigError(where, "no version, or another", f"a configuration of version {VERSION}", FIX)
+        values = _current(values, values.get("method"), where)
         for key in ("method", "preset", "hyper"):
             if key not in values:
                 raise ConfigError(where, f"no {key!r}", "a saved configuration", FIX)
-        values = _renamed(values["method"], values)
         training = values.get("training")
         if isinstance(training, dict) and training.get("images"):
             training.pop("epochs", None)  # as a run of an earlier version had it: images counted
@@ -159,7 +161,9 @@ def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
         "hyper": hyper,
         "data": DataConfig,
         "training": TrainingConfig,
-        "output": OutputConfig,
+        "monitoring": MonitoringConfig,
+        "evaluation": EvaluationConfig,
+        "at_test": AtTestOptions,
         "launch": LaunchConfig,
     }
 
@@ -203,18 +207,42 @@ def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any
     return name
 
 
-def _renamed(method: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Bring a configuration that an earlier program wrote into today's names.
+def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
+    """Bring a configuration that an earlier program wrote to today's version and names.
 
-    pix2pix had `hyper.test_time`: `noise`, which was meant to be as in training (`auto`), or `fixed`: running
-    statistics and no dropout.
+    Raises:
+        ConfigError: no version, or one that is not known.
     """
-    hyper, output = values.get("hyper"), values.get("output", {})
-    if method != "pix2pix" or not isinstance(hyper, dict) or not isinstance(output, dict) or "test_time" not in hyper:
-        return values
-    fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
-    hyper = {name: value for name, value in hyper.items() if name != "test_time"}
-    return {**values, "hyper": hyper, "output": {**output, **fixed}}
+    version = values.pop("version", None)
+    if version not in READ or isinstance(version, bool):
+        expected = f"a configuration of version {' or '.join(map(str, READ))}"
+        raise ConfigError(where, f"version {version!r}" if version else "no version", expected, FIX)
+    return _of_version_1(values, method, where) if version == 1 else values
+
+
+def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
+    """Deal version 1's `output` out to the sections of today.
+
+    Before there were `test_norm` and `test_dropout`, pix2pix had `hyper.test_time`: `noise`, which was meant to be as
+    in training (`auto`), or `fixed`: running statistics and no dropout.
+    """
+    output, hyper = values.pop("output", {}), values.get("hyper")
+    if not isinstance(output, Mapping):
+        fix = f'Write "output": {{"NAME": VALUE}} at {where}.'
+        raise ConfigError(f"{where}: output", repr(output), "values by name", fix)
+    if method == "pix2pix" and isinstance(hyper, Mapping) and "test_time" in hyper:
+        fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
+        output = {**output, **fixed}
+        values["hyper"] = {name: value for name, value in hyper.items() if name != "test_time"}
+    dealt: dict[str, dict[str, Any]] = {"monitoring": {}, "evaluation": {}, "at_test": {}}
+    owners = {f.name: name for name in ("evaluation", "at_test") for f in fields(_sections(object)[name])}
+    for name, value in output.items():
+        dealt[owners.get(name, "monitoring")][name] = value
+    if both := dealt.keys() & values.keys():
+        found = f"sections of two versions: output and {', '.join(sorted(both))}"
+        fix = "Move the values of output into monitoring, evaluation and at_test."
+        raise ConfigError(where, found, "those of one version", fix)
+    return {**values, **dealt}
 
 
 def _matched(section: Any) -> dict[str, Any]:

@@ -6,15 +6,18 @@ pytest tests/unit/test_config.py
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import docstring_parser
 import pytest
 
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
-from i2i_core.settings import differences, field_docs
+from i2i_core.settings import differences
 from i2i_core.training.schedule import lr_factor
 from pipelines import train, tune
 
@@ -38,10 +41,14 @@ def test_every_method_has_the_three_presets_and_each_says_how_to_run_it(method: 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_flag_has_a_help_text(method: str) -> None:
+    """As tyro finds it: the text below a field, in its class or in one that it is based on."""
     config = TrainConfig.of(method, "demo")
-    for section in (config.hyper, config.data, config.training, config.output, config.launch):
-        fields = {name for name, f in type(section).__dataclass_fields__.items() if not f.metadata.get("derived")}
-        assert fields <= set(field_docs(type(section))), type(section)
+    for section in (
+        getattr(config, field.name) for field in fields(config) if is_dataclass(getattr(config, field.name))
+    ):
+        texts = [docstring_parser.parse_from_object(kind) for kind in type(section).__mro__[:-1]]
+        described = {each.arg_name for text in texts for each in text.params if each.description}
+        assert {f.name for f in fields(section) if not f.metadata["derived"]} <= described, type(section)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +92,52 @@ def test_a_saved_configuration_of_another_version_or_with_an_unknown_key_is_refu
         TrainConfig.loads("{", "x.json")
 
 
+VERSION_1 = """{
+ "method": "pix2pix", "preset": "demo", "hyper": {"lambda_l1": 50.0, "image_size": 32},
+ "data": {"uri": "/x/maps"}, "training": {"batch": 4, "images": 96},
+ "output": {
+  "metrics": ["fid"], "classifier": "", "lpips_network": "vgg", "kid_subsets": 7, "test_norm": "running",
+  "test_dropout": "off", "log_every": 12, "tracker": ["tensorboard", "wandb"], "grid_every": 24, "evaluate_every": 48,
+  "evaluate_split": "test", "best_metric": "ssim", "checkpoint_every": 36, "keep_last": 3
+ },
+ "launch": {"workers": "2", "storage": "/x/runs"}, "version": 1
+}"""
+
+
+def test_version_1_is_read(tmp_path: Path) -> None:
+    """As a saved `config.json`, and as a file for --config, whole or in part."""
+    (tmp_path / "config.json").write_text(VERSION_1)
+    saved = TrainConfig.loads(VERSION_1, "config.json")
+    made = train.configure(["--config", str(tmp_path / "config.json")]).run
+    in_part = {"method": "pix2pix", "preset": "demo", "output": json.loads(VERSION_1)["output"]}
+    for config in (saved, made, train.configure(written(tmp_path, in_part)).run):
+        assert (config.monitoring.log_every, config.monitoring.keep_last, config.monitoring.best_metric) == (
+            12,
+            3,
+            "ssim",
+        )
+        assert (config.monitoring.tracker, config.monitoring.evaluate_split) == (("tensorboard", "wandb"), "test")
+        assert config.evaluation == EvaluationConfig(metrics=("fid",), lpips_network="vgg", kid_subsets=7)
+        assert config.at_test == AtTestOptions("running", "off")
+    assert (saved.hyper.lambda_l1, saved.training.batch, saved.launch.workers) == (50.0, 4, "2")
+    again = json.loads(saved.dumps())
+    assert again["version"] == 2
+    assert "output" not in again
+    assert TrainConfig.loads(saved.dumps(), "config.json") == saved
+
+
+def test_version_1_is_read_as_strictly(tmp_path: Path) -> None:
+    values = json.loads(VERSION_1)
+    for output, said in (({"grid_evry": 3}, r"grid_evry: found an unknown key"), (3, "output: found 3")):
+        with pytest.raises(ConfigError, match=said):
+            TrainConfig.loads(json.dumps({**values, "output": output}), "config.json")
+    with pytest.raises(ConfigError, match="output: found an unknown key"):
+        train.configure(written(tmp_path, {**values, "version": 2}))
+    both = {**STARGAN, "output": {"log_every": 3}, "monitoring": {"grid_every": 4}}
+    with pytest.raises(ConfigError, match="sections of two versions: output and monitoring"):
+        train.configure(written(tmp_path, both))
+
+
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_length_that_is_given_takes_the_place_of_the_presets(method: str, preset: str) -> None:
     passes = TrainConfig.of(method, preset, {"training.epochs": 3.0}).training
@@ -122,7 +175,7 @@ LENGTHS: dict[str, tuple[list[str], tuple[int, float]]] = {
 def test_length_on_the_command_line_wins(case: str) -> None:
     arguments, expected = LENGTHS[case]
     flags = ["--method", "stargan", "--preset", "demo", *arguments]
-    for configured in (train.configure(flags)[0], tune.configure(flags)[0]):
+    for configured in (train.configure(flags).run, tune.configure(flags).run):
         assert (configured.training.images, configured.training.epochs) == expected
 
 
@@ -142,14 +195,14 @@ def written(folder: Path, values: object) -> list[str]:
 
 def test_length_of_a_file_beats_the_presets_and_flags_beat_the_files(tmp_path: Path) -> None:
     file = written(tmp_path, {"method": "stargan", "preset": "demo", "training": {"epochs": 5}})
-    assert train.configure(file)[0].training.length(100) == 500
-    assert train.configure([*file, "--images", "70"])[0].training.length(100) == 70
+    assert train.configure(file).run.training.length(100) == 500
+    assert train.configure([*file, "--images", "70"]).run.training.length(100) == 70
     both = written(tmp_path, {"method": "stargan", "preset": "demo", "training": {"epochs": 5, "images": 70}})
     with pytest.raises(ConfigError, match=r"some\.json: --images: found 70, beside --epochs 5") as caught:
         train.configure(both)
     assert "Give --images or --epochs" in str(caught.value)
-    assert train.configure([*both, "--epochs", "5"])[0].training.length(100) == 500, "as advised"
-    assert train.configure([*both, "--images", "70"])[0].training.length(100) == 70, "as advised"
+    assert train.configure([*both, "--epochs", "5"]).run.training.length(100) == 500, "as advised"
+    assert train.configure([*both, "--images", "70"]).run.training.length(100) == 70, "as advised"
 
 
 @pytest.mark.parametrize("epochs", [1.0, 7.0])
@@ -160,7 +213,7 @@ def test_length_of_an_earlier_versions_run_is_its_images(epochs: float, tmp_path
     assert TrainConfig.loads(json.dumps(saved), "config.json") == TrainConfig.of("stargan", "demo")
     file = written(tmp_path, saved)
     if epochs == 1.0:
-        assert train.configure(file)[0] == TrainConfig.of("stargan", "demo")
+        assert train.configure(file).run == TrainConfig.of("stargan", "demo")
     else:
         with pytest.raises(ConfigError, match="beside --epochs 7"):
             train.configure(file)
@@ -169,7 +222,7 @@ def test_length_of_an_earlier_versions_run_is_its_images(epochs: float, tmp_path
 def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
     """Flags over file over preset over defaults, each seen where the next one says something else."""
     file = written(tmp_path, {"method": "stargan", "preset": "demo", "hyper": {"lambda_rec": 7.0, "n_critic": 3}})
-    made = train.configure([*file, "--n-critic", "4"])[0]
+    made = train.configure([*file, "--n-critic", "4"]).run
     preset = METHODS["stargan"].presets["demo"].values
     assert made.preset == "demo"
     assert (made.hyper.n_critic, made.hyper.lambda_rec) == (4, 7.0)
@@ -183,7 +236,7 @@ def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
 
 def test_configuration_file_takes_its_names_from_the_command_line_where_it_has_none(tmp_path: Path) -> None:
     file = written(tmp_path, {"training": {"batch": 5}})
-    made = train.configure([*file, "--method", "cyclegan", "--preset", "demo"])[0]
+    made = train.configure([*file, "--method", "cyclegan", "--preset", "demo"]).run
     assert made == TrainConfig.of("cyclegan", "demo", {"training.batch": 5})
 
 
@@ -200,7 +253,7 @@ FILES: dict[str, tuple[object, list[str], str, str]] = {
     "an unknown field": ({**STARGAN, "data": {"shuffel": 3}}, [], "data.shuffel: found an unknown key", "Known: "),
     "a section that is a number": ({**STARGAN, "data": 3}, [], "some.json: data: found 3", '"data": {"NAME": VALUE}'),
     "a wrong value": ({**STARGAN, "training": {"batch": 0}}, [], "some.json: --batch: found 0", "Give --batch"),
-    "another version": ({**STARGAN, "version": 99}, [], "another version", "of this version"),
+    "another version": ({**STARGAN, "version": 99}, [], "version 99", "that train.py wrote"),
     "a list": ([1], [], "found a list", "config.json"),
 }  # fmt: skip
 
