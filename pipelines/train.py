@@ -29,8 +29,8 @@ class TrainOptions:
 
     run: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: str = ""
-    """A configuration file or URL: a run's config.json, or a part of one. Flags go over it; what it leaves out is its
-    preset's (docs/methods.md)."""
+    """A configuration file or URL, JSON or YAML: a run's config.json, or a part of one. Flags go over it; what it
+    leaves out is its preset's (docs/methods.md)."""
     lr_may_rise: bool = False
     """Go on with a longer run though its learning rate then rises (docs/recovery.md)."""
     dry_run: bool = False

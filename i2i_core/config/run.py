@@ -10,6 +10,7 @@ from typing import Any
 
 from i2i_core.config.data import DataConfig
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
+from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.training import TrainingConfig
@@ -21,7 +22,6 @@ from i2i_core.sizes import Size
 VERSION = 2
 """What `config.json` is written in. Version 1 had `output` for monitoring, evaluation and at_test."""
 READ = (1, VERSION)
-FIX = "Give a config.json that train.py wrote."
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
 EPOCHS_BEFORE = 1.0
@@ -72,16 +72,16 @@ class TrainConfig:
         """Read a configuration file that may leave values out: those are the preset's.
 
         Args:
-            text: JSON; a saved `config.json`, or a part of one.
+            text: JSON, or YAML where the name ends so; a saved `config.json`, or a part of one.
             where: names the file in messages.
             method, preset: what the command line names; the file need not, and may not name others.
             has_length: whether the command line gives a length, so that the file's does not count.
 
         Raises:
-            ConfigError: not JSON, another version, no method or preset, other ones than were asked for, an unknown
-                key, a value out of range, or two lengths.
+            ConfigError: not of that language, another version, no method or preset, other ones than were asked for, an
+                unknown key, a value out of range, or two lengths.
         """
-        values = _parsed(text, where)
+        values = parsed(text, where)
         method = _named("method", values.pop("method", ""), method, where, METHODS)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
         values = _current({"version": 1 if "output" in values else VERSION, **values}, method, where)
@@ -114,7 +114,7 @@ class TrainConfig:
         Raises:
             ConfigError: not JSON, another version, an unknown key, or a value out of range.
         """
-        values = _parsed(text, where)
+        values = parsed(text, where)
         values = _current(values, values.get("method"), where)
         for key in ("method", "preset", "hyper"):
             if key not in values:
@@ -166,26 +166,6 @@ def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
         "at_test": AtTestOptions,
         "launch": LaunchConfig,
     }
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    """A configuration's JSON object. Raises ConfigError where it is none."""
-    try:
-        values = json.loads(text, object_pairs_hook=_once)
-    except ValueError as error:
-        raise ConfigError(where, f"text that is not JSON ({error})", "a saved configuration", FIX) from None
-    if not isinstance(values, dict):
-        raise ConfigError(where, f"a {type(values).__name__}", "a saved configuration: values by name", FIX)
-    return values
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of a JSON text. Raises ValueError for a name that stands there twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"twice {next(name for name in names if names.count(name) > 1)!r}")
-    return values
 
 
 def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any]) -> str:

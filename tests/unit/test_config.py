@@ -276,6 +276,69 @@ def test_configuration_file_with_a_name_twice_is_refused(tmp_path: Path) -> None
         train.configure(["--config", str(tmp_path / "some.json")])
 
 
+YAML = """
+# of a person
+method: pix2pix
+preset: demo
+hyper: {lambda_l1: 50, lr: 2e-4}
+training:
+  batch: 4
+  lr_final: .5
+data: {uri: /x/maps, flip: false, also: []}
+monitoring:
+  tracker: [tensorboard, wandb]
+at_test: {test_dropout: off}  # a string, as in JSON
+launch: {workers: 2:8}
+"""
+
+
+@pytest.mark.parametrize("ending", ["yaml", "yml"])
+def test_yaml_file_says_what_a_json_file_says(ending: str, tmp_path: Path) -> None:
+    """Strings that YAML 1.1 reads as something else are what stands there."""
+    (tmp_path / f"some.{ending}").write_text(YAML)
+    values = {
+        "method": "pix2pix", "preset": "demo", "hyper": {"lambda_l1": 50, "lr": 2e-4},
+        "training": {"batch": 4, "lr_final": 0.5}, "data": {"uri": "/x/maps", "flip": False, "also": []},
+        "monitoring": {"tracker": ["tensorboard", "wandb"]}, "at_test": {"test_dropout": "off"},
+        "launch": {"workers": "2:8"},
+    }  # fmt: skip
+    made = train.configure(["--config", str(tmp_path / f"some.{ending}")]).run
+    assert made == train.configure(written(tmp_path, values)).run
+    assert (made.hyper.lr, made.at_test.test_dropout, made.launch.worker_range) == (2e-4, "off", (2, 8))
+
+
+def test_yaml_file_may_be_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "some.yaml").write_text("{method: pix2pix, preset: demo, output: {test_norm: running, log_every: 7}}")
+    made = train.configure(["--config", str(tmp_path / "some.yaml")]).run
+    assert (made.at_test.test_norm, made.monitoring.log_every) == ("running", 7)
+
+
+WRONG_YAML = {
+    "a name twice": ("training: {batch: 1, batch: 2}", "twice 'batch'"),
+    "an alias": ("training: &a {batch: 1}\ndata: *a", "an alias, *a"),
+    "a tag": ("training: !!python/object/apply:os.getcwd []", "a tag, tag:yaml.org,2002:python/object/apply:os.getcwd"),
+    "a merge": ("training: {<<: {batch: 1}}", "training.<<: found an unknown key"),
+    "a name that is a number": ("training: {1: 2}", "1 as a name"),
+    "an unknown field": ("training: {btach: 1}", "training.btach: found an unknown key"),
+    "a string for a number": ("training: {batch: '1'}", "training.batch: found '1' (str)"),
+    "octal": ("training: {seed: 010}", "training.seed: found 10.0 (float)"),
+    "a list": ("- training", "found a list"),
+    "nothing": ("", "found a NoneType"),
+    "no YAML": ("training: [1", "text that is not YAML"),
+    "two documents": ("training: {}\n---\ndata: {}", "another document"),
+    "too deep": ("[" * 100_000, "text that is not YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_YAML)
+def test_yaml_file_is_read_as_strictly_as_json(case: str, tmp_path: Path) -> None:
+    text, said = WRONG_YAML[case]
+    (tmp_path / "some.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"some\.yaml") as caught:
+        train.configure(["--config", str(tmp_path / "some.yaml"), "--method", "unit", "--preset", "demo"])
+    assert said in str(caught.value)
+
+
 def test_differences_name_what_must_match_and_pass_over_what_may_change() -> None:
     saved = TrainConfig.of("stargan", "demo")
     given = TrainConfig.of("stargan", "demo", {"hyper.n_critic": 7, "launch.workers": "3", "data.loaders": 5})
