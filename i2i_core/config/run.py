@@ -128,10 +128,19 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """The name given, or one made of method, preset, data and a hash of what must match on resume."""
-        data = "+".join(self.data.names)
-        digest = hashlib.sha256(json.dumps(_matched(self), sort_keys=True).encode()).hexdigest()[:8]
-        return self.launch.name or f"{self.method}-{self.preset}-{data}-{digest}"
+        """The name given, or one made of method, preset, data and a hash: of the values that a resumed run must agree
+        with, where they are not the defaults, so that a new option renames no run that leaves it alone."""
+        return self.launch.name or self._hashed(_matched(self, with_defaults=False))
+
+    @property
+    def name_of_version_1(self) -> str:
+        """The name that programs of version 1 made, of every value that must match. Options that came since are to be
+        left out of it."""
+        return self._hashed(_matched(self, with_defaults=True))
+
+    def _hashed(self, values: dict[str, Any]) -> str:
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.method}-{self.preset}-{'+'.join(self.data.names)}-{digest}"
 
     @property
     def image_size(self) -> Size:
@@ -139,9 +148,9 @@ class TrainConfig:
         height, width = self.hyper.image_size, getattr(self.hyper, "image_width", 0)
         return (height, width) if width else height
 
-    def with_section(self, name: str, **values: Any) -> TrainConfig:
-        """With some fields of one section changed."""
-        return replace(self, **{name: replace(getattr(self, name), **values)})
+    def with_section(self, section: str, /, **values: Any) -> TrainConfig:
+        """Change some fields of one section."""
+        return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
 def without_length(training: TrainingConfig, is_given: bool) -> TrainingConfig:
@@ -225,11 +234,19 @@ def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, 
     return {**values, **dealt}
 
 
-def _matched(section: Any) -> dict[str, Any]:
-    """The values that a resumed run must agree with."""
-    out: dict[str, Any] = {}
+def _matched(section: Any, with_defaults: bool) -> dict[str, Any]:
+    """Find the values that a resumed run must agree with: all of them, or those that are not the defaults.
+
+    A section that has none is left out.
+    """
+    found: dict[str, Any] = {}
     for f in fields(section):
         value = getattr(section, f.name)
-        if resume_rule(f) == "match":
-            out[f.name] = _matched(value) if is_dataclass(value) else value
-    return out
+        if resume_rule(f) == "free":
+            continue
+        if is_dataclass(value):
+            if inner := _matched(value, with_defaults):
+                found[f.name] = inner
+        elif with_defaults or value != f.default:
+            found[f.name] = value
+    return found

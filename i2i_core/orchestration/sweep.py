@@ -46,7 +46,7 @@ from i2i_core.settings import differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.loop import EVALUATIONS, check_judge, suites
-from i2i_core.training.preparing import prepare
+from i2i_core.training.preparing import automatic_name, prepare
 
 SWEEP = "sweep.json"
 STOPPED = "stopped"
@@ -98,7 +98,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
         UserError: the base configuration, the space, a metric or the sampler cannot be used.
     """
     prepared = prepare(base)
-    name = base.launch.name or f"sweep-{prepared.run_name}"
+    name = base.launch.name or automatic_name(prepared.with_section("launch", name=""), "sweep-", SWEEP)
     base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
     data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint")}
     base = base.with_section("data", **data)

@@ -61,6 +61,8 @@ def prepare(config: TrainConfig) -> TrainConfig:
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
     config = config.with_section("data", fingerprint=fingerprint, lanes=lanes)
     config = replace(config, hyper=hyper)
+    if not config.launch.name and (name := automatic_name(config)) != config.run_name:
+        config = config.with_section("launch", name=name)
     _check_networks(config, sets)
     return config
 
@@ -117,6 +119,17 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     training = config.training
     if training.init_from and not checkpoint.complete(run_folder(config)):  # once it has begun, a run needs it no more
         starting.read(training.init_from, training.init_parts, config.method, method)
+
+
+def automatic_name(config: TrainConfig, of: str = "", file: str = "config.json") -> str:
+    """Name a run that has been given no name: as version 1 did, where its folder is there, else by today's rule.
+
+    Args:
+        of: what the name begins with, `sweep-`.
+        file: what such a folder holds.
+    """
+    before = f"{of}{config.name_of_version_1}"
+    return before if Folder(f"{config.launch.storage}/{before}").exists(file) else f"{of}{config.run_name}"
 
 
 def run_folder(config: TrainConfig) -> Folder:

@@ -5,6 +5,7 @@ pytest tests/integration/test_resume.py
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -28,14 +29,25 @@ from i2i_core.randomness import seed_from
 from i2i_core.storage.folder import Folder
 from i2i_core.training.loop import EVALUATIONS, Loop
 from i2i_core.training.monitoring.readings import Reading
-from i2i_core.training.preparing import check_same_run
+from i2i_core.training.preparing import check_same_run, run_folder
 from i2i_core.training.step import Wish
 from i2i_core.training.sync import World
 
 from ..support import processes
 from ..support.methods import SMALL
 from ..support.processes import ROOT, differences
-from ..support.runs import LateWriter, assert_equal, config_of, contents, loop_of, noted, prompt, run_until, state_of
+from ..support.runs import (
+    LateWriter,
+    as_version_1,
+    assert_equal,
+    config_of,
+    contents,
+    loop_of,
+    noted,
+    prompt,
+    run_until,
+    state_of,
+)
 from ..support.workers import on_workers
 
 KINDS = {name: METHODS[name].method.needs.kind for name in SMALL}
@@ -303,6 +315,18 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
     message = str(caught.value)
     assert "hyper.lambda_rec: saved 10.0, given 5.0" in message
     assert "training.batch: saved 6, given 12" in message
+
+
+def test_run_that_version_1_named_goes_on_under_that_name(labelled: str, storage: str) -> None:
+    unnamed = config_of("stargan", labelled, storage, launch__name="")
+    assert unnamed.launch.name == ""
+    old = Folder(f"{storage}/{unnamed.name_of_version_1}")
+    assert old.url != run_folder(unnamed).url
+    old.write_json("config.json", as_version_1(json.loads(unnamed.dumps())))
+    again = config_of("stargan", labelled, storage, launch__name="")
+    assert run_folder(again).url == old.url
+    check_same_run(again, old)
+    assert run_folder(config_of("stargan", labelled, storage, launch__name="", training__seed=1)).url != old.url
 
 
 def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(

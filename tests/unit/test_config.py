@@ -6,7 +6,7 @@ pytest tests/unit/test_config.py
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 import docstring_parser
@@ -17,7 +17,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
-from i2i_core.settings import differences
+from i2i_core.settings import differences, setting
 from i2i_core.training.schedule import lr_factor
 from pipelines import train, tune
 
@@ -43,9 +43,7 @@ def test_every_method_has_the_three_presets_and_each_says_how_to_run_it(method: 
 def test_every_flag_has_a_help_text(method: str) -> None:
     """As tyro finds it: the text below a field, in its class or in one that it is based on."""
     config = TrainConfig.of(method, "demo")
-    for section in (
-        getattr(config, field.name) for field in fields(config) if is_dataclass(getattr(config, field.name))
-    ):
+    for section in filter(is_dataclass, (getattr(config, f.name) for f in fields(config))):
         texts = [docstring_parser.parse_from_object(kind) for kind in type(section).__mro__[:-1]]
         described = {each.arg_name for text in texts for each in text.params if each.description}
         assert {f.name for f in fields(section) if not f.metadata["derived"]} <= described, type(section)
@@ -345,11 +343,57 @@ def test_differences_name_what_must_match_and_pass_over_what_may_change() -> Non
     assert differences(saved, given) == ["hyper.n_critic: saved 2, given 7"]
 
 
-def test_the_name_of_a_run_changes_with_what_must_match_only() -> None:
+def test_name_of_a_run_changes_with_what_must_match_only() -> None:
     base = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces"})
     assert base.run_name.startswith("stargan-demo-faces-")
-    assert base.run_name == TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "launch.workers": "2"}).run_name
-    assert base.run_name != TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "training.seed": 1}).run_name
+    for key, value, same in (
+        ("launch.workers", "2", True), ("monitoring.grid_every", 7, True), ("training.images", 7, True),
+        ("training.seed", 1, False), ("hyper.g_base", 7, False), ("data.window", 7, False),
+    ):  # fmt: skip
+        made = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", key: value})
+        assert (made.run_name == base.run_name) == same, key
+
+
+@dataclass(frozen=True)
+class OneMore(TrainingConfig):
+    new: float = setting(0.25)
+
+
+@dataclass(frozen=True)
+class OneSectionMore(TrainConfig):
+    more: OneMore = field(default_factory=OneMore)
+
+
+def test_name_of_a_run_is_not_changed_by_a_new_option_that_has_its_default() -> None:
+    config = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "training.batch": 7, "hyper.lambda_rec": 5.0})
+    parts = {f.name: getattr(config, f.name) for f in fields(config)}
+    grown = OneMore(**vars(config.training))
+    assert replace(config, training=grown).run_name == config.run_name
+    assert OneSectionMore(**parts).run_name == config.run_name
+    assert replace(config, training=replace(grown, new=0.5)).run_name != config.run_name
+    assert OneSectionMore(**parts, more=OneMore(new=0.5)).run_name != config.run_name
+
+
+def test_name_of_a_run_does_not_hang_on_where_a_value_comes_from() -> None:
+    """A preset's value and the same one as a flag are one, and so are a default and the default given."""
+    at = ["--data", "/x/faces", "--method", "stargan", "--preset", "demo"]
+    made = train.configure(at).run
+    default, preset = TrainingConfig().clip_grad, made.training.ema_halflife
+    again = train.configure([*at, "--clip-grad", str(default), "--ema-halflife", str(preset)]).run
+    assert made.run_name == again.run_name
+
+
+VERSION_1_NAMES = {
+    "bicyclegan": "9f23d842", "clr_gan": "08c65afa", "cvae_gan": "5adff024", "cyclegan": "83dd4d31",
+    "pix2pix": "9c464929", "pix2pix_noise": "2e4d52c0", "simgan": "a51bf152", "stargan": "4418621c", "unit": "52c1629e",
+}  # fmt: skip
+"""As the last program of version 1 made them."""
+
+
+@pytest.mark.parametrize("method", VERSION_1_NAMES)
+def test_name_of_version_1_is_known(method: str) -> None:
+    config = TrainConfig.of(method, "demo", {"data.uri": "/x/faces", "training.seed": 3})
+    assert config.name_of_version_1 == f"{method}-demo-faces-{VERSION_1_NAMES[method]}", "leave new options out of it"
 
 
 def test_learning_rates_by_hand() -> None:

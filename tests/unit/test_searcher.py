@@ -26,6 +26,7 @@ from i2i_core.search.space import Space, choice, log_uniform, uniform
 from i2i_core.search.study import STUDY, Asked, Counts, Search, rehearse, study_of
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import PATIENCE
+from i2i_core.training.preparing import prepare
 from pipelines.tune import configure
 
 from ..support.methods import SMALL
@@ -471,6 +472,17 @@ def test_a_plan_is_checked_whole(base: TrainConfig, space_file: str) -> None:
     assert (made.length, made.grace, made.objectives) == (600, 100, L1)
     assert made.folder.url.endswith("/sweep")
     assert made.base.launch.name == ""
+
+
+def test_plan_of_an_unnamed_sweep_goes_by_the_name_that_version_1_made_where_that_is_there(
+    base: TrainConfig, space_file: str
+) -> None:
+    unnamed, settings = base.with_section("launch", name=""), SweepConfig(space=space_file)
+    name = prepare(unnamed).run_name
+    assert plan(unnamed, settings).folder.url.endswith(f"/sweep-{name}")
+    old = Folder(f"{base.launch.storage}/sweep-{prepare(unnamed).name_of_version_1}")
+    old.write_json("sweep.json", {})
+    assert plan(unnamed, settings).folder.url == old.url
 
 
 def test_a_metric_of_several_parts_is_searched_by_one_of_them(base: TrainConfig, space_file: str) -> None:
