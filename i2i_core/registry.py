@@ -1,10 +1,11 @@
-"""The methods by name."""
+"""The methods by name: `i2i_core.config.methods` puts them here, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from i2i_core.errors import ConfigError, nearest
 
@@ -25,16 +26,29 @@ class Preset:
         return {key.split(".", 1)[1]: value for key, value in self.values.items() if key.startswith(f"{name}.")}
 
 
+Class = TypeVar("Class", bound=type[Any])
+_CLASSES: dict[str, type[Any]] = {}
+"""The classes of methods whose modules have been imported."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A method: its class, its configuration's class, its presets."""
+    """A method: its name, its configuration's class, its presets, and its class once that is asked for."""
 
-    method: type[Any]
+    name: str
     config: type[Any]
     presets: Mapping[str, Preset]
 
+    @property
+    def method(self) -> type[Any]:
+        """The class that `i2i_core/methods/NAME.py` marks with `@implements(NAME)`; the first look imports torch."""
+        importlib.import_module(f"i2i_core.methods.{self.name}")
+        if self.name not in _CLASSES:
+            raise ValueError(f'i2i_core/methods/{self.name}.py marks no class with @implements("{self.name}")')
+        return _CLASSES[self.name]
+
     def preset(self, name: str) -> Preset:
-        """Raises ConfigError with the nearest names when there is no such preset."""
+        """Give the preset of that name. Raises ConfigError with the nearest names when there is no such preset."""
         if name not in self.presets:
             raise ConfigError("--preset", repr(name), "a preset of this method", nearest(name, self.presets))
         return self.presets[name]
@@ -43,18 +57,18 @@ class Entry:
 METHODS: dict[str, Entry] = {}
 
 
-def register(name: str, config: type[Any], presets: Mapping[str, Preset]) -> Any:
-    """Class decorator: puts a method into `METHODS`."""
+def implements(name: str) -> Callable[[Class], Class]:
+    """Mark the class of the method of that name."""
 
-    def decorate(method: type[Any]) -> type[Any]:
-        METHODS[name] = Entry(method, config, presets)
+    def decorate(method: Class) -> Class:
+        _CLASSES[name] = method
         return method
 
     return decorate
 
 
 def entry(name: str) -> Entry:
-    """The method of that name. Raises ConfigError with the nearest names when there is none."""
+    """Give the method of that name. Raises ConfigError with the nearest names when there is none."""
     if name not in METHODS:
         raise ConfigError("--method", repr(name), "a method", nearest(name, METHODS))
     return METHODS[name]

@@ -13,7 +13,6 @@ from typing import Annotated
 
 import tyro
 
-import i2i_core.methods  # noqa: F401  (registers them)
 from i2i_core.cli import early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig

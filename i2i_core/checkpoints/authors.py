@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from i2i_core.checkpoints.fitting import compare, layer_of
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods.base import Method
-from i2i_core.networks.patchgan import STRIDED_LAYERS
+from i2i_core.networks.shapes import STRIDED_LAYERS
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
 

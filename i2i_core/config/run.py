@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.config.data import DataConfig
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import MonitoringConfig
+from i2i_core.config.sections import SECTIONS
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.registry import METHODS, entry
@@ -166,15 +168,7 @@ def _over(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
     """The sections of a configuration by name, of a method with this section of its own."""
-    return {
-        "hyper": hyper,
-        "data": DataConfig,
-        "training": TrainingConfig,
-        "monitoring": MonitoringConfig,
-        "evaluation": EvaluationConfig,
-        "at_test": AtTestOptions,
-        "launch": LaunchConfig,
-    }
+    return {"hyper": hyper, **SECTIONS}
 
 
 def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any]) -> str:
@@ -224,7 +218,7 @@ def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, 
         output = {**output, **fixed}
         values["hyper"] = {name: value for name, value in hyper.items() if name != "test_time"}
     dealt: dict[str, dict[str, Any]] = {"monitoring": {}, "evaluation": {}, "at_test": {}}
-    owners = {f.name: name for name in ("evaluation", "at_test") for f in fields(_sections(object)[name])}
+    owners = {f.name: name for name in ("evaluation", "at_test") for f in fields(SECTIONS[name])}
     for name, value in output.items():
         dealt[owners.get(name, "monitoring")][name] = value
     if both := dealt.keys() & values.keys():

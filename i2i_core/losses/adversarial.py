@@ -14,7 +14,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from i2i_core.errors import ConfigError, nearest
+from i2i_core.losses.formulations import WITH_TARGET, is_target
 from i2i_core.losses.numeric import upcast
 
 
@@ -24,11 +24,10 @@ class Adversarial(ABC):
 
     Args:
         real_target: what D is asked for on real images, below 1 for one-sided label smoothing (Salimans et al.
-            2016, sec. 3.4). Fakes keep the target 0, and G always aims at 1. Read only where `smooths`.
+            2016, sec. 3.4). Fakes keep the target 0, and G always aims at 1. Not read by terms without a target.
     """
 
     real_target: float = 1.0
-    smooths: ClassVar[bool] = True
     border: ClassVar[float | None] = 0.0
     """The logit above which D takes an image for a real one; None of a critic, which only compares."""
 
@@ -92,7 +91,6 @@ class WGAN(Adversarial):
     """Arjovsky et al. 2017, Eq. 2 and Alg. 1. What keeps the critic Lipschitz is the method's affair: clipped
     weights, or `penalties.gradient_penalty` (Gulrajani et al. 2017, Eq. 3)."""
 
-    smooths = False  # the critic has no target
     border = None
 
     def real(self, logits: Tensor) -> Tensor:
@@ -110,8 +108,6 @@ class WGAN(Adversarial):
 
 class Hinge(Adversarial):
     """Lim & Ye 2017; Miyato et al. 2018, Eq. 16 and 17."""
-
-    smooths = False  # a margin, not a target
 
     def real(self, logits: Tensor) -> Tensor:
         """E[max(0, 1 - D(x))]."""
@@ -137,24 +133,15 @@ ADVERSARIAL: dict[str, Adversarial] = {
 
 
 def adversarial(name: str, real_target: float = 1.0) -> Adversarial:
-    """The named terms, with one-sided label smoothing if real_target < 1.
+    """Give the named terms, with one-sided label smoothing if real_target < 1.
 
     Raises:
-        ConfigError: the name is unknown, the target is not in (0.5, 1], or these terms have no target to smooth.
+        ValueError: the name is unknown, the target is not in (0.5, 1], or these terms have no target to smooth.
     """
     if name not in ADVERSARIAL:
-        raise ConfigError("--adversarial", repr(name), "one of " + ", ".join(ADVERSARIAL), nearest(name, ADVERSARIAL))
-    terms = ADVERSARIAL[name]
-    if not 0.5 < real_target <= 1.0:
-        raise ConfigError(
-            "--real-target", repr(real_target), "a number above 0.5, up to 1", "Give --real-target 0.9, or 1 for none."
-        )
-    if real_target != 1.0 and not terms.smooths:
-        smoothing = ", ".join(known for known, kind in ADVERSARIAL.items() if kind.smooths)
-        raise ConfigError(
-            "--real-target",
-            f"{real_target!r} with --adversarial {name}",
-            f"1.0, as {name} has no target for real images",
-            f"Leave --real-target out, or choose --adversarial from {smoothing}.",
-        )
-    return dataclasses.replace(terms, real_target=real_target)
+        raise ValueError(f"adversarial terms {name!r}, not one of {', '.join(ADVERSARIAL)}")
+    if not is_target(real_target):
+        raise ValueError(f"a real_target of {real_target!r}, not above 0.5 and up to 1")
+    if real_target != 1.0 and name not in WITH_TARGET:
+        raise ValueError(f"a real_target of {real_target!r} with {name}, which has no target for real images")
+    return dataclasses.replace(ADVERSARIAL[name], real_target=real_target)

@@ -1,4 +1,7 @@
-"""The methods: one file per paper. `METHODS` lists them; `build_method` makes one."""
+"""The methods: one file per paper. `METHODS` lists them; `build_method` makes one.
+
+What can be set of a method, and its presets, are in `i2i_core/config/methods/`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,7 @@ from typing import Any
 
 import torch
 
-from i2i_core.methods import (  # noqa: F401  (one line per method registers it)
-    bicyclegan,
-    clr_gan,
-    cvae_gan,
-    cyclegan,
-    pix2pix,
-    pix2pix_noise,
-    simgan,
-    stargan,
-    unit,
-)
+import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.methods.base import Method
 from i2i_core.randomness import seed_from
 from i2i_core.registry import METHODS, entry

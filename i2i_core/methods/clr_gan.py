@@ -11,44 +11,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from i2i_core.batch import Batch
+from i2i_core.config.methods.clr_gan import CLRGANConfig
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, EncodingConfig, Multimodal
-from i2i_core.registry import Preset, register
-from i2i_core.settings import check_at_least, setting
-
-
-@dataclass(frozen=True)
-class CLRGANConfig(EncodingConfig):
-    """cLR-GAN's own hyper-parameters."""
-
-    lambda_latent: float = setting(0.5)
-    """Weight of the latent regression (Eq. 9, lambda_latent)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self, 0, "lambda_latent")
-
-
-PAPER = Preset(
-    """The article: 256 px, least squares, lambda_latent 0.5, |z| = 8 at every layer of G.
-
-    Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method clr_gan --preset paper --data URI`.
-    Expected: realistic outputs of little diversity (article, sec. 5); not measured here.""",
-    {**AUTHORS, "training.lr_schedule": "constant"},
-)
-REFERENCE = Preset(
-    """As the authors' program trains: the learning rate is kept for half of the epochs and falls to 0, and G has
-    dropout (see `bicyclegan`). E learns from the latent regression, since nothing else here would teach it. Data and
-    command as for `paper`.""",
-    SCRIPTS,
-)
-DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, discriminators that see the input
-    (no term here compares with b). Command: `make demo METHOD=clr_gan`. Score: docs/methods.md, which is measured.""",
-    {**TINY, "hyper.e_base": 16, "hyper.e_blocks": 2, "hyper.conditional_d": True},
-    COLOURS,
-)
+from i2i_core.methods.multimodal import Drawn, Multimodal
+from i2i_core.registry import implements
 
 
 @dataclass(frozen=True)
@@ -58,7 +25,7 @@ class Coded(Drawn):
     z: Tensor
 
 
-@register("clr_gan", CLRGANConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+@implements("clr_gan")
 class CLRGAN(Multimodal[CLRGANConfig]):
     """G makes an output from a and z, and E finds z again in it."""
 

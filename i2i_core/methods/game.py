@@ -7,53 +7,19 @@ A method's section of the configuration begins with `GameConfig`; its objectives
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
-from i2i_core.errors import ConfigError
-from i2i_core.losses.adversarial import ADVERSARIAL, adversarial
+from i2i_core.config.methods.game import GameConfig
+from i2i_core.losses.adversarial import adversarial
 from i2i_core.losses.penalties import gradient_penalty
 from i2i_core.methods.base import Optimiser
-from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
 
 Maps = Tensor | Sequence[Tensor]
 """What a discriminator says of a batch: one map of logits, or one per scale."""
-
-
-@dataclass(frozen=True)
-class GameConfig:
-    """How generators and discriminators are set against each other."""
-
-    adversarial: Literal["minimax", "nonsaturating", "lsgan", "wgan", "wgan-gp", "hinge"] = setting("nonsaturating")
-    """The adversarial terms (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Gulrajani et al. 2017)."""
-    real_target: float = setting(1.0)
-    """One-sided label smoothing: what D is asked for on real images, 0.9 say (Salimans et al. 2016)."""
-    lambda_gp: float = setting(10.0)
-    """Weight of the gradient penalty of `wgan-gp` (Gulrajani et al. 2017, Eq. 3)."""
-    clip: float = setting(0.01)
-    """Largest weight of the critic under `wgan`, clipped after each of its moves (Arjovsky et al. 2017, Alg. 1)."""
-    optimiser: Literal["adam", "rmsprop"] = setting("adam")
-    """How players move; `wgan` asks for rmsprop at a learning rate of 5e-5 (Arjovsky et al. 2017, sec. 4.3)."""
-    beta1: float = setting(0.5)
-    """Adam beta 1."""
-    beta2: float = setting(0.999)
-    """Adam beta 2."""
-
-    def __post_init__(self) -> None:
-        check_choice(self, "adversarial", tuple(ADVERSARIAL))
-        adversarial(self.adversarial, self.real_target)
-        check_at_least(self, 0, "lambda_gp")
-        check_positive(self, "clip")
-        check_choice(self, "optimiser", ("adam", "rmsprop"))
-        check_between(self, 0, 1, "beta1", "beta2")
-
-    def move(self, lr: float, weight_decay: float = 0.0) -> Optimiser:
-        """A player's optimiser at this learning rate."""
-        return Optimiser(lr, (self.beta1, self.beta2), weight_decay, self.optimiser)
 
 
 class Game:
@@ -63,6 +29,11 @@ class Game:
         self.config = config
         self.terms = adversarial(config.adversarial, config.real_target)
         self.judged: dict[str, list[Tensor]] = {}
+
+    def move(self, lr: float, weight_decay: float = 0.0) -> Optimiser:
+        """Give a player's optimiser at this learning rate."""
+        k = self.config
+        return Optimiser(lr, (k.beta1, k.beta2), weight_decay, k.optimiser)
 
     def real(self, maps: Maps) -> Tensor:
         """What D minimises on real images."""
@@ -134,19 +105,3 @@ def _summed(maps: Maps) -> Tensor:
     """(B,) logits summed over positions and scales."""
     scales = [maps] if isinstance(maps, Tensor) else maps
     return torch.stack([one.flatten(1).sum(dim=1) for one in scales]).sum(dim=0)
-
-
-def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm") -> None:
-    """Refuses a gradient penalty through batch norm.
-
-    Raises:
-        ConfigError: the penalty is one per sample, and batch norm makes each sample's logit depend on the others.
-    """
-    if config.adversarial == "wgan-gp" and norm == "batch":
-        raise ConfigError(
-            "--adversarial",
-            f"wgan-gp with {flag} batch",
-            "a discriminator without batch norm: the penalty is on each sample's own gradient, and batch norm mixes "
-            "the samples (Gulrajani et al. 2017, sec. 4)",
-            f"Give {flag} instance, or --adversarial wgan.",
-        )

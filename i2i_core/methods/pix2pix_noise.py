@@ -6,51 +6,16 @@ a_BCHW input, b_BCHW output, z_BZ the code. The paper finds that G learns to ign
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from i2i_core.batch import Batch
+from i2i_core.config.methods.pix2pix_noise import Pix2PixNoiseConfig
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
-from i2i_core.methods.multimodal import AUTHORS, COLOURS, SCRIPTS, TINY, Drawn, Multimodal, MultimodalConfig
-from i2i_core.registry import Preset, register
-from i2i_core.settings import check_at_least, setting
+from i2i_core.methods.multimodal import Drawn, Multimodal
+from i2i_core.registry import implements
 
 
-@dataclass(frozen=True)
-class Pix2PixNoiseConfig(MultimodalConfig):
-    """pix2pix+noise's own hyper-parameters."""
-
-    lambda_l1: float = setting(10.0)
-    """Weight of the L1 term (Eq. 3)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self, 0, "lambda_l1")
-
-
-PAPER = Preset(
-    """The article: 256 px, least squares, lambda 10, |z| = 8 at every layer of G, one discriminator of two scales.
-
-    Data: edges2shoes, facades, `shard.py --layout ab`. Command: `train.py --method pix2pix_noise --preset paper --data
-    URI`. Expected: hardly any diversity (article, sec. 5); not measured here.""",
-    {**AUTHORS, "training.lr_schedule": "constant"},
-)
-REFERENCE = Preset(
-    """As the authors' program trains its systems: the learning rate is kept for half of the epochs and falls to 0, and
-    G has dropout (see `bicyclegan`). The authors released no program for this baseline by itself. Data and command as
-    for `paper`.""",
-    SCRIPTS,
-)
-DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, and pix2pix's own lambda of 100,
-    at which G learns to ignore z (at 10 it half does on these glyphs: a diversity of 0.12). Command: `make demo
-    METHOD=pix2pix_noise`. Score, and the mode collapse: docs/methods.md, which is measured.""",
-    {**TINY, "hyper.lambda_l1": 100.0},
-    COLOURS,
-)
-
-
-@register("pix2pix_noise", Pix2PixNoiseConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+@implements("pix2pix_noise")
 class Pix2PixNoise(Multimodal[Pix2PixNoiseConfig]):
     """G(a, z) is close to b whatever z is."""
 

@@ -1,92 +1,33 @@
 """A method to copy: pairs, one generator, one discriminator (docs/adding_a_method.md walks through it).
 
 a_BCHW input and b_BCHW true output, both in [-1, 1]. Say here which paper this is, and what its symbols are.
-This one is pix2pix's objective with CycleGAN's generator; it is complete and trains, but is not registered: the
-copy is, by one line in methods/__init__.py.
+This one is pix2pix's objective with CycleGAN's generator; it is complete and trains. What can be set, and the
+presets, are in config/methods/template.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
+from i2i_core.config.methods.template import TemplateConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
-from i2i_core.methods.game import Game, GameConfig
+from i2i_core.methods.game import Game
 from i2i_core.networks.init import init_normal
-from i2i_core.networks.layers import check_multiple
 from i2i_core.networks.patchgan import PatchGAN
 from i2i_core.networks.resnet import ResNetGenerator
-from i2i_core.registry import Preset, register
-from i2i_core.settings import check_at_least, check_positive, setting
+from i2i_core.registry import implements
 
 
-# 1. What can be set. Every field is a flag of train.py, and the docstring below it is the flag's help. `derived` fields
-#    are filled in by `fit` from the data and have no flag. GameConfig brings the adversarial terms and the optimiser.
-@dataclass(frozen=True)
-class TemplateConfig(GameConfig):
-    """The method's own hyper-parameters."""
-
-    image_size: int = setting(128)
-    """Height and width of training images, pixels; a multiple of 4."""
-    in_channels: int = setting(3, derived=True)
-    """Channels of a; taken from the data."""
-    out_channels: int = setting(3, derived=True)
-    """Channels of b; taken from the data."""
-    lambda_l1: float = setting(10.0)
-    """Weight of the L1 term."""
-    base: int = setting(64)
-    """Channels of the first layer of both networks."""
-    blocks: int = setting(6)
-    """Residual blocks of G."""
-    d_layers: int = setting(2)
-    """Stride-2 layers of D."""
-    lr: float = setting(2e-4)
-    """Learning rate of both players."""
-
-    # Everything that can be wrong is said here, before any work starts: see errors.py for what a message holds.
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self, 1, "in_channels", "out_channels", "base", "blocks", "d_layers")
-        check_at_least(self, 0, "lambda_l1")
-        check_positive(self, "lr")
-        check_multiple(self.image_size, 4, "the generator")
-
-
-# 2. Named values. Keys are dotted: hyper (the class above), training, data, monitoring. The text gives the command, the
-#    data, what to expect, and where paper and authors' code part ways.
-PAPER = Preset(
-    """The article's figures. Data: pairs, `shard.py --layout ab`. Command: `train.py --method NAME --preset paper
-    --data URI`. Expected: the paper's score, or that it was not measured here.""",
-    {"training.batch": 1, "training.epochs": 200.0, "data.load_size": 142},
-)
-REFERENCE = Preset("""The authors' code, as far as it differs. Data and command as for `paper`.""", PAPER.values)
-DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs. Command: `train.py --method NAME --preset demo`.""",
-    {
-        "hyper.image_size": 32,
-        "hyper.base": 12,
-        "hyper.blocks": 2,
-        "hyper.lr": 1e-3,
-        "training.batch": 8,
-        "training.images": 4_000,
-        "data.flip": False,
-        "data.crop": "none",
-        "data.loaders": 0,
-        "monitoring.grid_every": 2_000,
-        "monitoring.checkpoint_every": 2_000,
-    },
-)
-
-
-# 3. The method. The name below is what --method takes.
-@register("template", TemplateConfig, {"paper": PAPER, "reference": REFERENCE, "demo": DEMO})
+# The name is the one that config/methods/template.py registers.
+@implements("template")
 class Template(Method[TemplateConfig]):
     """G turns a into b; D tells true from made."""
 
@@ -107,8 +48,8 @@ class Template(Method[TemplateConfig]):
             init_normal(network, generator)  # draws from `generator` alone: a seed gives the weights
         self.game = Game(k)
         self.players = {
-            "G": Player(("G",), k.move(k.lr)),
-            "D": Player(("D",), k.move(k.lr), self.game.after_move(self.networks["D"])),
+            "G": Player(("G",), self.game.move(k.lr)),
+            "D": Player(("D",), self.game.move(k.lr), self.game.after_move(self.networks["D"])),
         }
 
     @staticmethod

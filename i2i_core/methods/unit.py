@@ -7,159 +7,23 @@ z = mu + N(0, 1) of shape (B, 4 base, H / 4, W / 4).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
+from i2i_core.config.methods.unit import UNITConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, same_channels
-from i2i_core.methods.game import Game, GameConfig
+from i2i_core.methods.game import Game
 from i2i_core.networks import vae
 from i2i_core.networks.init import init_kaiming, init_normal
-from i2i_core.networks.layers import Upsample, check_multiple
-from i2i_core.registry import Preset, register
-from i2i_core.settings import check_at_least, check_choice, check_positive, setting
-
-
-@dataclass(frozen=True)
-class UNITConfig(GameConfig):
-    """UNIT's own hyper-parameters."""
-
-    image_size: int = setting(256)
-    """Height and width of training images, pixels; a multiple of 4."""
-    channels: int = setting(3, derived=True)
-    """Channels of both domains; taken from the data."""
-    architecture: Literal["paper", "later"] = setting("paper")
-    """The paper's networks, with tied layers; or those of the authors' later program, without."""
-    lambda_gan: float = setting(10.0)
-    """Weight of the adversarial terms (Eq. 4, lambda_0)."""
-    lambda_rec: float = setting(100.0)
-    """Weight of the reconstruction within a domain (Eq. 3, lambda_2)."""
-    lambda_kl: float = setting(0.1)
-    """Weight of the codes' distance from N(0, 1) (Eq. 3, lambda_1)."""
-    kl_of: Literal["mean", "code"] = setting("mean")
-    """What that distance squares, of images and of translations: the codes' mean (the article; the authors' later
-    program), or the codes with their noise (the authors' first program)."""
-    g_noise: Literal["shared", "own"] = setting("shared")
-    """Noise of the codes in the generators' move: that of the discriminators' move on the same batch, so that both see
-    the same fakes; or its own, which makes new fakes (the authors' later program)."""
-    lambda_cyc: float = setting(100.0)
-    """Weight of the reconstruction after there and back (Eq. 5, lambda_4)."""
-    lambda_cyc_kl: float = setting(0.1)
-    """Weight of the distance from N(0, 1) of the translations' codes (Eq. 5, lambda_3)."""
-    n_critic: int = setting(1)
-    """Moves of the discriminators, each on a fresh batch, per move of the generators."""
-    g_base: int = setting(64)
-    """Channels of the encoders' first layer."""
-    d_base: int = setting(64)
-    """Channels of the discriminators' first layer."""
-    blocks: int = setting(0)
-    """Residual blocks of a domain's own encoder and generator; 0: 3 in the paper's networks, 4 in the later ones."""
-    d_layers: int = setting(0)
-    """Stride-2 convolutions of a discriminator; 0: 6 in the paper's networks, 4 in the later ones."""
-    d_scales: int = setting(3)
-    """Scales of a later discriminator."""
-    upsample: Literal["", "transposed", "resize", "shuffle"] = setting("")
-    """How the generators double the image; none named: as the architecture does (transposed, resize)."""
-    lr: float = setting(1e-4)
-    """Learning rate of both players."""
-    weight_decay: float = setting(1e-4)
-    """L2 weight decay of both players."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self, 1, "channels", "n_critic", "g_base", "d_base", "d_scales")
-        check_at_least(self, 0, "lambda_gan", "lambda_rec", "lambda_kl", "lambda_cyc", "lambda_cyc_kl")
-        check_at_least(self, 0, "blocks", "d_layers", "weight_decay")
-        check_positive(self, "lr")
-        check_choice(self, "architecture", ("paper", "later"))
-        check_choice(self, "kl_of", ("mean", "code"))
-        check_choice(self, "g_noise", ("shared", "own"))
-        check_multiple(self.image_size, 4, "UNIT's encoder")
-        if self.architecture == "later":  # reflect padding needs two pixels, at the coarsest scale and layer
-            check_multiple(self.image_size, 2 ** (self.d_scales - 1 + (self.d_layers or 4)), "UNIT's discriminator")
-
-
-SQUARES = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
-ARTICLE = {**SQUARES, "training.images": 500_000, "training.lr_schedule": "constant"}
-PAPER = Preset(
-    """The article: tied layers, GAN 10, reconstruction 100, KL 0.1, cycle 100, cycle KL 0.1, Adam 1e-4 with weight
-    decay 1e-4, batch 1, 500,000 iterations.
-
-    Data: `shard.py --layout unpaired`. Command: `train.py --method unit --preset paper --data URI`. No score was
-    measured here. The article's KL term is half the sum of mu^2 over the code; ours is the mean of mu^2, which is the
-    scale that the programs' weights are for. Differs from `reference_2017`: the KL terms are of the mean of the code.
-    Differs from `reference`: networks, weights, schedule, data, and one draw of noise serves both players.""",
-    ARTICLE,
-)
-REFERENCE_2017 = Preset(
-    """The authors' first program (2017): as `paper`, but the KL terms square the code with its noise in it, where the
-    article has the mean of the code. (The gradient is the same on average, and noisier.)
-
-    Data and command as for `paper`, with `--preset reference_2017`. One draw of noise serves both players, as in
-    `paper`; whether that program draws again for the generators was not checked (`--g-noise own` does).""",
-    {**ARTICLE, "hyper.kl_of": "code"},
-)
-REFERENCE = Preset(
-    """The authors' later program: no tied layers, one autoencoder per domain with its own norm in the decoder, three
-    scales of least-squares discriminators, GAN 1, reconstruction 10, KL 0.01, cycle 10, cycle KL 0.01, a learning rate
-    halved every 100,000 of 1,000,000 iterations. The generators move on noise of their own, and so on other fakes than
-    the discriminators have just seen. The shorter side of an image is resized to the image size (256), bilinear, and
-    the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features is off
-    there too.)
-
-    Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
-    --resample bilinear`, lest the shape is gone before training.""",
-    {
-        "training.batch": 1,
-        "data.load_size": 0,
-        "data.fit": "shorter",
-        "data.resample": "bilinear",
-        "data.crop": "random",
-        "data.flip": True,
-        "hyper.architecture": "later",
-        "hyper.adversarial": "lsgan",
-        "hyper.lambda_gan": 1.0,
-        "hyper.lambda_rec": 10.0,
-        "hyper.lambda_kl": 0.01,
-        "hyper.lambda_cyc": 10.0,
-        "hyper.lambda_cyc_kl": 0.01,
-        "hyper.g_noise": "own",
-        "training.images": 1_000_000,
-        "training.lr_schedule": "steps",
-        "training.lr_step": 100_000,
-        "training.lr_step_factor": 0.5,
-    },
-)
-DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs (regular <-> bold, no character in both): the paper's tied
-    networks at 32 px, 12 channels, 1 block, batch 8, learning rate 1e-3, averaged generators. Command: `make demo
-    METHOD=unit`. Score: docs/methods.md, which is measured.""",
-    {
-        "hyper.image_size": 32,
-        "hyper.g_base": 12,
-        "hyper.d_base": 16,
-        "hyper.blocks": 1,
-        "hyper.d_layers": 3,
-        "hyper.lr": 1e-3,
-        "hyper.weight_decay": 0.0,
-        "training.batch": 8,
-        "training.images": 6_000,
-        "training.lr_schedule": "linear",
-        "training.ema_halflife": 500,
-        "data.flip": False,
-        "data.crop": "none",
-        "data.loaders": 0,
-        "monitoring.grid_every": 2_000,
-        "monitoring.checkpoint_every": 2_000,
-    },
-    {"faces": ("sans-regular", "sans-bold")},
-)
+from i2i_core.networks.shapes import Upsample
+from i2i_core.registry import implements
 
 
 class Noise(NamedTuple):
@@ -182,10 +46,7 @@ class Made(NamedTuple):
     x21: Tensor
 
 
-PRESETS = {"paper": PAPER, "reference_2017": REFERENCE_2017, "reference": REFERENCE, "demo": DEMO}
-
-
-@register("unit", UNITConfig, PRESETS)
+@implements("unit")
 class UNIT(Method[UNITConfig]):
     """E1, E2 encode, G1, G2 generate, D1, D2 judge. In the paper's networks the last layer of the encoders is one
     and the same module, and so is the first of the generators."""
@@ -205,8 +66,8 @@ class UNIT(Method[UNITConfig]):
         self.game = Game(k)
         clip = self.game.after_move(self.networks["D1"], self.networks["D2"])
         self.players = {
-            "discriminators": Player(("D1", "D2"), k.move(k.lr, k.weight_decay), clip),
-            "generators": Player(self.generators, k.move(k.lr, k.weight_decay)),
+            "discriminators": Player(("D1", "D2"), self.game.move(k.lr, k.weight_decay), clip),
+            "generators": Player(self.generators, self.game.move(k.lr, k.weight_decay)),
         }
 
     @staticmethod

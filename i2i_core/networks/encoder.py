@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from i2i_core.networks.layers import Norm, norm_layer
+from i2i_core.networks.layers import norm_layer
+from i2i_core.networks.shapes import Norm
 
 WIDEST = 4  # widths grow by base up to WIDEST * base
 

@@ -6,19 +6,11 @@ Shapes: B batch, C channels, H height, W width, A attributes (length of a label 
 from __future__ import annotations
 
 import typing
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from i2i_core.errors import ConfigError, nearest
-
-Norm = Literal["batch", "instance", "instance_affine", "none"]
-Padding = Literal["zeros", "reflect"]
-Upsample = Literal["transposed", "resize", "shuffle"]
-
-NORMS: tuple[str, ...] = typing.get_args(Norm)
-UPSAMPLES: tuple[str, ...] = typing.get_args(Upsample)
+from i2i_core.networks.shapes import UPSAMPLES, Norm, Padding, Upsample
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -27,7 +19,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     "none" is an Identity, not an absence, so a network's parameter names do not depend on its norm.
 
     Raises:
-        ConfigError: the norm is unknown.
+        ValueError: the norm is unknown.
     """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
@@ -37,7 +29,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
         return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
     if norm == "none":
         return nn.Identity()
-    raise ConfigError("--norm", repr(norm), "one of " + ", ".join(NORMS), nearest(str(norm), NORMS))
+    raise ValueError(f"norm {norm!r}, not one of {', '.join(typing.get_args(Norm))}")
 
 
 def uses_bias(norm: Norm) -> bool:
@@ -57,7 +49,7 @@ def up_layer(how: Upsample, inputs: int, outputs: int, kernel: int, bias: bool) 
         kernel: side of the transposed convolution, 3 or 4.
 
     Raises:
-        ConfigError: `how` is none of them.
+        ValueError: `how` is none of them.
     """
     if how == "transposed":
         return nn.ConvTranspose2d(inputs, outputs, kernel, 2, 1, output_padding=4 - kernel, bias=bias)
@@ -65,7 +57,7 @@ def up_layer(how: Upsample, inputs: int, outputs: int, kernel: int, bias: bool) 
         return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1, bias=bias))
     if how == "shuffle":
         return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, 1, 1, bias=bias), nn.PixelShuffle(2))
-    raise ConfigError("--upsample", repr(how), "one of " + ", ".join(UPSAMPLES), nearest(str(how), UPSAMPLES))
+    raise ValueError(f"upsample {how!r}, not one of {', '.join(UPSAMPLES)}")
 
 
 class ResidualBlock(nn.Module):
@@ -110,21 +102,3 @@ def with_label_planes(x_BCHW: Tensor, c_BA: Tensor) -> Tensor:
     height, width = x_BCHW.shape[-2:]
     planes_BAHW = c_BA.to(x_BCHW.dtype)[:, :, None, None].expand(-1, -1, height, width)
     return torch.cat([x_BCHW, planes_BAHW], dim=1)
-
-
-def check_multiple(size: int, factor: int, network: str) -> None:
-    """Refuses an image side that the network's strides do not divide.
-
-    Raises:
-        ConfigError: naming --image-size and the nearest sides the network can take.
-    """
-    if size > 0 and size % factor == 0:
-        return
-    below = max(size, 0) // factor * factor
-    sizes = [str(s) for s in (below, below + factor) if s > 0]
-    raise ConfigError(
-        "--image-size",
-        str(size),
-        f"a multiple of {factor} ({network} halves the image {factor.bit_length() - 1} times)",
-        f"Give --image-size {' or '.join(sizes)}.",
-    )

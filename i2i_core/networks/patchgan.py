@@ -11,12 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from i2i_core.errors import ConfigError
-from i2i_core.networks.layers import Norm, norm_layer, uses_bias
-
-# Receptive field -> number of stride-2 layers; 0 is PixelGAN. (With stride 2 in the last feature layer too,
-# 16 and 286 would be 22 and 382.)
-STRIDED_LAYERS = {1: 0, 16: 1, 70: 3, 286: 5}
+from i2i_core.networks.layers import norm_layer, uses_bias
+from i2i_core.networks.shapes import STRIDED_LAYERS, Norm
 
 
 class PatchGAN(nn.Module):
@@ -29,7 +25,7 @@ class PatchGAN(nn.Module):
     def __init__(self, in_channels: int, base: int = 64, layers: int = 3, norm: Norm = "batch") -> None:
         super().__init__()
         if layers < 1:
-            raise ConfigError("--layers", str(layers), "a number >= 1", "Give --layers 3 for a receptive field of 70.")
+            raise ValueError(f"a PatchGAN of {layers} stride-2 layers, expected at least 1")
         widths = [base * min(2**i, 8) for i in range(layers + 1)]
         stack: list[nn.Module] = [nn.Conv2d(in_channels, base, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for i in range(1, layers + 1):
@@ -98,54 +94,9 @@ def patch_discriminator(receptive_field: int, in_channels: int, base: int = 64, 
     """The discriminator of a receptive field of 1 (PixelGAN), 16, 70 or 286 pixels (ImageGAN) (sec. 4.4).
 
     Raises:
-        ConfigError: another receptive field.
+        ValueError: another receptive field.
     """
-    layers = _strided_layers(receptive_field)
-    return PatchGAN(in_channels, base, layers, norm) if layers else PixelGAN(in_channels, base, norm)
-
-
-def check_patch_size(size: int, receptive_field: int) -> None:
-    """Refuses an image side so small that no logit is left of it.
-
-    Raises:
-        ConfigError: naming --image-size and the smallest side; or the receptive field is none of the paper's.
-    """
-    smallest = _smallest(_strided_layers(receptive_field))
-    if size < smallest:
-        raise ConfigError(
-            "--image-size",
-            str(size),
-            f"at least {smallest} for a receptive field of {receptive_field}",
-            f"Give --image-size {smallest} or more, or a smaller --receptive-field.",
-        )
-
-
-def check_two_scales(size: int, layers: int) -> None:
-    """Refuses an image side so small that the second scale has no logit left.
-
-    Raises:
-        ConfigError: naming --image-size and the smallest side.
-    """
-    smallest = 2 * _smallest(layers)
-    if size < smallest:
-        raise ConfigError(
-            "--image-size",
-            str(size),
-            f"at least {smallest} for two scales of {layers} stride-2 layers",
-            f"Give --image-size {smallest} or more, or --d-layers {max(1, layers - 1)}.",
-        )
-
-
-def _smallest(layers: int) -> int:
-    """The side of which one logit is left: the two stride-1 convolutions take one pixel each."""
-    return 3 * 2**layers if layers else 1
-
-
-def _strided_layers(receptive_field: int) -> int:
     if receptive_field not in STRIDED_LAYERS:
-        known = ", ".join(map(str, STRIDED_LAYERS))
-        closest = min(STRIDED_LAYERS, key=lambda known: abs(known - receptive_field))
-        raise ConfigError(
-            "--receptive-field", str(receptive_field), f"one of {known}", f"The closest is --receptive-field {closest}."
-        )
-    return STRIDED_LAYERS[receptive_field]
+        raise ValueError(f"a receptive field of {receptive_field}, not one of {', '.join(map(str, STRIDED_LAYERS))}")
+    layers = STRIDED_LAYERS[receptive_field]
+    return PatchGAN(in_channels, base, layers, norm) if layers else PixelGAN(in_channels, base, norm)

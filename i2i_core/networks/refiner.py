@@ -9,13 +9,10 @@ Shapes: B batch, C channels, H height, W width; h, w the map of local patches.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 from torch import Tensor, nn
 
-from i2i_core.errors import ConfigError
-
-Local = Literal["eyes", "hands"]
+from i2i_core.networks.shapes import Local
 
 
 class _Block(nn.Module):
@@ -35,10 +32,15 @@ class Refiner(nn.Module):
     Args:
         first: side of the first convolution: 3 for eyes, 7 for hands.
         blocks: residual blocks: 4 for eyes, 10 for hands.
+
+    Raises:
+        ValueError: `first` is even: the image would grow.
     """
 
     def __init__(self, channels: int = 1, base: int = 64, first: int = 3, blocks: int = 4) -> None:
         super().__init__()
+        if first % 2 == 0:
+            raise ValueError(f"a first convolution of side {first}, expected an odd number")
         self.net = nn.Sequential(
             nn.Conv2d(channels, base, first, padding=first // 2),
             nn.ReLU(inplace=True),
@@ -61,10 +63,15 @@ class LocalDiscriminator(nn.Module):
         form: "eyes": conv3 s2 96, conv3 s2 64, maxpool3 s1, conv3 32, conv1 32, conv1 2. "hands": conv7 s4 96,
             conv5 s2 64, maxpool3 s2, conv3 s2 32, conv1 32, conv1 2.
         base: channels of the first layer; the others in the paper's proportion.
+
+    Raises:
+        ValueError: `base` is too small to divide by three.
     """
 
     def __init__(self, channels: int = 1, form: Local = "eyes", base: int = 96) -> None:
         super().__init__()
+        if base < 3:
+            raise ValueError(f"a local discriminator of {base} channels, expected at least 3")
         widths = [channels, base, base * 2 // 3, base // 3, base // 3]
         # side and stride of the convolutions; the pooling stands after the second
         sides, pool = ([(3, 2), (3, 2), (3, 1), (1, 1)], 1) if form == "eyes" else ([(7, 4), (5, 2), (3, 2), (1, 1)], 2)
@@ -77,11 +84,3 @@ class LocalDiscriminator(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         refined, real = self.net(x_BCHW).unbind(dim=1)
         return (real - refined)[:, None]
-
-
-def check_refiner(first: int, base: int) -> None:
-    """Raises ConfigError for a first convolution of even side, or a discriminator too narrow to divide by three."""
-    if first % 2 == 0:
-        raise ConfigError("--first-kernel", str(first), "an odd number", "Give --first-kernel 3, or 7.")
-    if base < 3:
-        raise ConfigError("--d-base", str(base), "a number >= 3", "Give --d-base 96, as in the paper.")

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from i2i_core.networks.layers import Norm, ResidualBlock, Upsample, check_multiple, norm_layer, up_layer, uses_bias
+from i2i_core.networks.layers import ResidualBlock, norm_layer, up_layer, uses_bias
+from i2i_core.networks.shapes import Norm, Upsample, check_multiple
 
 
 class ResNetGenerator(nn.Module):
@@ -52,7 +53,7 @@ class ResNetGenerator(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Raises ConfigError for a side that is no multiple of 4: the output would be a smaller image."""
+        """Make the image. Raises SizeError for a side that is no multiple of 4, which would come back smaller."""
         for side in x_BCHW.shape[-2:]:
             check_multiple(side, 4, "the ResNet generator")
         return self.net(x_BCHW)

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from i2i_core.errors import ConfigError
-from i2i_core.networks.layers import ResidualBlock, Upsample, check_multiple, norm_layer, up_layer, with_label_planes
+from i2i_core.networks.layers import ResidualBlock, norm_layer, up_layer, with_label_planes
+from i2i_core.networks.shapes import Upsample, check_multiple
 
 
 class StarGANGenerator(nn.Module):
@@ -45,7 +45,7 @@ class StarGANGenerator(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor, c_BA: Tensor) -> Tensor:
-        """Raises ConfigError for a side that is no multiple of 4: the output would be a smaller image."""
+        """Make the image. Raises SizeError for a side that is no multiple of 4, which would come back smaller."""
         for side in x_BCHW.shape[-2:]:
             check_multiple(side, 4, "StarGAN's generator")
         return self.net(with_label_planes(x_BCHW, c_BA))
@@ -58,7 +58,7 @@ class StarGANDiscriminator(nn.Module):
     and a norm over the batch would mix the samples (Gulrajani et al. 2017, sec. 4). The heads have no bias.
 
     Raises:
-        ConfigError: image_size is no multiple of 2**layers.
+        SizeError: image_size is no multiple of 2**layers.
     """
 
     def __init__(
@@ -76,16 +76,11 @@ class StarGANDiscriminator(nn.Module):
         self.classes = nn.Conv2d(widths[-1], c_dim, image_size // 2**layers, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Raises ConfigError for images of another size: the class head spans the whole image."""
+        """Judge the images. Raises ValueError for images of another size: the class head spans the whole image."""
         height, width = x_BCHW.shape[-2:]
         if (height, width) != (self.image_size, self.image_size):
             size = self.image_size
-            raise ConfigError(
-                "--image-size",
-                f"images of {height} x {width}",
-                f"{size} x {size}, the size this discriminator was built for",
-                f"Resize the images to {size}, or build the method with their size.",
-            )
+            raise ValueError(f"images of {height} x {width}; this discriminator was built for {size} x {size}")
         h = self.trunk(x_BCHW)
         return self.source(h), self.classes(h).flatten(1)
 

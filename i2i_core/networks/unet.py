@@ -9,33 +9,15 @@ Shapes: B batch, C channels, H height, W width, Z length of the code.
 from __future__ import annotations
 
 import typing
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from i2i_core.errors import ConfigError, nearest
-from i2i_core.networks.layers import Norm, Upsample, check_multiple, norm_layer, up_layer, uses_bias, with_label_planes
-
-DropoutAt = Literal["innermost", "after_innermost"]
-NoiseAt = Literal["input", "all"]
+from i2i_core.networks.layers import norm_layer, up_layer, uses_bias, with_label_planes
+from i2i_core.networks.shapes import DropoutAt, NoiseAt, Norm, Upsample, check_multiple
 
 DROPOUTS = 3  # up-blocks with dropout, in the paper and in the authors' code
 WIDEST = 8  # widths double up to WIDEST * base: 512 channels at base 64
-
-
-def check_unet_size(size: int, downs: int) -> None:
-    """Refuses an image side that cannot be halved `downs` times.
-
-    Raises:
-        ConfigError: naming --image-size and the nearest sides that can.
-    """
-    check_multiple(size, 2**downs, f"a U-Net of {downs} downs")
-
-
-def downs_for(size: int, downs: int = 0) -> int:
-    """Stride-2 layers for an image side: as given, or as many as halve it to 1x1, from 2 to 8."""
-    return downs or min(8, max(2, size.bit_length() - 1))
 
 
 def dropout_ups(downs: int, dropout_at: DropoutAt) -> range:
@@ -46,11 +28,11 @@ def dropout_ups(downs: int, dropout_at: DropoutAt) -> range:
     a smaller U-Net has fewer dropouts: 8 downs 3 or 3, 7 downs 3 or 2, 6 downs 2 or 1, 5 downs 1 or 0.
 
     Raises:
-        ConfigError: `dropout_at` is unknown.
+        ValueError: `dropout_at` is unknown.
     """
     places = typing.get_args(DropoutAt)
     if dropout_at not in places:
-        raise ConfigError("--dropout-at", repr(dropout_at), "one of " + ", ".join(places), nearest(dropout_at, places))
+        raise ValueError(f"dropout_at {dropout_at!r}, not one of {', '.join(places)}")
     first = 0 if dropout_at == "innermost" else 1
     widest_ups = max(0, downs - 4)  # the last four give 256, 128 and 64 channels, and the image
     return range(first, min(first + DROPOUTS, widest_ups))
@@ -91,7 +73,7 @@ class UNet(nn.Module):
         self.z_dim, self.z_at = z_dim, z_at
         deep = z_dim if z_at == "all" else 0
         if downs < 2:
-            raise ConfigError("--downs", str(downs), "a number >= 2", "Give --downs 8 for 256 px, 7 for 128 px.")
+            raise ValueError(f"a U-Net of {downs} downs, expected at least 2")
         self.num_downs, self.skips = downs, skips
         widths = [base * min(2**i, WIDEST) for i in range(downs)]
 
@@ -113,9 +95,9 @@ class UNet(nn.Module):
         return 2 if self.skips and up > 0 else 1
 
     def forward(self, x_BCHW: Tensor, z_BZ: Tensor | None = None) -> Tensor:
-        """Raises ConfigError for a side that is no multiple of 2**downs: the output would be a smaller image."""
+        """Make the image. Raises SizeError for a side that is no multiple of 2**downs: it would come back smaller."""
         for side in x_BCHW.shape[-2:]:
-            check_unet_size(side, self.num_downs)
+            check_multiple(side, 2**self.num_downs, f"a U-Net of {self.num_downs} downs")
         x, skips = x_BCHW, []
         for i, down in enumerate(self.downs):
             x = down(with_label_planes(x, z_BZ) if z_BZ is not None and (i == 0 or self.z_at == "all") else x)

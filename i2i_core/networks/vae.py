@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from i2i_core.networks.layers import ResidualBlock, SampleNorm, Upsample, check_multiple, up_layer
+from i2i_core.networks.layers import ResidualBlock, SampleNorm, up_layer
 from i2i_core.networks.patchgan import MultiScale
+from i2i_core.networks.shapes import Upsample, check_multiple
 
 
 class Encoder(nn.Module):
@@ -25,7 +26,7 @@ class Encoder(nn.Module):
         self.own, self.shared = own, shared
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Raises ConfigError for a side that is no multiple of 4: what comes back would be a smaller image."""
+        """Encode the image. Raises SizeError for a side that is no multiple of 4, which would come back smaller."""
         for side in x_BCHW.shape[-2:]:
             check_multiple(side, 4, "UNIT's encoder")
         return self.shared(self.own(x_BCHW))

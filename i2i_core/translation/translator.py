@@ -19,8 +19,9 @@ from torch import Tensor
 from i2i_core.batch import Bad
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions
-from i2i_core.errors import ConfigError, DataError
+from i2i_core.errors import DataError
 from i2i_core.images.sheet import to_bytes
+from i2i_core.networks.shapes import SizeError
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import repeatable
 from i2i_core.translation.codes import Codes, check_encodable
@@ -181,9 +182,9 @@ class Translator:
                 controls = self._controls(full, keys)
                 made = (self.method.translate(batch, keys=keys, **control) for control in controls)
                 return [y[: len(images)].float().cpu() for y in made]
-        except ConfigError as error:
+        except SizeError as error:
             where, found = f"image {keys[0]}", f"{x.shape[2]} x {x.shape[1]} pixels (width x height)"
-            raise DataError(where, found, error.expected, error.fix.replace("--image-size", "--size")) from None
+            raise DataError(where, found, error.expected, f"Give --size {error.listed}.") from None
 
     def _controls(self, full: Sequence[Image], keys: Sequence[str]) -> list[dict[str, Any]]:
         """What the method is told besides the images, for each output."""

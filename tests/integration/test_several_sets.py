@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from i2i_core.batch import Batch
 from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.methods.stargan import StarGANConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.config.translation import TranslateOptions
@@ -38,7 +39,6 @@ from i2i_core.images.codec import ImageOptions
 from i2i_core.images.sheet import to_array
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Progress
-from i2i_core.methods.stargan import StarGANConfig
 from i2i_core.orchestration.sharding import make
 from i2i_core.orchestration.translating import translate
 from i2i_core.storage.folder import Folder

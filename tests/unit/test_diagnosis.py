@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.methods.base import Progress
-from i2i_core.methods.game import Game, GameConfig
+from i2i_core.methods.game import Game
 from i2i_core.training.monitoring.diagnosis import LEAST_HISTORY, LONG, LONG_SPREAD, Change, Diagnosis
 from i2i_core.training.monitoring.readings import WAIT, Reading, send, spread_of
 from i2i_core.training.step import Step, influence

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i_core.batch import scaled
+from i2i_core.config.methods.stargan import StarGANConfig
 from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError
@@ -41,7 +42,6 @@ from i2i_core.images.codec import decode
 from i2i_core.images.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
-from i2i_core.methods.stargan import StarGANConfig
 from i2i_core.sizes import Resizing
 from i2i_core.storage.paths import sha256
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -14,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
+from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.losses.adversarial import ADVERSARIAL
 from i2i_core.methods import METHODS
 from i2i_core.methods.base import Method, Progress
-from i2i_core.methods.game import Game, GameConfig
-from i2i_core.networks.layers import UPSAMPLES, up_layer
+from i2i_core.methods.game import Game
+from i2i_core.networks.layers import up_layer
+from i2i_core.networks.shapes import UPSAMPLES
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, Case, batches, small
@@ -155,7 +158,8 @@ def test_without_a_discriminator_there_is_no_penalty_to_refuse() -> None:
 @pytest.mark.parametrize("terms", ["wgan", "wgan-gp", "hinge"])
 @pytest.mark.parametrize("name", METHODS)
 def test_smoothing_without_a_target_is_refused(name: str, terms: str) -> None:
-    with pytest.raises(ConfigError, match=f"--real-target: found 0.9 with --adversarial {terms}"):
+    message = rf"--real-target: found 0.9 with --adversarial {terms}; (.|\n)* minimax, nonsaturating, lsgan\."
+    with pytest.raises(ConfigError, match=message):
         made(name, adversarial=terms, real_target=0.9)
 
 
@@ -189,12 +193,16 @@ def test_matching_needs_a_discriminator_that_sees_the_condition(name: str) -> No
     ("field", "value", "message"),
     [
         ("adversarial", "wgangp", "--adversarial: found 'wgangp'"),
+        ("adversarial", "lsgann", r"--adversarial: found 'lsgann'.*\n.*Did you mean lsgan"),
         ("optimiser", "sgd", "--optimiser: found 'sgd'"),
         ("clip", 0.0, "--clip: found 0.0"),
         ("lambda_gp", -1.0, "--lambda-gp: found -1.0"),
         ("beta1", 1.5, "--beta1: found 1.5"),
         ("beta2", -0.1, "--beta2: found -0.1"),
         ("real_target", 0.3, "--real-target: found 0.3"),
+        ("real_target", 0.5, "--real-target: found 0.5"),
+        ("real_target", 1.1, "--real-target: found 1.1"),
+        ("real_target", math.nan, "--real-target: found nan"),
     ],
 )
 def test_a_game_that_cannot_be_played_is_refused(field: str, value: Any, message: str) -> None:
@@ -288,7 +296,7 @@ def test_resize_has_no_checkerboard_and_a_transposed_convolution_has() -> None:
 
 
 def test_an_unknown_way_up_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--upsample: found 'shuffel'.*\n.*Did you mean shuffle"):
+    with pytest.raises(ValueError, match="upsample 'shuffel', not one of transposed, resize, shuffle"):
         up_layer("shuffel", 1, 1, 3, bias=True)  # type: ignore[arg-type]
 
 

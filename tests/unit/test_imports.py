@@ -6,11 +6,14 @@ pytest tests/unit/test_imports.py
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from i2i_core.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {"errors", "settings", "registry", "randomness", "batch", "fields", "labels", "sizes", "tensors"}
@@ -21,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "images": set(),
     "networks": set(),
     "losses": set(),
-    "config": {"storage.paths"},
+    "config": {"storage.paths", "networks.shapes", "losses.formulations"},
     "pretrained": {"storage"},
     "methods": {"networks", "losses", "pretrained", "config"},
     "data.worlds": set(),
@@ -30,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "data.reading": {"data.format", "config", "images", "storage"},
     "runs": {"config", "storage"},
     "checkpoints": {"methods", "networks", "config", "data.reading", "runs", "storage"},
-    "translation": {"checkpoints", "methods", "config", "data.folders", *DATA, "images", "storage"},
+    "translation": {"checkpoints", "methods", "networks.shapes", "config", "data.folders", *DATA, "images", "storage"},
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {"training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config", *DATA, "storage"},
     "training.monitoring": {"training.step", "training.sync", "methods", "config", "images", "storage"},
@@ -131,11 +134,35 @@ def test_networks_methods_and_step_import_without_ray_and_webdataset() -> None:
         "for name in ('ray', 'webdataset', 'tyro', 'optuna', 's3fs'): sys.modules[name] = None\n"
         "import i2i_core.losses.adversarial, i2i_core.losses.penalties, i2i_core.networks.unet\n"
         "import i2i_core.methods, i2i_core.training.step\n"
-        "print(sorted(i2i_core.methods.METHODS))"
+        "print([name for name, entry in i2i_core.methods.METHODS.items() if entry.method])"
     )
+    assert printed(code) == repr([*METHODS])
+
+
+@pytest.mark.processes
+def test_configurations_and_presets_import_without_torch_and_tyro() -> None:
+    """What lists methods and flags starts in a moment; a machine that trains has no tyro."""
+    code = (
+        "import sys\n"
+        "from i2i_core.config.run import TrainConfig\n"
+        "from i2i_core.registry import METHODS\n"
+        "made = [TrainConfig.of(name, preset) for name, entry in METHODS.items() for preset in entry.presets]\n"
+        "print(len(made), [name for name in ('torch', 'tyro', 'numpy', 'ray') if name in sys.modules])"
+    )
+    assert printed(code) == f"{sum(len(entry.presets) for entry in METHODS.values())} []"
+
+
+def printed(code: str) -> str:
+    """Run the code in a process of its own and give what it prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    assert "stargan" in done.stdout
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name in ("networks", "losses")], ids=lambda p: p.stem)
+def test_networks_and_losses_know_no_flag(file: Path) -> None:
+    """They raise ValueError; a configuration says the same by its flag."""
+    assert not {"--", "ConfigError", "UserError"} & {*re.findall(r"--|\w+", file.read_text())}
 
 
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))

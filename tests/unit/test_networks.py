@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from i2i_core.config.methods.checks import check_patch_size, check_two_scales, check_unet
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.networks import vae
@@ -24,15 +25,14 @@ from i2i_core.networks.patchgan import (
     MultiScale,
     PatchGAN,
     PixelGAN,
-    check_patch_size,
-    check_two_scales,
     patch_discriminator,
     two_scales,
 )
-from i2i_core.networks.refiner import LocalDiscriminator, Refiner, check_refiner
+from i2i_core.networks.refiner import LocalDiscriminator, Refiner
 from i2i_core.networks.resnet import ResNetGenerator
+from i2i_core.networks.shapes import SizeError, check_multiple
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
-from i2i_core.networks.unet import UNet, check_unet_size, dropout_ups
+from i2i_core.networks.unet import UNet, dropout_ups
 
 
 def seeded(seed: int = 0) -> Generator:
@@ -868,34 +868,78 @@ def test_a_layer_without_a_rule_is_not_passed_over() -> None:
             initialise(nn.Sequential(nn.Linear(1, 1), nn.Embedding(2, 2)), seeded())
 
 
-# ---------------------------------------------------------------- what users get wrong
+# ---------------------------------------------------------------- what cannot be
 
 REFUSED: list[tuple[str, Callable[[], object], str]] = [
-    ("unet between", lambda: check_unet_size(300, 8), r"--image-size: found 300.*\n.*--image-size 256 or 512"),
-    ("unet too small", lambda: check_unet_size(100, 8), r"--image-size: found 100.*\n.*--image-size 256\."),
-    ("unet nonsense", lambda: check_unet_size(0, 8), r"--image-size: found 0.*\n.*--image-size 256\."),
-    ("unet forward", lambda: UNet(3, 3, base=2, downs=3)(noise(1, 3, 16, 20)), "--image-size: found 20"),
-    ("unet downs", lambda: UNet(3, 3, downs=1), "--downs: found 1"),
-    ("unet dropout", lambda: UNet(3, 3, base=2, downs=3, dropout_at="inermost"), "Did you mean innermost"),
-    ("norm", lambda: norm_layer("instanc", 3), "--norm: found 'instanc'.*\n.*Did you mean instance"),
-    ("receptive field", lambda: patch_discriminator(64, 3), r"--receptive-field: found 64.*\n.*--receptive-field 70"),
-    ("patch layers", lambda: PatchGAN(3, layers=0), "--layers: found 0"),
-    ("stargan D", lambda: StarGANDiscriminator(100), r"--image-size: found 100.*\n.*--image-size 64 or 128"),
-    ("stargan D forward", lambda: StarGANDiscriminator(64, base=2)(noise(1, 3, 128, 128)), "found images of 128 x 128"),
-    ("resnet forward", lambda: ResNetGenerator(base=1, blocks=1)(noise(1, 3, 16, 18)), "--image-size: found 18"),
-    ("unit forward", lambda: vae.Encoder(vae.paper_encoder(1, 1), nn.Identity())(noise(1, 1, 16, 18)), "found 18"),
-    ("refiner kernel", lambda: check_refiner(4, 96), "--first-kernel: found 4"),
-    ("local D too narrow", lambda: check_refiner(3, 2), "--d-base: found 2"),
-    ("stargan G", lambda: StarGANGenerator(base=2, blocks=1)(noise(1, 3, 18, 18), noise(1, 5)), "found 18"),
+    (
+        "unet forward",
+        lambda: UNet(3, 3, base=2, downs=3)(noise(1, 3, 16, 20)),
+        "a multiple of 8 .a U-Net of 3 downs",
+    ),
+    ("unet downs", lambda: UNet(3, 3, downs=1), "1 downs, expected at least 2"),
+    (
+        "unet dropout",
+        lambda: UNet(3, 3, base=2, downs=3, dropout_at="inermost"),
+        "dropout_at 'inermost', not one of",
+    ),
+    ("norm", lambda: norm_layer("instanc", 3), "norm 'instanc', not one of batch, instance, instance_affine, none"),
+    ("receptive field", lambda: patch_discriminator(64, 3), "receptive field of 64, not one of 1, 16, 70, 286"),
+    ("patch layers", lambda: PatchGAN(3, layers=0), "0 stride-2 layers, expected at least 1"),
+    ("stargan D", lambda: StarGANDiscriminator(100), "100, expected a multiple of 64 .StarGAN's discriminator"),
+    (
+        "stargan D forward",
+        lambda: StarGANDiscriminator(64, base=2)(noise(1, 3, 128, 128)),
+        "128 x 128; .* 64 x 64",
+    ),
+    ("resnet forward", lambda: ResNetGenerator(base=1, blocks=1)(noise(1, 3, 16, 18)), "18, expected a multiple of 4"),
+    ("unit forward", lambda: vae.Encoder(vae.paper_encoder(1, 1), nn.Identity())(noise(1, 1, 16, 18)), "side of 18"),
+    ("refiner kernel", lambda: Refiner(first=4), "first convolution of side 4, expected an odd number"),
+    ("local D too narrow", lambda: LocalDiscriminator(base=2), "2 channels, expected at least 3"),
+    ("stargan G", lambda: StarGANGenerator(base=2, blocks=1)(noise(1, 3, 18, 18), noise(1, 5)), "side of 18"),
 ]
 
 
 @pytest.mark.parametrize(("act", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_refused_with_a_message_that_names_the_flag(act: Callable[[], object], message: str) -> None:
+def test_networks_refuse_what_they_cannot_be_or_take(act: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        act()
+
+
+@pytest.mark.parametrize(
+    ("side", "factor", "nearest"), [(300, 256, "256 or 512"), (100, 256, "256"), (0, 256, "256"), (18, 4, "16 or 20")]
+)
+def test_a_side_that_is_no_multiple_is_refused_with_the_nearest(side: int, factor: int, nearest: str) -> None:
+    with pytest.raises(SizeError, match=f"side of {side}, expected a multiple of {factor}") as refused:
+        check_multiple(side, factor, "a network")
+    assert refused.value.listed == nearest
+    for size in map(int, nearest.split(" or ")):
+        check_multiple(size, factor, "a network")
+
+
+FLAGS: list[tuple[str, Callable[[], object], str]] = [
+    ("unet between", lambda: check_unet(300, 8), r"--image-size: found 300.*\n.*--image-size 256 or 512"),
+    ("unet too small", lambda: check_unet(100, 8), r"--image-size: found 100.*\n.*--image-size 256\."),
+    ("unet nonsense", lambda: check_unet(0, 8), r"--image-size: found 0.*\n.*--image-size 256\."),
+    ("unet downs", lambda: check_unet(256, 1), "--downs: found 1"),
+    ("pix2pix downs", lambda: build_method("pix2pix", downs=1), "--downs: found 1"),
+    ("stargan D", lambda: build_method("stargan", image_size=100), r"found 100.*\n.*--image-size 64 or 128"),
+    ("stargan G", lambda: build_method("stargan", image_size=18, d_layers=1), "found 18; expected a multiple of 4"),
+    ("refiner kernel", lambda: build_method("simgan", first_kernel=4), "--first-kernel: found 4"),
+    ("local D too narrow", lambda: build_method("simgan", d_base=2), "--d-base: found 2"),
+    (
+        "dropout",
+        lambda: METHODS["pix2pix"].config(dropout_at="inermost"),
+        r"--dropout-at: found 'inermost'.*\n.*Did you mean innermost",
+    ),
+]
+
+
+@pytest.mark.parametrize(("act", "message"), [row[1:] for row in FLAGS], ids=[row[0] for row in FLAGS])
+def test_configurations_refuse_it_by_the_flag(act: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         act()
 
 
 @pytest.mark.parametrize("size", [256, 512, 768])
 def test_accepted_sizes(size: int) -> None:
-    check_unet_size(size, 8)
+    check_unet(size, 8)

@@ -6,7 +6,7 @@ pytest tests/unit/test_registry.py
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_core import registry
 from i2i_core.batch import Batch
 from i2i_core.checkpoints.checkpoint import Snapshot, load_networks, named_tensors, write
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.sections import register
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method, Progress
-from i2i_core.settings import flag
+from i2i_core.settings import flag, setting
 from i2i_core.storage.folder import Folder
 from i2i_core.training.step import Step
 
@@ -59,6 +61,81 @@ KEYS = ("a", "b", "c")
 
 def test_every_method_has_a_small_configuration() -> None:
     assert set(SMALL) == set(METHODS)
+
+
+# ---------------------------------------------------------------- registering
+
+
+@pytest.fixture
+def registering() -> Iterator[None]:
+    """Forget the methods that a test registers."""
+    before = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(before)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A method's own section."""
+
+    strength: float = setting(1.0)
+
+
+@dataclass(frozen=True)
+class OfAnother(Own):
+    """With a field that is another section's too."""
+
+    patience: float = setting(1.0)
+
+
+@dataclass(frozen=True)
+class OfAnothersFlag(Own):
+    """With a flag that another section gives to a field of another name."""
+
+    ours: str = setting("", name="data")
+
+
+@dataclass(frozen=True)
+class WithoutFlag(Own):
+    """With a field called as another's, which has no flag."""
+
+    batch: int = setting(1, derived=True)
+
+
+@pytest.mark.usefixtures("registering")
+@pytest.mark.parametrize(
+    ("config", "both"),
+    [
+        (OfAnother, "OfAnother.patience has the flag of LaunchConfig.patience, --patience"),
+        (OfAnothersFlag, "OfAnothersFlag.ours has the flag of DataConfig.uri, --data"),
+    ],
+)
+def test_registering_refuses_a_flag_of_another_section(config: type[Any], both: str) -> None:
+    with pytest.raises(ValueError, match=f"{both}: give it another name"):
+        register("mygan", config, {})
+    assert "mygan" not in METHODS
+
+
+@pytest.mark.usefixtures("registering")
+def test_registering_takes_fields_without_a_flag_and_a_name_once() -> None:
+    register("mygan", WithoutFlag, {})
+    assert METHODS["mygan"].config is WithoutFlag
+    with pytest.raises(ValueError, match="two methods are called 'mygan': WithoutFlag and Own"):
+        register("mygan", Own, {})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_s_class_is_found_in_its_file(name: str) -> None:
+    found = METHODS[name].method
+    assert found.__module__ == f"i2i_core.methods.{name}"
+    assert isinstance(made(name), found)
+
+
+def test_a_file_without_the_method_s_class_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_CLASSES", {})
+    with pytest.raises(ValueError, match=r'i2i_core/methods/unit.py marks no class with @implements."unit".'):
+        _ = METHODS["unit"].method
 
 
 # ---------------------------------------------------------------- the papers' figures

@@ -1,0 +1,61 @@
+"""Refuse what the networks cannot be or take, by the flag that says so."""
+
+from __future__ import annotations
+
+from i2i_core.errors import ConfigError
+from i2i_core.networks import shapes
+
+
+def check_multiple(size: int, factor: int, network: str) -> None:
+    """Refuse an image side that the network's strides do not divide.
+
+    Raises:
+        ConfigError: naming --image-size and the nearest sides the network can take.
+    """
+    try:
+        shapes.check_multiple(size, factor, network)
+    except shapes.SizeError as error:
+        raise ConfigError("--image-size", str(size), error.expected, f"Give --image-size {error.listed}.") from None
+
+
+def check_unet(size: int, downs: int) -> None:
+    """Refuse an image side that cannot be halved `downs` times, and fewer than 2 downs.
+
+    Raises:
+        ConfigError: naming --image-size and the nearest sides that can; or --downs.
+    """
+    if downs < 2:
+        raise ConfigError("--downs", str(downs), "a number >= 2", "Give --downs 8 for 256 px, 7 for 128 px.")
+    check_multiple(size, 2**downs, f"a U-Net of {downs} downs")
+
+
+def check_patch_size(size: int, receptive_field: int) -> None:
+    """Refuse an image side so small that the patch discriminator leaves no logit of it.
+
+    Raises:
+        ConfigError: naming --image-size and the smallest side.
+    """
+    smallest = shapes.smallest_side(shapes.STRIDED_LAYERS[receptive_field])
+    if size < smallest:
+        raise ConfigError(
+            "--image-size",
+            str(size),
+            f"at least {smallest} for a receptive field of {receptive_field}",
+            f"Give --image-size {smallest} or more, or a smaller --receptive-field.",
+        )
+
+
+def check_two_scales(size: int, layers: int) -> None:
+    """Refuse an image side so small that the second scale has no logit left.
+
+    Raises:
+        ConfigError: naming --image-size and the smallest side.
+    """
+    smallest = 2 * shapes.smallest_side(layers)
+    if size < smallest:
+        raise ConfigError(
+            "--image-size",
+            str(size),
+            f"at least {smallest} for two scales of {layers} stride-2 layers",
+            f"Give --image-size {smallest} or more, or --d-layers {max(1, layers - 1)}.",
+        )

@@ -1,0 +1,65 @@
+"""The options of the adversarial game, with which every method's begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from i2i_core.errors import ConfigError
+from i2i_core.losses.formulations import FORMULATIONS, WITH_TARGET, Formulation, is_target
+from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
+
+
+@dataclass(frozen=True)
+class GameConfig:
+    """How generators and discriminators are set against each other."""
+
+    adversarial: Formulation = setting("nonsaturating")
+    """The adversarial terms (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Gulrajani et al. 2017)."""
+    real_target: float = setting(1.0)
+    """One-sided label smoothing: what D is asked for on real images, 0.9 say (Salimans et al. 2016)."""
+    lambda_gp: float = setting(10.0)
+    """Weight of the gradient penalty of `wgan-gp` (Gulrajani et al. 2017, Eq. 3)."""
+    clip: float = setting(0.01)
+    """Largest weight of the critic under `wgan`, clipped after each of its moves (Arjovsky et al. 2017, Alg. 1)."""
+    optimiser: Literal["adam", "rmsprop"] = setting("adam")
+    """How players move; `wgan` asks for rmsprop at a learning rate of 5e-5 (Arjovsky et al. 2017, sec. 4.3)."""
+    beta1: float = setting(0.5)
+    """Adam beta 1."""
+    beta2: float = setting(0.999)
+    """Adam beta 2."""
+
+    def __post_init__(self) -> None:
+        check_choice(self, "adversarial", FORMULATIONS)
+        self._check_target()
+        check_at_least(self, 0, "lambda_gp")
+        check_positive(self, "clip")
+        check_choice(self, "optimiser", ("adam", "rmsprop"))
+        check_between(self, 0, 1, "beta1", "beta2")
+
+    def _check_target(self) -> None:
+        """Raise ConfigError for a target out of range, or of terms without one."""
+        target, terms = self.real_target, self.adversarial
+        if not is_target(target):
+            fix = "Give --real-target 0.9, or 1 for none."
+            raise ConfigError("--real-target", repr(target), "a number above 0.5, up to 1", fix)
+        if target != 1.0 and terms not in WITH_TARGET:
+            found, expected = f"{target!r} with --adversarial {terms}", f"1.0, as {terms} has no target for real images"
+            fix = f"Leave --real-target out, or choose --adversarial from {', '.join(WITH_TARGET)}."
+            raise ConfigError("--real-target", found, expected, fix)
+
+
+def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm") -> None:
+    """Refuse a gradient penalty through batch norm.
+
+    Raises:
+        ConfigError: the penalty is one per sample, and batch norm makes each sample's logit depend on the others.
+    """
+    if config.adversarial == "wgan-gp" and norm == "batch":
+        raise ConfigError(
+            "--adversarial",
+            f"wgan-gp with {flag} batch",
+            "a discriminator without batch norm: the penalty is on each sample's own gradient, and batch norm mixes "
+            "the samples (Gulrajani et al. 2017, sec. 4)",
+            f"Give {flag} instance, or --adversarial wgan.",
+        )

@@ -1,0 +1,144 @@
+"""The options and presets of SimGAN; see methods/simgan.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from i2i_core.config.methods.game import GameConfig
+from i2i_core.config.sections import register
+from i2i_core.errors import ConfigError
+from i2i_core.networks.shapes import Local
+from i2i_core.registry import Preset
+from i2i_core.settings import check_at_least, check_choice, check_positive, setting
+
+
+@dataclass(frozen=True)
+class SimGANConfig(GameConfig):
+    """SimGAN's own hyper-parameters."""
+
+    image_size: int = setting(35)
+    """Height of training images, pixels."""
+    image_width: int = setting(55)
+    """Width of training images, pixels; 0: the height."""
+    channels: int = setting(1, derived=True)
+    """Image channels; taken from the data."""
+    lambda_reg: float = setting(1e-4)
+    """Weight of the self-regularisation, a sum over pixels (Eq. 4). The article gives none; 1e-4 is a guess that the
+    re-implementation mjdietzx/SimGAN made and others took over."""
+    psi: Literal["identity", "mean", "gradient"] = setting("identity")
+    """What refining must keep (sec. 2.1): the pixels, the mean of the channels, or differences of neighbours."""
+    history_size: int = setting(51_200)
+    """Refined images kept, from which half of each of D's batches is drawn (sec. 2.3); 0: none."""
+    k_g: int = setting(2)
+    """Moves of the refiner in a round, each on a fresh batch (Alg. 1, K_g): 2 in the article's first version, 50 in
+    later ones."""
+    k_d: int = setting(1)
+    """Moves of the discriminator in a round, each on a fresh batch (Alg. 1, K_d)."""
+    warmup_r: int = setting(1_000)
+    """First moves of the refiner, on the self-regularisation alone (sec. 3.1)."""
+    warmup_d: int = setting(200)
+    """Then moves of the discriminator alone (sec. 3.1)."""
+    form: Local = setting("eyes")
+    """The discriminator for eye gaze or for hand pose."""
+    first_kernel: int = setting(3)
+    """Side of the refiner's first convolution: 3 for eyes, 7 for hands."""
+    blocks: int = setting(4)
+    """Residual blocks of the refiner: 4 for eyes, 10 for hands."""
+    r_base: int = setting(64)
+    """Channels of the refiner."""
+    d_base: int = setting(96)
+    """Channels of the discriminator's first layer."""
+    lr: float = setting(1e-3)
+    """Learning rate of both players."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "image_size", "channels", "k_g", "k_d", "blocks", "r_base", "d_base", "first_kernel")
+        check_at_least(self, 0, "image_width", "lambda_reg", "history_size", "warmup_r", "warmup_d")
+        check_positive(self, "lr")
+        check_choice(self, "psi", ("identity", "mean", "gradient"))
+        check_choice(self, "form", ("eyes", "hands"))
+        if self.first_kernel % 2 == 0:
+            found, fix = str(self.first_kernel), "Give --first-kernel 3, or 7."
+            raise ConfigError("--first-kernel", found, "an odd number", fix)
+        if self.d_base < 3:
+            raise ConfigError("--d-base", str(self.d_base), "a number >= 3", "Give --d-base 96, as in the paper.")
+
+
+EYES = {
+    "training.batch": 512,
+    "training.images": 15_000_000,
+    "training.lr_schedule": "constant",
+    "data.flip": False,
+    "data.crop": "none",
+    "monitoring.log_every": 51_200,
+    "monitoring.grid_every": 1_000_000,
+    "monitoring.checkpoint_every": 2_000_000,
+}
+PAPER = Preset(
+    """The article in its first version (arXiv v1, 2016), eye gaze: 55x35 grey images, batch 512, learning rate 1e-3,
+    the refiner alone for 1,000 moves and the discriminator alone for 200, then K_g = 2 and K_d = 1.
+
+    Data: UnityEyes and MPIIGaze, `shard.py --layout unpaired --channels 1`, synthetic first. Command: `train.py
+    --method simgan --preset paper --data URI`. Expected (article): a gaze estimator
+    trained on refined images errs less than one trained on synthetic ones; not measured here. The article names no
+    lambda: 1e-4, for sums over pixels, is that of a re-implementation (mjdietzx/SimGAN), which calls it a guess. It
+    names no optimiser (Adam here), no size of the history (a hundred batches here) and no length (15 million images
+    here: 9,365 rounds). Differs from `reference`: there K_g is that of the article's later versions.""",
+    EYES,
+)
+PAPER_HANDS = Preset(
+    """The article, hand pose: 224x224 depth images, a 7x7 first convolution, 10 blocks, the coarser discriminator, the
+    refiner alone for 500 moves (by a re-implementation's account), a batch of 32 (the article names none). The rest,
+    and the command, as for `paper`. Data: NYU hand pose. Not measured here.""",
+    {
+        **EYES,
+        "hyper.image_size": 224,
+        "hyper.image_width": 0,
+        "hyper.form": "hands",
+        "hyper.first_kernel": 7,
+        "hyper.blocks": 10,
+        "hyper.history_size": 3_200,
+        "hyper.warmup_r": 500,
+        "training.batch": 32,
+        "training.images": 1_000_000,
+        "monitoring.log_every": 3_200,
+        "monitoring.grid_every": 50_000,
+        "monitoring.checkpoint_every": 100_000,
+    },
+)
+REFERENCE = Preset(
+    """No program of the authors was released. This is the article in its later versions, as those who wrote them down
+    quote it: K_g = 50 refiner moves to each of the discriminator, where the first version has 2. Data and command as
+    for `paper`, with `--preset reference`.""",
+    {**EYES, "hyper.k_g": 50, "training.images": 260_000_000, "monitoring.checkpoint_every": 20_000_000},
+)
+DEMO = Preset(
+    """Minutes on two CPU cores, on the built-in glyphs (clean drawings -> scanned ones): 32 px, 24 channels, 2 blocks,
+    batch 16, short warm-ups, averaged refiner. Command: `make demo METHOD=simgan`. Score: docs/methods.md, which is
+    measured.""",
+    {
+        "hyper.image_size": 32,
+        "hyper.image_width": 0,
+        "hyper.r_base": 24,
+        "hyper.d_base": 48,
+        "hyper.blocks": 2,
+        "hyper.lambda_reg": 0.02,
+        "hyper.history_size": 1_600,
+        "hyper.warmup_r": 60,
+        "hyper.warmup_d": 40,
+        "training.batch": 16,
+        "training.images": 20_000,
+        "training.lr_schedule": "linear",
+        "training.ema_halflife": 1_000,
+        "data.flip": False,
+        "data.crop": "none",
+        "data.loaders": 0,
+        "monitoring.grid_every": 5_000,
+        "monitoring.checkpoint_every": 5_000,
+    },
+    {"faces": ("sans-regular", "sans-regular"), "scanned": True},
+)
+
+register("simgan", SimGANConfig, {"paper": PAPER, "paper_hands": PAPER_HANDS, "reference": REFERENCE, "demo": DEMO})

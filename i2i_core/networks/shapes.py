@@ -1,0 +1,56 @@
+"""What networks can be and which images they take, in plain numbers: no torch, so that configurations ask here too."""
+
+from __future__ import annotations
+
+import typing
+from typing import Literal
+
+Norm = Literal["batch", "instance", "instance_affine", "none"]
+Padding = Literal["zeros", "reflect"]
+Upsample = Literal["transposed", "resize", "shuffle"]
+DropoutAt = Literal["innermost", "after_innermost"]
+NoiseAt = Literal["input", "all"]
+Local = Literal["eyes", "hands"]
+ReceptiveField = Literal[1, 16, 70, 286]
+
+UPSAMPLES: tuple[str, ...] = typing.get_args(Upsample)
+STRIDED_LAYERS: dict[int, int] = {1: 0, 16: 1, 70: 3, 286: 5}
+"""Stride-2 layers of the patch discriminator of a receptive field; 0 is PixelGAN. (With stride 2 in the last feature
+layer too, 16 and 286 would be 22 and 382.)"""
+
+
+class SizeError(ValueError):
+    """An image side that a network cannot take.
+
+    Attributes:
+        expected: what it can take, in words.
+        listed: the nearest sides that it can take, `16 or 20`.
+    """
+
+    def __init__(self, side: int, expected: str, sides: tuple[int, ...]) -> None:
+        super().__init__(f"an image side of {side}, expected {expected}")
+        self.expected, self.listed = expected, " or ".join(map(str, sides))
+
+
+def check_multiple(side: int, factor: int, network: str) -> None:
+    """Refuse an image side that the network's strides do not divide.
+
+    Raises:
+        SizeError: with the nearest sides that they do.
+    """
+    if side > 0 and side % factor == 0:
+        return
+    below = max(side, 0) // factor * factor
+    expected = f"a multiple of {factor} ({network} halves the image {factor.bit_length() - 1} times)"
+    raise SizeError(side, expected, tuple(near for near in (below, below + factor) if near > 0))
+
+
+def downs_for(side: int, downs: int = 0) -> int:
+    """Give the stride-2 layers of a U-Net for an image side: `downs`, or as many as halve it to 1x1, from 2 to 8."""
+    return downs or min(8, max(2, side.bit_length() - 1))
+
+
+def smallest_side(layers: int) -> int:
+    """Give the side of which a patch discriminator of `layers` stride-2 layers leaves one logit: its two stride-1
+    convolutions take one pixel each."""
+    return 3 * 2**layers if layers else 1
