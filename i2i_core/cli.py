@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
@@ -59,6 +60,11 @@ def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
     return vars(given)
 
 
+def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
+    """Tell whether `--help` is asked for and none of the flags is given that say of what."""
+    return bool({"-h", "--help"} & {*arguments}) and not early(arguments, *names)
+
+
 def parse(options: Options, program: str, arguments: Sequence[str], about: str = "") -> Options:
     """Read flags over the values of a dataclass whose sections are dataclasses too: one flag for each of their fields.
 
@@ -93,9 +99,20 @@ def _registry() -> ConstructorRegistry:
         found = ConstructorRegistry.get_struct_spec(replace(info, markers=(*info.markers, PASSED_ON)))
         assert isinstance(found, StructConstructorSpec)
         noted = {field.name: field.metadata for field in fields(info.type)}
-        return replace(found, fields=tuple(replace(f, type=_marked(f.type, noted[f.name])) for f in found.fields))
+        return replace(
+            found,
+            fields=tuple(
+                replace(f, type=_marked(f.type, noted[f.name]), helptext=partial(_flowing, f.helptext))
+                for f in found.fields
+            ),
+        )
 
     return registry
+
+
+def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
+    """Join a help text's lines, which tyro leaves apart where they are indented; None where there is none."""
+    return " ".join(((text() if callable(text) else text) or "").split()) or None
 
 
 def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import cleandoc
 from typing import Annotated
 
 import tyro
 
 from i2i_core import BEGAN
-from i2i_core.cli import early, main, parse
+from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS
@@ -50,21 +51,26 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
             raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")
         start = TrainConfig.filled(fs.cat_file(place).decode(errors="replace"), file, method, preset, has_length)
     elif not method:
-        listed = "\n".join(f"    {name}: {', '.join(entry.presets)}" for name, entry in METHODS.items())
-        fix = f"Give --method NAME and perhaps --preset NAME:\n{listed}\n  --method NAME --help lists its flags."
+        fix = f"Give --method NAME and perhaps --preset NAME:\n{_listed()}\n  --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
     else:
         start = TrainConfig.of(method, preset or "reference")
     return replace(start, training=without_length(start.training, has_length))
 
 
+def _listed() -> str:
+    return "\n".join(f"    - {name}: {', '.join(entry.presets)}" for name, entry in METHODS.items())
+
+
 def configure(arguments: Sequence[str]) -> TrainOptions:
     """Read the command line, and the file and preset that it names."""
+    if asks_for_help(arguments, "method", "config"):
+        about = f"{__doc__}\nMethods and presets; --method NAME --help lists the flags of one:\n\n{_listed()}"
+        parse(TrainOptions(TrainConfig.of_no_method()), PROGRAM, arguments, about)
     start = starting_point(arguments)
-    title = (
-        f"Trains {start.method} with the preset {start.preset}.\n\n{METHODS[start.method].presets[start.preset].doc}"
-    )
-    options = parse(TrainOptions(start), PROGRAM, arguments, title)
+    about = METHODS[start.method].presets[start.preset].doc
+    about = f"Trains {start.method} with the preset {start.preset}.\n\n{cleandoc(about)}"
+    options = parse(TrainOptions(start), PROGRAM, arguments, about)
     options.run.training.check_length()
     return options
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from i2i_core.cli import early, main, parse
+from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
@@ -40,6 +40,9 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     Raises:
         ConfigError: no method, an unknown one, or values that cannot be.
     """
+    if asks_for_help(arguments, "method"):
+        about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help lists the flags of one."
+        parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about)
     known = early(arguments, "method", "preset", "images", "epochs")
     if not known.get("method"):
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."

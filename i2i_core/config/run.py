@@ -31,6 +31,11 @@ EPOCHS_BEFORE = 1.0
 
 
 @dataclass(frozen=True)
+class _NoMethod:
+    """Hold nothing, where a method's section goes."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Hold everything that `train.py` is told: `config.json` in a run and in each of its checkpoints."""
 
@@ -68,6 +73,11 @@ class TrainConfig:
         made = TrainConfig(method, preset, **{n: from_dict(kind, parts[n], n) for n, kind in sections.items()})
         made.training.check_length()
         return made
+
+    @staticmethod
+    def of_no_method() -> TrainConfig:
+        """Give what all methods have in common, to list its flags."""
+        return TrainConfig("", "reference", _NoMethod())
 
     @staticmethod
     def filled(text: str, where: str, method: str = "", preset: str = "", has_length: bool = False) -> TrainConfig:
