@@ -1,18 +1,23 @@
-"""What every entry point shares: flags from configuration sections, and honest exit codes."""
+"""Flags from dataclasses, and honest exit codes: what every entry point shares."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
-import typing
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
+from tyro.conf import Fixed, HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from i2i_core.errors import RunError, Stopped, UserError
-from i2i_core.settings import field_docs
+
+Options = TypeVar("Options")
+PASSED_ON = HelptextFromCommentsOff
+"""Marks a dataclass that our rule passes on to tyro's own. Comments beside fields are no help texts."""
 
 
 def main(run: Callable[[], int | None]) -> NoReturn:
@@ -43,40 +48,6 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
-def flags(title: str, sections: dict[str, Any], own: Sequence[tuple[str, Any, Any, str]] = ()) -> type[Any]:
-    """A dataclass whose fields are the flags of the given sections and `own` ones.
-
-    Args:
-        title: the class's docstring, which heads `--help`.
-        sections: name -> a section with the defaults to show.
-        own: (name, type, default, help) of flags that belong to no section.
-    """
-    fields: list[Any] = [
-        (name, Annotated[hint, tyro.conf.arg(help=text)], dataclasses.field(default=default))
-        for name, hint, default, text in own
-    ]
-    for name, section in sections.items():
-        group = _flag_group(name, section)
-        shown = tyro.conf.arg(name="", help=section.__doc__)
-        fields.append((name, Annotated[group, shown], dataclasses.field(default=group())))
-    made = dataclasses.make_dataclass("Flags", fields, frozen=True)
-    made.__doc__ = title
-    return made
-
-
-def _flag_group(name: str, section: Any) -> type[Any]:
-    hints, docs = typing.get_type_hints(type(section)), field_docs(type(section))
-    fields: list[Any] = []
-    for f in dataclasses.fields(section):
-        if f.metadata.get("derived"):
-            continue
-        arg = tyro.conf.arg(name=f.metadata.get("name") or None, help=docs.get(f.name, ""))
-        fields.append((f.name, Annotated[hints[f.name], arg], dataclasses.field(default=getattr(section, f.name))))
-    made = dataclasses.make_dataclass(name, fields, frozen=True)
-    made.__doc__ = type(section).__doc__
-    return made
-
-
 def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
     """Read a few flags before the others are known: those that are given, by name without the dashes.
 
@@ -89,17 +60,62 @@ def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
     return vars(given)
 
 
-def with_flags(section: Any, group: Any) -> Any:
-    """The section with the values that were parsed. Raises ConfigError as the section does."""
-    given = {f.name: getattr(group, f.name) for f in dataclasses.fields(group)}
-    return dataclasses.replace(section, **given)
+def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
+    """Tell whether `--help` is asked for and none of the flags is given that say of what."""
+    return bool({"-h", "--help"} & {*arguments}) and not early(arguments, *names)
 
 
-def parse(flags_type: type[Any], program: str, arguments: Sequence[str]) -> Any:
-    """Flags from the command line; unknown ones and values of a wrong type exit with code 2."""
+def parse(options: Options, program: str, arguments: Sequence[str], about: str = "") -> Options:
+    """Read flags over the values of a dataclass whose sections are dataclasses too: one flag for each of their fields.
+
+    Unknown flags and values of a wrong type exit with code 2.
+
+    Args:
+        options: gives the type, and the defaults.
+        about: heads `--help`; none given: the dataclass's docstring.
+
+    Raises:
+        UserError: as the dataclasses do.
+    """
     return tyro.cli(
-        flags_type,
+        type(options),
         prog=program,
+        description=about or None,
         args=list(arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        default=options,
+        config=(OmitArgPrefixes, OmitSubcommandPrefixes),
+        registry=_registry(),
     )
+
+
+def _registry() -> ConstructorRegistry:
+    """Make tyro heed what `setting` says of a field: the name of its flag, or that the data fills it in."""
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def section(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if not is_dataclass(info.type) or PASSED_ON in info.markers:
+            return None
+        found = ConstructorRegistry.get_struct_spec(replace(info, markers=(*info.markers, PASSED_ON)))
+        assert isinstance(found, StructConstructorSpec)
+        noted = {field.name: field.metadata for field in fields(info.type)}
+        return replace(
+            found,
+            fields=tuple(
+                replace(f, type=_marked(f.type, noted[f.name]), helptext=partial(_flowing, f.helptext))
+                for f in found.fields
+            ),
+        )
+
+    return registry
+
+
+def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
+    """Join a help text's lines, which tyro leaves apart where they are indented; None where there is none."""
+    return " ".join(((text() if callable(text) else text) or "").split()) or None
+
+
+def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:
+    if noted.get("derived"):
+        return Annotated[kind, Fixed, Suppress]
+    return Annotated[kind, tyro.conf.arg(name=noted["name"])] if noted.get("name") else kind

@@ -8,11 +8,7 @@ length). Values are checked in `__post_init__` with the helpers below, which nam
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
-import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -36,24 +32,6 @@ def setting(default: Any, *, resume: Resume = "match", name: str = "", derived: 
 
 def resume_rule(field: dataclasses.Field[Any]) -> Resume:
     return field.metadata.get("resume", "match")
-
-
-def field_docs(section: type[Any]) -> dict[str, str]:
-    """The docstring under each field of a section, and of the sections it is based on, by field name."""
-    docs: dict[str, str] = {}
-    for part in section.__mro__[-2::-1]:  # from the base down, without `object`
-        if dataclasses.is_dataclass(part):
-            docs |= _own_docs(part)
-    return docs
-
-
-def _own_docs(section: type[Any]) -> dict[str, str]:
-    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(section))).body)  # type: ignore[attr-defined]
-    return {
-        line.target.id: inspect.cleandoc(str(below.value.value))  # type: ignore[union-attr]
-        for line, below in itertools.pairwise(body)
-        if isinstance(line, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-    }
 
 
 def flag(name: str) -> str:

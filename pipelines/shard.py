@@ -7,64 +7,71 @@ when the same command is given again; a finished one says so. docs/data.md shows
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from i2i_core.cli import flags, main, parse, with_flags
+from i2i_core.cli import main, parse
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import Manifest
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
 from i2i_core.images.codec import ImageOptions
-from i2i_core.orchestration.sharding import index_webdataset, make
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
-SECTIONS = {
-    "layout": LayoutOptions(),
-    "index": webdatasets.IndexOptions(),
-    "glyphs": GlyphOptions(),
-    "images": ImageOptions(),
-    "shards": shards.ShardOptions(),
-}
-OWN = [("workers", int, -1, "Ray tasks at a time. 0: none, in this process; -1: as many as the cluster has CPUs.")]
+
+
+@dataclass(frozen=True)
+class MakeOptions:
+    """Make a data set."""
+
+    layout: LayoutOptions = field(default_factory=LayoutOptions)
+    index: webdatasets.IndexOptions = field(default_factory=webdatasets.IndexOptions)
+    glyphs: GlyphOptions = field(default_factory=GlyphOptions)
+    images: ImageOptions = field(default_factory=ImageOptions)
+    shards: shards.ShardOptions = field(default_factory=shards.ShardOptions)
+    workers: int = -1
+    """Ray tasks at a time. 0: none, in this process; -1: as many as the cluster has CPUs."""
+
+    @property
+    def located(self) -> MakeOptions:
+        """The options with places as absolute paths or URLs."""
+        return replace(
+            self,
+            layout=replace(self.layout, input=absolute(self.layout.input, "--input")),
+            index=replace(self.index, index=absolute(self.index.index, "--index")),
+            shards=replace(self.shards, out=absolute(self.shards.out, "--out")),
+        )
 
 
 def run() -> int:
-    given = parse(flags(__doc__ or "", SECTIONS, OWN), PROGRAM, sys.argv[1:])
-    options: dict[str, Any] = {name: with_flags(section, getattr(given, name)) for name, section in SECTIONS.items()}
-    for name, field in (("shards", "out"), ("layout", "input"), ("index", "index")):
-        place = absolute(getattr(options[name], field), f"--{field}")
-        options[name] = replace(options[name], **{field: place})
-    if given.workers < -1:
-        raise ConfigError("--workers", str(given.workers), "-1, 0 or more", "Leave it out to use every CPU.")
-    if options["index"].index:
-        manifest, old = _index(options, given.workers)
-        where = options["shards"].out or options["index"].index
-    else:
-        manifest, old = _shard(options, given.workers)
-        where = options["shards"].out
-    _report(manifest, old, where)
+    options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "").located
+    if options.workers < -1:
+        raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out to use every CPU.")
+    manifest, old = (_index if options.index.index else _shard)(options)
+    _report(manifest, old, options.shards.out or options.index.index)
     return 0
 
 
-def _index(options: dict[str, Any], workers: int) -> tuple[Manifest, bool]:
-    if options["layout"].layout != "none":
+def _index(options: MakeOptions) -> tuple[Manifest, bool]:
+    from i2i_core.orchestration.sharding import index_webdataset
+
+    if options.layout.layout != "none":
         fix = "--layout makes shards of images, --index takes shards that are there."
-        raise ConfigError("--index", f"--layout {options['layout'].layout} beside it", "one of the two", fix)
-    return index_webdataset(options["index"], options["shards"], options["layout"].attributes, workers)
+        raise ConfigError("--index", f"--layout {options.layout.layout} beside it", "one of the two", fix)
+    return index_webdataset(options.index, options.shards, options.layout.attributes, options.workers)
 
 
-def _shard(options: dict[str, Any], workers: int) -> tuple[Manifest, bool]:
-    layout, goal = options["layout"], options["shards"]
-    shards.output_at(goal.out)  # a missing --out is told before the input is listed
-    found = find(layout, options["glyphs"])
+def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
+    from i2i_core.orchestration.sharding import make
+
+    shards.output_at(options.shards.out)  # a missing --out is told before the input is listed
+    found = find(options.layout, options.glyphs)
     for note in found.notes:
         print(f"note: {note}", flush=True)
-    plan = shards.plan(found, layout, options["glyphs"], options["images"], goal)
+    plan = shards.plan(found, options.layout, options.glyphs, options.images, options.shards)
     print(f"{plan.samples:,} samples in {len(plan.jobs):,} shards", flush=True)
-    return make(plan, goal, workers)
+    return make(plan, options.shards, options.workers)
 
 
 def _report(manifest: Manifest, old: bool, where: str) -> None:

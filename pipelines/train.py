@@ -7,32 +7,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from inspect import cleandoc
+from typing import Annotated
+
+import tyro
 
 from i2i_core import BEGAN
-from i2i_core.cli import early, flags, main, parse, with_flags
+from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
-from i2i_core.methods import METHODS
+from i2i_core.registry import METHODS
 from i2i_core.storage.remote import storage_of
 
 PROGRAM = "train.py"
-OWN = [
-    ("method", str, "", "Method to train."),
-    ("preset", str, "", "Named values to start from; other flags go over them."),
-    (
-        *("config", str, ""),
-        "A configuration file or URL: a run's config.json, or a part of one. Flags go over it; what it leaves out is "
-        "its preset's (docs/methods.md).",
-    ),
-    ("lr_may_rise", bool, False, "Go on with a longer run though its learning rate then rises (docs/recovery.md)."),
-    ("dry_run", bool, False, "Check everything, print the configuration, and stop."),
-]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a method."""
+
+    run: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    config: str = ""
+    """A configuration file or URL, JSON or YAML: a run's config.json, or a part of one. Flags go over it; what it
+    leaves out is its preset's (docs/methods.md)."""
+    lr_may_rise: bool = False
+    """Go on with a longer run though its learning rate then rises (docs/recovery.md)."""
+    dry_run: bool = False
+    """Check everything, print the configuration, and stop."""
 
 
 def starting_point(arguments: Sequence[str]) -> TrainConfig:
-    """The configuration that the flags go over: a method's preset, with what a file says over it.
+    """Read the configuration that the flags go over: a method's preset, with what a file says over it.
 
     Raises:
         ConfigError: no method, an unknown one, or a file that cannot be used.
@@ -45,30 +51,33 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
             raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")
         start = TrainConfig.filled(fs.cat_file(place).decode(errors="replace"), file, method, preset, has_length)
     elif not method:
-        listed = "\n".join(f"    {name}: {', '.join(entry.presets)}" for name, entry in METHODS.items())
-        fix = f"Give --method NAME and perhaps --preset NAME:\n{listed}\n  --method NAME --help lists its flags."
+        fix = f"Give --method NAME and perhaps --preset NAME:\n{_listed()}\n  --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
     else:
         start = TrainConfig.of(method, preset or "reference")
     return replace(start, training=without_length(start.training, has_length))
 
 
-def configure(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
-    """The configuration of the command line, and the flags that are not part of it."""
+def _listed() -> str:
+    return "\n".join(f"    - {name}: {', '.join(entry.presets)}" for name, entry in METHODS.items())
+
+
+def configure(arguments: Sequence[str]) -> TrainOptions:
+    """Read the command line, and the file and preset that it names."""
+    if asks_for_help(arguments, "method", "config"):
+        about = f"{__doc__}\nMethods and presets; --method NAME --help lists the flags of one:\n\n{_listed()}"
+        parse(TrainOptions(TrainConfig.of_no_method()), PROGRAM, arguments, about)
     start = starting_point(arguments)
-    sections = {name: getattr(start, name) for name in ("hyper", "data", "training", "output", "launch")}
-    own = [(n, t, getattr(start, n, d), h) for n, t, d, h in OWN]
-    title = (
-        f"Trains {start.method} with the preset {start.preset}.\n\n{METHODS[start.method].presets[start.preset].doc}"
-    )
-    given = parse(flags(title, sections, own), PROGRAM, arguments)
-    made = {name: with_flags(section, getattr(given, name)) for name, section in sections.items()}
-    made["training"].check_length()
-    return TrainConfig(start.method, start.preset, **made), given
+    about = METHODS[start.method].presets[start.preset].doc
+    about = f"Trains {start.method} with the preset {start.preset}.\n\n{cleandoc(about)}"
+    options = parse(TrainOptions(start), PROGRAM, arguments, about)
+    options.run.training.check_length()
+    return options
 
 
 def run() -> int:
-    config, given = configure(sys.argv[1:])
+    options = configure(sys.argv[1:])
+    config = options.run
     from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
     from i2i_core.training.preparing import cautions, prepare
@@ -82,12 +91,12 @@ def run() -> int:
     print(f"run {config.launch.storage}/{config.run_name}")
     for line in cautions(config):
         print(line, flush=True)
-    if given.dry_run:
-        if said := check_run(config, given.lr_may_rise):
+    if options.dry_run:
+        if said := check_run(config, options.lr_may_rise):
             print(said)
         print(config.dumps())
         return 0
-    outcome = launch(config, given.lr_may_rise, BEGAN)
+    outcome = launch(config, options.lr_may_rise, BEGAN)
     print(f"finished after {outcome.images:,} images")
     for name, value in outcome.metrics.items():
         print(f"  {name} {value:.4g}")

@@ -9,26 +9,36 @@ were left out; 2 wrong input.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
 
-from i2i_core.cli import flags, main, parse, with_flags
+from i2i_core.cli import main, parse
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError
-from i2i_core.orchestration.translating import TranslateOptions, translate
 
 PROGRAM = "translate.py"
-CHECKPOINT = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
-OWN = [("checkpoint", CHECKPOINT, "", "A run's folder or URL, or one of its checkpoints.")]
 MOST_NAMED = 20
 
 
+@dataclass(frozen=True)
+class Command:
+    """Translate images with a checkpoint."""
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")] = ""
+    """A run's folder or URL, or one of its checkpoints."""
+    options: Annotated[TranslateOptions, tyro.conf.arg(name="")] = field(default_factory=TranslateOptions)
+
+
 def run() -> int:
-    given = parse(flags(__doc__ or "", {"options": TranslateOptions()}, OWN), PROGRAM, sys.argv[1:])
-    options = with_flags(TranslateOptions(), given.options)
+    given = parse(Command(), PROGRAM, sys.argv[1:], __doc__ or "")
+    options = given.options
     if not given.checkpoint:
         fix = "Name a folder that train.py printed: translate.py RUN --input IMAGES --out DIR."
         raise ConfigError("checkpoint", "nothing", "a run or one of its checkpoints", fix)
+    from i2i_core.orchestration.translating import translate
+
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""

@@ -8,33 +8,41 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from i2i_core.cli import early, flags, main, parse, with_flags
+import tyro
+
+from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
+from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
-from i2i_core.methods import METHODS
-from i2i_core.orchestration.sweep import SweepConfig, plan, run_sweep
-from i2i_core.search.report import table
-from i2i_core.search.study import STUDY
-from i2i_core.training.preparing import cautions
+from i2i_core.registry import METHODS
 
 PROGRAM = "tune.py"
-SECTIONS = ("hyper", "data", "training", "output", "launch")
-OWN = [
-    ("method", str, "", "Method to tune."),
-    ("preset", str, "", "Named values to start from; other flags go over them, and what is searched over those."),
-    ("resume", bool, False, "Go on with the sweep of that name."),
-    ("dry_run", bool, False, "Check everything, say what would be searched, and stop."),
-]
 
 
-def configure(arguments: Sequence[str]) -> tuple[TrainConfig, SweepConfig, bool, bool]:
-    """What every trial has in common, what is searched, whether it is resumed, and whether this is a dry run.
+@dataclass(frozen=True)
+class TuneOptions:
+    """Search a method's hyper-parameters."""
+
+    run: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    sweep: SweepConfig
+    resume: bool = False
+    """Go on with the sweep of that name."""
+    dry_run: bool = False
+    """Check everything, say what would be searched, and stop."""
+
+
+def configure(arguments: Sequence[str]) -> TuneOptions:
+    """Read what every trial has in common, what is searched, whether it is resumed, and whether this is a dry run.
 
     Raises:
         ConfigError: no method, an unknown one, or values that cannot be.
     """
+    if asks_for_help(arguments, "method"):
+        about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help lists the flags of one."
+        parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about)
     known = early(arguments, "method", "preset", "images", "epochs")
     if not known.get("method"):
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
@@ -42,32 +50,34 @@ def configure(arguments: Sequence[str]) -> tuple[TrainConfig, SweepConfig, bool,
     start = TrainConfig.of(known["method"], known.get("preset") or "reference")
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
-    sections = {"sweep": SweepConfig(), **{name: getattr(start, name) for name in SECTIONS}}
-    own = [(n, t, getattr(start, n, d), h) for n, t, d, h in OWN]
     title = f"Searches values for {start.method}, starting from the preset {start.preset}."
-    given = parse(flags(title, sections, own), PROGRAM, arguments)
-    made = {name: with_flags(section, getattr(given, name)) for name, section in sections.items()}
-    settings = made.pop("sweep")
-    made["training"].check_length()
-    return TrainConfig(start.method, start.preset, **made), settings, given.resume, given.dry_run
+    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, title)
+    options.run.training.check_length()
+    return options
 
 
 def run() -> int:
-    base, settings, resume, dry = configure(sys.argv[1:])
+    options = configure(sys.argv[1:])
+    from i2i_core.orchestration.sweep import plan, run_sweep
+    from i2i_core.search.report import table
+    from i2i_core.search.study import STUDY
+    from i2i_core.training.preparing import cautions
+
+    base = options.run
     if not base.data.uri:
         from i2i_core.orchestration.sharding import builtin_data
 
         found = METHODS[base.method]
         uri = builtin_data(found.method.needs.kind, base.hyper.image_size, found.presets[base.preset].glyphs)
         base = base.with_section("data", uri=uri)
-    planned = plan(base, settings)
+    planned = plan(base, options.sweep)
     for line in cautions(planned.base):
         print(line, flush=True)
-    if dry:
+    if options.dry_run:
         for key, parameter in planned.space.parameters.items():
             print(f"{key}: {parameter}  ({parameter.why})")
         return 0
-    search, report = run_sweep(planned, resume)
+    search, report = run_sweep(planned, options.resume)
     best = search.best()
     assert best is not None  # or run_sweep had not returned
     run = search.run_of(best.number).url

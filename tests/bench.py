@@ -199,7 +199,7 @@ def looped(loop: Any, updates: int) -> float:
 
     begin = loop.progress.images
     loop.length = begin + updates * served(loop)
-    loop.config = replace(loop.config, output=replace(loop.config.output, log_every=served(loop) * 10))
+    loop.config = replace(loop.config, monitoring=replace(loop.config.monitoring, log_every=served(loop) * 10))
     loop._finish = lambda: None
     start = time.perf_counter()
     loop.train()

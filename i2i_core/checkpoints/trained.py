@@ -42,7 +42,7 @@ class Trained:
     def at_test(self, asked: AtTestOptions) -> AtTest:
         """How its networks make images, as asked and else as its run has it. Raises ConfigError as `chosen`."""
         method = self.method
-        return at_test.chosen(method.makers, method.dropout_is_noise, self.norm_batches, asked, self.config.output)
+        return at_test.chosen(method.makers, method.dropout_is_noise, self.norm_batches, asked, self.config.at_test)
 
 
 def find(uri: str) -> Folder:

@@ -1,9 +1,10 @@
-"""What is measured, and by which networks: the flags that evaluations during and after training share."""
+"""What is measured, and how networks make images for it: sections that train.py shares with evaluate.py and
+translate.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from i2i_core.settings import check_at_least, check_choice, flag, setting
 from i2i_core.storage.paths import absolute
@@ -28,8 +29,8 @@ class AtTestOptions:
 
 
 @dataclass(frozen=True)
-class Judging(AtTestOptions):
-    """What is measured, how the images for it are made, and with which networks' files it is judged."""
+class EvaluationConfig:
+    """What is measured, and with which networks' files it is judged."""
 
     metrics: tuple[str, ...] = setting((), resume="free")
     """Metrics, or families of them (docs/evaluation.md lists both), besides `basic`, which needs no network of others
@@ -62,7 +63,6 @@ class Judging(AtTestOptions):
     """Folder where features of real images are kept, to be used again; none: the user's cache."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_at_least(self, 1, "kid_subsets", "is_splits")
         check_at_least(self, 2, "kid_subset_size")
         check_at_least(self, 0, "segmentation_height")
@@ -70,12 +70,9 @@ class Judging(AtTestOptions):
         check_choice(self, "label_side", ("auto", "a", "b"))
 
 
-Some = TypeVar("Some", bound=Judging)
-
-
-def located(judging: Some) -> Some:
-    """With the paths of files made absolute: workers have folders of their own. Raises ConfigError as `absolute`."""
+def located(evaluation: EvaluationConfig) -> EvaluationConfig:
+    """Make the paths of files absolute: workers have folders of their own. Raise ConfigError as `absolute`."""
     names = ["classifier", "inception", "lpips_weights", "segmentation", "statistics"]
-    names += ["palette"] if judging.palette != "cityscapes" else []
-    files: dict[str, Any] = {name: absolute(getattr(judging, name), flag(name)) for name in names}
-    return replace(judging, **files)
+    names += ["palette"] if evaluation.palette != "cityscapes" else []
+    files: dict[str, Any] = {name: absolute(getattr(evaluation, name), flag(name)) for name in names}
+    return replace(evaluation, **files)

@@ -23,7 +23,8 @@ class LaunchConfig:
     storage: str = setting("runs", resume="free")
     """Where runs are kept: a folder that all nodes see, or an fsspec URL."""
     name: str = setting("", resume="free")
-    """Name of the run, a folder in the storage; none given: method, preset, data and what must match."""
+    """Name of the run, a folder in the storage; none given: made of method, preset, data and what must
+    match on resume (docs/recovery.md)."""
     max_failures: int = setting(3, resume="free")
     """Restarts from the last checkpoint after a worker failed; those after a node was taken away are not counted."""
     resize_every: float = setting(60.0, resume="free")

@@ -1,16 +1,15 @@
-"""What a run keeps and what it says."""
+"""When a run logs, draws, evaluates and saves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.config.evaluation import Judging
 from i2i_core.settings import check_at_least, setting
 
 
 @dataclass(frozen=True)
-class OutputConfig(Judging):
+class MonitoringConfig:
     """When the loop logs, draws, evaluates and saves; all in images, and all free to change on resume."""
 
     log_every: int = setting(1_000, resume="free")
@@ -40,6 +39,5 @@ class OutputConfig(Judging):
     """Checkpoints kept besides the best."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_at_least(self, 0, "grid_every", "evaluate_every", "evaluate_samples")
         check_at_least(self, 1, "log_every", "grid_rows", "checkpoint_every", "keep_last")

@@ -10,8 +10,10 @@ from typing import Any
 
 import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.config.data import DataConfig
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
+from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
-from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.sections import SECTIONS
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
@@ -19,8 +21,9 @@ from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict, resume_rule, to_dict
 from i2i_core.sizes import Size
 
-VERSION = 1
-FIX = "Give a config.json that train.py wrote."
+VERSION = 2
+"""What `config.json` is written in. Version 1 had `output` for monitoring, evaluation and at_test."""
+READ = (1, VERSION)
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
 EPOCHS_BEFORE = 1.0
@@ -28,16 +31,25 @@ EPOCHS_BEFORE = 1.0
 
 
 @dataclass(frozen=True)
+class _NoMethod:
+    """Hold nothing, where a method's section goes."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
-    """Everything `train.py` is told. `config.json` in a run and in each of its checkpoints is this."""
+    """Hold everything that `train.py` is told: `config.json` in a run and in each of its checkpoints."""
 
     method: str
+    """Method to train."""
     preset: str
+    """Named values to start from; other flags go over them."""
     hyper: Any
     """The method's own section."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    output: OutputConfig = field(default_factory=OutputConfig, metadata={"resume": "free"})
+    monitoring: MonitoringConfig = field(default_factory=MonitoringConfig, metadata={"resume": "free"})
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig, metadata={"resume": "free"})
+    at_test: AtTestOptions = field(default_factory=AtTestOptions, metadata={"resume": "free"})
     launch: LaunchConfig = field(default_factory=LaunchConfig, metadata={"resume": "free"})
 
     @staticmethod
@@ -63,26 +75,28 @@ class TrainConfig:
         return made
 
     @staticmethod
+    def of_no_method() -> TrainConfig:
+        """Give what all methods have in common, to list its flags."""
+        return TrainConfig("", "reference", _NoMethod())
+
+    @staticmethod
     def filled(text: str, where: str, method: str = "", preset: str = "", has_length: bool = False) -> TrainConfig:
         """Read a configuration file that may leave values out: those are the preset's.
 
         Args:
-            text: JSON; a saved `config.json`, or a part of one.
+            text: JSON, or YAML where the name ends so; a saved `config.json`, or a part of one.
             where: names the file in messages.
             method, preset: what the command line names; the file need not, and may not name others.
             has_length: whether the command line gives a length, so that the file's does not count.
 
         Raises:
-            ConfigError: not JSON, another version, no method or preset, other ones than were asked for, an unknown
-                key, a value out of range, or two lengths.
+            ConfigError: not of that language, another version, no method or preset, other ones than were asked for, an
+                unknown key, a value out of range, or two lengths.
         """
-        values = _parsed(text, where)
-        if values.pop("version", VERSION) != VERSION:
-            fix = "Give a file that train.py of this version wrote."
-            raise ConfigError(where, "another version", f"a configuration of version {VERSION}", fix)
+        values = parsed(text, where)
         method = _named("method", values.pop("method", ""), method, where, METHODS)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
-        values = _renamed(method, values)
+        values = _current({"version": 1 if "output" in values else VERSION, **values}, method, where)
         sections = _sections(entry(method).config)
         given: dict[str, Any] = {}
         for name, section in values.items():
@@ -112,13 +126,11 @@ class TrainConfig:
         Raises:
             ConfigError: not JSON, another version, an unknown key, or a value out of range.
         """
-        values = _parsed(text, where)
-        if values.pop("version", None) != VERSION:
-            raise ConfigError(where, "no version, or another", f"a configuration of version {VERSION}", FIX)
+        values = parsed(text, where)
+        values = _current(values, values.get("method"), where)
         for key in ("method", "preset", "hyper"):
             if key not in values:
                 raise ConfigError(where, f"no {key!r}", "a saved configuration", FIX)
-        values = _renamed(values["method"], values)
         training = values.get("training")
         if isinstance(training, dict) and training.get("images"):
             training.pop("epochs", None)  # as a run of an earlier version had it: images counted
@@ -128,10 +140,19 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """The name given, or one made of method, preset, data and a hash of what must match on resume."""
-        data = "+".join(self.data.names)
-        digest = hashlib.sha256(json.dumps(_matched(self), sort_keys=True).encode()).hexdigest()[:8]
-        return self.launch.name or f"{self.method}-{self.preset}-{data}-{digest}"
+        """The name given, or one made of method, preset, data and a hash: of the values that a resumed run must agree
+        with, where they are not the defaults, so that a new option renames no run that leaves it alone."""
+        return self.launch.name or self._hashed(_matched(self, with_defaults=False))
+
+    @property
+    def name_of_version_1(self) -> str:
+        """The name that programs of version 1 made, of every value that must match. Options that came since are to be
+        left out of it."""
+        return self._hashed(_matched(self, with_defaults=True))
+
+    def _hashed(self, values: dict[str, Any]) -> str:
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.method}-{self.preset}-{'+'.join(self.data.names)}-{digest}"
 
     @property
     def image_size(self) -> Size:
@@ -139,9 +160,9 @@ class TrainConfig:
         height, width = self.hyper.image_size, getattr(self.hyper, "image_width", 0)
         return (height, width) if width else height
 
-    def with_section(self, name: str, **values: Any) -> TrainConfig:
-        """With some fields of one section changed."""
-        return replace(self, **{name: replace(getattr(self, name), **values)})
+    def with_section(self, section: str, /, **values: Any) -> TrainConfig:
+        """Change some fields of one section."""
+        return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
 def without_length(training: TrainingConfig, is_given: bool) -> TrainingConfig:
@@ -158,26 +179,6 @@ def _over(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
     """The sections of a configuration by name, of a method with this section of its own."""
     return {"hyper": hyper, **SECTIONS}
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    """A configuration's JSON object. Raises ConfigError where it is none."""
-    try:
-        values = json.loads(text, object_pairs_hook=_once)
-    except ValueError as error:
-        raise ConfigError(where, f"text that is not JSON ({error})", "a saved configuration", FIX) from None
-    if not isinstance(values, dict):
-        raise ConfigError(where, f"a {type(values).__name__}", "a saved configuration: values by name", FIX)
-    return values
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of a JSON text. Raises ValueError for a name that stands there twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"twice {next(name for name in names if names.count(name) > 1)!r}")
-    return values
 
 
 def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any]) -> str:
@@ -199,25 +200,57 @@ def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any
     return name
 
 
-def _renamed(method: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Bring a configuration that an earlier program wrote into today's names.
+def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
+    """Bring a configuration that an earlier program wrote to today's version and names.
 
-    pix2pix had `hyper.test_time`: `noise`, which was meant to be as in training (`auto`), or `fixed`: running
-    statistics and no dropout.
+    Raises:
+        ConfigError: no version, or one that is not known.
     """
-    hyper, output = values.get("hyper"), values.get("output", {})
-    if method != "pix2pix" or not isinstance(hyper, dict) or not isinstance(output, dict) or "test_time" not in hyper:
-        return values
-    fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
-    hyper = {name: value for name, value in hyper.items() if name != "test_time"}
-    return {**values, "hyper": hyper, "output": {**output, **fixed}}
+    version = values.pop("version", None)
+    if version not in READ or isinstance(version, bool):
+        expected = f"a configuration of version {' or '.join(map(str, READ))}"
+        raise ConfigError(where, f"version {version!r}" if version else "no version", expected, FIX)
+    return _of_version_1(values, method, where) if version == 1 else values
 
 
-def _matched(section: Any) -> dict[str, Any]:
-    """The values that a resumed run must agree with."""
-    out: dict[str, Any] = {}
+def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
+    """Deal version 1's `output` out to the sections of today.
+
+    Before there were `test_norm` and `test_dropout`, pix2pix had `hyper.test_time`: `noise`, which was meant to be as
+    in training (`auto`), or `fixed`: running statistics and no dropout.
+    """
+    output, hyper = values.pop("output", {}), values.get("hyper")
+    if not isinstance(output, Mapping):
+        fix = f'Write "output": {{"NAME": VALUE}} at {where}.'
+        raise ConfigError(f"{where}: output", repr(output), "values by name", fix)
+    if method == "pix2pix" and isinstance(hyper, Mapping) and "test_time" in hyper:
+        fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
+        output = {**output, **fixed}
+        values["hyper"] = {name: value for name, value in hyper.items() if name != "test_time"}
+    dealt: dict[str, dict[str, Any]] = {"monitoring": {}, "evaluation": {}, "at_test": {}}
+    owners = {f.name: name for name in ("evaluation", "at_test") for f in fields(SECTIONS[name])}
+    for name, value in output.items():
+        dealt[owners.get(name, "monitoring")][name] = value
+    if both := dealt.keys() & values.keys():
+        found = f"sections of two versions: output and {', '.join(sorted(both))}"
+        fix = "Move the values of output into monitoring, evaluation and at_test."
+        raise ConfigError(where, found, "those of one version", fix)
+    return {**values, **dealt}
+
+
+def _matched(section: Any, with_defaults: bool) -> dict[str, Any]:
+    """Find the values that a resumed run must agree with: all of them, or those that are not the defaults.
+
+    A section that has none is left out.
+    """
+    found: dict[str, Any] = {}
     for f in fields(section):
         value = getattr(section, f.name)
-        if resume_rule(f) == "match":
-            out[f.name] = _matched(value) if is_dataclass(value) else value
-    return out
+        if resume_rule(f) == "free":
+            continue
+        if is_dataclass(value):
+            if inner := _matched(value, with_defaults):
+                found[f.name] = inner
+        elif with_defaults or value != f.default:
+            found[f.name] = value
+    return found

@@ -7,8 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from i2i_core.config.data import DataConfig
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.launch import LaunchConfig
-from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.registry import METHODS, Entry, Preset
 from i2i_core.settings import flag_of
@@ -16,7 +17,9 @@ from i2i_core.settings import flag_of
 SECTIONS: dict[str, type[Any]] = {
     "data": DataConfig,
     "training": TrainingConfig,
-    "output": OutputConfig,
+    "monitoring": MonitoringConfig,
+    "evaluation": EvaluationConfig,
+    "at_test": AtTestOptions,
     "launch": LaunchConfig,
 }
 """The sections that every run has besides `hyper`, its method's own."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from i2i_core.batch import Batch
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import DataError
@@ -58,7 +58,7 @@ class Asked:
     image_size: Size
     """Pixels that images are resized to; 0: as they are stored."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    judging: Judging = Judging()  # noqa: RUF009 - frozen
+    judging: EvaluationConfig = EvaluationConfig()  # noqa: RUF009 - frozen
     device: torch.device = torch.device("cpu")  # noqa: RUF009
     """Where the networks that judge are kept."""
     most: int = 0

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from i2i_core.checkpoints.trained import Trained
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ResourceError
@@ -39,10 +39,11 @@ class Job:
     checkpoint: str
     data: str
     split: str
-    judging: Judging
+    judging: EvaluationConfig
     most: int = 0
     classifier: Classifier | None = None
     shards_at: tuple[str, ...] = ()
+    at_test: AtTestOptions = AtTestOptions()  # noqa: RUF009 - frozen
 
     def worker(self, trained: Trained) -> Measurer:
         return Measurer(self.suite(trained))
@@ -50,7 +51,7 @@ class Job:
     def suite(self, trained: Trained) -> Suite:
         """What was asked for, on the device where the checkpoint is. Raises UserError as `Suite`, and for options that
         have no effect on the checkpoint's networks."""
-        trained.method.at_test = trained.at_test(self.judging)
+        trained.method.at_test = trained.at_test(self.at_test)
         config, device = trained.config, trained.method.device
         classifier = self.classifier.to(device) if self.classifier else None
         return Suite(

@@ -29,8 +29,9 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.sweep import SweepConfig
 from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
@@ -41,11 +42,11 @@ from i2i_core.orchestration.worker import STATUS, STOP
 from i2i_core.search.report import Objective, Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
 from i2i_core.search.study import FINISHED, Search, length_of, rehearse
-from i2i_core.settings import check_at_least, differences, from_dict, setting, to_dict
+from i2i_core.settings import differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.loop import EVALUATIONS, check_judge, suites
-from i2i_core.training.preparing import prepare
+from i2i_core.training.preparing import automatic_name, prepare
 
 SWEEP = "sweep.json"
 STOPPED = "stopped"
@@ -58,37 +59,11 @@ TELLS_EVERY = 60.0
 """Seconds without a line after which the sweep says where it is."""
 COMPARABLE = (
     *("training.images", "training.epochs"),
-    *("output.evaluate_every", "output.evaluate_split", "output.evaluate_samples"),
-    *(f"output.{field.name}" for field in fields(Judging) if field.name != "statistics"),
+    *("monitoring.evaluate_every", "monitoring.evaluate_split", "monitoring.evaluate_samples"),
+    *(f"evaluation.{field.name}" for field in fields(EvaluationConfig) if field.name != "statistics"),
+    *(f"at_test.{field.name}" for field in fields(AtTestOptions)),
 )
 """What a run may change when it is resumed, and a sweep may not: its trials could not be compared."""
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """What is searched, for what, how long."""
-
-    space: str = setting("", resume="free")
-    """What to vary: a space of tune_spaces/, or a path to one. None given: the method's name."""
-    metric: tuple[str, ...] = setting(())
-    """What to search for; several: trials that no other beats in all of them. None given: the space's."""
-    samples: int = setting(20, resume="free")
-    """Trials in all, a resumed sweep's earlier ones included."""
-    sampler: str = setting("tpe")
-    """Sampler of Optuna: tpe, random, gp, nsgaii, qmc, ... Seeded by --seed."""
-    concurrent: int = setting(0, resume="free")
-    """Most trials at once; 0: as many as the cluster holds now."""
-    early_stop: bool = setting(True)
-    """End trials early that are worse than others after as many images (ASHA)."""
-    grace: int = setting(0)
-    """Images before a trial may be ended early; 0: --evaluate-every."""
-    reduction: float = setting(3.0)
-    """Of all trials that come so far, 1 in this many goes on; each next look comes after this many times the images."""
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "samples")
-        check_at_least(self, 0, "concurrent", "grace")
-        check_at_least(self, 1.1, "reduction")
 
 
 @dataclass(frozen=True)
@@ -123,7 +98,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
         UserError: the base configuration, the space, a metric or the sampler cannot be used.
     """
     prepared = prepare(base)
-    name = base.launch.name or f"sweep-{prepared.run_name}"
+    name = base.launch.name or automatic_name(prepared.with_section("launch", name=""), "sweep-", SWEEP)
     base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
     data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint")}
     base = base.with_section("data", **data)
@@ -155,7 +130,7 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
 
 
 def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
-    every = base.output.evaluate_every
+    every = base.monitoring.evaluate_every
     if not 0 < every < length:
         expected = f"evaluations before the end of a run, which has {length:,} images"
         fix = f"Give --evaluate-every {max(1, length // 9)}, say, or --no-early-stop."

@@ -495,7 +495,7 @@ def _question(
         ("method, preset", f"{base.method}, {base.preset}"),
         ("data", ", ".join(uri or "the built-in glyphs" for uri in base.data.uris)),
         ("length of a trial", f"{length}, batch {base.training.batch}, seed {base.training.seed}"),
-        ("measured on", f"{base.output.evaluate_split}, {base.output.evaluate_samples or 'all'} samples"),
+        ("measured on", f"{base.monitoring.evaluate_split}, {base.monitoring.evaluate_samples or 'all'} samples"),
         *((one.metric, DEFINITIONS.get(one.metric.split("/")[0], "")) for one in objectives),
         ("trials", counts or "none"),
     ]

@@ -209,7 +209,7 @@ class Loop:
         method, together = self.method, self.norm_batches
         if not self.progress.images:
             together = norm_batches_of_a_batch(self.config, self.world.size)
-        return at_test.chosen(method.makers, method.dropout_is_noise, together, self.config.output)
+        return at_test.chosen(method.makers, method.dropout_is_noise, together, self.config.at_test)
 
     def _tell(self, line: str) -> None:
         if self.world.leads:
@@ -228,7 +228,7 @@ class Loop:
         first = self.progress.images // self.stream.batch
         batches = Ahead(self.stream.batches(first, self.slots, self.loaders), self._number)
         self.tracker = self._tracker() if self.world.leads else None
-        self.writer = Writer(self.run, self.config.output.keep_last, self.say, self.ours, lambda: self.ask("stop"))
+        self.writer = Writer(self.run, self.config.monitoring.keep_last, self.say, self.ours, lambda: self.ask("stop"))
         self.logged = (time.monotonic(), self.progress.images)
         self.waited = 0.0
         self._tell(
@@ -252,7 +252,7 @@ class Loop:
         return self.metrics
 
     def _tracker(self) -> Tracker:
-        names = self.config.output.tracker
+        names = self.config.monitoring.tracker
         others: dict[str, boards.Board] = {
             name: boards.EXTERNAL[name](self.run, self.config) for name in names if name in boards.EXTERNAL
         }
@@ -300,7 +300,7 @@ class Loop:
     def _do_what_is_due(self) -> None:
         """What a multiple of some number of images was passed for since it was last looked at; in a resumed run,
         also what there was no time for when it was asked to stop."""
-        out, before = self.config.output, self.done
+        out, before = self.config.monitoring, self.done
         self.done = self.progress.images
         if logged := self._due(out.log_every, before):
             self._log()
@@ -425,12 +425,12 @@ class Loop:
         return bool(self.world.sum_(mine).item())
 
     def _draw(self) -> None:
-        if self.tracker and self.config.output.grid_every and (columns := self._made()):
+        if self.tracker and self.config.monitoring.grid_every and (columns := self._made()):
             self.tracker.grid(self.progress.images, columns)
 
     def _made(self) -> dict[str, torch.Tensor]:
         """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
-        rows, size, d = self.config.output.grid_rows, self.config.image_size, self.config.data
+        rows, size, d = self.config.monitoring.grid_rows, self.config.image_size, self.config.data
         samples = [
             next(
                 in_order(data, self.eval_split, size, most=rows, size=rows, direction=d.direction, resizing=d.resizing),
@@ -453,7 +453,7 @@ class Loop:
 
     def _evaluate(self) -> None:
         """Measures on the evaluation split, all workers together; a new best is saved at once."""
-        out, images, start = self.config.output, self.progress.images, time.monotonic()
+        out, images, start = self.config.monitoring, self.progress.images, time.monotonic()
         self.method.at_test = self._at_test()
         with self.step.averaged():
             results = {name: suite.together(self.world) for name, suite in self.suites.items()}
@@ -547,7 +547,7 @@ def kind_of(cause: str) -> str:
 def evaluation_split(config: TrainConfig, sets: Sequence[DataSet]) -> str:
     """The split that a run is measured on: the one asked for, where all its data sets have it, else the one it trains
     on."""
-    wanted = config.output.evaluate_split
+    wanted = config.monitoring.evaluate_split
     return wanted if all(wanted in data.manifest.splits for data in sets) else config.data.split
 
 
@@ -565,7 +565,7 @@ def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], de
     Raises:
         ConfigError, DataError: metrics, files or data that do not fit.
     """
-    split, out = evaluation_split(config, sets), config.output
+    split = evaluation_split(config, sets)
     return {
         name: Suite(
             Asked(
@@ -574,9 +574,9 @@ def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], de
                 split,
                 config.image_size,
                 config.data.direction,
-                out,
+                config.evaluation,
                 device,
-                most=out.evaluate_samples,
+                most=config.monitoring.evaluate_samples,
                 resizing=config.data.resizing,
             )
         )

@@ -10,7 +10,7 @@ import torch
 
 from i2i_core.checkpoints import authors, checkpoint, starting
 from i2i_core.config.evaluation import located
-from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.order import lanes_of, slots_of
@@ -40,7 +40,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
     apart = tuple(absolute(at, "--shards-at") for at in config.data.shards_at)
     config = config.with_section("data", uri=absolute(config.data.uri, "--data"), also=also, shards_at=apart)
     config = config.with_section("training", init_from=authors.located(config.training.init_from))
-    config = replace(config, output=boards.checked(located(config.output)))
+    config = replace(config, monitoring=boards.checked(config.monitoring), evaluation=located(config.evaluation))
     method = entry(config.method).method
     if also and not method.several:
         fit = ", ".join(name for name, other in METHODS.items() if other.method.several)
@@ -60,9 +60,9 @@ def prepare(config: TrainConfig) -> TrainConfig:
     slots_of(config.training.batch, lanes, 0, config.launch.worker_range[1])
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
     config = config.with_section("data", fingerprint=fingerprint, lanes=lanes)
-    config = TrainConfig(
-        config.method, config.preset, hyper, config.data, config.training, config.output, config.launch
-    )
+    config = replace(config, hyper=hyper)
+    if not config.launch.name and (name := automatic_name(config)) != config.run_name:
+        config = config.with_section("launch", name=name)
     _check_networks(config, sets)
     return config
 
@@ -84,8 +84,8 @@ def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> N
 
 def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
     """Refuse a split that was asked for by name and is not there; without the default one, training's is measured."""
-    wanted, splits = config.output.evaluate_split, data.manifest.splits
-    if wanted not in splits and wanted != OutputConfig.evaluate_split:
+    wanted, splits = config.monitoring.evaluate_split, data.manifest.splits
+    if wanted not in splits and wanted != MonitoringConfig.evaluate_split:
         expected = f"a split of {data.uri}: {', '.join(splits)}"
         raise ConfigError("--evaluate-split", repr(wanted), expected, nearest(wanted, splits))
 
@@ -94,7 +94,7 @@ def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
 def cautions(config: TrainConfig) -> list[str]:
     """List what a person should know before a prepared run starts, a line each."""
     sets = open_sets(config.data)
-    split, wanted = evaluation_split(config, sets), config.output.evaluate_split
+    split, wanted = evaluation_split(config, sets), config.monitoring.evaluate_split
     if split == wanted:
         return []
     without = [data for data in sets if wanted not in data.manifest.splits]
@@ -112,13 +112,24 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
-    at_test.chosen(method.makers, method.dropout_is_noise, {}, config.output)
+    at_test.chosen(method.makers, method.dropout_is_noise, {}, config.at_test)
     measured = suites(config, sets, method, torch.device("cpu"))
-    if best := config.output.best_metric:
+    if best := config.monitoring.best_metric:
         check_judge(measured, best, "--best-metric")
     training = config.training
     if training.init_from and not checkpoint.complete(run_folder(config)):  # once it has begun, a run needs it no more
         starting.read(training.init_from, training.init_parts, config.method, method)
+
+
+def automatic_name(config: TrainConfig, of: str = "", file: str = "config.json") -> str:
+    """Name a run that has been given no name: as version 1 did, where its folder is there, else by today's rule.
+
+    Args:
+        of: what the name begins with, `sweep-`.
+        file: what such a folder holds.
+    """
+    before = f"{of}{config.name_of_version_1}"
+    return before if Folder(f"{config.launch.storage}/{before}").exists(file) else f"{of}{config.run_name}"
 
 
 def run_folder(config: TrainConfig) -> Folder:

@@ -50,7 +50,7 @@ def test_data_without_val_is_cautioned_of_once_and_as_advised_no_more(
         assert one["split"] == "train"
         assert "which the run also trains on" in one["warning"]
     assert "give --evaluate-split test" in said
-    assert cautions(config_of(method, data, storage, output__evaluate_split="test")) == []
+    assert cautions(config_of(method, data, storage, monitoring__evaluate_split="test")) == []
     assert "`--split 0.9 0.05 0.05`" in said
     with_val = glyphs(tmp_path / "with", kind, (0.9, 0.05, 0.05))
     assert cautions(config_of(method, with_val, storage)) == []
@@ -91,10 +91,12 @@ def test_data_of_several_sets_is_cautioned_of_where_one_has_no_val(labelled: str
 
 def test_split_that_is_asked_for_and_not_there_is_refused(labelled: str, storage: str) -> None:
     with pytest.raises(ConfigError, match="--evaluate-split: found 'vla'") as caught:
-        config_of("stargan", labelled, storage, output__evaluate_split="vla")
+        config_of("stargan", labelled, storage, monitoring__evaluate_split="vla")
     assert "Did you mean val?" in caught.value.fix
-    config_of("stargan", labelled, storage, output__evaluate_split="val")
-    assert cautions(config_of("stargan", labelled, storage, output__evaluate_split="train")) == [], "it was asked for"
+    config_of("stargan", labelled, storage, monitoring__evaluate_split="val")
+    assert cautions(config_of("stargan", labelled, storage, monitoring__evaluate_split="train")) == [], (
+        "it was asked for"
+    )
 
 
 def test_caution_is_on_the_screen_once(
@@ -109,4 +111,4 @@ def test_caution_is_on_the_screen_once(
     assert ended.value.code == 0
     out = capsys.readouterr().out
     assert out.count("has no split 'val'") == 1
-    assert json.loads(out[out.index("\n{") :])["output"]["evaluate_split"] == "val"
+    assert json.loads(out[out.index("\n{") :])["monitoring"]["evaluate_split"] == "val"

@@ -144,7 +144,7 @@ def test_storage_that_does_not_answer_ends_the_run_and_is_recorded(
 ) -> None:
     """The writer's thread meets it; the run stops at the next update, and says so in its status, which answers."""
     monkeypatch.setenv(PATIENCE, "1")
-    config = config_of("stargan", labelled, storage, output__checkpoint_every=12)
+    config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=12)
     loop = loop_of(config)
 
     class Silent(Folder):

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from i2i_core.checkpoints import checkpoint
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.orchestration.translating import translate
 from i2i_core.storage.folder import Folder
 
 from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment

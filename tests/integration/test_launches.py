@@ -35,7 +35,7 @@ from tests.support.runs import config_of
 
 data, storage, images = sys.argv[1:]
 torch.set_num_threads(1)
-over = {"output__checkpoint_every": 6, "output__keep_last": 1, "output__log_every": 600}
+over = {"monitoring__checkpoint_every": 6, "monitoring__keep_last": 1, "monitoring__log_every": 600}
 config = config_of("stargan", data, storage, training__images=int(images), **over)
 run, attempt = Folder(f"{storage}/run"), uuid4().hex
 print("ready", flush=True)

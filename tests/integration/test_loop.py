@@ -26,7 +26,9 @@ from ..support.runs import config_of, loop_of
 
 
 def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str) -> None:
-    config = config_of("pix2pix", paired, storage, data__direction="BtoA", output__grid_every=96, training__images=12)
+    config = config_of(
+        "pix2pix", paired, storage, data__direction="BtoA", monitoring__grid_every=96, training__images=12
+    )
     loop, shown = loop_of(config), []
     right = loop.method.preview
 
@@ -36,7 +38,7 @@ def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str
 
     loop.method.preview = noted  # type: ignore[method-assign]
     loop.train()
-    rows = config.output.grid_rows
+    rows = config.monitoring.grid_rows
     expected = next(in_order(DataSet(paired), "val", 16, most=rows, size=rows, direction="BtoA"))["a"]
     assert shown
     assert all(torch.equal(a, expected) for a in shown)
@@ -85,9 +87,9 @@ def test_a_metric_that_training_does_not_measure_is_refused(
     method: str, kind: str, metric: str, said: str, storage: str, request: pytest.FixtureRequest
 ) -> None:
     with pytest.raises(ConfigError, match=r"--best-metric") as caught:
-        config_of(method, request.getfixturevalue(kind), storage, output__best_metric=metric)
+        config_of(method, request.getfixturevalue(kind), storage, monitoring__best_metric=metric)
     assert said in str(caught.value)
-    config_of("cyclegan", request.getfixturevalue("unpaired"), storage, output__best_metric="cycle")
+    config_of("cyclegan", request.getfixturevalue("unpaired"), storage, monitoring__best_metric="cycle")
 
 
 def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_was_given(
@@ -96,22 +98,22 @@ def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_w
     names = ("serif", "bold", "oblique", "mono")
     file = str(tmp_path / "judge.safetensors")
     save_classifier(Classifier(ClassifierInfo(names, False, 1, 16, "", 0)), file)
-    over = {"hyper__attributes": names, "output__classifier": file}
-    loop = loop_of(config_of("stargan", labelled, storage, output__best_metric="accuracy", **over))
+    over = {"hyper__attributes": names, "evaluation__classifier": file}
+    loop = loop_of(config_of("stargan", labelled, storage, monitoring__best_metric="accuracy", **over))
     loop.train()
     assert loop.best["metric"] == "accuracy"
     assert set(loop.metrics) > {"accuracy/bold", "accuracy_real", "there_and_back"}
     for named in ("accuracy/Bold", "accuracy/twin"):
         with pytest.raises(ConfigError, match="--best-metric"):
-            config_of("stargan", labelled, storage, output__best_metric=named, **over)
-    config_of("stargan", labelled, storage, output__best_metric="accuracy/bold", **over)
+            config_of("stargan", labelled, storage, monitoring__best_metric=named, **over)
+    config_of("stargan", labelled, storage, monitoring__best_metric="accuracy/bold", **over)
     with pytest.raises(ConfigError, match=r"--classifier: found a classifier of serif bold"):
         save_classifier(Classifier(ClassifierInfo(names[:2], False, 1, 16, "", 0)), file)
         config_of("stargan", labelled, storage, **over)
     with pytest.raises(ConfigError, match=r"--metrics: found 'fit'; expected a metric or a family"):
-        config_of("stargan", labelled, storage, output__metrics=("fit",))
+        config_of("stargan", labelled, storage, evaluation__metrics=("fit",))
     with pytest.raises(ConfigError, match="--classifier"):
-        config_of("stargan", labelled, storage, output__classifier=f"{file}-not-there")
+        config_of("stargan", labelled, storage, evaluation__classifier=f"{file}-not-there")
 
 
 def test_a_direction_is_refused_where_there_are_no_two_sides(labelled: str, storage: str) -> None:

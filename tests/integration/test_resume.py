@@ -5,6 +5,7 @@ pytest tests/integration/test_resume.py
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -28,14 +29,25 @@ from i2i_core.randomness import seed_from
 from i2i_core.storage.folder import Folder
 from i2i_core.training.loop import EVALUATIONS, Loop
 from i2i_core.training.monitoring.readings import Reading
-from i2i_core.training.preparing import check_same_run
+from i2i_core.training.preparing import check_same_run, run_folder
 from i2i_core.training.step import Wish
 from i2i_core.training.sync import World
 
 from ..support import processes
 from ..support.methods import SMALL
 from ..support.processes import ROOT, differences
-from ..support.runs import LateWriter, assert_equal, config_of, contents, loop_of, noted, prompt, run_until, state_of
+from ..support.runs import (
+    LateWriter,
+    as_version_1,
+    assert_equal,
+    config_of,
+    contents,
+    loop_of,
+    noted,
+    prompt,
+    run_until,
+    state_of,
+)
 from ..support.workers import on_workers
 
 KINDS = {name: METHODS[name].method.needs.kind for name in SMALL}
@@ -88,9 +100,9 @@ def with_everything_between(method: str) -> dict[str, Any]:
     log_every = 12 if method == "simgan" else 2 * update  # R has moved in its warm-up, and D alone moves next
     return {
         "training__images": UPDATES * update, "training__lr_schedule": "linear",
-        "output__checkpoint_every": 1, "output__keep_last": 99, "output__log_every": log_every,
-        "output__grid_every": 3 * update, "output__grid_rows": 3,
-        "output__evaluate_every": 4 * update, "output__evaluate_samples": 6,
+        "monitoring__checkpoint_every": 1, "monitoring__keep_last": 99, "monitoring__log_every": log_every,
+        "monitoring__grid_every": 3 * update, "monitoring__grid_rows": 3,
+        "monitoring__evaluate_every": 4 * update, "monitoring__evaluate_samples": 6,
     }  # fmt: skip
 
 
@@ -208,7 +220,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
 ) -> None:
     data, over = (
         request.getfixturevalue(KINDS[method]),
-        {"training__micro_batch": micro, "output__checkpoint_every": 96},
+        {"training__micro_batch": micro, "monitoring__checkpoint_every": 96},
     )
     whole = loop_of(config_of(method, data, f"{storage}/whole", **over))
     whole.train()
@@ -230,7 +242,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
 
 def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, storage: str) -> None:
     """The evaluation that was due where the run stopped, and the best checkpoint that comes of it."""
-    config = config_of("stargan", labelled, storage, output__evaluate_every=24, output__checkpoint_every=96)
+    config = config_of("stargan", labelled, storage, monitoring__evaluate_every=24, monitoring__checkpoint_every=96)
     said: list[str] = []
     loop = loop_of(config, said)
     asked_at(loop, 0, "stop")
@@ -243,7 +255,7 @@ def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, 
 
 
 def test_a_run_tells_every_evaluation_once_whatever_befell_it(labelled: str, storage: str) -> None:
-    over = {"output__evaluate_every": 12, "output__checkpoint_every": 24}
+    over = {"monitoring__evaluate_every": 12, "monitoring__checkpoint_every": 24}
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole", **over))
     whole.train()
     told = whole.run.read_json(EVALUATIONS)
@@ -259,7 +271,9 @@ def test_a_run_tells_every_evaluation_once_whatever_befell_it(labelled: str, sto
 def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: str) -> None:
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole"))
     whole.train()
-    loop = loop_of(config_of("stargan", labelled, f"{storage}/asked", output__checkpoint_every=96, output__keep_last=9))
+    loop = loop_of(
+        config_of("stargan", labelled, f"{storage}/asked", monitoring__checkpoint_every=96, monitoring__keep_last=9)
+    )
     asked_at(loop, 0, "save")
     loop.train()
     assert checkpoint.complete(loop.run) == [checkpoint.name_at(24), checkpoint.name_at(96)]
@@ -293,7 +307,7 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
     config = config_of("stargan", labelled, storage)
     run = Folder(f"{storage}/run")
     run.write("config.json", config.dumps().encode())
-    check_same_run(config_of("stargan", labelled, storage, launch__workers="3", output__log_every=7), run)
+    check_same_run(config_of("stargan", labelled, storage, launch__workers="3", monitoring__log_every=7), run)
     check_same_run(config_of("stargan", labelled, storage, training__images=500), run)
     with pytest.raises(ConfigError) as caught:
         other = config_of("stargan", labelled, storage, hyper__lambda_rec=5.0, training__batch=12)
@@ -303,10 +317,22 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
     assert "training.batch: saved 6, given 12" in message
 
 
+def test_run_that_version_1_named_goes_on_under_that_name(labelled: str, storage: str) -> None:
+    unnamed = config_of("stargan", labelled, storage, launch__name="")
+    assert unnamed.launch.name == ""
+    old = Folder(f"{storage}/{unnamed.name_of_version_1}")
+    assert old.url != run_folder(unnamed).url
+    old.write_json("config.json", as_version_1(json.loads(unnamed.dumps())))
+    again = config_of("stargan", labelled, storage, launch__name="")
+    assert run_folder(again).url == old.url
+    check_same_run(again, old)
+    assert run_folder(config_of("stargan", labelled, storage, launch__name="", training__seed=1)).url != old.url
+
+
 def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
     labelled: str, storage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = config_of("stargan", labelled, storage, output__keep_last=3)
+    config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
     prompt(loop_of(config)).train()
     run = Folder(f"{storage}/run")
     newest, before = checkpoint.complete(run)[-1], checkpoint.complete(run)[-2]
@@ -320,7 +346,7 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
 
 def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str) -> None:
     """As a crash leaves it that comes before the last file."""
-    config = config_of("stargan", labelled, storage, output__keep_last=3)
+    config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
     prompt(loop_of(config)).train()
     run = Folder(f"{storage}/run")
     newest, before = checkpoint.complete(run)[-1], checkpoint.complete(run)[-2]
@@ -332,7 +358,7 @@ def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str
 def test_the_last_n_and_the_best_are_kept(labelled: str, storage: str) -> None:
     config = config_of(
         "stargan", labelled, storage,
-        output__checkpoint_every=12, output__evaluate_every=24, output__keep_last=2, training__images=120,
+        monitoring__checkpoint_every=12, monitoring__evaluate_every=24, monitoring__keep_last=2, training__images=120,
     )  # fmt: skip
     prompt(loop_of(config)).train()
     run = Folder(f"{storage}/run")

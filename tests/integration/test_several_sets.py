@@ -24,6 +24,7 @@ from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.methods.stargan import StarGANConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
@@ -39,7 +40,7 @@ from i2i_core.images.sheet import to_array
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Progress
 from i2i_core.orchestration.sharding import make
-from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.orchestration.translating import translate
 from i2i_core.storage.folder import Folder
 from i2i_core.training.step import Step
 from i2i_core.translation.targets import parse_target_of
@@ -96,7 +97,7 @@ def config_on(labelled: str, shapes: str, storage: str, **values: Any) -> TrainC
 def trained(labelled: str, shapes: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run that has ended, with grids and evaluations on the way."""
     storage = str(tmp_path_factory.mktemp("trained"))
-    config = config_on(labelled, shapes, storage, output__evaluate_every=48, output__grid_every=48)
+    config = config_on(labelled, shapes, storage, monitoring__evaluate_every=48, monitoring__grid_every=48)
     said: list[str] = []
     loop_of(config, said).train()
     Path(storage, "said").write_text("\n".join(said))
@@ -254,7 +255,7 @@ def test_a_run_takes_its_labels_from_all_sets(labelled: str, shapes: str, storag
 
 def test_resumed_equals_uninterrupted(labelled: str, shapes: str, storage: str) -> None:
     """Cut off between two checkpoints; an update is four batches here, two of each set."""
-    values = {"training__lr_schedule": "linear", "training__images": 120, "output__checkpoint_every": 60}
+    values = {"training__lr_schedule": "linear", "training__images": 120, "monitoring__checkpoint_every": 60}
     whole = loop_of(config_on(labelled, shapes, f"{storage}/whole", **values))
     whole.train()
     config = config_on(labelled, shapes, f"{storage}/cut", **values)

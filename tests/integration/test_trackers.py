@@ -32,7 +32,7 @@ from i2i_core.training.sync import World
 from ..support.runs import config_of, loop_of, noted, run_until
 from ..support.workers import on_workers
 
-EVERY = {"output__log_every": 12}
+EVERY = {"monitoring__log_every": 12}
 """A log after every update."""
 SECRET = "not-to-be-told-7f3a"
 
@@ -44,7 +44,7 @@ def scalars_of(run: str) -> EventAccumulator:
 
 
 def test_what_a_run_shows(labelled: str, storage: str) -> None:
-    loop_of(config_of("stargan", labelled, storage, output__grid_every=24, **EVERY)).train()
+    loop_of(config_of("stargan", labelled, storage, monitoring__grid_every=24, **EVERY)).train()
     board = scalars_of(f"{storage}/run")
     shown = set(board.Tags()["scalars"])
     for player in ("D", "G"):
@@ -82,7 +82,7 @@ def stopping(world: World, config: TrainConfig) -> tuple[list[Any], str, list[st
 def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_saved(
     labelled: str, storage: str
 ) -> None:
-    over = {"output__grid_every": 12, "output__stop_on_collapse": True, "output__checkpoint_every": 96}
+    over = {"monitoring__grid_every": 12, "monitoring__stop_on_collapse": True, "monitoring__checkpoint_every": 96}
     config = config_of("stargan", labelled, storage, **EVERY, **over)
     logs, (first, other), lines = zip(*on_workers(2, stopping, config), strict=True)
     assert first == other
@@ -109,8 +109,8 @@ def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_sa
 def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_the_flag(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    over: dict[str, Any] = {"output__grid_every": 12, **EVERY}
-    config = config_of("stargan", labelled, storage, output__stop_on_collapse=True, **over)
+    over: dict[str, Any] = {"monitoring__grid_every": 12, **EVERY}
+    config = config_of("stargan", labelled, storage, monitoring__stop_on_collapse=True, **over)
     made = collapsing(config, World(), [])
     monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args: made)
     assert train(config, World(), torch.device("cpu"), "attempt") == {}
@@ -130,7 +130,12 @@ def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_th
 
 def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str) -> None:
     """Grids of running statistics that are still near their beginning are all alike, and no sign."""
-    over = {"training__images": 720, "training__batch": 12, "output__grid_every": 48, "output__stop_on_collapse": True}
+    over = {
+        "training__images": 720,
+        "training__batch": 12,
+        "monitoring__grid_every": 48,
+        "monitoring__stop_on_collapse": True,
+    }
     said: list[str] = []
     loop = loop_of(config_of("pix2pix", paired, storage, **over, **EVERY), said)
     logs = noted(loop)
@@ -156,7 +161,12 @@ def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     monkeypatch.setattr(trackers, "LEAVE", 240)
-    over = {"output__tracker": ("mlflow",), "output__mlflow_uri": database, "output__grid_every": 48, **EVERY}
+    over = {
+        "monitoring__tracker": ("mlflow",),
+        "monitoring__mlflow_uri": database,
+        "monitoring__grid_every": 48,
+        **EVERY,
+    }
     config = config_of("stargan", labelled, storage, **over)
     client = MlflowClient(tracking_uri=database)
     run_until(config, 60)
@@ -186,7 +196,7 @@ def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(trackers, "LEAVE", 240)  # its own process starts slowly on a busy machine
     monkeypatch.setenv("SOME_TOKEN", SECRET)
-    over = {"output__tracker": ("tensorboard", "wandb"), "output__grid_every": 48, **EVERY}
+    over = {"monitoring__tracker": ("tensorboard", "wandb"), "monitoring__grid_every": 48, **EVERY}
     config = config_of("stargan", labelled, storage, **over)
     run_until(config, 60)
     loop = loop_of(config)
@@ -207,7 +217,7 @@ def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    over = {"output__tracker": ("tensorboard", "mlflow"), "output__mlflow_uri": "http://127.0.0.1:9", **EVERY}
+    over = {"monitoring__tracker": ("tensorboard", "mlflow"), "monitoring__mlflow_uri": "http://127.0.0.1:9", **EVERY}
     said: list[str] = []
     loop_of(config_of("stargan", labelled, storage, **over), said).train()
     warnings = [line for line in said if line.startswith("WARNING")]
@@ -222,7 +232,7 @@ def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://bob:{SECRET}@127.0.0.1:9")
     said: list[str] = []
-    config = config_of("stargan", labelled, storage, output__tracker=("mlflow",))
+    config = config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",))
     tracker = Tracker(loop_of(config).run, said.append, False, {"mlflow": MLflow(loop_of(config).run, config)})
     tracker.later(lambda: tracker.scalars(1, {"x": 1.0}))
     tracker.close()
@@ -254,7 +264,7 @@ def test_a_run_whose_parameters_mlflow_refuses_is_the_same_run_all_the_same(
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "refused")
     monkeypatch.setattr(boards, "parameters", lambda config: {"100%": "no name that it takes"})
-    config = config_of("stargan", labelled, storage, output__tracker=("mlflow",), output__mlflow_uri=database)
+    config = config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",), monitoring__mlflow_uri=database)
     said: list[str] = []
     run = loop_of(config).run
     board = MLflow(run, config, said.append)
@@ -277,7 +287,7 @@ def test_a_run_of_mlflow_stays_one_where_its_id_is_kept_only_at_a_later_try(
     from mlflow.tracking import MlflowClient
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "later")
-    config = config_of("stargan", labelled, storage, output__tracker=("mlflow",), output__mlflow_uri=database)
+    config = config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",), monitoring__mlflow_uri=database)
     run = loop_of(config).run
     board, in_the_way = MLflow(run, config), Path(run.root, "trackers")
     Path(run.root).mkdir(parents=True, exist_ok=True)
@@ -343,7 +353,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_run(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=re.escape(f"pip install 'i2i[{name}]'")):
-        config_of("stargan", labelled, storage, output__tracker=(name,), output__mlflow_uri="https://server")
+        config_of("stargan", labelled, storage, monitoring__tracker=(name,), monitoring__mlflow_uri="https://server")
 
 
 @pytest.mark.parametrize(
@@ -359,7 +369,7 @@ def test_mlflow_needs_a_place_and_takes_no_password_in_it(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ConfigError, match=expected) as caught:
-        config_of("stargan", labelled, storage, output__tracker=("mlflow",), output__mlflow_uri=uri)
+        config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",), monitoring__mlflow_uri=uri)
     assert "secret" not in str(caught.value)
 
 
@@ -367,8 +377,8 @@ def test_a_database_of_mlflow_is_the_same_for_every_worker(
     labelled: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = config_of("stargan", labelled, storage, output__mlflow_uri="sqlite:///runs.db")
-    assert config.output.mlflow_uri == f"sqlite:///{tmp_path}/runs.db"
+    config = config_of("stargan", labelled, storage, monitoring__mlflow_uri="sqlite:///runs.db")
+    assert config.monitoring.mlflow_uri == f"sqlite:///{tmp_path}/runs.db"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Slow(Folder):
 
 @pytest.fixture
 def config(labelled: str, storage: str) -> TrainConfig:
-    return config_of("stargan", labelled, storage, output__keep_last=9)
+    return config_of("stargan", labelled, storage, monitoring__keep_last=9)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> 
 
 def test_training_goes_on_while_storage_hangs(labelled: str, storage: str) -> None:
     """The first write ends when the run is nearly over."""
-    config = config_of("stargan", labelled, storage, output__checkpoint_every=12, output__keep_last=9)
+    config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=12, monitoring__keep_last=9)
     loop = loop_of(config)
     slow = loop.run = Slow(loop.run.url)
     timed = loop._timed
@@ -190,7 +190,7 @@ def ending(world: World, config: TrainConfig) -> str:
     rest.run = NoRoom(rest.run.url, f"checkpoints/{name_at(96)}/state.pt")
     with pytest.raises(RunError) as full:
         rest.train()
-    third = Loop(config.with_section("output", checkpoint_every=12), world, torch.device("cpu"))
+    third = Loop(config.with_section("monitoring", checkpoint_every=12), world, torch.device("cpu"))
     third.run = Folder(f"{config.launch.storage}/blocked")  # where `checkpoints` is a file: rank 0 alone learns of it
     with pytest.raises(RunError) as blocked:
         third.train()
@@ -201,7 +201,7 @@ def ending(world: World, config: TrainConfig) -> str:
 @needs_full
 @pytest.mark.processes
 def test_workers_end_alike(labelled: str, storage: str) -> None:
-    config = config_of("stargan", labelled, storage, output__checkpoint_every=96)
+    config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=96)
     Folder(storage).write("blocked/checkpoints", b"a file in the way")
     first, other = on_workers(2, ending, config)
     assert first == other
@@ -282,7 +282,7 @@ def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
 def ended(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """The storage of a run with checkpoints at 36, 72 and 96, and its last state."""
     storage = str(tmp_path_factory.mktemp("ended"))
-    loop = prompt(loop_of(config_of("stargan", labelled, storage, output__keep_last=9)))
+    loop = prompt(loop_of(config_of("stargan", labelled, storage, monitoring__keep_last=9)))
     loop.train()
     return storage, state_of(loop)
 
@@ -303,7 +303,7 @@ def test_a_run_goes_on_after_a_crash_as_if_there_had_been_none(
     (Path(storage) / "run" / BEST).unlink()
     for name in [*FILES, CHECKSUMS][files:]:
         (folder / name_at(72) / name).rename(folder / name_at(72) / f".{name}.writing")
-    resumed = prompt(loop_of(config_of("stargan", labelled, storage, output__keep_last=9)))
+    resumed = prompt(loop_of(config_of("stargan", labelled, storage, monitoring__keep_last=9)))
     assert resumed.progress.images == 36
     resumed.train()
     assert checkpoint.complete(resumed.run) == [name_at(36), name_at(72), name_at(96)]
@@ -349,7 +349,7 @@ def test_damaged_checkpoints_that_a_run_went_back_from_push_no_whole_one_out(
     run = Folder(f"{storage}/run")
     for images in (72, 96):
         Path(run.root, "checkpoints", name_at(images), "state.pt").write_bytes(b"")
-    run_until(config_of("stargan", labelled, storage, output__keep_last=1, output__checkpoint_every=12), 54)
+    run_until(config_of("stargan", labelled, storage, monitoring__keep_last=1, monitoring__checkpoint_every=12), 54)
     assert checkpoint.names(run) == [name_at(48)]
     assert checkpoint.latest(run) == name_at(48)
 
@@ -433,7 +433,7 @@ def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config:
 
 def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: str, storage: str) -> None:
     """An evaluation is not made again: what it found best is in the state of the checkpoint that it led to."""
-    values = {"output__evaluate_every": 24, "output__keep_last": 9}
+    values = {"monitoring__evaluate_every": 24, "monitoring__keep_last": 9}
     prompt(loop_of(config_of("stargan", labelled, f"{storage}/whole", **values))).train()
     whole = checkpoint.read_best(Folder(f"{storage}/whole/run"))
     assert whole

@@ -23,7 +23,7 @@ from ..support.runs import assert_equal, config_of, loop_of, state_of
 from ..support.weather import Weather
 
 IMAGES = 240
-VALUES = {"training__images": IMAGES, "output__checkpoint_every": 24, "output__log_every": 12}
+VALUES = {"training__images": IMAGES, "monitoring__checkpoint_every": 24, "monitoring__log_every": 12}
 
 
 @pytest.fixture

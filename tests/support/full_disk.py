@@ -121,7 +121,7 @@ def main() -> None:
     data, home = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     told: dict[str, Any] = {}
-    over = {f"output__{name}": value for name, value in OUTPUT.items()} | {"launch__patience": 0.0}
+    over = {f"monitoring__{name}": value for name, value in OUTPUT.items()} | {"launch__patience": 0.0}
     sh("mount", "-t", "tmpfs", "tmpfs", str(home))
     trained(config_of("stargan", data, str(home), **over), None, "whole")
     whole = last_networks(Folder(f"{home}/run"))

@@ -34,14 +34,21 @@ def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfi
         "training.images": 96,
         "training.lr_schedule": "constant",
         "training.ema_halflife": 50,
-        "output.evaluate_samples": 32,
-        "output.grid_every": 0,
-        "output.checkpoint_every": 36,
+        "monitoring.evaluate_samples": 32,
+        "monitoring.grid_every": 0,
+        "monitoring.checkpoint_every": 36,
         "launch.storage": storage,
         "launch.name": "run",
     }
     over = {key.replace("__", "."): value for key, value in values.items()}
     return prepare(TrainConfig.of(method, "demo", {**small, **defaults, **over}))
+
+
+def as_version_1(config: dict[str, Any]) -> dict[str, Any]:
+    """A `config.json` of today as programs wrote it when version 1 was current."""
+    kept = {name: value for name, value in config.items() if name not in ("monitoring", "evaluation", "at_test")}
+    output = {**config["at_test"], **config["evaluation"], **config["monitoring"]}
+    return {**kept, "output": output, "version": 1}
 
 
 def prompt(loop: Loop) -> Loop:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from i2i_core.checkpoints import checkpoint
 from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.methods import build_from
-from i2i_core.orchestration.translating import Outcome, TranslateOptions, translate
+from i2i_core.orchestration.translating import Outcome, translate
 from i2i_core.storage.folder import Folder
 
 from .runs import config_of

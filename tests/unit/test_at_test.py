@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from i2i_core.checkpoints import checkpoint, trained
 from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors
 from i2i_core.checkpoints.norm_batches import NormBatches, norm_batches_of_a_batch, norm_batches_of_a_run
 from i2i_core.checkpoints.trained import Trained, load_trained
-from i2i_core.config.evaluation import AtTestOptions, Judging
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
@@ -39,7 +38,7 @@ from i2i_core.training.preparing import check_same_run
 from pipelines import evaluate as evaluate_pipeline
 
 from ..support.methods import SMALL
-from ..support.runs import config_of, loop_of
+from ..support.runs import as_version_1, config_of, loop_of
 from ..support.translating import files, go, noise, pixels, save
 
 CPU = torch.device("cpu")
@@ -218,7 +217,7 @@ def test_resume_with_other_parts_counts_both_and_may_ask_for_another_mode(paired
     loop_of(first).train()
     Folder(f"{storage}/run").write("config.json", first.dumps().encode())
     again = config_of(
-        "pix2pix", paired, storage, **PIX2PIX, training__images=30, training__micro_batch=1, output__test_dropout="off"
+        "pix2pix", paired, storage, **PIX2PIX, training__images=30, training__micro_batch=1, at_test__test_dropout="off"
     )
     check_same_run(again, Folder(f"{storage}/run"))
     resumed = loop_of(again)
@@ -245,7 +244,7 @@ def test_pix2pix_test_time_of_older_checkpoints_is_read(
 ) -> None:
     run = kept(paired, tmp_path, training__batch=1)
     folder = trained.find(run)
-    config = folder.read_json("config.json")
+    config = as_version_1(folder.read_json("config.json"))
     config["hyper"]["test_time"] = test_time
     for name in ("test_norm", "test_dropout"):
         del config["output"][name]
@@ -283,7 +282,7 @@ def test_translate_makes_images_as_asked_whatever_the_batch(paired: str, tmp_pat
         by_batch = []
         for batch in (2, 32):
             out = tmp_path / f"out-{n}-{batch}"
-            outcome = go(run, tmp_path / "in", out, batch=batch, **vars(asked))
+            outcome = go(run, tmp_path / "in", out, batch=batch, at_test=asked)
             by_batch.append(files(out))
         assert by_batch[0] == by_batch[1]
         made[asked] = by_batch[0], outcome.made_by
@@ -337,12 +336,12 @@ def test_evaluate_measures_as_asked_and_says_so(
 
 def test_loop_draws_evaluates_and_judges_as_asked(paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And translate.py and evaluate.py go by what the run was given."""
-    values, small = {}, {**PIX2PIX, "training__images": 12, "output__evaluate_samples": 8}
+    values, small = {}, {**PIX2PIX, "training__images": 12, "monitoring__evaluate_samples": 8}
     preview = Pix2Pix.preview
     for norm, on in (("auto", "auto"), ("running", "on"), ("image", "off")):
         storage, said = str(tmp_path / f"{norm}-{on}"), []
-        asked: dict[str, Any] = {"output__test_norm": norm, "output__test_dropout": on}
-        asked["output__grid_every"] = 0 if norm == "image" else 6
+        asked: dict[str, Any] = {"at_test__test_norm": norm, "at_test__test_dropout": on}
+        asked["monitoring__grid_every"] = 0 if norm == "image" else 6
         config = config_of("pix2pix", paired, storage, **small, **asked)
         loop, drawn = loop_of(config, said), []
         monkeypatch.setattr(
@@ -383,15 +382,15 @@ def test_options_without_effect_are_refused(
     """By training, translating and measuring, before anything is done; and what the message advises works."""
     run = kept(paired, tmp_path, None, method, **values)
     save(tmp_path / "in" / "a.png", noise(32, 32, 3))
-    output = {f"output__{name}": value for name, value in vars(asked).items()}
+    output = {f"at_test__{name}": value for name, value in vars(asked).items()}
     measure: Callable[[AtTestOptions], Any] = lambda options: evaluating.Job(  # noqa: E731
-        run, paired, "test", replace(Judging(), **vars(options))
+        run, paired, "test", EvaluationConfig(), at_test=options
     ).suite(loaded(run))
     with pytest.raises(ConfigError, match=said):
         kept(paired, tmp_path / "other", None, method, **{**values, **output})
     with pytest.raises(ConfigError, match=said):
-        go(run, tmp_path / "in", tmp_path / "out", **vars(asked))
+        go(run, tmp_path / "in", tmp_path / "out", at_test=asked)
     with pytest.raises(ConfigError, match=said):
         measure(asked)
     measure(AUTO)
-    assert go(run, tmp_path / "in", tmp_path / "out", **vars(AUTO)).written == 1
+    assert go(run, tmp_path / "in", tmp_path / "out", at_test=AUTO).written == 1

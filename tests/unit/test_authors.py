@@ -506,7 +506,7 @@ def test_a_run_starts_from_the_files_and_averages_from_them(paired: str, storage
     hyper = {f"hyper.{k}": v for k, v in SMALL["pix2pix"].items()}
     values = {
         **hyper, "data.uri": paired, "data.loaders": 0, "training.batch": 4, "training.images": 8,
-        "training.ema_halflife": 50, "output.grid_every": 0, "launch.storage": storage,
+        "training.ema_halflife": 50, "monitoring.grid_every": 0, "launch.storage": storage,
         "training.init_from": f"authors:{file}",
     }  # fmt: skip
     config = prepare(TrainConfig.of("pix2pix", "demo", values))

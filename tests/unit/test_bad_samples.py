@@ -65,7 +65,7 @@ def test_each_is_named_once_with_cause_and_replacement_and_summed_up_by_cause(
 ) -> None:
     uri, keys = broken
     said: list[str] = []
-    loop = loop_of(config(uri, storage, data__most_bad=4, output__log_every=24), said)
+    loop = loop_of(config(uri, storage, data__most_bad=4, monitoring__log_every=24), said)
     loop.train()
     assert sorted(named(said)) == sorted(keys)
     good = {key.decode() for key in DataSet(uri).index("train").keys} - set(keys)

@@ -5,10 +5,13 @@ pytest tests/unit/test_cli.py
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from i2i_core import cli
 from i2i_core.errors import ConfigError, RunError, Stopped
+from i2i_core.settings import check_at_least, setting
 
 ENDS: dict[str, tuple[BaseException | None, int, str]] = {
     "done": (None, 0, ""),
@@ -48,3 +51,67 @@ def test_early_reads_some_flags_and_leaves_what_is_wrong_to_the_parser() -> None
         "epochs": "",
         "method": "unit",
     }
+
+
+@dataclass(frozen=True)
+class Base:
+    size: int = setting(3)
+    """Pixels of a side."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "size")
+
+
+@dataclass(frozen=True)
+class Part(Base):
+    """Name a part."""
+
+    uri: str = setting("", name="data")
+    """Where it lies."""
+    channels: int = setting(3, derived=True)
+    """Channels of the data."""
+    # no help text
+    bare: int = setting(0)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Make a whole."""
+
+    part: Part = field(default_factory=Part)
+    dry_run: bool = False
+    """Stop early, when all that there is
+    to check has been checked."""
+
+
+def test_parse_puts_flags_over_an_instance() -> None:
+    """Sections are read in place, and what has no flag keeps its value."""
+    start = Whole(Part(size=7, uri="a", channels=5), dry_run=True)
+    assert cli.parse(start, "x.py", []) == start
+    assert cli.parse(start, "x.py", ["--data", "b", "--no-dry-run"]) == Whole(Part(size=7, uri="b", channels=5))
+
+
+@pytest.mark.parametrize("flag", ["--channels", "--part.channels", "--uri", "--sise"])
+def test_parse_refuses_what_is_no_flag(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(Whole(), "x.py", [flag, "3"])
+    assert ended.value.code == 2
+    assert flag in capsys.readouterr().err
+
+
+def test_parse_lets_errors_of_sections_through() -> None:
+    with pytest.raises(ConfigError, match="--size: found 0; expected a number >= 1"):
+        cli.parse(Whole(), "x.py", ["--size", "0"])
+
+
+def test_parse_shows_texts_of_fields_their_defaults_and_no_derived_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(Whole(Part(size=7)), "x.py", ["--help"], "About this.")
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert "when all that there is to check" in page, "one paragraph, however it was broken in the source"
+    said = " ".join(page.replace("│", " ").split())
+    texts = ["About this.", "Name a part.", "--data STR Where it lies.", "--size INT Pixels of a side. (default: 7)"]
+    texts += ["--bare INT (default: 0)"]
+    assert [text for text in texts if text not in said] == []
+    assert [text for text in ("Make a whole.", "channels", "no help text") if text in said] == []

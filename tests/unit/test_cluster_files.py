@@ -406,7 +406,7 @@ def test_the_rayjob_asks_for_as_many_workers_as_it_has_pods() -> None:
     assert not list(check.of_rayjob(resource("kuberay/rayjob.yaml")))
     command = shlex.split(job["entrypoint"])
     assert command[:2] == ["python", "/home/ray/i2i/pipelines/train.py"]
-    config, _ = configure(command[2:])
+    config = configure(command[2:]).run
     assert config.launch.worker_range == (group["replicas"], group["replicas"])
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert config.launch.cpus_per_worker <= int(limits["cpu"])
@@ -735,7 +735,7 @@ def test_the_training_commands_of_the_readme_are_commands() -> None:
     commands = re.findall(r"python pipelines/train\.py (--method [^\n]*\$BUCKET[^\n]*)", text)
     assert len(commands) == 2
     for command in commands:
-        config, _ = configure(shlex.split(command))
+        config = configure(shlex.split(command)).run
         assert config.method == "stargan"
         assert config.launch.gpu
 

@@ -6,15 +6,18 @@ pytest tests/unit/test_config.py
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
+import docstring_parser
 import pytest
 
+from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
-from i2i_core.settings import differences, field_docs
+from i2i_core.settings import differences, setting
 from i2i_core.training.schedule import lr_factor
 from pipelines import train, tune
 
@@ -38,10 +41,12 @@ def test_every_method_has_the_three_presets_and_each_says_how_to_run_it(method: 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_flag_has_a_help_text(method: str) -> None:
+    """As tyro finds it: the text below a field, in its class or in one that it is based on."""
     config = TrainConfig.of(method, "demo")
-    for section in (config.hyper, config.data, config.training, config.output, config.launch):
-        fields = {name for name, f in type(section).__dataclass_fields__.items() if not f.metadata.get("derived")}
-        assert fields <= set(field_docs(type(section))), type(section)
+    for section in filter(is_dataclass, (getattr(config, f.name) for f in fields(config))):
+        texts = [docstring_parser.parse_from_object(kind) for kind in type(section).__mro__[:-1]]
+        described = {each.arg_name for text in texts for each in text.params if each.description}
+        assert {f.name for f in fields(section) if not f.metadata["derived"]} <= described, type(section)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +90,52 @@ def test_a_saved_configuration_of_another_version_or_with_an_unknown_key_is_refu
         TrainConfig.loads("{", "x.json")
 
 
+VERSION_1 = """{
+ "method": "pix2pix", "preset": "demo", "hyper": {"lambda_l1": 50.0, "image_size": 32},
+ "data": {"uri": "/x/maps"}, "training": {"batch": 4, "images": 96},
+ "output": {
+  "metrics": ["fid"], "classifier": "", "lpips_network": "vgg", "kid_subsets": 7, "test_norm": "running",
+  "test_dropout": "off", "log_every": 12, "tracker": ["tensorboard", "wandb"], "grid_every": 24, "evaluate_every": 48,
+  "evaluate_split": "test", "best_metric": "ssim", "checkpoint_every": 36, "keep_last": 3
+ },
+ "launch": {"workers": "2", "storage": "/x/runs"}, "version": 1
+}"""
+
+
+def test_version_1_is_read(tmp_path: Path) -> None:
+    """As a saved `config.json`, and as a file for --config, whole or in part."""
+    (tmp_path / "config.json").write_text(VERSION_1)
+    saved = TrainConfig.loads(VERSION_1, "config.json")
+    made = train.configure(["--config", str(tmp_path / "config.json")]).run
+    in_part = {"method": "pix2pix", "preset": "demo", "output": json.loads(VERSION_1)["output"]}
+    for config in (saved, made, train.configure(written(tmp_path, in_part)).run):
+        assert (config.monitoring.log_every, config.monitoring.keep_last, config.monitoring.best_metric) == (
+            12,
+            3,
+            "ssim",
+        )
+        assert (config.monitoring.tracker, config.monitoring.evaluate_split) == (("tensorboard", "wandb"), "test")
+        assert config.evaluation == EvaluationConfig(metrics=("fid",), lpips_network="vgg", kid_subsets=7)
+        assert config.at_test == AtTestOptions("running", "off")
+    assert (saved.hyper.lambda_l1, saved.training.batch, saved.launch.workers) == (50.0, 4, "2")
+    again = json.loads(saved.dumps())
+    assert again["version"] == 2
+    assert "output" not in again
+    assert TrainConfig.loads(saved.dumps(), "config.json") == saved
+
+
+def test_version_1_is_read_as_strictly(tmp_path: Path) -> None:
+    values = json.loads(VERSION_1)
+    for output, said in (({"grid_evry": 3}, r"grid_evry: found an unknown key"), (3, "output: found 3")):
+        with pytest.raises(ConfigError, match=said):
+            TrainConfig.loads(json.dumps({**values, "output": output}), "config.json")
+    with pytest.raises(ConfigError, match="output: found an unknown key"):
+        train.configure(written(tmp_path, {**values, "version": 2}))
+    both = {**STARGAN, "output": {"log_every": 3}, "monitoring": {"grid_every": 4}}
+    with pytest.raises(ConfigError, match="sections of two versions: output and monitoring"):
+        train.configure(written(tmp_path, both))
+
+
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_length_that_is_given_takes_the_place_of_the_presets(method: str, preset: str) -> None:
     passes = TrainConfig.of(method, preset, {"training.epochs": 3.0}).training
@@ -122,7 +173,7 @@ LENGTHS: dict[str, tuple[list[str], tuple[int, float]]] = {
 def test_length_on_the_command_line_wins(case: str) -> None:
     arguments, expected = LENGTHS[case]
     flags = ["--method", "stargan", "--preset", "demo", *arguments]
-    for configured in (train.configure(flags)[0], tune.configure(flags)[0]):
+    for configured in (train.configure(flags).run, tune.configure(flags).run):
         assert (configured.training.images, configured.training.epochs) == expected
 
 
@@ -142,14 +193,14 @@ def written(folder: Path, values: object) -> list[str]:
 
 def test_length_of_a_file_beats_the_presets_and_flags_beat_the_files(tmp_path: Path) -> None:
     file = written(tmp_path, {"method": "stargan", "preset": "demo", "training": {"epochs": 5}})
-    assert train.configure(file)[0].training.length(100) == 500
-    assert train.configure([*file, "--images", "70"])[0].training.length(100) == 70
+    assert train.configure(file).run.training.length(100) == 500
+    assert train.configure([*file, "--images", "70"]).run.training.length(100) == 70
     both = written(tmp_path, {"method": "stargan", "preset": "demo", "training": {"epochs": 5, "images": 70}})
     with pytest.raises(ConfigError, match=r"some\.json: --images: found 70, beside --epochs 5") as caught:
         train.configure(both)
     assert "Give --images or --epochs" in str(caught.value)
-    assert train.configure([*both, "--epochs", "5"])[0].training.length(100) == 500, "as advised"
-    assert train.configure([*both, "--images", "70"])[0].training.length(100) == 70, "as advised"
+    assert train.configure([*both, "--epochs", "5"]).run.training.length(100) == 500, "as advised"
+    assert train.configure([*both, "--images", "70"]).run.training.length(100) == 70, "as advised"
 
 
 @pytest.mark.parametrize("epochs", [1.0, 7.0])
@@ -160,7 +211,7 @@ def test_length_of_an_earlier_versions_run_is_its_images(epochs: float, tmp_path
     assert TrainConfig.loads(json.dumps(saved), "config.json") == TrainConfig.of("stargan", "demo")
     file = written(tmp_path, saved)
     if epochs == 1.0:
-        assert train.configure(file)[0] == TrainConfig.of("stargan", "demo")
+        assert train.configure(file).run == TrainConfig.of("stargan", "demo")
     else:
         with pytest.raises(ConfigError, match="beside --epochs 7"):
             train.configure(file)
@@ -169,7 +220,7 @@ def test_length_of_an_earlier_versions_run_is_its_images(epochs: float, tmp_path
 def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
     """Flags over file over preset over defaults, each seen where the next one says something else."""
     file = written(tmp_path, {"method": "stargan", "preset": "demo", "hyper": {"lambda_rec": 7.0, "n_critic": 3}})
-    made = train.configure([*file, "--n-critic", "4"])[0]
+    made = train.configure([*file, "--n-critic", "4"]).run
     preset = METHODS["stargan"].presets["demo"].values
     assert made.preset == "demo"
     assert (made.hyper.n_critic, made.hyper.lambda_rec) == (4, 7.0)
@@ -183,7 +234,7 @@ def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
 
 def test_configuration_file_takes_its_names_from_the_command_line_where_it_has_none(tmp_path: Path) -> None:
     file = written(tmp_path, {"training": {"batch": 5}})
-    made = train.configure([*file, "--method", "cyclegan", "--preset", "demo"])[0]
+    made = train.configure([*file, "--method", "cyclegan", "--preset", "demo"]).run
     assert made == TrainConfig.of("cyclegan", "demo", {"training.batch": 5})
 
 
@@ -200,7 +251,7 @@ FILES: dict[str, tuple[object, list[str], str, str]] = {
     "an unknown field": ({**STARGAN, "data": {"shuffel": 3}}, [], "data.shuffel: found an unknown key", "Known: "),
     "a section that is a number": ({**STARGAN, "data": 3}, [], "some.json: data: found 3", '"data": {"NAME": VALUE}'),
     "a wrong value": ({**STARGAN, "training": {"batch": 0}}, [], "some.json: --batch: found 0", "Give --batch"),
-    "another version": ({**STARGAN, "version": 99}, [], "another version", "of this version"),
+    "another version": ({**STARGAN, "version": 99}, [], "version 99", "that train.py wrote"),
     "a list": ([1], [], "found a list", "config.json"),
 }  # fmt: skip
 
@@ -223,17 +274,126 @@ def test_configuration_file_with_a_name_twice_is_refused(tmp_path: Path) -> None
         train.configure(["--config", str(tmp_path / "some.json")])
 
 
+YAML = """
+# of a person
+method: pix2pix
+preset: demo
+hyper: {lambda_l1: 50, lr: 2e-4}
+training:
+  batch: 4
+  lr_final: .5
+data: {uri: /x/maps, flip: false, also: []}
+monitoring:
+  tracker: [tensorboard, wandb]
+at_test: {test_dropout: off}  # a string, as in JSON
+launch: {workers: 2:8}
+"""
+
+
+@pytest.mark.parametrize("ending", ["yaml", "yml"])
+def test_yaml_file_says_what_a_json_file_says(ending: str, tmp_path: Path) -> None:
+    """Strings that YAML 1.1 reads as something else are what stands there."""
+    (tmp_path / f"some.{ending}").write_text(YAML)
+    values = {
+        "method": "pix2pix", "preset": "demo", "hyper": {"lambda_l1": 50, "lr": 2e-4},
+        "training": {"batch": 4, "lr_final": 0.5}, "data": {"uri": "/x/maps", "flip": False, "also": []},
+        "monitoring": {"tracker": ["tensorboard", "wandb"]}, "at_test": {"test_dropout": "off"},
+        "launch": {"workers": "2:8"},
+    }  # fmt: skip
+    made = train.configure(["--config", str(tmp_path / f"some.{ending}")]).run
+    assert made == train.configure(written(tmp_path, values)).run
+    assert (made.hyper.lr, made.at_test.test_dropout, made.launch.worker_range) == (2e-4, "off", (2, 8))
+
+
+def test_yaml_file_may_be_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "some.yaml").write_text("{method: pix2pix, preset: demo, output: {test_norm: running, log_every: 7}}")
+    made = train.configure(["--config", str(tmp_path / "some.yaml")]).run
+    assert (made.at_test.test_norm, made.monitoring.log_every) == ("running", 7)
+
+
+WRONG_YAML = {
+    "a name twice": ("training: {batch: 1, batch: 2}", "twice 'batch'"),
+    "an alias": ("training: &a {batch: 1}\ndata: *a", "an alias, *a"),
+    "a tag": ("training: !!python/object/apply:os.getcwd []", "a tag, tag:yaml.org,2002:python/object/apply:os.getcwd"),
+    "a merge": ("training: {<<: {batch: 1}}", "training.<<: found an unknown key"),
+    "a name that is a number": ("training: {1: 2}", "1 as a name"),
+    "an unknown field": ("training: {btach: 1}", "training.btach: found an unknown key"),
+    "a string for a number": ("training: {batch: '1'}", "training.batch: found '1' (str)"),
+    "octal": ("training: {seed: 010}", "training.seed: found 10.0 (float)"),
+    "a list": ("- training", "found a list"),
+    "nothing": ("", "found a NoneType"),
+    "no YAML": ("training: [1", "text that is not YAML"),
+    "two documents": ("training: {}\n---\ndata: {}", "another document"),
+    "too deep": ("[" * 100_000, "text that is not YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_YAML)
+def test_yaml_file_is_read_as_strictly_as_json(case: str, tmp_path: Path) -> None:
+    text, said = WRONG_YAML[case]
+    (tmp_path / "some.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"some\.yaml") as caught:
+        train.configure(["--config", str(tmp_path / "some.yaml"), "--method", "unit", "--preset", "demo"])
+    assert said in str(caught.value)
+
+
 def test_differences_name_what_must_match_and_pass_over_what_may_change() -> None:
     saved = TrainConfig.of("stargan", "demo")
     given = TrainConfig.of("stargan", "demo", {"hyper.n_critic": 7, "launch.workers": "3", "data.loaders": 5})
     assert differences(saved, given) == ["hyper.n_critic: saved 2, given 7"]
 
 
-def test_the_name_of_a_run_changes_with_what_must_match_only() -> None:
+def test_name_of_a_run_changes_with_what_must_match_only() -> None:
     base = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces"})
     assert base.run_name.startswith("stargan-demo-faces-")
-    assert base.run_name == TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "launch.workers": "2"}).run_name
-    assert base.run_name != TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "training.seed": 1}).run_name
+    for key, value, same in (
+        ("launch.workers", "2", True), ("monitoring.grid_every", 7, True), ("training.images", 7, True),
+        ("training.seed", 1, False), ("hyper.g_base", 7, False), ("data.window", 7, False),
+    ):  # fmt: skip
+        made = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", key: value})
+        assert (made.run_name == base.run_name) == same, key
+
+
+@dataclass(frozen=True)
+class OneMore(TrainingConfig):
+    new: float = setting(0.25)
+
+
+@dataclass(frozen=True)
+class OneSectionMore(TrainConfig):
+    more: OneMore = field(default_factory=OneMore)
+
+
+def test_name_of_a_run_is_not_changed_by_a_new_option_that_has_its_default() -> None:
+    config = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "training.batch": 7, "hyper.lambda_rec": 5.0})
+    parts = {f.name: getattr(config, f.name) for f in fields(config)}
+    grown = OneMore(**vars(config.training))
+    assert replace(config, training=grown).run_name == config.run_name
+    assert OneSectionMore(**parts).run_name == config.run_name
+    assert replace(config, training=replace(grown, new=0.5)).run_name != config.run_name
+    assert OneSectionMore(**parts, more=OneMore(new=0.5)).run_name != config.run_name
+
+
+def test_name_of_a_run_does_not_hang_on_where_a_value_comes_from() -> None:
+    """A preset's value and the same one as a flag are one, and so are a default and the default given."""
+    at = ["--data", "/x/faces", "--method", "stargan", "--preset", "demo"]
+    made = train.configure(at).run
+    default, preset = TrainingConfig().clip_grad, made.training.ema_halflife
+    again = train.configure([*at, "--clip-grad", str(default), "--ema-halflife", str(preset)]).run
+    assert made.run_name == again.run_name
+
+
+VERSION_1_NAMES = {
+    "bicyclegan": "9f23d842", "clr_gan": "08c65afa", "cvae_gan": "5adff024", "cyclegan": "83dd4d31",
+    "pix2pix": "9c464929", "pix2pix_noise": "2e4d52c0", "simgan": "a51bf152", "stargan": "4418621c", "unit": "52c1629e",
+}  # fmt: skip
+"""As the last program of version 1 made them."""
+
+
+@pytest.mark.parametrize("method", VERSION_1_NAMES)
+def test_name_of_version_1_is_known(method: str) -> None:
+    config = TrainConfig.of(method, "demo", {"data.uri": "/x/faces", "training.seed": 3})
+    assert config.name_of_version_1 == f"{method}-demo-faces-{VERSION_1_NAMES[method]}", "leave new options out of it"
 
 
 def test_learning_rates_by_hand() -> None:

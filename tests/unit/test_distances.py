@@ -27,7 +27,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torchvision.models import AlexNet_Weights
 
 from i2i_core.batch import Batch
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.families.distances import (
@@ -82,7 +82,7 @@ def darker(x: Tensor) -> Tensor:
 
 
 def asked(uri: str, method: Method[Any], split: str = "test", *, most: int = 0, **judging: Any) -> Asked:
-    return Asked(method, DataSet(uri), split, 16, judging=Judging(**judging), most=most)
+    return Asked(method, DataSet(uri), split, 16, judging=EvaluationConfig(**judging), most=most)
 
 
 def parts_of(family: Distances, question: Asked, rank: int = 0, world: int = 1) -> list[tuple[Any, Any]]:

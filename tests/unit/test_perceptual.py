@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.models import vgg16
 
 from i2i_core.batch import Batch
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.families.multimodal import INPUTS, SAMPLES
@@ -62,7 +62,7 @@ class Coded(Paired):
 
 
 def asked(uri: str, method: Method[Any], *, most: int = 0, **judging: Any) -> Asked:
-    return Asked(method, DataSet(uri), "test", 16, judging=Judging(**judging), most=most)
+    return Asked(method, DataSet(uri), "test", 16, judging=EvaluationConfig(**judging), most=most)
 
 
 def images(n: int, channels: int, *size: int, seed: int = 0) -> Tensor:

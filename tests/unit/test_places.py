@@ -24,6 +24,8 @@ import pytest
 
 from i2i_core.config.data import DataConfig
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.sweep import SweepConfig
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import MOST_MANIFEST, DataSet
 from i2i_core.data.format.places import no_path_below, storage_named
 from i2i_core.data.format.shards import ShardOptions
@@ -31,8 +33,8 @@ from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.errors import ConfigError, DataError, UserError
 from i2i_core.images.arrays import read_npz
 from i2i_core.orchestration.sharding import index_webdataset
-from i2i_core.orchestration.sweep import SweepConfig, plan
-from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.orchestration.sweep import plan
+from i2i_core.orchestration.translating import translate
 from i2i_core.storage import remote
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import Remote, storage_of

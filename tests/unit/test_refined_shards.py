@@ -306,7 +306,8 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(simgan: str, tmp_path: P
 DIES = """
 import os, sys
 from i2i_core.data.format import refined
-from i2i_core.orchestration.translating import TranslateOptions, translate
+from i2i_core.config.translation import TranslateOptions
+from i2i_core.orchestration.translating import translate
 left, encode = [17], refined.encode
 def dying(*args):
     left[0] -= 1

@@ -17,14 +17,16 @@ import pytest
 from optuna.trial import TrialState
 
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.sweep import Asha, Plan, SweepConfig, Telling, check_same_sweep, plan
+from i2i_core.orchestration.sweep import Asha, Plan, Telling, check_same_sweep, plan
 from i2i_core.search.report import Objective, write_report
 from i2i_core.search.space import Space, choice, log_uniform, uniform
 from i2i_core.search.study import STUDY, Asked, Counts, Search, rehearse, study_of
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import PATIENCE
+from i2i_core.training.preparing import prepare
 from pipelines.tune import configure
 
 from ..support.methods import SMALL
@@ -54,7 +56,7 @@ L1 = (Objective("l1", "lower"),)
 @pytest.fixture
 def base(paired: str, tmp_path: Path) -> TrainConfig:
     small = {f"hyper.{k}": v for k, v in SMALL["pix2pix"].items() if k not in EXACT}
-    values = {"data.uri": paired, "training.batch": 6, "training.images": 600, "output.evaluate_every": 100}
+    values = {"data.uri": paired, "training.batch": 6, "training.images": 600, "monitoring.evaluate_every": 100}
     where = {"launch.storage": str(tmp_path), "launch.name": "sweep"}
     return TrainConfig.of("pix2pix", "demo", {**small, **values, **where})
 
@@ -443,10 +445,11 @@ def test_a_trial_that_was_asked_to_stop_goes_on_when_the_sweep_does(base: TrainC
 @pytest.mark.parametrize("method", [*METHODS])
 def test_every_method_has_flags_of_its_own_and_of_the_sweep(method: str) -> None:
     flags = ["--metric", "l1", "psnr", "--samples", "3", "--batch", "2", "--no-early-stop", "--seed", "4", "--resume"]
-    base, settings, resume, dry = configure(["--method", method, "--preset", "demo", *flags])
+    options = configure(["--method", method, "--preset", "demo", *flags])
+    base = options.run
     assert (base.method, base.training.batch, base.training.seed) == (method, 2, 4)
-    assert settings == SweepConfig(metric=("l1", "psnr"), samples=3, early_stop=False)
-    assert (resume, dry) == (True, False)
+    assert options.sweep == SweepConfig(metric=("l1", "psnr"), samples=3, early_stop=False)
+    assert (options.resume, options.dry_run) == (True, False)
 
 
 def test_a_method_is_asked_for() -> None:
@@ -471,8 +474,19 @@ def test_a_plan_is_checked_whole(base: TrainConfig, space_file: str) -> None:
     assert made.base.launch.name == ""
 
 
+def test_plan_of_an_unnamed_sweep_goes_by_the_name_that_version_1_made_where_that_is_there(
+    base: TrainConfig, space_file: str
+) -> None:
+    unnamed, settings = base.with_section("launch", name=""), SweepConfig(space=space_file)
+    name = prepare(unnamed).run_name
+    assert plan(unnamed, settings).folder.url.endswith(f"/sweep-{name}")
+    old = Folder(f"{base.launch.storage}/sweep-{prepare(unnamed).name_of_version_1}")
+    old.write_json("sweep.json", {})
+    assert plan(unnamed, settings).folder.url == old.url
+
+
 def test_a_metric_of_several_parts_is_searched_by_one_of_them(base: TrainConfig, space_file: str) -> None:
-    base = base.with_section("output", metrics=("colour",))
+    base = base.with_section("evaluation", metrics=("colour",))
     made = plan(base, SweepConfig(space=space_file, metric=("colour/a",)))
     assert made.objectives == (Objective("colour/a", "higher"),)
     with pytest.raises(ConfigError, match="--metric: found 'colour/x'"):
@@ -499,7 +513,7 @@ def test_names_and_numbers_that_cannot_be_are_refused(
 
 
 def test_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_file: str) -> None:
-    base = base.with_section("output", evaluate_every=0)
+    base = base.with_section("monitoring", evaluate_every=0)
     with pytest.raises(ConfigError, match="--evaluate-every: found 0"):
         plan(base, SweepConfig(space=space_file))
     assert plan(base, SweepConfig(space=space_file, early_stop=False)).grace == 600

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import segmentation as architectures
 
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.families import segmentation
@@ -176,7 +176,7 @@ def test_photos_made_of_labels_are_read_by_the_network(tmp_path: Path, network_f
         with torch.no_grad():
             return network((x - mean) / std)["out"].argmax(1).numpy()
 
-    data, judging = write_pairs(tmp_path / "d", labels, real), Judging(segmentation=network_file)
+    data, judging = write_pairs(tmp_path / "d", labels, real), EvaluationConfig(segmentation=network_file)
     asked = Asked(maker(made), data, "test", SIDE, judging=judging)
     family = build(asked)
     found = family.result(parts_of(family, asked))
@@ -289,7 +289,7 @@ def test_a_palette_that_is_not_there_is_refused() -> None:
 
 
 def ask(data: DataSet, **judging: Any) -> Asked:
-    return Asked(maker([]), data, "test", SIDE, judging=Judging(**judging))
+    return Asked(maker([]), data, "test", SIDE, judging=EvaluationConfig(**judging))
 
 
 def test_the_side_of_labels_is_the_one_near_the_palette_or_the_one_named(tmp_path: Path, network_file: str) -> None:
@@ -332,4 +332,4 @@ def test_what_cannot_be_measured_is_refused_before_any_work(tmp_path: Path, netw
         )
         build(ask(to_photo, segmentation=network_file, palette=str(tmp_path / "p.json"), label_side="a"))
     with pytest.raises(ConfigError, match="--label-side"):
-        Judging(label_side="c")  # type: ignore[arg-type]
+        EvaluationConfig(label_side="c")  # type: ignore[arg-type]

@@ -202,12 +202,12 @@ def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
     (suite,) = suites(config, [DataSet(wide)], method, torch.device("cpu")).values()
     assert suite.asked.resizing == Resizing("shorter")
     trained = Trained(method, config, 0, "", {})
-    assert Job(wide, wide, "val", config.output).suite(trained).asked.resizing == Resizing("shorter")
+    assert Job(wide, wide, "val", config.evaluation).suite(trained).asked.resizing == Resizing("shorter")
 
 
 def test_a_grid_shows_images_as_training_sees_them(wide: str, tmp_path: Path) -> None:
     values = {"data__fit": "shorter", "data__resample": "bilinear", "data__crop": "center", "training__images": 6}
-    loop = loop_of(config_of("cyclegan", wide, str(tmp_path), output__grid_every=6, **values))
+    loop = loop_of(config_of("cyclegan", wide, str(tmp_path), monitoring__grid_every=6, **values))
     seen: list[Batch] = []
     preview = loop.method.preview
     loop.method.preview = lambda batch: seen.append(batch) or preview(batch)  # type: ignore

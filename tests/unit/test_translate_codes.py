@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError, UserError
 from i2i_core.images.sheet import to_array
 from i2i_core.orchestration import translating
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.orchestration.translating import TranslateOptions
 from i2i_core.translation.codes import Between
 from i2i_core.translation.inputs import Split, loaded
 from i2i_core.translation.translator import MOST_COLUMNS, Translator

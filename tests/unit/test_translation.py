@@ -20,13 +20,14 @@ from PIL import Image
 
 from i2i_core import cli
 from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.orchestration import evaluating
-from i2i_core.orchestration.translating import SHEET, TranslateOptions, prepare_job, shown_rows
+from i2i_core.orchestration.translating import SHEET, prepare_job, shown_rows
 from i2i_core.translation.inputs import Split
 from i2i_core.translation.targets import parse_target
 from i2i_core.translation.translator import GROUP, group_of

@@ -126,8 +126,8 @@ TINY: dict[str, Any] = {
     "data.flip": False,
     "data.crop": "none",
     "data.loaders": 0,
-    "output.grid_every": 2_500,
-    "output.checkpoint_every": 2_500,
+    "monitoring.grid_every": 2_500,
+    "monitoring.checkpoint_every": 2_500,
 }
 """The demos: 32 px glyphs, black on white -> white on a colour that the input does not tell; resize and convolution,
 since transposed ones weave a pattern into the colour."""

@@ -122,8 +122,8 @@ DEMO = Preset(
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 3_000,
-        "output.checkpoint_every": 3_000,
+        "monitoring.grid_every": 3_000,
+        "monitoring.checkpoint_every": 3_000,
     },
     {"white_paper": True},
 )

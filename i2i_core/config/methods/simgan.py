@@ -72,9 +72,9 @@ EYES = {
     "training.lr_schedule": "constant",
     "data.flip": False,
     "data.crop": "none",
-    "output.log_every": 51_200,
-    "output.grid_every": 1_000_000,
-    "output.checkpoint_every": 2_000_000,
+    "monitoring.log_every": 51_200,
+    "monitoring.grid_every": 1_000_000,
+    "monitoring.checkpoint_every": 2_000_000,
 }
 PAPER = Preset(
     """The article in its first version (arXiv v1, 2016), eye gaze: 55x35 grey images, batch 512, learning rate 1e-3,
@@ -103,16 +103,16 @@ PAPER_HANDS = Preset(
         "hyper.warmup_r": 500,
         "training.batch": 32,
         "training.images": 1_000_000,
-        "output.log_every": 3_200,
-        "output.grid_every": 50_000,
-        "output.checkpoint_every": 100_000,
+        "monitoring.log_every": 3_200,
+        "monitoring.grid_every": 50_000,
+        "monitoring.checkpoint_every": 100_000,
     },
 )
 REFERENCE = Preset(
     """No program of the authors was released. This is the article in its later versions, as those who wrote them down
     quote it: K_g = 50 refiner moves to each of the discriminator, where the first version has 2. Data and command as
     for `paper`, with `--preset reference`.""",
-    {**EYES, "hyper.k_g": 50, "training.images": 260_000_000, "output.checkpoint_every": 20_000_000},
+    {**EYES, "hyper.k_g": 50, "training.images": 260_000_000, "monitoring.checkpoint_every": 20_000_000},
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in glyphs (clean drawings -> scanned ones): 32 px, 24 channels, 2 blocks,
@@ -135,8 +135,8 @@ DEMO = Preset(
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 5_000,
-        "output.checkpoint_every": 5_000,
+        "monitoring.grid_every": 5_000,
+        "monitoring.checkpoint_every": 5_000,
     },
     {"faces": ("sans-regular", "sans-regular"), "scanned": True},
 )

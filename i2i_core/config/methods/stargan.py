@@ -160,8 +160,8 @@ DEMO = Preset(
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 2_500,
-        "output.checkpoint_every": 2_500,
+        "monitoring.grid_every": 2_500,
+        "monitoring.checkpoint_every": 2_500,
     },
     {"styles": ("sans-regular", "sans-bold", "serif-regular", "serif-bold")},
 )

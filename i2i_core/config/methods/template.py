@@ -46,7 +46,7 @@ class TemplateConfig(GameConfig):
         check_multiple(self.image_size, 4, "the generator")
 
 
-# 2. Named values. Keys are dotted: hyper (the class above), training, data, output. The text gives the command, the
+# 2. Named values. Keys are dotted: hyper (the class above), training, data, monitoring. The text gives the command, the
 #    data, what to expect, and where paper and authors' code part ways.
 PAPER = Preset(
     """The article's figures. Data: pairs, `shard.py --layout ab`. Command: `train.py --method NAME --preset paper
@@ -66,8 +66,8 @@ DEMO = Preset(
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 2_000,
-        "output.checkpoint_every": 2_000,
+        "monitoring.grid_every": 2_000,
+        "monitoring.checkpoint_every": 2_000,
     },
 )
 

@@ -141,8 +141,8 @@ DEMO = Preset(
         "data.flip": False,
         "data.crop": "none",
         "data.loaders": 0,
-        "output.grid_every": 2_000,
-        "output.checkpoint_every": 2_000,
+        "monitoring.grid_every": 2_000,
+        "monitoring.checkpoint_every": 2_000,
     },
     {"faces": ("sans-regular", "sans-bold")},
 )

@@ -17,10 +17,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from webdataset.writer import TarWriter
 
 from i2i_core.data.folders.layouts import Found, LayoutOptions, Reader, Record, order
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
@@ -33,6 +32,9 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 from i2i_core.storage.retry import AT_START, patient_for
+
+if TYPE_CHECKING:
+    from webdataset.writer import TarWriter
 
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
@@ -403,6 +405,8 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part
 
 def tar_of(file: Hashed) -> TarWriter:
     """A tar without times and owners: equal members, equal bytes."""
+    from webdataset.writer import TarWriter  # late: it brings torch, which flags and manifests do without
+
     return TarWriter(file, user="", group="", mode=0o444, mtime=0, encoder=False, keep_meta=True)
 
 

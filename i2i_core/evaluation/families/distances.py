@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from i2i_core.config.evaluation import Judging
+from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.errors import DataError
 from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_channels, side_of
 from i2i_core.images.arrays import read_npz
@@ -280,7 +280,7 @@ class Distances(Family):
         return {name: Measured(value, n) for name, value in values.items()}
 
     def _sizes(self, n: int, m: int, size: int, scored: bool) -> dict[str, Any]:
-        judging: Judging = self.judging
+        judging: EvaluationConfig = self.judging
         ratio = min(n, m) / self.network.dimensions
         facts: dict[str, Any] = {"images": {"made": n, "real": m}, "seed": SEED}
         facts[self.frechet] = {"images_per_dimension": round(ratio, 4)}

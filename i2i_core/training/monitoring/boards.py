@@ -28,7 +28,7 @@ from torch.utils.tensorboard import RecordWriter
 from torch.utils.tensorboard.summary import image, scalar
 from torch.utils.tensorboard.summary import text as text_summary
 
-from i2i_core.config.monitoring import OutputConfig
+from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.settings import to_dict
@@ -185,7 +185,7 @@ class MLflow:
                 os.environ.setdefault(name, value)
             from mlflow.tracking import MlflowClient
 
-            uri = self.config.output.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"]
+            uri = self.config.monitoring.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"]
             client = MlflowClient(tracking_uri=uri)
             self.id = _id(self.folder, "mlflow", lambda: self._begin(client, uri))
             client.update_run(self.id, status="RUNNING")
@@ -283,13 +283,13 @@ def short(error: Exception) -> str:
     return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
 
 
-def checked(output: OutputConfig) -> OutputConfig:
+def checked(monitoring: MonitoringConfig) -> MonitoringConfig:
     """With what --tracker needs made sure of, before any worker starts, and local paths made absolute.
 
     Raises:
         ConfigError: a package that is not installed; MLflow without a place to log to, or with a password in it.
     """
-    for name in output.tracker:
+    for name in monitoring.tracker:
         if name in EXTERNAL:
             try:
                 importlib.import_module(name)
@@ -297,11 +297,11 @@ def checked(output: OutputConfig) -> OutputConfig:
                 found = f"{name}, which cannot be imported ({error})"
                 fix = f"Install it on every node: pip install 'i2i[{name}]'; or leave it out of --tracker."
                 raise ConfigError("--tracker", found, "a package that is installed", fix) from None
-    uri = output.mlflow_uri
+    uri = monitoring.mlflow_uri
     if redacted(uri) != uri:
         found, expected = "an address with a user or a password in it", "one without: the configuration is kept"
         raise ConfigError("--mlflow-uri", found, expected, "Give it as MLFLOW_TRACKING_URI on every node instead.")
-    if "mlflow" in output.tracker and not uri and not os.environ.get("MLFLOW_TRACKING_URI"):
+    if "mlflow" in monitoring.tracker and not uri and not os.environ.get("MLFLOW_TRACKING_URI"):
         found, expected = "mlflow without --mlflow-uri", "where it logs to"
         fix = "Give --mlflow-uri https://SERVER or sqlite:////shared/mlflow.db, or set MLFLOW_TRACKING_URI everywhere."
         raise ConfigError("--tracker", found, expected, fix)
@@ -309,4 +309,4 @@ def checked(output: OutputConfig) -> OutputConfig:
         uri = "sqlite:///" + absolute(uri.removeprefix("sqlite:///"), "--mlflow-uri")
     elif uri and "://" not in uri:
         uri = absolute(uri, "--mlflow-uri")
-    return replace(output, mlflow_uri=uri)
+    return replace(monitoring, mlflow_uri=uri)

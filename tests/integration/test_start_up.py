@@ -1,0 +1,53 @@
+"""Programs answer at once where there is nothing to do: help and wrong flags load nothing heavy.
+
+pytest tests/integration/test_start_up.py
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "torchvision", "ray", "webdataset", "optuna", "scipy", "pandas", "matplotlib", "pyarrow", "s3fs")
+RUN = f"""
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("heavy:", [name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+ANSWERS = {
+    "train.py --help": (0, "stargan: paper, reference, demo"),
+    "train.py --method stargan --preset demo --help": (0, "--lambda-rec FLOAT"),
+    "train.py --method stargan --lambda-rce 1": (2, "--lambda-rec"),
+    "train.py --method stargan --lambda-rec -1": (2, "--lambda-rec: found -1.0"),
+    "train.py --method stragan": (2, "Did you mean stargan"),
+    "train.py": (2, "--method: found nothing"),
+    "tune.py --help": (0, "--reduction FLOAT"),
+    "tune.py --method unit --help": (0, "--lambda-kl FLOAT"),
+    "tune.py --method unit --sampels 3": (2, "--samples"),
+    "shard.py --help": (0, "--layout {none,ab,"),
+    "shard.py --size 1": (2, "--size: found 1"),
+    "translate.py --help": (0, "--test-norm {auto,image,running}"),
+    "translate.py": (2, "checkpoint: found nothing"),
+    "evaluate.py --help": (0, "--kid-subsets INT"),
+    "evaluate.py runs/x": (2, "--data: found nothing"),
+}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("command", ANSWERS)
+def test_program_answers_without_loading_what_is_heavy(command: str) -> None:
+    code, said = ANSWERS[command]
+    program = [sys.executable, "-c", RUN, *shlex.split(f"{ROOT}/pipelines/{command}")]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "heavy: []" in done.stderr
