@@ -37,6 +37,7 @@ from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, connect, room
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
+from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
 from i2i_core.orchestration.worker import STATUS, STOP
 from i2i_core.search.report import Objective, Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
@@ -217,13 +218,7 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
         check_same_sweep(plan, resume)
         check_storage(plan.folder)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Telling` says what matters
-    os.environ.update(
-        RAY_AIR_NEW_OUTPUT="0",
-        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
-        TUNE_FORCE_TRIAL_CLEANUP_S="20",
-        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
-    )
+    os.environ.update(QUIET_TUNE)
     connect(quiet=True)
     concurrent = _concurrent(plan)
     plan.folder.write_json(SWEEP, plan.saved)
@@ -277,7 +272,7 @@ def _fit(plan: Plan, search: Search, telling: Telling, concurrent: int, samples:
     asking = Asking(search, telling)
     scheduler = Asha.over(search, plan) if plan.settings.early_stop else FIFOScheduler()
     tuner = tune.Tuner(
-        tune.with_resources(partial(run_trial, plan.folder.url), {"CPU": 0, "node:__internal_head__": 0.0001}),
+        tune.with_resources(partial(run_trial, plan.folder.url), {"CPU": 0, ON_THE_HEAD: 0.0001}),
         tune_config=tune.TuneConfig(
             search_alg=asking,
             scheduler=scheduler,
@@ -397,18 +392,23 @@ class Asha(ASHAScheduler):
     The trial with the paper's values always comes to its end: it is what the others are compared with.
     """
 
+    judged: str
+    """What a result calls the metric."""
+
     @classmethod
     def over(cls, search: Search, plan: Plan) -> Asha:
         objective = plan.objectives[0]
+        judged = f"metrics/{objective.metric}"
         asha = cls(
             time_attr="images",
-            metric=f"metrics/{objective.metric}",
+            metric=judged,
             mode="min" if objective.direction == "lower" else "max",
             max_t=max(plan.grace, plan.length - 1),  # no rung at the end
             grace_period=plan.grace,
             reduction_factor=plan.settings.reduction,
             stop_last_trials=False,
         )
+        asha.judged = judged
         for number in search.ended:
             asha._replay(SimpleNamespace(trial_id=f"earlier-{number}"), search.curve(number))
         asha._running = {number: search.curve(number) for number in search.left}
@@ -417,7 +417,7 @@ class Asha(ASHAScheduler):
     def _replay(self, trial: Any, curve: list[tuple[int, float]]) -> None:
         super().on_trial_add(None, trial)
         for images, value in curve:
-            super().on_trial_result(None, trial, {"images": images, self._metric: value})
+            super().on_trial_result(None, trial, {"images": images, self.judged: value})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._replay(trial, self._running.pop(trial.config["number"], []))
@@ -474,7 +474,7 @@ class Telling(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
-        self.search.fail(number, f"its process was lost {trial.run_metadata.num_failures} times")
+        self.search.fail(number, f"its process was lost {trial.num_failures} times")
         self._tell_end(number)
 
     def _close(self, number: int) -> None:

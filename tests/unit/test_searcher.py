@@ -394,7 +394,7 @@ def test_trials_are_told_with_what_is_running_done_and_best(base: TrainConfig) -
     for _ in range(4):
         trial = asked(search)
         config = {"number": trial.number, "length": 600, "known": trial.known}
-        trials.append(SimpleNamespace(config=config, last_result={}, run_metadata=SimpleNamespace(num_failures=4)))
+        trials.append(SimpleNamespace(config=config, last_result={}, num_failures=4))
         telling.on_trial_start(0, [], trials[-1])
 
     def tell(number: int, **result: Any) -> None:
