@@ -39,9 +39,9 @@ from i2i_core.orchestration.cluster import ANY, connect, room
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
 from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
 from i2i_core.orchestration.worker import STATUS, STOP
-from i2i_core.search.report import Objective, Report, write_report
+from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
-from i2i_core.search.study import FINISHED, Search, length_of, rehearse
+from i2i_core.search.study import FINISHED, Objective, Search, length_of, rehearse
 from i2i_core.settings import check_at_least, differences, from_dict, setting, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for

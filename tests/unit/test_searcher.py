@@ -20,9 +20,9 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.sweep import Asha, Plan, SweepConfig, Telling, check_same_sweep, plan
-from i2i_core.search.report import Objective, write_report
+from i2i_core.search.report import write_report
 from i2i_core.search.space import Space, choice, log_uniform, uniform
-from i2i_core.search.study import STUDY, Asked, Counts, Search, rehearse, study_of
+from i2i_core.search.study import STUDY, Asked, Counts, Objective, Search, rehearse, study_of
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import PATIENCE
 from pipelines.tune import configure
