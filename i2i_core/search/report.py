@@ -271,9 +271,7 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
 
 def _comparison(of: _Sweep) -> list[tuple[str, list[Any]]]:
     """The best beside the paper's values, with the range of each and its reason."""
-    rows: list[tuple[str, list[Any]]] = [
-        ("head", ["", "paper", *(name.removesuffix(".json") for name in of.files), "range", "why"])
-    ]
+    rows: list[Any] = [("head", ["", "paper", *(name.removesuffix(".json") for name in of.files), "range", "why"])]
     for i, one in enumerate(of.objectives):
         tried = "not run to its end" if of.tried[i] is None else of.tried[i]
         rows.append(("best", [one.title, tried, *(trial.values[i] for trial in of.best), "", ""]))
