@@ -24,7 +24,7 @@ from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.suite import BETTER
 from i2i_core.images.sheet import png_bytes
 from i2i_core.methods.at_test import words
-from i2i_core.orchestration.evaluating import Job, beside, check_out, classifier_of, measure, write
+from i2i_core.orchestration.evaluating import Measuring, beside, check_out, classifier_of, measure, write
 from i2i_core.orchestration.pool import Where, once
 from i2i_core.settings import check_at_least, setting
 from i2i_core.storage.paths import absolute
@@ -85,7 +85,7 @@ def run() -> int:
     judging = Judging(**{f.name: getattr(options, f.name) for f in fields(Judging)})
     if options.train_classifier:  # the file is where it is kept
         judging = replace(judging, classifier="")
-    job = Job(trained.url, options.data, options.split, judging, options.most, shards_at=apart)
+    job = Measuring(trained.url, options.data, options.split, judging, options.most, shards_at=apart)
     job.suite(trained)  # what cannot be measured, or written, is said before a classifier is trained
     if options.out:
         check_out(options.out)

@@ -86,7 +86,7 @@ def on_loopback() -> bool:
     return ray_compat.is_loopback(ray.util.get_node_ip_address())
 
 
-def room() -> dict[str, int]:
+def capacity() -> dict[str, int]:
     """CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have: `ray status` says what its
     autoscaler cannot bring."""
     has = ray.cluster_resources()

@@ -30,7 +30,7 @@ ENDS_WITHIN = 60
 """Seconds that functions have to end which are not to write any more."""
 
 
-class Job(Protocol):
+class Work(Protocol):
     """What every worker knows."""
 
     @property
@@ -78,7 +78,7 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: i
     if workers == 0 or not units:
         yield from (task(*unit) for unit in units)
         return
-    from i2i_core.orchestration.cluster import connect, room  # late: work in this process does without Ray
+    from i2i_core.orchestration.cluster import capacity, connect  # late: work in this process does without Ray
 
     import ray  # isort: skip
 
@@ -91,11 +91,11 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: i
         if flying:  # none may still write when the caller goes on
             ray.wait(flying, num_returns=len(flying), timeout=ENDS_WITHIN)
 
-    most = workers if workers > 0 else max(1, room()["CPU"])
+    most = workers if workers > 0 else max(1, capacity()["CPU"])
     yield from _flow(units, repeat(lambda unit: remote.remote(*unit), most), cancel)
 
 
-def over(units: Sequence[Unit], task: Task[Unit, Made], job: Job, trained: Trained, where: Where) -> Iterator[Made]:
+def over(units: Sequence[Unit], task: Task[Unit, Made], work: Work, trained: Trained, where: Where) -> Iterator[Made]:
     """What the task makes of every unit, as it comes.
 
     Raises:
@@ -105,13 +105,13 @@ def over(units: Sequence[Unit], task: Task[Unit, Made], job: Job, trained: Train
     if where.here:
         where.check()
         trained.method.to(where.device)
-        worker = job.worker(trained)
+        worker = work.worker(trained)
         yield from (task(worker, unit) for unit in units)
         return
     takes = _takes(where)
     import ray
 
-    kind, shared = ray.remote(**takes)(_Actor), ray.put(job)
+    kind, shared = ray.remote(**takes)(_Actor), ray.put(work)
     actors = [kind.remote(shared, bool(takes["num_gpus"])) for _ in range(min(where.workers, len(units)))]
 
     def lane(actor: Any) -> Callable[[Unit], Any]:
@@ -135,10 +135,10 @@ def once(task: Callable[..., Made], where: Where, *arguments: Any) -> Made:
 
 def _takes(where: Where) -> dict[str, int]:
     """What every worker takes of the cluster. Raises ResourceError when there is less than all of them take."""
-    from i2i_core.orchestration.cluster import connect, room  # late: in this process it goes without
+    from i2i_core.orchestration.cluster import capacity, connect  # late: in this process it goes without
 
     connect()
-    has = room()
+    has = capacity()
     gpu = where.gpu or (not where.cpu and has["GPU"] > 0)
     kind = "GPU" if gpu else "CPU"
     if (held := has[kind]) < where.workers:
@@ -200,19 +200,19 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 class _Actor:
-    """A worker of a job that lives on a Ray worker."""
+    """A worker of the work, on a worker of Ray."""
 
-    def __init__(self, job: Job, gpu: bool) -> None:
+    def __init__(self, work: Work, gpu: bool) -> None:
         if not gpu:
             torch.set_num_threads(1)
-        self.job, self.device = job, torch.device("cuda" if gpu else "cpu")
+        self.work, self.device = work, torch.device("cuda" if gpu else "cpu")
 
     @cached_property
     def worker(self) -> Any:
         """Made by the first task: what an actor's own constructor raises does not arrive."""
         from i2i_core.checkpoints.trained import load_trained  # late: what needs no checkpoint does without
 
-        return self.job.worker(load_trained(self.job.checkpoint, self.device))
+        return self.work.worker(load_trained(self.work.checkpoint, self.device))
 
     def run(self, task: Task[Any, Any], unit: Any) -> Any:
         return task(self.worker, unit)

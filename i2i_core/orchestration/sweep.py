@@ -1,7 +1,7 @@
 """A sweep: many runs of one method, each with other values, on Ray Tune.
 
 A trial is a small process that calls `launch`, so it is a whole run of Ray Train with workers, checkpoints and a folder
-of its own. Which values it gets and what became of it is in `searcher.py`; Tune places trials and ASHA ends hopeless
+of its own. Which values it gets and what became of it is in `search.study`; Tune places trials and ASHA ends hopeless
 ones. A sweep's folder is all that a resumed sweep knows: Tune's own notes are forgotten.
 """
 
@@ -35,7 +35,7 @@ from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
-from i2i_core.orchestration.cluster import ANY, connect, room
+from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
 from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
 from i2i_core.orchestration.worker import STATUS, STOP
@@ -93,7 +93,7 @@ class SweepConfig:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep that every check has passed that needs no cluster.
 
     Attributes:
@@ -117,7 +117,7 @@ class Plan:
         return {"sweep": to_dict(self.settings), "space": self.space.plain(), "base": json.loads(self.base.dumps())}
 
 
-def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
+def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     """Every check that can be made before Ray starts.
 
     Raises:
@@ -135,7 +135,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
     rehearse(settings.sampler, space, objectives)
     length = length_of(prepared)
     grace = _grace(base, settings, length) if settings.early_stop else length
-    return Plan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
+    return SweepPlan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
 
 
 def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[Objective, ...]:
@@ -168,7 +168,7 @@ def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
     return grace
 
 
-def check_same_sweep(plan: Plan, resume: bool) -> None:
+def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
     """What is in the folder must be the same sweep where it is to be resumed; else nothing may be there.
 
     Raises:
@@ -206,7 +206,7 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
     return [] if plain[0] == plain[1] else [f"{where}: saved {saved!r}, given {given!r}"]
 
 
-def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
+def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
     """Runs, or goes on with, a sweep until it has had as many trials as wanted, and writes its report.
 
     Raises:
@@ -246,27 +246,27 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
     return search, report
 
 
-def _concurrent(plan: Plan) -> int:
+def _concurrent(plan: SweepPlan) -> int:
     """How many trials at once."""
     launch_config = plan.base.launch
     gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
     check_cluster(plan.base, gpu)
     kind: Literal["CPU", "GPU"] = "GPU" if gpu else "CPU"
     has = int(ray.cluster_resources().get(kind, 0))
-    if room()[kind] >= ANY and not plan.settings.concurrent:
+    if capacity()[kind] >= ANY and not plan.settings.concurrent:
         fix = "Give --concurrent N: so many at once, of --workers each."
         raise ResourceError("--concurrent", "nothing, on a cluster that grows", "how many trials may run at once", fix)
     each = 1 if gpu else launch_config.cpus_per_worker
     if not plan.settings.concurrent:
         return min(plan.settings.samples, max(1, has // (most * each)))
-    if plan.settings.concurrent * least * each > room()[kind]:
+    if plan.settings.concurrent * least * each > capacity()[kind]:
         found = f"{plan.settings.concurrent}, which need {plan.settings.concurrent * least * each} {kind}s"
         fix = f"Give --concurrent {has // (least * each)}, or leave it out."
         raise ResourceError("--concurrent", found, f"at most what the cluster has, {has} {kind}s", fix)
     return plan.settings.concurrent
 
 
-def _fit(plan: Plan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
+def _fit(plan: SweepPlan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
     """Ray Tune over what is left of the sweep. Raises RunError when it cannot go on."""
     notes, name = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}"), uuid4().hex
     asking = Asking(search, telling)
@@ -396,7 +396,7 @@ class Asha(ASHAScheduler):
     """What a result calls the metric."""
 
     @classmethod
-    def over(cls, search: Search, plan: Plan) -> Asha:
+    def over(cls, search: Search, plan: SweepPlan) -> Asha:
         objective = plan.objectives[0]
         judged = f"metrics/{objective.metric}"
         asha = cls(
@@ -432,7 +432,7 @@ class Asha(ASHAScheduler):
 class Telling(tune.Callback):
     """Tells the study what trials report, and a person where the sweep is."""
 
-    def __init__(self, search: Search, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, search: Search, plan: SweepPlan, say: Callable[[str], None]) -> None:
         self.search, self.plan, self.say = search, plan, say
         self.stopped = False
         self.began = self.said = time.monotonic()

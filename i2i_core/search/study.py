@@ -143,7 +143,7 @@ def _tell(study: optuna.Study, sampler: BaseSampler, number: int, values: list[f
 
 
 @dataclass(frozen=True)
-class Asked:
+class NextTrial:
     """A trial to run.
 
     Attributes:
@@ -216,7 +216,7 @@ class Search:
         self._handed: dict[int, Trial] = {}
         self._publish()
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> NextTrial | None:
         """The next trial; None when there have been as many as wanted.
 
         Raises:
@@ -240,7 +240,7 @@ class Search:
             self._handed[trial.number] = trial
             self._publish()
             known = max((images for images, _ in evaluations(trial.user_attrs)), default=-1)
-            return Asked(trial.number, config, length_of(config), known)
+            return NextTrial(trial.number, config, length_of(config), known)
         reasons = sorted({str(t.user_attrs["reason"]) for t in self._in_state(TrialState.PRUNED)[-REFUSALS:]})
         raise RunError(
             f"the configuration refused {REFUSALS} combinations of --space one after the other, for instance: "

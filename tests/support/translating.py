@@ -12,7 +12,7 @@ from PIL import Image
 from i2i_core.checkpoints import checkpoint
 from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors
 from i2i_core.methods import build_from
-from i2i_core.orchestration.translating import Outcome, TranslateOptions, translate
+from i2i_core.orchestration.translating import Translated, TranslateOptions, translate
 from i2i_core.storage.folder import Folder
 
 from .runs import config_of
@@ -46,7 +46,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def go(run: str, input: Path | str, out: Path | str, **options: object) -> Outcome:
+def go(run: str, input: Path | str, out: Path | str, **options: object) -> Translated:
     return translate(run, TranslateOptions(input=str(input), out=str(out), **options))  # type: ignore[arg-type]
 
 

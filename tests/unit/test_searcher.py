@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.sweep import Asha, Plan, SweepConfig, Telling, check_same_sweep, plan
+from i2i_core.orchestration.sweep import Asha, SweepConfig, SweepPlan, Telling, check_same_sweep, plan
 from i2i_core.search.report import write_report
 from i2i_core.search.space import Space, choice, log_uniform, uniform
-from i2i_core.search.study import STUDY, Asked, Counts, Objective, Search, rehearse, study_of
+from i2i_core.search.study import STUDY, Counts, NextTrial, Objective, Search, rehearse, study_of
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import PATIENCE
 from pipelines.tune import configure
@@ -65,13 +65,13 @@ def search_of(base: TrainConfig, space: Space = SPACE, samples: int = 8, **other
     return Search(folder, space, base, objectives, other.pop("sampler", "tpe"), samples)
 
 
-def asked(search: Search) -> Asked:
+def asked(search: Search) -> NextTrial:
     found = search.ask()
     assert found is not None
     return found
 
 
-def l1_of(trial: Asked) -> float:
+def l1_of(trial: NextTrial) -> float:
     """Made up: best at lambda 30."""
     return 0.1 + abs(math.log(trial.config.hyper.lambda_l1 / 30))
 
@@ -340,8 +340,8 @@ def test_a_grid_is_searched_by_brute_force(base: TrainConfig) -> None:
 # ASHA over the search
 
 
-def planned(base: TrainConfig, search: Search, **settings: Any) -> Plan:
-    return Plan(base, SweepConfig(**settings), SPACE, L1, search.sweep, 600, settings.get("grace", 100))
+def planned(base: TrainConfig, search: Search, **settings: Any) -> SweepPlan:
+    return SweepPlan(base, SweepConfig(**settings), SPACE, L1, search.sweep, 600, settings.get("grace", 100))
 
 
 def ray_trial(number: int) -> Any:
