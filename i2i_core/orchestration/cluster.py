@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -10,24 +9,16 @@ import sys
 from typing import Any, Literal
 
 import ray
-from ray._common.network_utils import is_localhost
-from ray._private.authentication.authentication_token_setup import (
-    AuthenticationTokenLoader,
-    ensure_token_if_auth_enabled,
-    maybe_enable_token_auth_if_token_available,
-)
-from ray._private.services import canonicalize_bootstrap_address_or_die, extract_ip_port
-from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.exceptions import RayError
 
 from i2i_core.errors import ResourceError, RunError
+from i2i_core.orchestration import ray_compat
+from i2i_core.orchestration.ray_compat import STATE_API
 
 ANY = 2**31
 """More CPUs and GPUs than a run asks for."""
 FIXED_SIZE = "I2I_FIXED_SIZE"
 """In the environment of a cluster that no autoscaler serves."""
-STATE_API = "RAY_API_SERVER_ADDRESS"
-"""In the environment of a process: the dashboard that Ray's State API asks there."""
 ANSWERS_WITHIN = 10.0
 """Seconds in which a cluster that is to be joined must take a connection."""
 GROWS = 1800
@@ -50,7 +41,7 @@ def connect(quiet: bool = False) -> None:
     """
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault(ray_compat.HIDE_GPUS, "0")
     address = os.environ.get("RAY_ADDRESS") or "local"
     how = _own() if address == "local" else _joined(address)
     try:
@@ -74,7 +65,7 @@ def _own() -> dict[str, Any]:
         os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
     if os.environ.get("RAY_AUTH_MODE") == "token" and not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        AuthenticationTokenLoader.instance().reset_cache()
+        ray_compat.forget_token()
     return {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
 
 
@@ -89,12 +80,7 @@ def _joined(address: str) -> dict[str, Any]:
     try:
         if "://" in address:
             raise ValueError("an URL")
-        if address == "auto":
-            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        ensure_token_if_auth_enabled(create_token_if_missing=False)
-        where = canonicalize_bootstrap_address_or_die(address)
-        socket.create_connection(extract_ip_port(where), timeout=ANSWERS_WITHIN).close()
-        url = ray_address_to_api_server_url(where)
+        where, url = ray_compat.find_cluster(address, ANSWERS_WITHIN)
     except (OSError, ValueError, RayError) as error:
         found = f"{address}, which cannot be joined ({str(error).partition('. ')[0]})"
         raise ResourceError("RAY_ADDRESS", found, expected, fix) from None
@@ -104,10 +90,10 @@ def _joined(address: str) -> dict[str, Any]:
 
 def on_loopback() -> bool:
     """Tell whether the joined cluster is on this machine alone: nobody else reaches a node with such an address."""
-    return bool(is_localhost(ray.util.get_node_ip_address()))
+    return ray_compat.is_loopback(ray.util.get_node_ip_address())
 
 
-def room() -> dict[str, int]:
+def capacity() -> dict[str, int]:
     """CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have: `ray status` says what its
     autoscaler cannot bring."""
     has = ray.cluster_resources()
@@ -115,26 +101,16 @@ def room() -> dict[str, int]:
 
 
 def _grows() -> bool:
-    """Whether an autoscaler brings nodes. Ray's monitor of a cluster without one calls each node a type of its own. Its
-    second version is said to be there on every cluster of KubeRay: one of a fixed size says so by itself."""
-    from ray.autoscaler.v2.utils import is_autoscaler_v2
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    if os.environ.get(FIXED_SIZE):
-        return False
-    if is_autoscaler_v2(fetch_from_server=True):
-        return True
-    status = json.loads(_internal_kv_get(b"__autoscaling_status") or b"{}")
-    types = (status.get("autoscaler_report") or {}).get("node_type_mapping") or {}
-    return any(kind != f"node_{node}" for node, kind in types.items())
+    """Tell whether an autoscaler brings nodes. A cluster of KubeRay that has a fixed size must say so by itself."""
+    return not os.environ.get(FIXED_SIZE) and ray_compat.is_autoscaled()
 
 
 def wait_for(kind: Literal["CPU", "GPU"], amount: int) -> None:
-    """Says that the cluster must grow, where it must, and has Ray Train wait until it has.
+    """Say that the cluster must grow, where it must, and have Ray Train wait until it has.
 
     Without this it would take its request back every minute, and ask again.
     """
     has = int(ray.cluster_resources().get(kind, 0))
     if has < amount:
-        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(GROWS))
+        os.environ.setdefault(ray_compat.START_TIMEOUT, str(GROWS))
         print(f"waiting for the cluster to grow: it has {has} {kind}s, {amount} are needed", flush=True)

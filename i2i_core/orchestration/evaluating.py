@@ -33,7 +33,7 @@ SLICES = 8
 
 
 @dataclass(frozen=True)
-class Job:
+class Measuring:
     """What every worker knows."""
 
     checkpoint: str
@@ -90,7 +90,7 @@ class Measurement:
     pictures: dict[str, bytes]
 
 
-def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
+def measure(work: Measuring, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
     """Everything measured.
 
     Args:
@@ -101,12 +101,12 @@ def measure(job: Job, trained: Trained, where: pool.Where, progress: Callable[[i
         UserError: checkpoint, data, metrics, files or workers do not fit.
         RunError: a worker was lost.
     """
-    suite, slices, parts = job.suite(trained), SLICES * where.workers, []
+    suite, slices, parts = work.suite(trained), SLICES * where.workers, []
     if where.here:
         with pool.one_thread(suite.asked.device):
             parts = suite.parts(progress=progress)
     else:
-        for found in pool.over([(n, slices) for n in range(slices)], Measurer.run, job, trained, where):
+        for found in pool.over([(n, slices) for n in range(slices)], Measurer.run, work, trained, where):
             parts += found
             progress(CHUNK * len(found))
     return Measurement(suite, suite.result(parts), suite.pictures(parts))

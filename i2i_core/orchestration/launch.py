@@ -22,7 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ResourceError, RunError, Stopped, UserError
-from i2i_core.orchestration.cluster import connect, on_loopback, room, wait_for
+from i2i_core.orchestration.cluster import capacity, connect, on_loopback, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import STOP, begin, check_claim, held, holder, record, status_of
@@ -36,7 +36,7 @@ PROBE = 4096
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Reached:
     """Where a run is and what it measured."""
 
     run: Folder
@@ -60,7 +60,7 @@ def check_storage(run: Folder) -> float:
 
 def use_gpu(config: TrainConfig) -> bool:
     """What was asked for; else whether the cluster has GPUs, or can have some."""
-    return config.launch.gpu or (not config.launch.cpu and room()["GPU"] > 0)
+    return config.launch.gpu or (not config.launch.cpu and capacity()["GPU"] > 0)
 
 
 def needed(config: TrainConfig, gpu: bool) -> tuple[Literal["CPU", "GPU"], int]:
@@ -72,12 +72,12 @@ def needed(config: TrainConfig, gpu: bool) -> tuple[Literal["CPU", "GPU"], int]:
 def check_cluster(config: TrainConfig, gpu: bool) -> None:
     """Raises ResourceError when the cluster can never hold the fewest workers asked for."""
     (kind, amount), (least, _) = needed(config, gpu), config.launch.worker_range
-    if (held := room()[kind]) < amount:
-        fit = held if gpu else held // config.launch.cpus_per_worker
+    if (has := capacity()[kind]) < amount:
+        fit = has if gpu else has // config.launch.cpus_per_worker
         raise ResourceError(
             "--workers",
             f"{least}, which need {amount} {kind}s",
-            f"at most what the cluster has or can grow to, {held} {kind}s",
+            f"at most what the cluster has or can grow to, {has} {kind}s",
             f"Use --workers {fit}, or a larger cluster." if fit else "Use --cpu, or a cluster that has them.",
         )
 
@@ -97,7 +97,7 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
     return rate_change(config, run, lr_may_rise)
 
 
-def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None = None) -> Outcome:
+def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None = None) -> Reached:
     """Runs a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
@@ -146,7 +146,7 @@ def _ask_to_stop(run: Folder, attempt: str) -> None:
         print(f"{run.at(STOP)} could not be written ({error}): another signal ends the run at once", flush=True)
 
 
-def _outcome(run: Folder, attempt: str = "") -> Outcome:
+def _outcome(run: Folder, attempt: str = "") -> Reached:
     """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end.
 
     Args:
@@ -160,7 +160,7 @@ def _outcome(run: Folder, attempt: str = "") -> Outcome:
     if attempt and has and has.attempt != attempt:
         raise RunError(f"{run.url}: another launch of this run has taken it over ({has.described}); this one ends")
     if status.get("state") == "finished":
-        return Outcome(run, status["images"], status["metrics"])
+        return Reached(run, status["images"], status["metrics"])
     reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
     raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")
 

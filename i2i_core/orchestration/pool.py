@@ -1,26 +1,36 @@
-"""What a checkpoint is used for, over many units of work, in this process or on Ray workers."""
+"""Many units of work in this process or on many Ray workers: functions alone (`each`), or with a checkpoint (`over`).
+
+However many workers there are, each has one unit at a time, and what it makes of it comes as it is done.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
-from i2i_core.checkpoints.trained import Trained, load_trained
 from i2i_core.errors import ResourceError, RunError, UserError
 
+if TYPE_CHECKING:
+    from i2i_core.checkpoints.trained import Trained
+
 Unit = TypeVar("Unit")
-Result = TypeVar("Result")
-Task = Callable[[Any, Unit], Result]
+Made = TypeVar("Made")
+Task = Callable[[Any, Unit], Made]
 """Called with a worker and a unit; Ray finds it by its name in a module."""
+TRIES = 4
+"""Of a function's unit, where the worker that has it is lost."""
+ENDS_WITHIN = 60
+"""Seconds that functions have to end which are not to write any more."""
 
 
-class Job(Protocol):
+class Work(Protocol):
     """What every worker knows."""
 
     @property
@@ -55,7 +65,37 @@ class Where:
         return torch.device("cuda" if self.here and not self.cpu and torch.cuda.is_available() else "cpu")
 
 
-def over(units: Sequence[Unit], task: Task[Unit, Result], job: Job, trained: Trained, where: Where) -> Iterator[Result]:
+def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: int) -> Generator[Made, None, None]:
+    """What a function gives for every tuple of arguments, as it comes. A lost worker's unit is tried again by another.
+
+    Args:
+        workers: 0: in this process, in order; -1: as many as the cluster has CPUs.
+
+    Raises:
+        UserError: as the function raised it.
+        RunError: a worker was lost, and those that tried again.
+    """
+    if workers == 0 or not units:
+        yield from (task(*unit) for unit in units)
+        return
+    from i2i_core.orchestration.cluster import capacity, connect  # late: work in this process does without Ray
+
+    import ray  # isort: skip
+
+    connect()
+    remote = ray.remote(num_cpus=1, max_retries=TRIES - 1)(task)
+
+    def cancel(flying: Sequence[Any]) -> None:
+        for late in flying:
+            ray.cancel(late)
+        if flying:  # none may still write when the caller goes on
+            ray.wait(flying, num_returns=len(flying), timeout=ENDS_WITHIN)
+
+    most = workers if workers > 0 else max(1, capacity()["CPU"])
+    yield from _flow(units, repeat(lambda unit: remote.remote(*unit), most), cancel)
+
+
+def over(units: Sequence[Unit], task: Task[Unit, Made], work: Work, trained: Trained, where: Where) -> Iterator[Made]:
     """What the task makes of every unit, as it comes.
 
     Raises:
@@ -65,36 +105,71 @@ def over(units: Sequence[Unit], task: Task[Unit, Result], job: Job, trained: Tra
     if where.here:
         where.check()
         trained.method.to(where.device)
-        worker = job.worker(trained)
+        worker = work.worker(trained)
         yield from (task(worker, unit) for unit in units)
-    else:
-        yield from _on_ray(units, task, job, where)
+        return
+    takes = _takes(where)
+    import ray
+
+    kind, shared = ray.remote(**takes)(_Actor), ray.put(work)
+    actors = [kind.remote(shared, bool(takes["num_gpus"])) for _ in range(min(where.workers, len(units)))]
+
+    def lane(actor: Any) -> Callable[[Unit], Any]:
+        return lambda unit: actor.run.remote(task, unit)
+
+    yield from _flow(units, map(lane, actors), lambda flying: [ray.kill(actor) for actor in actors])
 
 
-def once(task: Callable[..., Result], where: Where, *arguments: Any) -> Result:
+def once(task: Callable[..., Made], where: Where, *arguments: Any) -> Made:
     """What a function gives that is called where the work is done: here, or on one of the cluster's nodes. Raises as
     `over`."""
     if where.here:
         where.check()
         return task(*arguments)
+    takes = _takes(replace(where, workers=1))
     import ray
 
     with _told():
-        return ray.get(ray.remote(**_each(replace(where, workers=1)))(task).remote(*arguments))
+        return ray.get(ray.remote(**takes)(task).remote(*arguments))
 
 
-def _each(where: Where) -> dict[str, int]:
+def _takes(where: Where) -> dict[str, int]:
     """What every worker takes of the cluster. Raises ResourceError when there is less than all of them take."""
-    from i2i_core.orchestration.cluster import connect, room  # late: in this process it goes without
+    from i2i_core.orchestration.cluster import capacity, connect  # late: in this process it goes without
 
     connect()
-    has = room()
+    has = capacity()
     gpu = where.gpu or (not where.cpu and has["GPU"] > 0)
     kind = "GPU" if gpu else "CPU"
     if (held := has[kind]) < where.workers:
         fix = f"Use --workers {held}." if held else "Use --cpu."
         raise ResourceError("--workers", str(where.workers), f"at most the cluster's {held} {kind}s", fix)
     return {"num_cpus": int(not gpu), "num_gpus": int(gpu)}
+
+
+def _flow(
+    units: Iterable[Unit], lanes: Iterable[Callable[[Unit], Any]], end: Callable[[Sequence[Any]], Any]
+) -> Iterator[Any]:
+    """Keep every lane busy with one unit, until there are no more; results as they come.
+
+    Args:
+        lanes: each sends a unit off, and gives Ray's name of what it will have made.
+        end: called with what still flies, also where somebody raises or wants no more.
+    """
+    import ray
+
+    waiting = iter(units)
+    flying = {lane(unit): lane for lane, unit in zip(lanes, waiting, strict=False)}
+    try:
+        with _told():
+            while flying:
+                (ready,), _ = ray.wait(list(flying), num_returns=1)
+                lane = flying.pop(ready)
+                made = ray.get(ready)
+                flying |= {lane(unit): lane for unit in islice(waiting, 1)}
+                yield made
+    finally:
+        end(list(flying))
 
 
 @contextmanager
@@ -112,21 +187,6 @@ def _told() -> Iterator[None]:
         raise RunError(f"a worker was lost ({str(error).splitlines()[0]}); run the same command again") from error
 
 
-def _on_ray(units: Sequence[Unit], task: Task[Unit, Result], job: Job, where: Where) -> Iterator[Result]:
-    import ray
-    from ray.util import ActorPool
-
-    each = _each(where)
-    actor, shared = ray.remote(**each)(_Actor), ray.put(job)
-    actors = [actor.remote(shared, bool(each["num_gpus"])) for _ in range(min(where.workers, len(units)))]
-    try:
-        with _told():
-            yield from ActorPool(actors).map_unordered(lambda worker, unit: worker.run.remote(task, unit), units)
-    finally:
-        for handle in actors:
-            ray.kill(handle)
-
-
 @contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
     """On a CPU, arithmetic as on a Ray worker: sums of several threads have other last digits."""
@@ -140,17 +200,19 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 class _Actor:
-    """A worker of a job that lives on a Ray worker."""
+    """A worker of the work, on a worker of Ray."""
 
-    def __init__(self, job: Job, gpu: bool) -> None:
+    def __init__(self, work: Work, gpu: bool) -> None:
         if not gpu:
             torch.set_num_threads(1)
-        self.job, self.device = job, torch.device("cuda" if gpu else "cpu")
+        self.work, self.device = work, torch.device("cuda" if gpu else "cpu")
 
     @cached_property
     def worker(self) -> Any:
         """Made by the first task: what an actor's own constructor raises does not arrive."""
-        return self.job.worker(load_trained(self.job.checkpoint, self.device))
+        from i2i_core.checkpoints.trained import load_trained  # late: what needs no checkpoint does without
+
+        return self.work.worker(load_trained(self.work.checkpoint, self.device))
 
     def run(self, task: Task[Any, Any], unit: Any) -> Any:
         return task(self.worker, unit)

@@ -10,8 +10,12 @@ from typing import Any
 import ray
 import torch.distributed as dist
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
+from i2i_core.orchestration.ray_compat import torch_backend
+
+_backend: Any
+_tell_ranks: Any
+_backend, _tell_ranks = torch_backend()
 _served: dist.TCPStore | None = None
 """The store of a process that serves it, as long as the process."""
 
@@ -23,14 +27,14 @@ class LoopbackConfig(TorchConfig):
     """
 
     @property
-    def backend_cls(self) -> type[_TorchBackend]:
+    def backend_cls(self) -> Any:
         return _LoopbackBackend
 
 
-class _LoopbackBackend(_TorchBackend):
+class _LoopbackBackend(_backend):
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
         """Have the first worker serve the store, and all of them join their group by it; else as Ray Train does."""
-        worker_group.execute(_set_torch_distributed_env_vars)
+        worker_group.execute(_tell_ranks)
         port, world = worker_group.execute_single(0, serve), len(worker_group)
         how = (port, world, backend_config.backend, backend_config.timeout_s)
         ray.get([worker_group.execute_single_async(rank, join, rank, *how) for rank in range(world)])

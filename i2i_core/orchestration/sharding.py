@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,52 +12,13 @@ from i2i_core.data.folders import layouts
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import UserError
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
+from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
-
-Result = TypeVar("Result")
 
 BUILTIN = "data/glyphs-{kind}-{size}"
 """Where the built-in data sets are kept, below the current folder."""
-
-
-def run_tasks(task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Result]:
-    """The task over each tuple of arguments, at most `workers` at a time; results as they come.
-
-    Args:
-        workers: 0: in this process, in order; -1: as many as the cluster has CPUs.
-
-    Raises:
-        UserError: as the task raised it.
-    """
-    if workers == 0 or not arguments:
-        for args in arguments:
-            yield task(*args)
-        return
-    from i2i_core.orchestration.cluster import connect, room  # late: a job in this process does without Ray
-
-    import ray  # isort: skip
-
-    connect()
-    most = workers if workers > 0 else max(1, room()["CPU"])
-    remote, waiting = ray.remote(num_cpus=1, max_retries=3)(task), iter(arguments)
-    flying = [remote.remote(*args) for args in itertools.islice(waiting, most)]
-    try:
-        while flying:
-            (ready,), flying = ray.wait(flying, num_returns=1)
-            yield ray.get(ready)
-            flying += [remote.remote(*args) for args in itertools.islice(waiting, 1)]
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
-    finally:
-        for late in flying:
-            ray.cancel(late)
-        if flying:  # none may still write when the caller goes on
-            ray.wait(flying, num_returns=len(flying), timeout=60)
 
 
 def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> tuple[Manifest, bool]:
@@ -74,7 +34,7 @@ def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> 
     out = shards.output_at(options.out).absolute
     todo = [job for job in plan.jobs if job.name not in done]
     with tqdm(total=plan.samples, unit=" samples", initial=sum(map(_count, done.values())), smoothing=0) as bar:
-        for part in run_tasks(shards.write_shard, [(out, plan.recipe, job, options.bad) for job in todo], workers):
+        for part in pool.each([(out, plan.recipe, job, options.bad) for job in todo], shards.write_shard, workers):
             done[part.shard.name] = part
             shards.agree_all([p for p in done.values() if p.shard.samples] or [part], part.left_out)
             bar.update(_count(part))
@@ -106,9 +66,9 @@ def index_webdataset(
         return DataSet(goal.out or tars.uri, apart).manifest, True
     scanned: dict[str, webdatasets.Scanned] = {}
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
-        for result in run_tasks(webdatasets.scan, [(tars.root, name, goal.bad) for name in tars.sizes], workers):
-            scanned[result.shard.name] = result
-            bar.update(result.shard.bytes)
+        for tar in pool.each([(tars.root, name, goal.bad) for name in tars.sizes], webdatasets.scan, workers):
+            scanned[tar.shard.name] = tar
+            bar.update(tar.shard.bytes)
     return webdatasets.finish_index(tars, scanned, options, attributes, goal.out, goal.bad), False
 
 

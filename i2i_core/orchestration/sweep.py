@@ -1,7 +1,7 @@
 """A sweep: many runs of one method, each with other values, on Ray Tune.
 
 A trial is a small process that calls `launch`, so it is a whole run of Ray Train with workers, checkpoints and a folder
-of its own. Which values it gets and what became of it is in `searcher.py`; Tune places trials and ASHA ends hopeless
+of its own. Which values it gets and what became of it is in `search.study`; Tune places trials and ASHA ends hopeless
 ones. A sweep's folder is all that a resumed sweep knows: Tune's own notes are forgotten.
 """
 
@@ -36,12 +36,13 @@ from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
 from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
 from i2i_core.methods import build_from
-from i2i_core.orchestration.cluster import ANY, connect, room
+from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
+from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
 from i2i_core.orchestration.worker import STATUS, STOP
-from i2i_core.search.report import Objective, Report, write_report
+from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
-from i2i_core.search.study import FINISHED, Search, length_of, rehearse
+from i2i_core.search.study import FINISHED, Objective, Search, length_of, rehearse
 from i2i_core.settings import differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
@@ -67,7 +68,7 @@ COMPARABLE = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep that every check has passed that needs no cluster.
 
     Attributes:
@@ -91,7 +92,7 @@ class Plan:
         return {"sweep": to_dict(self.settings), "space": self.space.plain(), "base": json.loads(self.base.dumps())}
 
 
-def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
+def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     """Every check that can be made before Ray starts.
 
     Raises:
@@ -109,7 +110,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> Plan:
     rehearse(settings.sampler, space, objectives)
     length = length_of(prepared)
     grace = _grace(base, settings, length) if settings.early_stop else length
-    return Plan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
+    return SweepPlan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
 
 
 def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[Objective, ...]:
@@ -142,7 +143,7 @@ def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
     return grace
 
 
-def check_same_sweep(plan: Plan, resume: bool) -> None:
+def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
     """What is in the folder must be the same sweep where it is to be resumed; else nothing may be there.
 
     Raises:
@@ -180,7 +181,7 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
     return [] if plain[0] == plain[1] else [f"{where}: saved {saved!r}, given {given!r}"]
 
 
-def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
+def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
     """Runs, or goes on with, a sweep until it has had as many trials as wanted, and writes its report.
 
     Raises:
@@ -192,13 +193,7 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
         check_same_sweep(plan, resume)
         check_storage(plan.folder)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Telling` says what matters
-    os.environ.update(
-        RAY_AIR_NEW_OUTPUT="0",
-        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
-        TUNE_FORCE_TRIAL_CLEANUP_S="20",
-        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
-    )
+    os.environ.update(QUIET_TUNE)
     connect(quiet=True)
     concurrent = _concurrent(plan)
     plan.folder.write_json(SWEEP, plan.saved)
@@ -226,33 +221,33 @@ def run_sweep(plan: Plan, resume: bool = False, say: Callable[[str], None] = pri
     return search, report
 
 
-def _concurrent(plan: Plan) -> int:
+def _concurrent(plan: SweepPlan) -> int:
     """How many trials at once."""
     launch_config = plan.base.launch
     gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
     check_cluster(plan.base, gpu)
     kind: Literal["CPU", "GPU"] = "GPU" if gpu else "CPU"
     has = int(ray.cluster_resources().get(kind, 0))
-    if room()[kind] >= ANY and not plan.settings.concurrent:
+    if capacity()[kind] >= ANY and not plan.settings.concurrent:
         fix = "Give --concurrent N: so many at once, of --workers each."
         raise ResourceError("--concurrent", "nothing, on a cluster that grows", "how many trials may run at once", fix)
     each = 1 if gpu else launch_config.cpus_per_worker
     if not plan.settings.concurrent:
         return min(plan.settings.samples, max(1, has // (most * each)))
-    if plan.settings.concurrent * least * each > room()[kind]:
+    if plan.settings.concurrent * least * each > capacity()[kind]:
         found = f"{plan.settings.concurrent}, which need {plan.settings.concurrent * least * each} {kind}s"
         fix = f"Give --concurrent {has // (least * each)}, or leave it out."
         raise ResourceError("--concurrent", found, f"at most what the cluster has, {has} {kind}s", fix)
     return plan.settings.concurrent
 
 
-def _fit(plan: Plan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
+def _fit(plan: SweepPlan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
     """Ray Tune over what is left of the sweep. Raises RunError when it cannot go on."""
     notes, name = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}"), uuid4().hex
     asking = Asking(search, telling)
     scheduler = Asha.over(search, plan) if plan.settings.early_stop else FIFOScheduler()
     tuner = tune.Tuner(
-        tune.with_resources(partial(run_trial, plan.folder.url), {"CPU": 0, "node:__internal_head__": 0.0001}),
+        tune.with_resources(partial(run_trial, plan.folder.url), {"CPU": 0, ON_THE_HEAD: 0.0001}),
         tune_config=tune.TuneConfig(
             search_alg=asking,
             scheduler=scheduler,
@@ -372,18 +367,23 @@ class Asha(ASHAScheduler):
     The trial with the paper's values always comes to its end: it is what the others are compared with.
     """
 
+    judged: str
+    """What a result calls the metric."""
+
     @classmethod
-    def over(cls, search: Search, plan: Plan) -> Asha:
+    def over(cls, search: Search, plan: SweepPlan) -> Asha:
         objective = plan.objectives[0]
+        judged = f"metrics/{objective.metric}"
         asha = cls(
             time_attr="images",
-            metric=f"metrics/{objective.metric}",
+            metric=judged,
             mode="min" if objective.direction == "lower" else "max",
             max_t=max(plan.grace, plan.length - 1),  # no rung at the end
             grace_period=plan.grace,
             reduction_factor=plan.settings.reduction,
             stop_last_trials=False,
         )
+        asha.judged = judged
         for number in search.ended:
             asha._replay(SimpleNamespace(trial_id=f"earlier-{number}"), search.curve(number))
         asha._running = {number: search.curve(number) for number in search.left}
@@ -392,7 +392,7 @@ class Asha(ASHAScheduler):
     def _replay(self, trial: Any, curve: list[tuple[int, float]]) -> None:
         super().on_trial_add(None, trial)
         for images, value in curve:
-            super().on_trial_result(None, trial, {"images": images, self._metric: value})
+            super().on_trial_result(None, trial, {"images": images, self.judged: value})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._replay(trial, self._running.pop(trial.config["number"], []))
@@ -407,7 +407,7 @@ class Asha(ASHAScheduler):
 class Telling(tune.Callback):
     """Tells the study what trials report, and a person where the sweep is."""
 
-    def __init__(self, search: Search, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, search: Search, plan: SweepPlan, say: Callable[[str], None]) -> None:
         self.search, self.plan, self.say = search, plan, say
         self.stopped = False
         self.began = self.said = time.monotonic()
@@ -449,7 +449,7 @@ class Telling(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
-        self.search.fail(number, f"its process was lost {trial.run_metadata.num_failures} times")
+        self.search.fail(number, f"its process was lost {trial.num_failures} times")
         self._tell_end(number)
 
     def _close(self, number: int) -> None:

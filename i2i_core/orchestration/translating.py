@@ -38,7 +38,7 @@ SHEET_ROWS = 8
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Translated:
     """What came of everything."""
 
     written: int
@@ -50,7 +50,7 @@ class Outcome:
     """How batch norm and dropout ran, of networks that have them."""
 
 
-def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
+def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     """Translates what the options name with a run's best checkpoint, or the one named.
 
     Raises:
@@ -64,7 +64,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Outcome:
     job = prepare_job(checkpoint, trained, options)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:
-        over = partial(pool.over, job=job, trained=trained, where=where)
+        over = partial(pool.over, work=job, trained=trained, where=where)
         refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
         rows = refined_rows(job, SHEET_ROWS) if refined.written else []
         return _outcome(job, trained, refined.written, refined.bad, rows)
@@ -163,11 +163,11 @@ def shown_rows(job: Job, count: int) -> frozenset[int]:
         changed = bool((label != job.inputs.labels[i]).any())
         return 2 - changed - (changed and job.inputs.twin(i, label) is not None)
 
-    pool = range(min(count, 64 * SHEET_ROWS))
-    return frozenset(sorted(pool, key=rank)[:SHEET_ROWS])
+    first = range(min(count, 64 * SHEET_ROWS))
+    return frozenset(sorted(first, key=rank)[:SHEET_ROWS])
 
 
-def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Outcome:
+def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Translated:
     """The contact sheet, and the sum of it all, in the order of the input."""
     rows = dict(sorted((i, row) for part in done for i, row in part.rows.items()))
     order = {name: i for i, name in enumerate(job.inputs.names)}
@@ -175,7 +175,7 @@ def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Outcome:
     return _outcome(job, trained, sum(part.written for part in done), bad, list(rows.values()))
 
 
-def _outcome(job: Job, trained: Trained, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) -> Outcome:
+def _outcome(job: Job, trained: Trained, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) -> Translated:
     if not written:
         causes = "; ".join(f"{b.key}: {b.cause}" for b in bad[:3])
         raise RunError(f"not one image could be translated ({causes or 'the input is empty'})")
@@ -184,7 +184,7 @@ def _outcome(job: Job, trained: Trained, written: int, bad: tuple[Bad, ...], row
     shown = {title: images for title, images in columns.items() if _any(images)}
     fs.pipe_file(f"{root}/{SHEET}.png", png_bytes(contact_sheet(shown)))
     made_by = at_test.words(trained.method.makers, trained.at_test(job.at_test))
-    return Outcome(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by)
+    return Translated(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by)
 
 
 def _any(column: Sequence[Tensor | None]) -> bool:

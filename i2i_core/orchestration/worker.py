@@ -15,6 +15,7 @@ import torch
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
+from i2i_core.orchestration.ray_compat import being_drained
 from i2i_core.runs.attempts import STATUS, STOP, is_over_for, record
 from i2i_core.storage.folder import Folder, unwritable
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
@@ -201,16 +202,6 @@ def _watching(loop: Loop, folder: Folder, attempt: str, drained: Callable[[], bo
         yield
     finally:
         ended.set()
-
-
-def being_drained() -> bool:
-    """Whether Ray has told this worker that a node of its group is about to go.
-
-    `ray.train.get_preemption_info` says the same, but makes all workers wait for each other.
-    """
-    from ray.train.v2._internal.execution.context import get_train_context
-
-    return get_train_context().preemption_context.preemption_info is not None
 
 
 def _say(line: str) -> None:

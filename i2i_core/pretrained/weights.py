@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import sys
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from i2i_core.errors import ConfigError
-from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -72,26 +71,23 @@ class Published:
 
     def _published(self) -> bytes:
         """Raises ConfigError."""
-        cache = Folder(str(Path(torch.hub.get_dir()) / "checkpoints"))
-        if cache.exists(self.file):
-            data = cache.read(self.file)
-            if sha256(data).startswith(self.sha256):
+        place = Path(torch.hub.get_dir(), "checkpoints", self.file)
+        if place.exists():
+            if sha256(data := place.read_bytes()).startswith(self.sha256):
                 return data
-            print(f"{cache.at(self.file)} is damaged; fetching it again", file=sys.stderr, flush=True)
+            print(f"{place} is damaged; fetching it again", file=sys.stderr, flush=True)
+        before = socket.getdefaulttimeout()
         try:
-            with urllib.request.urlopen(self.url, timeout=PATIENCE) as answer:
-                data = answer.read()
-            if not sha256(data).startswith(self.sha256):
-                raise OSError("other bytes than the published ones")
-        except (OSError, http.client.HTTPException) as error:
-            found = f"none given, none in {cache.url}, and none to be had from {self.url} ({_first_line(error)})"
+            socket.setdefaulttimeout(PATIENCE)  # torch hub would wait for ever
+            place.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(self.url, str(place), self.sha256, progress=sys.stderr.isatty())
+            return place.read_bytes()
+        except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: other bytes
+            found = f"none given, none in {place.parent}, and none to be had from {self.url} ({_first_line(error)})"
             fix = f"Fetch it where that works, and name it: {self.flag} FILE. Or measure {self.instead}."
             raise ConfigError(self.flag, found, f"{self.what}, {self.file}", fix) from None
-        try:
-            cache.write(self.file, data)
-        except OSError as error:
-            print(f"{self.file} is not kept in {cache.url}: {error}", file=sys.stderr, flush=True)
-        return data
+        finally:
+            socket.setdefaulttimeout(before)
 
 
 @dataclass(frozen=True)

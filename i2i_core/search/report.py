@@ -1,12 +1,11 @@
-"""What a sweep leaves to read: a table, the best configuration, plots, and one page with all of it.
+"""What a sweep leaves to read: a table, the best configuration, Optuna's plots, and one page with all of it.
 
 Of a trial it reads Optuna's own fields and three attributes: `run` (its folder), `images` (seen), `reason` (why it was
-stopped).
+stopped). The page's words and looks are in `report.html`.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
 import io
@@ -14,46 +13,36 @@ import math
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from pathlib import Path
 from statistics import quantiles
-from typing import Any, Literal
+from string import Template
+from typing import Any
 
 import matplotlib
+import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.cm import ScalarMappable
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from optuna.visualization import matplotlib as drawn_by_optuna
+from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.evaluation.suite import DEFINITIONS
-from i2i_core.search.space import Parameter, Space, configured, paper_values
+from i2i_core.search.space import Space, configured, paper_values
+from i2i_core.search.study import Objective, best_trials, completed
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import redacted
 
 SHOWN = 15
 """Rows that are printed at the end of a sweep."""
-ENOUGH = 20
-"""Completed trials below which importances are little more than chance."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A metric that a sweep searches for, and which way."""
-
-    metric: str
-    direction: Literal["lower", "higher"]
-
-    @property
-    def title(self) -> str:
-        return f"{self.metric} ({self.direction} is better)"
+COLUMNS = 3
+"""Of parameters beside each other in a plot."""
+PAGE = Path(__file__).with_name("report.html")
 
 
 @dataclass(frozen=True)
@@ -68,528 +57,239 @@ class Report:
     """What could not be drawn, and why."""
 
 
+class _Sweep:
+    """What a report is made of: `done` trials ran to their end, the best of the first objective first."""
+
+    def __init__(self, study: optuna.Study, objectives: Sequence[Objective], space: Space, paper: Mapping[str, Any]):
+        self.study, self.objectives, self.space, self.paper = study, objectives, space, paper
+        self.trials, self.done = study.get_trials(deepcopy=False), completed(study, objectives)
+        self.best, self.several = best_trials(study, objectives), len(objectives) > 1
+        names = [f"best-{i}.json" for i in range(len(self.best))] if self.several else ["best.json"]
+        self.files = dict(zip(names, self.best, strict=False))
+        metrics = [one.metric for one in objectives]
+        self.head = ["trial", "state", *metrics, "images", *space.parameters, "began", "ended", "run", "reason"]
+        self.rows = [self._row(trial, trial.state == TrialState.COMPLETE) for trial in self.trials]
+        self.tried = next((trial.values for trial in self.done if trial.params == paper), [None] * len(objectives))
+        # Of one metric Optuna is not told which: then it draws the best so far, too.
+        values = [(lambda trial, i=i: trial.values[i]) if self.several else None for i in range(len(objectives))]
+        self.targets = [{"target_name": o.title, "target": v} for o, v in zip(objectives, values, strict=True)]
+
+    def _row(self, trial: FrozenTrial, whole: bool) -> dict[str, Any]:
+        """A trial by the heads of its columns; "" for what is not."""
+        metrics = [(trial.values[i] if whole else "") for i in range(len(self.objectives))]
+        params = [trial.params.get(key, "") for key in self.space.parameters]
+        times = [str(when or "")[:19] for when in (trial.datetime_start, trial.datetime_complete)]
+        words = [redacted(str(trial.user_attrs.get(name, ""))) for name in ("run", "reason")]
+        images = trial.user_attrs.get("images", "")
+        cells = [str(trial.number), trial.state.name, *metrics, images, *params, *times, *words]
+        return dict(zip(self.head, cells, strict=True))
+
+
 def write_report(
     study: optuna.Study, objectives: Sequence[Objective], base: TrainConfig, space: Space, sweep: Folder
 ) -> Report:
-    """Writes `trials.csv`, `best.json`, `plots/*.png` and `index.html` into the sweep's folder.
+    """Write `trials.csv`, `best.json`, `plots/*.png` and `index.html` into the sweep's folder.
 
     `best.json` is what `train.py --config` takes; of several objectives there is `best-0.json`, ... for each trial that
     no other one beats in all of them. Called again, it writes all of them anew.
     """
-    best = best_trials(study, objectives)
-    names = ["best.json"] if len(objectives) == 1 else [f"best-{i}.json" for i in range(len(best))]
-    files = dict(zip(names, best, strict=False))
-    plots, left_out = _plots(study, objectives, space, paper_values(space, base))
+    of = _Sweep(study, objectives, space, paper_values(space, base))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Optuna: experimental
+        plots, left_out = _plots(of)
     old = [name for name in sweep.names() if re.fullmatch(r"best(-\d+)?\.json", name)]
     old += [f"plots/{name}" for name in sweep.names("plots")]
     new = {f"plots/{name}.png": png for name, png in plots.items()}
-    for name, trial in files.items():
+    for name, trial in of.files.items():
         config = configured(base, trial.params)
         new[name] = replace(config, launch=replace(config.launch, name="")).dumps().encode()
-    new["trials.csv"] = _csv(study.get_trials(deepcopy=False), objectives, space).encode()
-    new["index.html"] = _page(study, objectives, base, space, sweep, files, plots, left_out).encode()
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([of.head, *(row.values() for row in of.rows)])
+    new["trials.csv"] = table.getvalue().encode()
+    new["index.html"] = _page(of, base, sweep, plots, left_out).encode()
     for name, data in new.items():
         sweep.write(name, data)
     sweep.remove(*(name for name in old if name not in new))
-    return Report(sweep.at("index.html"), tuple(sweep.at(name) for name in files), tuple(left_out))
-
-
-def best_trials(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
-    """The best of the trials that ran to their end; of several objectives, the Pareto front, the best of the first
-    objective first. None while no trial did."""
-    done = _completed(study.get_trials(deepcopy=False))
-    sign = 1 if objectives[0].direction == "lower" else -1
-    ordered = sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
-    if len(objectives) == 1:
-        return ordered[:1]
-    front = {trial.number for trial in study.best_trials}
-    return [trial for trial in ordered if trial.number in front]
-
-
-def _completed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.state == TrialState.COMPLETE]
-
-
-def _of_paper(trials: Sequence[FrozenTrial], paper: Mapping[str, Any]) -> list[FrozenTrial]:
-    """The trial of the paper's values, if it is among them."""
-    return [trial for trial in trials if trial.params == paper][:1]
+    return Report(sweep.at("index.html"), tuple(sweep.at(name) for name in of.files), tuple(left_out))
 
 
 def table(study: optuna.Study, objectives: Sequence[Objective], space: Space) -> str:
     """The trials as text: those that ran to their end, best first, and why the others did not."""
-    trials, best = study.get_trials(deepcopy=False), {trial.number for trial in best_trials(study, objectives)}
-    sign = 1 if objectives[0].direction == "lower" else -1
-    done = sorted(_completed(trials), key=lambda trial: (sign * trial.values[0], trial.number))
-    head = ["", "trial", *(one.metric for one in objectives), "images", *_short_keys(space).values()]
-    rows = [head]
-    for trial in done[:SHOWN]:
-        images = f"{trial.user_attrs.get('images', 0):,}"
-        mark = "*" if trial.number in best else ""
-        values = [_number(value) for value in trial.values]
-        rows.append(
-            [mark, str(trial.number), *values, images, *(_number(trial.params.get(k)) for k in space.parameters)]
-        )
+    of = _Sweep(study, objectives, space, {})
+    last = [key.rpartition(".")[2] for key in space.parameters]  # without the section, where that tells them apart
+    short = [one if last.count(one) == 1 else key for key, one in zip(space.parameters, last, strict=True)]
+    metrics = [one.metric for one in objectives]
+    rows = [["", "trial", *metrics, "images", *short]]
+    for trial in of.done[:SHOWN]:
+        shown = [_shown(of.rows[trial.number][name]) for name in ("trial", *metrics, "images", *space.parameters)]
+        rows.append(["*" if trial in of.best else "", *shown])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    if len(done) > SHOWN:
-        lines.append(f"and {len(done) - SHOWN} more that ran to their end")
-    if best:
-        lines.append("* best" if len(objectives) == 1 else "* no other trial is better in every metric")
-    else:
-        lines.append("no trial has run to its end")
-    others = [trial for trial in trials if trial.state != TrialState.COMPLETE]
-    lines += [f"trial {t.number} {t.state.name.lower()}: {_reason(t)}" for t in others if _reason(t)]
-    return "\n".join(lines)
+    if len(of.done) > SHOWN:
+        lines.append(f"and {len(of.done) - SHOWN} more that ran to their end")
+    ends = "* best" if len(objectives) == 1 else "* no other trial is better in every metric"
+    lines.append(ends if of.best else "no trial has run to its end")
+    others = [row for row in of.rows if row["state"] != "COMPLETE" and row["reason"]]
+    return "\n".join([*lines, *(f"trial {row['trial']} {row['state'].lower()}: {row['reason']}" for row in others)])
 
 
-def _short_keys(space: Space) -> dict[str, str]:
-    """Keys without their section, where that tells them apart."""
-    last = [key.rpartition(".")[2] for key in space.parameters]
-    return {key: short if last.count(short) == 1 else key for key, short in zip(space.parameters, last, strict=True)}
-
-
-def _reason(trial: FrozenTrial) -> str:
-    return redacted(str(trial.user_attrs.get("reason", "")))
-
-
-def _run(trial: FrozenTrial) -> str:
-    return redacted(str(trial.user_attrs.get("run", "")))
-
-
-def _number(value: Any) -> str:
+def _shown(value: Any) -> str:
+    """A value of a table as a person reads it."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _csv(trials: Sequence[FrozenTrial], objectives: Sequence[Objective], space: Space) -> str:
-    """One row for each trial, in the order in which they began."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    metrics = [one.metric for one in objectives]
-    writer.writerow(["trial", "state", *metrics, "images", *space.parameters, "began", "ended", "run", "reason"])
-    for trial in trials:
-        values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(metrics)
-        times = [when.isoformat(timespec="seconds") if when else "" for when in _times(trial)]
-        params = [trial.params.get(key, "") for key in space.parameters]
-        images = trial.user_attrs.get("images", "")
-        writer.writerow([trial.number, trial.state.name, *values, images, *params, *times, _run(trial), _reason(trial)])
-    return out.getvalue()
-
-
-def _times(trial: FrozenTrial) -> list[Any]:
-    return [trial.datetime_start, trial.datetime_complete]
-
-
-# Plots
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    """What every plot draws from."""
-
-    done: Sequence[FrozenTrial]
-    """Trials that ran to their end, without those far off."""
-    objectives: Sequence[Objective]
-    space: Space
-    best: Sequence[FrozenTrial]
-    paper: Mapping[str, Any]
-    """The paper's values."""
-
-
-def _plots(
-    study: optuna.Study, objectives: Sequence[Objective], space: Space, paper: Mapping[str, Any]
-) -> tuple[dict[str, bytes], list[str]]:
-    """PNGs by name, and what is not in them. A plot that fails costs nothing but itself: the sweep is done, and its
-    numbers are to be kept."""
-    done, best = _completed(study.get_trials(deepcopy=False)), best_trials(study, objectives)
-    if len(done) < 2:
-        return {}, [f"plots: {len(done)} trial(s) ran to the end, and they take two"]
-    near, left_out = _without_far(done, objectives, best), []
-    if far := [str(trial.number) for trial in done if trial.number not in {one.number for one in near}]:
-        left_out.append(f"in the plots, trials that are far worse than the others: {', '.join(far)}")
-    drawing, wanted = _Drawing(near, objectives, space, best, paper), dict[str, Callable[[], Any]]()
-    for i, one in enumerate(objectives):
-        suffix = f"-{re.sub(r'[^A-Za-z0-9]+', '_', one.metric)}" if len(objectives) > 1 else ""
-        wanted[f"history{suffix}"] = partial(_history, drawing, i)
-        wanted[f"slice{suffix}"] = partial(_slices, drawing, i)
-        wanted[f"parallel_coordinate{suffix}"] = partial(_parallel, drawing, i)
-    if any(len(trial.intermediate_values) > 1 for trial in study.get_trials(deepcopy=False)):
-        wanted["curves"] = partial(_curves, study.get_trials(deepcopy=False), drawing)
-    wanted["importance"] = partial(_importance, done, objectives, space)
-    if len(objectives) in (2, 3):
-        wanted["pareto_front"] = partial(_pareto, drawing)
+def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
+    """Optuna's plots as PNGs by name, with the paper's values and the best marked, and what is not in them. One that
+    fails costs nothing but itself: the sweep is done, and its numbers are to be kept."""
+    if len(of.done) < 2:
+        return {}, [f"plots: {len(of.done)} trial(s) ran to the end, and they take two"]
+    far = _far(of)
+    left_out = [f"in the plots, trials that are far worse than the others: {', '.join(map(str, far))}"] if far else []
+    near, wanted = _without(of, far), dict[str, tuple[float, float, Callable[[], Any]]]()
+    count, rows = len(of.space.parameters), math.ceil(len(of.space.parameters) / COLUMNS)
+    for i, metric in enumerate(objective.metric for objective in of.objectives):
+        suffix = f"-{re.sub(r'[^A-Za-z0-9]+', '_', metric)}" if of.several else ""
+        wanted[f"history{suffix}"] = 9, 3.6, partial(_history, near, i)
+        wanted[f"slice{suffix}"] = 1 + 3.6 * min(COLUMNS, count), 3 * rows, partial(_slice, near, i, rows)
+    one = {} if of.several else near.targets[0]  # several have an axis each
+    wanted["parallel_coordinate"] = 4 + 2 * count, 5, partial(drawn.plot_parallel_coordinate, near.study, **one)
+    if any(len(trial.intermediate_values) > 1 for trial in near.trials):
+        wanted["curves"] = 9, 4, partial(_curves, near)
+    wanted["importance"] = 8, 1 + 0.5 * count, partial(drawn.plot_param_importances, _without(of, []).study)
+    if len(of.objectives) in (2, 3):
+        wanted["pareto_front"] = 7, 5, partial(drawn.plot_pareto_front, near.study)
     plots = {}
-    for name, draw in wanted.items():
+    for name, (width, height, draw) in wanted.items():
         try:
-            with _figures():
-                plots[name] = _png(draw())
+            with plt.rc_context():  # each plot in the style that Optuna draws it in, by itself
+                figure, out = np.ravel(draw())[0].figure, io.BytesIO()
+                figure.set_size_inches(width, height)
+                figure.savefig(out, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+                plots[name] = out.getvalue()
         except Exception as error:
             left_out.append(f"{name}: {type(error).__name__}: {error}")
+        finally:
+            plt.close("all")
     return plots, left_out
 
 
-def _without_far(
-    done: Sequence[FrozenTrial], objectives: Sequence[Objective], best: Sequence[FrozenTrial]
-) -> list[FrozenTrial]:
-    """Without those so much worse in a metric that they would press all others into one line: by more than three times
-    the distance between the quartiles."""
-    near, fronts = list(done), {trial.number for trial in best}
-    for i, one in enumerate(objectives):
-        sign = 1 if one.direction == "lower" else -1
-        costs = [sign * trial.values[i] for trial in done]
-        lower, _, upper = quantiles(costs, n=4)
-        most = upper + 3 * (upper - lower) if upper > lower else max(costs)
-        near = [t for t in near if sign * t.values[i] <= most or t.number in fronts]
-    return near if len(near) > 1 else list(done)
+def _far(of: _Sweep) -> list[int]:
+    """Numbers of trials so much worse in a metric that they would press all others into one line: by more than three
+    times the distance between the quartiles."""
+    far, best = set[int](), {trial.number for trial in of.best}
+    for i, one in enumerate(of.objectives):
+        costs = {trial.number: one.sign * trial.values[i] for trial in of.done}
+        lower, _, upper = quantiles(costs.values(), n=4)
+        most = upper + 3 * (upper - lower) if upper > lower else math.inf
+        far |= {number for number, cost in costs.items() if cost > most} - best
+    return sorted(far) if len(of.done) - len(far) > 1 else []
 
 
-@contextmanager
-def _figures() -> Iterator[None]:
-    """A place to draw that leaves nothing behind: Optuna changes matplotlib's style for the whole process."""
-    said = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Optuna: experimental
-        try:
-            yield
-        finally:
-            plt.close("all")
-            optuna.logging.set_verbosity(said)
+def _without(of: _Sweep, far: Sequence[int]) -> _Sweep:
+    """The sweep without some trials, with the metrics' names; the others keep their numbers."""
+    study = optuna.create_study(directions=of.study.directions)
+    study.set_metric_names([one.title for one in of.objectives])
+    gone = create_trial(state=TrialState.FAIL)
+    study.add_trials(gone if trial.number in far else trial for trial in of.trials)
+    return _Sweep(study, of.objectives, of.space, of.paper)
 
 
-def _png(figure: Any) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110, bbox_inches="tight", facecolor="white")
-    return out.getvalue()
+def _history(of: _Sweep, i: int) -> Any:
+    axes = drawn.plot_optimization_history(of.study, **of.targets[i])
+    if of.tried[i] is not None:
+        axes.axhline(of.tried[i], color="black", linestyle="--", linewidth=1)
+    return axes
 
 
-def _history(drawing: _Drawing, i: int) -> Any:
-    """The metric by trial, and the best so far."""
-    one, trials = drawing.objectives[i], drawing.done
-    numbers, values = [trial.number for trial in trials], [trial.values[i] for trial in trials]
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    axes.scatter(numbers, values, color="steelblue", zorder=2, label="trials")
-    so_far = list(accumulate(values, min if one.direction == "lower" else max))
-    axes.step(numbers, so_far, where="post", color="crimson", label="best so far")
-    for trial in _of_paper(trials, drawing.paper):
-        axes.axhline(trial.values[i], color="grey", linestyle="--", label="the paper's values")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="trial", ylabel=one.title)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
-    return figure
+def _slice(of: _Sweep, i: int, rows: int) -> Any:
+    """Optuna puts all parameters into one row."""
+    grid = list(np.ravel(drawn.plot_slice(of.study, **of.targets[i])))
+    places = grid[0].figure.add_gridspec(rows, min(COLUMNS, len(grid)))
+    for n, axes in enumerate(grid):
+        key, first = axes.get_xlabel(), n % COLUMNS == 0
+        place = repr if of.space.parameters[key].kind == "choice" else float
+        axes.axvline(place(of.paper[key]), color="black", linestyle="--", linewidth=1)
+        where, values = [place(trial.params[key]) for trial in of.best], [trial.values[i] for trial in of.best]
+        axes.scatter(where, values, c="none", edgecolors="crimson", s=130, linewidths=1.6)
+        if len(grid) > 1:  # else the scale of colours has taken of its place
+            axes.set_subplotspec(places[n])
+        axes.tick_params(labelbottom=True, labelleft=first)
+        axes.set_ylabel(of.objectives[i].title if first else "")
+    grid[0].figure.set_layout_engine("constrained" if len(grid) > 1 else None)
+    return grid
 
 
-def _curves(trials: Sequence[FrozenTrial], drawing: _Drawing) -> Any:
+def _curves(of: _Sweep) -> Any:
     """The metric over images seen, of every trial: where those that were stopped stood among the others."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    best = {trial.number for trial in drawing.best}
-    for trial in trials:
-        seen, values = list(trial.intermediate_values), list(trial.intermediate_values.values())
-        stopped = trial.state == TrialState.PRUNED
-        colour = "crimson" if trial.number in best else "grey" if stopped else "steelblue"
-        width = 2.2 if trial.number in best else 1.1
-        axes.plot(seen, values, color=colour, linewidth=width, marker=".", zorder=2 + (trial.number in best))
+    axes, best = drawn.plot_intermediate_values(of.study), [trial.number for trial in of.best]
+    for line in axes.get_lines():
+        number = int(line.get_label().removeprefix("Trial"))
+        stopped, width = of.trials[number].state == TrialState.PRUNED, 2.2 if number in best else 1.1
+        line.set(color="crimson" if number in best else "grey" if stopped else "steelblue", linewidth=width)
         if stopped:
-            axes.plot(seen[-1:], values[-1:], color=colour, marker="x", zorder=2)
-    shown = [trial.values[0] for trial in drawing.done]
-    shown += [v for t in drawing.done for v in t.intermediate_values.values()]
+            axes.plot(*(ends[-1:] for ends in line.get_data()), color="grey", marker="x")
+    shown = [value for trial in of.done for value in (*trial.values, *trial.intermediate_values.values())]
     room = 0.1 * (max(shown) - min(shown))
-    axes.set_ylim(min(shown) - room, max(shown) + room)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.set(xlabel="images", ylabel=drawing.objectives[0].title)
-    axes.set_title("red: best; grey, with a cross at its end: PRUNED", fontsize=10)
-    axes.grid(alpha=0.3)
-    return figure
+    axes.set(xlabel="images", ylabel=of.objectives[0].title, ylim=(min(shown) - room, max(shown) + room))
+    axes.legend().remove()
+    return axes
 
 
-def _slices(drawing: _Drawing, i: int) -> Any:
-    """The metric over each parameter. Optuna's is one long row, and does not know the paper's value."""
-    parameters, title = drawing.space.parameters, drawing.objectives[i].title
-    columns = min(3, len(parameters))
-    rows = math.ceil(len(parameters) / columns)
-    size = (4.2 * columns, 3 * rows)
-    figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for axes, (key, parameter) in zip(grid.flat, parameters.items(), strict=False):
-        place = _place(parameter)
-        where = [place(trial.params[key]) for trial in drawing.done]
-        numbers = [trial.number for trial in drawing.done]
-        points = axes.scatter(where, [t.values[i] for t in drawing.done], c=numbers, cmap="viridis", s=28, zorder=2)
-        where = [place(trial.params[key]) for trial in drawing.best]
-        values = [trial.values[i] for trial in drawing.best]
-        axes.scatter(where, values, c="none", edgecolors="crimson", s=130, linewidths=1.6, zorder=3, label="best")
-        axes.axvline(place(drawing.paper[key]), color="grey", linestyle="--", linewidth=1, label="paper")
-        _scale(axes, parameter)
-        axes.set_title(key, fontsize=11)
-        axes.grid(alpha=0.3)
-    for axes in list(grid.flat)[len(parameters) :]:
-        axes.set_axis_off()
-    for row in grid:
-        row[0].set_ylabel(title)
-    grid[0][0].legend(fontsize=8)
-    figure.colorbar(points, ax=grid, label="trial", shrink=0.7, ticks=MaxNLocator(integer=True))
-    return figure
-
-
-def _place(parameter: Parameter) -> Callable[[Any], float]:
-    """Where a value stands on its axis."""
-    return parameter.choices.index if parameter.kind == "choice" else float
-
-
-def _scale(axes: Any, parameter: Parameter) -> None:
-    """The whole range, whatever was tried of it."""
-    if parameter.kind == "choice":
-        axes.set_xticks(range(len(parameter.choices)), [str(one) for one in parameter.choices])
-        axes.set_xlim(-0.5, len(parameter.choices) - 0.5)
-        return
-    low, high = parameter.low, parameter.high
-    if parameter.log:
-        room = (high / low) ** 0.04
-        axes.set_xscale("log")
-        axes.set_xlim(low / room, high * room)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high / low < 200 else (1,), numticks=9))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        room = (high - low) * 0.04
-        axes.set_xlim(low - room, high + room)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=parameter.kind == "int"))
-
-
-def _parallel(drawing: _Drawing, i: int) -> Any:
-    """Each trial as a line through its values. Optuna's writes over its own labels."""
-    parameters, one = drawing.space.parameters, drawing.objectives[i]
-    figure, axes = plt.subplots(figsize=(2 + 1.75 * len(parameters), 4.6), layout="constrained")
-    across = range(len(parameters))
-    colours = plt.get_cmap("viridis" if one.direction == "higher" else "viridis_r")
-    values = [trial.values[i] for trial in drawing.done]
-    norm = plt.Normalize(min(values), max(values))
-    front = {trial.number for trial in drawing.best}
-
-    def heights(chosen: Mapping[str, Any]) -> list[float]:
-        return [_height(parameter, chosen[key]) for key, parameter in parameters.items()]
-
-    for trial in sorted(drawing.done, key=lambda trial: trial.number in front):
-        bold = trial.number in front
-        colour = "crimson" if bold else colours(norm(trial.values[i]))
-        axes.plot(across, heights(trial.params), color=colour, linewidth=2.2 if bold else 1.1, alpha=0.9)
-    axes.plot(across, heights(drawing.paper), color="black", linestyle="--", linewidth=1.4)
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
-    for x, parameter in enumerate(parameters.values()):
-        axes.axvline(x, color="black", linewidth=0.8)
-        for value in parameter.ends:
-            axes.text(x + 0.04, _height(parameter, value), _number(value), fontsize=9, va="center", bbox=box)
-    axes.set_xticks(across, [key.replace(".", ".\n", 1) for key in parameters], fontsize=9)
-    axes.set(yticks=[], xlim=(-0.1, len(parameters) - 0.5), ylim=(-0.05, 1.05))
-    axes.spines[:].set_visible(False)
-    axes.set_title("red: best; dashed: the paper's values", fontsize=10)
-    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=one.title)
-    return figure
-
-
-def _height(parameter: Parameter, value: Any) -> float:
-    """Where in its range a value stands, 0 to 1."""
-    if parameter.kind == "choice":
-        return parameter.choices.index(value) / (len(parameter.choices) - 1)
-    low, high = parameter.low, parameter.high
-    if parameter.log:
-        return math.log(value / low) / math.log(high / low)
-    return float((value - low) / (high - low))
-
-
-def _importance(done: Sequence[FrozenTrial], objectives: Sequence[Objective], space: Space) -> Any:
-    """Optuna's (PED-ANOVA, Watanabe et al. 2023)."""
-    axes = drawn_by_optuna.plot_param_importances(_study_of(done, objectives))
-    axes.set_title("", loc="left")
-    axes.set(ylabel="", xlabel="share of what decides whether a trial is among the best")
-    axes.get_legend().set_visible(len(objectives) > 1)
-    axes.figure.set_size_inches(8, 1.2 + 0.25 * (1 + len(objectives)) * len(space.parameters))
-    return axes.figure
-
-
-def _pareto(drawing: _Drawing) -> Any:
-    """Optuna's."""
-    axes = drawn_by_optuna.plot_pareto_front(_study_of(drawing.done, drawing.objectives))
-    for trial in _of_paper(drawing.done, drawing.paper):
-        axes.scatter(*trial.values, marker="x", s=90, color="black", label="the paper's values")
-        axes.legend()
-    axes.set_title("")
-    axes.figure.set_size_inches(7, 5)
-    return axes.figure
-
-
-def _study_of(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -> optuna.Study:
-    """These trials alone, with the metrics' names."""
-    ways = ["minimize" if one.direction == "lower" else "maximize" for one in objectives]
-    study = optuna.create_study(directions=ways)
-    study.set_metric_names([one.title for one in objectives])
-    study.add_trials(trials)
-    return study
-
-
-# The page
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; font-size: 13px; }
-th, td { border-bottom: 1px solid #ddd; padding: .3em .7em; text-align: left; vertical-align: top; }
-th { background: #f5f5f5; } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr.best { background: #eef7ee; } tr.off { color: #777; }
-.wide { overflow-x: auto; } img { max-width: 100%; } pre { background: #f5f5f5; padding: .8em; overflow-x: auto; }
-"""
-CAPTIONS = {
-    "importance": f"<p>How much each parameter decides whether a trial is among the best (PED-ANOVA, Watanabe et al. "
-    f"2023). With fewer than {ENOUGH} completed trials it says little.</p>",
-}
-
-
-def _page(
-    study: optuna.Study,
-    objectives: Sequence[Objective],
-    base: TrainConfig,
-    space: Space,
-    sweep: Folder,
-    best: Mapping[str, FrozenTrial],
-    plots: Mapping[str, bytes],
-    left_out: Sequence[str],
-) -> str:
-    """One HTML page that needs nothing beside it. `best`: trials by the file of their configuration."""
-    trials, paper = study.get_trials(deepcopy=False), paper_values(space, base)
-    metrics = " and ".join(one.title for one in objectives)
-    title = f"{base.method}: {metrics}"
-    return "\n".join(
-        [
-            "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{_e(title)}</title>',
-            f"<style>{STYLE}</style></head><body>",
-            f"<h1>{_e(title)}</h1>",
-            *_question(trials, objectives, base, sweep),
-            *_answer(trials, objectives, space, paper, best),
-            "<h2>Trials</h2>",
-            _html_table(*_trial_rows(trials, objectives, space, {trial.number for trial in best.values()})),
-            "<p>COMPLETE ran to its end. PRUNED was stopped, for the reason given: it did worse than others at as many "
-            "images, its loss was no number, it failed, or the configuration refuses the combination. The same table: "
-            "<code>trials.csv</code>.</p>",
-            "<h2>Plots</h2>",
-            *(f"<p>Not shown {_e(line) if line.startswith('in ') else ': ' + _e(line)}.</p>" for line in left_out),
-            *(_image(name, png) for name, png in plots.items()),
-            "<h2>Commands</h2>",
-            *_commands(base, sweep, best),
-            "</body></html>",
-            "",
-        ]
-    )
-
-
-def _question(
-    trials: Sequence[FrozenTrial], objectives: Sequence[Objective], base: TrainConfig, sweep: Folder
-) -> list[str]:
-    """What was asked, of which data, and how far it got."""
-    counts = ", ".join(
-        f"{count} {state.name}" for state in TrialState if (count := sum(trial.state == state for trial in trials))
-    )
-    length = f"{base.training.images:,} images" if base.training.images else f"{base.training.epochs:g} epochs"
-    rows = [
-        ("sweep", sweep.url),
-        ("method, preset", f"{base.method}, {base.preset}"),
-        ("data", ", ".join(uri or "the built-in glyphs" for uri in base.data.uris)),
-        ("length of a trial", f"{length}, batch {base.training.batch}, seed {base.training.seed}"),
-        ("measured on", f"{base.monitoring.evaluate_split}, {base.monitoring.evaluate_samples or 'all'} samples"),
-        *((one.metric, DEFINITIONS.get(one.metric.split("/")[0], "")) for one in objectives),
-        ("trials", counts or "none"),
-    ]
-    return [_html_table(None, [("", [_cell(name), _cell(value)]) for name, value in rows])]
-
-
-def _answer(
-    trials: Sequence[FrozenTrial],
-    objectives: Sequence[Objective],
-    space: Space,
-    paper: Mapping[str, Any],
-    best: Mapping[str, FrozenTrial],
-) -> list[str]:
-    """The best beside the paper's values, with the range of each and its reason."""
-    tried = _of_paper(_completed(trials), paper)
-    columns = {
-        "paper": tried[0] if tried else None,
-        **{name.removesuffix(".json"): trial for name, trial in best.items()},
+def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, bytes], left_out: Sequence[str]) -> str:
+    """One HTML page that needs nothing beside it."""
+    training, measured, states = base.training, base.monitoring, [row["state"] for row in of.rows]
+    kinds = {"RUNNING": "off", "PRUNED": "off"} | {str(trial.number): "best" for trial in of.best}
+    trials = [(kinds.get(row["trial"], kinds.get(row["state"], "")), [*row.values()]) for row in of.rows]
+    file, trial = next(iter(of.files.items()), ("", None))
+    run = trial and (trial.user_attrs.get("run") or sweep.at(f"trials/{trial.number:04d}"))
+    words = {
+        "title": f"{base.method}: {' and '.join(one.title for one in of.objectives)}",
+        "heading": "Best: no other trial is better in every metric" if of.several else "Best",
+        **{"sweep": sweep.url, "method": base.method, "preset": base.preset},
+        "data": ", ".join(uri or "the built-in glyphs" for uri in base.data.uris),
+        "length": f"{training.images:,} images" if training.images else f"{training.epochs:g} epochs",
+        **{"batch": training.batch, "seed": training.seed},
+        **{"split": measured.evaluate_split, "samples": measured.evaluate_samples or "all"},
+        "counts": ", ".join(f"{states.count(s.name)} {s.name}" for s in TrialState if s.name in states) or "none",
+        "commands": "" if of.best else "hidden",
+        **{"config": shlex.quote(sweep.at(file)), "run": shlex.quote(str(run))},
+        "log": shlex.quote(sweep.at("study.log") if sweep.local else "study.log"),
     }
-    head = ["", *columns, "range", "why"]
-    rows = []
-    for i, one in enumerate(objectives):
-        values = [_number(trial.values[i]) if trial else "not run to its end" for trial in columns.values()]
-        rows.append(("best", [_cell(one.title), *map(_figure, values), _cell(""), _cell("")]))
-    for key, parameter in space.parameters.items():
-        chosen = [paper[key], *(trial.params.get(key) for trial in best.values())]
-        cells = [_figure(_number(value)) for value in chosen]
-        rows.append(("", [_cell(key), *cells, _cell(parameter), _cell(parameter.why)]))
-    said = ["<h2>Best</h2>" if len(objectives) == 1 else "<h2>Best: no other trial is better in every metric</h2>"]
-    if not best:
-        said.append("<p>No trial has run to its end.</p>")
-    said.append(_html_table(head, rows))
-    if best:
-        said.append(
-            "<p>Each value is of one run. Before you trust a small difference, train both again with other seeds "
-            "(<code>--seed</code>) and measure on the test split.</p>"
-        )
-    return said
+    metrics = [("", [one.metric, DEFINITIONS.get(one.metric.split("/")[0], "")]) for one in of.objectives]
+    left = [f"<p>Not shown {_e(line) if line.startswith('in ') else ': ' + _e(line)}.</p>" for line in left_out]
+    shown = '<h3>{0}</h3><p><img alt="{0}" src="data:image/png;base64,{1}"></p>'
+    return Template(PAGE.read_text()).substitute(
+        {name: _e(word) for name, word in words.items()},
+        metrics=_html(metrics),
+        best=_html(_comparison(of)),
+        trials=_html([("head", of.head), *trials]),
+        plots="\n".join([*left, *(shown.format(_e(name), b64encode(png).decode()) for name, png in plots.items())]),
+    )
 
 
-def _trial_rows(
-    trials: Sequence[FrozenTrial], objectives: Sequence[Objective], space: Space, best: set[int]
-) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    head = ["trial", "state", *(one.metric for one in objectives), "images", *space.parameters, "reason", "run"]
-    rows = []
-    for trial in trials:
-        whole = trial.state == TrialState.COMPLETE
-        values = trial.values if whole else [None] * len(objectives)
-        images = trial.user_attrs.get("images")
-        cells = [_figure(str(trial.number)), _cell(trial.state.name), *(_figure(_number(value)) for value in values)]
-        cells.append(_figure("" if images is None else f"{images:,}"))
-        cells += [_figure(_number(trial.params.get(key))) for key in space.parameters]
-        cells += [_cell(_reason(trial)), _cell(_run(trial))]
-        rows.append(("best" if trial.number in best else "" if whole else "off", cells))
-    return head, rows
+def _comparison(of: _Sweep) -> list[tuple[str, list[Any]]]:
+    """The best beside the paper's values, with the range of each and its reason."""
+    rows: list[Any] = [("head", ["", "paper", *(name.removesuffix(".json") for name in of.files), "range", "why"])]
+    for i, one in enumerate(of.objectives):
+        tried = "not run to its end" if of.tried[i] is None else of.tried[i]
+        rows.append(("best", [one.title, tried, *(trial.values[i] for trial in of.best), "", ""]))
+    for key, parameter in of.space.parameters.items():
+        values = [trial.params.get(key, "") for trial in of.best]
+        rows.append(("", [key, of.paper[key], *values, str(parameter), parameter.why]))
+    return rows if of.best else [*rows, ("off", ["No trial has run to its end."])]
 
 
-def _commands(base: TrainConfig, sweep: Folder, best: Mapping[str, FrozenTrial]) -> list[str]:
-    """What to do next."""
-    out = []
-    if best:
-        name, trial = next(iter(best.items()))
-        run = shlex.quote(_run(trial) or redacted(sweep.at(f"trials/{trial.number:04d}")))
-        config = shlex.quote(redacted(sweep.at(name)))
-        lines = {
-            "train with it, as long as you like": f"python pipelines/train.py --config {config} --images N",
-            "translate with the trial's own run": f"python pipelines/translate.py {run} --input IMAGES --out FOLDER",
-            "measure it on held-out data": f"python pipelines/evaluate.py {run} --data DATA --split test "
-            "--out result.json",
-        }
-        out += [f"<p>{_e(what)}:</p><pre>{_e(command)}</pre>" for what, command in lines.items()]
-    log = shlex.quote(sweep.at("study.log") if sweep.local else "study.log")
-    out.append(f"<p>look through the trials:</p><pre>pip install optuna-dashboard\noptuna-dashboard {_e(log)}</pre>")
-    return out
-
-
-def _image(name: str, png: bytes) -> str:
-    data, caption = base64.b64encode(png).decode(), CAPTIONS.get(name, "")
-    return f'<h3>{_e(name)}</h3>{caption}<p><img alt="{_e(name)}" src="data:image/png;base64,{data}"></p>'
-
-
-def _html_table(head: Sequence[str] | None, rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Rows are (class, cells); cells are HTML."""
-    top = "<tr>" + "".join(f"<th>{_e(name)}</th>" for name in head) + "</tr>" if head else ""
-    body = "\n".join(f'<tr class="{kind}">{"".join(cells)}</tr>' for kind, cells in rows)
-    return f'<div class="wide"><table>{top}\n{body}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    return f"<td>{_e(value)}</td>"
-
-
-def _figure(value: str) -> str:
-    return f'<td class="n">{_e(value)}</td>'
+def _html(rows: Iterable[tuple[str, Sequence[Any]]]) -> str:
+    """Rows of a table, each with its class; numbers stand to the right."""
+    lines = []
+    for kind, cells in rows:
+        tag = "th" if kind == "head" else "td"
+        right = [' class="n"' if isinstance(value, int | float) else "" for value in cells]
+        shown = [f"<{tag}{n}>{_e(_shown(value))}</{tag}>" for n, value in zip(right, cells, strict=True)]
+        lines.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
+    return "\n".join(lines)
 
 
 def _e(value: Any) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import optuna
@@ -27,7 +27,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError, UserError, nearest
 from i2i_core.randomness import seed_from
-from i2i_core.search.report import Objective, best_trials
 from i2i_core.search.space import Space, configured, paper_values, suggest
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
@@ -54,6 +53,39 @@ SAMPLERS = {
 }
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric that a sweep searches for, and which way."""
+
+    metric: str
+    direction: Literal["lower", "higher"]
+
+    @property
+    def title(self) -> str:
+        return f"{self.metric} ({self.direction} is better)"
+
+    @property
+    def sign(self) -> int:
+        """What makes a smaller value the better one, as a factor."""
+        return 1 if self.direction == "lower" else -1
+
+
+def completed(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
+    """The trials that ran to their end, the best of the first objective first."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(done, key=lambda trial: (objectives[0].sign * trial.values[0], trial.number))
+
+
+def best_trials(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
+    """The best of the trials that ran to their end; of several objectives, the Pareto front, the best of the first
+    objective first. None while no trial did."""
+    ordered = completed(study, objectives)
+    if len(objectives) == 1:
+        return ordered[:1]
+    front = {trial.number for trial in study.best_trials}
+    return [trial for trial in ordered if trial.number in front]
 
 
 def sampler_of(name: str, seed: int) -> BaseSampler:
@@ -111,7 +143,7 @@ def _tell(study: optuna.Study, sampler: BaseSampler, number: int, values: list[f
 
 
 @dataclass(frozen=True)
-class Asked:
+class NextTrial:
     """A trial to run.
 
     Attributes:
@@ -184,7 +216,7 @@ class Search:
         self._handed: dict[int, Trial] = {}
         self._publish()
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> NextTrial | None:
         """The next trial; None when there have been as many as wanted.
 
         Raises:
@@ -208,7 +240,7 @@ class Search:
             self._handed[trial.number] = trial
             self._publish()
             known = max((images for images, _ in evaluations(trial.user_attrs)), default=-1)
-            return Asked(trial.number, config, length_of(config), known)
+            return NextTrial(trial.number, config, length_of(config), known)
         reasons = sorted({str(t.user_attrs["reason"]) for t in self._in_state(TrialState.PRUNED)[-REFUSALS:]})
         raise RunError(
             f"the configuration refused {REFUSALS} combinations of --space one after the other, for instance: "

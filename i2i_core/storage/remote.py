@@ -1,5 +1,9 @@
 """A filesystem under a URL, local or remote; a remote one is asked again when it does not answer (`retry`).
 
+What s3fs and fsspec keep to themselves is used in this file alone: `_call_s3`, `split_path`, `req_kw` and `retries` of
+an S3 filesystem, `_strip_protocol` of any. All of it was read in s3fs and fsspec 2026.9.0 (`READ_IN`);
+`tests/unit/test_private_uses.py` names what another version no longer has.
+
 Credentials and endpoints come from where the storage's own tools take them (for S3: AWS_PROFILE, AWS_ENDPOINT_URL,
 ~/.aws, the instance's role); nothing here reads, keeps or prints them.
 """
@@ -18,6 +22,8 @@ from fsspec.implementations.local import LocalFileSystem
 from i2i_core.errors import ConfigError
 from i2i_core.storage.retry import _FINAL_NUMBERS, FULL, StorageError, Trying, _status, is_weather, patiently
 
+READ_IN = "2026.9.0"
+"""The version of s3fs and fsspec in which their private names were read."""
 BLOCK = 4 << 20
 """Bytes asked for at a time where a whole file is read as a stream."""
 S3 = {
@@ -85,8 +91,8 @@ class Remote:
     def unstrip_protocol(self, path: str) -> str:
         return str(self.fs.unstrip_protocol(path))
 
-    def _strip_protocol(self, path: str) -> str:
-        return str(self.fs._strip_protocol(path))
+    def strip_protocol(self, url: str) -> str:
+        return strip_protocol(self.fs, url)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         data: bytes = self._ask("cat_file", path, start=start, end=end)
@@ -286,6 +292,11 @@ def storage_of(url: str) -> tuple[Any, str]:
         return fs, str(root)
     remote = Remote(url)
     return remote, remote.root
+
+
+def strip_protocol(fs: Any, url: str) -> str:
+    """A URL of a filesystem's, as the filesystem knows it."""
+    return str(fs.strip_protocol(url) if isinstance(fs, Remote) else fs._strip_protocol(url))
 
 
 def is_local(fs: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import ClassVar, TypeVar
 
 from i2i_core.errors import WorkerError
 
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 PATIENCE = "I2I_STORAGE_PATIENCE"
 """Environment variable: seconds that storage may go without answering. Processes inherit it."""
 DEFAULT_PATIENCE = 600.0
@@ -160,7 +160,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def patiently(where: str, call: Callable[[], Result]) -> Result:
+def patiently(where: str, call: Callable[[], Answer]) -> Answer:
     """The call's result, made again while storage does not answer. Raises as `Trying.failed`."""
     trying = Trying(where)
     while True:

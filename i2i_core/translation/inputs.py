@@ -20,7 +20,7 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import WHOLE, Field
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.methods.base import Method
-from i2i_core.storage.remote import storage_of
+from i2i_core.storage.remote import storage_of, strip_protocol
 
 File = tuple[bytes, str]
 """The bytes of an image file, and the end of its name."""
@@ -191,7 +191,7 @@ def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
         fix = "Put the list where its images are."
         raise DataError(f"{flag} {uri}", f"{line[:MOST_SHOWN]!r} of another storage", "paths on the list's own", fix)
     if full:
-        return str(fs._strip_protocol(line))
+        return strip_protocol(fs, line)
     return f"{path.rsplit('/', 1)[0]}/{line}"
 
 

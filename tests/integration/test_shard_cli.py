@@ -16,9 +16,10 @@ from i2i_core.data.folders import layouts
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import DataError
+from i2i_core.errors import DataError, RunError
 from i2i_core.images.codec import ImageOptions
-from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, run_tasks, shard_glyphs
+from i2i_core.orchestration import pool
+from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, shard_glyphs
 
 from ..support.data import put, sums
 
@@ -192,5 +193,35 @@ def test_no_more_tasks_fly_than_workers(monkeypatch: pytest.MonkeyPatch) -> None
         return wait(tasks, **options)
 
     monkeypatch.setattr(ray, "wait", counted)
-    assert sorted(run_tasks(lambda number: number, [(i,) for i in range(8)], 2)) == list(range(8))
+    assert sorted(pool.each([(i,) for i in range(8)], lambda number: number, 2)) == list(range(8))
     assert flying == [2] * 7 + [1]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_a_unit_whose_worker_is_lost_is_done_by_another(tmp_path: Path) -> None:
+    def dies_once(number: int) -> int:
+        if number == 2 and not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os._exit(1)
+        return number
+
+    assert sorted(pool.each([(i,) for i in range(4)], dies_once, 2)) == list(range(4))
+    assert (tmp_path / "died").exists()
+    with pytest.raises(RunError, match="a worker was lost"):
+        list(pool.each([(1,)], lambda code: os._exit(code), 2))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_no_unit_is_begun_when_nobody_wants_more(tmp_path: Path) -> None:
+    def note(number: int) -> None:
+        (tmp_path / str(number)).touch()
+
+    made = pool.each([(i,) for i in range(20)], note, 2)
+    next(made)
+    made.close()
+    begun = sorted(file.name for file in tmp_path.iterdir())
+    assert len(begun) <= 3
+    list(pool.each([(99,)], note, 1))
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*begun, "99"])

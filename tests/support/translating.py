@@ -13,7 +13,7 @@ from i2i_core.checkpoints import checkpoint
 from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.methods import build_from
-from i2i_core.orchestration.translating import Outcome, translate
+from i2i_core.orchestration.translating import Translated, translate
 from i2i_core.storage.folder import Folder
 
 from .runs import config_of
@@ -47,7 +47,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def go(run: str, input: Path | str, out: Path | str, **options: object) -> Outcome:
+def go(run: str, input: Path | str, out: Path | str, **options: object) -> Translated:
     return translate(run, TranslateOptions(input=str(input), out=str(out), **options))  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import io
 import pickle
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -43,7 +44,7 @@ from i2i_core.evaluation.families.distances import (
 )
 from i2i_core.evaluation.samples import Asked, Measured, Outputs, chunks
 from i2i_core.methods.base import Method, Needs
-from i2i_core.pretrained import backbones
+from i2i_core.pretrained import backbones, weights
 from i2i_core.pretrained.backbones import EfficientNet, Inception
 from i2i_core.pretrained.weights import Published
 from i2i_core.sizes import Resizing
@@ -318,18 +319,30 @@ def test_published_weights_are_fetched_once(
     torch.save({"x": torch.arange(3)}, folder / "net.pth")
     checksum = sha256((folder / "net.pth").read_bytes())
     published = Published("a network", f"{address}/net.pth", checksum[:8], "--net", "something else")
-    with pytest.raises(ConfigError, match="other bytes than the published ones"):
+    with pytest.raises(ConfigError, match="invalid hash value"):
         replace(published, sha256="00000000").read("")
     cached = Path(torch.hub.get_dir()) / "checkpoints" / "net.pth"
-    assert not cached.exists()
-    weights = published.read("")
-    assert weights.state["x"].tolist() == [0, 1, 2]
-    assert weights.facts == {"file": "net.pth", "sha256": checksum, "published": True}
+    assert list(cached.parent.iterdir()) == []
+    read = published.read("")
+    assert read.state["x"].tolist() == [0, 1, 2]
+    assert read.facts == {"file": "net.pth", "sha256": checksum, "published": True}
     cached.write_bytes(b"torn")
     assert published.read("").sha256 == checksum
     assert "damaged" in capsys.readouterr().err
     close()
     assert published.read("").sha256 == checksum
+
+
+def test_published_weights_of_a_site_that_does_not_answer_are_given_up(
+    site: tuple[Path, str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConfigError, match="timed out") as raised:
+            Published("a network", f"{address}/net.pth", "00000000", "--net", "something else").read("")
+    assert "--net FILE. Or measure something else." in str(raised.value)
+    assert socket.getdefaulttimeout() is None
 
 
 def test_without_network_the_message_says_what_to_fetch_and_what_else_there_is(

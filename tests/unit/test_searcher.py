@@ -20,10 +20,10 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.sweep import Asha, Plan, Telling, check_same_sweep, plan
-from i2i_core.search.report import Objective, write_report
+from i2i_core.orchestration.sweep import Asha, SweepPlan, Telling, check_same_sweep, plan
+from i2i_core.search.report import write_report
 from i2i_core.search.space import Space, choice, log_uniform, uniform
-from i2i_core.search.study import STUDY, Asked, Counts, Search, rehearse, study_of
+from i2i_core.search.study import STUDY, Counts, NextTrial, Objective, Search, rehearse, study_of
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import PATIENCE
 from i2i_core.training.preparing import prepare
@@ -67,13 +67,13 @@ def search_of(base: TrainConfig, space: Space = SPACE, samples: int = 8, **other
     return Search(folder, space, base, objectives, other.pop("sampler", "tpe"), samples)
 
 
-def asked(search: Search) -> Asked:
+def asked(search: Search) -> NextTrial:
     found = search.ask()
     assert found is not None
     return found
 
 
-def l1_of(trial: Asked) -> float:
+def l1_of(trial: NextTrial) -> float:
     """Made up: best at lambda 30."""
     return 0.1 + abs(math.log(trial.config.hyper.lambda_l1 / 30))
 
@@ -342,8 +342,8 @@ def test_a_grid_is_searched_by_brute_force(base: TrainConfig) -> None:
 # ASHA over the search
 
 
-def planned(base: TrainConfig, search: Search, **settings: Any) -> Plan:
-    return Plan(base, SweepConfig(**settings), SPACE, L1, search.sweep, 600, settings.get("grace", 100))
+def planned(base: TrainConfig, search: Search, **settings: Any) -> SweepPlan:
+    return SweepPlan(base, SweepConfig(**settings), SPACE, L1, search.sweep, 600, settings.get("grace", 100))
 
 
 def ray_trial(number: int) -> Any:
@@ -396,7 +396,7 @@ def test_trials_are_told_with_what_is_running_done_and_best(base: TrainConfig) -
     for _ in range(4):
         trial = asked(search)
         config = {"number": trial.number, "length": 600, "known": trial.known}
-        trials.append(SimpleNamespace(config=config, last_result={}, run_metadata=SimpleNamespace(num_failures=4)))
+        trials.append(SimpleNamespace(config=config, last_result={}, num_failures=4))
         telling.on_trial_start(0, [], trials[-1])
 
     def tell(number: int, **result: Any) -> None:

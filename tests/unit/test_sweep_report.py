@@ -11,6 +11,8 @@ import dataclasses
 import io
 import json
 import re
+import tomllib
+import warnings
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,8 +27,10 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from i2i_core.config.run import TrainConfig
-from i2i_core.search.report import Objective, Report, _height, table, write_report
+from i2i_core.search import report
+from i2i_core.search.report import Report, table, write_report
 from i2i_core.search.space import Space, choice, configured, integer, log_uniform, paper_values
+from i2i_core.search.study import Objective
 from i2i_core.settings import differences
 from i2i_core.storage.folder import Folder
 
@@ -121,8 +125,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, Report,
 
 
 def test_the_best_configuration_is_one_that_train_takes(one: tuple[optuna.Study, Report, Folder]) -> None:
-    _, report, sweep = one
-    assert report.best == (sweep.at("best.json"),)
+    _, left, sweep = one
+    assert left.best == (sweep.at("best.json"),)
     config = TrainConfig.loads(sweep.read("best.json").decode(), "best.json")
     assert config.hyper == configured(BASE, SOME[2]).hyper
     assert config.launch.name == ""  # not the sweep's: it is a run of its own
@@ -185,6 +189,36 @@ def test_a_trial_that_is_far_off_is_left_out_of_the_plots_and_it_is_said(
     )
 
 
+def test_plots_mark_the_best_and_keep_the_numbers_of_trials(one: tuple[optuna.Study, Report, Folder]) -> None:
+    """Number 10 is far off and left out; number 3 is the best."""
+    of = report._Sweep(one[0], [TWIN], SPACE, PAPER)
+    with warnings.catch_warnings(action="ignore"):
+        near = report._without(of, [10])
+    assert [trial.number for trial in near.done] == [3, 0, 2, 5, 6, 7, 8, 9]
+    with mpl.rc_context(), warnings.catch_warnings(action="ignore"):
+        axes = report._curves(near)
+        red = [line.get_label() for line in axes.get_lines() if line.get_color() == "crimson"]
+        crossed = [line.get_xdata().tolist() for line in axes.get_lines() if line.get_marker() == "x"]
+        slices = report._slice(near, 0, 1)
+        rings = [axes.collections[-1].get_offsets().tolist() for axes in slices]
+        dashes = [axes.get_lines()[-1].get_xdata()[0] for axes in slices]
+    plt.close("all")
+    assert red == ["Trial3"]
+    assert crossed == [[100]]
+    assert [axes.get_xlabel() for axes in slices] == ["hyper.adversarial", "hyper.lambda_cyc", "hyper.pool_size"]
+    assert rings[1:] == [[[5.0, 0.0321]], [[100.0, 0.0321]]]
+    assert dashes[1:] == [10.0, 50.0]
+
+
+def test_page_s_words_are_shipped_with_the_package() -> None:
+    root = Path(__file__).parents[2]
+    shipped = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = {file for pattern in shipped["i2i_core"] for file in (root / "i2i_core").glob(pattern)}
+    others = {file for file in (root / "i2i_core").rglob("*.*") if file.suffix not in (".py", ".pyc")}
+    assert report.PAGE in files
+    assert others <= files
+
+
 def test_commands_name_the_best(one: tuple[optuna.Study, Report, Folder]) -> None:
     text = Page(one[2].read("index.html").decode()).text
     assert f"pipelines/train.py --config {one[2].at('best.json')}" in text
@@ -210,14 +244,14 @@ def test_several_metrics_give_the_trials_that_no_other_beats(tmp_path: Path) -> 
     sweep.write("best-7.json", b"of an earlier report")
     sweep.write("best.json", b"of an earlier report")
     sweep.write("plots/old.png", b"of an earlier report")
-    report = write_report(study, objectives, BASE, SPACE, sweep)
-    assert report.best == tuple(sweep.at(f"best-{i}.json") for i in range(3))
+    left = write_report(study, objectives, BASE, SPACE, sweep)
+    assert left.best == tuple(sweep.at(f"best-{i}.json") for i in range(3))
     assert [name for name in sweep.names() if name.startswith("best")] == ["best-0.json", "best-1.json", "best-2.json"]
     cycles = [json.loads(sweep.read(f"best-{i}.json"))["hyper"]["lambda_cyc"] for i in range(3)]
     assert cycles == [2.0, 30.0, 10.0]
     assert sweep.names("plots") == sorted(
-        [f"{name}-{one.metric}.png" for name in ("history", "slice", "parallel_coordinate") for one in objectives]
-        + ["importance.png", "pareto_front.png"]
+        [f"{name}-{one.metric}.png" for name in ("history", "slice") for one in objectives]
+        + ["importance.png", "parallel_coordinate.png", "pareto_front.png"]
     )
     page = Page(sweep.read("index.html").decode())
     assert page.open == []
@@ -232,10 +266,10 @@ def test_a_sweep_with_too_little_to_draw_says_so(completed: int, tmp_path: Path)
     trial(study, PAPER, [0.04] if completed else "its loss was not finite")
     trial(study, SOME[0], None)
     sweep = Folder(str(tmp_path))
-    report = write_report(study, [TWIN], BASE, SPACE, sweep)
-    assert report.best == ((sweep.at("best.json"),) if completed else ())
+    left = write_report(study, [TWIN], BASE, SPACE, sweep)
+    assert left.best == ((sweep.at("best.json"),) if completed else ())
     assert sweep.exists("best.json") == bool(completed)
-    assert report.left_out == (f"plots: {completed} trial(s) ran to the end, and they take two",)
+    assert left.left_out == (f"plots: {completed} trial(s) ran to the end, and they take two",)
     page = Page(sweep.read("index.html").decode())
     assert page.open == []
     assert ("No trial has run to its end." in page.text) == (not completed)
@@ -243,8 +277,8 @@ def test_a_sweep_with_too_little_to_draw_says_so(completed: int, tmp_path: Path)
 
 
 def test_a_study_without_trials_is_reported(tmp_path: Path) -> None:
-    report = write_report(study_of([TWIN]), [TWIN], BASE, SPACE, Folder(str(tmp_path)))
-    assert report.best == ()
+    left = write_report(study_of([TWIN]), [TWIN], BASE, SPACE, Folder(str(tmp_path)))
+    assert left.best == ()
     assert Page((tmp_path / "index.html").read_text()).row("trials")[1] == "none"
 
 
@@ -256,10 +290,10 @@ def test_two_completed_trials_of_one_parameter_are_drawn(tmp_path: Path) -> None
         asked = study.ask()
         space.parameters["hyper.lambda_cyc"].suggest(asked, "hyper.lambda_cyc")
         study.tell(asked, 0.5)
-    report = write_report(study, [TWIN], BASE, space, Folder(str(tmp_path)))
+    left = write_report(study, [TWIN], BASE, space, Folder(str(tmp_path)))
     drawn = {file.stem for file in (tmp_path / "plots").iterdir()}
-    said = {re.split(r"\W", line)[0] for line in report.left_out}
-    assert {"history", "slice", "parallel_coordinate"} <= drawn
+    said = {re.split(r"\W", line)[0] for line in left.left_out}
+    assert {"history", "slice", "parallel_coordinate"} <= drawn, left.left_out
     assert drawn | said == {"history", "slice", "parallel_coordinate", "importance"}
 
 
@@ -281,10 +315,3 @@ def test_what_is_left_to_read_tells_no_password(tmp_path: Path) -> None:
     for text in (page.text, sweep.read("trials.csv").decode(), table(study, [TWIN], SPACE)):
         assert "SECRET" not in text
         assert "postgresql://host/db?user=bob" in text
-
-
-def test_a_value_stands_where_its_scale_has_it() -> None:
-    cycle, pool, terms = SPACE.parameters.values()
-    assert [_height(cycle, value) for value in (1.0, 10.0, 100.0)] == pytest.approx([0, 0.5, 1])
-    assert [_height(pool, value) for value in (0, 50, 200)] == pytest.approx([0, 0.25, 1])
-    assert [_height(terms, value) for value in ("lsgan", "hinge")] == [0, 1]

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from i2i_core.errors import DataError
 from i2i_core.storage.paths import check_folders, redacted
-from i2i_core.storage.remote import is_local
+from i2i_core.storage.remote import is_local, strip_protocol
 
 MOST_NAME = 240
 """Bytes in a part of a key: file systems take 255, and an output's name has an ending and maybe a number."""
@@ -103,7 +103,7 @@ class Places:
         self._paths: dict[str, str] = {}
 
     def _stripped(self, url: str) -> str:
-        return str(self.fs._strip_protocol(url)).rstrip("/")
+        return strip_protocol(self.fs, url).rstrip("/")
 
     def check(self, names: Iterable[str]) -> None:
         """Check the shards' names in a manifest as text, without a look at any file.
