@@ -22,7 +22,7 @@ class Preset:
     """Options of the built-in data that it is for, where no --data is given (`data.glyphs.GlyphOptions`)."""
 
     def section(self, name: str) -> dict[str, Any]:
-        """The values of one section, by field name."""
+        """Give the values of one section, by field name."""
         return {key.split(".", 1)[1]: value for key, value in self.values.items() if key.startswith(f"{name}.")}
 
 

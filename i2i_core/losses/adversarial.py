@@ -33,15 +33,15 @@ class Adversarial(ABC):
 
     @abstractmethod
     def real(self, logits: Tensor) -> Tensor:
-        """What D minimises on real images."""
+        """Compute what D minimises on real images."""
 
     @abstractmethod
     def fake(self, logits: Tensor) -> Tensor:
-        """What D minimises on fakes (detached ones)."""
+        """Compute what D minimises on fakes (detached ones)."""
 
     @abstractmethod
     def generator(self, logits: Tensor) -> Tensor:
-        """What G minimises on its fakes."""
+        """Compute what G minimises on its fakes."""
 
 
 class NonSaturating(Adversarial):

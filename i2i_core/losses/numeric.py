@@ -12,7 +12,7 @@ def upcast(x: Tensor) -> Tensor:
 
 
 def check_same_shape(a: Tensor, b: Tensor) -> None:
-    """Raises ValueError where the shapes differ; broadcasting would give a finite, wrong loss."""
+    """Raise ValueError where the shapes differ; broadcasting would give a finite, wrong loss."""
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
 

@@ -19,7 +19,7 @@ __all__ = ["METHODS", "build_method"]
 
 
 def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overrides: Any) -> Method[Any]:
-    """A method with freshly initialised networks.
+    """Build a method with freshly initialised networks.
 
     Args:
         name: one of `METHODS`.
@@ -36,6 +36,6 @@ def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overr
 
 
 def build_from(name: str, config: Any, *, seed: int = 0) -> Method[Any]:
-    """The method `name` of a configuration that is already made."""
+    """Build the method `name` of a configuration that is already made."""
     with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces
         return entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))

@@ -42,7 +42,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """How a player moves. Adam by default; RMSProp where WGAN asks for it."""
+    """Say how a player moves: by Adam, or by RMSProp where WGAN asks for it."""
 
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)
@@ -55,8 +55,11 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Player:
-    """Networks that move together under one optimiser, and what follows each move (clipping), which is told by a
-    scalar on the device that is not 0 whether the move was suppressed."""
+    """Group the networks that one optimiser updates together.
+
+    `after_move(suppressed)` runs after each move (clipping); `suppressed` is a scalar on the device, not 0 where the
+    move was suppressed.
+    """
 
     networks: tuple[str, ...]
     optimiser: Optimiser
@@ -111,7 +114,7 @@ class Method(nn.Module, Generic[Config]):
 
     @staticmethod
     def fit(config: Any, schema: Schema, direction: Direction) -> Any:
-        """The configuration with what only the data knows filled in (channels, attributes).
+        """Fill in what only the data knows (channels, attributes).
 
         Args:
             direction: which side of a pair, or which domain, is the input.
@@ -122,11 +125,11 @@ class Method(nn.Module, Generic[Config]):
         raise TypeError("a method defines fit")
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """One update of the paper's algorithm, a move at a time."""
+        """Make one update of the paper's algorithm, a move at a time."""
         raise TypeError("a method defines update")
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Images made from x, both (n, C, H, W) in [-1, 1].
+        """Make images from x, both (n, C, H, W) in [-1, 1].
 
         Args:
             x: input images.
@@ -136,24 +139,23 @@ class Method(nn.Module, Generic[Config]):
         raise TypeError("a method defines translate")
 
     def back(self, y: Tensor) -> Tensor:
-        """Images of domain A made from those of B, where `two_way`."""
+        """Make images of domain A from those of B, where `two_way`."""
         raise TypeError("a two-way method defines back")
 
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
-        """(n, Z) codes from N(0, 1), each seeded by its key and the number of the sample, where `codes`."""
+        """Draw (n, Z) codes from N(0, 1), each seeded by its key and the number of the sample, where `codes`."""
         raise TypeError("a method with codes defines draw_codes")
 
     def encode(self, b: Tensor) -> Tensor:
-        """(n, Z) codes of images of B, where `encodes`."""
+        """Read (n, Z) codes off images of B, where `encodes`."""
         raise TypeError("a method that encodes defines encode")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
+        """Make the columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
         raise TypeError("a method defines preview")
 
     def scores(self) -> Terms:
-        """What is watched beside the terms and not minimised, of the objectives since this was last asked: how often
-        D was right, where the method's `game` knows."""
+        """Give what is watched and not minimised, of the objectives since the last call: how often D was right."""
         game = getattr(self, "game", None)
         return game.scores() if game else {}
 
@@ -162,7 +164,7 @@ class Method(nn.Module, Generic[Config]):
         return next(self.parameters()).device
 
     def networks_of(self, player: str) -> nn.ModuleDict:
-        """The networks that a player moves, by name."""
+        """Give the networks that a player moves, by name."""
         return nn.ModuleDict({name: self.networks[name] for name in self.players[player].networks})
 
     def parameters_of(self, player: str) -> list[nn.Parameter]:
@@ -205,7 +207,7 @@ def _places(network: nn.Module) -> Places:
 
 
 def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Marks an objective with the player it moves: all other players' parameters are frozen while
+    """Mark an objective with the player it moves: all other players' parameters are frozen while
     it is computed, so no gradient of theirs is ever built. Graphs built before the call stay whole."""
 
     def decorate(objective: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,7 +230,7 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def same_channels(schema: Schema, where: str) -> int:
-    """The number of channels that all image fields share.
+    """Give the number of channels that all image fields share.
 
     Raises:
         DataError: they differ.
@@ -240,6 +242,6 @@ def same_channels(schema: Schema, where: str) -> int:
 
 
 def paired_channels(schema: Schema, direction: Direction) -> tuple[int, int]:
-    """Channels of the input and of the output of pairs."""
+    """Give the channels of the input and of the output of pairs."""
     a, b = (schema.fields[side].channels for side in ("ab" if direction == "AtoB" else "ba"))
     return a, b

@@ -49,7 +49,7 @@ class BicycleGAN(Multimodal[BicycleGANConfig]):
         super().__init__(config, generator, discriminators=("D", "D2"))
 
     def draw(self, batches: Iterator[Batch]) -> Both:
-        """Two batches; of the first, the code drawn from E(b) and another, z ~ N(0, 1)."""
+        """Take two batches; of the first, the code drawn from E(b) and another, z ~ N(0, 1)."""
         batch, other = next(batches), next(batches)
         a, b, z = batch["a"], batch["b"], batch.draw("z", self.config.z_dim)
         mean, log_variance, z_encoded = self.code_of(b, batch.draw("eps", self.config.z_dim))
@@ -77,7 +77,7 @@ class BicycleGAN(Multimodal[BicycleGANConfig]):
         return loss, {"gan_vae": l_gan_vae, "l1": l_1_vae, "gan": l_gan, "latent": l_1_latent, "kl": l_kl}
 
     def mean_through(self, b: Tensor) -> Tensor:
-        """The mean of E(b), whose gradient reaches b and not E."""
+        """Give the mean of E(b), whose gradient reaches b and not E."""
         E = self.networks["E"]
         held = {name: parameter.detach() for name, parameter in E.named_parameters()}
         mean, _ = functional_call(E, held, (b,))

@@ -66,12 +66,12 @@ class CycleGAN(Method[CycleGANConfig]):
 
     @staticmethod
     def fit(config: CycleGANConfig, schema: Schema, direction: Direction) -> CycleGANConfig:
-        """The channels, the same in both domains, from the data."""
+        """Take the channels, the same in both domains, from the data."""
         channels = same_channels(schema, "the data")
         return replace(config, in_channels=channels, out_channels=channels)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """The generators on a batch; then the discriminators on it and on pooled fakes (sec. 4), n_critic times."""
+        """Move the generators on a batch, the discriminators on it and on pooled fakes (sec. 4), n_critic times."""
         batch = next(batches)
         x, y = batch["a"], batch["b"]
         fake_y, fake_x = self.networks["G"](x), self.networks["F"](y)
@@ -121,17 +121,17 @@ class CycleGAN(Method[CycleGANConfig]):
         return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp})
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """G(x). Deterministic: `keys` is not used."""
+        """Make G(x). Deterministic: `keys` is not used."""
         with self.translating():
             return self.networks["G"](x)
 
     def back(self, y: Tensor) -> Tensor:
-        """F(y)."""
+        """Make F(y)."""
         with self.translating():
             return self.networks["F"](y)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Both ways, and there and back."""
+        """Show both ways, and there and back."""
         x, y = batch["a"], batch["b"]
         there, back = self.translate(x), self.back(y)
         return {

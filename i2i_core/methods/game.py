@@ -36,12 +36,12 @@ class Game:
         return Optimiser(lr, (k.beta1, k.beta2), weight_decay, k.optimiser)
 
     def real(self, maps: Maps) -> Tensor:
-        """What D minimises on real images."""
+        """Compute what D minimises on real images."""
         self._note("real", maps)
         return _over_scales(self.terms.real, maps)
 
     def fake(self, maps: Maps) -> Tensor:
-        """What D minimises on fakes."""
+        """Compute what D minimises on fakes."""
         self._note("fake", maps)
         return _over_scales(self.terms.fake, maps)
 
@@ -52,7 +52,7 @@ class Game:
             self.judged.setdefault(kind, []).append(found.float().mean())
 
     def scores(self) -> dict[str, Tensor]:
-        """How D judged since this was last asked: the share of its logits on the right side of the border,
+        """Tell how D judged since the last call: the share of its logits on the right side of the border,
         `right_real` of real images and `right_fake` of fakes. Of a critic, which has no border, `gap`: its mean on
         real images less that on fakes, the distance that it sees (Arjovsky et al. 2017, Eq. 2)."""
         means = {kind: torch.stack(found).mean() for kind, found in self.judged.items()}
@@ -62,13 +62,13 @@ class Game:
         return {f"right_{kind}": share for kind, share in means.items()}
 
     def made(self, D: Callable[[Tensor], Maps], fake: Tensor, wrong: Tensor | None) -> Tensor:
-        """What D minimises on what counts as made: fakes; matching-aware, half of it on true outputs beside a wrong
-        input (Reed et al. 2016, Alg. 1)."""
+        """Compute what D minimises on what counts as made: fakes; matching-aware, half of it on true outputs beside a
+        wrong input (Reed et al. 2016, Alg. 1)."""
         l_fake = self.fake(D(fake))
         return l_fake if wrong is None else (l_fake + self.fake(D(wrong))) / 2
 
     def generator(self, maps: Maps) -> Tensor:
-        """What G minimises on its fakes."""
+        """Compute what G minimises on its fakes."""
         return _over_scales(self.terms.generator, maps)
 
     def alpha(self, batch: Batch, name: str = "alpha") -> Tensor | None:
@@ -78,13 +78,13 @@ class Game:
         return batch.draw(name, 1, 1, 1, kind="uniform")
 
     def penalty(self, critic: Callable[[Tensor], Maps], x: Tensor, fake: Tensor, alpha: Tensor | None) -> Tensor:
-        """The gradient penalty, with the logits of all positions and scales summed; 0 where there is none."""
+        """Compute the gradient penalty, with the logits of all positions and scales summed; 0 where there is none."""
         if alpha is None:
             return torch.zeros((), device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         return gradient_penalty(lambda x_hat: _summed(critic(x_hat)), x, fake, alpha)
 
     def after_move(self, *critics: nn.Module) -> Callable[[Tensor], None] | None:
-        """What follows a move of these critics: under `wgan`, their weights are clipped, unless it was suppressed."""
+        """Give what follows a move of these critics: under `wgan`, clipping, unless the move was suppressed."""
         if self.config.adversarial != "wgan":
             return None
         largest = self.config.clip

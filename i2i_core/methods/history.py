@@ -53,7 +53,7 @@ class History(ABC):
 
     @abstractmethod
     def _exchange(self, fake: Tensor, batch: Batch, images: Tensor, filled: Tensor, room: Tensor) -> Tensor:
-        """What D judges; changes `images` (n, K, C, H, W) and `filled` (n,) in place.
+        """Choose what D judges, and change `images` (n, K, C, H, W) and `filled` (n,) in place.
 
         Args:
             room: (n,) how many images each slot can hold.
@@ -72,13 +72,13 @@ class History(ABC):
             self.filled = torch.cat([self.filled, self.filled.new_zeros(missing)])
 
     def state(self) -> dict[str, Any] | None:
-        """What this worker's slots hold; None before the first update."""
+        """Give what this worker's slots hold; None before the first update."""
         if self.images is None:
             return None
         return {"first": self.first, "images": self.images, "filled": self.filled}
 
     def load(self, states: list[dict[str, Any] | None], slots: tuple[int, int], device: torch.device) -> None:
-        """Takes up what the workers of a saved run held, however many they were.
+        """Take up what the workers of a saved run held, however many they were.
 
         Args:
             states: of all of them, as `state` gave them.

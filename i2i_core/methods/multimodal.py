@@ -84,24 +84,24 @@ class Multimodal(Method[Config]):
 
     @staticmethod
     def fit(config: Any, schema: Schema, direction: Direction) -> Any:
-        """The channels of both sides from the data."""
+        """Take the channels of both sides from the data."""
         a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def seen(self, a: Tensor, b: Tensor) -> Tensor:
-        """What a discriminator judges: the output alone, or beside its input."""
+        """Give what a discriminator judges: the output alone, or beside its input."""
         return torch.cat([a, b], dim=1) if self.config.conditional_d else b
 
     def draw(self, batches: Iterator[Batch]) -> Any:
-        """A fresh batch with its noise, and what G makes of it: what the objectives are computed on."""
+        """Take a fresh batch with its noise, and what G makes of it: what the objectives are computed on."""
         raise TypeError("a system defines draw")
 
     def generators_loss(self, drawn: Any) -> Objective:
-        """The system's objective for G, and E where it has one; marked with the player it moves."""
+        """Compute the system's objective for G, and E where it has one; marked with the player it moves."""
         raise TypeError("a system defines generators_loss")
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """The generators on a batch; then the discriminators on it, n_critic times, on fresh ones after that."""
+        """Move the generators on a batch; then the discriminators on it, n_critic times, on fresh ones after that."""
         drawn = self.draw(batches)
         yield "generators", *self.generators_loss(drawn)
         for move in range(self.config.n_critic):

@@ -69,12 +69,12 @@ class Pix2Pix(Method[Pix2PixConfig]):
 
     @staticmethod
     def fit(config: Pix2PixConfig, schema: Schema, direction: Direction) -> Pix2PixConfig:
-        """The channels of both sides from the data."""
+        """Take the channels of both sides from the data."""
         a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def seen_by_D(self, a: Tensor, b: Tensor) -> Tensor:
-        """What D judges: input and output together (cGAN), or the output alone (GAN)."""
+        """Give what D judges: input and output together (cGAN), or the output alone (GAN)."""
         return torch.cat([a, b], dim=1) if "cGAN" in self.config.terms else b
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

@@ -53,7 +53,7 @@ class SimGAN(Method[SimGANConfig]):
 
     @staticmethod
     def fit(config: SimGANConfig, schema: Schema, direction: Direction) -> SimGANConfig:
-        """The channels, the same in both domains, from the data."""
+        """Take the channels, the same in both domains, from the data."""
         return replace(config, channels=same_channels(schema, "the data"))
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
@@ -105,7 +105,7 @@ class SimGAN(Method[SimGANConfig]):
         return sum(a[0].numel() * l1(a, b) for a, b in zip(after, before, strict=True))  # type: ignore[return-value]
 
     def psi(self, x: Tensor) -> list[Tensor]:
-        """The features that refining must keep."""
+        """Give the features that refining must keep."""
         if self.config.psi == "mean":
             return [x.mean(dim=1, keepdim=True)]
         if self.config.psi == "gradient":
@@ -123,5 +123,5 @@ class SimGAN(Method[SimGANConfig]):
 
 
 def _summed(term: Any, logits_B1hw: Tensor) -> Tensor:
-    """A term that is a mean over patches, as the sum over patches."""
+    """Give a term that is a mean over patches as the sum over patches."""
     return logits_B1hw[0].numel() * term(logits_B1hw)

@@ -62,7 +62,7 @@ class StarGAN(Method[StarGANConfig]):
 
     @staticmethod
     def fit(config: StarGANConfig, schema: Schema, direction: Direction, *others: Schema) -> StarGANConfig:
-        """Channels, attributes and kind of label from the data, or from all data sets.
+        """Take channels, attributes and kind of label from the data, or from all data sets.
 
         Raises:
             DataError: an attribute that the data does not have; of several data sets, channels that differ, or one
@@ -89,8 +89,8 @@ class StarGAN(Method[StarGANConfig]):
         )
 
     def labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The batch's own labels and target labels, both (n, A): the targets are the whole batch's
-        labels permuted."""
+        """Give the batch's own labels and target labels, both (n, A): the targets are the whole batch's labels
+        permuted."""
         labels = batch.whole["labels"]  # one column at a time: a list as an index would stop the host
         c = torch.stack([labels[:, i] for i in self.config.sets[batch.source].columns], dim=1).to(batch.like)
         return batch.part(c), batch.part(c[batch.permutation("target")])
@@ -166,7 +166,7 @@ class StarGAN(Method[StarGANConfig]):
             return self.networks["G"](x, control["target"].to(x))
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """The source, then one column per attribute: switched over, or set where classes exclude each other; an
+        """Show the source, then one column per attribute: switched over, or set where classes exclude each other; an
         attribute of another data set than the source's alone."""
         x, (c, _) = batch["image"], self.labels(batch)
         columns = {"source": x}
@@ -180,7 +180,7 @@ class StarGAN(Method[StarGANConfig]):
 
 
 def _check_several(manifests: Sequence[Schema], chosen: Sequence[tuple[str, ...]]) -> None:
-    """Raises DataError unless every data set has attributes, the same channels, and names that no other has."""
+    """Raise DataError unless every data set has attributes, the same channels, and names that no other has."""
     channels = [same_channels(m, _named(i)) for i, m in enumerate(manifests)]
     owner: dict[str, int] = {}
     for i, names in enumerate(chosen):
@@ -202,5 +202,5 @@ def _check_several(manifests: Sequence[Schema], chosen: Sequence[tuple[str, ...]
 
 
 def _named(number: int) -> str:
-    """A data set as the command line has it."""
+    """Name a data set as the command line has it."""
     return f"number {number} of --also" if number else "--data"

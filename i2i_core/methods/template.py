@@ -54,12 +54,12 @@ class Template(Method[TemplateConfig]):
 
     @staticmethod
     def fit(config: TemplateConfig, schema: Schema, direction: Direction) -> TemplateConfig:
-        """What only the data knows."""
+        """Fill in what only the data knows."""
         a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """The paper's algorithm, top to bottom. Each yield is a move: who moves, by which loss, which terms are
+        """Make one update of the paper's algorithm. Each yield is a move: who moves, by which loss, which terms are
         logged. Take as many fresh batches as the algorithm does; draw noise with `batch.draw(name, *shape)`, never
         from torch's global state; keep draws and histories here, outside the objectives."""
         batch = next(batches)
@@ -70,7 +70,7 @@ class Template(Method[TemplateConfig]):
 
     @moves("G")  # freezes everyone else's parameters while the objective is computed
     def generator_loss(self, b: Tensor, fake: Tensor) -> Objective:
-        """The total as the paper writes it, and its number: L_GAN(G, D) + lambda L_L1(G). Means over samples, so
+        """Write the total as the paper writes it, and its number: L_GAN(G, D) + lambda L_L1(G). Means over samples, so
         that the parts of a batch add up to the whole on any number of workers."""
         l_gan = self.game.generator(self.networks["D"](fake))
         l_l1 = l1(fake, b)
@@ -87,10 +87,10 @@ class Template(Method[TemplateConfig]):
         return loss, {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Images (n, C, H, W) for inputs (n, C, H, W): what translate.py and the evaluation call."""
+        """Make images (n, C, H, W) of inputs (n, C, H, W): what translate.py and the evaluation call."""
         with self.translating(keys=keys):
             return self.networks["G"](x)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """The columns of a grid, by title."""
+        """Make the columns of a grid, by title."""
         return {"a": batch["a"], "G(a)": self.translate(batch["a"]), "b": batch["b"]}

@@ -72,11 +72,11 @@ class UNIT(Method[UNITConfig]):
 
     @staticmethod
     def fit(config: UNITConfig, schema: Schema, direction: Direction) -> UNITConfig:
-        """The channels, the same in both domains, from the data."""
+        """Take the channels, the same in both domains, from the data."""
         return replace(config, channels=same_channels(schema, "the data"))
 
     def noise(self, batch: Batch, name: str = "z") -> Noise:
-        """The batch's noise of that name; every code has one shape."""
+        """Draw the batch's noise of that name; every code has one shape."""
         side = self.config.image_size // 4
         shape = (4 * self.config.g_base, side, side)
         return Noise(*(batch.draw(f"{name}_{code}", *shape) for code in Noise._fields))
@@ -135,7 +135,7 @@ class UNIT(Method[UNITConfig]):
         return loss, {"gan": l_gan, "rec": l_rec, "kl": l_kl, "cyc": l_cyc, "cyc_kl": l_cyc_kl}
 
     def kl(self, mu: Tensor, noise: Tensor) -> Tensor:
-        """A code's distance from N(0, 1): of its mean, or of the code with its noise (`kl_of`)."""
+        """Compute a code's distance from N(0, 1): of its mean, or of the code with its noise (`kl_of`)."""
         return kl_unit_variance(mu if self.config.kl_of == "mean" else mu + noise)
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:

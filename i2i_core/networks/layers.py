@@ -14,7 +14,7 @@ from i2i_core.networks.shapes import UPSAMPLES, Norm, Padding, Upsample
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    """The named norm over `channels`. Instance norms use the instance's statistics in eval mode too.
+    """Make the named norm over `channels`. Instance norms use the instance's statistics in eval mode too.
 
     "none" is an Identity, not an absence, so a network's parameter names do not depend on its norm.
 
@@ -33,7 +33,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 def uses_bias(norm: Norm) -> bool:
-    """Whether a convolution followed by this norm has a bias: not where the norm has a shift of its own."""
+    """Tell if a convolution followed by this norm has a bias: not where the norm has a shift of its own."""
     return norm in ("instance", "none")
 
 
@@ -98,7 +98,7 @@ class SampleNorm(nn.Module):
 
 
 def with_label_planes(x_BCHW: Tensor, c_BA: Tensor) -> Tensor:
-    """The image with one constant plane per entry of a label or code, (B, C + A, H, W) (StarGAN Fig. 3)."""
+    """Give the image one constant plane per entry of a label or code, (B, C + A, H, W) (StarGAN Fig. 3)."""
     height, width = x_BCHW.shape[-2:]
     planes_BAHW = c_BA.to(x_BCHW.dtype)[:, :, None, None].expand(-1, -1, height, width)
     return torch.cat([x_BCHW, planes_BAHW], dim=1)

@@ -91,7 +91,7 @@ def two_scales(in_channels: int, base: int = 64, layers: int = 3, norm: Norm = "
 
 
 def patch_discriminator(receptive_field: int, in_channels: int, base: int = 64, norm: Norm = "batch") -> nn.Module:
-    """The discriminator of a receptive field of 1 (PixelGAN), 16, 70 or 286 pixels (ImageGAN) (sec. 4.4).
+    """Make the discriminator of a receptive field of 1 (PixelGAN), 16, 70 or 286 pixels (ImageGAN) (sec. 4.4).
 
     Raises:
         ValueError: another receptive field.

@@ -21,7 +21,7 @@ WIDEST = 8  # widths double up to WIDEST * base: 512 channels at base 64
 
 
 def dropout_ups(downs: int, dropout_at: DropoutAt) -> range:
-    """Which up-blocks, counted from the innermost, have dropout.
+    """List the up-blocks, counted from the innermost, that have dropout.
 
     "innermost" (paper): the first three. "after_innermost" (authors' code): the three after the first.
     Only up-blocks of the full 512 channels have it: with 8 downs there are four, with 7 three, and so on, so

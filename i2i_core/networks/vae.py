@@ -49,8 +49,8 @@ def shared_block(base: int = 64) -> nn.Module:
 
 
 def paper_encoder(channels: int = 3, base: int = 64, blocks: int = 3) -> nn.Module:
-    """A domain's own part of the encoder: c7s1-64, two 3x3 of stride 2 to 256 (LeakyReLU 0.01, no norm), residual
-    blocks (instance norm). Zero padding."""
+    """Make a domain's own part of the encoder: c7s1-64, two 3x3 of stride 2 to 256 (LeakyReLU 0.01, no norm),
+    residual blocks (instance norm). Zero padding."""
     return nn.Sequential(
         *_leaky(nn.Conv2d(channels, base, 7, 1, 3)),
         *_leaky(nn.Conv2d(base, 2 * base, 3, 2, 1)),
@@ -60,8 +60,8 @@ def paper_encoder(channels: int = 3, base: int = 64, blocks: int = 3) -> nn.Modu
 
 
 def paper_generator(channels: int = 3, base: int = 64, blocks: int = 3, upsample: Upsample = "transposed") -> nn.Module:
-    """A domain's own part of the generator: residual blocks, two 3x3 transposed of stride 2 to 64 (LeakyReLU 0.01),
-    1x1 to the image, tanh."""
+    """Make a domain's own part of the generator: residual blocks, two 3x3 transposed of stride 2 to 64 (LeakyReLU
+    0.01), 1x1 to the image, tanh."""
     return nn.Sequential(
         *(ResidualBlock(4 * base, "instance") for _ in range(blocks)),
         *_leaky(up_layer(upsample, 4 * base, 2 * base, 3, bias=True)),
@@ -79,7 +79,7 @@ def paper_discriminator(channels: int = 3, base: int = 64, layers: int = 6) -> n
 
 
 def later_encoder(channels: int = 3, base: int = 64, blocks: int = 4) -> nn.Module:
-    """The later program's content encoder: c7s1-64, two 4x4 of stride 2 to 256, residual blocks; instance norm,
+    """Make the later program's content encoder: c7s1-64, two 4x4 of stride 2 to 256, residual blocks; instance norm,
     ReLU, reflect padding."""
 
     def conv(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
@@ -95,7 +95,7 @@ def later_encoder(channels: int = 3, base: int = 64, blocks: int = 4) -> nn.Modu
 
 
 def later_generator(channels: int = 3, base: int = 64, blocks: int = 4, upsample: Upsample = "resize") -> nn.Module:
-    """The later program's decoder: residual blocks, two times (nearest x2, 5x5 convolution, `SampleNorm`, ReLU) to
+    """Make the later program's decoder: residual blocks, two times (nearest x2, 5x5 convolution, `SampleNorm`, ReLU) to
     64, c7 to the image, tanh; reflect padding. Another `upsample` takes the place of resize and 5x5."""
 
     def up(inputs: int, outputs: int) -> list[nn.Module]:
@@ -114,8 +114,8 @@ def later_generator(channels: int = 3, base: int = 64, blocks: int = 4, upsample
 
 
 def later_discriminator(channels: int = 3, base: int = 64, layers: int = 4, scales: int = 3) -> MultiScale:
-    """The later program's: per scale 4x4 convolutions of stride 2 to 512 (LeakyReLU 0.2, no norm, reflect padding),
-    1x1 to 1."""
+    """Make the later program's: per scale 4x4 convolutions of stride 2 to 512 (LeakyReLU 0.2, no norm, reflect
+    padding), 1x1 to 1."""
 
     def scale() -> nn.Module:
         widths = [channels, *(base * 2**i for i in range(layers))]
