@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from i2i_core.methods import METHODS
-from pipelines.demo import JOBS
+from pipelines.demo import EXAMPLES
 from pipelines.methods_table import measured
 
 KEPT = os.environ.get("METHODS_OUTPUT", "")
@@ -83,7 +83,7 @@ SHOWN = ("cvae_gan", "unit", "simgan")
 
 
 def test_every_method_has_a_demo_and_a_judge() -> None:
-    assert JUDGES.keys() == JOBS.keys() == METHODS.keys()
+    assert JUDGES.keys() == EXAMPLES.keys() == METHODS.keys()
 
 
 @pytest.mark.ray
