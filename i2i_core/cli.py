@@ -10,7 +10,7 @@ from functools import partial
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
-from tyro.conf import Fixed, HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
+from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from i2i_core.errors import RunError, Stopped, UserError
@@ -117,5 +117,5 @@ def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
 
 def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:
     if noted.get("derived"):
-        return Annotated[kind, Fixed, Suppress]
+        return Annotated[kind, Suppress]
     return Annotated[kind, tyro.conf.arg(name=noted["name"])] if noted.get("name") else kind

@@ -26,7 +26,7 @@ LOCAL = str(ROOT / "cluster" / "local.sh")
 
 
 @dataclass(frozen=True)
-class Job:
+class Example:
     """What the demo of one method runs on, besides its preset."""
 
     data: str
@@ -36,14 +36,14 @@ class Job:
 
 
 JUDGED = ("--train-classifier", "--classifier-network", "small")
-WEIGHTS = Job("weights", evaluate=JUDGED)
-COLOURS = Job("colours", translate=("--samples", "4"))
-JOBS = {
-    "stargan": Job("styles", ("--target", "+bold"), JUDGED),
-    "pix2pix": Job("outlines"),
+WEIGHTS = Example("weights", evaluate=JUDGED)
+COLOURS = Example("colours", translate=("--samples", "4"))
+EXAMPLES = {
+    "stargan": Example("styles", ("--target", "+bold"), JUDGED),
+    "pix2pix": Example("outlines"),
     "cyclegan": WEIGHTS,
     "unit": WEIGHTS,
-    "simgan": Job("scans", evaluate=JUDGED),
+    "simgan": Example("scans", evaluate=JUDGED),
     "bicyclegan": COLOURS,
     "cvae_gan": COLOURS,
     "clr_gan": COLOURS,
@@ -111,10 +111,10 @@ def train(demo: Demo, arguments: list[str]) -> float:
 
 def run() -> int:
     demo = tyro.cli(Demo, prog="demo.py")
-    if demo.method not in JOBS:
-        raise ConfigError("--method", repr(demo.method), "a method with a demo", nearest(demo.method, JOBS))
-    started, job, out = time.monotonic(), JOBS[demo.method], demo.out.resolve()
-    data, storage, name = out / f"glyphs-{job.data}", out / "runs", f"{demo.method}-demo"
+    if demo.method not in EXAMPLES:
+        raise ConfigError("--method", repr(demo.method), "a method with a demo", nearest(demo.method, EXAMPLES))
+    started, example, out = time.monotonic(), EXAMPLES[demo.method], demo.out.resolve()
+    data, storage, name = out / f"glyphs-{example.data}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
     call(python, f"{here}/shard.py", *glyph_flags(demo.method), "--out", str(data), "--workers", "0")
@@ -124,10 +124,18 @@ def run() -> int:
     measured = pictures.with_suffix(".json")
     held_out = (str(data), "--split", "test", "--out")
     call(
-        python, f"{here}/translate.py", checkpoint, "--input", *held_out, str(pictures), "--most", "64", *job.translate
+        python,
+        f"{here}/translate.py",
+        checkpoint,
+        "--input",
+        *held_out,
+        str(pictures),
+        "--most",
+        "64",
+        *example.translate,
     )
-    judge = ("--classifier", f"{data}-classifier") if "--train-classifier" in job.evaluate else ()
-    call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *job.evaluate, *judge)
+    judge = ("--classifier", f"{data}-classifier") if "--train-classifier" in example.evaluate else ()
+    call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *example.evaluate, *judge)
     print(f"\ntrained in {seconds:.0f} s, done in {time.monotonic() - started:.0f} s")
     print(f"look at   {pictures / 'contact_sheet.png'}\nmeasured  {measured}\nrun       {checkpoint}")
     return 0

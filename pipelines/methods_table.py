@@ -24,7 +24,7 @@ import tyro
 from i2i_core.cli import main
 from i2i_core.errors import ConfigError, RunError, nearest
 from i2i_core.methods import METHODS
-from pipelines.demo import JOBS, ROOT
+from pipelines.demo import EXAMPLES, ROOT
 
 DOC = ROOT / "docs" / "methods.md"
 IMAGES = ROOT / "docs" / "images"
@@ -40,14 +40,14 @@ SHOWN = (
 class Table:
     """Trains and measures the demos, and writes the table."""
 
-    methods: tuple[str, ...] = tuple(JOBS)
+    methods: tuple[str, ...] = tuple(EXAMPLES)
     """Methods to train; all others keep the result that is there."""
     out: Path = Path("methods-output")
     """Folder for data sets, runs and results."""
 
 
 @dataclass(frozen=True)
-class Result:
+class Measured:
     """What a method's demo came to."""
 
     recipe: str
@@ -63,17 +63,17 @@ class Result:
 def recipe(method: str) -> str:
     """A digest of the preset, its data and the commands."""
     preset = METHODS[method].presets["demo"]
-    return hashlib.sha256(repr((dict(preset.values), dict(preset.glyphs), JOBS[method])).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((dict(preset.values), dict(preset.glyphs), EXAMPLES[method])).encode()).hexdigest()[:12]
 
 
-def kept(method: str, out: Path) -> Result | None:
+def kept(method: str, out: Path) -> Measured | None:
     """The result in the folder, if it is of the same recipe."""
     path = out / f"{method}.json"
-    result = Result(**json.loads(path.read_text())) if path.exists() else None
+    result = Measured(**json.loads(path.read_text())) if path.exists() else None
     return result if result and result.recipe == recipe(method) else None
 
 
-def measured(method: str, out: Path) -> Result:
+def measured(method: str, out: Path) -> Measured:
     """Trains and measures one method, unless that was done.
 
     Raises:
@@ -90,13 +90,13 @@ def measured(method: str, out: Path) -> Result:
     about = f"{datetime.date.today()}, torch {torch.__version__.split('+')[0]}, {os.cpu_count()} CPU cores, 2 workers"
     metrics = {name: metric["value"] for name, metric in report["metrics"].items()}
     seconds = time.monotonic() - started
-    result = Result(recipe(method), about, report["checkpoint"]["images"], seconds, metrics)
+    result = Measured(recipe(method), about, report["checkpoint"]["images"], seconds, metrics)
     shutil.copy(sorted((out / "runs" / f"{method}-demo" / "grids").glob("*.png"))[-1], out / f"{method}.png")
     (out / f"{method}.json").write_text(json.dumps(asdict(result), indent=1))
     return result
 
 
-def rows(method: str, result: Result) -> list[str]:
+def rows(method: str, result: Measured) -> list[str]:
     """The lines of one method."""
     lines: list[str] = []
     found = result.metrics
@@ -113,13 +113,13 @@ def rows(method: str, result: Result) -> list[str]:
 def run() -> int:
     given = tyro.cli(Table, prog="methods_table.py")
     for name in given.methods:
-        if name not in JOBS:
-            raise ConfigError("--methods", repr(name), "methods with a demo", nearest(name, JOBS))
+        if name not in EXAMPLES:
+            raise ConfigError("--methods", repr(name), "methods with a demo", nearest(name, EXAMPLES))
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     for name in given.methods:
         measured(name, out)
-    done = {name: result for name in JOBS if (result := kept(name, out))}
+    done = {name: result for name in EXAMPLES if (result := kept(name, out))}
     lines = [line for name, result in done.items() for line in rows(name, result)]
     about = "; ".join(sorted({result.about for result in done.values()}))
     head = ["| method | measure | doing nothing | trained | real images |", "|---|---|---|---|---|"]

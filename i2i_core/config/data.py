@@ -13,7 +13,7 @@ from i2i_core.storage.paths import check_folders
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read, and what is done to an image before the networks see it."""
+    """Say what is read, and what is done to an image before the networks see it."""
 
     uri: str = setting("", resume="free", name="data")
     """Data set: a folder or URL with manifest.json. None given: the built-in glyphs."""

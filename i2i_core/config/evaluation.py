@@ -12,7 +12,7 @@ from i2i_core.storage.paths import absolute
 
 @dataclass(frozen=True)
 class AtTestOptions:
-    """How networks with batch norm or dropout make images: in translations, evaluations and grids."""
+    """Say how networks with batch norm or dropout make images: in translations, evaluations and grids."""
 
     test_norm: Literal["auto", "image", "running"] = setting("auto", resume="free")
     """Statistics that batch norm uses when images are made. image: each image's own, as in training with one image a
@@ -30,7 +30,7 @@ class AtTestOptions:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured, and with which networks' files it is judged."""
+    """Say what is measured, and with which networks' files it is judged."""
 
     metrics: tuple[str, ...] = setting((), resume="free")
     """Metrics, or families of them (docs/evaluation.md lists both), besides `basic`, which needs no network of others

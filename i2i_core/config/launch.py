@@ -10,7 +10,7 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """Where a run happens. Nothing here changes what it computes."""
+    """Say where a run happens. Nothing here changes what it computes."""
 
     workers: str = setting("1", resume="free")
     """Training workers: N, or MIN:MAX for an elastic run."""

@@ -10,7 +10,7 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class MonitoringConfig:
-    """When the loop logs, draws, evaluates and saves; all in images, and all free to change on resume."""
+    """Say when the loop logs, draws, evaluates and saves, in images. All of it may change on resume."""
 
     log_every: int = setting(1_000, resume="free")
     """Images between progress lines and tracker scalars."""

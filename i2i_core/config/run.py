@@ -44,7 +44,7 @@ class TrainConfig:
     preset: str
     """Named values to start from; other flags go over them."""
     hyper: Any
-    """The method's own section."""
+    """What the method itself is made of; its weights and learning rates."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     monitoring: MonitoringConfig = field(default_factory=MonitoringConfig, metadata={"resume": "free"})

@@ -12,7 +12,7 @@ from i2i_core.settings import check_at_least, check_between, check_choice, setti
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Length, batch, precision, schedule. Progress is counted in images."""
+    """Set length, batch, precision, schedule. Progress is counted in images."""
 
     batch: int = setting(16)
     """GLOBAL batch: samples per move over all workers together."""

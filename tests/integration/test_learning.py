@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from i2i_core.methods import METHODS
-from pipelines.demo import JOBS
+from pipelines.demo import EXAMPLES
 from pipelines.methods_table import measured
 
 from ..support.table import TABLE
@@ -25,7 +25,7 @@ SHOWN = ("cvae_gan", "unit", "simgan")
 
 
 def test_every_method_has_a_demo() -> None:
-    assert JOBS.keys() == METHODS.keys()
+    assert EXAMPLES.keys() == METHODS.keys()
 
 
 @pytest.mark.ray
