@@ -3,6 +3,12 @@
 A trial is a small process that calls `launch`, so it is a whole run of Ray Train with workers, checkpoints and a folder
 of its own. Which values it gets and what became of it is in `search.study`; Tune places trials and ASHA ends hopeless
 ones. A sweep's folder is all that a resumed sweep knows: Tune's own notes are forgotten.
+
+Three places hold what a trial measured, and each is made from the one before: its run's `evaluations.json`, which its
+workers write; the results that the trial reports to Tune, from which ASHA decides; the study, which the sweep's process
+writes (`Telling`). The trial looks at its run every LOOKS_EVERY seconds for what the study does not hold yet. Ray's own
+way from a run to its trial, `ray.tune.integration.ray_train.TuneReportCallback`, was tried and loses what is reported
+just before a worker dies: docs/sweeps.md.
 """
 
 from __future__ import annotations
