@@ -7,21 +7,9 @@ from collections.abc import Callable
 from threading import Condition, Thread
 from typing import Any
 
-from i2i_core.checkpoints.checkpoint import (
-    BEST,
-    CHECKPOINTS,
-    PUT_BACK,
-    Snapshot,
-    complete,
-    images_of,
-    is_whole,
-    name_at,
-    names,
-    read_best,
-    write,
-)
+from i2i_core.checkpoints.checkpoint import PUT_BACK, Snapshot, write
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.storage.retry import FULL, StorageError, patience
 
 MOST_WITHOUT_ROOM = 5
@@ -48,7 +36,7 @@ class Writer:
 
     def __init__(
         self,
-        run: Folder,
+        run: RunFolder,
         keep_last: int,
         say: Callable[[str], None],
         ours: Callable[[], bool] = lambda: True,
@@ -80,7 +68,7 @@ class Writer:
             else:
                 self.changed.wait_for(lambda: not self._best_waits(best))
                 if self.waiting and self.waiting[0]:
-                    late = name_at(self.waiting[0].images)
+                    late = self.waiting[0].name
                     self.say(f"checkpoint {late} is left out: the one before it is still being written")
             self.waiting = (snapshot, best)
             if self.thread is None:
@@ -89,7 +77,7 @@ class Writer:
 
     def _best_waits(self, best: dict[str, Any] | None) -> bool:
         snapshot = self.waiting[0] if self.waiting else None
-        return bool(snapshot and best and best["checkpoint"] == name_at(snapshot.images))
+        return bool(snapshot and best and best["checkpoint"] == snapshot.name)
 
     def _work(self) -> None:
         while job := self._next():
@@ -119,12 +107,12 @@ class Writer:
             return taken
         except (OSError, StorageError):
             last = "what there is cannot be read"
-        what = self.run.at(f"{CHECKPOINTS}/{name_at(snapshot.images)}" if snapshot else BEST)
+        what = self.run.at(RunFolder.in_checkpoint(snapshot.name) if snapshot else RunFolder.BEST)
         why = f"{what} could not be written ({error.strerror or error}); {last}"
         return RunError(f"{why}. Make that place writable, and run the same command to go on.")
 
     def _last_whole(self) -> str:
-        whole = complete(self.run)
+        whole = self.run.whole_checkpoints()
         return f"the last whole checkpoint is {whole[-1]}" if whole else "there is no whole checkpoint"
 
     def _next(self) -> tuple[Snapshot | None, dict[str, Any] | None] | None:
@@ -142,8 +130,8 @@ class Writer:
                 write(self.run, snapshot, self._check)
                 self.lost = ""
                 self.without_room.clear()
-            if best and is_whole(self.run, best["checkpoint"]):
-                self.run.write_json(BEST, best)
+            if best and self.run.is_whole(best["checkpoint"]):
+                self.run.write_json(RunFolder.BEST, best)
             if snapshot:
                 self._check()
                 self._prune(snapshot.images)
@@ -162,13 +150,12 @@ class Writer:
         Raises:
             RunError: there was none for as many times as there may be.
         """
-        what = self.run.at(BEST)
-        if snapshot and not is_whole(self.run, name_at(snapshot.images)):
-            half = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
-            self.run.remove(half)
-            what = self.run.at(half)
+        what = self.run.at(RunFolder.BEST)
+        if snapshot and not self.run.is_whole(snapshot.name):
+            self.run.remove_checkpoint(snapshot.name)
+            what = self.run.at(RunFolder.in_checkpoint(snapshot.name))
         said = f"{what} could not be written ({error.strerror}); {self._last_whole()}. Make room there"
-        if what.endswith(BEST):
+        if what.endswith(RunFolder.BEST):
             self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
             return
         self.lost = said
@@ -182,13 +169,13 @@ class Writer:
     def _prune(self, images: int) -> None:
         """Keeps the best and the last n whole ones up to this. What else there is up to this was pushed out, or is the
         rest of an attempt that crashed."""
-        whole = [name for name in complete(self.run) if images_of(name) <= images]
-        best = read_best(self.run)
+        whole = [name for name in self.run.whole_checkpoints() if images_of(name) <= images]
+        best = self.run.best()
         keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
-        for name in names(self.run):
+        for name in self.run.names_of_checkpoints():
             if name not in keep and images_of(name) <= images:
                 self._check()
-                self.run.remove(f"{CHECKPOINTS}/{name}")
+                self.run.remove_checkpoint(name)
 
     def _raise(self) -> None:
         if self.error:
@@ -204,7 +191,7 @@ class Writer:
             StorageError: storage has not answered for as long as it may.
         Raises what else went wrong while it was written.
         """
-        self._join()
+        self.join()
         self._raise()
         if self.ended:
             self.raised = True
@@ -214,11 +201,12 @@ class Writer:
 
     def close(self) -> None:
         """As `wait`, where something else ends the run: says what would be raised."""
-        self._join()
+        self.join()
         error = self.error or (None if self.raised else self.ended)
         if error:
             self.say(f"WARNING: the newest checkpoint could not be written: {error}")
 
-    def _join(self) -> None:
+    def join(self) -> None:
+        """Wait until nothing is being written and nothing waits."""
         with self.changed:
             self.changed.wait_for(lambda: self.thread is None)

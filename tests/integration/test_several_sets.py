@@ -40,7 +40,7 @@ from i2i_core.methods.base import Progress
 from i2i_core.methods.stargan import StarGANConfig
 from i2i_core.orchestration.sharding import make
 from i2i_core.orchestration.translating import TranslateOptions, translate
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.step import Step
 from i2i_core.translation.targets import parse_target_of
 
@@ -271,7 +271,7 @@ def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storag
     from i2i_core.training.preparing import check_same_run
 
     config = config_on(labelled, shapes, storage)
-    folder = Folder(f"{storage}/run")
+    folder = RunFolder(f"{storage}/run")
     folder.write("config.json", config.dumps().encode())
     check_same_run(config_on(labelled, shapes, storage), folder)
     with pytest.raises(ConfigError, match="fingerprint: saved"):
@@ -279,10 +279,10 @@ def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storag
 
 
 def test_a_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str, shapes: str) -> None:
-    metrics = Folder(trained).read_json("best.json")
+    metrics = RunFolder(trained).read_json("best.json")
     assert metrics["metric"] == "there_and_back"
     last = load_trained(f"{trained}/checkpoints/images-000000000096", CPU)
-    found = Folder(last.url).read_json("metrics.json")
+    found = RunFolder(last.url).read_json("metrics.json")
     assert set(found) == {"there_and_back", "there_and_back/labelled", "there_and_back/shapes"}
     for name, data in (("labelled", labelled), ("shapes", shapes)):
         alone = evaluate(last.method, DataSet(data), "val", image_size=16, most=32)

@@ -33,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "translation": {"checkpoints", "methods", "config", "data.folders", *DATA, "images", "storage"},
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {"training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config", *DATA, "storage"},
-    "training.monitoring": {"training.step", "training.sync", "methods", "config", "images", "storage"},
+    "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
     "search": {"training", "evaluation", "runs", "config", "storage"},
     "orchestration": {
         *("search", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),

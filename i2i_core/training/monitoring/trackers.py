@@ -13,7 +13,7 @@ from torch import Tensor
 
 from i2i_core.errors import TakenOverError
 from i2i_core.images.sheet import contact_sheet, png_bytes
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
 from i2i_core.training.monitoring.boards import Board, TensorBoard, short
@@ -104,7 +104,7 @@ class Tracker:
 
     def __init__(
         self,
-        run: Folder,
+        run: RunFolder,
         say: Callable[[str], None],
         tensorboard: bool = True,
         others: Mapping[str, Board] | None = None,
@@ -151,7 +151,7 @@ class Tracker:
 
         def draw() -> None:
             sheet = contact_sheet(copy.wait())
-            self.run.write(f"grids/images-{images:012d}.png", png_bytes(sheet))
+            self.run.write(self.run.grid(images), png_bytes(sheet))
             pixels = np.array(sheet.convert("RGB"))
             self._show(lambda board: board.picture(images, pixels))
 
