@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition
 from typing import Any
 
+from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK, Snapshot, write
 from i2i_core.errors import RunError, TakenOverError
 from i2i_core.runs.folder import RunFolder, images_of
@@ -44,9 +45,8 @@ class Writer:
     ) -> None:
         self.run, self.keep_last, self.say, self.ours, self.stop = run, keep_last, say, ours, stop
         self.waiting: tuple[Snapshot | None, dict[str, Any] | None] | None = None
-        self.thread: Thread | None = None
         self.changed = Condition()
-        self.error: BaseException | None = None
+        self.background = Background("checkpoint")
         self.ended: RunError | None = None
         """Why the run cannot go on."""
         self.raised = False
@@ -61,7 +61,7 @@ class Writer:
 
         Raises what went wrong with an earlier one, but for storage: see `wait`.
         """
-        self._raise()
+        self.background.check()
         with self.changed:
             if snapshot is None:
                 snapshot = self.waiting[0] if self.waiting else None
@@ -70,26 +70,26 @@ class Writer:
                 if self.waiting and self.waiting[0]:
                     late = self.waiting[0].name
                     self.say(f"checkpoint {late} is left out: the one before it is still being written")
+            if self.waiting is None:
+                self.background.add(self._write_waiting)
             self.waiting = (snapshot, best)
-            if self.thread is None:
-                self.thread = Thread(target=self._work, name="checkpoint")
-                self.thread.start()
 
     def _best_waits(self, best: dict[str, Any] | None) -> bool:
         snapshot = self.waiting[0] if self.waiting else None
         return bool(snapshot and best and best["checkpoint"] == snapshot.name)
 
-    def _work(self) -> None:
-        while job := self._next():
-            try:
-                if not self.ended:
-                    self._write(*job)
-            except RunError as error:
-                self._end(error)
-            except OSError as error:
-                self._end(self._unwritable(job[0], error))
-            except BaseException as error:  # raised in the training thread by put() and wait()
-                self.error = error
+    def _write_waiting(self) -> None:
+        with self.changed:
+            assert self.waiting, "it was put"
+            (snapshot, best), self.waiting = self.waiting, None
+            self.changed.notify_all()
+        try:
+            if not self.ended:
+                self._write(snapshot, best)
+        except RunError as error:
+            self._end(error)
+        except OSError as error:
+            self._end(self._unwritable(snapshot, error))
 
     def _end(self, error: RunError) -> None:
         self.ended = error
@@ -114,14 +114,6 @@ class Writer:
     def _last_whole(self) -> str:
         whole = self.run.whole_checkpoints()
         return f"the last whole checkpoint is {whole[-1]}" if whole else "there is no whole checkpoint"
-
-    def _next(self) -> tuple[Snapshot | None, dict[str, Any] | None] | None:
-        with self.changed:
-            job, self.waiting = self.waiting, None
-            if job is None:
-                self.thread = None
-            self.changed.notify_all()
-            return job
 
     def _write(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
         self._check()
@@ -177,11 +169,6 @@ class Writer:
                 self._check()
                 self.run.remove_checkpoint(name)
 
-    def _raise(self) -> None:
-        if self.error:
-            error, self.error = self.error, None
-            raise error
-
     def wait(self) -> None:
         """Until what was put is written.
 
@@ -192,7 +179,7 @@ class Writer:
         Raises what else went wrong while it was written.
         """
         self.join()
-        self._raise()
+        self.background.check()
         if self.ended:
             self.raised = True
             raise self.ended
@@ -201,12 +188,11 @@ class Writer:
 
     def close(self) -> None:
         """As `wait`, where something else ends the run: says what would be raised."""
-        self.join()
-        error = self.error or (None if self.raised else self.ended)
+        self.background.close()
+        error = self.background.error or (None if self.raised else self.ended)
         if error:
             self.say(f"WARNING: the newest checkpoint could not be written: {error}")
 
     def join(self) -> None:
         """Wait until nothing is being written and nothing waits."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.thread is None)
+        self.background.wait()

@@ -7,11 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
 from typing import Any
 
 import torch
 
+from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
@@ -172,11 +172,11 @@ class Gauges:
 @contextmanager
 def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[], bool]) -> Iterator[None]:
     """Asks the loop to save when a node is drained, and to stop when the run's folder says so."""
-    ended = Event()
+    watcher = Background("watch")
 
     def watch() -> None:
         saved = False
-        while not ended.wait(LOOKS_EVERY):
+        while not watcher.ending.wait(LOOKS_EVERY):
             if drained() and not saved:
                 _say("a node of this run is being drained: saving")
                 loop.ask("save")
@@ -189,11 +189,13 @@ def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[],
                     loop.ask("stop")
                     return
 
-    Thread(target=watch, name="watch", daemon=True).start()
+    watcher.put(watch)
     try:
         yield
     finally:
-        ended.set()
+        watcher.close(within=0)
+        if watcher.error:
+            _say(f"WARNING: nobody looked any more whether this run is to stop ({watcher.error!r})")
 
 
 def being_drained() -> bool:

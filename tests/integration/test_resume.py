@@ -227,7 +227,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
     assert 0 < images < 96
     assert f"after {images} of 96 images" in str(caught.value)
     assert stopped.run.whole_checkpoints() == [name_at(images)]
-    assert stopped.keeper.writer.thread is None
+    assert stopped.keeper.writer.background.thread is None
     resumed = loop_of(config)
     assert_equal(state_of(stopped), state_of(resumed))
     resumed.train()

@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY = {"errors", "settings", "registry", "randomness", "batch", "fields", "labels", "sizes", "tensors"}
+VOCABULARY = {
+    "errors",
+    "settings",
+    "registry",
+    "randomness",
+    "batch",
+    "fields",
+    "labels",
+    "sizes",
+    "tensors",
+    "background",
+}
 DATA = {"data.format", "data.reading"}
 ARROWS: dict[str, set[str]] = {
     "vocabulary": set(),
