@@ -298,8 +298,8 @@ def test_a_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str
 def test_a_split_that_one_set_lacks_is_evaluated_on_none(labelled: str, storage: str, tmp_path: Path) -> None:
     source = draw_classes(tmp_path / "images", ("ring", "star"), each=8)
     other = shard_classes(source, tmp_path / "other", (0.8, 0.0, 0.2))
-    assert loop_of(config_of("stargan", labelled, storage)).eval_split == "val"
-    assert loop_of(config_on(labelled, other, storage)).eval_split == "train"
+    assert loop_of(config_of("stargan", labelled, storage)).measuring.split == "val"
+    assert loop_of(config_on(labelled, other, storage)).measuring.split == "train"
 
 
 def test_a_metric_of_several_sets_is_the_mean_over_their_images() -> None:

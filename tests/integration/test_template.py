@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys, torch
 from i2i_core.config.run import TrainConfig
-from i2i_core.orchestration.launch import prepare
-from i2i_core.checkpoints.checkpoint import load_trained
+from i2i_core.training.preparing import prepare
+from i2i_core.checkpoints.trained import load_trained
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
