@@ -62,7 +62,7 @@ def test_background_goes_on_after_an_error_and_keeps_the_first() -> None:
 
 def test_background_that_is_closed_ends_a_job_that_goes_on_until_then() -> None:
     background = Background("long")
-    background.put(lambda: background.ending.wait(60) and None)
+    background.put(lambda: background.ending.wait(300) and None)
     assert not background.wait(0)
     assert background.close(60)
     assert background.error is None
