@@ -110,29 +110,26 @@ def bench_save(arguments: argparse.Namespace) -> None:
     import tempfile
     from pathlib import Path
 
-    from i2i_core.checkpoints.writer import Writer
     from i2i_core.config.run import TrainConfig
     from i2i_core.orchestration.sharding import shard_glyphs
     from i2i_core.training.loop import Loop
-    from i2i_core.training.monitoring.trackers import Tracker
     from i2i_core.training.preparing import prepare
 
     with tempfile.TemporaryDirectory() as folder:
         shard_glyphs(f"{folder}/data", "paired", 256, characters=20)
         values = {"data.uri": f"{folder}/data", "data.loaders": 0, "launch.storage": folder}
         loop = Loop(prepare(TrainConfig.of("pix2pix", "reference", values)), World(), torch.device(arguments.device))
-        loop.tracker, loop.writer = Tracker(loop.run, print), Writer(loop.run, 1, print)
         batch = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
         loop.step(repeat(batch), loop.progress)
         stalls, wholes = [], []
         for _ in range(arguments.repeats):
             loop.progress.images += 1
             start = time.perf_counter()
-            loop._save()
+            loop.keeper.save()
             stalls.append(time.perf_counter() - start)
-            loop.writer.wait()
+            loop.keeper.writer.wait()
             wholes.append(time.perf_counter() - start)
-        loop.tracker.close()
+        loop.monitor.close(True)
         size = sum(file.stat().st_size for file in Path(folder).rglob("checkpoints/*/*")) / 1e6
         print(
             f"checkpoint of {size:.0f} MB: the step waits {statistics.median(stalls):.3f} s, "
@@ -198,8 +195,9 @@ def looped(loop: Any, updates: int) -> float:
     from dataclasses import replace
 
     begin = loop.progress.images
-    loop.length = begin + updates * served(loop)
-    loop.config = replace(loop.config, monitoring=replace(loop.config.monitoring, log_every=served(loop) * 10))
+    monitoring = replace(loop.config.monitoring, log_every=served(loop) * 10)
+    training = replace(loop.config.training, images=begin + updates * served(loop))
+    loop.config = replace(loop.config, monitoring=monitoring, training=training)
     loop._finish = lambda: None
     start = time.perf_counter()
     loop.train()

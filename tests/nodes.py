@@ -33,8 +33,8 @@ import torch
 from ray._private.services import get_node_ip_address
 from ray.cluster_utils import Cluster
 
-from i2i_core.checkpoints import checkpoint
 from i2i_core.orchestration.sharding import shard_glyphs
+from i2i_core.runs.folder import images_of
 
 from .support.processes import Run, differences, past, state_of, undisturbed, with_environment
 
@@ -146,7 +146,7 @@ def replaced(scene: Scene) -> list[str]:
     scene.when("told", lambda text: "is being drained: saving" in text)
 
     def at_once(_: str) -> bool:
-        whole = [checkpoint.images_of(name) for name in checkpoint.complete(scene.run.folder)]
+        whole = [images_of(name) for name in scene.run.folder.whole_checkpoints()]
         return any(images % EVERY for images in whole)
 
     scene.when("a checkpoint between two that were due", at_once)

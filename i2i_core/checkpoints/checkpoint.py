@@ -14,8 +14,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,14 +30,12 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Method
+from i2i_core.runs.folder import CheckpointFolder as Names
+from i2i_core.runs.folder import RunFolder, images_of, name_at
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.tensors import host_copy
 
-CHECKPOINTS = "checkpoints"
-CHECKSUMS = "checksums.json"
-BEST = "best.json"
-FILES = ("config.json", "networks.safetensors", "state.pt", "metrics.json")
 PUT_BACK = (
     "it was removed, replaced or unmounted. Put it back, and run the same command to go on from its last checkpoint"
 )
@@ -56,13 +53,10 @@ class Snapshot:
     metrics: dict[str, float]
     norm_batches: NormBatches = field(default_factory=dict)
 
-
-def name_at(images: int) -> str:
-    return f"images-{images:012d}"
-
-
-def images_of(name: str) -> int:
-    return int(name.rsplit("-", 1)[-1])
+    @property
+    def name(self) -> str:
+        """The checkpoint's."""
+        return name_at(self.images)
 
 
 def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -80,156 +74,159 @@ def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[d
     return tensors, aliases
 
 
-def write(run: Folder, snapshot: Snapshot, check: Callable[[], None] = lambda: None) -> None:
+def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda: None) -> None:
     """Writes a checkpoint; it counts from the moment its checksums are there.
 
     Args:
         check: called before they are; raises if they are not to be.
     """
-    folder = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
-    run.remove(folder)  # a damaged checkpoint, or a half one, which this one replaces
+    run.remove_checkpoint(snapshot.name)  # a damaged checkpoint, or a half one, which this one replaces
     state = io.BytesIO()
     torch.save(snapshot.state, state)
     metadata = {"aliases": json.dumps(snapshot.aliases)}
     if snapshot.norm_batches:
         metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
     files = {
-        "config.json": snapshot.config.dumps().encode(),
-        "networks.safetensors": safetensors_bytes(snapshot.tensors, metadata),
-        "state.pt": state.getvalue(),
-        "metrics.json": (json.dumps(snapshot.metrics, indent=1) + "\n").encode(),
+        Names.CONFIG: snapshot.config.dumps().encode(),
+        Names.NETWORKS: safetensors_bytes(snapshot.tensors, metadata),
+        Names.STATE: state.getvalue(),
+        Names.METRICS: (json.dumps(snapshot.metrics, indent=1) + "\n").encode(),
     }
-    for name, data in files.items():
-        run.write(f"{folder}/{name}", data)
+    for file, data in files.items():
+        run.write(run.in_checkpoint(snapshot.name, file), data)
     check()
-    run.write_json(f"{folder}/{CHECKSUMS}", {name: sha256(data) for name, data in files.items()})
+    sums = {file: sha256(data) for file, data in files.items()}
+    run.write_json(run.in_checkpoint(snapshot.name, Names.CHECKSUMS), sums)
 
 
-def names(run: Folder) -> list[str]:
-    """Of everything in a run that is a checkpoint or was meant to become one, oldest first."""
-    return [name for name in run.names(CHECKPOINTS) if re.fullmatch(r"images-\d+", name)]
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint as it was read, whole and unaltered: nothing of it is read from storage again.
 
-
-def is_whole(run: Folder, name: str) -> bool:
-    """Whether everything of a checkpoint was written. What became of it since, `verify` says."""
-    return run.exists(f"{CHECKPOINTS}/{name}/{CHECKSUMS}")
-
-
-def complete(run: Folder) -> list[str]:
-    """Names of a run's whole checkpoints, oldest first."""
-    return [name for name in names(run) if is_whole(run, name)]
-
-
-def read_best(run: Folder) -> dict[str, Any] | None:
-    """Which of the run's checkpoints is best, by which metric; None where that is not known, or it is not there."""
-    try:
-        best = run.read_json(BEST)
-        return best if best and is_whole(run, best["checkpoint"]) else None
-    except (ValueError, TypeError, KeyError):  # not what we wrote
-        return None
-
-
-def discard_after(run: Folder, images: int, check: Callable[[], None] = lambda: None) -> None:
-    """Removes what is later than where a run goes on from: damaged checkpoints, and halves of some.
-
-    Args:
-        check: called before each; raises if nothing is to be removed.
+    Attributes:
+        url: its folder.
+        files: the bytes of each of its files.
+        identity: checksum of all of it.
     """
-    for name in names(run):
-        if images_of(name) > images:
-            check()
-            run.remove(f"{CHECKPOINTS}/{name}")
+
+    url: str
+    files: Mapping[str, bytes]
+    identity: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the run's folder."""
+        return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def images(self) -> int:
+        """Images that the run had seen."""
+        return images_of(self.url)
+
+    def at(self, name: str) -> str:
+        """Name a file as a person would."""
+        return f"{self.url}/{name}"
+
+    def config(self) -> TrainConfig:
+        """Parse the run's configuration. Raises CheckpointError when it cannot be used."""
+        return _parse_config(self.files[Names.CONFIG], self.at(Names.CONFIG))
+
+    def metrics(self) -> dict[str, float]:
+        """Parse the last measured metrics."""
+        metrics: dict[str, float] = json.loads(self.files[Names.METRICS])
+        return metrics
+
+    def state(self) -> dict[str, Any]:
+        """Parse what `state.pt` holds. Nothing in the file is executed. Raises CheckpointError when that fails."""
+        data = io.BytesIO(self.files[Names.STATE])
+        try:
+            state: dict[str, Any] = torch.load(data, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            fix = "Use another checkpoint of the run."
+            raise CheckpointError(self.at(Names.STATE), str(error), "the state of a run", fix) from None
+        return state
+
+    def networks(self) -> tuple[dict[str, Tensor], dict[str, Tensor], NormBatches | None]:
+        """Parse the tensors of the networks by name, those of the averaged generators by the same names, and how many
+        images shared a normalisation (None: the checkpoint does not say).
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        data = self.files[Names.NETWORKS]
+        try:
+            tensors = _read_tensors(data)
+        except (ValueError, SafetensorError) as error:
+            fix = "Name another checkpoint."
+            where = self.at(Names.NETWORKS)
+            raise CheckpointError(where, str(error), "the networks of a checkpoint", fix) from None
+        trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("ema.")}
+        moving = {name.removeprefix("ema."): tensor for name, tensor in tensors.items() if name.startswith("ema.")}
+        return trained, moving, _read_norm_batches(data)
+
+    def fill(self, method: Method[Any], ema: nn.ModuleDict | None, *, averaged: bool = False) -> NormBatches:
+        """Fill the method's networks and, where given, the averaged generators.
+
+        Args:
+            averaged: fill the method's generators from the averaged ones, where the checkpoint has them.
+
+        Returns:
+            How many images shared a normalisation: as the checkpoint says or, of one by an earlier program, as its
+            configuration has it with the fewest workers that it allows; nothing for networks without batch norm.
+
+        Raises:
+            CheckpointError: names or shapes are not this method's.
+        """
+        path = self.at(Names.NETWORKS)
+        trained, moving, together = self.networks()
+        _fill(method.networks, {**trained, **moving} if averaged else trained, path)
+        if ema is not None:
+            names = ema.state_dict()
+            _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
+        if together is not None or not at_test.has_batch_norm(method.makers):
+            return together or {}
+        config = self.config()
+        return norm_batches_of_a_run(config, self.images, config.launch.worker_range[0])
 
 
-def verify(folder: Folder) -> None:
-    """Raises CheckpointError naming a file that is missing or other than it was written."""
-    try:
-        sums = folder.read_json(CHECKSUMS)
-    except ValueError:
-        sums = ()
-    if sums is None:
-        raise CheckpointError(
-            folder.url, f"no {CHECKSUMS}", "a whole checkpoint", "Name a checkpoint folder, or a run."
-        )
+def read(folder: Folder) -> Saved:
+    """Read a checkpoint, each of its files once.
+
+    Raises:
+        CheckpointError: a file is missing, or other than it was written.
+    """
     fix = "Use another checkpoint of the run."
-    if not isinstance(sums, dict) or not sums.keys() >= set(FILES):
-        expected = f"the checksums of {', '.join(FILES)}"
-        raise CheckpointError(folder.at(CHECKSUMS), "something else than was written", expected, fix)
+    try:
+        data = folder.read(Names.CHECKSUMS)
+        sums = json.loads(data)
+    except FileNotFoundError:
+        found, instead = f"no {Names.CHECKSUMS}", "Name a checkpoint folder, or a run."
+        raise CheckpointError(folder.url, found, "a whole checkpoint", instead) from None
+    except ValueError:
+        sums = None
+    if not isinstance(sums, dict) or not sums.keys() >= set(Names.FILES):
+        expected = f"the checksums of {', '.join(Names.FILES)}"
+        raise CheckpointError(folder.at(Names.CHECKSUMS), "something else than was written", expected, fix)
+    files = {}
     for name, expected in sums.items():
         try:
-            found = sha256(folder.read(name))
+            files[name] = folder.read(name)
         except FileNotFoundError:
-            found = "no such file"
-        if found != expected:
-            what = found if found.startswith("no ") else "other bytes than were written"
+            raise CheckpointError(folder.at(name), "no such file", "the file it was saved with", fix) from None
+        if sha256(files[name]) != expected:
+            what = "other bytes than were written"
             raise CheckpointError(folder.at(name), what, "the file it was saved with", fix)
+    return Saved(folder.url, files, sha256(data))
 
 
-def latest(run: Folder, say: Callable[[str], None] = print) -> str | None:
-    """The newest checkpoint that is whole and unaltered; older ones are tried when it is not, aloud."""
-    for name in reversed(complete(run)):
+def latest(run: RunFolder, say: Callable[[str], None] = print) -> Saved | None:
+    """Read the newest checkpoint that is whole and unaltered; older ones are tried when it is not, aloud."""
+    for name in reversed(run.whole_checkpoints()):
         try:
-            verify(run.sub(f"{CHECKPOINTS}/{name}"))
+            return read(run.checkpoint(name))
         except CheckpointError as error:
             say(f"WARNING: {error}\n  Going back to the checkpoint before it.")
-        else:
-            return name
     return None
-
-
-def load_networks(
-    folder: Folder, method: Method[Any], ema: nn.ModuleDict | None, *, averaged: bool = False
-) -> NormBatches | None:
-    """Fills the method's networks and, where given, the averaged generators.
-
-    Args:
-        averaged: fill the method's generators from the averaged ones, where the checkpoint has them.
-
-    Returns:
-        How many images shared a normalisation; None: the checkpoint does not say (older ones, no batch norm).
-
-    Raises:
-        CheckpointError: names or shapes are not this method's.
-    """
-    path = folder.at("networks.safetensors")
-    trained, moving, together = read_networks(folder)
-    _fill(method.networks, {**trained, **moving} if averaged else trained, path)
-    if ema is not None:
-        names = ema.state_dict()
-        _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
-    return together
-
-
-def read_networks(folder: Folder) -> tuple[dict[str, Tensor], dict[str, Tensor], NormBatches | None]:
-    """Read the tensors of the networks by name, those of the averaged generators by the same names, and how many
-    images shared a normalisation (None: the checkpoint does not say).
-
-    Raises:
-        CheckpointError: they cannot be read.
-    """
-    path = folder.at("networks.safetensors")
-    try:
-        data = folder.read("networks.safetensors")
-        tensors = _read_tensors(data)
-    except (FileNotFoundError, ValueError, SafetensorError) as error:
-        raise CheckpointError(path, str(error), "the networks of a checkpoint", "Name another checkpoint.") from None
-    trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("ema.")}
-    moving = {name.removeprefix("ema."): tensor for name, tensor in tensors.items() if name.startswith("ema.")}
-    return trained, moving, _read_norm_batches(data)
-
-
-def load_state(folder: Folder) -> dict[str, Any]:
-    """What `state.pt` holds: optimisers, histories, images seen, moves made. Nothing in the file is executed.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    try:
-        state: dict[str, Any] = torch.load(io.BytesIO(folder.read("state.pt")), map_location="cpu", weights_only=True)
-    except (FileNotFoundError, RuntimeError, pickle.UnpicklingError) as error:
-        fix = "Use another checkpoint of the run."
-        raise CheckpointError(folder.at("state.pt"), str(error), "the state of a run", fix) from None
-    return state
 
 
 def _read_header(data: bytes, key: str) -> Any:
@@ -251,15 +248,6 @@ def _read_norm_batches(data: bytes) -> NormBatches | None:
     return None if found is None else {int(size): int(images) for size, images in found.items()}
 
 
-def norm_batches_in(folder: Folder, method: Method[Any], saved: NormBatches | None, images: int) -> NormBatches:
-    """Give how many images shared a normalisation: as the checkpoint says or, of one by an earlier program, as its
-    configuration has it with the fewest workers that it allows; nothing for networks without batch norm."""
-    if saved is not None or not at_test.has_batch_norm(method.makers):
-        return saved or {}
-    config = read_config(folder)
-    return norm_batches_of_a_run(config, images, config.launch.worker_range[0])
-
-
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
     try:
         # A method built without memory (the driver's check) takes the tensors as they are.
@@ -276,8 +264,12 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
 
 
 def read_config(folder: Folder) -> TrainConfig:
-    """The configuration in a run or checkpoint. Raises CheckpointError when it cannot be used."""
+    """Read the configuration of a run. Raises CheckpointError when it cannot be used."""
+    return _parse_config(folder.read(RunFolder.CONFIG), folder.at(RunFolder.CONFIG))
+
+
+def _parse_config(data: bytes, path: str) -> TrainConfig:
     try:
-        return TrainConfig.loads(folder.read("config.json").decode(), folder.at("config.json"))
+        return TrainConfig.loads(data.decode(), path)
     except ConfigError as error:
         raise CheckpointError(error.where, error.found, error.expected, error.fix) from None

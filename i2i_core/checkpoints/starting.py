@@ -1,7 +1,7 @@
 """What a new run starts from: networks of a checkpoint, or weights of the papers' own programs (`authors.py`).
 
 `read` finds out whether they fit, and is called by the driver before any worker starts, on networks without memory, and
-by each worker, which then fills its own.
+by the first worker, from which the others have it; each then fills its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.checkpoints import authors, checkpoint
-from i2i_core.checkpoints.checkpoint import read_config
 from i2i_core.checkpoints.fitting import Misfit, compare, layer_of, layers_of, listed, under
 from i2i_core.checkpoints.trained import find
 from i2i_core.errors import CheckpointError, ConfigError, UserError, nearest
@@ -115,18 +114,17 @@ def read(init_from: str, init_parts: Sequence[str], name: str, method: Method[An
     _check_parts(parts, method)
     if authors.named(init_from):
         return _from_authors(init_from, name, method, parts, fits)
-    folder, where = find(init_from), f"--init-from {init_from}"
-    checkpoint.verify(folder)
-    saved = read_config(folder)
-    if saved.method != name:
+    saved, where = checkpoint.read(find(init_from)), f"--init-from {init_from}"
+    config = saved.config()
+    if config.method != name:
         fix = "Name a checkpoint of the same method."
-        raise CheckpointError(where, f"a checkpoint of {saved.method}", f"one of {name}", fix)
-    trained, moving, _ = checkpoint.read_networks(folder)
-    taken = _taken(trained, method, parts, fits, where, lambda: _causes(saved.hyper, name, method.config))
+        raise CheckpointError(where, f"a checkpoint of {config.method}", f"one of {name}", fix)
+    trained, moving, _ = saved.networks()
+    taken = _taken(trained, method, parts, fits, where, lambda: _causes(config.hyper, name, method.config))
     averaged = {key: _average(moving.get(key), tensor) for key, tensor in taken.items()}
     here = [key for key in method.networks.state_dict() if key in trained]
     offered = tuple(dict.fromkeys([*here, *trained]))  # in the run's order
-    return Start(f"{folder.url} ({checkpoint.images_of(folder.url):,} images)", taken, averaged, {}, offered)
+    return Start(f"{saved.url} ({saved.images:,} images)", taken, averaged, {}, offered)
 
 
 def _average(moving: Tensor | None, trained: Tensor) -> Tensor:

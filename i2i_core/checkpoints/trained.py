@@ -7,17 +7,7 @@ from typing import Any
 
 import torch
 
-from i2i_core.checkpoints.checkpoint import (
-    CHECKPOINTS,
-    CHECKSUMS,
-    complete,
-    images_of,
-    load_networks,
-    norm_batches_in,
-    read_best,
-    read_config,
-    verify,
-)
+from i2i_core.checkpoints.checkpoint import read
 from i2i_core.checkpoints.norm_batches import NormBatches
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.config.run import TrainConfig
@@ -25,7 +15,7 @@ from i2i_core.errors import CheckpointError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import CheckpointFolder, RunFolder
 from i2i_core.storage.retry import AT_START, patient_for
 
 
@@ -38,6 +28,8 @@ class Trained:
     images: int
     url: str
     norm_batches: NormBatches
+    identity: str
+    """Checksum of the whole checkpoint."""
 
     def at_test(self, asked: AtTestOptions) -> AtTest:
         """How its networks make images, as asked and else as its run has it. Raises ConfigError as `chosen`."""
@@ -45,21 +37,20 @@ class Trained:
         return at_test.chosen(method.makers, method.dropout_is_noise, self.norm_batches, asked, self.config.at_test)
 
 
-def find(uri: str) -> Folder:
+def find(uri: str) -> CheckpointFolder:
     """The checkpoint that a user means: the folder itself, or a run's best, else its latest.
 
     Raises:
         CheckpointError: there is none.
     """
-    folder = Folder(uri)
-    if folder.exists(CHECKSUMS):
+    if (folder := CheckpointFolder(uri)).whole:
         return folder
-    best, whole = read_best(folder), complete(folder)
+    run = RunFolder(uri)
+    best, whole = run.best(), run.whole_checkpoints()
     if not whole:
-        found = "a folder without checkpoints" if folder.exists("") else "nothing at that place"
+        found = "a folder without checkpoints" if run.exists("") else "nothing at that place"
         raise CheckpointError(uri, found, "a run, or one of its checkpoints", "Name a folder that train.py printed.")
-    name = best["checkpoint"] if best else whole[-1]
-    return folder.sub(f"{CHECKPOINTS}/{name}")
+    return run.checkpoint(best["checkpoint"] if best else whole[-1])
 
 
 @patient_for(AT_START)
@@ -69,12 +60,10 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     Raises:
         CheckpointError: none there, or damaged.
     """
-    folder = find(uri)
-    verify(folder)
-    config = read_config(folder)
+    saved = read(find(uri))
+    config = saved.config()
     method = build_from(config.method, config.hyper)
-    saved, images = load_networks(folder, method, None, averaged=True), images_of(folder.url)
-    together = norm_batches_in(folder, method, saved, images)
-    trained = Trained(method.to(device), config, images, folder.url, together)
+    together = saved.fill(method, None, averaged=True)
+    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity)
     method.at_test = trained.at_test(AtTestOptions())
     return trained

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition
 from typing import Any
 
-from i2i_core.checkpoints.checkpoint import (
-    BEST,
-    CHECKPOINTS,
-    PUT_BACK,
-    Snapshot,
-    complete,
-    images_of,
-    is_whole,
-    name_at,
-    names,
-    read_best,
-    write,
-)
+from i2i_core.background import Background
+from i2i_core.checkpoints.checkpoint import PUT_BACK, Snapshot, write
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.storage.retry import FULL, StorageError, patience
 
 MOST_WITHOUT_ROOM = 5
@@ -48,7 +37,7 @@ class Writer:
 
     def __init__(
         self,
-        run: Folder,
+        run: RunFolder,
         keep_last: int,
         say: Callable[[str], None],
         ours: Callable[[], bool] = lambda: True,
@@ -56,9 +45,8 @@ class Writer:
     ) -> None:
         self.run, self.keep_last, self.say, self.ours, self.stop = run, keep_last, say, ours, stop
         self.waiting: tuple[Snapshot | None, dict[str, Any] | None] | None = None
-        self.thread: Thread | None = None
         self.changed = Condition()
-        self.error: BaseException | None = None
+        self.background = Background("checkpoint")
         self.ended: RunError | None = None
         """Why the run cannot go on."""
         self.raised = False
@@ -73,35 +61,35 @@ class Writer:
 
         Raises what went wrong with an earlier one, but for storage: see `wait`.
         """
-        self._raise()
+        self.background.check()
         with self.changed:
             if snapshot is None:
                 snapshot = self.waiting[0] if self.waiting else None
             else:
                 self.changed.wait_for(lambda: not self._best_waits(best))
                 if self.waiting and self.waiting[0]:
-                    late = name_at(self.waiting[0].images)
+                    late = self.waiting[0].name
                     self.say(f"checkpoint {late} is left out: the one before it is still being written")
+            if self.waiting is None:
+                self.background.add(self._write_waiting)
             self.waiting = (snapshot, best)
-            if self.thread is None:
-                self.thread = Thread(target=self._work, name="checkpoint")
-                self.thread.start()
 
     def _best_waits(self, best: dict[str, Any] | None) -> bool:
         snapshot = self.waiting[0] if self.waiting else None
-        return bool(snapshot and best and best["checkpoint"] == name_at(snapshot.images))
+        return bool(snapshot and best and best["checkpoint"] == snapshot.name)
 
-    def _work(self) -> None:
-        while job := self._next():
-            try:
-                if not self.ended:
-                    self._write(*job)
-            except RunError as error:
-                self._end(error)
-            except OSError as error:
-                self._end(self._unwritable(job[0], error))
-            except BaseException as error:  # raised in the training thread by put() and wait()
-                self.error = error
+    def _write_waiting(self) -> None:
+        with self.changed:
+            assert self.waiting, "it was put"
+            (snapshot, best), self.waiting = self.waiting, None
+            self.changed.notify_all()
+        try:
+            if not self.ended:
+                self._write(snapshot, best)
+        except RunError as error:
+            self._end(error)
+        except OSError as error:
+            self._end(self._unwritable(snapshot, error))
 
     def _end(self, error: RunError) -> None:
         self.ended = error
@@ -119,21 +107,13 @@ class Writer:
             return taken
         except (OSError, StorageError):
             last = "what there is cannot be read"
-        what = self.run.at(f"{CHECKPOINTS}/{name_at(snapshot.images)}" if snapshot else BEST)
+        what = self.run.at(RunFolder.in_checkpoint(snapshot.name) if snapshot else RunFolder.BEST)
         why = f"{what} could not be written ({error.strerror or error}); {last}"
         return RunError(f"{why}. Make that place writable, and run the same command to go on.")
 
     def _last_whole(self) -> str:
-        whole = complete(self.run)
+        whole = self.run.whole_checkpoints()
         return f"the last whole checkpoint is {whole[-1]}" if whole else "there is no whole checkpoint"
-
-    def _next(self) -> tuple[Snapshot | None, dict[str, Any] | None] | None:
-        with self.changed:
-            job, self.waiting = self.waiting, None
-            if job is None:
-                self.thread = None
-            self.changed.notify_all()
-            return job
 
     def _write(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
         self._check()
@@ -142,8 +122,8 @@ class Writer:
                 write(self.run, snapshot, self._check)
                 self.lost = ""
                 self.without_room.clear()
-            if best and is_whole(self.run, best["checkpoint"]):
-                self.run.write_json(BEST, best)
+            if best and self.run.is_whole(best["checkpoint"]):
+                self.run.write_json(RunFolder.BEST, best)
             if snapshot:
                 self._check()
                 self._prune(snapshot.images)
@@ -162,13 +142,12 @@ class Writer:
         Raises:
             RunError: there was none for as many times as there may be.
         """
-        what = self.run.at(BEST)
-        if snapshot and not is_whole(self.run, name_at(snapshot.images)):
-            half = f"{CHECKPOINTS}/{name_at(snapshot.images)}"
-            self.run.remove(half)
-            what = self.run.at(half)
+        what = self.run.at(RunFolder.BEST)
+        if snapshot and not self.run.is_whole(snapshot.name):
+            self.run.remove_checkpoint(snapshot.name)
+            what = self.run.at(RunFolder.in_checkpoint(snapshot.name))
         said = f"{what} could not be written ({error.strerror}); {self._last_whole()}. Make room there"
-        if what.endswith(BEST):
+        if what.endswith(RunFolder.BEST):
             self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
             return
         self.lost = said
@@ -182,18 +161,13 @@ class Writer:
     def _prune(self, images: int) -> None:
         """Keeps the best and the last n whole ones up to this. What else there is up to this was pushed out, or is the
         rest of an attempt that crashed."""
-        whole = [name for name in complete(self.run) if images_of(name) <= images]
-        best = read_best(self.run)
+        whole = [name for name in self.run.whole_checkpoints() if images_of(name) <= images]
+        best = self.run.best()
         keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
-        for name in names(self.run):
+        for name in self.run.names_of_checkpoints():
             if name not in keep and images_of(name) <= images:
                 self._check()
-                self.run.remove(f"{CHECKPOINTS}/{name}")
-
-    def _raise(self) -> None:
-        if self.error:
-            error, self.error = self.error, None
-            raise error
+                self.run.remove_checkpoint(name)
 
     def wait(self) -> None:
         """Until what was put is written.
@@ -204,8 +178,8 @@ class Writer:
             StorageError: storage has not answered for as long as it may.
         Raises what else went wrong while it was written.
         """
-        self._join()
-        self._raise()
+        self.join()
+        self.background.check()
         if self.ended:
             self.raised = True
             raise self.ended
@@ -214,11 +188,11 @@ class Writer:
 
     def close(self) -> None:
         """As `wait`, where something else ends the run: says what would be raised."""
-        self._join()
-        error = self.error or (None if self.raised else self.ended)
+        self.background.close()
+        error = self.background.error or (None if self.raised else self.ended)
         if error:
             self.say(f"WARNING: the newest checkpoint could not be written: {error}")
 
-    def _join(self) -> None:
-        with self.changed:
-            self.changed.wait_for(lambda: self.thread is None)
+    def join(self) -> None:
+        """Wait until nothing is being written and nothing waits."""
+        self.background.wait()

@@ -25,10 +25,11 @@ from i2i_core.errors import ResourceError, RunError, Stopped, UserError
 from i2i_core.orchestration.cluster import capacity, connect, on_loopback, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.worker import train_worker
-from i2i_core.runs.attempts import STOP, begin, check_claim, held, holder, record, status_of
+from i2i_core.runs.attempts import begin, check_claim, held, holder, record
+from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
-from i2i_core.training.preparing import check_same_run, run_folder
+from i2i_core.training.preparing import check_same_run
 from i2i_core.training.resuming import rate_change
 
 PROBE = 4096
@@ -39,14 +40,14 @@ PROBE = 4096
 class Reached:
     """Where a run is and what it measured."""
 
-    run: Folder
+    run: RunFolder
     images: int
     metrics: dict[str, float]
 
 
 def check_storage(run: Folder) -> float:
     """The time by the storage's clock. Raises ResourceError when the run's folder cannot be written."""
-    probe = f"{checkpoint.CHECKPOINTS}/.probe-{uuid4().hex}"
+    probe = RunFolder.in_checkpoint(f".probe-{uuid4().hex}")
     try:
         run.write(probe, bytes(PROBE))
         return run.modified(probe)
@@ -92,7 +93,7 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
     Raises:
         ConfigError: fields that must match differ, or the rate would rise and nobody has agreed to that.
     """
-    run = run_folder(config)
+    run = RunFolder.of(config)
     check_same_run(config, run)
     return rate_change(config, run, lr_may_rise)
 
@@ -116,7 +117,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
             it.
     """
     began = time.monotonic() if began is None else began
-    run = run_folder(config)
+    run = RunFolder.of(config)
     with patient_for(AT_START):
         if said := check_run(config, lr_may_rise):
             print(said, flush=True)
@@ -139,21 +140,21 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     return _outcome(run, attempt)
 
 
-def _ask_to_stop(run: Folder, attempt: str) -> None:
+def _ask_to_stop(run: RunFolder, attempt: str) -> None:
     try:
-        run.write(STOP, attempt.encode())
+        run.ask_to_stop(attempt)
     except (OSError, StorageError) as error:
-        print(f"{run.at(STOP)} could not be written ({error}): another signal ends the run at once", flush=True)
+        print(f"{run.at(run.STOP)} could not be written ({error}): another signal ends the run at once", flush=True)
 
 
-def _outcome(run: Folder, attempt: str = "") -> Reached:
+def _outcome(run: RunFolder, attempt: str = "") -> Reached:
     """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end.
 
     Args:
         attempt: whose end it is, where another launch may have taken the run over.
     """
     try:
-        status, has = status_of(run), holder(run)
+        status, has = run.status(), holder(run)
     except (OSError, StorageError) as error:
         fix = "The same command goes on from its last checkpoint."
         raise RunError(f"{run.url}: its workers have ended, and why cannot be read ({error}).\n  {fix}") from None
@@ -165,9 +166,9 @@ def _outcome(run: Folder, attempt: str = "") -> Reached:
     raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")
 
 
-def _finished(config: TrainConfig, run: Folder) -> bool:
+def _finished(config: TrainConfig, run: RunFolder) -> bool:
     """Whether the run is as long as it is asked to be."""
-    return status_of(run).get("state") == "finished" and checkpoint.read_config(run).training == config.training
+    return run.status().get("state") == "finished" and checkpoint.read_config(run).training == config.training
 
 
 @contextmanager
@@ -199,7 +200,7 @@ def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
             signal.signal(number, handler)
 
 
-def _fit(config: TrainConfig, run: Folder, gpu: bool, attempt: str) -> str:
+def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
     """Ray Train over the run; gives why it ended where the run's folder could not take that. Checkpoints are ours
     (`checkpoints/checkpoint.py`), so Ray's own notes can be kept on each node and forgotten."""
     least, most = config.launch.worker_range

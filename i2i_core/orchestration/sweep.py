@@ -45,18 +45,18 @@ from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
 from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
-from i2i_core.orchestration.worker import STATUS, STOP
+from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
 from i2i_core.search.study import FINISHED, Objective, Search, length_of, rehearse
 from i2i_core.settings import differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
-from i2i_core.training.loop import EVALUATIONS, check_judge, suites
+from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
 
 SWEEP = "sweep.json"
-STOPPED = "stopped"
+STOP, STOPPED = RunFolder.STOP, "stopped"
 """A trial's outcome when the sweep was asked to stop: it is as good as running."""
 PAPER = 0
 """The trial with the paper's values."""
@@ -300,7 +300,7 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     ASHA ends has not come to its end.
     """
     config = TrainConfig.loads(given["config"], "the sweep's configuration")
-    run, sweep = Folder(f"{config.launch.storage}/{config.run_name}"), Folder(sweep_url)
+    run, sweep = RunFolder.of(config), Folder(sweep_url)
     known, ended = given["known"], dict[str, Any]()
 
     def work() -> None:
@@ -320,18 +320,18 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
         thread.join(timeout=LOOKS_EVERY)
         with suppress(OSError, StorageError), patient_for(AT_START):  # looked for again
             if sweep.exists(STOP):
-                run.write(STOP, b"")
+                run.ask_to_stop()
             for images, metrics in _evaluations(run):
                 if known < images < given["length"]:
                     tune.report({"images": images, "metrics": metrics})
                     known = images
-    if sweep.exists(STOP) and (run.read_json(STATUS) or {}).get("state") == "stopped":
+    if sweep.exists(STOP) and run.status().get("state") == "stopped":
         ended = {"outcome": STOPPED}
     tune.report(ended)
 
 
-def _evaluations(run: Folder) -> list[tuple[int, dict[str, float]]]:
-    return [(found["images"], found["metrics"]) for found in run.read_json(EVALUATIONS) or []]
+def _evaluations(run: RunFolder) -> list[tuple[int, dict[str, float]]]:
+    return [(found["images"], found["metrics"]) for found in run.evaluations()]
 
 
 class Asking(Searcher):
@@ -461,7 +461,7 @@ class Telling(tune.Callback):
     def _close(self, number: int) -> None:
         """A run that was ended from without says so in its folder; what may be left of its workers ends by it."""
         with suppress(OSError, StorageError), patient_for(AT_START):
-            self.search.run_of(number).write_json(STATUS, {"state": "stopped", "error": "others were better"})
+            self.search.run_of(number).write_json(RunFolder.STATUS, {"state": "stopped", "error": "others were better"})
 
     def _tell_end(self, number: int) -> None:
         self.did += 1.0 - self.share.pop(number, 1.0)

@@ -7,21 +7,22 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
 from typing import Any
 
 import torch
 
+from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
 from i2i_core.orchestration.ray_compat import being_drained
-from i2i_core.runs.attempts import STATUS, STOP, is_over_for, record
-from i2i_core.storage.folder import Folder, unwritable
+from i2i_core.runs.attempts import is_over_for, record
+from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.loop import Loop
 from i2i_core.training.node import Node
 from i2i_core.training.sync import World
+from i2i_core.training.together import by_leader
 
 LOOKS_EVERY = 2.0
 """Seconds between looks for that file, and for a node being drained."""
@@ -89,7 +90,7 @@ def train(
         UnrecordedError: the run has ended, and its folder cannot take why; on rank 0 alone, when all have ended.
     """
     os.environ[PATIENCE] = str(config.launch.patience)
-    folder = Folder(f"{config.launch.storage}/{config.run_name}")
+    folder = RunFolder.of(config)
     try:
         if _is_over(folder, attempt, world, launched):
             return {}
@@ -115,33 +116,25 @@ def train(
     return metrics
 
 
-def _is_over(folder: Folder, attempt: str, world: World, launched: bool) -> bool:
+def _is_over(folder: RunFolder, attempt: str, world: World, launched: bool) -> bool:
     """Whether the run has ended for this attempt. Raises RunError on all workers when that cannot be known."""
-    over, failed = False, None  # type: bool, RunError | None
-    if world.leads:
-        try:
-            with patient_for(AT_START):
-                over = is_over_for(folder, attempt)
-                if launched and not folder.exists(STATUS):
-                    failed = RunError(f"{folder.url} is not there any more, or not on this node: {PUT_BACK}")
-        except StorageError as error:
-            failed = error
-        except OSError as error:
-            failed = unwritable(folder, error)
-    over, failed = world.from_leader((over, failed))
-    if isinstance(failed, WorkerError):
-        failed.together = True
-    if failed:
-        raise failed
-    return bool(over)
+
+    def look() -> bool:
+        with patient_for(AT_START):
+            over = is_over_for(folder, attempt)
+            if launched and not folder.exists(folder.STATUS):
+                raise RunError(f"{folder.url} is not there any more, or not on this node: {PUT_BACK}")
+            return over
+
+    return by_leader(world, folder, look)
 
 
-def _record_alone(folder: Folder, attempt: str, error: Exception) -> None:
+def _record_alone(folder: RunFolder, attempt: str, error: Exception) -> None:
     with suppress(OSError, StorageError), patient_for(AT_START):
         record(folder, attempt, state="failed", error=str(error))
 
 
-def _record_end(folder: Folder, attempt: str, ending: str, state: str, **more: Any) -> None:
+def _record_end(folder: RunFolder, attempt: str, ending: str, state: str, **more: Any) -> None:
     """How the run ended, for all workers. Raises UnrecordedError when its folder cannot take it."""
     told = more if state == "finished" else {"error": ending}
     folder.kept = bool(attempt)  # one that is gone is not made again
@@ -150,7 +143,7 @@ def _record_end(folder: Folder, attempt: str, ending: str, state: str, **more: A
             record(folder, attempt, state=state, **told)
     except (OSError, StorageError) as error:
         why = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
-        raise UnrecordedError(f"{ending}\n  Its {STATUS} could not be written ({why}).") from None
+        raise UnrecordedError(f"{ending}\n  Its {folder.STATUS} could not be written ({why}).") from None
 
 
 class Gauges:
@@ -178,13 +171,13 @@ class Gauges:
 
 
 @contextmanager
-def _watching(loop: Loop, folder: Folder, attempt: str, drained: Callable[[], bool]) -> Iterator[None]:
+def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[], bool]) -> Iterator[None]:
     """Asks the loop to save when a node is drained, and to stop when the run's folder says so."""
-    ended = Event()
+    watcher = Background("watch")
 
     def watch() -> None:
         saved = False
-        while not ended.wait(LOOKS_EVERY):
+        while not watcher.ending.wait(LOOKS_EVERY):
             if drained() and not saved:
                 _say("a node of this run is being drained: saving")
                 loop.ask("save")
@@ -193,15 +186,17 @@ def _watching(loop: Loop, folder: Folder, attempt: str, drained: Callable[[], bo
                 suppress(OSError, StorageError),
                 patient_for(AT_START),
             ):  # not there, or storage out of reach: looked for again
-                if loop.world.leads and folder.read(STOP).decode() in ("", attempt):
+                if loop.world.leads and folder.asks_to_stop(attempt):
                     loop.ask("stop")
                     return
 
-    Thread(target=watch, name="watch", daemon=True).start()
+    watcher.put(watch)
     try:
         yield
     finally:
-        ended.set()
+        watcher.close(within=0)
+        if watcher.error:
+            _say(f"WARNING: nobody looked any more whether this run is to stop ({watcher.error!r})")
 
 
 def _say(line: str) -> None:

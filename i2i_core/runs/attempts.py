@@ -21,13 +21,10 @@ from functools import partial
 from typing import Any
 
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.storage.folder import Folder, lives, machine, unwritable
+from i2i_core.runs.folder import RunFolder
+from i2i_core.storage.folder import lives, machine, unwritable
 from i2i_core.storage.retry import FULL
 
-STATUS = "status.json"
-STOP = "stop"
-"""A file of this name in a run's folder asks the run to save and stop; if there is anything in it, the launch named."""
-ATTEMPTS = "attempts"
 MOMENT = 5.0
 """Seconds before its own beginning in which a launch that another began is one of the same moment: it is not taken
 over. Three, and what the clock of object storage leaves out."""
@@ -58,43 +55,34 @@ class Attempt:
         return self.attempt not in _here if self.process == os.getpid() else not lives(self.process)
 
 
-def holder(run: Folder) -> Attempt | None:
+def holder(run: RunFolder) -> Attempt | None:
     """The attempt that has the run; None where none was ever made."""
-    for name in reversed(run.names(ATTEMPTS)):
+    for name in reversed(run.names(run.ATTEMPTS)):
         if name.endswith(".json") and (found := _read(run, name)):
             return found
     return None
 
 
-def _read(run: Folder, name: str) -> Attempt | None:
+def _read(run: RunFolder, name: str) -> Attempt | None:
     """What a file says; None while it is being written, where that takes more than a moment."""
     try:
-        return Attempt(**run.read_json(f"{ATTEMPTS}/{name}"))
+        return Attempt(**run.read_json(f"{run.ATTEMPTS}/{name}"))
     except (ValueError, TypeError):
         return None
 
 
-def check_holder(run: Folder, attempt: str) -> None:
+def check_holder(run: RunFolder, attempt: str) -> None:
     """Raises TakenOverError when another attempt has the run."""
     found = holder(run)
     if found and found.attempt != attempt:
         raise TakenOverError(f"{run.url}: another launch of this run has taken it over ({found.described})")
 
 
-def status_of(run: Folder) -> dict[str, Any]:
-    """What status.json says; nothing where it is not there, or torn."""
-    try:
-        found = run.read_json(STATUS)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def is_over_for(run: Folder, attempt: str) -> bool:
+def is_over_for(run: RunFolder, attempt: str) -> bool:
     """Whether this launch of the run has ended, or another has taken it over."""
     if not attempt:
         return False
-    found, status = holder(run), status_of(run)
+    found, status = holder(run), run.status()
     if found and found.attempt != attempt:
         return True
     if status.get("attempt", attempt) == attempt:
@@ -102,7 +90,7 @@ def is_over_for(run: Folder, attempt: str) -> bool:
     return found is None  # else it is the word of an earlier launch
 
 
-def record(run: Folder, attempt: str, **status: Any) -> None:
+def record(run: RunFolder, attempt: str, **status: Any) -> None:
     """How this launch of the run stands or ended, unless another has taken it over.
 
     Raises:
@@ -112,24 +100,24 @@ def record(run: Folder, attempt: str, **status: Any) -> None:
         return
     data = (json.dumps({**status, "attempt": attempt}, indent=1) + "\n").encode()
     try:
-        run.guarded(partial(check_holder, run, attempt)).write(STATUS, data)
+        run.guarded(partial(check_holder, run, attempt)).write(run.STATUS, data)
     except TakenOverError:
         return
     except OSError as error:
         if error.errno not in FULL:
             raise
         try:
-            run.write_over(STATUS, data)
+            run.write_over(run.STATUS, data)
         except OSError:
             raise error from None
 
 
-def check_claim(run: Folder, since: float) -> None:
+def check_claim(run: RunFolder, since: float) -> None:
     """Raises RunError when `claim` would now: a launch finds it before it starts a cluster."""
     _next(run, since)
 
 
-def claim(run: Folder, attempt: str, since: float) -> None:
+def claim(run: RunFolder, attempt: str, since: float) -> None:
     """Make the run this attempt's: no other's, of those that began at the same moment.
 
     An attempt is taken over when it was made more than MOMENT before this launch began, or before this launch began
@@ -143,7 +131,7 @@ def claim(run: Folder, attempt: str, since: float) -> None:
         RunError: another launch has it.
     """
     while True:
-        path = f"{ATTEMPTS}/{_next(run, since):06d}.json"
+        path = f"{run.ATTEMPTS}/{_next(run, since):06d}.json"
         begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         mine = Attempt(attempt, machine(), socket.gethostname(), os.getpid(), begun)
         run.create(path, json.dumps(asdict(mine)).encode())
@@ -152,26 +140,26 @@ def claim(run: Folder, attempt: str, since: float) -> None:
             return
 
 
-def _next(run: Folder, since: float) -> int:
+def _next(run: RunFolder, since: float) -> int:
     """The number of the attempt that takes the run over from the last one. Raises RunError as `claim`."""
-    names = [name for name in run.names(ATTEMPTS) if name.endswith(".json")]
+    names = [name for name in run.names(run.ATTEMPTS) if name.endswith(".json")]
     if not names:
         return 1
     last = names[-1]
-    found, made = _read(run, last) or Attempt(""), run.modified(f"{ATTEMPTS}/{last}")
-    status = status_of(run)
+    found, made = _read(run, last) or Attempt(""), run.modified(f"{run.ATTEMPTS}/{last}")
+    status = run.status()
     ended = status.get("attempt") == found.attempt and status.get("state") != "running"
     if made > since - MOMENT and not (made < since and (ended or found.gone)):
         raise RunError(
             f"{run.url}: another launch of this run began at the same moment and has it ({found.described}); this one "
-            f"ends.\n  Leave it to that one. Or end that one (a file `{STOP}` in the run's folder has it save and "
+            f"ends.\n  Leave it to that one. Or end that one (a file `{run.STOP}` in the run's folder has it save and "
             "stop), and run the same command again."
         )
     return int(last.split(".")[0]) + 1
 
 
 @contextmanager
-def held(run: Folder, attempt: str, since: float) -> Iterator[None]:
+def held(run: RunFolder, attempt: str, since: float) -> Iterator[None]:
     """The run is this attempt's, as by `claim`, until this process is done with it."""
     _here.add(attempt)
     try:
@@ -181,7 +169,7 @@ def held(run: Folder, attempt: str, since: float) -> Iterator[None]:
         _here.discard(attempt)
 
 
-def begin(run: Folder, attempt: str, config: bytes, say: Callable[[str], None]) -> None:
+def begin(run: RunFolder, attempt: str, config: bytes, say: Callable[[str], None]) -> None:
     """The run's folder as an attempt that has it leaves it to its workers.
 
     Args:
@@ -194,11 +182,11 @@ def begin(run: Folder, attempt: str, config: bytes, say: Callable[[str], None]) 
     """
     mine = run.guarded(partial(check_holder, run, attempt))
     try:
-        if status_of(run).get("state") == "running":
+        if run.status().get("state") == "running":
             say(f"{run.url} was not ended: this launch takes it over from whatever may still be running")
-        mine.write_json(STATUS, {"state": "running", "attempt": attempt})
-        run.remove(STOP)
+        mine.write_json(run.STATUS, {"state": "running", "attempt": attempt})
+        run.remove(run.STOP)
         run.remove_left()
-        mine.write("config.json", config)
+        mine.write(run.CONFIG, config)
     except OSError as error:
         raise unwritable(run, error) from None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from i2i_core.errors import RunError
 from i2i_core.storage.remote import is_local, storage_of
@@ -94,7 +94,7 @@ class Folder:
         if self.guard:
             self.guard()
 
-    def guarded(self, guard: Callable[[], None]) -> Folder:
+    def guarded(self, guard: Callable[[], None]) -> Self:
         """The same folder, with another guard."""
         other = copy.copy(self)
         other.guard = guard

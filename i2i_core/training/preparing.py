@@ -18,11 +18,12 @@ from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.registry import entry
+from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import differences
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
-from i2i_core.training.loop import check_judge, evaluation_split, suites, trained_on
+from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
 
 
@@ -117,11 +118,11 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     if best := config.monitoring.best_metric:
         check_judge(measured, best, "--best-metric")
     training = config.training
-    if training.init_from and not checkpoint.complete(run_folder(config)):  # once it has begun, a run needs it no more
+    if training.init_from and not RunFolder.of(config).whole_checkpoints():  # once it has begun, a run needs it no more
         starting.read(training.init_from, training.init_parts, config.method, method)
 
 
-def automatic_name(config: TrainConfig, of: str = "", file: str = "config.json") -> str:
+def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONFIG) -> str:
     """Name a run that has been given no name: as version 1 did, where its folder is there, else by today's rule.
 
     Args:
@@ -132,17 +133,13 @@ def automatic_name(config: TrainConfig, of: str = "", file: str = "config.json")
     return before if Folder(f"{config.launch.storage}/{before}").exists(file) else f"{of}{config.run_name}"
 
 
-def run_folder(config: TrainConfig) -> Folder:
-    return Folder(f"{config.launch.storage}/{config.run_name}")
-
-
-def check_same_run(config: TrainConfig, run: Folder) -> None:
+def check_same_run(config: TrainConfig, run: RunFolder) -> None:
     """A run of that name that exists already must be this one.
 
     Raises:
         ConfigError: fields that must match differ, each with its saved and its given value.
     """
-    if not run.exists("config.json"):
+    if not run.exists(run.CONFIG):
         return
     lines = differences(checkpoint.read_config(run), config)
     if lines:

@@ -10,7 +10,7 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.data.reading.stream import Alternating, open_sets
 from i2i_core.errors import ConfigError
 from i2i_core.methods import build_from
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.training.schedule import lr_factor
 
 LR_MAY_RISE = "--lr-may-rise"
@@ -25,7 +25,7 @@ def images_per_epoch(config: TrainConfig) -> int:
     return Alternating(sets, config.data, config.image_size, training.batch, training.seed).images_per_epoch
 
 
-def rate_change(config: TrainConfig, run: Folder, may_rise: bool = False) -> str:
+def rate_change(config: TrainConfig, run: RunFolder, may_rise: bool = False) -> str:
     """Say how the learning rate changes where a run goes on with another length; "" where it does not.
 
     Args:
@@ -36,13 +36,13 @@ def rate_change(config: TrainConfig, run: Folder, may_rise: bool = False) -> str
     Raises:
         ConfigError: the rate rises, and nobody has agreed to that.
     """
-    whole = checkpoint.complete(run)
-    if not whole or not run.exists("config.json") or config.training.lr_schedule not in BY_LENGTH:
+    whole = run.whole_checkpoints()
+    if not whole or not run.exists(run.CONFIG) or config.training.lr_schedule not in BY_LENGTH:
         return ""
     saved, given = checkpoint.read_config(run).training, config.training
     if (saved.images, saved.epochs) == (given.images, given.epochs):
         return ""
-    images, per_epoch = checkpoint.images_of(whole[-1]), images_per_epoch(config)
+    images, per_epoch = images_of(whole[-1]), images_per_epoch(config)
     now, then = (lr_factor(training, images, per_epoch) for training in (saved, given))
     if now == then or images >= given.length(per_epoch):
         return ""

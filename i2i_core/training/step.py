@@ -131,6 +131,11 @@ class Step:
         From any thread, or a signal handler."""
         self.wishes.append(what)
 
+    def place(self, batch: Batch) -> Batch:
+        """Bring a batch to where the networks are, in their type."""
+        weight = next(self.method.parameters())
+        return batch.to(weight.device, weight.dtype)
+
     def _mover(self, name: str, player: Player) -> Mover:
         parameters = self.method.parameters_of(name)
         optimiser = make_optimiser(parameters, player.optimiser)

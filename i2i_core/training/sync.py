@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 BUCKET_BYTES = 25 * 2**20
+PIECE_BYTES = 64 * 2**20
+"""The most of one value that travels from rank 0 at once."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,19 @@ class World:
         return values
 
     def from_leader(self, value: Any) -> Any:
-        """Rank 0's value, on every worker."""
-        return self.gather(value)[0]
+        """Rank 0's value, on every worker; a large one in pieces, which may pass through a GPU's memory."""
+        if self.size == 1:
+            return value
+        data = pickle.dumps(value) if self.leads else b""
+        length, whole = self._broadcast(len(data)), bytearray()
+        for start in range(0, length, PIECE_BYTES):
+            whole += self._broadcast(data[start : start + PIECE_BYTES])
+        return value if self.leads else pickle.loads(whole)
+
+    def _broadcast(self, value: Any) -> Any:
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
 
 @contextmanager

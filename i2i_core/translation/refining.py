@@ -13,7 +13,6 @@ from typing import Any
 from tqdm import tqdm
 
 from i2i_core.batch import Bad
-from i2i_core.checkpoints.checkpoint import CHECKSUMS
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.data.format import shards
 from i2i_core.data.format.manifest import DataSet
@@ -22,8 +21,6 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import words
-from i2i_core.storage.folder import Folder
-from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Split, input_channels, loaded, output_channels
 from i2i_core.translation.translator import Job, Row, Translator, row_of
@@ -113,7 +110,7 @@ def _made_by(job: Job, trained: Trained) -> dict[str, Any]:
     return {
         "method": trained.config.method,
         "images": trained.images,
-        "checkpoint": sha256(Folder(trained.url).read(CHECKSUMS)),
+        "checkpoint": trained.identity,
         "target": job.target.title if job.target else "",
         "columns": list(job.columns),
         "codes": "" if job.codes is None else repr(job.codes),

@@ -19,7 +19,7 @@ from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
-from i2i_core.training.loop import LAST_EVALUATION
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.preparing import cautions
 from pipelines import train
 
@@ -45,7 +45,7 @@ def test_data_without_val_is_cautioned_of_once_and_as_advised_no_more(
     assert "the best checkpoint go by the split 'train', which the run also trains on" in said
     loop = loop_of(config)
     loop.train()
-    report = loop.run.read_json(LAST_EVALUATION)
+    report = loop.run.read_json(RunFolder.LAST_EVALUATION)
     for one in report.values():
         assert one["split"] == "train"
         assert "which the run also trains on" in one["warning"]
@@ -61,7 +61,7 @@ def test_data_with_val_is_reported_without_a_warning(labelled: str, storage: str
     assert cautions(config) == []
     loop = loop_of(config)
     loop.train()
-    (report,) = loop.run.read_json(LAST_EVALUATION).values()
+    (report,) = loop.run.read_json(RunFolder.LAST_EVALUATION).values()
     assert report["split"] == "val"
     assert "warning" not in report
 

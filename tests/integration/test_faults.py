@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.checkpoints import checkpoint
-
 from ..support.processes import ROOT, Run, past
+from ..support.runs import latest
 
 pytestmark = pytest.mark.ray
 
@@ -42,7 +41,7 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
     assert "as asked. Everything is saved" in run.text()
     assert "failed:" not in run.text().split("resumed from")[-1]
     assert run.folder.read_json("status.json")["state"] == "stopped"
-    assert checkpoint.images_of(str(checkpoint.latest(run.folder))) % 400
+    assert latest(run.folder).images % 400
 
 
 @pytest.mark.slow

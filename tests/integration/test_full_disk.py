@@ -17,13 +17,11 @@ from typing import Any
 import pytest
 import torch
 
-from i2i_core.checkpoints import checkpoint
-from i2i_core.checkpoints.checkpoint import name_at
 from i2i_core.checkpoints.writer import MOST_WITHOUT_ROOM
 from i2i_core.errors import ResourceError, RunError, UnrecordedError
 from i2i_core.orchestration.launch import check_storage
-from i2i_core.orchestration.worker import STATUS, train
-from i2i_core.storage.folder import Folder
+from i2i_core.orchestration.worker import train
+from i2i_core.runs.folder import RunFolder, name_at
 from i2i_core.storage.retry import PATIENCE, StorageError
 from i2i_core.training.sync import World
 
@@ -106,7 +104,7 @@ def test_read_only_storage_ends_the_run_with_what_its_status_could_not_take(scen
     found = scenes["read_only"]
     assert "images-000000000024 could not be written (Read-only file system)" in found["raised"]
     assert f"last whole checkpoint is {name_at(12)}" in found["raised"]
-    assert f"{STATUS} could not be written" in found["raised"]
+    assert f"{RunFolder.STATUS} could not be written" in found["raised"]
     assert found["status"] == {"state": "running", "attempt": "first"}, "which the next launch takes over"
 
 
@@ -130,7 +128,7 @@ def test_run_whose_folder_is_deleted_between_launch_and_workers_does_not_begin_a
 
 
 def test_launch_refuses_a_storage_that_cannot_take_a_checkpoint(storage: str) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     run.write("checkpoints", b"a file in the way")
     with pytest.raises(ResourceError, match=r"where writing fails .*checkpoints"):
         check_storage(run)
@@ -145,18 +143,17 @@ def test_storage_that_does_not_answer_ends_the_run_and_is_recorded(
     """The writer's thread meets it; the run stops at the next update, and says so in its status, which answers."""
     monkeypatch.setenv(PATIENCE, "1")
     config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=12)
-    loop = loop_of(config)
 
-    class Silent(Folder):
+    class Silent(RunFolder):
         def write(self, path: str, data: bytes) -> None:
-            if path.startswith(checkpoint.CHECKPOINTS):
+            if path.startswith(RunFolder.CHECKPOINTS):
                 raise StorageError(f"{path} has not answered for 1 s")
             super().write(path, data)
 
-    loop.run = Silent(loop.run.url)
+    loop = loop_of(config, run=Silent(f"{storage}/run"))
     monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args: loop)
     assert train(config, World(), CPU, "one") == {}
-    status = loop.run.read_json(STATUS)
+    status = loop.run.read_json(RunFolder.STATUS)
     assert status["state"] == "failed"
     assert "has not answered for 1 s" in status["error"]
     assert loop.progress.images < 96
@@ -164,7 +161,7 @@ def test_storage_that_does_not_answer_ends_the_run_and_is_recorded(
 
 def test_run_ends_with_its_reason_where_its_status_cannot_be_written(labelled: str, storage: str) -> None:
     """A folder in the place of status.json: even a root cannot write there."""
-    Path(storage, "run", STATUS).mkdir(parents=True)
+    Path(storage, "run", RunFolder.STATUS).mkdir(parents=True)
     with pytest.raises(RunError, match="cannot be read and written"):
         train(config_of("stargan", labelled, storage), World(), CPU, "one")
 

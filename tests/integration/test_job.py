@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.checkpoints import checkpoint
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.orchestration.sharding import shard_glyphs
@@ -97,7 +96,7 @@ def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_transla
     job = Job("job", f"{s3}/data", f"{s3}/runs", flags, cluster)
     submitted = job.type()
     moment = chance.randrange(EVERY, 2 * EVERY)
-    job.when(lambda text: past(moment)(text) and bool(checkpoint.complete(job.folder)))
+    job.when(lambda text: past(moment)(text) and bool(job.folder.whole_checkpoints()))
     open_to = {address for address, _ in listening(process.pid for process in job.left())}
     assert open_to
     assert all(address.is_loopback for address in open_to), "Ray, its workers and torch listen on loopback alone"

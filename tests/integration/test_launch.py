@@ -15,8 +15,8 @@ import torch
 from i2i_core.errors import DataError, RunError, Stopped
 from i2i_core.orchestration.launch import _finished, _outcome, _reason, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.orchestration.worker import STATUS, STOP, is_over_for, record, train
-from i2i_core.storage.folder import Folder
+from i2i_core.orchestration.worker import is_over_for, record, train
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.sync import World
 
 from ..support.runs import config_of, loop_of
@@ -24,27 +24,27 @@ from ..support.runs import config_of, loop_of
 CPU = torch.device("cpu")
 
 
-def launched(run: Folder, attempt: str) -> None:
-    run.write_json(STATUS, {"state": "running", "attempt": attempt})
+def launched(run: RunFolder, attempt: str) -> None:
+    run.write_json(RunFolder.STATUS, {"state": "running", "attempt": attempt})
 
 
 def test_a_run_that_ends_says_so_and_workers_that_are_started_again_find_it(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     launched(run, "one")
     run.write("config.json", config.dumps().encode())
     assert train(config, World(), CPU, "one")["there_and_back"] > 0
-    assert run.read_json(STATUS)["state"] == "finished"
+    assert run.read_json(RunFolder.STATUS)["state"] == "finished"
     assert _finished(config, run)
     assert train(config, World(), CPU, "one") == {}, "over"
     assert not _finished(config_of("stargan", labelled, storage, training__images=200), run)
 
 
 def test_a_launch_that_was_taken_over_records_nothing(storage: str) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     launched(run, "second")
     record(run, "first", state="failed", error="late")
-    assert run.read_json(STATUS) == {"state": "running", "attempt": "second"}
+    assert run.read_json(RunFolder.STATUS) == {"state": "running", "attempt": "second"}
     assert is_over_for(run, "first")
     assert not is_over_for(run, "second")
 
@@ -55,27 +55,27 @@ def test_a_file_stops_the_run_that_it_means(
 ) -> None:
     monkeypatch.setattr("i2i_core.orchestration.worker.LOOKS_EVERY", 0.01)
     config = config_of("stargan", labelled, storage, training__images=600)
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     launched(run, "mine")
-    run.write(STOP, written)
+    run.write(RunFolder.STOP, written)
     train(config, World(), CPU, "mine")
-    status = run.read_json(STATUS)
+    status = run.read_json(RunFolder.STATUS)
     assert status["state"] == ("stopped" if stops else "finished")
     if stops:
         with pytest.raises(
             Stopped, match=r"run: stopped after [\d]+ of 600 images, as asked. Everything is saved: the same"
         ):
             _outcome(run)
-        run.remove(STOP)
+        run.remove(RunFolder.STOP)
         launched(run, "mine")
         train(config, World(), CPU, "mine")
-        assert run.read_json(STATUS)["images"] == 600
+        assert run.read_json(RunFolder.STATUS)["images"] == 600
     assert _outcome(run).images == 600
 
 
 def test_outcome_of_a_run_that_failed_is_no_stop(storage: str) -> None:
-    run = Folder(f"{storage}/run")
-    run.write_json(STATUS, {"state": "failed", "attempt": "one", "error": "no room"})
+    run = RunFolder(f"{storage}/run")
+    run.write_json(RunFolder.STATUS, {"state": "failed", "attempt": "one", "error": "no room"})
     with pytest.raises(RunError, match="run: no room") as caught:
         _outcome(run)
     assert not isinstance(caught.value, Stopped)
@@ -85,13 +85,13 @@ def test_outcome_of_a_run_that_failed_is_no_stop(storage: str) -> None:
 
 
 def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: str) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     before = signal.default_int_handler  # a shell's background jobs are born deaf to Ctrl-C
     signal.signal(signal.SIGINT, before)
-    with stopping_on_signal("the run", lambda: run.write(STOP, b"mine")) as asked:
+    with stopping_on_signal("the run", lambda: run.write(RunFolder.STOP, b"mine")) as asked:
         os.kill(os.getpid(), signal.SIGINT)
         asked.join()
-        assert run.read(STOP) == b"mine"
+        assert run.read(RunFolder.STOP) == b"mine"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before

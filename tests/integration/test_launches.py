@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 
 from ..support.processes import ROOT, SMALL, differences, state_of
 
@@ -26,9 +26,9 @@ import sys
 from uuid import uuid4
 import torch
 from i2i_core.errors import RunError
-from i2i_core.runs.attempts import begin, held, status_of
+from i2i_core.runs.attempts import begin, held
 from i2i_core.orchestration.worker import train
-from i2i_core.storage.remote import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.sync import World
 from tests.support.launching import clock_of
 from tests.support.runs import config_of
@@ -37,7 +37,7 @@ data, storage, images = sys.argv[1:]
 torch.set_num_threads(1)
 over = {"monitoring__checkpoint_every": 6, "monitoring__keep_last": 1, "monitoring__log_every": 600}
 config = config_of("stargan", data, storage, training__images=int(images), **over)
-run, attempt = Folder(f"{storage}/run"), uuid4().hex
+run, attempt = RunFolder(f"{storage}/run"), uuid4().hex
 print("ready", flush=True)
 sys.stdin.readline()
 since = clock_of(run)
@@ -45,7 +45,7 @@ try:
     with held(run, attempt, since):
         begin(run, attempt, config.dumps().encode(), print)
         metrics = train(config, World(), torch.device("cpu"), attempt)
-    status = status_of(run)
+    status = run.status()
     print("WON" if status["attempt"] == attempt and status["state"] == "finished" else "TAKEN OVER")
 except RunError as error:
     print("SAID", str(error).splitlines()[0])
@@ -83,14 +83,14 @@ def last_line(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def alone(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def alone(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The same run, launched once."""
     storage = str(tmp_path_factory.mktemp("alone"))
     process = started(labelled, storage)
     ready([process])
     go(process)
     assert last_line(process) == "WON"
-    return Folder(f"{storage}/run")
+    return RunFolder(f"{storage}/run")
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def alone(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> Folder:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("many", "seed"), [(2, 0), (3, 1), (6, 2)])
 def test_one_launch_of_a_moment_runs_to_its_end_as_if_alone(
-    many: int, seed: int, labelled: str, storage: str, alone: Folder
+    many: int, seed: int, labelled: str, storage: str, alone: RunFolder
 ) -> None:
     chance = random.Random(seed)
     processes = [started(labelled, storage) for _ in range(many)]
@@ -109,7 +109,7 @@ def test_one_launch_of_a_moment_runs_to_its_end_as_if_alone(
     told = [last_line(process) for process in processes]
     assert told.count("WON") == 1, told
     assert sum("another launch of this run began at the same moment" in line for line in told) == many - 1, told
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     assert differences(state_of(alone), state_of(run)) == []
     assert not list(Path(run.root).rglob("*.writing"))
 
@@ -118,13 +118,13 @@ def test_one_launch_of_a_moment_runs_to_its_end_as_if_alone(
 @pytest.mark.processes
 @pytest.mark.timeout(300)
 def test_launch_that_stands_still_and_goes_on_later_writes_over_nothing(
-    labelled: str, storage: str, alone: Folder
+    labelled: str, storage: str, alone: RunFolder
 ) -> None:
     """The first is stopped in the middle of its run, and a later launch takes it over and finishes."""
     first, second = started(labelled, storage), started(labelled, storage)
     ready([first, second])
     go(first)
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     while not run.names("checkpoints"):
         time.sleep(0.01)  # until it trains
     first.send_signal(signal.SIGSTOP)
@@ -162,4 +162,4 @@ def test_one_of_three_launches_on_ray_has_the_run(labelled: str, tmp_path: Path)
         assert "Traceback" not in text
         if code:
             assert len(re.findall("^failed: .*another launch of this run began at the same moment", text, re.M)) == 1
-    assert Folder(f"{tmp_path}/run").names("attempts") == ["000001.json"]
+    assert RunFolder(f"{tmp_path}/run").names("attempts") == ["000001.json"]

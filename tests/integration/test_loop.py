@@ -101,8 +101,8 @@ def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_w
     over = {"hyper__attributes": names, "evaluation__classifier": file}
     loop = loop_of(config_of("stargan", labelled, storage, monitoring__best_metric="accuracy", **over))
     loop.train()
-    assert loop.best["metric"] == "accuracy"
-    assert set(loop.metrics) > {"accuracy/bold", "accuracy_real", "there_and_back"}
+    assert loop.state.best.found["metric"] == "accuracy"
+    assert set(loop.state.evaluations.metrics) > {"accuracy/bold", "accuracy_real", "there_and_back"}
     for named in ("accuracy/Bold", "accuracy/twin"):
         with pytest.raises(ConfigError, match="--best-metric"):
             config_of("stargan", labelled, storage, monitoring__best_metric=named, **over)

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import ray
 
-from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.orchestration.launch import check_run, launch
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import CheckpointFolder, RunFolder, name_at
 
 from ..support.runs import config_of, loop_of
 
@@ -23,9 +22,9 @@ def begun(data: str, storage: str, images: int, **values: Any) -> TrainConfig:
     """A run of StarGAN's that has a checkpoint after so many images; its rates are 1e-3 for G and 2e-4 for D."""
     over = {"hyper__g_lr": 1e-3, "hyper__d_lr": 2e-4, "training__lr_schedule": "linear", **values}
     config = config_of("stargan", data, storage, **over)
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     run.write("config.json", config.dumps().encode())
-    run.write_json(f"{checkpoint.CHECKPOINTS}/{checkpoint.name_at(images)}/{checkpoint.CHECKSUMS}", {})
+    run.write_json(run.in_checkpoint(name_at(images), CheckpointFolder.CHECKSUMS), {})
     return config
 
 
@@ -90,7 +89,7 @@ def test_rate_that_falls_is_said(labelled: str, storage: str) -> None:
 
 def test_rate_of_a_run_that_has_not_begun_is_its_first(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage, training__lr_schedule="linear")
-    Folder(f"{storage}/run").write("config.json", config.dumps().encode())
+    RunFolder(f"{storage}/run").write("config.json", config.dumps().encode())
     assert check_run(longer(config, images=500)) == ""
 
 

@@ -19,17 +19,15 @@ import pytest
 import torch
 
 from i2i_core.batch import Batch
-from i2i_core.checkpoints import checkpoint
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError, Stopped
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.worker import STATUS
 from i2i_core.randomness import seed_from
-from i2i_core.storage.folder import Folder
-from i2i_core.training.loop import EVALUATIONS, Loop
+from i2i_core.runs.folder import RunFolder, images_of, name_at
+from i2i_core.training.loop import Loop, Through
 from i2i_core.training.monitoring.readings import Reading
-from i2i_core.training.preparing import check_same_run, run_folder
+from i2i_core.training.preparing import check_same_run
 from i2i_core.training.step import Wish
 from i2i_core.training.sync import World
 
@@ -42,6 +40,7 @@ from ..support.runs import (
     assert_equal,
     config_of,
     contents,
+    latest,
     loop_of,
     noted,
     prompt,
@@ -61,14 +60,13 @@ def test_what_comes_after_the_last_update_is_in_the_last_checkpoint(what: Wish, 
     whole.train()
     config = config_of("stargan", labelled, f"{storage}/asked")
     loop = loop_of(config)
-    asked_at(loop, 72, what)
     if what == "stop":
         with pytest.raises(Stopped, match="after 96 of 96 images"):
-            loop.train()
-        loop = loop_of(config)
-    loop.train()
-    name = str(checkpoint.latest(loop.run))
-    last, other = (checkpoint.load_state(each.run.sub(f"checkpoints/{name}")) for each in (loop, whole))
+            loop.train(asking(loop, 72, what))
+        loop_of(config).train()
+    else:
+        loop.train(asking(loop, 72, what))
+    last, other = (latest(each.run).state() for each in (loop, whole))
     assert [entry["images"] for entry in last["evaluations"]] == [96]
     assert last["evaluations"] == other["evaluations"]
     assert last["diagnosis"] == other["diagnosis"]
@@ -113,8 +111,8 @@ def ended(config: TrainConfig, world: World = World()) -> tuple[list[Reading], d
         loop = Loop(config, world, torch.device("cpu"), say=lambda line: None)
         logs = noted(loop)
         loop.train()
-    assert isinstance(loop.writer, LateWriter)
-    return logs, {one.images: contents(one) for one, _ in loop.writer.put_by if one}
+    assert isinstance(loop.keeper.writer, LateWriter)
+    return logs, {one.images: contents(one) for one, _ in loop.keeper.writer.put_by if one}
 
 
 def resumed_from_each(method: str, data: str, storage: str, world: World) -> int:
@@ -139,7 +137,7 @@ def resumed_from_each(method: str, data: str, storage: str, world: World) -> int
 def cut_after(run: str, copy: str, images: int) -> None:
     """A copy of a run as it was when it had this checkpoint and no later one."""
     shutil.copytree(run, copy)
-    checkpoint.discard_after(Folder(copy), images)
+    RunFolder(copy).discard_after(images)
 
 
 def numbers(log: Reading) -> list[Any]:
@@ -179,14 +177,14 @@ def test_resume_through_ray_equals_the_run_left_alone(
     over["training__images"] *= 4
     config = config_of(method, request.getfixturevalue(KINDS[method]), str(tmp_path / "whole"), **over)
     through_ray(config, tmp_path)
-    run = Folder(f"{tmp_path}/whole/run")
-    names = checkpoint.complete(run)
+    run = RunFolder(f"{tmp_path}/whole/run")
+    names = run.whole_checkpoints()
     for name in {names[0], names[len(names) // 2]} - {names[-1]}:
-        cut_after(run.root, f"{tmp_path}/{name}/run", checkpoint.images_of(name))
-        Path(tmp_path, name, "run", STATUS).unlink()
+        cut_after(run.root, f"{tmp_path}/{name}/run", images_of(name))
+        Path(tmp_path, name, "run", RunFolder.STATUS).unlink()
         said = through_ray(config.with_section("launch", storage=str(tmp_path / name)), tmp_path)
         assert f"resumed from {tmp_path}/{name}/run/checkpoints/{name}" in said
-        assert not differences(processes.state_of(run), processes.state_of(Folder(f"{tmp_path}/{name}/run")))
+        assert not differences(processes.state_of(run), processes.state_of(RunFolder(f"{tmp_path}/{name}/run")))
 
 
 def through_ray(config: TrainConfig, folder: Path) -> str:
@@ -199,19 +197,18 @@ def through_ray(config: TrainConfig, folder: Path) -> str:
     return done.stdout
 
 
-def asked_at(loop: Loop, images: int, what: Wish) -> None:
+def asking(loop: Loop, images: int, what: Wish) -> Through:
     """The loop is asked by another thread, in the middle of the update that begins at `images`."""
-    timed = loop._timed
 
-    def asking(batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in timed(batches):
+    def through(batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
             if batch.images == images:
                 thread = Thread(target=loop.ask, args=(what,))
                 thread.start()
                 thread.join()
             yield batch
 
-    loop._timed = asking  # type: ignore[method-assign]
+    return through
 
 
 @pytest.mark.parametrize(("method", "micro"), [("stargan", 0), ("cyclegan", 4), ("simgan", 0)])
@@ -226,14 +223,13 @@ def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
     whole.train()
     config = config_of(method, data, f"{storage}/stopped", **over)
     stopped = loop_of(config)
-    asked_at(stopped, 0, "stop")
     with pytest.raises(Stopped, match="the same command goes on") as caught:
-        stopped.train()
+        stopped.train(asking(stopped, 0, "stop"))
     images = stopped.progress.images
     assert 0 < images < 96
     assert f"after {images} of 96 images" in str(caught.value)
-    assert checkpoint.complete(stopped.run) == [checkpoint.name_at(images)]
-    assert stopped.writer.thread is None
+    assert stopped.run.whole_checkpoints() == [name_at(images)]
+    assert stopped.keeper.writer.background.thread is None
     resumed = loop_of(config)
     assert_equal(state_of(stopped), state_of(resumed))
     resumed.train()
@@ -245,27 +241,26 @@ def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, 
     config = config_of("stargan", labelled, storage, monitoring__evaluate_every=24, monitoring__checkpoint_every=96)
     said: list[str] = []
     loop = loop_of(config, said)
-    asked_at(loop, 0, "stop")
     with pytest.raises(Stopped, match="after 24 of 96"):
-        loop.train()
+        loop.train(asking(loop, 0, "stop"))
     assert not any("there_and_back" in line for line in said)
-    assert not loop.run.exists(checkpoint.BEST)
+    assert not loop.run.exists(RunFolder.BEST)
     run_until(config, 30)
-    assert loop.run.read_json(checkpoint.BEST)["checkpoint"] == checkpoint.name_at(24)
+    assert loop.run.read_json(RunFolder.BEST)["checkpoint"] == name_at(24)
 
 
 def test_a_run_tells_every_evaluation_once_whatever_befell_it(labelled: str, storage: str) -> None:
     over = {"monitoring__evaluate_every": 12, "monitoring__checkpoint_every": 24}
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole", **over))
     whole.train()
-    told = whole.run.read_json(EVALUATIONS)
+    told = whole.run.read_json(RunFolder.EVALUATIONS)
     assert [entry["images"] for entry in told] == [*range(12, 97, 12)]
-    assert told[-1]["metrics"] == whole.metrics
+    assert told[-1]["metrics"] == whole.state.evaluations.metrics
     config = config_of("stargan", labelled, f"{storage}/cut", **over)
     run_until(config, 60)
     again = loop_of(config)
     again.train()
-    assert again.run.read_json(EVALUATIONS) == told
+    assert again.run.read_json(RunFolder.EVALUATIONS) == told
 
 
 def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: str) -> None:
@@ -274,9 +269,8 @@ def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: s
     loop = loop_of(
         config_of("stargan", labelled, f"{storage}/asked", monitoring__checkpoint_every=96, monitoring__keep_last=9)
     )
-    asked_at(loop, 0, "save")
-    loop.train()
-    assert checkpoint.complete(loop.run) == [checkpoint.name_at(24), checkpoint.name_at(96)]
+    loop.train(asking(loop, 0, "save"))
+    assert loop.run.whole_checkpoints() == [name_at(24), name_at(96)]
     assert_equal(state_of(whole), state_of(loop))
 
 
@@ -299,13 +293,13 @@ def test_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) ->
     record = ("diagnosis.", "evaluations.")
     states = [{k: v for k, v in state_of(run).items() if not k.startswith(record)} for run in (whole, rest)]
     assert_equal(*states)
-    assert [entry["images"] for entry in rest.evaluations] == [48, 96]
-    assert rest.evaluations[1:] == whole.evaluations
+    assert [entry["images"] for entry in rest.state.evaluations.entries] == [48, 96]
+    assert rest.state.evaluations.entries[1:] == whole.state.evaluations.entries
 
 
 def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     run.write("config.json", config.dumps().encode())
     check_same_run(config_of("stargan", labelled, storage, launch__workers="3", monitoring__log_every=7), run)
     check_same_run(config_of("stargan", labelled, storage, training__images=500), run)
@@ -320,13 +314,13 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
 def test_run_that_version_1_named_goes_on_under_that_name(labelled: str, storage: str) -> None:
     unnamed = config_of("stargan", labelled, storage, launch__name="")
     assert unnamed.launch.name == ""
-    old = Folder(f"{storage}/{unnamed.name_of_version_1}")
-    assert old.url != run_folder(unnamed).url
+    old = RunFolder(f"{storage}/{unnamed.name_of_version_1}")
+    assert old.url != RunFolder.of(unnamed).url
     old.write_json("config.json", as_version_1(json.loads(unnamed.dumps())))
     again = config_of("stargan", labelled, storage, launch__name="")
-    assert run_folder(again).url == old.url
+    assert RunFolder.of(again).url == old.url
     check_same_run(again, old)
-    assert run_folder(config_of("stargan", labelled, storage, launch__name="", training__seed=1)).url != old.url
+    assert RunFolder.of(config_of("stargan", labelled, storage, launch__name="", training__seed=1)).url != old.url
 
 
 def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
@@ -334,11 +328,11 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
 ) -> None:
     config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
     prompt(loop_of(config)).train()
-    run = Folder(f"{storage}/run")
-    newest, before = checkpoint.complete(run)[-1], checkpoint.complete(run)[-2]
+    run = RunFolder(f"{storage}/run")
+    newest, before = run.whole_checkpoints()[-1], run.whole_checkpoints()[-2]
     path = Path(run.root, "checkpoints", newest, "state.pt")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert checkpoint.latest(run) == before
+    assert latest(run).name == before
     assert "state.pt" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"state\.pt"):
         load_trained(run.at(f"checkpoints/{newest}"), torch.device("cpu"))
@@ -348,11 +342,11 @@ def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str
     """As a crash leaves it that comes before the last file."""
     config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
     prompt(loop_of(config)).train()
-    run = Folder(f"{storage}/run")
-    newest, before = checkpoint.complete(run)[-1], checkpoint.complete(run)[-2]
+    run = RunFolder(f"{storage}/run")
+    newest, before = run.whole_checkpoints()[-1], run.whole_checkpoints()[-2]
     Path(run.root, "checkpoints", newest, "checksums.json").unlink()
-    assert checkpoint.latest(run) == before
-    assert loop_of(config).progress.images == checkpoint.images_of(before)
+    assert latest(run).name == before
+    assert loop_of(config).progress.images == images_of(before)
 
 
 def test_the_last_n_and_the_best_are_kept(labelled: str, storage: str) -> None:
@@ -361,11 +355,11 @@ def test_the_last_n_and_the_best_are_kept(labelled: str, storage: str) -> None:
         monitoring__checkpoint_every=12, monitoring__evaluate_every=24, monitoring__keep_last=2, training__images=120,
     )  # fmt: skip
     prompt(loop_of(config)).train()
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     best = run.read_json("best.json")
-    kept = checkpoint.complete(run)
+    kept = run.whole_checkpoints()
     assert best["metric"] == "there_and_back"
-    assert set(kept) == {best["checkpoint"], *(checkpoint.name_at(i) for i in (108, 120))}
+    assert set(kept) == {best["checkpoint"], *(name_at(i) for i in (108, 120))}
 
 
 def test_a_checkpoint_round_trip_gives_the_same_images(paired: str, storage: str) -> None:
@@ -406,10 +400,10 @@ def test_what_was_seen_is_the_sum_over_all_places(labelled: str, storage: str) -
     config = config_of("stargan", labelled, storage)
     run_until(config, 60)
     loop_of(config).train()
-    run = Folder(f"{storage}/run")
-    state = checkpoint.load_state(run.sub(f"checkpoints/{checkpoint.latest(run)}"))
+    run = RunFolder(f"{storage}/run")
+    state = latest(run).state()
     stream = loop_of(config).stream
-    batches = [stream.read(t, 0, stream.batch) for t in range(state["images"] // stream.batch)]
+    batches = [stream.read(t, 0, stream.batch) for t in range(state["progress"]["images"] // stream.batch)]
     places = [(b.images + slot, key) for b in batches for slot, key in enumerate(b.keys)]
-    assert len(places) == state["images"] == 96
+    assert len(places) == state["progress"]["images"] == 96
     assert state["seen"] == sum(seed_from(place, key) for place, key in places) % 2**63

@@ -41,7 +41,7 @@ from i2i_core.methods import build_method
 from i2i_core.methods.base import Progress
 from i2i_core.orchestration.sharding import make
 from i2i_core.orchestration.translating import translate
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.step import Step
 from i2i_core.translation.targets import parse_target_of
 
@@ -272,7 +272,7 @@ def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storag
     from i2i_core.training.preparing import check_same_run
 
     config = config_on(labelled, shapes, storage)
-    folder = Folder(f"{storage}/run")
+    folder = RunFolder(f"{storage}/run")
     folder.write("config.json", config.dumps().encode())
     check_same_run(config_on(labelled, shapes, storage), folder)
     with pytest.raises(ConfigError, match="fingerprint: saved"):
@@ -280,10 +280,10 @@ def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storag
 
 
 def test_a_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str, shapes: str) -> None:
-    metrics = Folder(trained).read_json("best.json")
+    metrics = RunFolder(trained).read_json("best.json")
     assert metrics["metric"] == "there_and_back"
     last = load_trained(f"{trained}/checkpoints/images-000000000096", CPU)
-    found = Folder(last.url).read_json("metrics.json")
+    found = RunFolder(last.url).read_json("metrics.json")
     assert set(found) == {"there_and_back", "there_and_back/labelled", "there_and_back/shapes"}
     for name, data in (("labelled", labelled), ("shapes", shapes)):
         alone = evaluate(last.method, DataSet(data), "val", image_size=16, most=32)
@@ -299,8 +299,8 @@ def test_a_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str
 def test_a_split_that_one_set_lacks_is_evaluated_on_none(labelled: str, storage: str, tmp_path: Path) -> None:
     source = draw_classes(tmp_path / "images", ("ring", "star"), each=8)
     other = shard_classes(source, tmp_path / "other", (0.8, 0.0, 0.2))
-    assert loop_of(config_of("stargan", labelled, storage)).eval_split == "val"
-    assert loop_of(config_on(labelled, other, storage)).eval_split == "train"
+    assert loop_of(config_of("stargan", labelled, storage)).measuring.split == "val"
+    assert loop_of(config_on(labelled, other, storage)).measuring.split == "train"
 
 
 def test_a_metric_of_several_sets_is_the_mean_over_their_images() -> None:

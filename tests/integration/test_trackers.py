@@ -16,12 +16,11 @@ import torch
 from ray.util.metrics import Gauge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.methods.at_test import SETTLED
 from i2i_core.orchestration.worker import Gauges, train
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder, name_at
 from i2i_core.storage.paths import redacted
 from i2i_core.training.loop import Loop
 from i2i_core.training.monitoring import boards, trackers
@@ -75,7 +74,7 @@ def stopping(world: World, config: TrainConfig) -> tuple[list[Any], str, list[st
     with pytest.raises(RunError) as caught:
         loop.train()
     judged = [(log.terms, log.weighted, log.spread) for log in logs]
-    return judged, f"{loop.progress.images} {caught.value}\n{loop.diagnosis.state_dict()}", said
+    return judged, f"{loop.progress.images} {caught.value}\n{loop.monitor.diagnosis.state_dict()}", said
 
 
 @pytest.mark.processes
@@ -89,7 +88,7 @@ def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_sa
     images = int(first.split()[0])
     assert images < 96
     assert "--stop-on-collapse asks: since 24 images made images are nearly all alike" in first
-    assert checkpoint.complete(loop_of(config).run) == [checkpoint.name_at(images)]
+    assert loop_of(config).run.whole_checkpoints() == [name_at(images)]
     said = "\n".join(lines[0])
     assert said.count("WARNING: the run diverges: since 24 images made images are nearly all alike") == 1
     assert lines[1] == []
@@ -120,7 +119,7 @@ def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_th
     assert "the same command without it goes on" in status["error"]
     said: list[str] = []
     rest = collapsing(config_of("stargan", labelled, storage, **over), World(), said)
-    assert rest.diagnosis.collapse, "what was said is remembered"
+    assert rest.monitor.diagnosis.collapse, "what was said is remembered"
     rest.train()
     assert rest.progress.images == 96
     assert not any("nearly all alike" in line for line in said), "nor is it said again"
@@ -143,7 +142,7 @@ def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str) ->
     judged = [log.images for log in logs if log.spread is not None]
     assert judged
     assert min(judged) >= SETTLED * 12
-    assert loop.diagnosis.signs
+    assert loop.monitor.diagnosis.signs
     assert not any("diverges" in line for line in said)
 
 
@@ -243,7 +242,7 @@ def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
 
 def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str) -> None:
     said: list[str] = []
-    run = Folder(storage)
+    run = RunFolder(storage)
     run.url = f"s3://bob:{SECRET}@bucket/run"
     tracker = Tracker(run, said.append, tensorboard=False)
 
@@ -330,7 +329,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
     tracker.close()
     assert len(said) == 1
     assert "stuck has not taken all" in said[0]
-    assert tracker.others["stuck"][1].jobs.qsize() <= 3 + 2
+    assert len(tracker.others["stuck"][1].jobs) <= 3 + 2
     assert len(scalars_of(run.root).Scalars("x")) == 50
     stuck.never.set()
 

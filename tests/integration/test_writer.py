@@ -18,18 +18,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from i2i_core.batch import Batch
 from i2i_core.checkpoints import checkpoint, trained
-from i2i_core.checkpoints.checkpoint import BEST, CHECKSUMS, FILES, Snapshot, name_at
+from i2i_core.checkpoints.checkpoint import Snapshot
 from i2i_core.checkpoints.writer import MOST_WITHOUT_ROOM, Writer
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, TakenOverError
-from i2i_core.storage.folder import Folder, writing
+from i2i_core.runs.folder import CheckpointFolder, RunFolder, images_of, name_at
+from i2i_core.storage.folder import writing
 from i2i_core.storage.retry import PATIENCE
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from ..support.runs import KilledError, assert_equal, config_of, loop_of, prompt, run_until, state_of
+from ..support.runs import KilledError, assert_equal, config_of, latest, loop_of, prompt, run_until, state_of
 from ..support.workers import on_workers
 
+FILES, CHECKSUMS, BEST = CheckpointFolder.FILES, CheckpointFolder.CHECKSUMS, RunFolder.BEST
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
 
@@ -42,7 +44,7 @@ def best_at(images: int) -> dict[str, Any]:
     return {"metric": "there_and_back", "value": 0.5, "checkpoint": name_at(images)}
 
 
-class Slow(Folder):
+class Slow(RunFolder):
     """Storage whose writes begin once the gate is open."""
 
     def __init__(self, url: str) -> None:
@@ -76,7 +78,7 @@ def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(config: TrainC
     writer.put(small(config, 36), None)
     slow.gate.set()
     writer.wait()
-    assert checkpoint.complete(slow) == [name_at(12), name_at(36)]
+    assert slow.whole_checkpoints() == [name_at(12), name_at(36)]
     assert len(said) == 1
     assert f"{name_at(24)} is left out" in said[0]
 
@@ -95,7 +97,7 @@ def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
     writer.changed.wait_for = opening  # type: ignore[assignment, method-assign]
     writer.put(small(config, 36), best_at(24))
     writer.wait()
-    assert checkpoint.complete(slow) == [name_at(12), name_at(24), name_at(36)]
+    assert slow.whole_checkpoints() == [name_at(12), name_at(24), name_at(36)]
     assert trained.find(slow.url).url.endswith(name_at(24))
 
 
@@ -114,19 +116,17 @@ def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> 
 def test_training_goes_on_while_storage_hangs(labelled: str, storage: str) -> None:
     """The first write ends when the run is nearly over."""
     config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=12, monitoring__keep_last=9)
-    loop = loop_of(config)
-    slow = loop.run = Slow(loop.run.url)
-    timed = loop._timed
+    slow = Slow(f"{storage}/run")
+    loop = loop_of(config, run=slow)
 
     def opening(batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in timed(batches):
+        for batch in batches:
             if batch.images >= 84:
                 slow.gate.set()
             yield batch
 
-    loop._timed = opening  # type: ignore[method-assign]
-    loop.train()
-    whole = checkpoint.complete(loop.run)
+    loop.train(opening)
+    whole = loop.run.whole_checkpoints()
     assert whole[0] == name_at(12)
     assert whole[-1] == name_at(96)
     assert name_at(36) not in whole
@@ -137,7 +137,7 @@ def test_training_goes_on_while_storage_hangs(labelled: str, storage: str) -> No
     assert all(event.value > 0 for event in stalls)
 
 
-class NoRoom(Folder):
+class NoRoom(RunFolder):
     """Storage where writing one of the files meets a full disk: a real ENOSPC from the kernel."""
 
     def __init__(self, url: str, path: str) -> None:
@@ -156,10 +156,9 @@ class NoRoom(Folder):
 def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     said: list[str] = []
-    loop = prompt(loop_of(config, said))
-    loop.run = NoRoom(loop.run.url, f"checkpoints/{name_at(72)}/{name}")
+    loop = prompt(loop_of(config, said, NoRoom(f"{storage}/run", f"checkpoints/{name_at(72)}/{name}")))
     loop.train()
-    assert checkpoint.names(loop.run) == [name_at(36), name_at(96)]
+    assert loop.run.names_of_checkpoints() == [name_at(36), name_at(96)]
     warning = next(line for line in said if line.startswith("WARNING"))
     for part in (loop.run.at(f"checkpoints/{name_at(72)}"), "No space left", name_at(36), "training goes on"):
         assert part in warning
@@ -168,8 +167,7 @@ def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: s
 @needs_full
 def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
-    loop = prompt(loop_of(config))
-    loop.run = NoRoom(loop.run.url, f"checkpoints/{name_at(96)}/state.pt")
+    loop = prompt(loop_of(config, run=NoRoom(f"{storage}/run", f"checkpoints/{name_at(96)}/state.pt")))
     with pytest.raises(RunError, match=rf"{name_at(96)} could not be written .*last whole checkpoint is {name_at(72)}"):
         loop.train()
     rest = loop_of(config)
@@ -185,13 +183,15 @@ def ending(world: World, config: TrainConfig) -> str:
         loop.ask("stop")
     with pytest.raises(Stopped) as stopped:
         loop.train()
-    rest = Loop(config, world, torch.device("cpu"), say=lambda line: None)
+    no_room = NoRoom(loop.run.url, f"checkpoints/{name_at(96)}/state.pt")
+    rest = Loop(config, world, torch.device("cpu"), say=lambda line: None, run=no_room)
     assert rest.progress.images == loop.progress.images
-    rest.run = NoRoom(rest.run.url, f"checkpoints/{name_at(96)}/state.pt")
     with pytest.raises(RunError) as full:
         rest.train()
-    third = Loop(config.with_section("monitoring", checkpoint_every=12), world, torch.device("cpu"))
-    third.run = Folder(f"{config.launch.storage}/blocked")  # where `checkpoints` is a file: rank 0 alone learns of it
+    # There `checkpoints` is a file: rank 0 alone learns of it.
+    blocked_run = RunFolder(f"{config.launch.storage}/blocked")
+    often = config.with_section("monitoring", checkpoint_every=12)
+    third = Loop(often, world, torch.device("cpu"), run=blocked_run)
     with pytest.raises(RunError) as blocked:
         third.train()
     assert third.progress.images < third.length
@@ -202,7 +202,7 @@ def ending(world: World, config: TrainConfig) -> str:
 @pytest.mark.processes
 def test_workers_end_alike(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=96)
-    Folder(storage).write("blocked/checkpoints", b"a file in the way")
+    RunFolder(storage).write("blocked/checkpoints", b"a file in the way")
     first, other = on_workers(2, ending, config)
     assert first == other
     assert "stopped after 24 of 96 images" in first
@@ -211,12 +211,11 @@ def test_workers_end_alike(labelled: str, storage: str) -> None:
 
 
 @needs_full
-def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig) -> None:
+def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig, storage: str) -> None:
     said: list[str] = []
-    loop = loop_of(config, said)
-    loop.run = NoRoom(loop.run.url, BEST)
+    loop = loop_of(config, said, NoRoom(f"{storage}/run", BEST))
     loop.train()
-    assert checkpoint.complete(loop.run)[-1] == name_at(96)
+    assert loop.run.whole_checkpoints()[-1] == name_at(96)
     assert any("best.json could not be written" in line for line in said)
 
 
@@ -233,7 +232,7 @@ def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(co
 
 def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str) -> None:
     said: list[str] = []
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     run.write("checkpoints", b"a file in the way")
     writer = Writer(run, 1, said.append)
     writer.put(small(config, 12), None)
@@ -242,7 +241,7 @@ def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfi
     assert name_at(12) in said[0]
 
 
-class Crashing(Folder):
+class Crashing(RunFolder):
     """Storage of a process that dies when the n-th file is written up to a byte: nothing is written after."""
 
     def __init__(self, url: str, files: int, bytes_: int) -> None:
@@ -264,17 +263,17 @@ class Crashing(Folder):
 def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
     files: int, bytes_: int, config: TrainConfig, storage: str
 ) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     checkpoint.write(run, small(config, 12))
     crashing = Crashing(run.url, files, bytes_)
     with pytest.raises(KilledError):
         checkpoint.write(crashing, small(config, 24))
-    assert checkpoint.latest(run) == name_at(12)
+    assert latest(run).name == name_at(12)
     assert trained.find(run.url).url.endswith(name_at(12))
     writer = Writer(run, 1, print)
     writer.put(small(config, 36), None)
     writer.wait()
-    assert checkpoint.names(run) == [name_at(36)], "what the crash left is gone"
+    assert run.names_of_checkpoints() == [name_at(36)], "what the crash left is gone"
     assert not list(Path(run.root).rglob("*.writing"))
 
 
@@ -306,7 +305,7 @@ def test_a_run_goes_on_after_a_crash_as_if_there_had_been_none(
     resumed = prompt(loop_of(config_of("stargan", labelled, storage, monitoring__keep_last=9)))
     assert resumed.progress.images == 36
     resumed.train()
-    assert checkpoint.complete(resumed.run) == [name_at(36), name_at(72), name_at(96)]
+    assert resumed.run.whole_checkpoints() == [name_at(36), name_at(72), name_at(96)]
     assert not list(folder.rglob("*.writing"))
     assert_equal(state, state_of(resumed))
 
@@ -339,23 +338,23 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert said[0].startswith("WARNING")
     assert name_at(96) in said[0]
     assert how == "null" or name in said[0]
-    assert resumed.best is None, "it was the damaged one"
+    assert resumed.state.best.found is None, "it was the damaged one"
 
 
 def test_damaged_checkpoints_that_a_run_went_back_from_push_no_whole_one_out(
     ended: tuple[str, dict[str, Any]], labelled: str, storage: str
 ) -> None:
     shutil.copytree(ended[0], storage)
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     for images in (72, 96):
         Path(run.root, "checkpoints", name_at(images), "state.pt").write_bytes(b"")
     run_until(config_of("stargan", labelled, storage, monitoring__keep_last=1, monitoring__checkpoint_every=12), 54)
-    assert checkpoint.names(run) == [name_at(48)]
-    assert checkpoint.latest(run) == name_at(48)
+    assert run.names_of_checkpoints() == [name_at(48)]
+    assert latest(run).name == name_at(48)
 
 
 def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig, storage: str) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     for images in (12, 24, 36):
         checkpoint.write(run, small(config, images))
     for path in ("notes.txt", "images-mine/x", f"{name_at(18)}/.state.pt.writing", f"{name_at(60)}/config.json"):
@@ -364,12 +363,12 @@ def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig
     writer.put(small(config, 48), best_at(12))
     writer.wait()
     assert run.names("checkpoints") == [*map(name_at, (12, 36, 48, 60)), "images-mine", "notes.txt"]
-    checkpoint.discard_after(run, 48)
+    run.discard_after(48)
     assert run.names("checkpoints") == [*map(name_at, (12, 36, 48)), "images-mine", "notes.txt"]
 
 
 def test_nothing_whole_is_nothing_to_prune(config: TrainConfig, storage: str) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     run.write(f"checkpoints/{name_at(12)}/config.json", b"x")
     writer = Writer(run, 1, print)
     writer.put(None, best_at(12))
@@ -389,7 +388,7 @@ def test_metrics_that_are_not_numbers_are_read_back(config: TrainConfig, storage
     folder.write_json(CHECKSUMS, {**sums, "metrics.json": checkpoint.sha256(data)})
     resumed = loop_of(config)
     assert resumed.progress.images == 96
-    assert resumed.metrics["l1"] == float("inf")
+    assert resumed.state.evaluations.metrics["l1"] == float("inf")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"metric": "x"}', '{"checkpoint": "images-000000000007"}'])
@@ -398,12 +397,12 @@ def test_a_best_that_cannot_be_read_is_known_from_the_state_and_written_again(
 ) -> None:
     shutil.copytree(ended[0], storage)
     Path(storage, "run", BEST).write_text(text)
-    run = Folder(f"{storage}/run")
-    assert checkpoint.read_best(run) is None
+    run = RunFolder(f"{storage}/run")
+    assert run.best() is None
     assert trained.find(run.url).url.endswith(name_at(96))
     loop_of(config_of("stargan", labelled, storage)).train()
-    best = checkpoint.read_best(run)
-    assert best == checkpoint.load_state(run.sub(f"checkpoints/{name_at(96)}"))["best"]
+    best = run.best()
+    assert best == latest(run).state()["best"]
     assert best
     assert best["checkpoint"] == name_at(96)
 
@@ -415,39 +414,39 @@ def test_a_new_best_of_a_checkpoint_that_is_already_there_is_noted(
     shutil.copytree(ended[0], storage)
     best = Path(storage, "run", BEST)
     best.write_text(json.dumps({**json.loads(best.read_text()), "metric": "another"}))
-    loop = loop_of(config_of("stargan", labelled, storage))
-    slow = loop.run = Slow(loop.run.url)
+    slow = Slow(f"{storage}/run")
     slow.gate.set()
+    loop = loop_of(config_of("stargan", labelled, storage), run=slow)
     loop.train()
     assert json.loads(best.read_text())["metric"] == "there_and_back"
     assert [path for path in slow.order if not path.startswith(("grids", "evaluations", "last_evaluation"))] == [BEST]
 
 
 def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config: TrainConfig, storage: str) -> None:
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     checkpoint.write(run, small(config, 24))
     with pytest.raises(KilledError):
         checkpoint.write(Crashing(run.url, 1, 0), small(config, 24))
-    assert checkpoint.complete(run) == []
+    assert run.whole_checkpoints() == []
 
 
 def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: str, storage: str) -> None:
     """An evaluation is not made again: what it found best is in the state of the checkpoint that it led to."""
     values = {"monitoring__evaluate_every": 24, "monitoring__keep_last": 9}
     prompt(loop_of(config_of("stargan", labelled, f"{storage}/whole", **values))).train()
-    whole = checkpoint.read_best(Folder(f"{storage}/whole/run"))
+    whole = RunFolder(f"{storage}/whole/run").best()
     assert whole
-    at = checkpoint.images_of(whole["checkpoint"])
+    at = images_of(whole["checkpoint"])
     shutil.copytree(f"{storage}/whole", f"{storage}/cut")
-    run = Folder(f"{storage}/cut/run")
+    run = RunFolder(f"{storage}/cut/run")
     run.remove(BEST)
-    checkpoint.discard_after(run, at)
+    run.discard_after(at)
     loop_of(config_of("stargan", labelled, f"{storage}/cut", **values)).train()
-    assert checkpoint.read_best(run) == whole
+    assert run.best() == whole
 
 
 def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainConfig, storage: str) -> None:
-    run, ours = Folder(f"{storage}/run"), True
+    run, ours = RunFolder(f"{storage}/run"), True
     writer = Writer(run, 1, print, lambda: ours)
     writer.put(small(config, 12), best_at(12))
     writer.wait()
@@ -457,8 +456,8 @@ def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainCo
     writer.put(small(config, 48), best_at(48))
     with pytest.raises(TakenOverError):
         writer.wait()
-    assert checkpoint.complete(run) == [name_at(images) for images in (12, 24, 36)]
-    assert checkpoint.read_best(run) == best_at(12)
+    assert run.whole_checkpoints() == [name_at(images) for images in (12, 24, 36)]
+    assert run.best() == best_at(12)
 
 
 def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
@@ -467,7 +466,7 @@ def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
     monkeypatch.setenv(PATIENCE, "0")
     said: list[str] = []
     asked: list[str] = []
-    run = Folder(f"{storage}/run")
+    run = RunFolder(f"{storage}/run")
     writer = Writer(run, 9, said.append, stop=lambda: asked.append("stop"))
     for many in range(2 * MOST_WITHOUT_ROOM - 1):
         images = 12 * (many + 1)
@@ -475,7 +474,7 @@ def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
         writer.run = run if there_is_room else NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
         assert not asked
         writer.put(small(config, images), None)
-        writer._join()
+        writer.join()
     assert asked == ["stop"]
     with pytest.raises(RunError, match=rf"{MOST_WITHOUT_ROOM} checkpoints in a row had no room.* is {name_at(48)}"):
         writer.wait()
@@ -486,15 +485,15 @@ def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
     for images in range(200, 200 + 2 * MOST_WITHOUT_ROOM):
         patient.run = NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
         patient.put(small(config, images), None)
-        patient._join()
+        patient.join()
     assert asked == ["stop"]
 
 
 def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConfig, storage: str) -> None:
     """The other removes what is half written here, so that writing fails before the question is asked again."""
-    run, ours = Folder(f"{storage}/run"), [True]
+    run, ours = RunFolder(f"{storage}/run"), [True]
 
-    class Removed(Folder):
+    class Removed(RunFolder):
         def write(self, path: str, data: bytes) -> None:
             ours[0] = False
             raise FileNotFoundError(2, "No such file or directory", path)
@@ -506,10 +505,10 @@ def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConf
 
 
 def test_a_launch_that_is_taken_over_while_it_writes_leaves_no_checkpoint(config: TrainConfig, storage: str) -> None:
-    run, answers = Folder(f"{storage}/run"), iter([True, False])
+    run, answers = RunFolder(f"{storage}/run"), iter([True, False])
     writer = Writer(run, 1, print, lambda: next(answers))
     writer.put(small(config, 12), best_at(12))
     with pytest.raises(TakenOverError):
         writer.wait()
-    assert checkpoint.complete(run) == []
+    assert run.whole_checkpoints() == []
     assert not run.exists(BEST)

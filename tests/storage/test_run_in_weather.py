@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.storage import retry
@@ -19,7 +18,7 @@ from i2i_core.storage.retry import PATIENCE, StorageError
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
-from ..support.runs import assert_equal, config_of, loop_of, state_of
+from ..support.runs import assert_equal, config_of, latest, loop_of, state_of
 from ..support.weather import Weather
 
 IMAGES = 240
@@ -87,5 +86,5 @@ def test_storage_that_vanishes_for_good_ends_the_run_and_what_was_saved_is_gone_
     loop = loop_of(far)
     assert 0 < loop.progress.images < IMAGES
     loop.train()
-    assert checkpoint.images_of(str(checkpoint.latest(loop.run))) == IMAGES
+    assert latest(loop.run).images == IMAGES
     assert_equal(calm, state_of(loop))

@@ -17,12 +17,10 @@ from typing import Any
 
 import torch
 
-from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError
 from i2i_core.orchestration import worker
-from i2i_core.runs.attempts import STATUS, status_of
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
@@ -92,8 +90,8 @@ def trained(config: TrainConfig, then: Callable[[], Any] | None, attempt: str) -
             super()._do_what_is_due()
 
     worker.Loop, worker._say = Watched, said.append  # type: ignore[misc]
-    run = Folder(f"{config.launch.storage}/run")
-    run.write_json(STATUS, {"state": "running", "attempt": attempt})
+    run = RunFolder(f"{config.launch.storage}/run")
+    run.write_json(RunFolder.STATUS, {"state": "running", "attempt": attempt})
     raised = ""
     try:
         worker.train(config, World(), torch.device("cpu"), attempt)
@@ -106,15 +104,15 @@ def trained(config: TrainConfig, then: Callable[[], Any] | None, attempt: str) -
         "said": said,
         "raised": raised,
         "images": reached[0],
-        "status": status_of(run),
-        "whole": checkpoint.complete(run),
+        "status": run.status(),
+        "whole": run.whole_checkpoints(),
         "left": left,
         "there": Path(config.launch.storage, "run").exists(),
     }
 
 
-def last_networks(run: Folder) -> bytes:
-    return run.read(f"checkpoints/{checkpoint.complete(run)[-1]}/networks.safetensors")
+def last_networks(run: RunFolder) -> bytes:
+    return run.read(f"checkpoints/{run.whole_checkpoints()[-1]}/networks.safetensors")
 
 
 def main() -> None:
@@ -124,7 +122,7 @@ def main() -> None:
     over = {f"monitoring__{name}": value for name, value in OUTPUT.items()} | {"launch__patience": 0.0}
     sh("mount", "-t", "tmpfs", "tmpfs", str(home))
     trained(config_of("stargan", data, str(home), **over), None, "whole")
-    whole = last_networks(Folder(f"{home}/run"))
+    whole = last_networks(RunFolder(f"{home}/run"))
     for name, scene in SCENES.items():
         storage = home / name
         storage.mkdir()
@@ -133,7 +131,7 @@ def main() -> None:
         told[name] = trained(config, lambda scene=scene, storage=storage: scene.happens(storage), "first")
         scene.repaired(storage)
         again = trained(config_of("stargan", data, str(storage), **over), None, "second")
-        again["equal"] = last_networks(Folder(f"{storage}/run")) == whole
+        again["equal"] = last_networks(RunFolder(f"{storage}/run")) == whole
         told[name]["again"] = again
         sh("umount", "--lazy", str(storage))
     print(json.dumps(told))

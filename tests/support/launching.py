@@ -14,10 +14,10 @@ from uuid import uuid4
 
 from i2i_core.errors import RunError
 from i2i_core.runs.attempts import begin, claim
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 
 
-def clock_of(run: Folder) -> float:
+def clock_of(run: RunFolder) -> float:
     """The time by the storage's clock, as `launch` takes it."""
     name = f"probe-{uuid4().hex}"
     run.write(name, b"1")
@@ -28,7 +28,7 @@ def clock_of(run: Folder) -> float:
 
 def race(who: str, url: str, pause: float, stand_still: bool) -> str:
     """Launch a run as far as its workers; "" where it is ours, else what a person is told."""
-    run = Folder(url)
+    run = RunFolder(url)
     since = clock_of(run)
     time.sleep(pause)
     if stand_still:

@@ -23,7 +23,7 @@ import torch
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.orchestration.worker import train
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.sync import World
 
 from .workers import on_workers
@@ -97,7 +97,7 @@ class Run:
         outside = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         own = {MARK: self.mark, "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT)}
         self.env = {**outside, **own, **(env or {})}
-        self.folder = Folder(f"{storage}/{name}")
+        self.folder = RunFolder(f"{storage}/{name}")
         self.log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
         self.driver: subprocess.Popen[bytes] | None = None
         self.typed = 0
@@ -166,7 +166,7 @@ def _undisturbed(world: World, config: str) -> None:
     train(TrainConfig.loads(config, "a run's folder"), world, torch.device("cpu"))
 
 
-def undisturbed(run: Folder, data: str, home: str, workers: int) -> Folder:
+def undisturbed(run: RunFolder, data: str, home: str, workers: int) -> RunFolder:
     """What a run would be if nobody had touched it: the same configuration in as many plain processes, without Ray,
     without loaders, on local files.
 
@@ -177,16 +177,17 @@ def undisturbed(run: Folder, data: str, home: str, workers: int) -> Folder:
     config = checkpoint.read_config(run).with_section("data", uri=data, loaders=0, cache="")
     config = config.with_section("launch", storage=f"{home}/undisturbed")
     on_workers(workers, _undisturbed, config.dumps())
-    return Folder(f"{config.launch.storage}/{config.run_name}")
+    return RunFolder(f"{config.launch.storage}/{config.run_name}")
 
 
-def state_of(folder: Folder) -> dict[str, Any]:
+def state_of(folder: RunFolder) -> dict[str, Any]:
     """Everything in a run's last checkpoint that the weights to come depend on, flat."""
-    name = checkpoint.latest(folder)
-    assert name, f"no checkpoint in {folder.url}"
-    last = folder.sub(f"{checkpoint.CHECKPOINTS}/{name}")
-    tensors = checkpoint._read_tensors(last.read("networks.safetensors"))
-    return {"networks": tensors, **{k: v for k, v in checkpoint.load_state(last).items() if k != "done"}}
+    saved = checkpoint.latest(folder)
+    assert saved, f"no checkpoint in {folder.url}"
+    trained, moving, _ = saved.networks()
+    aside = ("due", "norm_batches")  # how the run came to be
+    state = {name: part for name, part in saved.state().items() if name not in aside}
+    return {"networks": trained, "averaged": moving, **state}
 
 
 def differences(a: Any, b: Any, where: str = "") -> list[str]:

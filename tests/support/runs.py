@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 import torch
 
 from i2i_core.batch import Batch
-from i2i_core.checkpoints.checkpoint import Snapshot
+from i2i_core.checkpoints import checkpoint
+from i2i_core.checkpoints.checkpoint import Saved, Snapshot
 from i2i_core.checkpoints.writer import Writer
 from i2i_core.config.run import TrainConfig
+from i2i_core.runs.folder import CheckpointFolder, RunFolder
+from i2i_core.storage.paths import sha256
 from i2i_core.training.loop import Loop
 from i2i_core.training.monitoring.diagnosis import Change
 from i2i_core.training.monitoring.readings import Reading
@@ -53,24 +57,41 @@ def as_version_1(config: dict[str, Any]) -> dict[str, Any]:
 
 def prompt(loop: Loop) -> Loop:
     """Have a loop wait for each checkpoint, so that none is left out, however slow the machine is."""
-    save = loop._save
+    writer = loop.keeper.writer
+    put = writer.put
 
-    def saved() -> None:
-        save()
-        loop.writer._join()
+    def put_and_wait(snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
+        put(snapshot, best)
+        writer.join()
 
-    loop._save = saved  # type: ignore[method-assign]
+    writer.put = put_and_wait  # type: ignore[method-assign]
     return loop
 
 
-def loop_of(config: TrainConfig, said: list[str] | None = None) -> Loop:
+def loop_of(config: TrainConfig, said: list[str] | None = None, run: RunFolder | None = None) -> Loop:
     lines = said if said is not None else []
-    return Loop(config, World(), torch.device("cpu"), say=lines.append)
+    return Loop(config, World(), torch.device("cpu"), say=lines.append, run=run)
+
+
+def latest(run: RunFolder) -> Saved:
+    """The newest whole checkpoint of a run, which has one."""
+    saved = checkpoint.latest(run)
+    assert saved, f"no checkpoint in {run.url}"
+    return saved
+
+
+def put_state(folder: CheckpointFolder, state: dict[str, Any]) -> None:
+    """Give a checkpoint another state, and the checksum of it."""
+    data = io.BytesIO()
+    torch.save(state, data)
+    sums = folder.read_json(folder.CHECKSUMS)
+    folder.write(folder.STATE, data.getvalue())
+    folder.write_json(folder.CHECKSUMS, {**sums, folder.STATE: sha256(data.getvalue())})
 
 
 def state_of(loop: Loop) -> dict[str, Any]:
     """Everything that a checkpoint of this moment would hold, flat."""
-    snapshot = loop._snapshot()
+    snapshot = loop.keeper.snapshot()
     assert snapshot is not None
     return contents(snapshot)
 
@@ -120,13 +141,13 @@ class LateWriter(Writer):
 def noted(loop: Loop) -> list[Reading]:
     """The logs that a loop judges, as they come."""
     logs: list[Reading] = []
-    right = loop.diagnosis.read
+    right = loop.monitor.diagnosis.read
 
     def read(log: Reading) -> list[Change]:
         logs.append(log)
         return right(log)
 
-    loop.diagnosis.read = read  # type: ignore[method-assign]
+    loop.monitor.diagnosis.read = read  # type: ignore[method-assign]
     return logs
 
 
@@ -137,15 +158,12 @@ class KilledError(Exception):
 def run_until(config: TrainConfig, images: int) -> None:
     """Trains, and is cut off at the first batch past `images`, in the middle of an update: later than the last
     checkpoint."""
-    loop = prompt(loop_of(config))
-    timed = loop._timed
 
     def cut(batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in timed(batches):
+        for batch in batches:
             if batch.images >= images:
                 raise KilledError
             yield batch
 
-    loop._timed = cut  # type: ignore[method-assign]
     with pytest.raises(KilledError):
-        loop.train()
+        prompt(loop_of(config)).train(cut)

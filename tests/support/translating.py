@@ -14,7 +14,7 @@ from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.methods import build_from
 from i2i_core.orchestration.translating import Translated, translate
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 
 from .runs import config_of
 
@@ -27,7 +27,7 @@ def untrained(method: str, data: str, folder: Path, gain: float = 1, **values: o
         for parameter in networks.parameters():
             parameter.mul_(gain)
     tensors, aliases = named_tensors(networks, None)
-    checkpoint.write(Folder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}))
+    checkpoint.write(RunFolder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}))
     return f"{folder}/run"
 
 

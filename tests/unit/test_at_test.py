@@ -33,7 +33,7 @@ from i2i_core.methods.base import Method
 from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.orchestration import evaluating
 from i2i_core.randomness import seed_from
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.training.preparing import check_same_run
 from pipelines import evaluate as evaluate_pipeline
 
@@ -67,7 +67,7 @@ def kept(
     networks = build_from(config.method, config.hyper, seed=3).networks
     saw_training(networks)
     tensors, aliases = named_tensors(networks, None)
-    checkpoint.write(Folder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}, norm_batches or {}))
+    checkpoint.write(RunFolder(f"{folder}/run"), Snapshot(36, config, tensors, aliases, {}, {}, norm_batches or {}))
     return f"{folder}/run"
 
 
@@ -215,13 +215,13 @@ def test_resume_with_other_parts_counts_both_and_may_ask_for_another_mode(paired
     """What went before the checkpoint was normalised in sixes, what came after alone."""
     first = config_of("pix2pix", paired, storage, **PIX2PIX, training__images=12)
     loop_of(first).train()
-    Folder(f"{storage}/run").write("config.json", first.dumps().encode())
+    RunFolder(f"{storage}/run").write("config.json", first.dumps().encode())
     again = config_of(
         "pix2pix", paired, storage, **PIX2PIX, training__images=30, training__micro_batch=1, at_test__test_dropout="off"
     )
-    check_same_run(again, Folder(f"{storage}/run"))
+    check_same_run(again, RunFolder(f"{storage}/run"))
     resumed = loop_of(again)
-    assert resumed.norm_batches == {6: 12}
+    assert resumed.state.norm_batches.so_far == {6: 12}
     resumed.train()
     trained = loaded(f"{storage}/run")
     assert trained.norm_batches == {1: 18, 6: 12}
@@ -257,7 +257,7 @@ def test_pix2pix_test_time_of_older_checkpoints_is_read(
         TrainConfig.loads(json.dumps(other), "x")
 
 
-def sum_of(folder: Folder) -> str:
+def sum_of(folder: RunFolder) -> str:
     return checkpoint.sha256(folder.read("config.json"))
 
 
@@ -353,10 +353,10 @@ def test_loop_draws_evaluates_and_judges_as_asked(paired: str, tmp_path: Path, m
         assert trained.method.at_test == loop.method.at_test == expected
         assert drawn == [expected] * (1 if norm == "image" else 3), "at the end; also before and after the first update"
         own = evaluate(trained.method, DataSet(paired), "val", image_size=32, most=8)
-        assert loop.best is not None
-        assert loop.metrics == own
-        assert loop.best["value"] == own["l1"]
-        described = Folder(f"{storage}/run").read_json("last_evaluation.json")
+        assert loop.state.best.found is not None
+        assert loop.state.evaluations.metrics == own
+        assert loop.state.best.found["value"] == own["l1"]
+        described = RunFolder(f"{storage}/run").read_json("last_evaluation.json")
         assert [d["test_norm"] for d in described.values()] == [expected.norm]
         assert any(line.startswith("grids and evaluations: batch norm by ") for line in said)
         values[norm] = own["l1"]

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.runs import attempts
-from i2i_core.runs.attempts import MOMENT, STATUS, STOP, Attempt, begin, claim, held, holder, is_over_for, record
-from i2i_core.storage.folder import Folder, is_left, lives, machine, writing
+from i2i_core.runs.attempts import MOMENT, Attempt, begin, claim, held, holder, is_over_for, record
+from i2i_core.runs.folder import RunFolder
+from i2i_core.storage.folder import is_left, lives, machine, writing
 
 from ..support.launching import Racers, clock_of, racers
 
@@ -29,8 +29,8 @@ NAMES = ["000001.json", "000002.json", "000003.json"]
 
 
 @pytest.fixture
-def run(storage: str) -> Folder:
-    return Folder(f"{storage}/run")
+def run(storage: str) -> RunFolder:
+    return RunFolder(f"{storage}/run")
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def of(process: int, attempt: str = "old", at: str = "") -> bytes:
     return json.dumps(asdict(Attempt(attempt, at or machine(), "a-host", process, "then"))).encode()
 
 
-def check_one_winner(run: Folder, told: list[str]) -> int:
+def check_one_winner(run: RunFolder, told: list[str]) -> int:
     (winner,) = [i for i, said in enumerate(told) if not said]
     for said in told:
         if said:
             assert said.startswith(f"{run.url}: another launch of this run"), said
             assert "process" in said, "which"
-    assert run.read_json(STATUS) == {"state": "running", "attempt": str(winner)}
+    assert run.read_json(RunFolder.STATUS) == {"state": "running", "attempt": str(winner)}
     assert run.read("config.json") == str(winner).encode()
     found = holder(run)
     assert found
@@ -72,7 +72,7 @@ def test_claim_gives_a_run_to_exactly_one_of_six_launches_of_a_moment(six: Racer
     chance, gone = random.Random(0), ended_process()
     winners = set()
     for number in range(300):
-        run = Folder(f"{storage}/{number}")
+        run = RunFolder(f"{storage}/{number}")
         mine, left = writing(".mine"), writing(".left").replace(str(os.getpid()), str(gone))
         run.write(mine, b"half")
         run.write(left, b"half")
@@ -89,7 +89,7 @@ def test_claim_gives_a_run_to_exactly_one_of_six_launches_of_a_moment(six: Racer
 def test_claim_gives_a_run_that_somebody_had_to_exactly_one(six: Racers, storage: str, process: str) -> None:
     chance, gone = random.Random(1), ended_process()
     for number in range(50):
-        run = Folder(f"{storage}/{number}")
+        run = RunFolder(f"{storage}/{number}")
         run.create(f"attempts/{NAMES[0]}", of(gone, at="" if process == "ended" else "elsewher"))
         then = time.time() - (0.05 if process == "ended" else MOMENT + 1)
         os.utime(run.path(f"attempts/{NAMES[0]}"), (then, then))
@@ -103,7 +103,7 @@ def test_claim_of_a_launch_that_stood_still_takes_nothing_over(six: Racers, stor
     """SIGSTOP between its beginning and its claim, until the others are done and long after."""
     chance = random.Random(2)
     for number in range(10):
-        run, still = Folder(f"{storage}/{number}"), number % 6
+        run, still = RunFolder(f"{storage}/{number}"), number % 6
         assert check_one_winner(run, six.round(run.url, chance, still)) != still
 
 
@@ -114,12 +114,12 @@ def test_claim_on_object_storage_gives_a_run_to_exactly_one(s3: str) -> None:
     """By S3's conditional put."""
     with racers(4) as four:  # born with the server's address
         for number in range(60):
-            run = Folder(f"{s3}/{number}")
+            run = RunFolder(f"{s3}/{number}")
             check_one_winner(run, four.round(run.url, random.Random(number)))
 
 
 def test_create_on_object_storage_makes_a_file_once(s3: str) -> None:
-    folder = Folder(s3)
+    folder = RunFolder(s3)
     assert [folder.create("x", word) for word in (b"first", b"second")] == [True, False]
     assert folder.read("x") == b"first"
     assert abs(folder.modified("x") - time.time()) < 60
@@ -130,20 +130,22 @@ def test_create_makes_a_file_once_where_there_are_no_hard_links(storage: str, mo
         raise OSError(errno.EMLINK, "no links here")
 
     monkeypatch.setattr(os, "link", link)
-    folder = Folder(storage)
+    folder = RunFolder(storage)
     assert [folder.create("x", word) for word in (b"first", b"second")] == [True, False]
     assert folder.read("x") == b"first"
     assert folder.names() == ["x"]
 
 
-def test_claim_knows_its_own_file_after_an_answer_that_was_lost(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    create = Folder.create
-    monkeypatch.setattr(Folder, "create", lambda *given: not create(*given))
+def test_claim_knows_its_own_file_after_an_answer_that_was_lost(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = RunFolder.create
+    monkeypatch.setattr(RunFolder, "create", lambda *given: not create(*given))
     claim(run, "mine", clock_of(run))
     assert run.names("attempts") == NAMES[:1]
 
 
-def test_claim_later_takes_a_run_over_from_one_that_lives(run: Folder) -> None:
+def test_claim_later_takes_a_run_over_from_one_that_lives(run: RunFolder) -> None:
     now = clock_of(run)
     run.create(f"attempts/{NAMES[0]}", of(os.getppid()))
     with pytest.raises(RunError, match=rf"a-host, process {os.getppid()}, since then.*\n.*a file `stop`"):
@@ -153,26 +155,26 @@ def test_claim_later_takes_a_run_over_from_one_that_lives(run: Folder) -> None:
 
 
 @pytest.mark.processes
-def test_claim_goes_on_at_once_after_a_launch_that_ended(run: Folder) -> None:
+def test_claim_goes_on_at_once_after_a_launch_that_ended(run: RunFolder) -> None:
     """Typed again: one that was killed, one of this process that is over, one that says so from another machine."""
     now = clock_of(run)
     for number, old in enumerate((of(ended_process()), of(os.getpid()), of(1, at="elsewher"))):
-        one = Folder(f"{run.url}-{number}")
+        one = RunFolder(f"{run.url}-{number}")
         one.create(f"attempts/{NAMES[0]}", old)
-        one.write_json(STATUS, {"state": "running" if number < 2 else "failed", "attempt": "old"})
+        one.write_json(RunFolder.STATUS, {"state": "running" if number < 2 else "failed", "attempt": "old"})
         with pytest.raises(RunError, match="at the same moment"):
             claim(one, "of that moment", now - 1)
         claim(one, "new", now + 1)
 
 
-def test_claim_waits_for_one_that_runs_in_this_process(run: Folder) -> None:
+def test_claim_waits_for_one_that_runs_in_this_process(run: RunFolder) -> None:
     now = clock_of(run)
     with held(run, "first", now), pytest.raises(RunError, match="at the same moment"):
         claim(run, "second", now + 1)
     claim(run, "second", now + 1)
 
 
-def test_claim_on_top_of_one_that_is_being_written_waits_for_it(run: Folder) -> None:
+def test_claim_on_top_of_one_that_is_being_written_waits_for_it(run: RunFolder) -> None:
     """A filesystem without links shows a file before all that is in it; one that stays so has nothing to say."""
     now = clock_of(run)
     run.write(f"attempts/{NAMES[0]}", of(1))
@@ -184,24 +186,24 @@ def test_claim_on_top_of_one_that_is_being_written_waits_for_it(run: Folder) -> 
     assert run.names("attempts") == NAMES
 
 
-def test_begin_of_a_launch_that_was_taken_over_writes_and_removes_nothing(run: Folder) -> None:
+def test_begin_of_a_launch_that_was_taken_over_writes_and_removes_nothing(run: RunFolder) -> None:
     """It stood still after its claim, until another had taken over, written and been asked to stop."""
     now = clock_of(run)
     claim(run, "first", now)
     claim(run, "second", now + MOMENT + 1)
     begin(run, "second", b"second", print)
-    run.write(STOP, b"second")
+    run.write(RunFolder.STOP, b"second")
     with pytest.raises(TakenOverError, match="has taken it over"):
         begin(run, "first", b"first", lambda line: None)
     record(run, "first", state="failed", error="late")
-    assert run.read_json(STATUS) == {"state": "running", "attempt": "second"}
+    assert run.read_json(RunFolder.STATUS) == {"state": "running", "attempt": "second"}
     assert run.read("config.json") == b"second"
-    assert run.read(STOP) == b"second"
+    assert run.read(RunFolder.STOP) == b"second"
     assert is_over_for(run, "first")
     assert not is_over_for(run, "second")
 
 
-def test_guard_is_asked_last_before_a_file_takes_its_place(run: Folder) -> None:
+def test_guard_is_asked_last_before_a_file_takes_its_place(run: RunFolder) -> None:
     """A launch that stood still while it wrote: it finds out when it goes on."""
     run.write("x", b"theirs")
 
@@ -215,26 +217,26 @@ def test_guard_is_asked_last_before_a_file_takes_its_place(run: Folder) -> None:
     assert run.names() == ["x"]
 
 
-def test_the_word_of_an_earlier_launch_does_not_end_the_one_that_has_the_run(run: Folder) -> None:
+def test_the_word_of_an_earlier_launch_does_not_end_the_one_that_has_the_run(run: RunFolder) -> None:
     now = clock_of(run)
     claim(run, "first", now)
     claim(run, "second", now + MOMENT + 1)
-    run.write_json(STATUS, {"state": "failed", "attempt": "first"})
+    run.write_json(RunFolder.STATUS, {"state": "failed", "attempt": "first"})
     assert not is_over_for(run, "second")
-    run.write_json(STATUS, {"state": "stopped", "error": "others were better"})  # a sweep's, of whoever has it
+    run.write_json(RunFolder.STATUS, {"state": "stopped", "error": "others were better"})
     assert is_over_for(run, "second")
     record(run, "second", state="finished")
-    assert run.read_json(STATUS)["state"] == "stopped", "what ended it stays"
+    assert run.read_json(RunFolder.STATUS)["state"] == "stopped", "what ended it stays"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "7"])
-def test_status_that_is_torn_is_none(text: str, run: Folder) -> None:
-    run.write(STATUS, text.encode())
-    assert attempts.status_of(run) == {}
+def test_status_that_is_torn_is_none(text: str, run: RunFolder) -> None:
+    run.write(RunFolder.STATUS, text.encode())
+    assert run.status() == {}
     assert not is_over_for(run, "mine")
 
 
-def test_write_over_uses_the_room_that_is_there(run: Folder) -> None:
+def test_write_over_uses_the_room_that_is_there(run: RunFolder) -> None:
     run.write("x", b"0" * 300)
     run.write_over("x", b"short")
     assert run.read("x") == b"short"
@@ -266,7 +268,7 @@ def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
     assert lives(os.getpid())
 
 
-def test_a_folder_that_was_removed_is_not_made_again(run: Folder) -> None:
+def test_a_folder_that_was_removed_is_not_made_again(run: RunFolder) -> None:
     run.keep()
     run.write("a/x", b"1")
     run.remove("a")

@@ -14,11 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i_core.batch import Bad, Batch
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import RunError
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.training.loop import Loop, kind_of
+from i2i_core.training.bad_samples import BadSamples, kind_of
+from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
 from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
@@ -88,11 +90,12 @@ def test_more_than_allowed_stop_the_run_and_are_listed(broken: tuple[str, list[s
     assert "raise --most-bad" in message
 
 
-def test_a_long_list_is_cut(labelled: str, storage: str) -> None:
-    loop = loop_of(config(labelled, storage, data__most_bad=20))
-    loop.new_bad = {f"sample-{n:02d}": (0, f"broken data stream (byte {n})", "another") for n in range(23)}
+def test_a_long_list_is_cut() -> None:
+    samples = BadSamples(World(), torch.device("cpu"), 20, print)
+    met = tuple(Bad(f"sample-{n:02d}", f"broken data stream (byte {n})", "another") for n in range(23))
+    samples.note(Batch({}, 23, 0, 23, 0, 0, bad=met))
     with pytest.raises(RunError, match=r"23 unusable samples, .* \(23 x broken data stream\)") as caught:
-        loop._count_bad()
+        samples.agree()
     assert "sample-19" in str(caught.value)
     assert "sample-20" not in str(caught.value)
     assert "and 3 more" in str(caught.value)
@@ -106,10 +109,10 @@ def test_a_resumed_run_neither_names_nor_counts_them_again(broken: tuple[str, li
     run_until(cut, 100)
     said: list[str] = []
     resumed = loop_of(cut, said)
-    assert set(resumed.bad) == set(keys), "an epoch is over"
+    assert set(resumed.state.bad_samples.known) == set(keys), "an epoch is over"
     resumed.train()
     assert named(said) == []
-    assert resumed.bad == whole.bad
+    assert resumed.state.bad_samples.known == whole.state.bad_samples.known
     assert said[-1].startswith("4 samples could not be used")
     assert_equal(state_of(whole), state_of(resumed))
 
@@ -120,14 +123,14 @@ def test_two_domains_may_have_the_same_key(tmp_path: Path, storage: str) -> None
     keys = [f"{key} of domain {domain}" for domain in "AB" for key in spoil(uri, domain, {0: bytes(30)})]
     loop = loop_of(config_of("cyclegan", uri, storage, training__images=60))
     loop.train()
-    assert sorted(loop.bad) == sorted(keys)
+    assert sorted(loop.state.bad_samples.known) == sorted(keys)
 
 
 def worker(world: World, made: TrainConfig) -> tuple[list[Any], list[str]]:
     said: list[str] = []
     loop = Loop(made, world, torch.device("cpu"), say=said.append)
     loop.train()
-    return list(loop.bad.items()), named(said)
+    return list(loop.state.bad_samples.known.items()), named(said)
 
 
 @pytest.mark.processes
@@ -137,7 +140,7 @@ def test_the_record_does_not_depend_on_the_number_of_workers(broken: tuple[str, 
     alone = loop_of(config(uri, f"{storage}/alone", training__images=78), said)
     alone.train()
     found = on_workers(2, worker, config(uri, f"{storage}/two", training__images=78))
-    assert [items for items, _ in found] == [list(alone.bad.items())] * 2
+    assert [items for items, _ in found] == [list(alone.state.bad_samples.known.items())] * 2
     assert [names for _, names in found] == [named(said), []]
 
 

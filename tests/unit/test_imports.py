@@ -16,7 +16,18 @@ import pytest
 from i2i_core.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY = {"errors", "settings", "registry", "randomness", "batch", "fields", "labels", "sizes", "tensors"}
+VOCABULARY = {
+    "errors",
+    "settings",
+    "registry",
+    "randomness",
+    "batch",
+    "fields",
+    "labels",
+    "sizes",
+    "tensors",
+    "background",
+}
 DATA = {"data.format", "data.reading"}
 ARROWS: dict[str, set[str]] = {
     "vocabulary": set(),
@@ -36,7 +47,7 @@ ARROWS: dict[str, set[str]] = {
     "translation": {"checkpoints", "methods", "networks.shapes", "config", "data.folders", *DATA, "images", "storage"},
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {"training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config", *DATA, "storage"},
-    "training.monitoring": {"training.step", "training.sync", "methods", "config", "images", "storage"},
+    "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
     "search": {"training", "evaluation", "runs", "config", "storage"},
     "orchestration": {
         *("search", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from i2i_core import registry
 from i2i_core.batch import Batch
-from i2i_core.checkpoints.checkpoint import Snapshot, load_networks, named_tensors, write
+from i2i_core.checkpoints.checkpoint import Snapshot, named_tensors, read, write
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.sections import register
@@ -24,8 +24,8 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method, Progress
+from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import flag, setting
-from i2i_core.storage.folder import Folder
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, SMALL, Case, batches, small, whole_batch
@@ -453,16 +453,16 @@ def test_unit_s_shared_layers_are_one_after_training_and_so_are_their_averages(t
     tensors, aliases = named_tensors(method.networks, step.ema)
     assert aliases == {second(n): n for n in TIED} | {f"ema.{second(n)}": f"ema.{n}" for n in TIED}
     assert not set(tensors) & set(aliases)
-    write(Folder(str(tmp_path)), Snapshot(12, config, tensors, aliases, {"images": 12}, {}))
+    write(RunFolder(str(tmp_path)), Snapshot(12, config, tensors, aliases, {"images": 12}, {}))
 
-    folder = Folder(str(tmp_path)).sub("checkpoints/images-000000000012")
+    saved = read(RunFolder(str(tmp_path)).checkpoint("images-000000000012"))
     fresh = build_from("unit", config.hyper, seed=2)
     ema = Step(fresh, config.training, ALONE, lambda images: 1.0).ema
     assert ema is not None
-    load_networks(folder, fresh, ema)
-    for loaded, saved in ((fresh.networks, method.networks), (ema, step.ema)):
+    saved.fill(fresh, ema)
+    for loaded, kept in ((fresh.networks, method.networks), (ema, step.ema)):
         assert shared_names(loaded) == TIED
-        for n, weight in saved.state_dict().items():
+        for n, weight in kept.state_dict().items():
             assert torch.equal(loaded.state_dict()[n], weight), n
 
     trained = load_trained(str(tmp_path), CPU).method
@@ -496,6 +496,6 @@ def test_a_checkpoint_gives_the_images_back(name: str, tmp_path: Path) -> None:
     assert not torch.equal(plain, averaged)
     for images_seen, ema, expected in ((2, None, plain), (4, step.ema, averaged)):
         tensors, aliases = named_tensors(method.networks, ema)
-        write(Folder(str(tmp_path)), Snapshot(images_seen, config, tensors, aliases, {}, {}))
+        write(RunFolder(str(tmp_path)), Snapshot(images_seen, config, tensors, aliases, {}, {}))
         trained = load_trained(str(tmp_path), CPU).method
         torch.testing.assert_close(trained.translate(x, keys=KEYS[:2], **control), expected, rtol=0, atol=0)

@@ -25,7 +25,7 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import CheckpointError, ConfigError, UserError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from pipelines import train
 
 from ..support.methods import SMALL
@@ -53,7 +53,7 @@ def saved(name: str, folder: Path, averaged: bool = False, method: Method[Any] |
         tensor.data += 1
     tensors, aliases = checkpoint.named_tensors(method.networks, ema)
     config = replace(TrainConfig.of(name, "paper"), hyper=method.config)
-    checkpoint.write(Folder(str(folder)), Snapshot(12, config, tensors, aliases, {}, {}))
+    checkpoint.write(RunFolder(str(folder)), Snapshot(12, config, tensors, aliases, {}, {}))
     return str(folder)
 
 
@@ -72,7 +72,7 @@ def refused(run: str, name: str, parts: Sequence[str] = (), **hyper: Any) -> Use
 
 
 def weights(run: str) -> dict[str, Tensor]:
-    return checkpoint.read_networks(trained.find(run))[0]
+    return checkpoint.read(trained.find(run)).networks()[0]
 
 
 def assert_taken(method: Method[Any], source: dict[str, Tensor], fresh: set[str]) -> None:

@@ -35,7 +35,7 @@ from i2i_core.methods import build_method
 from i2i_core.orchestration.evaluating import Measuring
 from i2i_core.orchestration.sharding import make
 from i2i_core.sizes import Resizing, fitted
-from i2i_core.training.loop import suites
+from i2i_core.training.measuring import suites
 
 from ..support.runs import config_of, loop_of
 
@@ -201,7 +201,7 @@ def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
     method = build_method("cyclegan", **hyper)
     (suite,) = suites(config, [DataSet(wide)], method, torch.device("cpu")).values()
     assert suite.asked.resizing == Resizing("shorter")
-    trained = Trained(method, config, 0, "", {})
+    trained = Trained(method, config, 0, "", {}, "")
     assert Measuring(wide, wide, "val", config.evaluation).suite(trained).asked.resizing == Resizing("shorter")
 
 

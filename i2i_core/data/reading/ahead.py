@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from queue import Queue
-from threading import Event, Thread
 
+from i2i_core.background import Background
 from i2i_core.batch import Batch
 
 
 class Ahead:
     """A source of batches moved to the device by a thread, `depth` ahead of the step.
 
-    `waited` is the number of seconds the step has waited for data. An error in the source is raised
-    where the batch would have come.
+    An error in the source is raised where the batch would have come.
     """
 
     LEAVE = 5.0
@@ -22,17 +21,17 @@ class Ahead:
     def __init__(self, source: Iterator[Batch], place: Callable[[Batch], Batch], depth: int = 2) -> None:
         self.source, self.place = source, place
         self.queue: Queue[Batch | BaseException] = Queue(maxsize=depth)
-        self.stopped = Event()
-        self.thread = Thread(target=self._fill, name="data-ahead", daemon=True)
-        self.thread.start()
+        self.background = Background("data-ahead")
+        self.background.put(self._fill)
 
     def _fill(self) -> None:
+        ending = self.background.ending
         try:
             for batch in self.source:
-                if self.stopped.is_set():
+                if ending.is_set():
                     return
                 self.queue.put(self.place(batch))
-                if self.stopped.is_set():
+                if ending.is_set():
                     return
             raise StopIteration
         except BaseException as error:  # handed over to the consumer, whatever it is
@@ -54,10 +53,9 @@ class Ahead:
     def close(self) -> None:
         """Ends the thread and its source; batches not taken are dropped. A thread that is still waiting for storage is
         left behind, and ends when that has an end."""
-        self.stopped.set()
+        self.background.ending.set()
         for _ in range(int(self.LEAVE / 0.05)):
             while not self.queue.empty():
                 self.queue.get_nowait()
-            self.thread.join(timeout=0.05)
-            if not self.thread.is_alive():
+            if self.background.wait(0.05):
                 break

@@ -31,19 +31,15 @@ from torch.utils.tensorboard.summary import text as text_summary
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
+from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
-from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute, redacted
 from i2i_core.storage.remote import write_all
 
 PROJECT = "i2i"
 """Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
-TENSORBOARD = "tensorboard"
-"""Folder of a run that holds TensorBoard's event files."""
 _files = itertools.count()
 """Of this process, so that each has a name of its own."""
-IDS = "trackers"
-"""Folder of a run that holds the ids it has elsewhere."""
 
 
 class Board(Protocol):
@@ -66,10 +62,10 @@ class TensorBoard:
     one to a thread, which prints a traceback and writes nothing any more.
     """
 
-    def __init__(self, run: Folder) -> None:
+    def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
-        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, TENSORBOARD)
+        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, run.EVENTS)
         place = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
         self.file = self.events / f"events.out.tfevents.{place}"
 
@@ -85,7 +81,7 @@ class TensorBoard:
     def _append(self, images: int, summaries: Sequence[Summary]) -> None:
         """Whole records, or after an error none."""
         if self.run.local:
-            self.run.make(TENSORBOARD)
+            self.run.make(self.run.EVENTS)
         with open(self.file, "ab", buffering=0) as out:
             whole, records = out.tell(), io.BytesIO()
             events = [] if whole else [Event(wall_time=time.time(), file_version="brain.Event:2")]
@@ -102,7 +98,7 @@ class TensorBoard:
     def flush(self) -> None:
         """Brings what was told to the run's folder, where that is not local."""
         if not self.run.local and self.file.exists():
-            self.run.write(f"{TENSORBOARD}/{self.file.name}", self.file.read_bytes())
+            self.run.write(f"{self.run.EVENTS}/{self.file.name}", self.file.read_bytes())
 
     def close(self, finished: bool) -> None:
         """Nothing: no file is open."""
@@ -119,7 +115,7 @@ class WeightsAndBiases:
     Nothing of the machine is told: no environment, command line, git state or console.
     """
 
-    def __init__(self, run: Folder, config: TrainConfig) -> None:
+    def __init__(self, run: RunFolder, config: TrainConfig) -> None:
         self.folder, self.config = run, config
         self._run: Any = None
 
@@ -173,7 +169,7 @@ class MLflow:
         say: prints a line.
     """
 
-    def __init__(self, run: Folder, config: TrainConfig, say: Callable[[str], None] = print) -> None:
+    def __init__(self, run: RunFolder, config: TrainConfig, say: Callable[[str], None] = print) -> None:
         self.folder, self.config, self.say = run, config, say
         self._begun = ""  # the id of a run that is new
         self._client: Any = None
@@ -223,7 +219,7 @@ class MLflow:
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
         client = self.client
-        client.log_image(self.id, pixels_HWC, artifact_file=f"grids/images-{images:012d}.png")
+        client.log_image(self.id, pixels_HWC, artifact_file=self.folder.grid(images))
 
     def text(self, images: int, title: str, text: str) -> None:
         client = self.client
@@ -238,7 +234,7 @@ IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOU
 """Where the environment does not say otherwise: MLflow would try a server that is away for many minutes."""
 MOST_PARAMETERS = 100
 """In one request to MLflow."""
-EXTERNAL: dict[str, Callable[[Folder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
+EXTERNAL: dict[str, Callable[[RunFolder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
 """Those that are packages of their own, by --tracker."""
 
 
@@ -248,9 +244,9 @@ def artifacts_beside(uri: str) -> str | None:
     return str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts") if uri.startswith("sqlite:///") else None
 
 
-def _id(run: Folder, name: str, make: Callable[[], str]) -> str:
+def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
     """The run's id elsewhere: the one it has, or a new one that is kept before it is used again."""
-    path = f"{IDS}/{name}.json"
+    path = f"{run.TRACKERS}/{name}.json"
     known = run.read_json(path)
     if known is None:
         known = {"id": make()}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from queue import Queue
-from threading import Thread
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
+from i2i_core.background import Background, Job
 from i2i_core.errors import TakenOverError
 from i2i_core.images.sheet import contact_sheet, png_bytes
-from i2i_core.storage.folder import Folder
+from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
 from i2i_core.training.monitoring.boards import Board, TensorBoard, short
@@ -29,13 +29,12 @@ MOST_WAITING = 1000
 Measured = Callable[[Mapping[str, float]], None]
 
 
-class Line:
-    """Jobs done one after the other by a thread of their own.
+class Line(Background):
+    """Jobs in the background, some of whose errors are forgiven.
 
     Args:
         name: of the thread.
-        forgiven: errors that are said, once in AGAIN seconds, and passed over; any other is raised where the next job
-            is given.
+        forgiven: errors that are said, once in AGAIN seconds, and passed over.
         warning: what is said of one.
         say: prints a line.
     """
@@ -47,46 +46,33 @@ class Line:
         warning: Callable[[Exception], str],
         say: Callable[[str], None],
     ) -> None:
+        super().__init__(name)
         self.forgiven, self.warning, self.say = forgiven, warning, say
         self.failing = False
         self.told = -math.inf
-        self.closing = False
-        self.error: BaseException | None = None
-        self.jobs: Queue[Callable[[], None] | None] = Queue()
-        self.thread = Thread(target=self._work, name=name, daemon=True)
-        self.thread.start()
 
-    def _work(self) -> None:
-        while (job := self.jobs.get()) is not None:
-            if self.closing and self.failing:  # what could not be written before is not waited for now
-                continue
-            try:
-                job()
-            except self.forgiven as error:
-                self.failing = True
-                if time.monotonic() - self.told > AGAIN:  # on a full disk, one thing in some still finds room
-                    self.told = time.monotonic()
-                    self.say(self.warning(error))
-            except BaseException as error:  # raised where the next job is given
-                self.error = error
-            else:
-                self.failing = False
+    def add(self, job: Job) -> None:
+        super().add(partial(self._forgiving, job))
 
-    def put(self, job: Callable[[], None]) -> None:
-        """Raises what an earlier job raised."""
-        if self.error:
-            error, self.error = self.error, None
-            raise error
-        self.jobs.put(job)
+    def _forgiving(self, job: Job) -> None:
+        if self.ending.is_set() and self.failing:  # what could not be written before is not waited for now
+            return
+        try:
+            job()
+        except self.forgiven as error:
+            self.failing = True
+            if time.monotonic() - self.told > AGAIN:  # on a full disk, one thing in some still finds room
+                self.told = time.monotonic()
+                self.say(self.warning(error))
+        else:
+            self.failing = False
 
-    def end(self, *last: Callable[[], None], within: float | None = None) -> bool:
-        """Does what is left, then the last jobs; whether that took no longer than it may."""
-        self.closing = True
+    def end(self, *last: Job, within: float | None = None) -> bool:
+        """Do what is left, then the last jobs; tell if that took no longer than it may."""
+        self.ending.set()
         for job in last:
-            self.jobs.put(job)
-        self.jobs.put(None)
-        self.thread.join(within)
-        return not self.thread.is_alive()
+            self.add(job)
+        return self.close(within)
 
 
 class Tracker:
@@ -104,7 +90,7 @@ class Tracker:
 
     def __init__(
         self,
-        run: Folder,
+        run: RunFolder,
         say: Callable[[str], None],
         tensorboard: bool = True,
         others: Mapping[str, Board] | None = None,
@@ -124,14 +110,14 @@ class Tracker:
 
         return Line(name, (Exception,), warning, self.say)
 
-    def later(self, job: Callable[[], None]) -> None:
+    def later(self, job: Job) -> None:
         """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
         self.line.put(job)
 
     def _show(self, show: Callable[[Board], None]) -> None:
         """On every board. Called from within a job."""
         for board, line in self.others.values():
-            if line.jobs.qsize() < MOST_WAITING:
+            if len(line.jobs) < MOST_WAITING:
                 line.put(lambda board=board: show(board))  # type: ignore[misc]
         if self.board:
             show(self.board)
@@ -151,7 +137,7 @@ class Tracker:
 
         def draw() -> None:
             sheet = contact_sheet(copy.wait())
-            self.run.write(f"grids/images-{images:012d}.png", png_bytes(sheet))
+            self.run.write(self.run.grid(images), png_bytes(sheet))
             pixels = np.array(sheet.convert("RGB"))
             self._show(lambda board: board.picture(images, pixels))
 
@@ -168,7 +154,7 @@ class Tracker:
         Args:
             finished: whether the run came to its end.
         """
-        last: Sequence[Callable[[], None]] = ()
+        last: Sequence[Job] = ()
         if self.board:
             board = self.board
             last = (board.flush, lambda: board.close(finished))
@@ -178,8 +164,7 @@ class Tracker:
                 self.say(f"WARNING: {name} has not taken all that was logged within {LEAVE:g} s; it is left at that")
         if self.board:
             self.board.forget()
-        if self.line.error:
-            raise self.line.error
+        self.line.check()
 
 
 def clock(seconds: float) -> str:

@@ -1,0 +1,129 @@
+"""Begins a run from what is kept of it, and keeps it: checkpoints on their way to the run's folder and back."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from i2i_core.checkpoints import checkpoint, starting
+from i2i_core.checkpoints.checkpoint import Saved, Snapshot, named_tensors
+from i2i_core.checkpoints.writer import Writer
+from i2i_core.config.run import TrainConfig
+from i2i_core.runs.folder import CheckpointFolder, RunFolder
+from i2i_core.tensors import host_copy
+from i2i_core.training.monitoring.monitor import Monitor
+from i2i_core.training.state import RunState, parts_of_version_1
+from i2i_core.training.step import Step
+from i2i_core.training.together import by_leader
+
+
+class Keeper:
+    """One worker's side of a run's checkpoints: rank 0 alone reads and writes.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        step: moves its networks.
+        state: of the run.
+        monitor: says what comes of it.
+        writer: rank 0's way to storage.
+    """
+
+    def __init__(
+        self, config: TrainConfig, run: RunFolder, step: Step, state: RunState, monitor: Monitor, writer: Writer
+    ) -> None:
+        self.config, self.run, self.step, self.state, self.monitor = config, run, step, state, monitor
+        self.writer = writer
+        self.kept: tuple[int, dict[str, Any] | None] = (-1, None)
+        """Images and best checkpoint of the newest state that was put to be written."""
+
+    def begin(self) -> None:
+        """Go on from the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew.
+
+        Storage is read once, by rank 0. All workers call this together.
+
+        Raises:
+            CheckpointError: what is there cannot be used; on every worker alike.
+        """
+        training, method = self.config.training, self.step.method
+        if saved := by_leader(self.step.world, self.run, self._latest):
+            self._resume(saved)
+        elif training.init_from:
+            read = partial(starting.read, training.init_from, training.init_parts, self.config.method, method)
+            self.monitor.tell(by_leader(self.step.world, self.run, read).fill(method, self.step.ema))
+
+    def _latest(self) -> Saved | None:
+        """Read the checkpoint that the run goes on from, and remove what is later."""
+        saved = checkpoint.latest(self.run, self.monitor.tell)
+        if saved:
+            self.run.discard_after(saved.images)
+        return saved
+
+    def _resume(self, saved: Saved) -> None:
+        norm_batches, state = saved.fill(self.step.method, self.step.ema), saved.state()
+        if "version" not in state:
+            state = parts_of_version_1(state, norm_batches)
+        self.state.load_state_dict(state, saved.at(CheckpointFolder.STATE))
+        self.state.evaluations.metrics = saved.metrics()
+        self.kept = self._now
+        self.monitor.tell(f"resumed from {saved.url}")
+
+    @property
+    def _now(self) -> tuple[int, dict[str, Any] | None]:
+        return self.state.progress.images, self.state.best.found
+
+    def name_best(self) -> None:
+        """Write which checkpoint is the best: a crash may have come between a checkpoint and its being called so."""
+        if self.step.world.leads and self.state.best.found:
+            self.writer.put(None, self.state.best.found)
+
+    def save(self) -> None:
+        """Put a checkpoint of this moment to be written while training goes on. All workers call this together.
+
+        Raises:
+            NonFiniteError, RunError: as `snapshot`; on every worker alike.
+        """
+        start, kept, now = time.monotonic(), self.kept, self._now
+        if kept == now:
+            return
+        snapshot = None if kept[0] == now[0] else self.snapshot()
+        self.kept = now
+        if self.step.world.leads:
+            self.writer.put(snapshot, self.state.best.found)
+            self.monitor.scalars(now[0], {"checkpoint/stall_seconds": time.monotonic() - start})
+            self.monitor.flush()
+
+    def snapshot(self) -> Snapshot | None:
+        """Copy what a checkpoint of this moment holds, once every flag is read. All workers call this together; the
+        first gets it.
+
+        Raises:
+            NonFiniteError: a move was not finite.
+            RunError: too many unusable samples.
+        """
+        self.step.watch.settle()
+        self.monitor.diagnose()
+        self.state.bad_samples.agree()
+        state = self.state.state_dict()
+        if not self.step.world.leads:
+            return None
+        tensors, aliases = named_tensors(self.step.method.networks, self.step.ema)
+        images, metrics = self.state.progress.images, self.state.evaluations.metrics
+        return Snapshot(images, self.config, tensors, aliases, host_copy(state), metrics, state["norm_batches"])
+
+    def forget(self) -> None:
+        """Have the next `save` write a checkpoint, also where one of this moment was put."""
+        self.kept = (-1, None)
+
+    def settle(self) -> None:
+        """Wait until the last checkpoint is written. All workers call this together.
+
+        Raises:
+            RunError: it cannot be; on every worker alike.
+        """
+        by_leader(self.step.world, self.run, self.writer.wait)
+
+    def close(self) -> None:
+        """Wait for the last checkpoint, where something else ends the run."""
+        self.writer.close()

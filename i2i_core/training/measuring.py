@@ -1,0 +1,180 @@
+"""What a run is measured by, and shows, while it trains: metrics and grids of its evaluation split."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.stream import in_order
+from i2i_core.errors import ConfigError, nearest
+from i2i_core.evaluation.families.attributes import over_sets
+from i2i_core.evaluation.report import described, warnings
+from i2i_core.evaluation.samples import Asked
+from i2i_core.evaluation.suite import DEFAULT_METRIC, Result, Suite
+from i2i_core.methods import at_test
+from i2i_core.methods.base import Method
+from i2i_core.runs.folder import RunFolder
+from i2i_core.training.monitoring.monitor import Monitor
+from i2i_core.training.monitoring.readings import spread_of
+from i2i_core.training.state import RunState
+from i2i_core.training.step import Step
+
+
+class Measuring:
+    """Makes a run's grids and evaluations, with its averaged generators.
+
+    Args:
+        config: of the run.
+        sets: its data sets.
+        step: moves its networks.
+        state: of the run: evaluations go into it.
+        monitor: shows and says what comes of it.
+        run: the run's folder.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        sets: Sequence[DataSet],
+        step: Step,
+        state: RunState,
+        monitor: Monitor,
+        run: RunFolder,
+    ) -> None:
+        self.config, self.sets, self.step, self.state, self.monitor, self.run = config, sets, step, state, monitor, run
+        self.method = step.method
+        self.split = evaluation_split(config, sets)
+        self.suites = suites(config, sets, step.method, step.device)
+        self.warned: set[str] = set()
+        """What was said of metrics."""
+
+    @property
+    def at_test(self) -> at_test.AtTest:
+        """How grids and evaluations are made: as asked, else by how the run has trained so far, or begins to."""
+        method = self.method
+        return at_test.chosen(
+            method.makers, method.dropout_is_noise, self.state.norm_batches.expected, self.config.at_test
+        )
+
+    def draw(self) -> None:
+        """Show a grid."""
+        if self.monitor.tracker and (columns := self._made()):
+            self.monitor.tracker.grid(self.state.progress.images, columns)
+
+    def _made(self) -> dict[str, Tensor]:
+        """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
+        rows, size, d = self.config.monitoring.grid_rows, self.config.image_size, self.config.data
+        samples = [
+            next(
+                in_order(data, self.split, size, most=rows, size=rows, direction=d.direction, resizing=d.resizing),
+                None,
+            )
+            for data in self.sets
+        ]
+        if not all(samples):  # the evaluation says so
+            return {}
+        placed = [replace(self.step.place(sample), source=i) for i, sample in enumerate(samples) if sample]
+        self.method.at_test = self.at_test
+        with self.step.averaged():
+            grids = [self.method.preview(batch) for batch in placed]
+        settle = at_test.batches_to_settle(self.method.makers, self.method.at_test) * self.config.training.batch
+        if self.state.progress.images >= settle:  # untrained networks make the same of everything
+            found = [spread_of(grid, [*batch.fields.values()]) for grid, batch in zip(grids, placed, strict=True)]
+            spreads = [spread for spread in found if spread is not None]
+            self.monitor.spread = torch.stack(spreads).min() if spreads else None
+        return {title: torch.cat([grid[title] for grid in grids]) for title in grids[0]}
+
+    def evaluate(self) -> bool:
+        """Measure, all workers together, and tell if the run is better than it ever was."""
+        images, start = self.state.progress.images, time.monotonic()
+        self.method.at_test = self.at_test
+        with self.step.averaged():
+            results = {name: suite.together(self.step.world) for name, suite in self.suites.items()}
+        metrics = over_sets({name: result.metrics for name, result in results.items()})
+        self.state.evaluations.add(images, metrics)
+        named = {f"{self.split}/{name}": value for name, value in metrics.items()}
+        self.monitor.tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in named.items())]))
+        if self.monitor.tracker:
+            if not self.config.monitoring.grid_every:
+                self._made()
+            self.monitor.scalars(images, named | {"speed/evaluation_seconds": time.monotonic() - start})
+            self._report(images, results)
+        name = self.config.monitoring.best_metric or DEFAULT_METRIC[self.method.needs.kind]
+        value = metrics.get(name)
+        if value is None or math.isnan(value):  # nothing in the split that it could be measured on
+            return False
+        return self.state.best.judge(name, value, images)
+
+    def _report(self, images: int, results: Mapping[str, Result]) -> None:
+        """Write the evaluations so far and the last in full, and say each warning once."""
+        about: dict[str, Any] = {"images": images, "split": self.split}
+        if self.split == self.config.data.split:
+            about["warning"] = trained_on(self.split)
+        so_far = self.state.evaluations.entries
+        whole = {name: described(self.suites[name], result, about) for name, result in results.items()}
+        self.monitor.later(lambda: self.run.write_json(RunFolder.EVALUATIONS, so_far))
+        self.monitor.later(lambda: self.run.write_json(RunFolder.LAST_EVALUATION, whole))
+        for warning in {w: None for one in whole.values() for w in warnings(one)}:
+            if warning not in self.warned:
+                self.monitor.tell(f"WARNING: {warning}")
+            self.warned.add(warning)
+
+
+def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
+    """Raises ConfigError, which names the flag, for a metric that a run with these suites cannot be judged by.
+
+    A run on several data sets also has `METRIC/DATA SET`.
+    """
+    known = next(iter(measured.values())).judges
+    exact = known if len(measured) == 1 else [*known, *(f"{one}/{of}" for of in measured for one in known)]
+    if name not in exact:
+        expected = f"a metric that this run measures: {', '.join(known)}"
+        raise ConfigError(flag, repr(name), expected, nearest(name, exact))
+
+
+def evaluation_split(config: TrainConfig, sets: Sequence[DataSet]) -> str:
+    """The split that a run is measured on: the one asked for, where all its data sets have it, else the one it trains
+    on."""
+    wanted = config.monitoring.evaluate_split
+    return wanted if all(wanted in data.manifest.splits for data in sets) else config.data.split
+
+
+def trained_on(split: str) -> str:
+    """Say what it means that a run is measured on the split that it trains on."""
+    return (
+        f"Metrics, grids and the best checkpoint go by the split {split!r}, which the run also trains on: they show "
+        "how well it knows these images, not what it makes of others."
+    )
+
+
+def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device) -> dict[str, Suite]:
+    """What a run is measured by: a suite for each of its data sets, by name.
+
+    Raises:
+        ConfigError, DataError: metrics, files or data that do not fit.
+    """
+    split = evaluation_split(config, sets)
+    return {
+        name: Suite(
+            Asked(
+                method,
+                data,
+                split,
+                config.image_size,
+                config.data.direction,
+                config.evaluation,
+                device,
+                most=config.monitoring.evaluate_samples,
+                resizing=config.data.resizing,
+            )
+        )
+        for name, data in zip(config.data.names, sets, strict=True)
+    }

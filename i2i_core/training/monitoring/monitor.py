@@ -1,0 +1,158 @@
+"""Says how a run goes: its log, what the logs are signs of, and everything that boards show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from i2i_core.config.run import TrainConfig
+from i2i_core.runs.folder import RunFolder
+from i2i_core.tensors import host_copy
+from i2i_core.training.monitoring import boards
+from i2i_core.training.monitoring.diagnosis import Diagnosis
+from i2i_core.training.monitoring.readings import WAIT, Sent, send
+from i2i_core.training.monitoring.trackers import Measured, Tracker, progress_line
+from i2i_core.training.step import Step
+
+
+@dataclass
+class Since:
+    """When the last log was made, after how many images, and for how many seconds the step has waited since."""
+
+    time: float
+    images: int
+    waited: float = 0.0
+
+
+class Monitor:
+    """One worker's side of what a run says of itself. A part of the run's state: what no log has told yet.
+
+    All workers log together, and judge each log alike; rank 0 says it.
+
+    Args:
+        config: of the run.
+        step: of the run.
+        run: its folder.
+        say: prints a line; called on rank 0 only.
+        measured: given every scalar, by a thread; called on rank 0 only.
+
+    Attributes:
+        diagnosis: what the logs so far are signs of.
+        spread: rank 0's, of what was made since the last log.
+        since: the last log.
+        sent: the same, while no one has looked at it yet.
+        tracker: rank 0's way to the boards.
+    """
+
+    def __init__(
+        self, config: TrainConfig, step: Step, run: RunFolder, say: Callable[[str], None], measured: Measured
+    ) -> None:
+        self.step, self.say = step, say
+        self.diagnosis = Diagnosis(step.method)
+        self.spread: Tensor | None = None
+        self.since = Since(time.monotonic(), 0)
+        self.sent: Sent | None = None
+        self.tracker: Tracker | None = None
+        if step.world.leads:
+            names = config.monitoring.tracker
+            others: dict[str, boards.Board] = {
+                name: boards.EXTERNAL[name](run, config) for name in names if name in boards.EXTERNAL
+            }
+            self.tracker = Tracker(run, say, "tensorboard" in names, others, measured)
+
+    def tell(self, line: str) -> None:
+        """Say a line, on rank 0."""
+        if self.step.world.leads:
+            self.say(line)
+
+    def begin(self, images: int) -> None:
+        """Measure speed from now on."""
+        self.since = Since(time.monotonic(), images)
+
+    def send(self, images: int) -> dict[str, float]:
+        """Send what workers have to say since the last log to each other; give the speed. All call this together."""
+        self.diagnose()
+        since, now = self.since, time.monotonic()
+        seconds = max(now - since.time, 1e-9)
+        self.begin(images)
+        self.sent = send(self.step, self.step.world, images, since.waited / seconds, self.spread)
+        self.spread = None
+        rate = (images - since.images) / seconds
+        of_worker = rate / self.step.world.size
+        return {"speed/images_per_second": rate, "speed/images_per_second_per_worker": of_worker}
+
+    def show(self, speed: Mapping[str, float], length: int) -> None:
+        """Say and show the log that was sent last, once it has arrived.
+
+        Args:
+            speed: as `send` gave it.
+            length: of the run, in images.
+        """
+        if not (self.tracker and self.sent):
+            return
+        tracker, sent, say = self.tracker, self.sent, self.say
+        rates = {f"{player}/lr": lr for player, lr in self.step.learning_rates().items()}
+
+        def write() -> None:
+            log = sent.read()
+            say(progress_line(log.images, length, speed["speed/images_per_second"], log.speed[WAIT], log.terms))
+            tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
+
+        tracker.later(write)
+
+    def diagnose(self) -> None:
+        """Look at the last log, which has arrived by now: no one waits for the device."""
+        sent, self.sent = self.sent, None
+        if sent is None:
+            return
+        log = sent.read()
+        changes = self.diagnosis.read(log)
+        for change in changes:
+            self.tell(f"WARNING: the run diverges: {change.text}" if change.began else change.text)
+        if not (tracker := self.tracker):
+            return
+        signs = {f"diagnosis/{name}": float(sign.on) for name, sign in self.diagnosis.signs.items()}
+        signs |= {} if log.spread is None else {"diagnosis/spread": log.spread}
+
+        def write() -> None:
+            tracker.scalars(log.images, signs)
+            for change in changes:
+                tracker.text(log.images, f"diagnosis/{change.name}", change.text)
+
+        tracker.later(write)
+
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        """Show numbers, some time soon."""
+        if tracker := self.tracker:
+            tracker.later(lambda: tracker.scalars(images, values))
+
+    def later(self, job: Callable[[], None]) -> None:
+        """Do something in the order of what is shown, without waiting for it; on rank 0."""
+        if self.tracker:
+            self.tracker.later(job)
+
+    def flush(self) -> None:
+        """Bring what was shown so far to the run's folder, some time soon."""
+        if self.tracker:
+            self.tracker.flush()
+
+    def close(self, finished: bool) -> None:
+        """Show what is left.
+
+        Args:
+            finished: whether the run came to its end.
+        """
+        if self.tracker:
+            self.tracker.close(finished)
+
+    def state_dict(self) -> dict[str, Any]:
+        unread = self.step.unread()
+        return {} if unread is None else {**unread, "spread": host_copy(self.spread)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step.load_unread(state)
+        self.spread = None if state["spread"] is None else state["spread"].to(self.step.device)

@@ -1,0 +1,271 @@
+"""A run's state: everything it goes on from besides its networks, in parts that a checkpoint holds by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from torch import nn
+
+from i2i_core.batch import Batch
+from i2i_core.checkpoints.norm_batches import (
+    NormBatches,
+    norm_batches_added,
+    norm_batches_of_a_batch,
+    norm_batches_of_a_run,
+)
+from i2i_core.config.run import TrainConfig
+from i2i_core.errors import CheckpointError
+from i2i_core.evaluation.suite import better
+from i2i_core.methods import at_test
+from i2i_core.methods.base import Progress
+from i2i_core.randomness import seed_from
+from i2i_core.runs.folder import name_at
+from i2i_core.training.bad_samples import BadSamples
+from i2i_core.training.monitoring.monitor import Monitor
+from i2i_core.training.step import Step
+from i2i_core.training.sync import World
+
+VERSION = 2
+"""Of what `state.pt` holds. Version 1 had no parts: `parts_of_version_1`."""
+
+
+class Part(Protocol):
+    """One part of a run's state.
+
+    All workers call `state_dict` together, and rank 0's is kept; each loads from it, whatever their number was.
+    """
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any) -> None: ...
+
+
+class Position(Progress):
+    """How far a run is."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "moves": dict(self.moves)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.images, self.moves = state["images"], dict(state["moves"])
+
+
+class Histories:
+    """What the method's histories of made images hold, of every slot of the batch."""
+
+    def __init__(self, step: Step, slots: tuple[int, int]) -> None:
+        self.step, self.slots = step, slots
+
+    def state_dict(self) -> dict[str, list[Any]]:
+        return self.step.pools()
+
+    def load_state_dict(self, state: dict[str, list[Any]]) -> None:
+        self.step.load_pools(state, self.slots)
+
+
+class Evaluations:
+    """Every evaluation so far.
+
+    Attributes:
+        entries: in order, each with `images` and `metrics`.
+        metrics: those of the last, which a checkpoint keeps in a file of its own.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.metrics: dict[str, float] = {}
+
+    def add(self, images: int, metrics: dict[str, float]) -> None:
+        """Add an evaluation after so many images; one that is made again takes the place of the earlier."""
+        self.metrics = metrics
+        before = [entry for entry in self.entries if entry["images"] < images]
+        self.entries = [*before, {"images": images, "metrics": metrics}]
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return self.entries
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        self.entries = state
+
+
+class Best:
+    """Which checkpoint is the best.
+
+    Attributes:
+        found: `metric`, `value` and `checkpoint`; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] | None = None
+
+    def judge(self, metric: str, value: float, images: int) -> bool:
+        """Tell if a value is better than what was found so far, or of another metric; it is then the best."""
+        found = self.found
+        if found is not None and found["metric"] == metric and not better(metric, value, found["value"]):
+            return False
+        self.found = {"metric": metric, "value": value, "checkpoint": name_at(images)}
+        return True
+
+    def state_dict(self) -> dict[str, Any] | None:
+        return self.found
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        self.found = state
+
+
+class Seen:
+    """A checksum of what was trained on: the sum of a number for every (place in the run, sample).
+
+    It does not depend on their order, nor on which worker had which.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.before = 0
+        """All workers', up to the checkpoint that the run began from."""
+        self.since = 0
+        """This worker's since then."""
+        self.coming: dict[int, int] = {}
+        """What batches under way will add, by the images before them."""
+
+    def announce(self, batch: Batch) -> None:
+        """Work out what a batch adds. Called by the thread that reads ahead."""
+        places = enumerate(batch.keys, batch.images + batch.start)
+        self.coming[batch.images] = sum(seed_from(place, key) for place, key in places)
+
+    def add(self, batch: Batch) -> None:
+        """Add an announced batch."""
+        self.since += self.coming.pop(batch.images)
+
+    def state_dict(self) -> int:
+        return (self.before + sum(self.world.gather(self.since))) % 2**63
+
+    def load_state_dict(self, state: int) -> None:
+        self.before = state
+
+
+class Normalised:
+    """How many images of the run shared a normalisation, by how many they were.
+
+    Args:
+        config: of the run.
+        workers: of this start of it.
+        progress: of the run.
+        makers: the networks that make images.
+    """
+
+    def __init__(self, config: TrainConfig, workers: int, progress: Position, makers: Iterable[nn.Module]) -> None:
+        self.config, self.workers, self.progress = config, workers, progress
+        self.kept = at_test.has_batch_norm(makers)
+        """Whether there is batch norm, which alone asks for it."""
+        self.before: NormBatches = {}
+        self.began = 0
+
+    @property
+    def so_far(self) -> NormBatches:
+        """Up to now."""
+        since = norm_batches_of_a_run(self.config, self.progress.images - self.began, self.workers)
+        return norm_batches_added(self.before, since)
+
+    @property
+    def expected(self) -> NormBatches:
+        """Up to now; of a run that is about to begin, its first batch's."""
+        return self.so_far if self.progress.images else norm_batches_of_a_batch(self.config, self.workers)
+
+    def state_dict(self) -> NormBatches:
+        return self.so_far if self.kept else {}
+
+    def load_state_dict(self, state: NormBatches) -> None:
+        self.before, self.began = state, self.progress.images
+
+
+class Due:
+    """Images up to which everything that comes at intervals was done."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def state_dict(self) -> int:
+        return self.done
+
+    def load_state_dict(self, state: int) -> None:
+        self.done = state
+
+
+class RunState:
+    """The state of a run: every attribute is a part of it, and is kept under its name.
+
+    Args:
+        config: of the run.
+        step: moves its networks.
+        slots: of the batch, this worker's.
+        monitor: holds the log that is on its way, and what logs say.
+    """
+
+    def __init__(self, config: TrainConfig, step: Step, slots: tuple[int, int], monitor: Monitor) -> None:
+        self.optimisers = step
+        self.histories = Histories(step, slots)
+        self.progress = Position()
+        self.best = Best()
+        self.evaluations = Evaluations()
+        self.bad_samples = BadSamples(step.world, step.device, config.data.most_bad, monitor.tell)
+        self.diagnosis = monitor.diagnosis
+        self.seen = Seen(step.world)
+        self.norm_batches = Normalised(config, step.world.size, self.progress, step.method.makers)
+        self.due = Due()
+        self.log = monitor
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Every part, by name."""
+        return vars(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Collect every part's state. All workers call this together; rank 0's is whole."""
+        return {"version": VERSION, **{name: part.state_dict() for name, part in self.parts.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any], where: str) -> None:
+        """Load every part.
+
+        Args:
+            state: as `state_dict` gave it.
+            where: the file that it comes from.
+
+        Raises:
+            CheckpointError: a part is missing, or a later program wrote the state.
+        """
+        fix = "Use another checkpoint of the run."
+        if state.get("version") != VERSION:
+            found = f"a state of version {state.get('version')}"
+            raise CheckpointError(where, found, f"one of version {VERSION}, which this program reads", fix)
+        missing = [name for name in self.parts if name not in state]
+        if missing:
+            found = f"a state without {', '.join(missing)}"
+            raise CheckpointError(where, found, f"all parts of a run's state: {', '.join(self.parts)}", fix)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+
+
+def parts_of_version_1(state: Mapping[str, Any], norm_batches: NormBatches) -> dict[str, Any]:
+    """Bring a state of version 1 into parts; where an earlier program kept less, as a run that begins has it.
+
+    Args:
+        state: what `state.pt` holds.
+        norm_batches: as the checkpoint's networks say.
+    """
+    nothing_read: dict[str, Any] = {"sums": [{}], "influences": {}, "spread": None}
+    return {
+        "version": VERSION,
+        "optimisers": state["optimisers"],
+        "histories": state.get("pools", {}),
+        "progress": {"images": state["images"], "moves": state["moves"]},
+        "best": state.get("best"),
+        "evaluations": state.get("evaluations", []),
+        "bad_samples": state.get("bad", []),
+        "diagnosis": state.get("diagnosis", {"norms": {}, "signs": {}, "text": {}}),
+        "seen": state.get("seen", 0),
+        "norm_batches": norm_batches,
+        "due": state.get("done", state["images"]),
+        "log": state.get("log", nothing_read),
+    }
