@@ -16,9 +16,10 @@ from pathlib import Path
 
 import tyro
 
+import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.cli import main
 from i2i_core.errors import ConfigError, RunError, nearest
-from i2i_core.methods import METHODS
+from i2i_core.registry import METHODS
 from i2i_core.settings import flag
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,7 +30,7 @@ from i2i_core.training.preparing import prepare
 from pipelines.tune import configure
 
 from ..support.methods import SMALL
-from ..support.runs import EXACT
+from ..support.runs import EXACT, as_version_1
 from ..support.weather import Weather
 
 WHY = "the test"
@@ -517,6 +517,24 @@ def test_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_fi
     with pytest.raises(ConfigError, match="--evaluate-every: found 0"):
         plan(base, SweepConfig(space=space_file))
     assert plan(base, SweepConfig(space=space_file, early_stop=False)).grace == 600
+
+
+def test_sweep_of_version_1_is_resumed_as_strictly(base: TrainConfig, space_file: str) -> None:
+    """Its sweep.json has `output` in its trials' base."""
+    base = base.with_section("evaluation", metrics=("colour",))
+    made = plan(base, SweepConfig(space=space_file))
+    made.folder.write_json("sweep.json", {**made.saved, "base": as_version_1(made.saved["base"])})
+    check_same_sweep(made, resume=True)
+    other = base.with_section("monitoring", evaluate_samples=7).with_section("evaluation", metrics=())
+    other = other.with_section("at_test", test_norm="image")
+    with pytest.raises(ConfigError) as caught:
+        check_same_sweep(plan(other, SweepConfig(space=space_file)), resume=True)
+    for line in (
+        "monitoring.evaluate_samples: saved 256, given 7",
+        "evaluation.metrics: saved ('colour',), given ()",
+        "at_test.test_norm: saved 'auto', given 'image'",
+    ):
+        assert line in str(caught.value)
 
 
 def test_a_sweep_is_resumed_only_as_what_it_is(base: TrainConfig, space_file: str) -> None:
