@@ -25,7 +25,7 @@ from i2i_core.training.sync import World
 from i2i_core.training.together import by_leader
 
 LOOKS_EVERY = 2.0
-"""Seconds between looks for that file, and for a node being drained."""
+"""Seconds between looks whether the run is to stop, and whether a node is being drained."""
 
 
 def train_worker(values: dict[str, Any]) -> str:

@@ -44,6 +44,16 @@ def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str
     assert all(torch.equal(a, expected) for a in shown)
 
 
+def test_loop_has_few_attributes_and_all_from_its_beginning(labelled: str, storage: str) -> None:
+    """So have those that it is made of."""
+    loop = loop_of(config_of("stargan", labelled, storage, training__images=24, output__log_every=12))
+    holders = (loop, loop.state, loop.monitor, loop.keeper, loop.measuring)
+    before = [set(vars(holder)) for holder in holders]
+    loop.train()
+    assert [set(vars(holder)) for holder in holders] == before
+    assert len(before[0]) <= 12
+
+
 def test_terms_of_a_player_that_did_not_move_are_not_said_to_be_zero() -> None:
     """SimGAN after its warm-up of R: one move of D, none of R since the terms were read."""
     case = Case("simgan")
