@@ -94,8 +94,10 @@ def on_loopback() -> bool:
 
 
 def capacity() -> dict[str, int]:
-    """CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have: `ray status` says what its
-    autoscaler cannot bring."""
+    """Count the CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have.
+
+    `ray status` says what its autoscaler cannot bring.
+    """
     has = ray.cluster_resources()
     return {name: ANY if _grows() else int(has.get(name, 0)) for name in ("CPU", "GPU")}
 

@@ -49,7 +49,7 @@ class Measuring:
         return Measurer(self.suite(trained))
 
     def suite(self, trained: Trained) -> Suite:
-        """What was asked for, on the device where the checkpoint is. Raises UserError as `Suite`, and for options that
+        """Make what measures, on the device where the checkpoint is. Raises UserError as `Suite`, and for options that
         have no effect on the checkpoint's networks."""
         trained.method.at_test = trained.at_test(self.at_test)
         config, device = trained.config, trained.method.device
@@ -77,7 +77,7 @@ class Measurer:
     suite: Suite
 
     def run(self, part: tuple[int, int]) -> list[Any]:
-        """What is found in one part, of so many, of the chunks."""
+        """Measure one part, of so many, of the chunks."""
         return self.suite.parts(*part)
 
 
@@ -91,7 +91,7 @@ class Measurement:
 
 
 def measure(work: Measuring, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
-    """Everything measured.
+    """Measure everything.
 
     Args:
         trained: on the device that works if there is but one worker.
@@ -120,8 +120,8 @@ def classifier_of(
     cpu: bool,
     shards_at: tuple[str, ...] = (),
 ) -> Classifier:
-    """A classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else trained,
-    on a GPU if there is one and it may be used, and kept.
+    """Give a classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else one
+    that is trained, on a GPU if there is one and it may be used, and kept.
 
     Args:
         config: of the run to judge, for the size of its images and how they come to it.
@@ -150,19 +150,19 @@ def classifier_of(
 
 
 def beside(out: str, name: str) -> str:
-    """Where a picture goes: `FILE.json` -> `FILE-NAME.png`."""
+    """Name the file of a picture: `FILE.json` -> `FILE-NAME.png`."""
     return f"{out.removesuffix('.json')}-{name}.png"
 
 
 def check_out(out: str) -> None:
-    """Raises ResourceError when nothing can be written where the file is to be."""
+    """Check that the file can be written. Raises ResourceError when it cannot."""
     folder, name = _place(out)
     write(f"{folder.url}/.{name}.probe", b"")
     folder.remove(f".{name}.probe")
 
 
 def write(out: str, content: bytes) -> None:
-    """Raises ResourceError when it cannot."""
+    """Write a file. Raises ResourceError when it cannot be."""
     try:
         folder, name = _place(out)
         folder.write(name, content)

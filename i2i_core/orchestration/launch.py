@@ -46,7 +46,11 @@ class Reached:
 
 
 def check_storage(run: Folder) -> float:
-    """The time by the storage's clock. Raises ResourceError when the run's folder cannot be written."""
+    """Write and remove a file in the run's folder, and give the time by the storage's clock.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
     probe = RunFolder.in_checkpoint(f".probe-{uuid4().hex}")
     try:
         run.write(probe, bytes(PROBE))
@@ -60,18 +64,18 @@ def check_storage(run: Folder) -> float:
 
 
 def use_gpu(config: TrainConfig) -> bool:
-    """What was asked for; else whether the cluster has GPUs, or can have some."""
+    """Tell whether the run uses GPUs: as asked for, else where the cluster has some or can grow to."""
     return config.launch.gpu or (not config.launch.cpu and capacity()["GPU"] > 0)
 
 
 def needed(config: TrainConfig, gpu: bool) -> tuple[Literal["CPU", "GPU"], int]:
-    """What the fewest workers asked for take."""
+    """Count what the fewest workers asked for take."""
     least, _ = config.launch.worker_range
     return ("GPU", least) if gpu else ("CPU", least * config.launch.cpus_per_worker)
 
 
 def check_cluster(config: TrainConfig, gpu: bool) -> None:
-    """Raises ResourceError when the cluster can never hold the fewest workers asked for."""
+    """Check that the cluster can hold the fewest workers asked for. Raises ResourceError when it never can."""
     (kind, amount), (least, _) = needed(config, gpu), config.launch.worker_range
     if (has := capacity()[kind]) < amount:
         fit = has if gpu else has // config.launch.cpus_per_worker
@@ -99,7 +103,7 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
 
 
 def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None = None) -> Reached:
-    """Runs a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
+    """Run a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
     attempts/, checkpoints/, best.json, grids/ and tensorboard/.
@@ -173,7 +177,7 @@ def _finished(config: TrainConfig, run: RunFolder) -> bool:
 
 @contextmanager
 def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
-    """The first SIGTERM or SIGINT has those who it is told to stop do so; the next one acts as it did before.
+    """Call `stop` at the first SIGTERM or SIGINT; the next one acts as it did before.
 
     Args:
         who: "the run", say; named on the screen.

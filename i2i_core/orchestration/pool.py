@@ -55,7 +55,7 @@ class Where:
         return self.workers == 1 and not os.environ.get("RAY_ADDRESS")
 
     def check(self) -> None:
-        """Raises ResourceError when this process is to use a GPU and has none."""
+        """Check that this process has the GPU it is to use. Raises ResourceError when it has none."""
         if self.here and self.gpu and not torch.cuda.is_available():
             raise ResourceError("--gpu", "no GPU that torch can use", "one", "Leave --gpu out, or use --cpu.")
 
@@ -66,7 +66,7 @@ class Where:
 
 
 def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: int) -> Generator[Made, None, None]:
-    """What a function gives for every tuple of arguments, as it comes. A lost worker's unit is tried again by another.
+    """Call a function with every tuple of arguments; results as they come. A lost worker's is tried again.
 
     Args:
         workers: 0: in this process, in order; -1: as many as the cluster has CPUs.
@@ -96,7 +96,7 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: i
 
 
 def over(units: Sequence[Unit], task: Task[Unit, Made], work: Work, trained: Trained, where: Where) -> Iterator[Made]:
-    """What the task makes of every unit, as it comes.
+    """Have workers with a checkpoint do the task with every unit; results as they come.
 
     Raises:
         UserError: as the task raised it, or for more workers or GPUs than there are.
@@ -121,8 +121,7 @@ def over(units: Sequence[Unit], task: Task[Unit, Made], work: Work, trained: Tra
 
 
 def once(task: Callable[..., Made], where: Where, *arguments: Any) -> Made:
-    """What a function gives that is called where the work is done: here, or on one of the cluster's nodes. Raises as
-    `over`."""
+    """Call a function where the work is done: here, or on one of the cluster's nodes. Raises as `over`."""
     if where.here:
         where.check()
         return task(*arguments)

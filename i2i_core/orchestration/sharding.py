@@ -22,7 +22,7 @@ BUILTIN = "data/glyphs-{kind}-{size}"
 
 
 def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> tuple[Manifest, bool]:
-    """Writes the data set of a plan, or what is missing of it: its manifest, and whether it was there already.
+    """Write the data set of a plan, or what is missing of it: its manifest, and whether it was there already.
 
     Raises:
         DataError: the output holds something else, an image cannot be read, images do not agree.
@@ -51,7 +51,7 @@ def index_webdataset(
     attributes: tuple[str, ...] = (),
     workers: int = -1,
 ) -> tuple[Manifest, bool]:
-    """Makes an existing WebDataset a data set, its tars untouched: its manifest, and whether it was one already.
+    """Make an existing WebDataset a data set, its tars untouched: its manifest, and whether it was one already.
 
     Raises:
         DataError: what the tars hold cannot be told, is damaged, or does not agree.
@@ -75,7 +75,7 @@ def index_webdataset(
 def shard_glyphs(
     out: str, kind: Kind, size: int, *, workers: int = 0, seed: int = 0, **options: Any
 ) -> tuple[Manifest, bool]:
-    """The built-in glyphs as a data set at `out`, made unless it is there.
+    """Make the built-in glyphs a data set at `out`, unless it is there.
 
     Args:
         options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...).
@@ -87,7 +87,7 @@ def shard_glyphs(
 
 
 def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
-    """Where the built-in glyphs of that kind, size and options are; made and announced on first use."""
+    """Find the built-in glyphs of that kind, size and options; they are made and announced on first use."""
     named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     print(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}", flush=True)

@@ -99,7 +99,7 @@ class SweepPlan:
 
 
 def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
-    """Every check that can be made before Ray starts.
+    """Make every check that can be made before Ray starts.
 
     Raises:
         UserError: the base configuration, the space, a metric or the sampler cannot be used.
@@ -150,7 +150,7 @@ def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
 
 
 def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
-    """What is in the folder must be the same sweep where it is to be resumed; else nothing may be there.
+    """Check that the folder holds the same sweep where it is to be resumed, and none where it is not.
 
     Raises:
         ConfigError: it is not so; with every saved and given value that differs.
@@ -188,7 +188,7 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
 
 
 def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
-    """Runs, or goes on with, a sweep until it has had as many trials as wanted, and writes its report.
+    """Run a sweep, or go on with it, until it has had as many trials as wanted, and write its report.
 
     Raises:
         UserError: the folder holds another sweep, or the cluster cannot hold a trial.
@@ -294,7 +294,7 @@ def _trial_name(trial: Any) -> str:
 
 
 def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
-    """What Tune runs for a trial: the run, and a report of each evaluation that the study does not hold yet.
+    """Run a trial for Tune, and report each evaluation that the study does not hold yet.
 
     The last report says what became of it. The evaluation at the end of the run is part of it, so that a trial that
     ASHA ends has not come to its end.
@@ -343,7 +343,7 @@ class Asking(Searcher):
         self.problems: list[str] = []
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration; FINISHED when there is none."""
+        """Give the next trial's configuration; FINISHED when there is none."""
         if self.telling.stopped or self.problems:
             return Searcher.FINISHED
         try:
@@ -473,7 +473,7 @@ class Telling(tune.Callback):
         self.share[number] = share
 
     def now_and_then(self) -> None:
-        """Says where the sweep is, when nothing has been said for a while."""
+        """Say where the sweep is, when nothing has been said for a while."""
         if time.monotonic() - self.said > TELLS_EVERY:
             self._say(self._where())
 
@@ -503,7 +503,7 @@ class Telling(tune.Callback):
 
 
 def shown(values: dict[str, Any]) -> str:
-    """Values of a trial in a line."""
+    """Put the values of a trial into a line."""
     return ", ".join(
         f"{k.partition('.')[2]} {v:.4g}" if isinstance(v, float) else f"{k.partition('.')[2]} {v}"
         for k, v in values.items()

@@ -51,7 +51,7 @@ class Translated:
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:
-    """Translates what the options name with a run's best checkpoint, or the one named.
+    """Translate what the options name with a run's best checkpoint, or the one named.
 
     Raises:
         UserError: checkpoint, input, target, sizes or output do not fit.
@@ -82,7 +82,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
 
 @patient_for(AT_START)
 def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> Job:
-    """Everything checked that can be before a worker starts. Raises UserError as `translate`."""
+    """Check everything that can be before a worker starts. Raises UserError as `translate`."""
     method = trained.method
     method.at_test = trained.at_test(options.at_test)
     check_out(options.out)
@@ -140,7 +140,7 @@ def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | No
 
 
 def check_out(out: str) -> None:
-    """Raises ResourceError when nothing can be written there."""
+    """Check that outputs can be written. Raises ResourceError when they cannot."""
     if not out:
         raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
     fs, root = storage_of(out)
@@ -154,7 +154,8 @@ def check_out(out: str) -> None:
 
 
 def shown_rows(job: Job, count: int) -> frozenset[int]:
-    """The first images; of a labelled data set, first those that the target changes and whose truth is known."""
+    """Choose the images of the sheet: the first; of a labelled data set, first those that the target changes and whose
+    truth is known."""
 
     def rank(i: int) -> int:
         label = job.whole_label(i)

@@ -43,7 +43,7 @@ class Published:
         return self.url.rpartition("/")[2]
 
     def read(self, given: str) -> Weights:
-        """The file that is given; none given: the published one, fetched where torch hub does not have it.
+        """Read the file that is given; none given: the published one, fetched where torch hub does not have it.
 
         Raises:
             ConfigError: no such file; or none given, none in the cache and none to be had.
@@ -57,7 +57,7 @@ class Published:
         return self._opened(fs.cat_file(place), given)
 
     def wrong(self, found: str) -> ConfigError:
-        """That a file is not what it should be."""
+        """Say that a file is not what it should be."""
         return ConfigError(self.flag, found, f"{self.what}, as in {self.file}", f"Fetch it from {self.url}.")
 
     def _opened(self, data: bytes, name: str) -> Weights:
@@ -106,7 +106,7 @@ class Weights:
         return {"file": self.file, "sha256": self.sha256, "published": is_it}
 
     def load(self, network: torch.nn.Module, names: Mapping[str, str]) -> None:
-        """Into a network.
+        """Load the tensors into a network.
 
         Args:
             names: the network's names of its tensors -> the file's.

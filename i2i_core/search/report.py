@@ -114,7 +114,7 @@ def write_report(
 
 
 def table(study: optuna.Study, objectives: Sequence[Objective], space: Space) -> str:
-    """The trials as text: those that ran to their end, best first, and why the others did not."""
+    """Put the trials into text: those that ran to their end, best first, and why the others did not."""
     of = _Sweep(study, objectives, space, {})
     last = [key.rpartition(".")[2] for key in space.parameters]  # without the section, where that tells them apart
     short = [one if last.count(one) == 1 else key for key, one in zip(space.parameters, last, strict=True)]

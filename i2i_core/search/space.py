@@ -92,7 +92,7 @@ class Parameter:
         return self.low <= value <= self.high and (self.kind == "float" or (value - self.low) % self.step == 0)
 
     def suggest(self, trial: optuna.trial.Trial, key: str) -> Any:
-        """A value from the trial's sampler."""
+        """Draw a value from the trial's sampler."""
         if self.kind == "choice":
             return trial.suggest_categorical(key, self.choices)
         if self.kind == "int":
@@ -108,22 +108,22 @@ class Parameter:
 
 
 def uniform(low: float, high: float, why: str) -> Parameter:
-    """A float, evenly from `low` to `high`."""
+    """Search a float evenly from `low` to `high`."""
     return Parameter("float", why, _float(low), _float(high))
 
 
 def log_uniform(low: float, high: float, why: str) -> Parameter:
-    """A float whose logarithm is even: as many tries between 1 and 10 as between 10 and 100."""
+    """Search a float evenly by its logarithm: as many tries between 1 and 10 as between 10 and 100."""
     return Parameter("float", why, _float(low), _float(high), log=True)
 
 
 def integer(low: int, high: int, why: str, *, log: bool = False, step: int = 1) -> Parameter:
-    """A whole number from `low` to `high`, both included."""
+    """Search a whole number from `low` to `high`, both included."""
     return Parameter("int", why, low, high, log, step)
 
 
 def choice(values: Sequence[Any], why: str) -> Parameter:
-    """One of the values, which have no order."""
+    """Search values that have no order."""
     return Parameter("choice", why, choices=(values,) if isinstance(values, str) else tuple(values))
 
 
@@ -167,12 +167,12 @@ class Space:
         return dict(values)
 
     def at(self, key: str) -> str:
-        """A key as messages name it."""
+        """Name a key as messages do."""
         return f"{self.file or 'the space'}: {key}"
 
 
 def load_space(name_or_path: str) -> Space:
-    """The space of a method's name, or in a file.
+    """Load the space of a method's name, or in a file.
 
     Raises:
         ConfigError: no such file, or one that does not hold a space; with the file and the line.
@@ -303,7 +303,7 @@ def _accepted(space: Space, name: str, base: TrainConfig, values: Mapping[str, A
 
 
 def paper_values(space: Space, base: TrainConfig) -> dict[str, Any]:
-    """What the method's `paper` preset has where the space searches."""
+    """Look up what the method's `paper` preset has where the space searches."""
     paper, values = TrainConfig.of(base.method, "paper"), {}
     for key in space.parameters:
         section, _, name = key.partition(".")
@@ -312,7 +312,7 @@ def paper_values(space: Space, base: TrainConfig) -> dict[str, Any]:
 
 
 def configured(base: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
-    """`base` with the values of the dotted keys.
+    """Replace the values of the dotted keys in `base`.
 
     Raises:
         ConfigError: an unknown key, a value of another type, or a combination that the configuration refuses.
@@ -331,7 +331,7 @@ def configured(base: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
 
 
 def suggest(space: Space, trial: optuna.trial.Trial) -> dict[str, Any]:
-    """A trial's values, by dotted key, in the order of the space."""
+    """Draw a trial's values, by dotted key, in the order of the space."""
     return {key: parameter.suggest(trial, key) for key, parameter in space.parameters.items()}
 
 

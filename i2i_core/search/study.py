@@ -73,14 +73,14 @@ class Objective:
 
 
 def completed(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
-    """The trials that ran to their end, the best of the first objective first."""
+    """List the trials that ran to their end, the best of the first objective first."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(done, key=lambda trial: (objectives[0].sign * trial.values[0], trial.number))
 
 
 def best_trials(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
-    """The best of the trials that ran to their end; of several objectives, the Pareto front, the best of the first
-    objective first. None while no trial did."""
+    """List the best of the trials that ran to their end: one or, of several objectives, the Pareto front, the best of
+    the first objective first. None while no trial did."""
     ordered = completed(study, objectives)
     if len(objectives) == 1:
         return ordered[:1]
@@ -89,7 +89,7 @@ def best_trials(study: optuna.Study, objectives: Sequence[Objective]) -> list[Fr
 
 
 def sampler_of(name: str, seed: int) -> BaseSampler:
-    """An Optuna sampler by the name of its class, with or without `Sampler`.
+    """Make an Optuna sampler by the name of its class, with or without `Sampler`.
 
     Raises:
         ConfigError: there is none of that name, or it takes more than a seed.
@@ -109,7 +109,7 @@ def sampler_of(name: str, seed: int) -> BaseSampler:
 
 
 def rehearse(name: str, space: Space, objectives: Sequence[Objective]) -> None:
-    """A few trials with made-up values, in memory.
+    """Play a few trials with made-up values, in memory.
 
     Raises:
         ConfigError: no such sampler, or it cannot search this space for these objectives.
@@ -217,7 +217,7 @@ class Search:
         self._publish()
 
     def ask(self) -> NextTrial | None:
-        """The next trial; None when there have been as many as wanted.
+        """Give the next trial; None when there have been as many as wanted.
 
         Raises:
             RunError: another process has taken the sweep over, or the configuration refuses whatever is drawn.
@@ -273,7 +273,7 @@ class Search:
         return self.sweep.sub(f"{TRIALS}/{number:04d}")
 
     def report(self, number: int, images: int, metrics: Mapping[str, float]) -> bool:
-        """An evaluation of a running trial; False where it is known already, or the trial has ended."""
+        """Note an evaluation of a running trial; False where it is known already, or the trial has ended."""
         if self._has_ended(number):
             return False
         self._check_ours_if_possible()
@@ -289,7 +289,7 @@ class Search:
         return True
 
     def finish(self, number: int, images: int, metrics: Mapping[str, float]) -> None:
-        """The trial ran to its end. A value that is not finite makes it a failed one."""
+        """Note that the trial ran to its end. A value that is not finite makes it a failed one."""
         self.report(number, images, metrics)
         values = [metrics.get(o.metric, math.nan) for o in self.objectives]
         for objective, value in zip(self.objectives, values, strict=True):
@@ -299,7 +299,7 @@ class Search:
         self._end(number, FINISHED, "", values)
 
     def stop_early(self, number: int) -> None:
-        """Others were better at the same number of images."""
+        """End the trial: others were better at the same number of images."""
         if self._has_ended(number):
             return
         images, metrics = evaluations(self._handed[number].user_attrs)[-1]
@@ -307,7 +307,7 @@ class Search:
         self._end(number, STOPPED_EARLY, f"{metric} {metrics[metric]:.4g} after {images:,} images: others were better")
 
     def fail(self, number: int, reason: str) -> None:
-        """The trial's run could not go on."""
+        """End the trial: its run could not go on."""
         self._end(number, FAILED, reason)
 
     def _end(self, number: int, outcome: str, reason: str, values: list[float] | None = None) -> None:
@@ -326,16 +326,16 @@ class Search:
         return self._trials()[number].state.is_finished()
 
     def curve(self, number: int) -> list[tuple[int, float]]:
-        """(images, value of the first objective) of a trial, in order."""
+        """List (images, value of the first objective) of a trial, in order."""
         metric = self.objectives[0].metric
         return [(n, m[metric]) for n, m in evaluations(self._trials()[number].user_attrs) if metric in m]
 
     def values(self, number: int) -> dict[str, Any]:
-        """What a trial tries, by dotted key."""
+        """Look up what a trial tries, by dotted key."""
         return dict(self._trials()[number].params)
 
     def described(self, number: int) -> str:
-        """What became of a trial, in a line."""
+        """Say what became of a trial, in a line."""
         trial = self._trials()[number]
         if trial.state != TrialState.COMPLETE:
             return f"{trial.user_attrs['outcome']}: {trial.user_attrs['reason']}"
@@ -360,13 +360,13 @@ class Search:
         return Counts(running, *map(outcomes.count, (FINISHED, STOPPED_EARLY, FAILED, REFUSED)))
 
     def reasons(self) -> list[str]:
-        """Why trials failed: a line for each."""
+        """Say why trials failed: a line for each."""
         ended = self._in_state(TrialState.PRUNED)
         failed = [t for t in ended if t.user_attrs.get("outcome") == FAILED]
         return [f"trial {t.number}: {t.user_attrs['reason']}" for t in failed]
 
     def best(self) -> FrozenTrial | None:
-        """The first of `best_trials`, if a trial ran to its end."""
+        """Give the first of `best_trials`, if a trial ran to its end."""
         return next(iter(best_trials(self.study, self.objectives)), None)
 
     def _trials(self) -> list[FrozenTrial]:
@@ -386,7 +386,7 @@ class Search:
             self._check_ours()
 
     def publish(self) -> None:
-        """Brings the study to the sweep's folder, where that is not a local one.
+        """Bring the study to the sweep's folder, where that is not a local one.
 
         Raises:
             RunError: another process has taken the sweep over, or storage does not answer.
@@ -404,17 +404,17 @@ class Search:
 
 
 def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
-    """[images, {metric: value}] of each evaluation of a trial, in order."""
+    """List [images, {metric: value}] of each evaluation of a trial, in order."""
     return list(user_attrs.get("evaluations", []))
 
 
 def length_of(config: TrainConfig) -> int:
-    """Images of a prepared run."""
+    """Count the images of a prepared run."""
     return config.training.images or config.training.length(images_per_epoch(config))
 
 
 def study_of(sweep: Folder) -> optuna.Study:
-    """The study of a sweep, to read. Raises FileNotFoundError when there is none."""
+    """Open the study of a sweep, to read. Raises FileNotFoundError when there is none."""
     if not sweep.exists(STUDY):
         raise FileNotFoundError(sweep.at(STUDY))
     return optuna.load_study(study_name=NAME, storage=_storage(_place(sweep)))

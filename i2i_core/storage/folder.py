@@ -38,7 +38,7 @@ def _create(place: str, data: bytes) -> bool:
 
 @functools.cache
 def machine() -> str:
-    """A short name of what a process number belongs to: the host, since it was started, and its container."""
+    """Name, in short, what a process number belongs to: the host, since it was started, and its container."""
     parts = [socket.gethostname()]
     with suppress(OSError):  # not Linux
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
@@ -59,7 +59,7 @@ def lives(process: int) -> bool:
 
 
 def writing(name: str) -> str:
-    """The name that a file has while this process writes it; it tells who does."""
+    """Name a file while this process writes it; the name tells who does."""
     return f"{name}.{machine()}-{os.getpid()}.writing"
 
 
@@ -95,7 +95,7 @@ class Folder:
             self.guard()
 
     def guarded(self, guard: Callable[[], None]) -> Self:
-        """The same folder, with another guard."""
+        """Give the same folder, with another guard."""
         other = copy.copy(self)
         other.guard = guard
         return other
@@ -119,11 +119,11 @@ class Folder:
         return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
 
     def at(self, path: str) -> str:
-        """A file's full URL, as a person would name it."""
+        """Name a file by its full URL, as a person would."""
         return f"{self.url}/{path}"
 
     def path(self, path: str) -> str:
-        """A file as its filesystem knows it."""
+        """Name a file as its filesystem knows it."""
         return f"{self.root}/{path}"
 
     def sub(self, path: str) -> Folder:
@@ -188,7 +188,7 @@ class Folder:
             os.fsync(out.fileno())
 
     def modified(self, path: str) -> float:
-        """When a file was written, in seconds since 1970 by the storage's clock."""
+        """Tell when a file was written, in seconds since 1970 by the storage's clock."""
         return float(self.fs.modified(self.path(path)).timestamp())
 
     def remove_left(self) -> None:
@@ -200,8 +200,8 @@ class Folder:
                         place.unlink()
 
     def beside(self, path: str, folder: str) -> IO[bytes]:
-        """A new local file to write what `publish` will put in place; in a sub-folder, or where the folder is remote
-        in the temporary one."""
+        """Open a new local file to write what `publish` will put in place; in a sub-folder, or where the folder is
+        remote in the temporary one."""
         name = path.replace("/", "-")
         if not self.local:
             number, place = tempfile.mkstemp(".writing", f"{name}.")
@@ -218,7 +218,7 @@ class Folder:
         Path(temporary).unlink()
 
     def read(self, path: str) -> bytes:
-        """Raises FileNotFoundError when it is not there."""
+        """Read a file. Raises FileNotFoundError when it is not there."""
         data: bytes = self.fs.cat_file(self.path(path))
         return data
 
@@ -226,14 +226,14 @@ class Folder:
         return bool(self.fs.exists(self.path(path)))
 
     def size(self, path: str) -> int:
-        """Bytes; -1 if it is not there."""
+        """Count the bytes of a file; -1 if it is not there."""
         try:
             return int(self.fs.size(self.path(path)))
         except FileNotFoundError:
             return -1
 
     def names(self, path: str = "") -> list[str]:
-        """Names in the folder or a sub-folder, sorted; none if there is no such folder."""
+        """List the names in the folder or a sub-folder, sorted; none if there is no such folder."""
         where = self.path(path).rstrip("/")
         try:
             entries = self.fs.ls(where, detail=False)
@@ -250,7 +250,7 @@ class Folder:
         self.write(path, (json.dumps(value, indent=1) + "\n").encode())
 
     def read_json(self, path: str) -> Any:
-        """The value, or None when the file is not there."""
+        """Read a value, or None when the file is not there."""
         try:
             return json.loads(self.read(path))
         except FileNotFoundError:
@@ -258,6 +258,6 @@ class Folder:
 
 
 def unwritable(folder: Folder, error: OSError) -> RunError:
-    """A run whose folder cannot be used any more, in words."""
+    """Say that a run's folder cannot be used any more."""
     fix = "Make it so, with room, and run the same command to go on from its last checkpoint."
     return RunError(f"{folder.url} cannot be read and written ({error.strerror or error}). {fix}")

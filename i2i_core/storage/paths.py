@@ -18,12 +18,12 @@ _SECRET = re.compile(
 
 
 def redacted(text: str) -> str:
-    """A text without what opens the addresses in it: `//USER:PASSWORD@` becomes `//`, `password=X` `password=***`."""
+    """Clean a text of what opens the addresses in it: `//USER:PASSWORD@` becomes `//`, `password=X` `password=***`."""
     return _SECRET.sub(r"\1***", _USER.sub("//", text))
 
 
 def absolute(uri: str, flag: str) -> str:
-    """A local path made absolute (workers have folders of their own); a URL as it is.
+    """Make a local path absolute (workers have folders of their own); a URL as it is.
 
     Args:
         flag: names the path in messages.

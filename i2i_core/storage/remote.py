@@ -130,7 +130,7 @@ class Remote:
         return dict(self._ask("info", path))
 
     def size(self, path: str) -> int:
-        """Bytes of a file. Raises StorageError where its server does not say."""
+        """Count the bytes of a file. Raises StorageError where its server does not say."""
         size = self.info(path)["size"]
         if size is None:
             raise StorageError(f"{self.unstrip_protocol(path)}: its server does not say how long this file is.")
@@ -152,13 +152,14 @@ class Remote:
         self._ask("rm", path, recursive=recursive)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Nothing: object storage has no folders."""
+        """Do nothing: object storage has no folders."""
 
     def cat_ranges(
         self, paths: list[str], starts: Any, ends: Any, on_error: Literal["raise", "return"] = "raise"
     ) -> list[Any]:
-        """Many ranges at once. Those that fail for the weather are asked for again; of the others, the error stands in
-        their place (`on_error="return"`) or is raised: EOFError for a range that begins behind the file's end."""
+        """Read many ranges at once. Those that fail for the weather are asked for again; of the others, the error
+        stands in their place (`on_error="return"`) or is raised: EOFError for a range that begins behind the file's
+        end."""
         places = list(zip(paths, _each(starts, len(paths)), _each(ends, len(paths)), strict=True))
         got: dict[int, Any] = {i: b"" for i, (_, start, end) in enumerate(places) if None is not start == end}
         missing, trying = (
@@ -188,14 +189,14 @@ class Remote:
         return out
 
     def open(self, path: str, mode: str = "rb") -> IO[bytes]:
-        """A file to read from its beginning to its end, or in any other way."""
+        """Open a file to read from its beginning to its end, or in any other way."""
         if mode != "rb":
             raise ValueError(f"mode {mode}: files are written whole, with pipe_file")
         return io.BufferedReader(_Ranged(self, path), BLOCK)
 
     def pour(self, path: str, out: IO[bytes], start: int, stop: int) -> None:
-        """Bytes start to stop of a file into `out`, as they come; what breaks off is taken up at the byte where it
-        broke.
+        """Write bytes start to stop of a file into `out`, as they come; what breaks off is taken up at the byte where
+        it broke.
 
         Raises:
             EOFError: the file is shorter.
@@ -278,7 +279,7 @@ class _Ranged(io.RawIOBase):
 
 
 def storage_of(url: str) -> tuple[Any, str]:
-    """A URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`.
+    """Find a URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`.
 
     Raises:
         ConfigError: a kind of URL that nothing here can read.
@@ -295,7 +296,7 @@ def storage_of(url: str) -> tuple[Any, str]:
 
 
 def strip_protocol(fs: Any, url: str) -> str:
-    """A URL of a filesystem's, as the filesystem knows it."""
+    """Name a URL as its filesystem knows it."""
     return str(fs.strip_protocol(url) if isinstance(fs, Remote) else fs._strip_protocol(url))
 
 

@@ -41,7 +41,7 @@ class StorageError(WorkerError):
 
 
 def is_weather(error: BaseException) -> bool:
-    """Whether an error of a remote filesystem may be over the next time: connections, time-outs, 5xx, cut bodies.
+    """Tell whether an error of a remote filesystem may be over the next time: connections, time-outs, 5xx, cut bodies.
     Not: no such file, no permission, no credentials, a certificate that nobody trusts."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
@@ -68,7 +68,7 @@ def _status(error: BaseException) -> int:
 
 
 def patience() -> float:
-    """Seconds that storage may go without answering."""
+    """Count the seconds that storage may go without answering."""
     return min(_MOST.get(), float(os.environ.get(PATIENCE, DEFAULT_PATIENCE)))
 
 
@@ -77,7 +77,7 @@ _MOST: ContextVar[float] = ContextVar("most patience", default=math.inf)
 
 @contextmanager
 def patient_for(seconds: float) -> Iterator[None]:
-    """Less patience for a while, or for a function that it decorates; in this thread."""
+    """Have less patience for a while, or for a function that it decorates; in this thread."""
     before = _MOST.set(min(seconds, patience()))
     try:
         yield
@@ -105,7 +105,7 @@ class Trying:
         self.tries = 0
 
     def answered(self) -> None:
-        """Something came: patience begins anew."""
+        """Note that something came: patience begins anew."""
         self.began, self.tries = None, 0
         with self._lock:
             told = self.storage in self._silent
@@ -114,7 +114,7 @@ class Trying:
             _say(f"{self.storage} answers again")
 
     def failed(self, error: Exception) -> None:
-        """Pauses, so that the caller tries again.
+        """Pause, so that the caller tries again.
 
         Raises:
             StorageError: there was no answer for as long as there may be.
@@ -161,7 +161,7 @@ def _say(line: str) -> None:
 
 
 def patiently(where: str, call: Callable[[], Answer]) -> Answer:
-    """The call's result, made again while storage does not answer. Raises as `Trying.failed`."""
+    """Make the call, again while storage does not answer, and give its result. Raises as `Trying.failed`."""
     trying = Trying(where)
     while True:
         try:
