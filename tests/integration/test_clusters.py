@@ -108,7 +108,6 @@ def clusters() -> Iterator[tuple[Cluster, Cluster]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_clusters_side_by_side_keep_to_their_own_jobs(
     clusters: tuple[Cluster, Cluster], labelled: str, storage: str
 ) -> None:
@@ -130,7 +129,7 @@ def test_clusters_side_by_side_keep_to_their_own_jobs(
     second.stop()
     assert not second.folder.exists()
     assert not second.processes()
-    assert submitted.wait(timeout=200) == 0, job.text()
+    assert submitted.wait(timeout=600) == 0, job.text()
     assert "finished after 3,0" in job.text()
     assert "resumed from" not in job.text()
     assert "Found multiple active Ray instances" not in job.text()

@@ -35,7 +35,7 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
         run.when(past(900, "resumed from"))
         assert run.kill("notice", random.Random(0))
         assert run.driver
-        assert run.driver.wait(timeout=60) == 1
+        assert run.driver.wait(timeout=600) == 1
     finally:
         run.clean()
     assert "as asked. Everything is saved" in run.text()
@@ -45,13 +45,11 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_processes_killed_at_random_moments() -> None:
     _module("tests.chaos", "--kills", "6", "--seed", "0")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scene", ["replaced", "elastic", "scaled"])
 def test_nodes_that_go_and_come(scene: str) -> None:
     _module("tests.nodes", scene)

@@ -187,7 +187,6 @@ train "$LOGS/second"; echo "exit $?" >>"$LOGS/second"
 @needs_namespace
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("scene", "why"), [("full", "No space left on device"), ("read_only", "Read-only file system")]
 )

@@ -167,7 +167,6 @@ def from_each_of_two(world: World, data: str, storage: str) -> int:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", ["simgan", "pix2pix_noise"])
 def test_resume_through_ray_equals_the_run_left_alone(
     method: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -49,7 +49,7 @@ def test_a_command_makes_a_data_set(tmp_path: Path) -> None:
     out = tmp_path / "glyphs"
     job = ["--layout", "glyphs", "--characters", "10", "--size", "16", "--workers", "0", "--out", str(out)]
     command, env = [sys.executable, str(ROOT / "pipelines/shard.py"), *job], {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert DataSet(str(out)).manifest.describe() in done.stdout
     assert f"finished: {out}" in done.stdout

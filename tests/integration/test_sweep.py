@@ -78,7 +78,6 @@ def started() -> Iterator[Callable[..., Sweep]]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
     paired: str, tmp_path: Path, started: Callable[..., Sweep]
 ) -> None:
@@ -86,7 +85,7 @@ def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
     guesses = '{"hyper.lr": 1e-12, "hyper.lambda_l1": 100.0}, {"hyper.lr": 1e38, "hyper.lambda_l1": 100.0}'
     flags = ["--samples", "4", "--workers", "2", "--images", "1600", "--evaluate-every", "400"]
     sweep = started(paired, tmp_path, guesses, flags)
-    assert sweep.type().wait(timeout=500) == 0, sweep.text()[-6000:]
+    assert sweep.type().wait(timeout=600) == 0, sweep.text()[-6000:]
     paper, still, huge, drawn = sweep.trials()
     assert paper.state.name == "COMPLETE"
     assert [e[0] for e in paper.user_attrs["evaluations"]] == list(range(400, 1601, 400))
@@ -113,7 +112,6 @@ def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_for(
     paired: str, tmp_path: Path, started: Callable[..., Sweep]
 ) -> None:
@@ -127,7 +125,7 @@ def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_fo
     sweep.when(lambda _: all(sweep.checkpoints(n) for n in (0, 1)))
     assert sweep.kill("notice", random.Random(0))
     assert sweep.driver
-    assert sweep.driver.wait(timeout=180) == 1, sweep.text()
+    assert sweep.driver.wait(timeout=600) == 1, sweep.text()
     assert "stopped after 0 of 3 trials. Everything is saved" in sweep.text()
     assert [t.state.name for t in sweep.trials()] == ["RUNNING", "RUNNING", "WAITING"]
     assert sweep.run_of(0).read_json("status.json")["state"] == "stopped"
@@ -137,12 +135,12 @@ def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_fo
     sweep.when(lambda text: text.count("trial 0 finished") == 1 and bool(sweep.checkpoints(2)))
     first = sweep.trials()[0]
     assert sweep.kill("driver", random.Random(0))
-    sweep.driver.wait(timeout=30)
+    sweep.driver.wait(timeout=600)
     third = sweep.checkpoints(2)
 
     sweep.resume()
     sweep.when(lambda text: "2 are done, 1 go on" in text and sweep.kill("worker", random.Random(0)))
-    assert sweep.driver.wait(timeout=400) == 0, sweep.text()[-6000:]
+    assert sweep.driver.wait(timeout=600) == 0, sweep.text()[-6000:]
 
     trials = sweep.trials()
     assert [t.state.name for t in trials] == ["COMPLETE"] * 3, sweep.text()[-6000:]
@@ -164,7 +162,7 @@ def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_fo
 def test_what_cannot_be_is_refused_before_ray_starts(flags: list[str], says: str, paired: str, tmp_path: Path) -> None:
     flags = [*flags, "--data", paired, "--preset", "demo", "--storage", str(tmp_path), "--name", "sweep"]
     command = [sys.executable, "pipelines/tune.py", *flags, "--images", "100"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr

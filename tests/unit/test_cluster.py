@@ -38,7 +38,6 @@ def test_cluster_that_is_gone_is_said_to_be_gone_at_once(monkeypatch: pytest.Mon
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(120)
 def test_cluster_whose_token_is_missing_is_not_joined(tmp_path: Path) -> None:
     """In a process of its own, which Ray would abort."""
     env = {**os.environ, "RAY_ADDRESS": "127.0.0.1:6379", "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
@@ -52,7 +51,6 @@ def test_cluster_whose_token_is_missing_is_not_joined(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(120)
 def test_cluster_that_does_not_start_is_one_message(tmp_path: Path) -> None:
     """In a process of its own: Ray's folder cannot be made, one of its many ways not to start."""
     (tmp_path / "file").touch()

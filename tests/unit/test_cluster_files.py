@@ -535,7 +535,7 @@ def local(tmp_path: Path) -> Iterator[Local]:
         ports.update({port} if isinstance(port, int) else ())
         with_port = {**env, "RAY_DASHBOARD_PORT": str(port)}
         command = ["bash", "-c", 'umask 000; exec "$@"', "local", CLUSTER / "local.sh", *arguments]
-        return subprocess.run(command, env=with_port, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=with_port, capture_output=True, text=True, timeout=600)
 
     yield run
     for port in ports:

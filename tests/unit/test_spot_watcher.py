@@ -161,7 +161,7 @@ def test_of_gcp_the_change_is_waited_for_at_the_service(service: Service) -> Non
     assert provider.look() is None
     watching = Thread(target=spot_watcher.watch, args=(provider, drains, pauses()))
     watching.start()
-    assert service.waiting.wait(timeout=20), "it asks again and again instead"
+    assert service.waiting.wait(timeout=300), "it asks again and again instead"
     service.preempted = "TRUE"
     service.changed.set()
     watching.join(timeout=30)

@@ -112,7 +112,6 @@ def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(240)
 def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
     stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message
 ) -> None:
