@@ -383,17 +383,18 @@ def test_name_of_a_run_does_not_hang_on_where_a_value_comes_from() -> None:
     assert made.run_name == again.run_name
 
 
-VERSION_1_NAMES = {
-    "bicyclegan": "9f23d842", "clr_gan": "08c65afa", "cvae_gan": "5adff024", "cyclegan": "83dd4d31",
-    "pix2pix": "9c464929", "pix2pix_noise": "2e4d52c0", "simgan": "a51bf152", "stargan": "4418621c", "unit": "52c1629e",
-}  # fmt: skip
-"""As the last program of version 1 made them."""
+NAMES_OF_VERSION_1 = """
+bicyclegan-demo-faces-9f23d842 clr_gan-demo-faces-08c65afa cvae_gan-demo-faces-5adff024 cyclegan-demo-faces-83dd4d31
+pix2pix-demo-faces-9c464929 pix2pix_noise-demo-faces-2e4d52c0 simgan-demo-faces-a51bf152 stargan-demo-faces-4418621c
+unit-demo-faces-52c1629e
+""".split()
+"""As the last program of version 1 made them. A method that came later has none."""
 
 
-@pytest.mark.parametrize("method", VERSION_1_NAMES)
-def test_name_of_version_1_is_known(method: str) -> None:
-    config = TrainConfig.of(method, "demo", {"data.uri": "/x/faces", "training.seed": 3})
-    assert config.name_of_version_1 == f"{method}-demo-faces-{VERSION_1_NAMES[method]}", "leave new options out of it"
+@pytest.mark.parametrize("name", NAMES_OF_VERSION_1)
+def test_name_of_version_1_is_known(name: str) -> None:
+    config = TrainConfig.of(name.split("-")[0], "demo", {"data.uri": "/x/faces", "training.seed": 3})
+    assert config.name_of_version_1 == name, "leave new options out of it"
 
 
 def test_learning_rates_by_hand() -> None:
