@@ -383,11 +383,17 @@ def test_name_of_a_run_does_not_hang_on_where_a_value_comes_from() -> None:
     assert made.run_name == again.run_name
 
 
-NAMES_OF_VERSION_1 = """
-bicyclegan-demo-faces-9f23d842 clr_gan-demo-faces-08c65afa cvae_gan-demo-faces-5adff024 cyclegan-demo-faces-83dd4d31
-pix2pix-demo-faces-9c464929 pix2pix_noise-demo-faces-2e4d52c0 simgan-demo-faces-a51bf152 stargan-demo-faces-4418621c
-unit-demo-faces-52c1629e
-""".split()
+NAMES_OF_VERSION_1 = [
+    "bicyclegan-demo-faces-9f23d842",
+    "clr_gan-demo-faces-08c65afa",
+    "cvae_gan-demo-faces-5adff024",
+    "cyclegan-demo-faces-83dd4d31",
+    "pix2pix-demo-faces-9c464929",
+    "pix2pix_noise-demo-faces-2e4d52c0",
+    "simgan-demo-faces-a51bf152",
+    "stargan-demo-faces-4418621c",
+    "unit-demo-faces-52c1629e",
+]
 """As the last program of version 1 made them. A method that came later has none."""
 
 
