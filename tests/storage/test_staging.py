@@ -646,7 +646,7 @@ def test_more_shards_at_once_than_may_be_open(made: dict[str, str], monkeypatch:
     reader = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     rows = list(range(len(reader.index.keys)))
     expected = reader.read(rows, 0)
-    monkeypatch.setattr(reader.Reader, "OPEN", 2)
+    monkeypatch.setattr(type(reader), "OPEN", 2)
     other = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     assert other.read(rows, 0) == expected
     assert len(other._files) == 2
