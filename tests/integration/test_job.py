@@ -62,8 +62,10 @@ def another_ray() -> Iterator[None]:
     """Have a process on the machine that looks like the node of another cluster to whoever asks for the newest one."""
     node = ["raylet", "-c", "import time; time.sleep(3600)", "--gcs-address=127.0.0.1:1"]
     with subprocess.Popen(node, executable=sys.executable) as process:
-        yield
-        process.kill()
+        try:
+            yield
+        finally:  # a cluster that does not stop would be waited for, too
+            process.kill()
 
 
 class Job(Run):
