@@ -46,7 +46,7 @@ def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str
 
 def test_loop_has_few_attributes_and_all_from_its_beginning(labelled: str, storage: str) -> None:
     """So have those that it is made of."""
-    loop = loop_of(config_of("stargan", labelled, storage, training__images=24, output__log_every=12))
+    loop = loop_of(config_of("stargan", labelled, storage, training__images=24, monitoring__log_every=12))
     holders = (loop, loop.state, loop.monitor, loop.keeper, loop.measuring)
     before = [set(vars(holder)) for holder in holders]
     loop.train()
