@@ -101,7 +101,7 @@ def measure(options: EvaluateOptions) -> None:
     data.check_shards(options.split)
     kept = options.evaluation.classifier
     judging = replace(options.evaluation, classifier="" if options.train_classifier else kept)
-    job = evaluating.Measuring(
+    job = evaluating.EvaluationJob(
         trained.url, options.data, options.split, judging, options.most, None, options.shards_at, options.at_test
     )
     job.suite(trained)  # what cannot be measured, or written, is said before a classifier is trained

@@ -1,7 +1,7 @@
 """Weights that the papers' own programs saved, put into our networks: `--init-from authors:FILE`.
 
 pix2pix and CycleGAN (pytorch-CycleGAN-and-pix2pix), BicycleGAN, StarGAN. A file's `Layout` says which of the authors'
-networks it holds, how large that was, and which of their layers is which of ours; a `Target` says what this run's
+networks it holds, how large that was, and which of their layers is which of ours; a `NetworkHere` says what this run's
 network is, and by which flag each of its sizes is chosen. See docs/authors_weights.md.
 """
 
@@ -65,7 +65,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Target:
+class NetworkHere:
     """A network of this run."""
 
     layouts: tuple[Layout, ...]
@@ -76,7 +76,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Part:
+class ConvertedFile:
     """One file, converted."""
 
     network: str
@@ -339,8 +339,8 @@ def _receptive_field(layers: int) -> str:
     return f"a discriminator of {known} such layers, which are the ones --receptive-field knows"
 
 
-def _patch_target(k: Any, planes: int, fix: Callable[[Any], str]) -> Target:
-    return Target(
+def _patch_target(k: Any, planes: int, fix: Callable[[Any], str]) -> NetworkHere:
+    return NetworkHere(
         (PATCH, PIXEL),
         {
             "planes": (planes, fix),
@@ -351,8 +351,8 @@ def _patch_target(k: Any, planes: int, fix: Callable[[Any], str]) -> Target:
     )
 
 
-def _pix2pix(k: Any) -> dict[str, Target]:
-    G = Target(
+def _pix2pix(k: Any) -> dict[str, NetworkHere]:
+    G = NetworkHere(
         (UNET,),
         {
             "skips": ("with" if k.generator == "unet" else "without", _fixed("--generator unet")),
@@ -369,9 +369,9 @@ def _pix2pix(k: Any) -> dict[str, Target]:
     return {"G": G, "D": _patch_target(k, k.out_channels + k.in_channels * conditional, fix)}
 
 
-def _cyclegan(k: Any) -> dict[str, Target]:
-    def resnet(inputs: int, outputs: int) -> Target:
-        return Target(
+def _cyclegan(k: Any) -> dict[str, NetworkHere]:
+    def resnet(inputs: int, outputs: int) -> NetworkHere:
+        return NetworkHere(
             (RESNET,),
             {
                 "upsample": (k.upsample, UPSAMPLE),
@@ -388,10 +388,10 @@ def _cyclegan(k: Any) -> dict[str, Target]:
     return {"G": resnet(a, b), "F": resnet(b, a), **discriminators}
 
 
-def _multimodal(k: Any) -> dict[str, Target]:
+def _multimodal(k: Any) -> dict[str, NetworkHere]:
     at_input = k.z_at == "input"
     code = _fixed(f"images and a --z-dim that together have as many channels ({k.in_channels} and {k.z_dim} here)")
-    G = Target(
+    G = NetworkHere(
         (UNET, CODED_UNET),
         {
             "z_at": (k.z_at, Z_AT),
@@ -406,7 +406,7 @@ def _multimodal(k: Any) -> dict[str, Target]:
         upper_first=True,
     )
     seen = "images, or --conditional-d or not, with which D sees {} channels".format
-    D = Target(
+    D = NetworkHere(
         (SCALES,),
         {
             "scales": (2, _fixed("a file of two scales: our discriminator has no others")),
@@ -419,10 +419,10 @@ def _multimodal(k: Any) -> dict[str, Target]:
     return {"G": G, "D": D, "D2": D}
 
 
-def _encoding(variance: bool) -> Callable[[Any], dict[str, Target]]:
-    def targets(k: Any) -> dict[str, Target]:
+def _encoding(variance: bool) -> Callable[[Any], dict[str, NetworkHere]]:
+    def targets(k: Any) -> dict[str, NetworkHere]:
         other = "--method clr_gan" if variance else "--method bicyclegan or cvae_gan"
-        E = Target(
+        E = NetworkHere(
             (ENCODER,),
             {
                 "planes": (k.out_channels, OUTPUTS),
@@ -438,8 +438,8 @@ def _encoding(variance: bool) -> Callable[[Any], dict[str, Target]]:
     return targets
 
 
-def _stargan(k: Any) -> dict[str, Target]:
-    G = Target(
+def _stargan(k: Any) -> dict[str, NetworkHere]:
+    G = NetworkHere(
         (STARGAN_G,),
         {
             "upsample": (k.upsample, UPSAMPLE),
@@ -449,7 +449,7 @@ def _stargan(k: Any) -> dict[str, Target]:
             "blocks": (k.blocks, "--blocks {}".format),
         },
     )
-    D = Target(
+    D = NetworkHere(
         (STARGAN_D,),
         {
             "planes": (k.channels, CHANNELS),
@@ -462,7 +462,7 @@ def _stargan(k: Any) -> dict[str, Target]:
     return {"G": G, "D": D}
 
 
-TARGETS: dict[str, Callable[[Any], dict[str, Target]]] = {
+TARGETS: dict[str, Callable[[Any], dict[str, NetworkHere]]] = {
     "pix2pix": _pix2pix,
     "cyclegan": _cyclegan,
     "bicyclegan": _encoding(variance=True),
@@ -519,7 +519,7 @@ def _files(init_from: str) -> list[tuple[str, str]]:
 
 def read(
     init_from: str, name: str, method: Method[Any], *, only: Collection[str] = (), fits: bool = False
-) -> list[Part]:
+) -> list[ConvertedFile]:
     """The files that `--init-from` names, converted for this method; it may have been built without memory.
 
     Args:
@@ -536,7 +536,7 @@ def read(
         fix = "Start from a checkpoint of this program instead (--init-from RUN), or leave --init-from out."
         raise ConfigError("--init-from authors:FILE", f"--method {name}", f"one of {methods}", fix)
     targets = {key: target for key, target in TARGETS[name](method.config).items() if key in method.networks}
-    parts: dict[str, Part] = {}
+    parts: dict[str, ConvertedFile] = {}
     for given, uri in _files(init_from):
         where = f"--init-from {uri}"
         state = _read_state(uri, where)
@@ -551,11 +551,11 @@ def read(
         if only and network not in only:
             continue
         tensors, dropped = convert(state, layout, targets[network], network, method.networks[network], where, fits)
-        parts[network] = Part(network, uri, layout.words, tensors, dropped)
+        parts[network] = ConvertedFile(network, uri, layout.words, tensors, dropped)
     return list(parts.values())
 
 
-def said(part: Part) -> str:
+def said(part: ConvertedFile) -> str:
     """What a converted file is, and what of it was dropped."""
     return part.words + (f"; {part.dropped} running statistics of instance norms dropped" if part.dropped else "")
 
@@ -590,7 +590,7 @@ def _layout_of(state: State, where: str) -> Layout:
     raise CheckpointError(where, f"tensors named {_first(state)}", f"one of: {known}", DOCS)
 
 
-def _network_of(layout: Layout, uri: str, name: str, targets: dict[str, Target]) -> str:
+def _network_of(layout: Layout, uri: str, name: str, targets: dict[str, NetworkHere]) -> str:
     """The network a file is for, by its layout, and by its name where two have the same."""
     fit = [key for key, target in targets.items() if layout in target.layouts]
     if len(fit) == 1:
@@ -608,13 +608,13 @@ def _network_of(layout: Layout, uri: str, name: str, targets: dict[str, Target])
     return network
 
 
-def _described(targets: dict[str, Target]) -> str:
+def _described(targets: dict[str, NetworkHere]) -> str:
     kinds = {key: " or ".join(layout.words for layout in target.layouts) for key, target in targets.items()}
     return ", ".join(f"{key} ({kind})" for key, kind in kinds.items())
 
 
 def convert(
-    state: State, layout: Layout, target: Target, key: str, network: nn.Module, where: str, fits: bool = False
+    state: State, layout: Layout, target: NetworkHere, key: str, network: nn.Module, where: str, fits: bool = False
 ) -> tuple[dict[str, Tensor], int]:
     """A file's tensors under our names, one for each of the network's; and how many running statistics were dropped.
 
@@ -667,7 +667,7 @@ def convert(
     return tensors, sum(name.endswith(RUNNING) for name in left)
 
 
-def _check_sizes(sizes: Sizes, target: Target, key: str, where: str, fitting: Callable[[], State]) -> None:
+def _check_sizes(sizes: Sizes, target: NetworkHere, key: str, where: str, fitting: Callable[[], State]) -> None:
     """Raises CheckpointError with all sizes that differ, and the flags that choose them.
 
     Args:

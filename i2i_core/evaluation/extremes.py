@@ -12,7 +12,7 @@ from torch import Tensor
 
 from i2i_core.batch import Batch
 from i2i_core.data.reading.stream import unaugmented
-from i2i_core.evaluation.families.attributes import Labels
+from i2i_core.evaluation.families.attributes import SplitLabels
 from i2i_core.evaluation.samples import Asked, Outputs
 from i2i_core.evaluation.suite import Suite
 from i2i_core.images.sheet import contact_sheet
@@ -50,7 +50,7 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     any more are left out."""
     labels = None
     if suite.asked.method.needs.kind == "labelled":
-        labels = Labels.of(suite.asked.method, suite.asked.data, suite.asked.split)
+        labels = SplitLabels.of(suite.asked.method, suite.asked.data, suite.asked.split)
     kinds = {key: (kind, value) for kind, ranked in shown.items() for key, value in ranked}
     rows: list[str] = []
     columns: dict[str, list[Tensor | None]] = {}
@@ -75,14 +75,14 @@ def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[Batch]:
             yield batch.to(torch.device("cpu"))
 
 
-def _target(outputs: Outputs, labels: Labels) -> str:
+def _target(outputs: Outputs, labels: SplitLabels) -> str:
     """What a labelled sample is translated to, in words."""
     possible, target = outputs.translated
     on = [name for name, c in zip(labels.names, labels.known.known(target)[0].tolist(), strict=True) if c]
     return "to " + (", ".join(on) or NONE) if possible[0] else "no other label"
 
 
-def _images(outputs: Outputs, labels: Labels | None) -> dict[str, Tensor | None]:
+def _images(outputs: Outputs, labels: SplitLabels | None) -> dict[str, Tensor | None]:
     """Columns of one sample; None where it has no image: labelled, and without another label to go to."""
     method, source, made = outputs.method, outputs.source, outputs.made
     assert source is not None

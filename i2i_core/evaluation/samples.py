@@ -69,7 +69,7 @@ class Asked:
     """How images come to that size: as in the training of the method."""
 
 
-Target = Callable[[Batch], tuple[Tensor, Tensor]]
+Retarget = Callable[[Batch], tuple[Tensor, Tensor]]
 """Of a chunk of n labelled samples: (n,) which can be translated to another label, and (n, A) the labels."""
 
 
@@ -82,7 +82,7 @@ class Outputs:
         target: of labelled data, what its samples are translated to.
     """
 
-    def __init__(self, method: Method[Any], batch: Batch, target: Target | None = None) -> None:
+    def __init__(self, method: Method[Any], batch: Batch, target: Retarget | None = None) -> None:
         self.method, self.batch, self._target = method, batch, target
         self._variants: list[Tensor] = []
 

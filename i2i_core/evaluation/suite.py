@@ -27,7 +27,7 @@ from i2i_core.evaluation.samples import (
     Metric,
     Outputs,
     Place,
-    Target,
+    Retarget,
     Values,
     Workers,
     chunks,
@@ -49,7 +49,7 @@ class Basic(Family):
         target: of labelled data, what its samples are translated to.
     """
 
-    target: Target | None = None
+    target: Retarget | None = None
 
     def __init__(self, asked: Asked) -> None:
         method, kind = asked.method, asked.method.needs.kind
@@ -60,7 +60,7 @@ class Basic(Family):
             self._judges += ["diversity", "l1_best", *(["l1_encoded", "latent"] if method.encodes else [])]
             self._measure = lambda outputs: paired.measure(outputs) | multimodal.measure(outputs)
         elif kind == "labelled":
-            labels = attributes.Labels.of(method, asked.data, asked.split)
+            labels = attributes.SplitLabels.of(method, asked.data, asked.split)
             self.target, self.ranking = labels.target, "there_and_back"
             self._judges = ["there_and_back"]
             if asked.classifier:
@@ -110,21 +110,21 @@ METRICS_OF: dict[str, dict[str, Metric]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetricFamily:
     """A family that can be asked for."""
 
     metrics: Mapping[str, Metric]
     build: Callable[[Asked], Family]
 
 
-FAMILIES: dict[str, Entry] = {
-    "basic": Entry({name: m for metrics in METRICS_OF.values() for name, m in metrics.items()}, Basic),
-    "lpips": Entry(perceptual.METRICS, perceptual.build_lpips),
-    "inception": Entry(distances.INCEPTION, distances.build_inception),
-    "efficientnet": Entry(distances.EFFICIENTNET, distances.build_efficientnet),
-    "efficientnet_pairs": Entry(perceptual.EFFICIENTNET, perceptual.build_efficientnet),
-    "fcn": Entry(segmentation.METRICS, segmentation.build),
-    "colour": Entry(colour.METRICS, colour.build),
+FAMILIES: dict[str, MetricFamily] = {
+    "basic": MetricFamily({name: m for metrics in METRICS_OF.values() for name, m in metrics.items()}, Basic),
+    "lpips": MetricFamily(perceptual.METRICS, perceptual.build_lpips),
+    "inception": MetricFamily(distances.INCEPTION, distances.build_inception),
+    "efficientnet": MetricFamily(distances.EFFICIENTNET, distances.build_efficientnet),
+    "efficientnet_pairs": MetricFamily(perceptual.EFFICIENTNET, perceptual.build_efficientnet),
+    "fcn": MetricFamily(segmentation.METRICS, segmentation.build),
+    "colour": MetricFamily(colour.METRICS, colour.build),
 }
 """Every family, by name."""
 

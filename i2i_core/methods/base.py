@@ -27,7 +27,7 @@ Terms = dict[str, Tensor]
 Objective = tuple[Tensor, Terms]
 Move = tuple[str, Tensor, Terms]
 Config = TypeVar("Config")
-Places = list[tuple[dict[str, nn.Parameter | None], str]]
+ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
 """Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
 
@@ -108,7 +108,7 @@ class Method(nn.Module, Generic[Config]):
         super().__init__()
         self.config = config
         self.pools: dict[str, History] = {}
-        self._known: dict[str, tuple[nn.Module, Places]] = {}
+        self._known: dict[str, tuple[nn.Module, ParameterPlaces]] = {}
         """By name, the network that was last met under it, and its places."""
         self.at_test = AtTest("image", self.dropout_is_noise)
 
@@ -202,7 +202,7 @@ class Method(nn.Module, Generic[Config]):
             yield
 
 
-def _places(network: nn.Module) -> Places:
+def _places(network: nn.Module) -> ParameterPlaces:
     return [(module._parameters, name) for module in network.modules() for name in module._parameters]
 
 

@@ -33,7 +33,7 @@ SLICES = 8
 
 
 @dataclass(frozen=True)
-class Measuring:
+class EvaluationJob:
     """What every worker knows."""
 
     checkpoint: str
@@ -90,7 +90,7 @@ class Measurement:
     pictures: dict[str, bytes]
 
 
-def measure(work: Measuring, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
+def measure(work: EvaluationJob, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
     """Measure everything.
 
     Args:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from i2i_core.checkpoints.trained import Trained
 
 Unit = TypeVar("Unit")
-Made = TypeVar("Made")
-Task = Callable[[Any, Unit], Made]
+Answer = TypeVar("Answer")
+Task = Callable[[Any, Unit], Answer]
 """Called with a worker and a unit; Ray finds it by its name in a module."""
 TRIES = 4
 """Of a function's unit, where the worker that has it is lost."""
@@ -65,7 +65,7 @@ class Where:
         return torch.device("cuda" if self.here and not self.cpu and torch.cuda.is_available() else "cpu")
 
 
-def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: int) -> Generator[Made, None, None]:
+def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers: int) -> Generator[Answer, None, None]:
     """Call a function with every tuple of arguments; results as they come. A lost worker's is tried again.
 
     Args:
@@ -95,7 +95,9 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Made], workers: i
     yield from _flow(units, repeat(lambda unit: remote.remote(*unit), most), cancel)
 
 
-def over(units: Sequence[Unit], task: Task[Unit, Made], work: Work, trained: Trained, where: Where) -> Iterator[Made]:
+def over(
+    units: Sequence[Unit], task: Task[Unit, Answer], work: Work, trained: Trained, where: Where
+) -> Iterator[Answer]:
     """Have workers with a checkpoint do the task with every unit; results as they come.
 
     Raises:
@@ -120,7 +122,7 @@ def over(units: Sequence[Unit], task: Task[Unit, Made], work: Work, trained: Tra
     yield from _flow(units, map(lane, actors), lambda flying: [ray.kill(actor) for actor in actors])
 
 
-def once(task: Callable[..., Made], where: Where, *arguments: Any) -> Made:
+def once(task: Callable[..., Answer], where: Where, *arguments: Any) -> Answer:
     """Call a function where the work is done: here, or on one of the cluster's nodes. Raises as `over`."""
     if where.here:
         where.check()

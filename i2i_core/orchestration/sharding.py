@@ -41,7 +41,7 @@ def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> 
     return shards.finish(plan, options.out, done), False
 
 
-def _count(part: shards.Part) -> int:
+def _count(part: shards.FinishedShard) -> int:
     return part.shard.samples + len(part.left_out)
 
 

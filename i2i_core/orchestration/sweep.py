@@ -48,7 +48,7 @@ from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
-from i2i_core.search.study import FINISHED, Objective, Search, length_of, rehearse
+from i2i_core.search.study import FINISHED, Search, SearchedMetric, length_of, rehearse
 from i2i_core.settings import differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
@@ -87,7 +87,7 @@ class SweepPlan:
     base: TrainConfig
     settings: SweepConfig
     space: Space
-    objectives: tuple[Objective, ...]
+    objectives: tuple[SearchedMetric, ...]
     folder: Folder
     length: int
     grace: int
@@ -119,7 +119,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     return SweepPlan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
 
 
-def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[Objective, ...]:
+def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple[SearchedMetric, ...]:
     with torch.device("meta"):
         method = build_from(base.method, base.hyper)
     sets = open_sets(base.data)
@@ -133,7 +133,7 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
         check_judge(measured, metric, "--metric")
         if metric in metrics[:number]:
             raise ConfigError("--metric", f"{metric} twice", "each metric once", "Remove one.")
-    return tuple(Objective(metric, BETTER[metric]) for metric in metrics)
+    return tuple(SearchedMetric(metric, BETTER[metric]) for metric in metrics)
 
 
 def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:

@@ -31,7 +31,7 @@ from i2i_core.translation.codes import codes_of
 from i2i_core.translation.inputs import Inputs, Split, check_names, open_inputs
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.targets import Target, parse_target_of
-from i2i_core.translation.translator import Done, Job, Row, Translator
+from i2i_core.translation.translator import Done, Row, TranslationJob, Translator
 
 SHEET = "contact_sheet"
 SHEET_ROWS = 8
@@ -81,7 +81,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
 
 
 @patient_for(AT_START)
-def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> Job:
+def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> TranslationJob:
     """Check everything that can be before a worker starts. Raises UserError as `translate`."""
     method = trained.method
     method.at_test = trained.at_test(options.at_test)
@@ -103,7 +103,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         interpolate=options.interpolate,
         size=options.size,
     )
-    job = Job(
+    job = TranslationJob(
         checkpoint,
         inputs,
         options.out,
@@ -153,7 +153,7 @@ def check_out(out: str) -> None:
         raise ResourceError("--out", found, "a place that can be written", "Name another.") from None
 
 
-def shown_rows(job: Job, count: int) -> frozenset[int]:
+def shown_rows(job: TranslationJob, count: int) -> frozenset[int]:
     """Choose the images of the sheet: the first; of a labelled data set, first those that the target changes and whose
     truth is known."""
 
@@ -168,7 +168,7 @@ def shown_rows(job: Job, count: int) -> frozenset[int]:
     return frozenset(sorted(first, key=rank)[:SHEET_ROWS])
 
 
-def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Translated:
+def _finish(job: TranslationJob, trained: Trained, done: Sequence[Done]) -> Translated:
     """The contact sheet, and the sum of it all, in the order of the input."""
     rows = dict(sorted((i, row) for part in done for i, row in part.rows.items()))
     order = {name: i for i, name in enumerate(job.inputs.names)}
@@ -176,7 +176,9 @@ def _finish(job: Job, trained: Trained, done: Sequence[Done]) -> Translated:
     return _outcome(job, trained, sum(part.written for part in done), bad, list(rows.values()))
 
 
-def _outcome(job: Job, trained: Trained, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]) -> Translated:
+def _outcome(
+    job: TranslationJob, trained: Trained, written: int, bad: tuple[Bad, ...], rows: Sequence[Row]
+) -> Translated:
     if not written:
         causes = "; ".join(f"{b.key}: {b.cause}" for b in bad[:3])
         raise RunError(f"not one image could be translated ({causes or 'the input is empty'})")

@@ -34,7 +34,7 @@ from optuna.visualization import matplotlib as drawn
 from i2i_core.config.run import TrainConfig
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.search.space import Space, configured, paper_values
-from i2i_core.search.study import Objective, best_trials, completed
+from i2i_core.search.study import SearchedMetric, best_trials, completed
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import redacted
 
@@ -60,7 +60,9 @@ class Report:
 class _Sweep:
     """What a report is made of: `done` trials ran to their end, the best of the first objective first."""
 
-    def __init__(self, study: optuna.Study, objectives: Sequence[Objective], space: Space, paper: Mapping[str, Any]):
+    def __init__(
+        self, study: optuna.Study, objectives: Sequence[SearchedMetric], space: Space, paper: Mapping[str, Any]
+    ):
         self.study, self.objectives, self.space, self.paper = study, objectives, space, paper
         self.trials, self.done = study.get_trials(deepcopy=False), completed(study, objectives)
         self.best, self.several = best_trials(study, objectives), len(objectives) > 1
@@ -86,7 +88,7 @@ class _Sweep:
 
 
 def write_report(
-    study: optuna.Study, objectives: Sequence[Objective], base: TrainConfig, space: Space, sweep: Folder
+    study: optuna.Study, objectives: Sequence[SearchedMetric], base: TrainConfig, space: Space, sweep: Folder
 ) -> Report:
     """Write `trials.csv`, `best.json`, `plots/*.png` and `index.html` into the sweep's folder.
 
@@ -113,7 +115,7 @@ def write_report(
     return Report(sweep.at("index.html"), tuple(sweep.at(name) for name in of.files), tuple(left_out))
 
 
-def table(study: optuna.Study, objectives: Sequence[Objective], space: Space) -> str:
+def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Space) -> str:
     """Put the trials into text: those that ran to their end, best first, and why the others did not."""
     of = _Sweep(study, objectives, space, {})
     last = [key.rpartition(".")[2] for key in space.parameters]  # without the section, where that tells them apart

@@ -56,7 +56,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
-class Objective:
+class SearchedMetric:
     """A metric that a sweep searches for, and which way."""
 
     metric: str
@@ -72,13 +72,13 @@ class Objective:
         return 1 if self.direction == "lower" else -1
 
 
-def completed(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
+def completed(study: optuna.Study, objectives: Sequence[SearchedMetric]) -> list[FrozenTrial]:
     """List the trials that ran to their end, the best of the first objective first."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(done, key=lambda trial: (objectives[0].sign * trial.values[0], trial.number))
 
 
-def best_trials(study: optuna.Study, objectives: Sequence[Objective]) -> list[FrozenTrial]:
+def best_trials(study: optuna.Study, objectives: Sequence[SearchedMetric]) -> list[FrozenTrial]:
     """List the best of the trials that ran to their end: one or, of several objectives, the Pareto front, the best of
     the first objective first. None while no trial did."""
     ordered = completed(study, objectives)
@@ -108,7 +108,7 @@ def sampler_of(name: str, seed: int) -> BaseSampler:
         return kind(seed=seed % 2**32, **extra)
 
 
-def rehearse(name: str, space: Space, objectives: Sequence[Objective]) -> None:
+def rehearse(name: str, space: Space, objectives: Sequence[SearchedMetric]) -> None:
     """Play a few trials with made-up values, in memory.
 
     Raises:
@@ -131,7 +131,7 @@ def rehearse(name: str, space: Space, objectives: Sequence[Objective]) -> None:
         raise ConfigError("--sampler", f"{name}, which says: {line}", expected, fix) from None
 
 
-def _directions(objectives: Sequence[Objective]) -> list[str]:
+def _directions(objectives: Sequence[SearchedMetric]) -> list[str]:
     return ["minimize" if o.direction == "lower" else "maximize" for o in objectives]
 
 
@@ -191,7 +191,7 @@ class Search:
         sweep: Folder,
         space: Space,
         base: TrainConfig,
-        objectives: Sequence[Objective],
+        objectives: Sequence[SearchedMetric],
         sampler: str,
         samples: int,
     ) -> None:

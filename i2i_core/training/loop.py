@@ -24,9 +24,9 @@ from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import RunFolder
 from i2i_core.training.keeping import Keeper
-from i2i_core.training.measuring import Measuring
+from i2i_core.training.measuring import Evaluator
 from i2i_core.training.monitoring.monitor import Monitor
-from i2i_core.training.monitoring.trackers import Measured
+from i2i_core.training.monitoring.trackers import ShowScalars
 from i2i_core.training.node import Node
 from i2i_core.training.schedule import lr_factor
 from i2i_core.training.state import Position, RunState
@@ -61,7 +61,7 @@ class Loop:
         device: torch.device,
         say: Callable[[str], None] = print,
         ours: Callable[[], bool] = lambda: True,
-        measured: Measured = lambda values: None,
+        measured: ShowScalars = lambda values: None,
         node: Node | None = None,
         run: RunFolder | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Loop:
         writer = Writer(self.run, config.monitoring.keep_last, say, ours, partial(self.ask, "stop"))
         self.keeper = Keeper(config, self.run, self.step, self.state, self.monitor, writer)
         self.keeper.begin()
-        self.measuring = Measuring(config, sets, self.step, self.state, self.monitor, self.run)
+        self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run)
 
     @property
     def method(self) -> Method[Any]:

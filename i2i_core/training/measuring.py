@@ -28,7 +28,7 @@ from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
 
 
-class Measuring:
+class Evaluator:
     """Makes a run's grids and evaluations, with its averaged generators.
 
     Args:

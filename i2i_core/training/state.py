@@ -30,7 +30,7 @@ VERSION = 2
 """Of what `state.pt` holds. Version 1 had no parts: `parts_of_version_1`."""
 
 
-class Part(Protocol):
+class StatePart(Protocol):
     """One part of a run's state.
 
     All workers call `state_dict` together, and rank 0's is kept; each loads from it, whatever their number was.
@@ -217,7 +217,7 @@ class RunState:
         self.log = monitor
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, StatePart]:
         """Every part, by name."""
         return vars(self)
 

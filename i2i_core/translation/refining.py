@@ -23,9 +23,11 @@ from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import words
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Split, input_channels, loaded, output_channels
-from i2i_core.translation.translator import Job, Row, Translator, row_of
+from i2i_core.translation.translator import Row, TranslationJob, Translator, row_of
 
-Over = Callable[[Sequence[RefinedShard], Callable[[Translator, RefinedShard], shards.Part]], Iterator[shards.Part]]
+Over = Callable[
+    [Sequence[RefinedShard], Callable[[Translator, RefinedShard], shards.FinishedShard]], Iterator[shards.FinishedShard]
+]
 """Calls a task with a worker for each unit, and gives what it makes as it comes."""
 
 
@@ -37,7 +39,7 @@ class Refinement:
     bad: tuple[Bad, ...]
 
 
-def check_refinable(job: Job, trained: Trained) -> None:
+def check_refinable(job: TranslationJob, trained: Trained) -> None:
     """Raises ConfigError where the outputs cannot take the images' places in a data set."""
     if not isinstance(job.inputs, Split):
         fix = "Make one with `python pipelines/shard.py`, or leave --shards out."
@@ -56,7 +58,7 @@ def check_refinable(job: Job, trained: Trained) -> None:
     check_stored(job.inputs.written, f"--shards of {job.inputs.data.uri}")
 
 
-def refine(job: Job, trained: Trained, most: int, batch: int, overwrite: bool, over: Over) -> Refinement:
+def refine(job: TranslationJob, trained: Trained, most: int, batch: int, overwrite: bool, over: Over) -> Refinement:
     """Writes the data set, or what is missing of it; if not one image can be translated, there is none.
 
     Args:
@@ -91,12 +93,12 @@ def refine(job: Job, trained: Trained, most: int, batch: int, overwrite: bool, o
     return Refinement(written, bad)
 
 
-def _split(job: Job) -> Split:
+def _split(job: TranslationJob) -> Split:
     assert isinstance(job.inputs, Split), "checked by check_refinable"
     return job.inputs
 
 
-def _count(part: shards.Part) -> int:
+def _count(part: shards.FinishedShard) -> int:
     return part.shard.samples + len(part.left_out)
 
 
@@ -105,7 +107,7 @@ def _bad(lines: Sequence[str]) -> tuple[Bad, ...]:
     return tuple(Bad(*line.partition(": ")[::2]) for line in lines)
 
 
-def _made_by(job: Job, trained: Trained) -> dict[str, Any]:
+def _made_by(job: TranslationJob, trained: Trained) -> dict[str, Any]:
     """All that the outputs depend on besides the images."""
     return {
         "method": trained.config.method,
@@ -119,7 +121,7 @@ def _made_by(job: Job, trained: Trained) -> dict[str, Any]:
     } | ({"at_test": made_by} if (made_by := words(trained.method.makers, trained.at_test(job.at_test))) else {})
 
 
-def write(column: int, batch: int, translator: Translator, shard: RefinedShard) -> shards.Part:
+def write(column: int, batch: int, translator: Translator, shard: RefinedShard) -> shards.FinishedShard:
     """One shard, by one worker."""
     inputs = _split(translator.job)
 
@@ -136,7 +138,7 @@ def write(column: int, batch: int, translator: Translator, shard: RefinedShard) 
     return write_refined(translator.job.out, inputs.data, column, shard, images, batch)
 
 
-def refined_rows(job: Job, count: int) -> list[Row]:
+def refined_rows(job: TranslationJob, count: int) -> list[Row]:
     """Rows of the contact sheet: the first samples of the finished data set beside what they were."""
     inputs, data = _split(job), DataSet(job.out)
     reader = Reader(data, inputs.split, inputs.domain)

@@ -37,7 +37,7 @@ UNREADABLE = (FileNotFoundError, IsADirectoryError, PermissionError, ValueError)
 
 
 @dataclass(frozen=True)
-class Job:
+class TranslationJob:
     """What every worker knows."""
 
     checkpoint: str
@@ -118,7 +118,7 @@ class Done:
 class Translator:
     """A checkpoint on a device, and a place to write to."""
 
-    def __init__(self, job: Job, trained: Trained) -> None:
+    def __init__(self, job: TranslationJob, trained: Trained) -> None:
         self.job, self.method = job, trained.method.eval()
         self.channels = output_channels(self.method) if job.back else input_channels(self.method)
         self.fs, root = storage_of(job.out)
@@ -208,14 +208,14 @@ class Translator:
         return inputs.written.dtype if isinstance(inputs, Split) else image.dtype
 
 
-def row_of(job: Job, i: int, source: Tensor, made: Sequence[Tensor]) -> Row:
+def row_of(job: TranslationJob, i: int, source: Tensor, made: Sequence[Tensor]) -> Row:
     """An image's row of the contact sheet: of many outputs, some that are spread over all."""
     count = len(job.titles)
     picked = [round(k) for k in np.linspace(0, count - 1, min(count, MOST_COLUMNS))]
     return {"source": source, **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i)}
 
 
-def _truth(job: Job, i: int) -> Tensor | None:
+def _truth(job: TranslationJob, i: int) -> Tensor | None:
     try:
         file = job.inputs.truth(i, job.whole_label(i))
         return None if file is None else loaded(file, 0, job.size, job.inputs.names[i])[0]

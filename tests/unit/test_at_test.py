@@ -383,7 +383,7 @@ def test_options_without_effect_are_refused(
     run = kept(paired, tmp_path, None, method, **values)
     save(tmp_path / "in" / "a.png", noise(32, 32, 3))
     output = {f"at_test__{name}": value for name, value in vars(asked).items()}
-    measure: Callable[[AtTestOptions], Any] = lambda options: evaluating.Measuring(  # noqa: E731
+    measure: Callable[[AtTestOptions], Any] = lambda options: evaluating.EvaluationJob(  # noqa: E731
         run, paired, "test", EvaluationConfig(), at_test=options
     ).suite(loaded(run))
     with pytest.raises(ConfigError, match=said):

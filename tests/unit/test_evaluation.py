@@ -24,7 +24,7 @@ from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, Shard
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.families import paired as paired_metrics
-from i2i_core.evaluation.families.attributes import Labels
+from i2i_core.evaluation.families.attributes import SplitLabels
 from i2i_core.evaluation.families.unpaired import Twins
 from i2i_core.evaluation.judges.classifier import (
     Classifier,
@@ -320,7 +320,7 @@ def test_there_and_back_equals_numpy_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_other_label_occurs_differs_and_is_drawn_by_the_key(coded_data: DataSet) -> None:
-    labels = Labels.of(Fake(perfect), coded_data, "test")
+    labels = SplitLabels.of(Fake(perfect), coded_data, "test")
     c = torch.tensor(COMBINATIONS * 20, dtype=torch.uint8)
     keys = tuple(map(str, range(len(c))))
     possible, drawn = labels.others(c, keys)

@@ -23,7 +23,7 @@ from i2i_core.methods import METHODS
 from i2i_core.orchestration.sweep import Asha, SweepPlan, Telling, check_same_sweep, plan
 from i2i_core.search.report import write_report
 from i2i_core.search.space import Space, choice, log_uniform, uniform
-from i2i_core.search.study import STUDY, Counts, NextTrial, Objective, Search, rehearse, study_of
+from i2i_core.search.study import STUDY, Counts, NextTrial, Search, SearchedMetric, rehearse, study_of
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import PATIENCE
 from i2i_core.training.preparing import prepare
@@ -50,7 +50,7 @@ HALF_REFUSED = Space(
     metrics=("l1",),
 )
 ALL_REFUSED = Space("pix2pix", {"hyper.lambda_l1": uniform(-2, -1, WHY)}, metrics=("l1",))
-L1 = (Objective("l1", "lower"),)
+L1 = (SearchedMetric("l1", "lower"),)
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_a_search_on_object_storage_is_taken_up_on_another_machine(base: TrainCo
 
 
 def test_several_objectives_are_searched_together(base: TrainConfig) -> None:
-    objectives = (Objective("l1", "lower"), Objective("psnr", "higher"))
+    objectives = (SearchedMetric("l1", "lower"), SearchedMetric("psnr", "higher"))
     search = search_of(base, samples=14, objectives=objectives)
     while (trial := search.ask()) is not None:
         search.report(trial.number, 100, {"l1": 1.0, "psnr": 2.0})
@@ -306,7 +306,7 @@ def test_several_objectives_are_searched_together(base: TrainConfig) -> None:
 
 def test_the_best_of_several_objectives_is_the_one_that_is_written(base: TrainConfig) -> None:
     """Of two that are as good in the first, the one that is better in the second."""
-    objectives = (Objective("l1", "lower"), Objective("psnr", "higher"))
+    objectives = (SearchedMetric("l1", "lower"), SearchedMetric("psnr", "higher"))
     search = search_of(base, samples=2, objectives=objectives)
     for psnr in (5.0, 9.0):
         search.finish(asked(search).number, 600, {"l1": 0.1, "psnr": psnr})
@@ -488,7 +488,7 @@ def test_plan_of_an_unnamed_sweep_goes_by_the_name_that_version_1_made_where_tha
 def test_a_metric_of_several_parts_is_searched_by_one_of_them(base: TrainConfig, space_file: str) -> None:
     base = base.with_section("evaluation", metrics=("colour",))
     made = plan(base, SweepConfig(space=space_file, metric=("colour/a",)))
-    assert made.objectives == (Objective("colour/a", "higher"),)
+    assert made.objectives == (SearchedMetric("colour/a", "higher"),)
     with pytest.raises(ConfigError, match="--metric: found 'colour/x'"):
         plan(base, SweepConfig(space=space_file, metric=("colour/x",)))
 

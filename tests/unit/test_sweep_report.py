@@ -30,7 +30,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.search import report
 from i2i_core.search.report import Report, table, write_report
 from i2i_core.search.space import Space, choice, configured, integer, log_uniform, paper_values
-from i2i_core.search.study import Objective
+from i2i_core.search.study import SearchedMetric
 from i2i_core.settings import differences
 from i2i_core.storage.folder import Folder
 
@@ -44,12 +44,12 @@ SPACE = Space(
     },
 )
 PAPER = paper_values(SPACE, BASE)
-TWIN, CHANGE = Objective("twin", "lower"), Objective("psnr", "higher")
+TWIN, CHANGE = SearchedMetric("twin", "lower"), SearchedMetric("psnr", "higher")
 SOME = [{"hyper.lambda_cyc": c, "hyper.pool_size": p, "hyper.adversarial": a}
         for c, p, a in ((2.0, 0, "hinge"), (30.0, 200, "lsgan"), (5.0, 100, "hinge"), (90.0, 10, "lsgan"))]  # fmt: skip
 
 
-def study_of(objectives: Sequence[Objective]) -> optuna.Study:
+def study_of(objectives: Sequence[SearchedMetric]) -> optuna.Study:
     ways = ["minimize" if one.direction == "lower" else "maximize" for one in objectives]
     return optuna.create_study(directions=ways, sampler=optuna.samplers.RandomSampler(seed=0))
 

@@ -32,7 +32,7 @@ from i2i_core.evaluation.judges.classifier import Classifier, train_classifier
 from i2i_core.evaluation.samples import Asked, chunks
 from i2i_core.images.codec import ImageOptions
 from i2i_core.methods import build_method
-from i2i_core.orchestration.evaluating import Measuring
+from i2i_core.orchestration.evaluating import EvaluationJob
 from i2i_core.orchestration.sharding import make
 from i2i_core.sizes import Resizing, fitted
 from i2i_core.training.measuring import suites
@@ -202,7 +202,7 @@ def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
     (suite,) = suites(config, [DataSet(wide)], method, torch.device("cpu")).values()
     assert suite.asked.resizing == Resizing("shorter")
     trained = Trained(method, config, 0, "", {}, "")
-    assert Measuring(wide, wide, "val", config.evaluation).suite(trained).asked.resizing == Resizing("shorter")
+    assert EvaluationJob(wide, wide, "val", config.evaluation).suite(trained).asked.resizing == Resizing("shorter")
 
 
 def test_a_grid_shows_images_as_training_sees_them(wide: str, tmp_path: Path) -> None:

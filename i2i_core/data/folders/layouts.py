@@ -44,7 +44,7 @@ LOOKS = {
     "glyphs": "nothing: it is built in",
 }
 
-Reader = Literal["files", "left-right", "right-left", "glyphs"]
+Reading = Literal["files", "left-right", "right-left", "glyphs"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Found:
     kind: Kind
     fields: tuple[str, ...]
     records: tuple[Record, ...]
-    reader: Reader
+    reader: Reading
     roots: tuple[str, ...] = ("",)
     """Absolute URLs that sources are relative to."""
     attributes: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ import numpy as np
 
 from i2i_core.batch import Bad
 from i2i_core.data.format.manifest import DataSet, Index, Shard
-from i2i_core.data.format.shards import Hashed, Part, add, agree, published, tar_of
+from i2i_core.data.format.shards import FinishedShard, Hashed, add, agree, published, tar_of
 from i2i_core.data.format.webdatasets import LABELS, HashedReader, tar_members
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Field
@@ -122,7 +122,7 @@ def stored(x_HWC: np.ndarray, like: Field) -> tuple[bytes, Field]:
     return data, Field(like.extension, channels, str(x_HWC.dtype), height, width)
 
 
-def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> Part:
+def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> FinishedShard:
     """Writes one shard and its part.
 
     Args:
@@ -137,14 +137,14 @@ def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images
     return published(Folder(out), job.name, lambda file: _refined(file, data, image, job, images, batch))
 
 
-def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> Part:
+def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> FinishedShard:
     hashed = Hashed(file)
     with data.fs.open(data.path(job.source.name), "rb") as source:
         while block := source.read(_BLOCK):
             hashed.write(block)
     _check_sum(data, job, hashed.hash.hexdigest())
     index, rows = data.index(job.split, job.domain), slice(job.start, job.stop)
-    return Part(
+    return FinishedShard(
         replace(job.source, name=job.name),
         data.manifest.fields,
         job.name,
@@ -174,8 +174,10 @@ class _Sample:
     """Name, column of the index (None: no image of the data set's), data; in the order of the tar."""
 
 
-def _refined(file: IO[bytes], data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> Part:
-    part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
+def _refined(
+    file: IO[bytes], data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int
+) -> FinishedShard:
+    part = FinishedShard(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
     hashed, index = Hashed(file), data.index(job.split, job.domain)
     fields, replaced = list(data.manifest.fields), list(data.manifest.fields)[image]
     with tar_of(hashed) as tar:

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from i2i_core.data.folders.layouts import Found, LayoutOptions, Reader, Record, order
+from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
@@ -73,7 +73,7 @@ class Recipe:
 
     kind: Kind
     fields: tuple[str, ...]
-    reader: Reader
+    reader: Reading
     roots: tuple[str, ...]
     attributes: tuple[str, ...]
     images: ImageOptions
@@ -122,7 +122,7 @@ class Goes(Protocol):
     def domain(self) -> str: ...
 
 
-class Work(Protocol):
+class ShardWork(Protocol):
     """A data set to write: equal digests, equal bytes."""
 
     @property
@@ -132,7 +132,7 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class FinishedShard:
     """What is known of a finished shard. Rows as in `manifest.Index`."""
 
     shard: Shard
@@ -149,11 +149,11 @@ class Part:
         return (json.dumps(asdict(self)) + "\n").encode()
 
     @staticmethod
-    def loads(data: bytes) -> Part:
+    def loads(data: bytes) -> FinishedShard:
         values = json.loads(data)
         values["shard"] = Shard(**values["shard"])
         values["fields"] = {name: Field(**field) for name, field in values["fields"].items()}
-        return Part(**values)
+        return FinishedShard(**values)
 
 
 class BadImageError(Exception):
@@ -250,7 +250,7 @@ def output_at(uri: str) -> Folder:
 
 
 @patient_for(AT_START)
-def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | None:
+def begin(plan: ShardWork, out: str, overwrite: bool = False) -> dict[str, FinishedShard] | None:
     """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
 
     Raises:
@@ -269,7 +269,7 @@ def begin(plan: Work, out: str, overwrite: bool = False) -> dict[str, Part] | No
     return _done(plan, output)
 
 
-def _finished(plan: Work, output: Folder, overwrite: bool) -> bool:
+def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
     """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
     if output.size(MANIFEST) < 0:
         return False
@@ -313,7 +313,7 @@ def _whole(uri: str) -> bool:
     return True
 
 
-def _clear_for(plan: Work, output: Folder, overwrite: bool) -> None:
+def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
     """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
     note = output.read_json(f"{PARTS}/plan.json")
     tars = [name for name in output.names() if name.endswith(".tar")]
@@ -330,13 +330,13 @@ def _clear_for(plan: Work, output: Folder, overwrite: bool) -> None:
     output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name) or name in done))
 
 
-def _done(plan: Work, output: Folder) -> dict[str, Part]:
+def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
     """The finished shards of an earlier run of this plan."""
     there = output.names(PARTS)
     done = {}
     for job in plan.jobs:
         if f"{job.name}.json" in there:
-            part = Part.loads(output.read(f"{PARTS}/{job.name}.json"))
+            part = FinishedShard.loads(output.read(f"{PARTS}/{job.name}.json"))
             if part.shard.samples == 0 or output.size(job.name) == part.shard.bytes:
                 done[job.name] = part
     return done
@@ -357,7 +357,7 @@ class Hashed:
         return self.file.write(data)
 
 
-def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
+def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> FinishedShard:
     """Writes one shard and its part. The same arguments always give the same bytes.
 
     Raises:
@@ -366,7 +366,7 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> Part:
     return published(output_at(out), job.name, lambda file: _write_tar(file, recipe, job, bad))
 
 
-def published(output: Folder, name: str, write: Callable[[IO[bytes]], Part]) -> Part:
+def published(output: Folder, name: str, write: Callable[[IO[bytes]], FinishedShard]) -> FinishedShard:
     """What `write` makes of a new file, put in place as a shard of that name unless it is empty, and then its part."""
     temporary = output.beside(name, PARTS)
     try:
@@ -380,8 +380,8 @@ def published(output: Folder, name: str, write: Callable[[IO[bytes]], Part]) -> 
     return part
 
 
-def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Part:
-    part = Part(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
+def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> FinishedShard:
+    part = FinishedShard(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
     hashed = Hashed(file)
     with tar_of(hashed) as tar:
         for record, files in _read(recipe, job.records):
@@ -416,7 +416,7 @@ def add(tar: TarWriter, key: str, member: str, data: bytes) -> tuple[int, int]:
     return tar.tarstream.offset - _padded(len(data)), len(data)
 
 
-def _append(tar: TarWriter, part: Part, record: Record, members: dict[str, bytes], images: list[str]) -> None:
+def _append(tar: TarWriter, part: FinishedShard, record: Record, members: dict[str, bytes], images: list[str]) -> None:
     """Adds a sample to the tar, member by member in the order of their names, and its row to the part."""
     places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
     part.keys.append(record.key)
@@ -579,7 +579,7 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 # ---- finishing ----
 
 
-def finish(plan: Plan, out: str, parts: dict[str, Part]) -> Manifest:
+def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     """Writes indexes and, last, the manifest; then takes the parts away.
 
     Raises:
@@ -590,9 +590,9 @@ def finish(plan: Plan, out: str, parts: dict[str, Part]) -> Manifest:
 
 
 def conclude(
-    work: Work,
+    work: ShardWork,
     out: str,
-    parts: dict[str, Part],
+    parts: dict[str, FinishedShard],
     kind: Kind,
     attributes: tuple[str, ...],
     exclusive: bool,
@@ -601,7 +601,7 @@ def conclude(
 ) -> Manifest:
     """As `finish`, of any work whose parts are all there."""
     output = output_at(out)
-    groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
     left_out: list[str] = []
     for job in work.jobs:
         part = parts[job.name]
@@ -617,7 +617,7 @@ def conclude(
     return manifest
 
 
-def agree_all(parts: Sequence[Part], left_out: Sequence[str] = ()) -> dict[str, Field]:
+def agree_all(parts: Sequence[FinishedShard], left_out: Sequence[str] = ()) -> dict[str, Field]:
     """The fields of all parts together. Raises DataError where they disagree, or if there are none."""
     if not parts:
         first = f" (the first: {left_out[0]})" if left_out else ""
@@ -629,7 +629,7 @@ def agree_all(parts: Sequence[Part], left_out: Sequence[str] = ()) -> dict[str, 
     return fields
 
 
-def write_indexes(output: Folder, groups: dict[tuple[str, str], list[Part]]) -> dict[str, dict[str, ShardSet]]:
+def write_indexes(output: Folder, groups: dict[tuple[str, str], list[FinishedShard]]) -> dict[str, dict[str, ShardSet]]:
     splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
     for (split, domain), parts in sorted(groups.items()):
         name, data = f"{set_name(split, domain)}.index.npz", index_of(parts).dumps()
@@ -638,7 +638,7 @@ def write_indexes(output: Folder, groups: dict[tuple[str, str], list[Part]]) -> 
     return dict(splits)
 
 
-def index_of(parts: Sequence[Part]) -> Index:
+def index_of(parts: Sequence[FinishedShard]) -> Index:
     keys = [key.encode("utf-8", "surrogateescape") for part in parts for key in part.keys]
     return Index(
         np.array(keys, dtype=np.bytes_),

@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 from i2i_core.data.folders.layouts import SPLITS
 from i2i_core.data.format.manifest import MANIFEST, Manifest, Shard
 from i2i_core.data.format.places import Places, below, no_file_name, storage_named
-from i2i_core.data.format.shards import PARTS, Part, agree_all, write_indexes
+from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, write_indexes
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import WHOLE, Field
 from i2i_core.images.codec import EXTENSIONS, check_range, decode
@@ -321,11 +321,11 @@ _LONG = (
     tarfile.GNUTYPE_LONGLINK,
 )
 
-Entry = tuple[str, str, tarfile.TarInfo, bytes]
+TarMember = tuple[str, str, tarfile.TarInfo, bytes]
 """Key, member, header and data of something in a tar."""
 
 
-def tar_entries(file: HashedReader, is_read: Callable[[str, tarfile.TarInfo], bool]) -> Iterator[Entry]:
+def tar_entries(file: HashedReader, is_read: Callable[[str, tarfile.TarInfo], bool]) -> Iterator[TarMember]:
     """All in a tar that has a name by WebDataset's convention: the key ends at the first dot of the last part.
 
     Where the tar is damaged it ends; `file.end` and `file.damage` then say where and how.
@@ -353,7 +353,7 @@ def _is_file(info: tarfile.TarInfo) -> bool:
     return info.isreg() and not info.issparse()
 
 
-def tar_members(file: HashedReader) -> Iterator[Entry]:
+def tar_members(file: HashedReader) -> Iterator[TarMember]:
     """As `tar_entries`, of every file, with its data."""
     return (entry for entry in tar_entries(file, lambda *_: True) if _is_file(entry[2]))
 
@@ -523,7 +523,7 @@ def finish_index(
     rows = [(name, sample) for name in full for sample in scanned[name].samples]
     rows = usable(rows, _alike([(f"{tars.uri}/{name}", sample) for name, sample in rows], bad))
     told = {domain for _, domain in sets.values()} == {"A", "B"}
-    labels: Labels | None = None
+    labels: LabelColumns | None = None
     if rows and "image" in rows[0][1].images and not options.domains:
         found = read_labels([sample for _, sample in rows], attributes)
         if attributes or not told or not any(found.faults):  # else two domains, whose json or cls are annotations
@@ -533,7 +533,7 @@ def finish_index(
     if not rows:
         agree_all([], [_line(*one) for one in left_out])
     unpaired, prefix = "image" in rows[0][1].images and labels is None, tars.prefix(out)
-    groups: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
     fields = _fields([sample for _, sample in rows])
     for name, some in groupby(rows, key=lambda row: row[0]):
         split, domain = sets[name]
@@ -586,8 +586,10 @@ def _fields(samples: Sequence[Sample]) -> dict[str, Field]:
     return fields
 
 
-def _part(shard: Shard, samples: Sequence[Sample], fields: dict[str, Field], labels: Labels | None) -> Part:
-    return Part(
+def _part(
+    shard: Shard, samples: Sequence[Sample], fields: dict[str, Field], labels: LabelColumns | None
+) -> FinishedShard:
+    return FinishedShard(
         replace(shard, samples=len(samples)),
         fields,
         "",
@@ -633,7 +635,7 @@ def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelColumns:
     """How the json or cls of samples are read as labels."""
 
     names: tuple[str, ...]
@@ -647,7 +649,7 @@ class Labels:
         return [int(value[name]) for name in self.names]
 
 
-def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> Labels:
+def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> LabelColumns:
     """The attributes of json objects or class numbers, whichever more samples have.
 
     Attributes that are not named are those of the first object, if every sample has them; else of the commonest.
@@ -660,7 +662,7 @@ def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> Label
         names = attributes or tuple(f"class_{i}" for i in range(max(known, default=-1) + 1))
         expected = f"a class number from 0 to {len(names) - 1}"
         fits = [_is_class(value) and value < len(names) for value in values]
-        return Labels(names, True, _label_faults(samples, fits, expected))
+        return LabelColumns(names, True, _label_faults(samples, fits, expected))
     forms = [tuple(key for key, value in o.items() if _is_bit(value)) for o in objects]
     choices = [attributes] if attributes else [*forms[:1], *(form for form, _ in Counter(forms).most_common(1))]
     for names in choices:
@@ -670,7 +672,7 @@ def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> Label
     else:
         names = choices[-1] if choices else ()
     expected = f"an object with {', '.join(names) or 'attributes'} of 0 or 1, or a class number"
-    return Labels(names, False, _label_faults(samples, fits if choices else [False] * len(values), expected))
+    return LabelColumns(names, False, _label_faults(samples, fits if choices else [False] * len(values), expected))
 
 
 def _is_class(value: Any) -> bool:
@@ -692,7 +694,7 @@ def _label_faults(samples: Sequence[Sample], fits: Sequence[bool], expected: str
 
 
 def _check_labels(
-    rows: Sequence[tuple[str, Sample]], labels: Labels, attributes: tuple[str, ...], uri: str, bad: str
+    rows: Sequence[tuple[str, Sample]], labels: LabelColumns, attributes: tuple[str, ...], uri: str, bad: str
 ) -> None:
     """Raises DataError for the first sample without such a label; with `bad="skip"`, only if not one has it."""
     wrong = [(name, sample, fault) for (name, sample), fault in zip(rows, labels.faults, strict=True) if fault]

@@ -94,7 +94,7 @@ def over_sets(found: Mapping[str, Mapping[str, Measured]]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Labels:
+class SplitLabels:
     """The labels of a split as a method sees them."""
 
     known: LabelSet
@@ -104,11 +104,11 @@ class Labels:
     """(K, A) the labels that occur, sorted."""
 
     @staticmethod
-    def of(method: Method[Any], data: DataSet, split: str) -> Labels:
+    def of(method: Method[Any], data: DataSet, split: str) -> SplitLabels:
         known = known_labels(method, data.manifest)
         columns = columns_in(data.manifest, known)
         labels = torch.from_numpy(data.index(split).labels)[:, list(columns)]
-        return Labels(known, columns, torch.unique(labels, dim=0))
+        return SplitLabels(known, columns, torch.unique(labels, dim=0))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class Labels:
         return torch.tensor([len(o) > 0 for o in choices], dtype=torch.bool), torch.stack(drawn)
 
 
-def measure(outputs: Outputs, labels: Labels, classifier: Classifier | None) -> Values:
+def measure(outputs: Outputs, labels: SplitLabels, classifier: Classifier | None) -> Values:
     """METRICS on one chunk; without a classifier `there_and_back` alone."""
     method, x, made = outputs.method, given(outputs.source), given(outputs.made)
     c, (possible, _) = labels.own(outputs.batch), outputs.translated
@@ -164,7 +164,7 @@ def _accuracy(
     method: Method[Any],
     x: Tensor,
     c: Tensor,
-    labels: Labels,
+    labels: SplitLabels,
     attribute: int,
     classifier: Classifier,
     columns: list[int],

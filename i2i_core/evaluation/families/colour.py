@@ -37,7 +37,7 @@ INTERSECTION = (
     "pixels of the split, images rounded to 8 bits, bins of width 1 around whole values"
 )
 
-Part = tuple[int, dict[str, np.ndarray]]
+Counts = tuple[int, dict[str, np.ndarray]]
 """How many images, and counts by what they show: `made`, `truth`, `input`."""
 
 
@@ -93,7 +93,7 @@ class Colours(Family):
     def facts(self) -> dict[str, Any]:
         return {"space": "CIE Lab of sRGB, D65", "bins": "width 1 around whole values", "values": "rounded to 8 bits"}
 
-    def chunk(self, outputs: Outputs) -> Part:
+    def chunk(self, outputs: Outputs) -> Counts:
         assert outputs.made is not None
         assert outputs.truth is not None
         images = {"made": outputs.made, "truth": outputs.truth}
@@ -101,7 +101,7 @@ class Colours(Family):
             images["input"] = outputs.source
         return len(outputs.made), {name: histograms(x) for name, x in images.items()}
 
-    def result(self, parts: Sequence[Part]) -> dict[str, Measured]:
+    def result(self, parts: Sequence[Counts]) -> dict[str, Measured]:
         images, counts = summed(parts)
         compared = {"colour": counts.get("made"), "colour_nothing": counts.get("input")}
         return {
@@ -111,11 +111,11 @@ class Colours(Family):
             for i, channel in enumerate(CHANNELS)
         }
 
-    def pictures(self, parts: Sequence[Part]) -> dict[str, bytes]:
+    def pictures(self, parts: Sequence[Counts]) -> dict[str, bytes]:
         return {"colour": plot(parts)} if parts else {}
 
 
-def summed(parts: Sequence[Part]) -> Part:
+def summed(parts: Sequence[Counts]) -> Counts:
     """The counts of several chunks as one."""
     counts: dict[str, np.ndarray] = {}
     for _, found in parts:
@@ -148,7 +148,7 @@ LINES = {"truth": "#222222", "made": "#d1495b"}
 AXES = ("L: dark to light", "a: green to red", "b: blue to yellow")
 
 
-def plot(parts: Sequence[Part]) -> bytes:
+def plot(parts: Sequence[Counts]) -> bytes:
     """A PNG of the distributions of L, a and b in the images made and in the truths: logarithm of the share of pixels,
     as in figure 7 of pix2pix."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: seconds to import

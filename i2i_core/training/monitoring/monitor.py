@@ -15,7 +15,7 @@ from i2i_core.tensors import host_copy
 from i2i_core.training.monitoring import boards
 from i2i_core.training.monitoring.diagnosis import Diagnosis
 from i2i_core.training.monitoring.readings import WAIT, Sent, send
-from i2i_core.training.monitoring.trackers import Measured, Tracker, progress_line
+from i2i_core.training.monitoring.trackers import ShowScalars, Tracker, progress_line
 from i2i_core.training.step import Step
 
 
@@ -49,7 +49,7 @@ class Monitor:
     """
 
     def __init__(
-        self, config: TrainConfig, step: Step, run: RunFolder, say: Callable[[str], None], measured: Measured
+        self, config: TrainConfig, step: Step, run: RunFolder, say: Callable[[str], None], measured: ShowScalars
     ) -> None:
         self.step, self.say = step, say
         self.diagnosis = Diagnosis(step.method)
