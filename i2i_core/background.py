@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition, Event, Thread
 
-Errand = Callable[[], None]
+Job = Callable[[], None]
 
 
 class Background:
@@ -25,18 +25,18 @@ class Background:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.jobs: deque[Errand] = deque()
+        self.jobs: deque[Job] = deque()
         self.error: BaseException | None = None
         self.ending = Event()
         self.thread: Thread | None = None
         self.changed = Condition()
 
-    def put(self, job: Errand) -> None:
+    def put(self, job: Job) -> None:
         """Do a job after those that were put before. Raises what one of them raised."""
         self.check()
         self.add(job)
 
-    def add(self, job: Errand) -> None:
+    def add(self, job: Job) -> None:
         """Do a job after those that were put before, whatever became of them."""
         with self.changed:
             self.jobs.append(job)
@@ -67,7 +67,7 @@ class Background:
             except BaseException as error:  # the caller's, whatever it is
                 self.error = self.error or error
 
-    def _next(self) -> Errand | None:
+    def _next(self) -> Job | None:
         with self.changed:
             if self.jobs:
                 return self.jobs.popleft()

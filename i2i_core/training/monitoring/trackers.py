@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from i2i_core.background import Background, Errand
+from i2i_core.background import Background, Job
 from i2i_core.errors import TakenOverError
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.runs.folder import RunFolder
@@ -51,10 +51,10 @@ class Line(Background):
         self.failing = False
         self.told = -math.inf
 
-    def add(self, job: Errand) -> None:
+    def add(self, job: Job) -> None:
         super().add(partial(self._forgiving, job))
 
-    def _forgiving(self, job: Errand) -> None:
+    def _forgiving(self, job: Job) -> None:
         if self.ending.is_set() and self.failing:  # what could not be written before is not waited for now
             return
         try:
@@ -67,7 +67,7 @@ class Line(Background):
         else:
             self.failing = False
 
-    def end(self, *last: Errand, within: float | None = None) -> bool:
+    def end(self, *last: Job, within: float | None = None) -> bool:
         """Do what is left, then the last jobs; tell if that took no longer than it may."""
         self.ending.set()
         for job in last:
@@ -110,7 +110,7 @@ class Tracker:
 
         return Line(name, (Exception,), warning, self.say)
 
-    def later(self, job: Errand) -> None:
+    def later(self, job: Job) -> None:
         """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
         self.line.put(job)
 
@@ -154,7 +154,7 @@ class Tracker:
         Args:
             finished: whether the run came to its end.
         """
-        last: Sequence[Errand] = ()
+        last: Sequence[Job] = ()
         if self.board:
             board = self.board
             last = (board.flush, lambda: board.close(finished))
