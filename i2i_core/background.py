@@ -1,4 +1,4 @@
-"""Work that a thread of its own does beside the program."""
+"""Do work beside the program, in a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sample is made of, and what a method reads of a data set."""
+"""Describe what a sample is made of, and what a method reads of a data set."""
 
 from __future__ import annotations
 

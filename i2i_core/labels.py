@@ -1,4 +1,4 @@
-"""Attributes of a labelled data set."""
+"""Describe the attributes of labelled data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeds and permutations that depend on what they are given and on nothing else."""
+"""Make seeds and permutations that depend on what they are given and on nothing else."""
 
 from __future__ import annotations
 

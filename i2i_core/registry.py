@@ -19,7 +19,7 @@ class Preset:
     doc: str
     values: Mapping[str, Any]
     glyphs: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the built-in data that it is for, where no --data is given (`data.glyphs.GlyphOptions`)."""
+    """Options of the built-in data that it is for, where no --data is given (`data.worlds.glyphs.GlyphOptions`)."""
 
     def section(self, name: str) -> dict[str, Any]:
         """Give the values of one section, by field name."""

@@ -1,6 +1,6 @@
 """What every section of the configuration is made of.
 
-A section is a frozen dataclass that lives beside the code it configures. Each field is declared
+A section is a frozen dataclass of `i2i_core/config/`, which imports no torch. Each field is declared
 with `setting(...)`, which records whether a resumed run must agree with the saved value
 (`resume="match"`: loss weights, batch, seed) or may change it (`resume="free"`: workers, logging,
 length). Values are checked in `__post_init__` with the helpers below, which name the field.

@@ -1,4 +1,4 @@
-"""Sizes of images, and how images come to them."""
+"""Name the sizes of images, and how images come to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 Size = int | tuple[int, int]
 """Pixels of a square's side, or height and width."""
+Fit = Literal["square", "shorter"]
 
 
 def sides(size: Size) -> tuple[int, int]:
@@ -16,7 +17,7 @@ def sides(size: Size) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Resizing:
-    """How images come to a size: `fit` as `images.fitted` has it, `resample` is the filter, antialiased."""
+    """How images come to a size: `fit` as `fitted` has it, `resample` is the filter, antialiased."""
 
     fit: Fit = "square"
     resample: Literal["bicubic", "bilinear"] = "bicubic"
@@ -24,9 +25,6 @@ class Resizing:
     def __str__(self) -> str:
         cut = ", the shorter side to the image size, and the middle cut out" if self.fit == "shorter" else ""
         return f"{self.resample}, antialiased{cut}"
-
-
-Fit = Literal["square", "shorter"]
 
 
 def fitted(height: int, width: int, load_size: int | tuple[int, int], fit: Fit) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Small help with tensors that several rooms need."""
+"""Help several rooms with tensors: copies on the host, repeatable algorithms."""
 
 from __future__ import annotations
 

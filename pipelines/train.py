@@ -100,8 +100,9 @@ def run() -> int:
     print(f"finished after {outcome.images:,} images")
     for name, value in outcome.metrics.items():
         print(f"  {name} {value:.4g}")
-    print(f"checkpoints {outcome.run.at('checkpoints')}\ngrids {outcome.run.at('grids')}")
-    print(f"translate with: python pipelines/translate.py {outcome.run.url} --input IMAGES --out FOLDER")
+    made = outcome.run
+    print(f"checkpoints {made.at(made.CHECKPOINTS)}\ngrids {made.at(made.GRIDS)}")
+    print(f"translate with: python pipelines/translate.py {made.url} --input IMAGES --out FOLDER")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint that is ready to use."""
+"""Load a checkpoint, ready to make images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Trained:
     """Checksum of the whole checkpoint."""
 
     def at_test(self, asked: AtTestOptions) -> AtTest:
-        """How its networks make images, as asked and else as its run has it. Raises ConfigError as `chosen`."""
+        """Choose how its networks make images: as asked, else as its run has it. Raises ConfigError as `chosen`."""
         method = self.method
         return at_test.chosen(method.makers, method.dropout_is_noise, self.norm_batches, asked, self.config.at_test)
 

@@ -1,4 +1,4 @@
-"""Writes checkpoints from a thread of its own, and keeps those that are wanted."""
+"""Write checkpoints from a thread of its own, and keep those that are wanted."""
 
 from __future__ import annotations
 

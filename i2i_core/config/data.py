@@ -1,4 +1,4 @@
-"""What is read, and what is done to an image before the networks see it."""
+"""Say what a run reads, and what it does to an image before the networks see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of a configuration file, JSON or YAML, as plain values."""
+"""Read the text of a configuration file, JSON or YAML, as plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run happens."""
+"""Say where a run happens."""
 
 from __future__ import annotations
 

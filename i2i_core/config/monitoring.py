@@ -1,4 +1,4 @@
-"""When a run logs, draws, evaluates and saves."""
+"""Say when a run logs, draws, evaluates and saves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of a run's configuration, of which one is the method's own."""
+"""List the sections of a run's configuration, and register methods, each of which has one of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep is told besides the configuration that its trials have in common."""
+"""Say what a sweep searches, beside the configuration that its trials have in common."""
 
 from __future__ import annotations
 

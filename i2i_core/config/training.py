@@ -1,4 +1,4 @@
-"""How a run trains: length, batch, precision, schedule."""
+"""Say how a run trains: length, batch, precision, schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What translate.py is told."""
+"""Say what translate.py translates, how, and where to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of the adversarial terms, and which have a target: no torch, so that configurations ask here too."""
+"""Name the adversarial terms, and which have a target: no torch, so that configurations ask here too."""
 
 from __future__ import annotations
 

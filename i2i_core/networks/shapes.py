@@ -1,4 +1,4 @@
-"""What networks can be and which images they take, in plain numbers: no torch, so that configurations ask here too."""
+"""Say what networks can be and which images they take, in plain numbers; no torch, so that configurations ask too."""
 
 from __future__ import annotations
 

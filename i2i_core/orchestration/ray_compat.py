@@ -1,4 +1,4 @@
-"""Every use of what Ray keeps to itself: private modules, attributes, and variables that its documentation leaves out.
+"""Hold every use of what Ray keeps to itself: private modules, attributes, and variables that its documentation omits.
 
 All of it was read in Ray 2.60.0 (`READ_IN`). `tests/unit/test_private_uses.py` names what another version no longer
 has, and holds that no other file has such uses. Ray is imported by the functions alone: some variables are read when

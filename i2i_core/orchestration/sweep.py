@@ -56,7 +56,7 @@ from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
 
 SWEEP = "sweep.json"
-STOP, STOPPED = RunFolder.STOP, "stopped"
+STOPPED = "stopped"
 """A trial's outcome when the sweep was asked to stop: it is as good as running."""
 PAPER = 0
 """The trial with the paper's values."""
@@ -203,7 +203,7 @@ def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] 
     connect(quiet=True)
     concurrent = _concurrent(plan)
     plan.folder.write_json(SWEEP, plan.saved)
-    plan.folder.remove(STOP)
+    plan.folder.remove(RunFolder.STOP)
     search = Search(plan.folder, plan.space, plan.base, plan.objectives, plan.settings.sampler, plan.settings.samples)
     before = search.counts()
     say(
@@ -212,7 +212,7 @@ def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] 
     )
     telling = Telling(search, plan, say)
     if before.done < plan.settings.samples:
-        with stopping_on_signal("every trial", lambda: plan.folder.write(STOP, b"")):
+        with stopping_on_signal("every trial", lambda: plan.folder.write(RunFolder.STOP, b"")):
             _fit(plan, search, telling, concurrent, plan.settings.samples - before.done)
     search.publish()
     report, counts = write_report(search.study, plan.objectives, plan.base, plan.space, plan.folder), search.counts()
@@ -311,7 +311,7 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
             reason = str(error).removeprefix(f"{run.url}: ") if isinstance(error, RunError | UserError) else repr(error)
             ended.update(outcome="failed", reason=reason.splitlines()[0])
 
-    if sweep.exists(STOP):
+    if sweep.exists(RunFolder.STOP):
         tune.report({"outcome": STOPPED})
         return
     thread = Thread(target=work, name="launch", daemon=True)
@@ -319,13 +319,13 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     while thread.is_alive():
         thread.join(timeout=LOOKS_EVERY)
         with suppress(OSError, StorageError), patient_for(AT_START):  # looked for again
-            if sweep.exists(STOP):
+            if sweep.exists(RunFolder.STOP):
                 run.ask_to_stop()
             for images, metrics in _evaluations(run):
                 if known < images < given["length"]:
                     tune.report({"images": images, "metrics": metrics})
                     known = images
-    if sweep.exists(STOP) and run.status().get("state") == "stopped":
+    if sweep.exists(RunFolder.STOP) and run.status().get("state") == "stopped":
         ended = {"outcome": STOPPED}
     tune.report(ended)
 

@@ -1,4 +1,4 @@
-"""A run's folder: which files are in it, and how each is named.
+"""Name every file of a run's folder.
 
 config.json           what was asked for
 status.json           how the run stands, by the launch that has it

@@ -1,4 +1,4 @@
-"""What a sweep leaves to read: a table, the best configuration, Optuna's plots, and one page with all of it.
+"""Write what a sweep leaves to read: a table, the best configuration, Optuna's plots, and one page with all of it.
 
 Of a trial it reads Optuna's own fields and three attributes: `run` (its folder), `images` (seen), `reason` (why it was
 stopped). The page's words and looks are in `report.html`.

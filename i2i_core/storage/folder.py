@@ -1,4 +1,4 @@
-"""A folder of files, local or remote, whose files are there whole or not at all."""
+"""Keep files in a folder, local or remote, each there whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A filesystem under a URL, local or remote; a remote one is asked again when it does not answer (`retry`).
+"""Open the filesystem under a URL, local or remote; ask a remote one again when it does not answer (`retry`).
 
 What s3fs and fsspec keep to themselves is used in this file alone: `_call_s3`, `split_path`, `req_kw` and `retries` of
 an S3 filesystem, `_strip_protocol` of any. All of it was read in s3fs and fsspec 2026.9.0 (`READ_IN`);

@@ -1,4 +1,4 @@
-"""Patience with storage that does not answer: what is tried again, how long, and what a person is told."""
+"""Have patience with storage that does not answer: try again, for so long, and tell a person."""
 
 from __future__ import annotations
 

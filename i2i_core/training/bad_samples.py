@@ -1,4 +1,4 @@
-"""Samples that could not be used: named once, counted once for all workers, and too many of them end a run."""
+"""Name samples that cannot be used, count each once for all workers, and end a run that has too many."""
 
 from __future__ import annotations
 

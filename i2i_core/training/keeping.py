@@ -1,4 +1,4 @@
-"""Begins a run from what is kept of it, and keeps it: checkpoints on their way to the run's folder and back."""
+"""Begin a run from its checkpoints, and put them on their way to its folder."""
 
 from __future__ import annotations
 

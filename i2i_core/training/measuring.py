@@ -1,4 +1,4 @@
-"""What a run is measured by, and shows, while it trains: metrics and grids of its evaluation split."""
+"""Measure a run while it trains, and draw its grids, on its evaluation split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked and filled in before a run starts anything."""
+"""Check a configuration, and fill in what only the data knows, before a run starts anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's state: everything it goes on from besides its networks, in parts that a checkpoint holds by name."""
+"""Hold a run's state: everything it goes on from besides its networks, in parts that a checkpoint keeps by name."""
 
 from __future__ import annotations
 

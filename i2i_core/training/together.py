@@ -1,4 +1,4 @@
-"""What rank 0 alone does in a run's folder, for all workers: what it finds reaches all, and so does what fails."""
+"""Have rank 0 alone do something in a run's folder, for all workers: what it finds reaches all, and so do errors."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i_core.registry import METHODS
+from i2i_core.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {

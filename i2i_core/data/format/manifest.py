@@ -7,7 +7,7 @@ Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader c
     labelled   KEY.png KEY.json             one shard set per split, domain "all"
 
 `KEY.json` of a labelled sample is an object from attribute to 0 or 1. A sample may have other members (annotations),
-which nothing here reads and `data.refined` carries over. The index of a shard set
+which nothing here reads and `refined` carries over. The index of a shard set
 (`*.index.npz`) says for every sample, in shard order, where its members lie, so that any sample
 can be read without reading what stands before it:
 
@@ -57,7 +57,7 @@ _SHA256, _ENDING = re.compile(r"[0-9a-f]{64}"), re.compile(r"[a-z0-9]{1,8}")
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file. `name` is relative to the manifest's folder, or a full URL of the same storage (`data.places`)."""
+    """One tar file. `name` is relative to the manifest's folder, or a full URL of the same storage (`places`)."""
 
     name: str
     samples: int

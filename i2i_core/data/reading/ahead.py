@@ -1,4 +1,4 @@
-"""A thread that brings batches to the device ahead of the step."""
+"""Bring batches to the device ahead of the step, in a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes next: a pure function of (manifest, seed, global batch size, batch number).
+"""Say what comes next, by a pure function of (manifest, seed, global batch size, batch number).
 
 A *lane* is a fixed share of the slots of every global batch. Each epoch the shards are permuted
 and laid end to end (beginning at a seeded point), the line is cut into as many equal spans as

@@ -1,4 +1,4 @@
-"""Members of shards, read at their offsets."""
+"""Read members of shards at their offsets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says how a run goes: its log, what the logs are signs of, and everything that boards show."""
+"""Say how a run goes: its log, what the logs are signs of, and everything that boards show."""
 
 from __future__ import annotations
 
