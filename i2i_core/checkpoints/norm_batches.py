@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from i2i_core.config.run import TrainConfig
-from i2i_core.data.reading.order import lanes_of, slots_of
+from i2i_core.data.reading.lanes import slots_of
 
 NormBatches = dict[int, int]
 """Images seen, by how many of them shared a normalisation."""
@@ -19,12 +19,11 @@ def norm_batches_of_a_batch(config: TrainConfig, workers: int) -> NormBatches:
     """Count the images of one global batch by the size of the part in which each is normalised.
 
     Raises:
-        ResourceError: more workers than lanes.
+        ResourceError: more workers than slots.
     """
     training, sizes = config.training, Counter[int]()
-    lanes = lanes_of(training.batch, config.data.lanes)
     for rank in range(workers):
-        start, stop = slots_of(training.batch, lanes, rank, workers)
+        start, stop = slots_of(training.batch, rank, workers)
         part = min(training.micro_batch or stop - start, stop - start)
         whole, rest = divmod(stop - start, part)
         sizes[part] += whole * part

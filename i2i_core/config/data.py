@@ -25,6 +25,9 @@ class DataConfig:
     sets that you trust to read there (docs/data.md)."""
     fingerprint: str = setting("", derived=True)
     """Checksum of the contents of the data set, or of all of them; filled in by the driver."""
+    order: int = setting(1, derived=True, resume="free")
+    """Version of the order of samples that the run began with; filled in by the driver. Files of earlier programs do
+    not say it: 1. A run of another version is not gone on with (`training/resuming.py`)."""
     split: str = setting("train")
     """Split to train on."""
     direction: Literal["AtoB", "BtoA"] = setting("AtoB")
@@ -43,7 +46,9 @@ class DataConfig:
     window: int = setting(1024)
     """Samples a lane shuffles among."""
     lanes: int = setting(0)
-    """Lanes of the global batch, at most which many workers; 0: the largest divisor of the batch up to 64."""
+    """Lanes that samples are taken from in turn, a multiple of the batch; 0: the batch, or as many times it as reach
+    64, where there is enough to read and their shards have room on a node. Fewer ask for fewer remote shards at a time,
+    and shuffle less."""
     loaders: int = setting(-1, resume="free")
     """Loader processes per worker; 0: a thread of the worker itself; -1: by the CPUs of its node, up to 8 beside a GPU
     and none where CPUs do the arithmetic."""

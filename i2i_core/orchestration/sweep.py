@@ -54,6 +54,7 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
+from i2i_core.training.resuming import check_order
 
 SWEEP = "sweep.json"
 STOPPED = "stopped"
@@ -107,7 +108,7 @@ def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     prepared = prepare(base)
     name = base.launch.name or automatic_name(prepared.with_section("launch", name=""), "sweep-", SWEEP)
     base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
-    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint")}
+    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint", "order")}
     base = base.with_section("data", **data)
     base = base.with_section("training", init_from=prepared.training.init_from)
     space = load_space(settings.space or base.method)
@@ -153,6 +154,7 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
     """Check that the folder holds the same sweep where it is to be resumed, and none where it is not.
 
     Raises:
+        CheckpointError: its runs began with another order of samples.
         ConfigError: it is not so; with every saved and given value that differs.
     """
     where, saved = plan.folder.url, plan.folder.read_json(SWEEP)
@@ -164,6 +166,7 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
         fix = "Add --resume to go on with it, or give another --name."
         raise ConfigError(where, "a sweep that has begun", "a new name, or --resume", fix)
     before = TrainConfig.loads(json.dumps(saved["base"]), f"{where}/{SWEEP}")
+    check_order(before, where, "Or begin another sweep: give another --name.")
     lines = differences(before, plan.base)
     lines += differences(from_dict(SweepConfig, saved["sweep"], "sweep"), plan.settings)
     for key in COMPARABLE:

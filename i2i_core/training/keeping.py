@@ -13,7 +13,8 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.runs.folder import CheckpointFolder, RunFolder
 from i2i_core.tensors import host_copy
 from i2i_core.training.monitoring.monitor import Monitor
-from i2i_core.training.state import RunState, parts_of_version_1
+from i2i_core.training.resuming import check_order
+from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
 from i2i_core.training.together import by_leader
 
@@ -57,14 +58,13 @@ class Keeper:
         """Read the checkpoint that the run goes on from, and remove what is later."""
         saved = checkpoint.latest(self.run, self.monitor.tell)
         if saved:
+            check_order(saved.config(), self.run.url)
             self.run.discard_after(saved.images)
         return saved
 
     def _resume(self, saved: Saved) -> None:
-        norm_batches, state = saved.fill(self.step.method, self.step.ema), saved.state()
-        if "version" not in state:
-            state = parts_of_version_1(state, norm_batches)
-        self.state.load_state_dict(state, saved.at(CheckpointFolder.STATE))
+        saved.fill(self.step.method, self.step.ema)
+        self.state.load_state_dict(saved.state(), saved.at(CheckpointFolder.STATE))
         self.state.evaluations.metrics = saved.metrics()
         self.kept = self._now
         self.monitor.tell(f"resumed from {saved.url}")

@@ -17,7 +17,7 @@ from i2i_core.checkpoints.writer import Writer
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.ahead import Ahead
-from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import Alternating, open_sets
 from i2i_core.errors import DataError, RunError, Stopped, TakenOverError
 from i2i_core.methods import at_test, build_from
@@ -70,7 +70,7 @@ class Loop:
         sets, training = open_sets(config.data), config.training
         _check_data(config, sets)
         self.stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed)
-        slots = slots_of(self.stream.batch, self.stream.lanes, world.rank, world.size)
+        slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
         method = build_from(config.method, config.hyper, seed=training.seed).to(device)

@@ -13,7 +13,8 @@ from i2i_core.config.evaluation import located
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
-from i2i_core.data.reading.order import lanes_of, slots_of
+from i2i_core.data.reading import order
+from i2i_core.data.reading.lanes import lanes_of, slots_of
 from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.methods import METHODS, at_test, build_from
@@ -25,6 +26,7 @@ from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
+from i2i_core.training.resuming import check_order
 
 
 @patient_for(AT_START)
@@ -57,10 +59,10 @@ def prepare(config: TrainConfig) -> TrainConfig:
             data.index(config.data.split, domain)
     first, *others = [data.manifest for data in sets]
     hyper = method.fit(config.hyper, first, config.data.direction, *others)
-    lanes = lanes_of(config.training.batch, config.data.lanes)
-    slots_of(config.training.batch, lanes, 0, config.launch.worker_range[1])
+    lanes_of(config.training.batch, config.data.lanes)
+    slots_of(config.training.batch, 0, config.launch.worker_range[1])
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
-    config = config.with_section("data", fingerprint=fingerprint, lanes=lanes)
+    config = config.with_section("data", fingerprint=fingerprint, order=order.VERSION)
     config = replace(config, hyper=hyper)
     if not config.launch.name and (name := automatic_name(config)) != config.run_name:
         config = config.with_section("launch", name=name)
@@ -123,25 +125,38 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
 
 
 def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONFIG) -> str:
-    """Name a run that has been given no name: as version 1 did, where its folder is there, else by today's rule.
+    """Name a run that has been given no name: as an earlier program did, where its folder is there, else by today's
+    rule.
 
     Args:
         of: what the name begins with, `sweep-`.
         file: what such a folder holds.
     """
-    before = f"{of}{config.name_of_version_1}"
-    return before if Folder(f"{config.launch.storage}/{before}").exists(file) else f"{of}{config.run_name}"
+    before = config.with_section("data", lanes=_lanes_of_order_1(config))
+    for name in (before.name_of_version_1, before.run_name):
+        if Folder(f"{config.launch.storage}/{of}{name}").exists(file):
+            return f"{of}{name}"
+    return f"{of}{config.run_name}"
+
+
+def _lanes_of_order_1(config: TrainConfig) -> int:
+    """Return the lanes that programs with the first order filled in, which were part of a run's name."""
+    batch = config.training.batch
+    return config.data.lanes or max(d for d in range(1, min(batch, 64) + 1) if batch % d == 0)
 
 
 def check_same_run(config: TrainConfig, run: RunFolder) -> None:
     """A run of that name that exists already must be this one.
 
     Raises:
+        CheckpointError: it began with another order of samples.
         ConfigError: fields that must match differ, each with its saved and its given value.
     """
     if not run.exists(run.CONFIG):
         return
-    lines = differences(checkpoint.read_config(run), config)
+    saved = checkpoint.read_config(run)
+    check_order(saved, run.url)
+    lines = differences(saved, config)
     if lines:
         raise ConfigError(
             run.url,

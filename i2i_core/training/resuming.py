@@ -1,4 +1,5 @@
-"""What a run that is launched again with another length does to its learning rate, said before anything starts."""
+"""Say, before anything starts, whether a run that is launched again can go on, and how another length changes its
+learning rate."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ import torch
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
+from i2i_core.data.reading import order
 from i2i_core.data.reading.stream import Alternating, open_sets
-from i2i_core.errors import ConfigError
+from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import build_from
 from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.training.schedule import lr_factor
@@ -16,6 +18,31 @@ from i2i_core.training.schedule import lr_factor
 LR_MAY_RISE = "--lr-may-rise"
 BY_LENGTH = ("linear", "epochs")
 """Schedules whose learning rate depends on the run's length."""
+
+
+def check_order(saved: TrainConfig, url: str, instead: str = "") -> None:
+    """Refuse to go on with a run that began with another order of samples.
+
+    Args:
+        saved: its configuration.
+        url: its folder.
+        instead: what else can be done; none given: begin another run from its networks.
+
+    Raises:
+        CheckpointError: it did.
+    """
+    if (begun := saved.data.order) == order.VERSION:
+        return
+    instead = instead or (
+        f"Or begin another run from its networks: --init-from {url} --name ANOTHER. translate.py and evaluate.py take "
+        "the run as it is."
+    )
+    raise CheckpointError(
+        url,
+        f"a run whose samples come in order {begun}, that of another release",
+        f"order {order.VERSION}, that of this release: the rest of the run would have some samples twice, others never",
+        f"Finish it with the release that it began with. {instead}",
+    )
 
 
 def images_per_epoch(config: TrainConfig) -> int:

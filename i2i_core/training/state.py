@@ -27,7 +27,7 @@ from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
 VERSION = 2
-"""Of what `state.pt` holds. Version 1 had no parts: `parts_of_version_1`."""
+"""Of what `state.pt` holds. Version 1 had no parts, and came with an order of samples that is no longer made."""
 
 
 class StatePart(Protocol):
@@ -245,27 +245,3 @@ class RunState:
             raise CheckpointError(where, found, f"all parts of a run's state: {', '.join(self.parts)}", fix)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-
-
-def parts_of_version_1(state: Mapping[str, Any], norm_batches: NormBatches) -> dict[str, Any]:
-    """Bring a state of version 1 into parts; where an earlier program kept less, as a run that begins has it.
-
-    Args:
-        state: what `state.pt` holds.
-        norm_batches: as the checkpoint's networks say.
-    """
-    nothing_read: dict[str, Any] = {"sums": [{}], "influences": {}, "spread": None}
-    return {
-        "version": VERSION,
-        "optimisers": state["optimisers"],
-        "histories": state.get("pools", {}),
-        "progress": {"images": state["images"], "moves": state["moves"]},
-        "best": state.get("best"),
-        "evaluations": state.get("evaluations", []),
-        "bad_samples": state.get("bad", []),
-        "diagnosis": state.get("diagnosis", {"norms": {}, "signs": {}, "text": {}}),
-        "seen": state.get("seen", 0),
-        "norm_batches": norm_batches,
-        "due": state.get("done", state["images"]),
-        "log": state.get("log", nothing_read),
-    }

@@ -5,7 +5,6 @@ pytest tests/integration/test_resume.py
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -36,7 +35,6 @@ from ..support.methods import SMALL
 from ..support.processes import ROOT, differences
 from ..support.runs import (
     LateWriter,
-    as_version_1,
     assert_equal,
     config_of,
     contents,
@@ -308,18 +306,6 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
     message = str(caught.value)
     assert "hyper.lambda_rec: saved 10.0, given 5.0" in message
     assert "training.batch: saved 6, given 12" in message
-
-
-def test_run_that_version_1_named_goes_on_under_that_name(labelled: str, storage: str) -> None:
-    unnamed = config_of("stargan", labelled, storage, launch__name="")
-    assert unnamed.launch.name == ""
-    old = RunFolder(f"{storage}/{unnamed.name_of_version_1}")
-    assert old.url != RunFolder.of(unnamed).url
-    old.write_json("config.json", as_version_1(json.loads(unnamed.dumps())))
-    again = config_of("stargan", labelled, storage, launch__name="")
-    assert RunFolder.of(again).url == old.url
-    check_same_run(again, old)
-    assert RunFolder.of(config_of("stargan", labelled, storage, launch__name="", training__seed=1)).url != old.url
 
 
 def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(

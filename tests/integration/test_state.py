@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of a run's state, and that states of version 1 are read.
+"""What a checkpoint keeps of a run's state, and what becomes of runs that began with another order of samples.
 
 pytest tests/integration/test_state.py
 """
@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from i2i_core.checkpoints import checkpoint
+from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import CheckpointError
+from i2i_core.evaluation.suite import evaluate
 from i2i_core.runs.folder import RunFolder, name_at
 from i2i_core.training.loop import Loop
+from i2i_core.training.preparing import check_same_run
 from i2i_core.training.state import VERSION
 
-from ..support.runs import assert_equal, config_of, loop_of, prompt, put_state, state_of
+from ..support.runs import age, config_of, loop_of, prompt, put_state
+from ..support.translating import files, go, noise, save
 
 PARTS = (
     *("optimisers", "histories", "progress", "best", "evaluations", "bad_samples"),
@@ -27,7 +33,7 @@ PARTS = (
 AT = 24
 
 
-def config_in(storage: str, unpaired: str) -> TrainConfig:
+def config_in(storage: str, unpaired: str, **values: Any) -> TrainConfig:
     """CycleGAN, which has histories; logged, drawn and evaluated on the way."""
     over = {"monitoring__log_every": 36, "monitoring__grid_every": 18, "monitoring__evaluate_every": 24}
     return config_of(
@@ -37,7 +43,7 @@ def config_in(storage: str, unpaired: str) -> TrainConfig:
         training__images=48,
         monitoring__checkpoint_every=12,
         monitoring__keep_last=9,
-        **over,
+        **over | values,
     )
 
 
@@ -58,23 +64,6 @@ def cut(ended: Loop, storage: str) -> RunFolder:
     return run
 
 
-def version_1(state: dict[str, Any]) -> dict[str, Any]:
-    """The same state as a program wrote it before there were parts."""
-    return {
-        "optimisers": state["optimisers"],
-        "pools": state["histories"],
-        "images": state["progress"]["images"],
-        "moves": state["progress"]["moves"],
-        "best": state["best"],
-        "seen": state["seen"],
-        "done": state["due"],
-        "bad": state["bad_samples"],
-        "evaluations": state["evaluations"],
-        "diagnosis": state["diagnosis"],
-        "log": state["log"],
-    }
-
-
 def test_state_has_every_part_by_name(ended: Loop) -> None:
     saved = checkpoint.latest(ended.run)
     assert saved
@@ -82,32 +71,58 @@ def test_state_has_every_part_by_name(ended: Loop) -> None:
     assert saved.state()["version"] == VERSION
 
 
-def test_state_of_version_1_goes_on_as_the_run_left_alone(
-    ended: Loop, cut: RunFolder, storage: str, unpaired: str
+@pytest.mark.parametrize("version", [1, 2])
+def test_run_of_another_order_is_refused_by_one_message(
+    version: int, cut: RunFolder, storage: str, unpaired: str
 ) -> None:
-    folder = cut.checkpoint(name_at(AT))
-    put_state(folder, version_1(checkpoint.read(folder).state()))
-    resumed = loop_of(config_in(storage, unpaired))
-    assert resumed.progress.images == AT
-    assert resumed.state.log.spread is not None, "a log that was on its way"
-    resumed.train()
-    assert_equal(state_of(ended), state_of(resumed))
+    """By the driver, which reads what the folder says, and by a worker, which reads a checkpoint."""
+    age(cut, version)
+    config = config_in(storage, unpaired)
+    for begin in (lambda: check_same_run(config, cut), lambda: loop_of(config)):
+        with pytest.raises(CheckpointError) as caught:
+            begin()
+        assert str(caught.value) == (
+            f"{cut.url}: found a run whose samples come in order 1, that of another release; expected order 2, that of "
+            "this release: the rest of the run would have some samples twice, others never.\n"
+            "  Finish it with the release that it began with. Or begin another run from its networks: --init-from "
+            f"{cut.url} --name ANOTHER. translate.py and evaluate.py take the run as it is."
+        )
+    assert cut.whole_checkpoints()[-1] == name_at(AT), "nothing was removed"
 
 
-def test_state_of_the_first_programs_begins_what_they_did_not_keep(
-    ended: Loop, cut: RunFolder, storage: str, unpaired: str
+@pytest.mark.parametrize("version", [1, 2])
+def test_run_of_another_order_is_found_by_its_name(version: int, cut: RunFolder, storage: str, unpaired: str) -> None:
+    """By the one that its program made: where the command named none, it finds the run, and refuses it."""
+    age(cut, version)
+    unnamed = config_in(storage, unpaired, launch__name="")
+    before = unnamed.with_section("data", lanes=unnamed.training.batch)
+    made = before.name_of_version_1 if version == 1 else before.run_name
+    assert made != RunFolder.of(unnamed).url.rsplit("/", 1)[-1]
+    shutil.move(cut.root, f"{storage}/{made}")
+    again = config_in(storage, unpaired, launch__name="")
+    assert RunFolder.of(again).url == f"{storage}/{made}"
+    with pytest.raises(CheckpointError, match="order 1"):
+        check_same_run(again, RunFolder.of(again))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_run_of_another_order_translates_is_measured_and_starts_another(
+    version: int, ended: Loop, cut: RunFolder, storage: str, unpaired: str, tmp_path: Path
 ) -> None:
-    folder = cut.checkpoint(name_at(AT))
-    state = version_1(checkpoint.read(folder).state())
-    put_state(folder, {name: state[name] for name in ("optimisers", "images", "moves")})
-    resumed = loop_of(config_in(storage, unpaired))
-    assert resumed.progress.moves == {"generators": 4, "discriminators": 4}
-    assert resumed.state.due.done == AT
-    resumed.train()
-    expected, found = state_of(ended), state_of(resumed)
-    weights = [name for name in expected if name.startswith("optimisers.")]
-    assert expected.keys() >= {*weights} <= found.keys()
-    assert found["progress.images"] == expected["progress.images"] == 48
+    age(cut, version)
+    save(tmp_path / "in" / "one.png", noise(16, 16, 3))
+    for run, out in ((cut.url, "old"), (ended.run.checkpoint(name_at(AT)).url, "today's")):
+        go(run, tmp_path / "in", tmp_path / out)
+    assert files(tmp_path / "old") == files(tmp_path / "today's")
+    trained = [load_trained(at, torch.device("cpu")) for at in (cut.url, ended.run.checkpoint(name_at(AT)).url)]
+    found = [evaluate(each.method, DataSet(unpaired), "test", image_size=16, most=8) for each in trained]
+    assert found[0] == found[1]
+    another = loop_of(config_in(storage, unpaired, launch__name="another", training__init_from=cut.url))
+    networks = checkpoint.read(cut.checkpoint(name_at(AT))).networks()[0]
+    begun = another.step.method.networks.state_dict()
+    assert all(torch.equal(tensor, begun[name]) for name, tensor in networks.items())
+    another.train()
+    assert another.progress.images == 48
 
 
 @pytest.mark.parametrize("name", PARTS)

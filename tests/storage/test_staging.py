@@ -31,7 +31,7 @@ from i2i_core.data.format.manifest import DataSet, Shard
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading import staging
 from i2i_core.data.reading.ahead import Ahead
-from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.stream import Alternating, Numbered, Stream
@@ -409,7 +409,7 @@ def config(tmp_path: Path) -> Callable[..., DataConfig]:
 
 def played(batches: Numbered, world: int, loaders: int, first: int, n: int) -> list[Batch]:
     """n global batches from `first`, put together from the parts that `world` workers read."""
-    parts = [batches.batches(first, slots_of(BATCH, BATCH, rank, world), loaders) for rank in range(world)]
+    parts = [batches.batches(first, slots_of(BATCH, rank, world), loaders) for rank in range(world)]
     try:
         return [join(together) for together in zip(*(islice(part, n) for part in parts), strict=True)]
     finally:

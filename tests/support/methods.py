@@ -11,7 +11,7 @@ from torch import Tensor
 
 from i2i_core.batch import Batch
 from i2i_core.config.training import TrainingConfig
-from i2i_core.data.reading.order import lanes_of, slots_of
+from i2i_core.data.reading.lanes import slots_of
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Move, Progress
 from i2i_core.training.step import Step
@@ -66,7 +66,7 @@ def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:
 
 def batches(method: Method[Any], case: Case, world: World, first: int = 0) -> Iterator[Batch]:
     """This worker's part of batch first, first + 1, ..."""
-    start, stop = slots_of(case.batch, lanes_of(case.batch), world.rank, world.size)
+    start, stop = slots_of(case.batch, world.rank, world.size)
     t = first
     while True:
         yield whole_batch(method, case.batch, t)._cut(start, stop).to(torch.device("cpu"), case.dtype)
@@ -85,7 +85,7 @@ def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
         method.networks.load_state_dict(saved["networks"])
         step.load_state_dict(saved["optimisers"])
         step.load_unread(saved["unread"])
-        step.load_pools(saved["pools"], slots_of(case.batch, lanes_of(case.batch), world.rank, world.size))
+        step.load_pools(saved["pools"], slots_of(case.batch, world.rank, world.size))
         progress, start = Progress(saved["images"], saved["moves"]), saved["images"] // case.batch
     feed = batches(method, case, world, start)
     for _ in range(case.updates):

@@ -52,7 +52,39 @@ def as_version_1(config: dict[str, Any]) -> dict[str, Any]:
     """A `config.json` of today as programs wrote it when version 1 was current."""
     kept = {name: value for name, value in config.items() if name not in ("monitoring", "evaluation", "at_test")}
     output = {**config["at_test"], **config["evaluation"], **config["monitoring"]}
-    return {**kept, "output": output, "version": 1}
+    data = {name: value for name, value in config["data"].items() if name != "order"}
+    return {**kept, "data": data, "output": output, "version": 1}
+
+
+def state_of_version_1(state: dict[str, Any]) -> dict[str, Any]:
+    """A state of today as programs wrote it before it had parts."""
+    names = {
+        "histories": "pools",
+        "due": "done",
+        "bad_samples": "bad",
+        "progress": "",
+        "norm_batches": "",
+        "version": "",
+    }
+    kept = {names.get(name, name): part for name, part in state.items() if names.get(name, name)}
+    return {**kept, **state["progress"]}
+
+
+def age(run: RunFolder, version: int) -> None:
+    """Have a run that is there say what programs wrote that had the first order of samples."""
+    for name in run.whole_checkpoints():
+        folder = run.checkpoint(name)
+        config = folder.read_json(folder.CONFIG)
+        if version == 1:
+            config = as_version_1(config)
+            put_state(folder, state_of_version_1(checkpoint.read(folder).state()))
+        else:
+            del config["data"]["order"]
+        config["data"]["lanes"] = config["training"]["batch"]  # which those programs filled in
+        folder.write_json(folder.CONFIG, config)
+        sums = folder.read_json(folder.CHECKSUMS)
+        folder.write_json(folder.CHECKSUMS, {**sums, folder.CONFIG: sha256(folder.read(folder.CONFIG))})
+        run.write(run.CONFIG, folder.read(folder.CONFIG))
 
 
 def prompt(loop: Loop) -> Loop:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.sweep import SweepConfig
-from i2i_core.errors import ConfigError, RunError, UserError
+from i2i_core.errors import CheckpointError, ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.sweep import Asha, SweepPlan, Telling, check_same_sweep, plan
 from i2i_core.search.report import write_report
@@ -478,9 +478,10 @@ def test_plan_of_an_unnamed_sweep_goes_by_the_name_that_version_1_made_where_tha
     base: TrainConfig, space_file: str
 ) -> None:
     unnamed, settings = base.with_section("launch", name=""), SweepConfig(space=space_file)
-    name = prepare(unnamed).run_name
-    assert plan(unnamed, settings).folder.url.endswith(f"/sweep-{name}")
-    old = Folder(f"{base.launch.storage}/sweep-{prepare(unnamed).name_of_version_1}")
+    prepared = prepare(unnamed)
+    assert plan(unnamed, settings).folder.url.endswith(f"/sweep-{prepared.run_name}")
+    filled_in = prepared.with_section("data", lanes=prepared.training.batch)  # as programs of version 1 did
+    old = Folder(f"{base.launch.storage}/sweep-{filled_in.name_of_version_1}")
     old.write_json("sweep.json", {})
     assert plan(unnamed, settings).folder.url == old.url
 
@@ -519,11 +520,21 @@ def test_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_fi
     assert plan(base, SweepConfig(space=space_file, early_stop=False)).grace == 600
 
 
-def test_sweep_of_version_1_is_resumed_as_strictly(base: TrainConfig, space_file: str) -> None:
-    """Its sweep.json has `output` in its trials' base."""
-    base = base.with_section("evaluation", metrics=("colour",))
+def test_sweep_of_another_order_is_refused_by_one_message(base: TrainConfig, space_file: str) -> None:
+    """Its trials come in the order that its program had; version 1's sweep.json has `output` in their base."""
     made = plan(base, SweepConfig(space=space_file))
     made.folder.write_json("sweep.json", {**made.saved, "base": as_version_1(made.saved["base"])})
+    with pytest.raises(CheckpointError) as caught:
+        check_same_sweep(made, resume=True)
+    assert "order 1, that of another release" in str(caught.value)
+    assert "give another --name" in str(caught.value)
+    assert "--init-from" not in str(caught.value)
+
+
+def test_sweep_is_resumed_with_the_same_trials_alone(base: TrainConfig, space_file: str) -> None:
+    base = base.with_section("evaluation", metrics=("colour",))
+    made = plan(base, SweepConfig(space=space_file))
+    made.folder.write_json("sweep.json", made.saved)
     check_same_sweep(made, resume=True)
     other = base.with_section("monitoring", evaluate_samples=7).with_section("evaluation", metrics=())
     other = other.with_section("at_test", test_norm="image")

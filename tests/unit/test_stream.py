@@ -24,7 +24,7 @@ from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.ahead import Ahead
-from i2i_core.data.reading.order import lanes_of, slots_of
+from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import Alternating, Stream, in_order
 from i2i_core.data.reading.transforms import resized
 from i2i_core.data.worlds.glyphs import GlyphOptions
@@ -50,8 +50,7 @@ def stream_of(uri: str, **config: Any) -> Stream:
 
 def played(stream: Stream, world: int, loaders: int, first: int, n: int) -> list[Batch]:
     """n global batches from `first`, put together from the parts that `world` workers read."""
-    lanes = lanes_of(BATCH)
-    parts = [islice(stream.batches(first, slots_of(BATCH, lanes, r, world), loaders), n) for r in range(world)]
+    parts = [islice(stream.batches(first, slots_of(BATCH, r, world), loaders), n) for r in range(world)]
     return [join(together) for together in zip(*parts, strict=True)]
 
 
@@ -255,13 +254,13 @@ def test_images_are_scaled_by_their_range() -> None:
 
 @pytest.fixture(scope="module", params=["labelled", "paired", "unpaired"])
 def many_shards(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stream:
-    """Batches of 8 in 8 lanes, from shards of 7 samples; the last shard of a set has fewer."""
+    """Batches of 8, from shards of 7 samples; the last shard of a set has fewer."""
     goal = ShardOptions(out=str(tmp_path_factory.mktemp("shards") / request.param), shard_samples=7)
     characters = {"labelled": 6, "paired": 8, "unpaired": 80}[request.param]
     glyph, layout = GlyphOptions(glyphs=request.param, size=16, characters=characters), LayoutOptions(layout="glyphs")
     make(plan(find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, 0)
     stream = Stream(DataSet(goal.out), DataConfig(load_size=20, window=5), 16, 8, 0)
-    assert stream.lanes == 8
+    assert [source.order.lanes for source in stream.sources] == [64] * len(stream.sources)
     assert len(DataSet(goal.out).shard_set("train", "A" if request.param == "unpaired" else "all").shards) > 4
     return stream
 
@@ -273,7 +272,7 @@ def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
 ) -> None:
     """All of its keys and augmented pixels, and the first batch of the next."""
     n = many_shards.batches_per_epoch + 1
-    parts = [many_shards.batches(0, slots_of(8, 8, rank, world), loaders) for rank in range(world)]
+    parts = [many_shards.batches(0, slots_of(8, rank, world), loaders) for rank in range(world)]
     for t in range(n):
         whole = many_shards.read(t, 0, 8)
         assert same(join([next(part) for part in parts]), whole)

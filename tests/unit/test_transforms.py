@@ -21,7 +21,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
-from i2i_core.data.reading.order import slots_of
+from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.data.worlds.glyphs import GlyphOptions
@@ -157,7 +157,7 @@ def test_stream_crops_wide_images_alike_for_any_number_of_workers(wide: str, wor
     stream = Stream(DataSet(wide), config, 16, 6, 0)
     for t in range(3):
         whole = stream.read(t, 0, 6)
-        parts = join(stream.read(t, *slots_of(6, stream.lanes, rank, world)) for rank in range(world))
+        parts = join(stream.read(t, *slots_of(6, rank, world)) for rank in range(world))
         assert whole.fields["a"].shape == (6, 3, 16, 16)
         assert all(torch.equal(whole.fields[side], parts.fields[side]) for side in "ab")
     again = stream.read(stream.batches_per_epoch, 0, 6)

@@ -1,56 +1,88 @@
 """Say what comes next, by a pure function of (manifest, seed, global batch size, batch number).
 
-A *lane* is a fixed share of the slots of every global batch. Each epoch the shards are permuted
-and laid end to end (beginning at a seeded point), the line is cut into as many equal spans as
-there are lanes, and each lane's span is shuffled in windows. Lanes are dealt to workers, so the
-order knows nothing of how many workers, loader processes or restarts there are. docs/stream.md
-has the picture.
+Each epoch the shards are permuted and laid end to end (beginning at a seeded point), the line is cut into lanes
+(`lanes`), and each lane is shuffled in windows. Every slot of the global batch owns some lanes and visits them in
+rounds, in another order each. The order knows nothing of how many workers, loader processes or restarts there are.
+It stands for samples that stand alone and for sequences of frames (`starts`), whose length may change from epoch to
+epoch. docs/stream.md has the picture.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import count
 from typing import Any
 
 import numpy as np
 
-from i2i_core.errors import ResourceError
+from i2i_core.data.reading.lanes import Cut
+from i2i_core.data.reading.starts import Clips, Frames, Unit, count_starts
+from i2i_core.errors import ConfigError
 from i2i_core.randomness import permutation, seed_from
 
-MOST_LANES = 64
+VERSION = 2
+"""Of the order. A run keeps the one that it began with, and is not gone on with by another: raise this number with
+every change of what comes when. In version 1 a batch had at most 64 lanes, and a slot shared one with others."""
 
 
-def lanes_of(batch: int, wanted: int = 0) -> int:
-    """The lanes of a global batch: the largest divisor up to 64, or the number wanted.
+@dataclass(frozen=True)
+class Stage:
+    """So many epochs of sequences of one kind; the last stage of an order has no end."""
 
-    Raises:
-        ResourceError: the wanted number does not divide the batch.
+    frames: Frames = field(default_factory=Frames)
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of an order.
+
+    Attributes:
+        number: of all epochs, whatever their stage.
+        first: its first global batch.
+        batches: how many it has.
+        stage: the number of its stage.
     """
-    if wanted and batch % wanted:
-        raise ResourceError(
-            "--lanes", str(wanted), f"a divisor of the batch, {batch}", "Leave --lanes out, or change --batch."
-        )
-    return wanted or max(d for d in range(1, min(batch, MOST_LANES) + 1) if batch % d == 0)
+
+    number: int
+    first: int
+    batches: int
+    stage: int
+
+    @property
+    def last(self) -> int:
+        """Its last global batch."""
+        return self.first + self.batches - 1
 
 
-def slots_of(batch: int, lanes: int, rank: int, world: int) -> tuple[int, int]:
-    """First and past-the-last slot of one worker: lanes dealt in order, as evenly as they go.
+@dataclass(frozen=True)
+class Around:
+    """What a slot reads, among the window of its lane.
 
-    Raises:
-        ResourceError: more workers than lanes.
+    Attributes:
+        epoch: the number of the epoch.
+        lane, window: which window of the epoch this is.
+        at: the slot's place in it.
+        rows: the first rows of the window, in their order; of a set that is smaller than B some may stand twice.
     """
-    if world > lanes:
-        fitting = next(b for b in count(max(batch, world)) if lanes_of(b) >= world)
-        raise ResourceError(
-            "--workers",
-            f"{world} workers for a global batch of {batch} ({lanes} lanes)",
-            f"at most {lanes} workers",
-            f"Use --workers {lanes}, or a larger batch: --batch {fitting}.",
-        )
-    per_lane = batch // lanes
-    return rank * lanes // world * per_lane, (rank + 1) * lanes // world * per_lane
+
+    epoch: int
+    lane: int
+    window: int
+    at: int
+    rows: np.ndarray
+
+    @property
+    def row(self) -> int:
+        """The slot's own row."""
+        return int(self.rows[self.at])
+
+    @property
+    def in_turn(self) -> list[int]:
+        """The slot's own row, and those after it, round to the one before it."""
+        return np.roll(self.rows, -self.at).tolist()
 
 
 class Order:
@@ -60,102 +92,193 @@ class Order:
         counts: samples per shard.
         batch: B, the global batch. A set smaller than B is laid end to end with itself, each time
             in a new order, until it holds one batch.
-        lanes: a divisor of B.
+        lanes: how many there may be at most, a multiple of B.
         seed: of the run; `domain` makes two sets of one run independent.
-        window: samples a lane shuffles among.
+        window: units that a lane shuffles among.
+        clips: lengths of each shard's clips; None: each row is a clip of its own.
+        stages: what a sequence of frames is, from epoch to epoch.
+        unit: what an epoch counts: every start, or one start of each clip, drawn anew each epoch.
+        ends: the global batches at which all stages but the last end, where another order decides that, as in the
+            longer of two domains; the epochs that they fall in are cut short. None: by the epochs of `stages`.
+
+    Raises:
+        ConfigError: stages that end before they begin.
+        DataError: as `count_starts`.
     """
 
-    def __init__(self, counts: Sequence[int], batch: int, lanes: int, seed: int, domain: str, window: int) -> None:
-        self.counts, self.batch, self.lanes, self.window = np.asarray(counts), batch, lanes, window
+    def __init__(
+        self,
+        counts: Sequence[int] | np.ndarray,
+        batch: int,
+        lanes: int,
+        seed: int,
+        domain: str,
+        window: int,
+        *,
+        clips: Clips | None = None,
+        stages: Sequence[Stage] = (Stage(),),
+        unit: Unit = "start",
+        ends: Sequence[int] | None = None,
+    ) -> None:
+        self.counts, self.batch, self.lanes, self.window = np.asarray(counts, np.int64), batch, lanes, window
         self.key = (seed, domain)
-        self.rows = int(self.counts.sum())
-        self.laps = -(-batch // self.rows)
-        self.batches = self.laps * self.rows // batch
-        """Global batches in an epoch."""
-        self.per_lane = batch // lanes
-        self.span = self.batches * self.per_lane
-        self.first_row = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        self.first_row = np.cumsum(self.counts) - self.counts
+        starts = count_starts(self.counts, clips, [stage.frames for stage in stages], unit)
+        self.starts = [starts[stage.frames] for stage in stages]
+        self.cuts = [Cut(each.total, batch, lanes, window) for each in self.starts]
+        self.ends, self.first_epochs = _table(stages, self.cuts, ends)
         self._remember()
 
     def _remember(self) -> None:
+        lanes = max(self.batch * cut.per_slot for cut in self.cuts)
         self._line = lru_cache(maxsize=4)(self._lay)
-        self._shuffled = lru_cache(maxsize=4 * self.lanes)(self._shuffle)
+        self._rows_of = lru_cache(maxsize=2 * lanes)(self._shuffle)
+        self._turns = lru_cache(maxsize=2 * self.batch)(self._turn)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_line", "_shuffled")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_line", "_rows_of", "_turns")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._remember()
 
-    def _lay(self, lap: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """One lap's shards: their numbers in order, where each begins, and where the line starts."""
+    @property
+    def batches(self) -> int:
+        """Global batches in an epoch of the first stage."""
+        return self.cuts[0].batches
+
+    def epoch_at(self, t: int) -> Epoch:
+        """Return the epoch of global batch number t."""
+        stage = bisect_right(self.ends, t)
+        begin, batches = (self.ends[stage - 1] if stage else 0), self.cuts[stage].batches
+        lap = (t - begin) // batches
+        first = begin + lap * batches
+        if stage < len(self.ends):
+            batches = min(batches, self.ends[stage] - first)
+        return Epoch(self.first_epochs[stage] + lap, first, batches, stage)
+
+    def first_of(self, epoch: int) -> int:
+        """Return the first global batch of an epoch."""
+        stage = bisect_right(self.first_epochs, epoch) - 1
+        begin = self.ends[stage - 1] if stage else 0
+        return begin + (epoch - self.first_epochs[stage]) * self.cuts[stage].batches
+
+    def frames_at(self, t: int) -> Frames:
+        """Return what a sequence of global batch number t is."""
+        return self.starts[bisect_right(self.ends, t)].frames
+
+    def frame_rows(self, t: int, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of all frames of sequences that begin at rows (n,): (n, T)."""
+        frames = self.frames_at(t)
+        return np.asarray(rows)[:, None] + frames.stride * np.arange(frames.number)
+
+    def _lay(self, stage: int, lap: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Lay one lap's shards: their numbers in order, where each begins, and where the line starts."""
+        starts = self.starts[stage]
         shards = permutation(len(self.counts), *self.key, "shards", lap)
-        begins = np.concatenate([[0], np.cumsum(self.counts[shards])[:-1]])
-        return shards, begins, seed_from(*self.key, "start", lap) % self.rows
+        units = starts.per_shard[shards]
+        return shards, np.cumsum(units) - units, seed_from(*self.key, "start", lap) % starts.total
 
-    def _shuffle(self, epoch: int, lane: int, window: int) -> np.ndarray:
-        size = min(self.window, self.span - window * self.window)
-        return permutation(size, *self.key, "window", epoch, lane, window)
+    def _shuffle(self, epoch: Epoch, lane: int, window: int) -> np.ndarray:
+        """Return the first rows of a window of a lane, in their order."""
+        begin, end = self.cuts[epoch.stage].stretch(lane, window)
+        return self._rows(epoch, begin + permutation(end - begin, *self.key, "window", epoch.number, lane, window))
 
-    def _rows(self, epoch: int, positions: np.ndarray) -> np.ndarray:
-        """The rows at positions of the epoch's line."""
-        laps, along = np.divmod(positions, self.rows)
+    def _turn(self, epoch: int, slot: int, round: int, lanes: int) -> np.ndarray:
+        return permutation(lanes, *self.key, "turns", epoch, slot, round)
+
+    def _lap_of(self, epoch: Epoch, lap: int) -> int:
+        """Number the laps of all epochs, so that no two have the same."""
+        most = max(cut.laps for cut in self.cuts)
+        return epoch.number * most + lap
+
+    def _rows(self, epoch: Epoch, positions: np.ndarray) -> np.ndarray:
+        """Return the rows at positions of the epoch's line."""
+        starts = self.starts[epoch.stage]
+        laps, along = np.divmod(positions, starts.total)
         rows = np.empty_like(along)
         for lap in set(laps.tolist()):
-            shards, begins, start = self._line(epoch * self.laps + lap)
-            here = (along[laps == lap] + start) % self.rows
+            shards, begins, start = self._line(epoch.stage, number := self._lap_of(epoch, lap))
+            here = (along[laps == lap] + start) % starts.total
             at = np.searchsorted(begins, here, side="right") - 1
-            rows[laps == lap] = self.first_row[shards[at]] + here - begins[at]
+            inside = starts.rows(shards[at], here - begins[at], *self.key, number)
+            rows[laps == lap] = self.first_row[shards[at]] + inside
         return rows
 
-    def _row(self, epoch: int, position: int) -> int:
-        return int(self._rows(epoch, np.array([position]))[0])
+    def _place(self, epoch: Epoch, t: int, slot: int) -> tuple[int, int, int]:
+        """Return the lane, the window and the place in it that a slot of a global batch has."""
+        cut = self.cuts[epoch.stage]
+        round, turn = divmod(t - epoch.first, cut.per_slot)
+        lane = slot
+        if cut.per_slot > 1:
+            lane += self.batch * int(self._turns(epoch.number, slot, round, cut.turns(round))[turn])
+        window = cut.window_of(round)
+        return lane, window, round - cut.edge(window)
 
     def locate_all(self, t: int, start: int, stop: int) -> tuple[int, np.ndarray]:
-        """The epoch of global batch number t, and the rows of its slots start to stop."""
-        epoch, index = divmod(t, self.batches)
-        lanes, within = np.divmod(np.arange(start, stop), self.per_lane)
-        windows, at = np.divmod(index * self.per_lane + within, self.window)
-        places = zip(lanes.tolist(), windows.tolist(), at.tolist(), strict=True)
-        along = [self._shuffled(epoch, lane, window)[i] for lane, window, i in places]
-        return epoch, self._rows(epoch, lanes * self.span + windows * self.window + along)
+        """Return the epoch of global batch number t, and the first rows of its slots start to stop."""
+        epoch = self.epoch_at(t)
+        places = (self._place(epoch, t, slot) for slot in range(start, stop))
+        rows = [self._rows_of(epoch, lane, window)[at] for lane, window, at in places]
+        return epoch.number, np.array(rows, np.int64)
 
     def locate(self, t: int, slot: int) -> tuple[int, int]:
-        """(epoch, row) of a slot of global batch number t."""
-        return next(self.candidates(t, slot))
+        """Return (epoch, first row) of a slot of global batch number t."""
+        epoch, rows = self.locate_all(t, slot, slot + 1)
+        return epoch, int(rows[0])
+
+    def around(self, t: int, slot: int) -> Around:
+        """Return the window of a lane that a slot of global batch number t reads from."""
+        epoch = self.epoch_at(t)
+        lane, window, at = self._place(epoch, t, slot)
+        return Around(epoch.number, lane, window, at, self._rows_of(epoch, lane, window))
 
     def candidates(self, t: int, slot: int) -> Iterator[tuple[int, int]]:
-        """The slot's own (epoch, row), then the others of its window: what may replace it, in order."""
-        epoch, index = divmod(t, self.batches)
-        lane, within = divmod(slot, self.per_lane)
-        window, at = divmod(index * self.per_lane + within, self.window)
-        order = self._shuffled(epoch, lane, window)
-        base = lane * self.span + window * self.window
-        for step in range(len(order)):
-            yield epoch, self._row(epoch, base + int(order[(at + step) % len(order)]))
+        """Give the slot's own (epoch, row), then the others of its window: what may replace it, in order."""
+        found = self.around(t, slot)
+        return ((found.epoch, row) for row in found.in_turn)
 
-    def needs(self, first: int, lanes: range) -> Iterator[tuple[int, int, int]]:
-        """(t, last t, shard) of every shard that some lanes read, window by window from the one of global batch `first`
-        on, without end; t rises."""
-        epoch, index = divmod(first, self.batches)
+    def needs(self, first: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Give (t, last t, shard) of every shard that slots start to stop read, what may replace a sample included,
+        window by window from the one of global batch `first` on, without end; t rises."""
+        t = first
         while True:
-            for begin in range(index * self.per_lane // self.window * self.window, self.span, self.window):
-                end = min(begin + self.window, self.span)
-                start = epoch * self.batches
-                t, last = max(first, start + begin // self.per_lane), start + (end - 1) // self.per_lane
-                for lane in lanes:
-                    for shard in self._shards(epoch, lane * self.span + begin, lane * self.span + end):
-                        yield t, last, shard
-            epoch, index = epoch + 1, 0
+            epoch = self.epoch_at(t)
+            cut = self.cuts[epoch.stage]
+            for window in range(cut.window_of((t - epoch.first) // cut.per_slot), cut.windows):
+                begin = epoch.first + cut.edge(window) * cut.per_slot
+                last = min(epoch.first + cut.edge(window + 1) * cut.per_slot - 1, epoch.last)
+                if begin > epoch.last:
+                    break
+                for shard in dict.fromkeys(self._shards(epoch, window, start, stop)):
+                    yield max(first, begin), last, shard
+            t = epoch.last + 1
 
-    def _shards(self, epoch: int, position: int, end: int) -> Iterator[int]:
-        """Numbers of the shards on a stretch of the epoch's line."""
-        while position < end:
-            lap, along = divmod(position, self.rows)
-            shards, begins, start = self._line(epoch * self.laps + lap)
-            on_line = (along + start) % self.rows
-            at = int(np.searchsorted(begins, on_line, side="right")) - 1
-            yield int(shards[at])
-            left = int(begins[at]) + int(self.counts[shards[at]]) - on_line
-            position += min(left, self.rows - along)
+    def _shards(self, epoch: Epoch, window: int, start: int, stop: int) -> Iterator[int]:
+        """Give the shards that a window of the lanes of slots start to stop lies on."""
+        cut, total = self.cuts[epoch.stage], self.starts[epoch.stage].total
+        for lane in (block * self.batch + slot for block in range(cut.per_slot) for slot in range(start, stop)):
+            position, end = cut.stretch(lane, window)
+            while position < end:
+                lap, along = divmod(position, total)
+                shards, begins, origin = self._line(epoch.stage, self._lap_of(epoch, lap))
+                on_line = (along + origin) % total
+                at = int(np.searchsorted(begins, on_line, side="right")) - 1
+                yield int(shards[at])
+                left = int(begins[at]) + int(self.starts[epoch.stage].per_shard[shards[at]]) - on_line
+                position += min(left, total - along)
+
+
+def _table(stages: Sequence[Stage], cuts: Sequence[Cut], ends: Sequence[int] | None) -> tuple[list[int], list[int]]:
+    """Return the global batches at which stages end, but for the last, and the number of each stage's first epoch."""
+    until, first_epochs, begin = [], [0], 0
+    for i, (stage, cut) in enumerate(zip(stages[:-1], cuts[:-1], strict=True)):
+        end = begin + stage.epochs * cut.batches if ends is None else ends[i]
+        if end <= begin:
+            found = f"one from global batch {begin} to {end}"
+            fix = "Give each stage an epoch or more."
+            raise ConfigError(f"stage {i + 1}", found, "one that ends after it begins", fix)
+        until.append(end)
+        first_epochs.append(first_epochs[-1] - (begin - end) // cut.batches)
+        begin = end
+    return until, first_epochs

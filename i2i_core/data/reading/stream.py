@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from i2i_core.batch import Bad, Batch
 from i2i_core.config.data import DataConfig
 from i2i_core.data.format.manifest import DataSet
-from i2i_core.data.reading.order import Order, lanes_of
+from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
+from i2i_core.data.reading.order import Order
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.transforms import Augment
@@ -47,7 +48,6 @@ class Numbered(ABC):
     """Global batches by number."""
 
     batch: int
-    lanes: int
     batches_per_epoch: int
 
     @abstractmethod
@@ -99,7 +99,6 @@ class Stream(Numbered):
         self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int, number: int = 0
     ) -> None:
         self.config, self.batch, self.seed = config, batch, seed
-        self.lanes = lanes_of(batch, config.lanes)
         self.own_seed = seed_from(seed, "data set", number) if number else seed
         self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
         self.kind = data.manifest.kind
@@ -117,9 +116,8 @@ class Stream(Numbered):
         return merge(*(self._needs(source, first, slots) for source in self.sources), key=lambda need: need.t)
 
     def _needs(self, source: Source, first: int, slots: tuple[int, int]) -> Iterator[Need]:
-        order, reader = source.order, source.reader
-        lanes = range(slots[0] // order.per_lane, slots[1] // order.per_lane)
-        return (Need(t, last, reader.data, reader.set.shards[n]) for t, last, n in order.needs(first, lanes))
+        reader = source.reader
+        return (Need(t, last, reader.data, reader.set.shards[n]) for t, last, n in source.order.needs(first, *slots))
 
     def _plan(self, data: DataSet) -> dict[str, dict[str, str]]:
         """domain -> {batch field: manifest field}, with `direction` applied."""
@@ -135,9 +133,20 @@ class Stream(Numbered):
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
         k = self.config
         reader = Reader(data, k.split, domain, self._cache)
-        order = Order([s.samples for s in reader.set.shards], self.batch, self.lanes, self.own_seed, domain, k.window)
+        counts = [shard.samples for shard in reader.set.shards]
+        order = Order(counts, self.batch, self._lanes(data, reader), self.own_seed, domain, k.window)
         columns, fields = list(data.manifest.fields), data.manifest.fields
         return Source(reader, order, tuple((to, columns.index(of), fields[of]) for to, of in names.items()))
+
+    def _lanes(self, data: DataSet, reader: Reader) -> int:
+        """Return how many lanes an order may have: all orders of the run have equal shares of the room on a node.
+
+        They are the same for data that is near, whose order is the same.
+        """
+        shards = reader.set.shards
+        room = ROOM / (len(data.manifest.domains) * max(1, len(self.config.uris)))
+        held = lane_bytes(sum(s.bytes for s in shards), len(shards), reader.set.samples, self.config.window, room)
+        return lanes_of(self.batch, self.config.lanes, held, room)
 
     def read(self, t: int, start: int, stop: int) -> Batch:
         """Slots start to stop of global batch t, images as stored values on the CPU.
@@ -241,7 +250,7 @@ class Alternating(Numbered):
     def __init__(self, sets: Sequence[DataSet], config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
         self.uris = [data.uri for data in sets]
         self.streams = [Stream(data, config, image_size, batch, seed, number) for number, data in enumerate(sets)]
-        self.batch, self.lanes = batch, self.streams[0].lanes
+        self.batch = batch
         self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
 
     @property
