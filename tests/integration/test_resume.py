@@ -20,7 +20,8 @@ import torch
 from i2i_core.batch import Batch
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
-from i2i_core.errors import CheckpointError, ConfigError, Stopped
+from i2i_core.data.reading import order
+from i2i_core.errors import CheckpointError, ConfigError, ResourceError, Stopped
 from i2i_core.methods import METHODS
 from i2i_core.randomness import seed_from
 from i2i_core.runs.folder import RunFolder, images_of, name_at
@@ -306,6 +307,15 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
     message = str(caught.value)
     assert "hyper.lambda_rec: saved 10.0, given 5.0" in message
     assert "training.batch: saved 6, given 12" in message
+
+
+def test_prepared_run_has_today_s_order_and_lanes_as_they_were_asked_for(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    assert (config.data.order, config.data.lanes) == (order.VERSION, 0)
+    with pytest.raises(ResourceError, match="--lanes: found 4; expected a multiple of the batch, 6"):
+        config_of("stargan", labelled, storage, data__lanes=4)
+    with pytest.raises(ResourceError, match="--workers 6, or --batch 7"):
+        config_of("stargan", labelled, storage, launch__workers="7")
 
 
 def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(

@@ -24,11 +24,11 @@ from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.ahead import Ahead
-from i2i_core.data.reading.lanes import slots_of
+from i2i_core.data.reading.lanes import lane_bytes, slots_of
 from i2i_core.data.reading.stream import Alternating, Stream, in_order
 from i2i_core.data.reading.transforms import resized
 from i2i_core.data.worlds.glyphs import GlyphOptions
-from i2i_core.errors import DataError
+from i2i_core.errors import DataError, ResourceError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make, shard_glyphs
 from i2i_core.sizes import Resizing
@@ -263,6 +263,26 @@ def many_shards(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     assert [source.order.lanes for source in stream.sources] == [64] * len(stream.sources)
     assert len(DataSet(goal.out).shard_set("train", "A" if request.param == "unpaired" else "all").shards) > 4
     return stream
+
+
+def test_stream_has_no_more_lanes_than_shards_have_room_for(
+    many_shards: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the manifest and the configuration alone; the orders of all domains and sets have equal parts of the room."""
+    data, orders = many_shards.sources[0].reader.data, len(many_shards.sources)
+    sets = [source.reader.set for source in many_shards.sources]
+    held = [lane_bytes(sum(s.bytes for s in of.shards), len(of.shards), of.samples, 1, 1) for of in sets]
+    monkeypatch.setattr("i2i_core.data.reading.stream.ROOM", 2 * orders * max(held))
+
+    def lanes(**config: Any) -> list[int]:
+        return [s.order.lanes for s in Stream(data, DataConfig(load_size=20, window=1, **config), 16, 1, 0).sources]
+
+    assert min(lanes()) == 2
+    assert max(lanes()) <= 2 * max(held) / min(held)
+    assert min(lanes(uri=data.uri, also=(data.uri,))) == 1
+    assert lanes(lanes=5) == [5] * orders, "as asked for"
+    with pytest.raises(ResourceError, match="--lanes: found 4"):
+        Stream(data, DataConfig(lanes=4), 16, BATCH, 0)
 
 
 @pytest.mark.processes  # loaders

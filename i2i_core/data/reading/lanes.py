@@ -49,7 +49,7 @@ def lane_bytes(shard_bytes: int, shards: int, samples: int, window: int, room: f
         window: samples that a lane shuffles among.
         room: bytes that a run may ask of a node; a data set that fits whole asks for nothing that counts.
     """
-    return 0 if shard_bytes <= room else shard_bytes * (window / samples + 2 / shards)
+    return 0 if shard_bytes <= room else shard_bytes * min(1, window / samples + 2 / shards)
 
 
 def slots_of(batch: int, rank: int, world: int) -> tuple[int, int]:
