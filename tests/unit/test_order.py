@@ -369,6 +369,19 @@ def test_balanced_makes_up_for_windows_without_a_class() -> None:
     assert 20 < found < 45
 
 
+def test_companions_of_balanced_samples_are_found_in_the_whole_window() -> None:
+    """Also those that the balance leaves out, and no sample is its own companion where it is repeated."""
+    classes = np.array([0] * 60 + [1] * 4)
+    order = Order([64], 1, 1, 0, "all", 64)
+    balanced = Balanced(order, lambda rows: classes[rows], [60, 4])
+    companions = Companions(balanced, lambda rows: classes[rows], 3)
+    found = [companions.locate(t, 0)[0] for t in range(64)]
+    assert [each.row for each in found] == [balanced.around(t, 0).row for t in range(64)]
+    assert sum(each.row >= 60 for each in found) == 32
+    for each in found:
+        assert set(each.companions) == set(range(60, 64) if each.row >= 60 else range(60)) - {each.row}
+
+
 def test_companions_are_drawn_anew_for_each_place() -> None:
     order = Order([64], 1, 1, 0, "all", 64)
     companions = Companions(order, lambda rows: rows * 0, 1)

@@ -24,12 +24,12 @@ Classes = Callable[[np.ndarray], np.ndarray]
 Relation = Literal["same", "other"]
 
 
-class Windows(Protocol):
+class Candidates(Protocol):
     """An order, or what stands on top of one."""
 
     key: tuple[int, str]
 
-    def around(self, t: int, slot: int) -> Around: ...
+    def candidates(self, t: int, slot: int) -> Iterator[tuple[int, int]]: ...
 
 
 def named_again(order: Order, number: int) -> Order:
@@ -58,7 +58,7 @@ class Balanced:
         counts: samples of each class, in the whole set.
     """
 
-    def __init__(self, order: Windows, classes: Classes, counts: Sequence[int]) -> None:
+    def __init__(self, order: Order, classes: Classes, counts: Sequence[int]) -> None:
         self.order, self.classes, self.key = order, classes, order.key
         self.shares = np.asarray(counts, np.float64) / sum(counts)
         self._remember()
@@ -137,19 +137,19 @@ class Companions:
         relation: of which class they are.
     """
 
-    def __init__(self, order: Windows, classes: Classes, wanted: int, relation: Relation = "same") -> None:
+    def __init__(self, order: Candidates, classes: Classes, wanted: int, relation: Relation = "same") -> None:
         self.order, self.classes, self.wanted, self.relation = order, classes, wanted, relation
 
     def candidates(self, t: int, slot: int) -> Iterator[Related]:
         """Give the slot's own sample with its companions, then the others of its window, each once, with theirs."""
-        found = self.order.around(t, slot)
-        rows = np.unique(found.rows)
+        found = dict.fromkeys(self.order.candidates(t, slot))
+        rows = np.unique([row for _, row in found])
         classes = self.classes(rows)
-        for row in dict.fromkeys(found.in_turn):
+        for epoch, row in found:
             own = classes[np.searchsorted(rows, row)]
             mates = rows[((classes == own) == (self.relation == "same")) & (rows != row)]
             mixed = permutation(len(mates), *self.order.key, "companions", self.relation, t, slot, row)
-            yield Related(found.epoch, row, tuple(mates[mixed].tolist()), self._lacking(len(mates)))
+            yield Related(epoch, row, tuple(mates[mixed].tolist()), self._lacking(len(mates)))
 
     def _lacking(self, found: int) -> str:
         if found >= self.wanted:
