@@ -95,7 +95,7 @@ def test_run_of_another_order_is_found_by_its_name(version: int, cut: RunFolder,
     """By the one that its program made: where the command named none, it finds the run, and refuses it."""
     age(cut, version)
     unnamed = config_in(storage, unpaired, launch__name="")
-    before = unnamed.with_section("data", lanes=unnamed.training.batch)
+    before = unnamed.with_section("data", lanes=unnamed.training.batch, order=1)
     made = before.name_of_version_1 if version == 1 else before.run_name
     assert made != RunFolder.of(unnamed).url.rsplit("/", 1)[-1]
     shutil.move(cut.root, f"{storage}/{made}")
