@@ -5,9 +5,12 @@ Nothing here knows Ray. The study is a file `study.log` (Optuna's JournalStorage
 
 from __future__ import annotations
 
+import atexit
 import inspect
+import logging
 import math
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,6 +35,8 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
 from i2i_core.training.resuming import images_per_epoch
+
+logger = logging.getLogger(__name__)
 
 STUDY = "study.log"
 NAME = "sweep"
@@ -400,7 +405,7 @@ class Search:
         try:
             self.publish()
         except StorageError as error:
-            print(f"WARNING: the sweep's study is not saved yet: {error}", flush=True)
+            logger.warning(f"the sweep's study is not saved yet: {error}")
 
 
 def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
@@ -430,7 +435,9 @@ def _place(sweep: Folder) -> Path:
         place = Path(sweep.path(STUDY))
         place.parent.mkdir(parents=True, exist_ok=True)
     else:
-        place = Path(tempfile.mkdtemp(prefix=f"i2i-sweep-{sha256(sweep.url.encode()).hexdigest()[:8]}-")) / STUDY
+        folder = tempfile.mkdtemp(prefix=f"i2i-sweep-{sha256(sweep.url.encode()).hexdigest()[:8]}-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        place = Path(folder, STUDY)
         if sweep.exists(STUDY):
             place.write_bytes(sweep.read(STUDY))
     return place

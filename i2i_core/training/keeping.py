@@ -55,7 +55,7 @@ class Keeper:
 
     def _latest(self) -> Saved | None:
         """Read the checkpoint that the run goes on from, and remove what is later."""
-        saved = checkpoint.latest(self.run, self.monitor.tell)
+        saved = checkpoint.latest(self.run)
         if saved:
             self.run.discard_after(saved.images)
         return saved

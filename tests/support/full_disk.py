@@ -24,6 +24,7 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
+from .logs import collected
 from .runs import config_of
 
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
@@ -79,7 +80,6 @@ def mount(storage: Path) -> None:
 
 def trained(config: TrainConfig, then: Callable[[], Any] | None, attempt: str) -> dict[str, Any]:
     """A launch's worker, without Ray."""
-    said: list[str] = []
     reached = [0]
 
     class Watched(Loop):
@@ -89,16 +89,17 @@ def trained(config: TrainConfig, then: Callable[[], Any] | None, attempt: str) -
             reached[0] = self.progress.images
             super()._do_what_is_due()
 
-    worker.Loop, worker._say = Watched, said.append  # type: ignore[misc]
+    worker.Loop = Watched  # type: ignore[misc]
     run = RunFolder(f"{config.launch.storage}/run")
     run.write_json(RunFolder.STATUS, {"state": "running", "attempt": attempt})
     raised = ""
-    try:
-        worker.train(config, World(), torch.device("cpu"), attempt)
-    except RunError as error:
-        raised = str(error)
-    except BaseException as error:
-        raised = f"RAW {error!r}"
+    with collected() as said:
+        try:
+            worker.train(config, World(), torch.device("cpu"), attempt)
+        except RunError as error:
+            raised = str(error)
+        except BaseException as error:
+            raised = f"RAW {error!r}"
     left = [place.name for place in Path(config.launch.storage).rglob("*.writing")]
     return {
         "said": said,

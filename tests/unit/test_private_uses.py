@@ -140,6 +140,8 @@ def test_ray_has_what_is_imported_of_its_own(file: str, module: str, name: str) 
         *((name, "ray.tune.constants") for name in ray_compat.QUIET_TUNE if name.startswith("TUNE")),
         (ray_compat.ON_THE_HEAD, "ray.autoscaler.v2.utils"),
         (ray_compat.AUTOSCALING_STATUS.decode(), "ray._private.ray_constants"),
+        (ray_compat.LATE, "ray._private.node"),
+        ("def kill_all_processes(", "ray._private.node"),
         ("preemption_info", "ray.train.v2._internal.execution.preemption"),
         ("preemption_context", "ray.train.v2._internal.execution.context"),
         ("node_type_mapping", "ray.autoscaler._private.autoscaler"),
