@@ -258,9 +258,13 @@ class Search:
         if self.left:
             number = self.left.pop(0)
             self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", number))
-            return Trial(self.study, self._trials()[number]._trial_id)
+            return self._trial(number)
         self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", len(begun)))
         return self.study.ask()
+
+    def _trial(self, number: int) -> Trial:
+        """Take up a trial that an earlier process was handed. Its id is private to Optuna; read in 5.0.0."""
+        return Trial(self.study, self._trials()[number]._trial_id)
 
     def _check_base(self, number: int) -> None:
         """Raises UserError where the base is refused too: then it is not the trial's values."""
@@ -320,7 +324,7 @@ class Search:
         if self._has_ended(number):
             return
         self._check_ours_if_possible()
-        trial = self._handed.get(number) or Trial(self.study, self._trials()[number]._trial_id)
+        trial = self._handed.get(number) or self._trial(number)
         trial.set_user_attr("reason", reason)  # also where it is empty: a process that died may have left another
         trial.set_user_attr("outcome", outcome)
         _tell(self.study, self.study.sampler, number, values)

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import fsspec
+import optuna
 import pytest
 import s3fs
 from packaging.requirements import Requirement
@@ -166,6 +167,13 @@ def test_s3fs_has_what_is_used_of_its_own(name: str) -> None:
 def test_fsspec_has_what_is_used_of_its_own() -> None:
     kind = fsspec.get_filesystem_class("memory")
     assert hasattr(kind, "_strip_protocol"), f"{S3.name} uses _strip_protocol, which fsspec {fsspec.__version__} lacks"
+
+
+def test_optuna_has_what_is_used_of_its_own() -> None:
+    study = optuna.create_study()
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    (found,) = study.trials
+    assert hasattr(found, "_trial_id"), f"search/study.py uses _trial_id, which Optuna {optuna.__version__} lacks"
 
 
 def pinned(package: str) -> str:
