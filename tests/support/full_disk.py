@@ -54,6 +54,15 @@ def use_up_names(storage: Path) -> None:
             return
 
 
+def make_read_only(storage: Path) -> None:
+    """As soon as no file there is open for writing: the kernel refuses before that."""
+    read_only = ["mount", "-o", "remount,ro", str(storage)]
+    for _ in range(9_999):
+        if not subprocess.run(read_only, stderr=subprocess.DEVNULL).returncode:
+            return
+    sh(*read_only)
+
+
 @dataclass(frozen=True)
 class Scene:
     """What happens to a storage, and what a person then does about it."""
@@ -66,7 +75,7 @@ SCENES = {
     "full": Scene(fill, lambda storage: (storage / "fill").unlink()),
     "no_names_left": Scene(use_up_names, lambda storage: [place.unlink() for place in storage.glob("empty-*")]),
     "read_only": Scene(
-        lambda storage: sh("mount", "-o", "remount,ro", str(storage)),
+        make_read_only,
         lambda storage: sh("mount", "-o", "remount,rw", str(storage)),
     ),
     "run_deleted": Scene(lambda storage: shutil.rmtree(storage / "run"), lambda storage: None),
