@@ -20,13 +20,19 @@ PATIENCE = 120.0
 """Seconds in which the agents of the nodes must be there."""
 
 
-def start(head: bool, **options: Any) -> Any:
-    """Start one node, whose processes stay when this one ends. Every port that is not given is a free one."""
+def start(head: bool, number: int, **options: Any) -> Any:
+    """Start one node, whose processes stay when this one ends. Every port that is not given is a free one.
+
+    Args:
+        number: of the node. Each has its own copy of the jobs' code: an agent that is to bring code first removes what
+            there is, and in a folder of all nodes that is where other nodes' workers are.
+    """
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
     ports = {"min_worker_port": 0, "max_worker_port": 0, "dashboard_agent_listen_port": 0}
-    params = RayParams(object_store_memory=STORE, **ports, **options)
+    code = {"runtime_env_dir_name": f"runtime_resources_{number}"}
+    params = RayParams(object_store_memory=STORE, **code, **ports, **options)
     params.include_log_monitor = head  # the folder of logs is the same
     return Node(params, head=head, shutdown_at_exit=False, spawn_reaper=False)
 
@@ -57,10 +63,10 @@ def main(port: int, nodes: int, cpus: int) -> None:
     from ray._private.utils import write_ray_address
 
     dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
-    head = start(True, num_cpus=0, num_gpus=0, **dashboard)
+    head = start(True, 0, num_cpus=0, num_gpus=0, **dashboard)
     write_ray_address(head.gcs_address)
     of_each = {"gcs_address": head.gcs_address, "num_cpus": cpus}
-    others = [start(False, num_gpus=0 if number else None, **of_each) for number in range(nodes)]
+    others = [start(False, number, num_gpus=None if number == 1 else 0, **of_each) for number in range(1, nodes + 1)]
     wait_for_agents([head, *others])
 
 

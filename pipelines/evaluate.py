@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tqdm import tqdm
 
+from i2i_core import logs
 from i2i_core.cli import main, parse
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig, located
 from i2i_core.errors import ConfigError, RunError
+from i2i_core.logs import Level
 from i2i_core.settings import check_at_least
 from i2i_core.storage.paths import absolute
 
@@ -57,6 +59,8 @@ class EvaluateOptions:
     """CPU only."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     at_test: AtTestOptions = field(default_factory=AtTestOptions)
+    log_level: Level = "info"
+    """The least that is logged: debug, info, warning or error."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "most")
@@ -67,6 +71,7 @@ class EvaluateOptions:
 
 def run() -> int:
     options = parse(EvaluateOptions(), PROGRAM, sys.argv[1:], __doc__ or "")
+    logs.show(options.log_level)
     if not options.checkpoint or not options.data:
         where = "--data" if options.checkpoint else "checkpoint"
         raise ConfigError(where, "nothing", "evaluate.py CHECKPOINT --data URI", "Name both.")

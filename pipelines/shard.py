@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 
+from i2i_core import logs
 from i2i_core.cli import main, parse
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format import shards, webdatasets
@@ -16,6 +17,7 @@ from i2i_core.data.format.manifest import Manifest
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
 from i2i_core.images.codec import ImageOptions
+from i2i_core.logs import Level
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
@@ -32,6 +34,8 @@ class MakeOptions:
     shards: shards.ShardOptions = field(default_factory=shards.ShardOptions)
     workers: int = -1
     """Ray tasks at a time. 0: none, in this process; -1: as many as the cluster has CPUs."""
+    log_level: Level = "info"
+    """The least that is logged: debug, info, warning or error."""
 
     @property
     def located(self) -> MakeOptions:
@@ -46,6 +50,7 @@ class MakeOptions:
 
 def run() -> int:
     options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "").located
+    logs.show(options.log_level)
     if options.workers < -1:
         raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out to use every CPU.")
     manifest, old = (_index if options.index.index else _shard)(options)

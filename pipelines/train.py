@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from i2i_core import BEGAN
+from i2i_core import BEGAN, logs
 from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
@@ -78,9 +78,10 @@ def configure(arguments: Sequence[str]) -> TrainOptions:
 def run() -> int:
     options = configure(sys.argv[1:])
     config = options.run
+    logs.show(config.launch.log_level)
     from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
-    from i2i_core.training.preparing import cautions, prepare
+    from i2i_core.training.preparing import prepare, warn
 
     if not config.data.uri:
         found = METHODS[config.method]
@@ -89,8 +90,7 @@ def run() -> int:
         config = config.with_section("data", uri=uri)
     config = prepare(config)
     print(f"run {config.launch.storage}/{config.run_name}")
-    for line in cautions(config):
-        print(line, flush=True)
+    warn(config)
     if options.dry_run:
         if said := check_run(config, options.lr_may_rise):
             print(said)

@@ -14,9 +14,11 @@ from typing import Annotated
 
 import tyro
 
+from i2i_core import logs
 from i2i_core.cli import main, parse
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError
+from i2i_core.logs import Level
 
 PROGRAM = "translate.py"
 MOST_NAMED = 20
@@ -29,11 +31,14 @@ class Command:
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")] = ""
     """A run's folder or URL, or one of its checkpoints."""
     options: Annotated[TranslateOptions, tyro.conf.arg(name="")] = field(default_factory=TranslateOptions)
+    log_level: Level = "info"
+    """The least that is logged: debug, info, warning or error."""
 
 
 def run() -> int:
     given = parse(Command(), PROGRAM, sys.argv[1:], __doc__ or "")
     options = given.options
+    logs.show(given.log_level)
     if not given.checkpoint:
         fix = "Name a folder that train.py printed: translate.py RUN --input IMAGES --out DIR."
         raise ConfigError("checkpoint", "nothing", "a run or one of its checkpoints", fix)

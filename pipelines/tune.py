@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from i2i_core import logs
 from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig
@@ -58,10 +59,11 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
 
 def run() -> int:
     options = configure(sys.argv[1:])
+    logs.show(options.run.launch.log_level)
     from i2i_core.orchestration.sweep import plan, run_sweep
     from i2i_core.search.report import table
     from i2i_core.search.study import STUDY
-    from i2i_core.training.preparing import cautions
+    from i2i_core.training.preparing import warn
 
     base = options.run
     if not base.data.uri:
@@ -71,8 +73,7 @@ def run() -> int:
         uri = builtin_data(found.method.needs.kind, base.hyper.image_size, found.presets[base.preset].glyphs)
         base = base.with_section("data", uri=uri)
     planned = plan(base, options.sweep)
-    for line in cautions(planned.base):
-        print(line, flush=True)
+    warn(planned.base)
     if options.dry_run:
         for key, parameter in planned.space.parameters.items():
             print(f"{key}: {parameter}  ({parameter.why})")

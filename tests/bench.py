@@ -99,7 +99,7 @@ def bench_loop(arguments: argparse.Namespace) -> None:
             shard_glyphs(f"{folder}/{kind}", kind, size, characters=400)  # type: ignore[arg-type]
             values = {"data.uri": f"{folder}/{kind}", "data.loaders": 0, "launch.storage": folder}
             config = prepare(TrainConfig.of(name, "demo", values))
-            bare, whole = compare(Loop(config, World(), torch.device("cpu"), say=lambda line: None), arguments)
+            bare, whole = compare(Loop(config, World(), torch.device("cpu")), arguments)
             print(
                 f"{name}: bare step {bare:.1f} images/s, in the loop {whole:.1f}, ratio {whole / bare:.3f}", flush=True
             )

@@ -14,6 +14,7 @@ import torch
 
 import i2i_core.orchestration  # noqa: F401  Ray reads what this sets when a test first imports it
 
+from .support.logs import collected
 from .support.server import S3Server, request, use
 from .support.weather import Weather
 
@@ -45,13 +46,14 @@ multiprocessing.process.BaseProcess.start = noted  # type: ignore[method-assign]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what uses the S3 server; keep tests that share a server or start Ray in one process of the run's."""
+    """Mark what uses the S3 server; keep tests that share a server in one process of the run's, and those of a file
+    that share a Ray."""
     if "s3_server" in item.fixturenames:  # type: ignore[attr-defined]
         item.add_marker("s3")
-    for need in ("ray", "s3"):
-        if item.get_closest_marker(need):
-            item.add_marker(pytest.mark.xdist_group(need))
-            break
+    if item.get_closest_marker("ray"):
+        item.add_marker(pytest.mark.xdist_group(f"ray, {item.path.name}"))
+    elif item.get_closest_marker("s3"):
+        item.add_marker(pytest.mark.xdist_group("s3"))
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +93,13 @@ def unpaired(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = str(tmp_path_factory.mktemp("data") / "unpaired")
     shard_glyphs(out, "unpaired", 16, characters=120, faces=("sans-regular", "sans-bold"))
     return out
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What is logged, line by line: `WARNING: the run diverges: ...`."""
+    with collected() as lines:
+        yield lines
 
 
 @pytest.fixture

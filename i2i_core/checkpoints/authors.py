@@ -625,46 +625,65 @@ def convert(
     Raises:
         CheckpointError: another layout or size than the network's, or names that are missing or too many.
     """
-    if layout not in target.layouts:
-        kinds = " or ".join(each.words for each in target.layouts)
-        raise CheckpointError(where, layout.words, f"{kinds}, which {key} is", "Name the file of that network.")
-    try:
-        sizes = layout.sizes(state)
-    except KeyError as error:
-        found = f"{layout.words} in which {error.args[0]} is missing or of another kind"
-        raise CheckpointError(where, found, "the layers that the authors' program has", DOCS) from None
+    sizes = _sizes_in(state, layout, target, key, where)
     if not fits:
         _check_sizes(sizes, target, key, where, lambda: convert(state, layout, target, key, network, where, True)[0])
-    layers = layout.layers(state, sizes)
-    wanted = network.state_dict()
-    theirs = {}
-    for name in wanted:
-        layer, _, kind = name.rpartition(".")
-        theirs[name] = f"{layers.get(layer, 'counterpart of ' + layer)}.{kind}"
+    theirs, wanted = _counterparts(layout.layers(state, sizes), network), network.state_dict()
     left = set(state) - set(theirs.values())
     if fits:
-        there = {name: state[theirs[name]] for name in wanted if theirs[name] in state}
-        counts = {name: tensor for name, tensor in wanted.items() if name.endswith(RUNNING[2])}  # made up where absent
-        unfit = {layer_of(name) for name in compare({**counts, **there}, network).names}
-        wanted = {name: tensor for name, tensor in wanted.items() if layer_of(name) not in unfit}
-        theirs = {name: theirs[name] for name in wanted}
-    absent = [name for name in theirs.values() if name not in state and not name.endswith(RUNNING[2])]
-    extra = [name for name in state if name in left and not name.endswith(RUNNING) and not fits]
-    if absent or extra:
-        said = [f"no {_first(absent)}"] if absent else []
-        said += [f"also {_first(extra)}"] if extra else []
-        expected = f"the tensors of {key}: {layout.words} as this run builds it, no more and no fewer"
-        raise CheckpointError(where, "; ".join(said), expected, DOCS)
+        theirs = _fitting(state, theirs, network)
+    else:
+        _check_names(state, theirs, left, f"the tensors of {key}: {layout.words}", where)
     tensors = {}
-    for name, tensor in wanted.items():
+    for name, of_theirs in theirs.items():
         # files older than PyTorch 0.4.1 do not count batches; the count is not used
-        given = state.get(theirs[name], torch.zeros((), dtype=torch.long))
-        if given.shape != tensor.shape:
-            shapes = f"{theirs[name]} of shape {tuple(given.shape)}", f"{tuple(tensor.shape)}, as in {key}"
+        given = state.get(of_theirs, torch.zeros((), dtype=torch.long))
+        if given.shape != wanted[name].shape:
+            shapes = f"{of_theirs} of shape {tuple(given.shape)}", f"{tuple(wanted[name].shape)}, as in {key}"
             raise CheckpointError(where, *shapes, "The file is of a network with other layers. " + DOCS)
         is_up = re.fullmatch(r"ups\.[1-9]\d*\.1\.weight", name)
         tensors[name] = torch.cat(given.chunk(2)[::-1]) if target.upper_first and is_up else given
     return tensors, sum(name.endswith(RUNNING) for name in left)
+
+
+def _sizes_in(state: State, layout: Layout, target: NetworkHere, key: str, where: str) -> Sizes:
+    """Read a file's sizes. Raises CheckpointError for another layout than the network's, or without layers it has."""
+    if layout not in target.layouts:
+        kinds = " or ".join(each.words for each in target.layouts)
+        raise CheckpointError(where, layout.words, f"{kinds}, which {key} is", "Name the file of that network.")
+    try:
+        return layout.sizes(state)
+    except KeyError as error:
+        found = f"{layout.words} in which {error.args[0]} is missing or of another kind"
+        raise CheckpointError(where, found, "the layers that the authors' program has", DOCS) from None
+
+
+def _counterparts(layers: Mapping[str, str], network: nn.Module) -> dict[str, str]:
+    """Map the names of a network's tensors to theirs."""
+    theirs = {}
+    for name in network.state_dict():
+        layer, _, kind = name.rpartition(".")
+        theirs[name] = f"{layers.get(layer, 'counterpart of ' + layer)}.{kind}"
+    return theirs
+
+
+def _fitting(state: State, theirs: Mapping[str, str], network: nn.Module) -> dict[str, str]:
+    """Keep the counterparts of layers whose tensors are all there, in the network's shapes."""
+    there = {name: state[of_theirs] for name, of_theirs in theirs.items() if of_theirs in state}
+    counts = {name: tensor for name, tensor in network.state_dict().items() if name.endswith(RUNNING[2])}
+    unfit = {layer_of(name) for name in compare({**counts, **there}, network).names}  # counts: made up where absent
+    return {name: of_theirs for name, of_theirs in theirs.items() if layer_of(name) not in unfit}
+
+
+def _check_names(state: State, theirs: Mapping[str, str], left: set[str], what: str, where: str) -> None:
+    """Raises CheckpointError with the names that are missing or too many."""
+    absent = [name for name in theirs.values() if name not in state and not name.endswith(RUNNING[2])]
+    extra = [name for name in state if name in left and not name.endswith(RUNNING)]
+    if absent or extra:
+        said = [f"no {_first(absent)}"] if absent else []
+        said += [f"also {_first(extra)}"] if extra else []
+        expected = f"{what} as this run builds it, no more and no fewer"
+        raise CheckpointError(where, "; ".join(said), expected, DOCS)
 
 
 def _check_sizes(sizes: Sizes, target: NetworkHere, key: str, where: str, fitting: Callable[[], State]) -> None:

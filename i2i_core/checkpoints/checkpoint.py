@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from i2i_core.runs.folder import RunFolder, images_of, name_at
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.tensors import host_copy
+
+logger = logging.getLogger(__name__)
 
 PUT_BACK = (
     "it was removed, replaced or unmounted. Put it back, and run the same command to go on from its last checkpoint"
@@ -219,13 +222,13 @@ def read(folder: Folder) -> Saved:
     return Saved(folder.url, files, sha256(data))
 
 
-def latest(run: RunFolder, say: Callable[[str], None] = print) -> Saved | None:
+def latest(run: RunFolder) -> Saved | None:
     """Read the newest checkpoint that is whole and unaltered; older ones are tried when it is not, aloud."""
     for name in reversed(run.whole_checkpoints()):
         try:
             return read(run.checkpoint(name))
         except CheckpointError as error:
-            say(f"WARNING: {error}\n  Going back to the checkpoint before it.")
+            logger.warning(f"{error}\n  Going back to the checkpoint before it.")
     return None
 
 

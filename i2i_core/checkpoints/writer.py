@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from threading import Condition
@@ -12,6 +13,8 @@ from i2i_core.checkpoints.checkpoint import PUT_BACK, Snapshot, write
 from i2i_core.errors import RunError, TakenOverError
 from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.storage.retry import FULL, StorageError, patience
+
+logger = logging.getLogger(__name__)
 
 MOST_WITHOUT_ROOM = 5
 """Checkpoints in a row that a full disk may keep from being written, where that takes longer than `patience`, before
@@ -30,7 +33,6 @@ class Writer:
     Args:
         run: the run's folder.
         keep_last: how many checkpoints are kept besides the best.
-        say: prints a line.
         ours: whether the run is still this launch's to write.
         stop: called once, in the thread, when the run cannot go on.
     """
@@ -39,11 +41,10 @@ class Writer:
         self,
         run: RunFolder,
         keep_last: int,
-        say: Callable[[str], None],
         ours: Callable[[], bool] = lambda: True,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self.run, self.keep_last, self.say, self.ours, self.stop = run, keep_last, say, ours, stop
+        self.run, self.keep_last, self.ours, self.stop = run, keep_last, ours, stop
         self.waiting: tuple[Snapshot | None, dict[str, Any] | None] | None = None
         self.changed = Condition()
         self.background = Background("checkpoint")
@@ -69,7 +70,7 @@ class Writer:
                 self.changed.wait_for(lambda: not self._best_waits(best))
                 if self.waiting and self.waiting[0]:
                     late = self.waiting[0].name
-                    self.say(f"checkpoint {late} is left out: the one before it is still being written")
+                    logger.info(f"checkpoint {late} is left out: the one before it is still being written")
             if self.waiting is None:
                 self.background.add(self._write_waiting)
             self.waiting = (snapshot, best)
@@ -119,7 +120,9 @@ class Writer:
         self._check()
         try:
             if snapshot:
+                start = time.monotonic()
                 write(self.run, snapshot, self._check)
+                logger.debug(f"checkpoint {snapshot.name} is written, in {time.monotonic() - start:.1f} s")
                 self.lost = ""
                 self.without_room.clear()
             if best and self.run.is_whole(best["checkpoint"]):
@@ -148,7 +151,7 @@ class Writer:
             what = self.run.at(RunFolder.in_checkpoint(snapshot.name))
         said = f"{what} could not be written ({error.strerror}); {self._last_whole()}. Make room there"
         if what.endswith(RunFolder.BEST):
-            self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
+            logger.warning(f"{said}: training goes on, and tries again at the next checkpoint.")
             return
         self.lost = said
         self.without_room.append(time.monotonic())
@@ -156,7 +159,7 @@ class Writer:
         if many >= MOST_WITHOUT_ROOM and seconds >= patience():
             said = f"{many} checkpoints in a row had no room, for {seconds:.0f} s: {said}"
             raise RunError(f"{said}, and run the same command to go on from it.")
-        self.say(f"WARNING: {said}: training goes on, and tries again at the next checkpoint.")
+        logger.warning(f"{said}: training goes on, and tries again at the next checkpoint.")
 
     def _prune(self, images: int) -> None:
         """Keeps the best and the last n whole ones up to this. What else there is up to this was pushed out, or is the
@@ -191,7 +194,7 @@ class Writer:
         self.background.close()
         error = self.background.error or (None if self.raised else self.ended)
         if error:
-            self.say(f"WARNING: the newest checkpoint could not be written: {error}")
+            logger.warning(f"the newest checkpoint could not be written: {error}")
 
     def join(self) -> None:
         """Wait until nothing is being written and nothing waits."""

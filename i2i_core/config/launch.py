@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from i2i_core.errors import ConfigError
+from i2i_core.logs import Level
 from i2i_core.settings import check_at_least, setting
 
 
@@ -31,6 +32,8 @@ class LaunchConfig:
     """Of an elastic run: seconds between looks whether the cluster has room for more workers."""
     patience: float = setting(600.0, resume="free")
     """Seconds that storage may go without answering before the run ends."""
+    log_level: Level = setting("info", resume="free")
+    """The least that is logged; debug: also checkpoints, shards and tries of storage as they come."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "cpus_per_worker")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -15,12 +16,16 @@ from i2i_core.errors import ResourceError, RunError
 from i2i_core.orchestration import ray_compat
 from i2i_core.orchestration.ray_compat import STATE_API
 
+logger = logging.getLogger(__name__)
+
 ANY = 2**31
 """More CPUs and GPUs than a run asks for."""
 FIXED_SIZE = "I2I_FIXED_SIZE"
 """In the environment of a cluster that no autoscaler serves."""
 ANSWERS_WITHIN = 10.0
 """Seconds in which a cluster that is to be joined must take a connection."""
+STARTS = 3
+"""How often Ray's processes are started, on a machine that has too much to do, until they are up in time."""
 GROWS = 1800
 """Seconds that an autoscaled cluster may take to bring a run's workers."""
 
@@ -43,14 +48,19 @@ def connect(quiet: bool = False) -> None:
         return
     os.environ.setdefault(ray_compat.HIDE_GPUS, "0")
     address = os.environ.get("RAY_ADDRESS") or "local"
-    how = _own() if address == "local" else _joined(address)
-    try:
-        ray.init(logging_level="warning", log_to_driver=not quiet, **how)
-    except Exception as error:  # a bare one, where its processes are not up in time
-        ray.shutdown()
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        fix = "Run the same command again when this machine has less to do and memory to spare."
-        raise RunError(f"Ray did not start ({reason[0]})\n  {fix}") from error
+    for left in reversed(range(STARTS)):
+        how = _own() if address == "local" else _joined(address)
+        try:
+            ray.init(logging_level="warning", log_to_driver=not quiet, **how)
+            return
+        except Exception as error:  # a bare one, where its processes are not up in time
+            ray.shutdown()
+            if left and ray_compat.end_late_start(error):
+                logger.warning("Ray's processes were not up within the half a minute that Ray waits: starting new ones")
+                continue
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            fix = "Run the same command again when this machine has less to do and memory to spare."
+            raise RunError(f"Ray did not start ({reason[0]})\n  {fix}") from error
 
 
 def _own() -> dict[str, Any]:
@@ -115,4 +125,4 @@ def wait_for(kind: Literal["CPU", "GPU"], amount: int) -> None:
     has = int(ray.cluster_resources().get(kind, 0))
     if has < amount:
         os.environ.setdefault(ray_compat.START_TIMEOUT, str(GROWS))
-        print(f"waiting for the cluster to grow: it has {has} {kind}s, {amount} are needed", flush=True)
+        logger.info(f"waiting for the cluster to grow: it has {has} {kind}s, {amount} are needed")

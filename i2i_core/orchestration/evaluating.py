@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from i2i_core.evaluation.samples import CHUNK, Asked
 from i2i_core.evaluation.suite import Result, Suite
 from i2i_core.orchestration import pool
 from i2i_core.storage.folder import Folder
+
+logger = logging.getLogger(__name__)
 
 SLICES = 8
 """Parts that a worker's share of the chunks comes in."""
@@ -130,7 +133,7 @@ def classifier_of(
     data = DataSet(uri, shards_at)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):
-        print(f"classifier of this data: {path}")
+        logger.info(f"classifier of this data: {path}")
         return kept
     samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
     seen = min(SEEN, EPOCHS * samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -10,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
@@ -31,6 +31,8 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.preparing import check_same_run
 from i2i_core.training.resuming import rate_change
+
+logger = logging.getLogger(__name__)
 
 PROBE = 4096
 """Bytes that are written to see whether a folder takes them: a full disk takes an empty file."""
@@ -124,7 +126,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     run = RunFolder.of(config)
     with patient_for(AT_START):
         if said := check_run(config, lr_may_rise):
-            print(said, flush=True)
+            logger.info(said)
         since = check_storage(run) - (time.monotonic() - began)
         if _finished(config, run):
             return _outcome(run)
@@ -136,7 +138,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     wait_for(*needed(config, gpu))
     attempt = uuid4().hex
     with held(run, attempt, since):
-        begin(run, attempt, config.dumps().encode(), partial(print, flush=True))
+        begin(run, attempt, config.dumps().encode())
         with stopping_on_signal("the run", lambda: _ask_to_stop(run, attempt)):
             untold = _fit(config, run, gpu, attempt)
     if untold:
@@ -148,7 +150,7 @@ def _ask_to_stop(run: RunFolder, attempt: str) -> None:
     try:
         run.ask_to_stop(attempt)
     except (OSError, StorageError) as error:
-        print(f"{run.at(run.STOP)} could not be written ({error}): another signal ends the run at once", flush=True)
+        logger.warning(f"{run.at(run.STOP)} could not be written ({error}): another signal ends the run at once")
 
 
 def _outcome(run: RunFolder, attempt: str = "") -> Reached:
@@ -192,7 +194,7 @@ def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
     def ask(number: int, frame: Any) -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
-        print(f"{signal.Signals(number).name}: {who} saves and stops; another one ends it at once", flush=True)
+        logger.info(f"{signal.Signals(number).name}: {who} saves and stops; another one ends it at once")
         asking.start()
 
     for number in before:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
+from i2i_core import logs
 from i2i_core.errors import ResourceError, RunError, UserError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers:
     import ray  # isort: skip
 
     connect()
-    remote = ray.remote(num_cpus=1, max_retries=TRIES - 1)(task)
+    remote = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_called).options(name=task.__name__)
 
     def cancel(flying: Sequence[Any]) -> None:
         for late in flying:
@@ -92,7 +93,7 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers:
             ray.wait(flying, num_returns=len(flying), timeout=ENDS_WITHIN)
 
     most = workers if workers > 0 else max(1, capacity()["CPU"])
-    yield from _flow(units, repeat(lambda unit: remote.remote(*unit), most), cancel)
+    yield from _flow(units, repeat(lambda unit: remote.remote(logs.shown(), task, *unit), most), cancel)
 
 
 def over(
@@ -113,8 +114,8 @@ def over(
     takes = _takes(where)
     import ray
 
-    kind, shared = ray.remote(**takes)(_Actor), ray.put(work)
-    actors = [kind.remote(shared, bool(takes["num_gpus"])) for _ in range(min(where.workers, len(units)))]
+    kind, shared, level = ray.remote(**takes)(_Actor), ray.put(work), logs.shown()
+    actors = [kind.remote(shared, bool(takes["num_gpus"]), level) for _ in range(min(where.workers, len(units)))]
 
     def lane(actor: Any) -> Callable[[Unit], Any]:
         return lambda unit: actor.run.remote(task, unit)
@@ -131,7 +132,7 @@ def once(task: Callable[..., Answer], where: Where, *arguments: Any) -> Answer:
     import ray
 
     with _told():
-        return ray.get(ray.remote(**takes)(task).remote(*arguments))
+        return ray.get(ray.remote(**takes)(_called).options(name=task.__name__).remote(logs.shown(), task, *arguments))
 
 
 def _takes(where: Where) -> dict[str, int]:
@@ -188,6 +189,12 @@ def _told() -> Iterator[None]:
         raise RunError(f"a worker was lost ({str(error).splitlines()[0]}); run the same command again") from error
 
 
+def _called(level: logs.Level, task: Callable[..., Answer], *arguments: Any) -> Answer:
+    """Call a function on a worker of Ray, whose log is then this process's too."""
+    logs.show(level)
+    return task(*arguments)
+
+
 @contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
     """On a CPU, arithmetic as on a Ray worker: sums of several threads have other last digits."""
@@ -203,7 +210,8 @@ def one_thread(device: torch.device) -> Iterator[None]:
 class _Actor:
     """A worker of the work, on a worker of Ray."""
 
-    def __init__(self, work: Work, gpu: bool) -> None:
+    def __init__(self, work: Work, gpu: bool, level: logs.Level) -> None:
+        logs.show(level)
         if not gpu:
             torch.set_num_threads(1)
         self.work, self.device = work, torch.device("cuda" if gpu else "cpu")

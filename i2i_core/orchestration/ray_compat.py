@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from traceback import walk_tb
 from typing import Any
 
 READ_IN = "2.60.0"
@@ -32,6 +33,8 @@ QUIET_TUNE = {
 """A Ray Tune that prints and writes nothing of its own, and frees what an ended trial held after 20 s."""
 ON_THE_HEAD = "node:__internal_head__"
 """A resource that the head node alone has, one of it."""
+LATE = "timed out during startup"
+"""In the error of a Ray whose own processes were not up in time."""
 AUTOSCALING_STATUS = b"__autoscaling_status"
 """Where the first autoscaler keeps its report in the cluster's store."""
 
@@ -52,6 +55,18 @@ def forget_token() -> None:
     from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def end_late_start(error: Exception) -> bool:
+    """Tell whether Ray gave up on processes of its own that were not up in time, and end them: it forgets them."""
+    from ray._private.node import Node
+
+    if LATE not in str(error):
+        return False
+    for frame, _ in walk_tb(error.__traceback__):
+        if isinstance(node := frame.f_locals.get("self"), Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+    return True
 
 
 def find_cluster(address: str, within: float) -> tuple[str, str]:

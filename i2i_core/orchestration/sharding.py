@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
+
+logger = logging.getLogger(__name__)
 
 BUILTIN = "data/glyphs-{kind}-{size}"
 """Where the built-in data sets are kept, below the current folder."""
@@ -61,7 +64,7 @@ def index_webdataset(
     tars = webdatasets.list_tars(options, attributes)
     old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
     if apart:
-        print(f"these tars lie outside the data set's folder: read it with --shards-at {shlex.join(apart)}", flush=True)
+        logger.warning(f"these tars lie outside the data set's folder: read it with --shards-at {shlex.join(apart)}")
     if old:
         return DataSet(goal.out or tars.uri, apart).manifest, True
     scanned: dict[str, webdatasets.Scanned] = {}
@@ -90,9 +93,9 @@ def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
     """Find the built-in glyphs of that kind, size and options; they are made and announced on first use."""
     named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
-    print(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}", flush=True)
+    logger.info(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}")
     manifest, _ = shard_glyphs(out, kind, size, **options)
-    print(f"  {manifest.describe()}", flush=True)
+    logger.info(manifest.describe())
     return out
 
 

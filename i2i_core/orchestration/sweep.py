@@ -19,7 +19,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -35,6 +34,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from i2i_core import logs
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.sweep import SweepConfig
@@ -55,6 +55,8 @@ from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
 from i2i_core.training.resuming import check_order
+
+logger = logging.getLogger(__name__)
 
 SWEEP = "sweep.json"
 STOPPED = "stopped"
@@ -190,7 +192,7 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
     return [] if plain[0] == plain[1] else [f"{where}: saved {saved!r}, given {given!r}"]
 
 
-def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] = print) -> tuple[Search, Report]:
+def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:
     """Run a sweep, or go on with it, until it has had as many trials as wanted, and write its report.
 
     Raises:
@@ -209,11 +211,11 @@ def run_sweep(plan: SweepPlan, resume: bool = False, say: Callable[[str], None] 
     plan.folder.remove(RunFolder.STOP)
     search = Search(plan.folder, plan.space, plan.base, plan.objectives, plan.settings.sampler, plan.settings.samples)
     before = search.counts()
-    say(
+    logger.info(
         f"sweep {plan.folder.url}: {plan.settings.samples} trials of {plan.length:,} images, {concurrent} at a time"
         + (f"; {before.done} are done, {before.running} go on" if resume else "")
     )
-    telling = Telling(search, plan, say)
+    telling = Telling(search, plan)
     if before.done < plan.settings.samples:
         with stopping_on_signal("every trial", lambda: plan.folder.write(RunFolder.STOP, b"")):
             _fit(plan, search, telling, concurrent, plan.settings.samples - before.done)
@@ -303,6 +305,7 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     ASHA ends has not come to its end.
     """
     config = TrainConfig.loads(given["config"], "the sweep's configuration")
+    logs.show(config.launch.log_level, config.run_name)
     run, sweep = RunFolder.of(config), Folder(sweep_url)
     known, ended = given["known"], dict[str, Any]()
 
@@ -416,8 +419,8 @@ class Asha(ASHAScheduler):
 class Telling(tune.Callback):
     """Tells the study what trials report, and a person where the sweep is."""
 
-    def __init__(self, search: Search, plan: SweepPlan, say: Callable[[str], None]) -> None:
-        self.search, self.plan, self.say = search, plan, say
+    def __init__(self, search: Search, plan: SweepPlan) -> None:
+        self.search, self.plan = search, plan
         self.stopped = False
         self.began = self.said = time.monotonic()
         self.did = 0.0
@@ -482,7 +485,7 @@ class Telling(tune.Callback):
 
     def _say(self, line: str) -> None:
         self.said = time.monotonic()
-        self.say(line)
+        logger.info(line)
 
     def _where(self) -> str:
         counts, best = self.search.counts(), self.search.best()

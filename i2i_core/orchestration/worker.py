@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 
+from i2i_core import logs
 from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
@@ -23,6 +24,8 @@ from i2i_core.training.loop import Loop
 from i2i_core.training.node import Node
 from i2i_core.training.sync import World
 from i2i_core.training.together import by_leader
+
+logger = logging.getLogger(__name__)
 
 LOOKS_EVERY = 2.0
 """Seconds between looks whether the run is to stop, and whether a node is being drained."""
@@ -41,6 +44,7 @@ def train_worker(values: dict[str, Any]) -> str:
     context = ray.train.get_context()
     config = TrainConfig.loads(values["config"], "the driver's configuration")
     world = World(context.get_world_rank(), context.get_world_size())
+    logs.show(config.launch.log_level, config.run_name, world.rank)
     device, node = ray.train.torch.get_device(), this_node()
     threads = node.threads(config.launch.cpus_per_worker, config.data.loaders, device.type == "cuda")
     torch.set_num_threads(threads)
@@ -95,7 +99,7 @@ def train(
         if _is_over(folder, attempt, world, launched):
             return {}
         measured = gauges.show if gauges else lambda values: None
-        loop = Loop(config, world, device, _say, lambda: not is_over_for(folder, attempt), measured, node)
+        loop = Loop(config, world, device, lambda: not is_over_for(folder, attempt), measured, node)
         if gauges:
             gauges.players = tuple(loop.method.players)
         with _watching(loop, folder, attempt, drained):
@@ -179,7 +183,7 @@ def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[],
         saved = False
         while not watcher.ending.wait(LOOKS_EVERY):
             if drained() and not saved:
-                _say("a node of this run is being drained: saving")
+                logger.info("a node of this run is being drained: saving")
                 loop.ask("save")
                 saved = True
             with (
@@ -196,9 +200,4 @@ def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[],
     finally:
         watcher.close(within=0)
         if watcher.error:
-            _say(f"WARNING: nobody looked any more whether this run is to stop ({watcher.error!r})")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")  # not print, which Ray Train doubles: once for its log, once for the driver
-    sys.stdout.flush()
+            logger.warning(f"nobody looked any more whether this run is to stop ({watcher.error!r})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import socket
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from torch import Tensor
 from i2i_core.errors import ConfigError
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds that an address may go without answering."""
@@ -75,7 +78,7 @@ class Published:
         if place.exists():
             if sha256(data := place.read_bytes()).startswith(self.sha256):
                 return data
-            print(f"{place} is damaged; fetching it again", file=sys.stderr, flush=True)
+            logger.warning(f"{place} is damaged; fetching it again")
         before = socket.getdefaulttimeout()
         try:
             socket.setdefaulttimeout(PATIENCE)  # torch hub would wait for ever

@@ -11,9 +11,10 @@ it. Writing what must not be there takes no lock that a dead process could hold.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from i2i_core.errors import RunError, TakenOverError
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.folder import lives, machine, unwritable
 from i2i_core.storage.retry import FULL
+
+logger = logging.getLogger(__name__)
 
 MOMENT = 5.0
 """Seconds before its own beginning in which a launch that another began is one of the same moment: it is not taken
@@ -169,12 +172,11 @@ def held(run: RunFolder, attempt: str, since: float) -> Iterator[None]:
         _here.discard(attempt)
 
 
-def begin(run: RunFolder, attempt: str, config: bytes, say: Callable[[str], None]) -> None:
+def begin(run: RunFolder, attempt: str, config: bytes) -> None:
     """The run's folder as an attempt that has it leaves it to its workers.
 
     Args:
         config: what config.json is to be.
-        say: prints a line.
 
     Raises:
         TakenOverError: another launch has the run by now.
@@ -183,7 +185,7 @@ def begin(run: RunFolder, attempt: str, config: bytes, say: Callable[[str], None
     mine = run.guarded(partial(check_holder, run, attempt))
     try:
         if run.status().get("state") == "running":
-            say(f"{run.url} was not ended: this launch takes it over from whatever may still be running")
+            logger.info(f"{run.url} was not ended: this launch takes it over from whatever may still be running")
         mine.write_json(run.STATUS, {"state": "running", "attempt": attempt})
         run.remove(run.STOP)
         run.remove_left()

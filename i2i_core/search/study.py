@@ -5,9 +5,12 @@ Nothing here knows Ray. The study is a file `study.log` (Optuna's JournalStorage
 
 from __future__ import annotations
 
+import atexit
 import inspect
+import logging
 import math
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,6 +35,8 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
 from i2i_core.training.resuming import images_per_epoch
+
+logger = logging.getLogger(__name__)
 
 STUDY = "study.log"
 NAME = "sweep"
@@ -253,9 +258,13 @@ class Search:
         if self.left:
             number = self.left.pop(0)
             self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", number))
-            return Trial(self.study, self._trials()[number]._trial_id)
+            return self._trial(number)
         self.study.sampler = sampler_of(self.sampler, seed_from(self.seed, "sweep", len(begun)))
         return self.study.ask()
+
+    def _trial(self, number: int) -> Trial:
+        """Take up a trial that an earlier process was handed. Its id is private to Optuna; read in 5.0.0."""
+        return Trial(self.study, self._trials()[number]._trial_id)
 
     def _check_base(self, number: int) -> None:
         """Raises UserError where the base is refused too: then it is not the trial's values."""
@@ -315,7 +324,7 @@ class Search:
         if self._has_ended(number):
             return
         self._check_ours_if_possible()
-        trial = self._handed.get(number) or Trial(self.study, self._trials()[number]._trial_id)
+        trial = self._handed.get(number) or self._trial(number)
         trial.set_user_attr("reason", reason)  # also where it is empty: a process that died may have left another
         trial.set_user_attr("outcome", outcome)
         _tell(self.study, self.study.sampler, number, values)
@@ -400,7 +409,7 @@ class Search:
         try:
             self.publish()
         except StorageError as error:
-            print(f"WARNING: the sweep's study is not saved yet: {error}", flush=True)
+            logger.warning(f"the sweep's study is not saved yet: {error}")
 
 
 def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
@@ -430,7 +439,9 @@ def _place(sweep: Folder) -> Path:
         place = Path(sweep.path(STUDY))
         place.parent.mkdir(parents=True, exist_ok=True)
     else:
-        place = Path(tempfile.mkdtemp(prefix=f"i2i-sweep-{sha256(sweep.url.encode()).hexdigest()[:8]}-")) / STUDY
+        folder = tempfile.mkdtemp(prefix=f"i2i-sweep-{sha256(sweep.url.encode()).hexdigest()[:8]}-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        place = Path(folder, STUDY)
         if sweep.exists(STUDY):
             place.write_bytes(sweep.read(STUDY))
     return place

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 import random
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +16,8 @@ from contextvars import ContextVar
 from typing import ClassVar, TypeVar
 
 from i2i_core.errors import WorkerError
+
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 PATIENCE = "I2I_STORAGE_PATIENCE"
@@ -111,7 +113,7 @@ class Trying:
             told = self.storage in self._silent
             self._silent.discard(self.storage)
         if told:
-            _say(f"{self.storage} answers again")
+            logger.info(f"{self.storage} answers again")
 
     def failed(self, error: Exception) -> None:
         """Pause, so that the caller tries again.
@@ -139,8 +141,9 @@ class Trying:
                 new = self.storage not in self._silent
                 self._silent.add(self.storage)
             if new:
-                _say(f"WARNING: {self.where} does not answer ({_short(error)}); trying again for {left:.0f} s")
+                logger.warning(f"{self.where} does not answer ({_short(error)}); trying again for {left:.0f} s")
         pause = min(LONGEST_PAUSE, 0.1 * 2 ** min(self.tries, 10)) * (0.5 + random.random() / 2)
+        logger.debug(f"{self.where}: try {self.tries} failed ({_short(error)}); the next in {pause:.1f} s")
         time.sleep(min(pause, left + 0.01))
 
 
@@ -153,11 +156,6 @@ def _short(error: Exception) -> str:
     """One line of an error, without what is secret in a URL: user, password and query."""
     line = f"{type(error).__name__}: {error}".split("\n")[0]
     return re.sub(r"(//)[^/\s]*@|\?[^\s\"']*=[^\s\"']*", r"\1", line)[:200]
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def patiently(where: str, call: Callable[[], Answer]) -> Answer:

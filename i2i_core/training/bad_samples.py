@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ import torch
 from i2i_core.batch import Batch
 from i2i_core.errors import RunError
 from i2i_core.training.sync import World
+
+logger = logging.getLogger(__name__)
 
 MOST_NAMED = 20
 
@@ -23,15 +25,14 @@ class BadSamples:
         world: this worker among its peers.
         device: where the group's collectives take their tensors.
         most: how many there may be.
-        tell: says a line, once for all workers.
 
     Attributes:
         known: all workers' samples by key, with the cause and the sample that took its place.
         met: those that this worker met since workers last agreed: images served before, and the same.
     """
 
-    def __init__(self, world: World, device: torch.device, most: int, tell: Callable[[str], None]) -> None:
-        self.world, self.device, self.most, self.tell = world, device, most, tell
+    def __init__(self, world: World, device: torch.device, most: int) -> None:
+        self.world, self.device, self.most = world, device, most
         self.known: dict[str, list[str]] = {}
         self.met: dict[str, tuple[int, str, str]] = {}
 
@@ -57,7 +58,8 @@ class BadSamples:
         self.met = {}
         for key, (_, cause, instead) in sorted(found.items(), key=lambda item: (item[1][0], item[0])):
             self.known[key] = [cause, instead]
-            self.tell(f"WARNING: sample {key} cannot be used ({cause}); {instead} takes its place")
+            if self.world.leads:
+                logger.warning(f"sample {key} cannot be used ({cause}); {instead} takes its place")
         if len(self.known) > self.most:
             raise RunError(self._too_many())
 

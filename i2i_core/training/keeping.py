@@ -56,7 +56,7 @@ class Keeper:
 
     def _latest(self) -> Saved | None:
         """Read the checkpoint that the run goes on from, and remove what is later."""
-        saved = checkpoint.latest(self.run, self.monitor.tell)
+        saved = checkpoint.latest(self.run)
         if saved:
             check_order(saved.config(), self.run.url)
             self.run.discard_after(saved.images)

@@ -44,7 +44,6 @@ class Loop:
         config: the run, validated, with what the data knows filled in.
         world: this worker among its peers.
         device: where the networks live.
-        say: prints a line; called by rank 0 only.
         ours: whether the run is still this launch's to write; asked before every checkpoint.
         measured: given every scalar that is logged, by a thread; called by rank 0 only.
         node: where this worker is; None: what this process may use.
@@ -59,7 +58,6 @@ class Loop:
         config: TrainConfig,
         world: World,
         device: torch.device,
-        say: Callable[[str], None] = print,
         ours: Callable[[], bool] = lambda: True,
         measured: ShowScalars = lambda values: None,
         node: Node | None = None,
@@ -76,9 +74,9 @@ class Loop:
         method = build_from(config.method, config.hyper, seed=training.seed).to(device)
         per_epoch = self.stream.images_per_epoch
         self.step = Step(method, training, world, lambda images: lr_factor(training, images, per_epoch))
-        self.monitor = Monitor(config, self.step, self.run, say, measured)
+        self.monitor = Monitor(config, self.step, self.run, measured)
         self.state = RunState(config, self.step, slots, self.monitor)
-        writer = Writer(self.run, config.monitoring.keep_last, say, ours, partial(self.ask, "stop"))
+        writer = Writer(self.run, config.monitoring.keep_last, ours, partial(self.ask, "stop"))
         self.keeper = Keeper(config, self.run, self.step, self.state, self.monitor, writer)
         self.keeper.begin()
         self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run)

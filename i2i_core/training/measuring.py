@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -124,7 +125,7 @@ class Evaluator:
         self.monitor.later(lambda: self.run.write_json(RunFolder.LAST_EVALUATION, whole))
         for warning in {w: None for one in whole.values() for w in warnings(one)}:
             if warning not in self.warned:
-                self.monitor.tell(f"WARNING: {warning}")
+                self.monitor.tell(warning, logging.WARNING)
             self.warned.add(warning)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,8 @@ from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
 from i2i_core.training.resuming import check_order
+
+logger = logging.getLogger(__name__)
 
 
 @patient_for(AT_START)
@@ -94,21 +97,21 @@ def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
 
 
 @patient_for(AT_START)
-def cautions(config: TrainConfig) -> list[str]:
-    """List what a person should know before a prepared run starts, a line each."""
+def warn(config: TrainConfig) -> None:
+    """Warn of what a person should know before a prepared run starts."""
     sets = open_sets(config.data)
     split, wanted = evaluation_split(config, sets), config.monitoring.evaluate_split
     if split == wanted:
-        return []
+        return
     without = [data for data in sets if wanted not in data.manifest.splits]
     missing = "; ".join(f"{data.uri} has no split {wanted!r}" for data in without)
     others = sorted(set.intersection(*(set(data.manifest.splits) for data in sets)) - {split})
     instead = f"give --evaluate-split {others[0]}, which then chooses the best checkpoint; or " if others else ""
     folders = "valA and valB folders" if sets[0].manifest.kind == "unpaired" else "a val folder"
-    return [
-        f"WARNING: {missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
+    logger.warning(
+        f"{missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
         f"in {folders} or, where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."
-    ]
+    )
 
 
 def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:

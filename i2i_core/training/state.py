@@ -209,7 +209,7 @@ class RunState:
         self.progress = Position()
         self.best = Best()
         self.evaluations = Evaluations()
-        self.bad_samples = BadSamples(step.world, step.device, config.data.most_bad, monitor.tell)
+        self.bad_samples = BadSamples(step.world, step.device, config.data.most_bad)
         self.diagnosis = monitor.diagnosis
         self.seen = Seen(step.world)
         self.norm_batches = Normalised(config, step.world.size, self.progress, step.method.makers)

@@ -53,7 +53,7 @@ def reads(world: World, config: TrainConfig) -> tuple[Counter[str], int, str, di
         patch.setattr(Folder, "read", counting)
         patch.setattr(sync, "PIECE_BYTES", 10_000)
         try:
-            loop = Loop(config, world, torch.device("cpu"), say=lambda line: None)
+            loop = Loop(config, world, torch.device("cpu"))
         except CheckpointError as error:
             return found, -1, str(error), {}
     return found, loop.progress.images, "", dict(loop.method.networks.state_dict())

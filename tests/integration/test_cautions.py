@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from i2i_core import cli
+from i2i_core.config.run import TrainConfig
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.worlds.glyphs import GlyphOptions
@@ -20,11 +22,25 @@ from i2i_core.errors import ConfigError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
 from i2i_core.runs.folder import RunFolder
-from i2i_core.training.preparing import cautions
+from i2i_core.training.preparing import warn
 from pipelines import train
 
 from ..support.data import noise, put, shard
 from ..support.runs import config_of, loop_of
+
+Warnings = Callable[[TrainConfig], list[str]]
+
+
+@pytest.fixture
+def warnings(said: list[str]) -> Warnings:
+    """What a person is warned of before a run starts."""
+
+    def of(config: TrainConfig) -> list[str]:
+        said.clear()
+        warn(config)
+        return [*said]
+
+    return of
 
 
 def glyphs(out: Path, kind: Any, split: tuple[float, float, float]) -> str:
@@ -36,11 +52,11 @@ def glyphs(out: Path, kind: Any, split: tuple[float, float, float]) -> str:
 
 @pytest.mark.parametrize(("method", "kind"), [("cyclegan", "unpaired"), ("pix2pix", "paired"), ("stargan", "labelled")])
 def test_data_without_val_is_cautioned_of_once_and_as_advised_no_more(
-    method: str, kind: str, storage: str, tmp_path: Path
+    method: str, kind: str, storage: str, tmp_path: Path, warnings: Warnings
 ) -> None:
     data = glyphs(tmp_path / "without", kind, (0.9, 0.0, 0.1))
     config = config_of(method, data, storage, training__images=12)
-    (said,) = cautions(config)
+    (said,) = warnings(config)
     assert said.startswith(f"WARNING: {data} has no split 'val'")
     assert "the best checkpoint go by the split 'train', which the run also trains on" in said
     loop = loop_of(config)
@@ -50,15 +66,15 @@ def test_data_without_val_is_cautioned_of_once_and_as_advised_no_more(
         assert one["split"] == "train"
         assert "which the run also trains on" in one["warning"]
     assert "give --evaluate-split test" in said
-    assert cautions(config_of(method, data, storage, monitoring__evaluate_split="test")) == []
+    assert warnings(config_of(method, data, storage, monitoring__evaluate_split="test")) == []
     assert "`--split 0.9 0.05 0.05`" in said
     with_val = glyphs(tmp_path / "with", kind, (0.9, 0.05, 0.05))
-    assert cautions(config_of(method, with_val, storage)) == []
+    assert warnings(config_of(method, with_val, storage)) == []
 
 
-def test_data_with_val_is_reported_without_a_warning(labelled: str, storage: str) -> None:
+def test_data_with_val_is_reported_without_a_warning(labelled: str, storage: str, warnings: Warnings) -> None:
     config = config_of("stargan", labelled, storage, training__images=12)
-    assert cautions(config) == []
+    assert warnings(config) == []
     loop = loop_of(config)
     loop.train()
     (report,) = loop.run.read_json(RunFolder.LAST_EVALUATION).values()
@@ -66,35 +82,39 @@ def test_data_with_val_is_reported_without_a_warning(labelled: str, storage: str
     assert "warning" not in report
 
 
-def test_data_in_folders_without_val_is_cautioned_of_until_there_are_some(tmp_path: Path, storage: str) -> None:
+def test_data_in_folders_without_val_is_cautioned_of_until_there_are_some(
+    tmp_path: Path, storage: str, warnings: Warnings
+) -> None:
     for number in range(8):
         for side in "AB":
             put(tmp_path / f"in/train{side}/{number}.png", noise(16, 16, 1))
     shard("unpaired", tmp_path / "in", tmp_path / "one")
-    (said,) = cautions(config_of("cyclegan", str(tmp_path / "one"), storage))
+    (said,) = warnings(config_of("cyclegan", str(tmp_path / "one"), storage))
     assert "--evaluate-split" not in said, "there is no other split"
     assert "valA and valB folders" in said
     for side in "AB":
         put(tmp_path / f"in/val{side}/0.png", noise(16, 16, 1))
     shard("unpaired", tmp_path / "in", tmp_path / "two")
-    assert cautions(config_of("cyclegan", str(tmp_path / "two"), storage)) == []
+    assert warnings(config_of("cyclegan", str(tmp_path / "two"), storage)) == []
 
 
-def test_data_of_several_sets_is_cautioned_of_where_one_has_no_val(labelled: str, storage: str, tmp_path: Path) -> None:
+def test_data_of_several_sets_is_cautioned_of_where_one_has_no_val(
+    labelled: str, storage: str, tmp_path: Path, warnings: Warnings
+) -> None:
     for number in range(8):
         put(tmp_path / f"in/train/cat/{number}.png", noise(16, 16, 1))
     shard("classes", tmp_path / "in", other := str(tmp_path / "other"))
-    (said,) = cautions(config_of("stargan", labelled, storage, data__also=(other,)))
+    (said,) = warnings(config_of("stargan", labelled, storage, data__also=(other,)))
     assert f"{other} has no split 'val'" in said
     assert labelled not in said
 
 
-def test_split_that_is_asked_for_and_not_there_is_refused(labelled: str, storage: str) -> None:
+def test_split_that_is_asked_for_and_not_there_is_refused(labelled: str, storage: str, warnings: Warnings) -> None:
     with pytest.raises(ConfigError, match="--evaluate-split: found 'vla'") as caught:
         config_of("stargan", labelled, storage, monitoring__evaluate_split="vla")
     assert "Did you mean val?" in caught.value.fix
     config_of("stargan", labelled, storage, monitoring__evaluate_split="val")
-    assert cautions(config_of("stargan", labelled, storage, monitoring__evaluate_split="train")) == [], (
+    assert warnings(config_of("stargan", labelled, storage, monitoring__evaluate_split="train")) == [], (
         "it was asked for"
     )
 

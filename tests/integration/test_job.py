@@ -113,6 +113,8 @@ def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_transla
     assert "Found multiple active Ray instances" not in job.text(), "no other Ray of the machine is asked"
     calm = undisturbed(job.folder, str(tmp_path / "data"), str(tmp_path), 2)
     assert not differences(state_of(calm), state_of(job.folder))
+    copies = [path for path in FOLDER.glob("ray/session_latest/*/working_dir_files/_ray_pkg_*") if path.is_dir()]
+    assert len(copies) == 3, "each node has its own: to bring the code to one removes none that others run in"
 
     options = TranslateOptions(input=f"{s3}/data", split="test", out=f"{s3}/out", target="+bold", cpu=True)
     outcome = translate(job.folder.url, options)

@@ -43,7 +43,7 @@ sys.stdin.readline()
 since = clock_of(run)
 try:
     with held(run, attempt, since):
-        begin(run, attempt, config.dumps().encode(), print)
+        begin(run, attempt, config.dumps().encode())
         metrics = train(config, World(), torch.device("cpu"), attempt)
     status = run.status()
     print("WON" if status["attempt"] == attempt and status["state"] == "finished" else "TAKEN OVER")

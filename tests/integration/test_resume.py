@@ -72,15 +72,17 @@ def test_what_comes_after_the_last_update_is_in_the_last_checkpoint(what: Wish, 
 
 
 @pytest.mark.parametrize("method", ["pix2pix", "simgan"])
-def test_resumed_equals_uninterrupted(method: str, storage: str, request: pytest.FixtureRequest) -> None:
+def test_resumed_equals_uninterrupted(
+    method: str, storage: str, request: pytest.FixtureRequest, said: list[str]
+) -> None:
     """A run that died in the middle of an update goes on from the checkpoint before it."""
     data = request.getfixturevalue(KINDS[method])
     whole = loop_of(config_of(method, data, f"{storage}/whole", training__lr_schedule="linear"))
     whole.train()
     config = config_of(method, data, f"{storage}/cut", training__lr_schedule="linear")
     run_until(config, 60)
-    said: list[str] = []
-    resumed = loop_of(config, said)
+    said.clear()
+    resumed = loop_of(config)
     assert 0 < resumed.progress.images < 60, said
     resumed.train()
     assert_equal(state_of(whole), state_of(resumed))
@@ -107,7 +109,7 @@ def ended(config: TrainConfig, world: World = World()) -> tuple[list[Reading], d
     """A run to its end, by the latest writer: its logs, and what its checkpoints hold, by images; those rank 0's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("i2i_core.training.loop.Writer", LateWriter)
-        loop = Loop(config, world, torch.device("cpu"), say=lambda line: None)
+        loop = Loop(config, world, torch.device("cpu"))
         logs = noted(loop)
         loop.train()
     assert isinstance(loop.keeper.writer, LateWriter)
@@ -234,11 +236,11 @@ def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
     assert_equal(state_of(whole), state_of(resumed))
 
 
-def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, storage: str) -> None:
+def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, storage: str, said: list[str]) -> None:
     """The evaluation that was due where the run stopped, and the best checkpoint that comes of it."""
     config = config_of("stargan", labelled, storage, monitoring__evaluate_every=24, monitoring__checkpoint_every=96)
-    said: list[str] = []
-    loop = loop_of(config, said)
+    said.clear()
+    loop = loop_of(config)
     with pytest.raises(Stopped, match="after 24 of 96"):
         loop.train(asking(loop, 0, "stop"))
     assert not any("there_and_back" in line for line in said)
@@ -319,7 +321,7 @@ def test_prepared_run_has_today_s_order_and_lanes_as_they_were_asked_for(labelle
 
 
 def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
-    labelled: str, storage: str, capsys: pytest.CaptureFixture[str]
+    labelled: str, storage: str, said: list[str]
 ) -> None:
     config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
     prompt(loop_of(config)).train()
@@ -328,7 +330,7 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
     path = Path(run.root, "checkpoints", newest, "state.pt")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert latest(run).name == before
-    assert "state.pt" in capsys.readouterr().out
+    assert "state.pt" in said[-1]
     with pytest.raises(CheckpointError, match=r"state\.pt"):
         load_trained(run.at(f"checkpoints/{newest}"), torch.device("cpu"))
 

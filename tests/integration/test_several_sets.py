@@ -45,6 +45,7 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.training.step import Step
 from i2i_core.translation.targets import parse_target_of
 
+from ..support.logs import collected
 from ..support.methods import ALONE, Case, assert_same, batches, run, small, whole_batch
 from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
 
@@ -98,8 +99,8 @@ def trained(labelled: str, shapes: str, tmp_path_factory: pytest.TempPathFactory
     """A run that has ended, with grids and evaluations on the way."""
     storage = str(tmp_path_factory.mktemp("trained"))
     config = config_on(labelled, shapes, storage, monitoring__evaluate_every=48, monitoring__grid_every=48)
-    said: list[str] = []
-    loop_of(config, said).train()
+    with collected() as said:
+        loop_of(config).train()
     Path(storage, "said").write_text("\n".join(said))
     return f"{storage}/run"
 

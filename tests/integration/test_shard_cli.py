@@ -107,12 +107,12 @@ def test_an_existing_webdataset_is_indexed(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_builtin_data_is_made_once_and_announced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(glyphs, "characters", lambda: ("A", "B", "C", "D"))
     where = builtin_data("unpaired", 16, {"scanned": True})
-    assert "the built-in glyphs, unpaired, 16 px" in capsys.readouterr().out
+    assert "the built-in glyphs, unpaired, 16 px" in said[0]
     assert DataSet(where).manifest.kind == "unpaired"
     when = (tmp_path / where / "manifest.json").stat().st_mtime_ns
     assert builtin_data("unpaired", 16, {"scanned": True}) == where

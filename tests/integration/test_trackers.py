@@ -28,6 +28,7 @@ from i2i_core.training.monitoring.boards import MLflow, parameters
 from i2i_core.training.monitoring.trackers import Line, Tracker
 from i2i_core.training.sync import World
 
+from ..support.logs import collected
 from ..support.runs import config_of, loop_of, noted, run_until
 from ..support.workers import on_workers
 
@@ -57,9 +58,9 @@ def test_what_a_run_shows(labelled: str, storage: str) -> None:
     assert [event.step for event in board.Scalars("diagnosis/spread")] == [36, 60, 84]
 
 
-def collapsing(config: TrainConfig, world: World, said: list[str]) -> Loop:
+def collapsing(config: TrainConfig, world: World) -> Loop:
     """A generator whose images are all black."""
-    loop = Loop(config, world, torch.device("cpu"), said.append)
+    loop = Loop(config, world, torch.device("cpu"))
     loop.method.networks["G"].register_forward_hook(lambda module, inputs, output: output * 0)
     assert loop.step.ema is not None
     loop.step.ema["G"].register_forward_hook(lambda module, inputs, output: output * 0)
@@ -68,11 +69,11 @@ def collapsing(config: TrainConfig, world: World, said: list[str]) -> Loop:
 
 def stopping(world: World, config: TrainConfig) -> tuple[list[Any], str, list[str]]:
     """What it judged, how it ended, and what it said."""
-    said: list[str] = []
-    loop = collapsing(config, world, said)
-    logs = noted(loop)
-    with pytest.raises(RunError) as caught:
-        loop.train()
+    with collected() as said:
+        loop = collapsing(config, world)
+        logs = noted(loop)
+        with pytest.raises(RunError) as caught:
+            loop.train()
     judged = [(log.terms, log.weighted, log.spread) for log in logs]
     return judged, f"{loop.progress.images} {caught.value}\n{loop.monitor.diagnosis.state_dict()}", said
 
@@ -95,7 +96,7 @@ def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_sa
     waits = scalars_of(f"{storage}/run").Scalars("speed/data_wait_share_worst")
     assert all(0 <= event.value <= 1 for event in waits)
     assert logs[0] == logs[1]
-    loop = collapsing(config_of("stargan", labelled, f"{storage}/alone", **EVERY, **over), World(), [])
+    loop = collapsing(config_of("stargan", labelled, f"{storage}/alone", **EVERY, **over), World())
     alone = noted(loop)
     with pytest.raises(RunError):
         loop.train()
@@ -106,19 +107,19 @@ def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_sa
 
 
 def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_the_flag(
-    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     over: dict[str, Any] = {"monitoring__grid_every": 12, **EVERY}
     config = config_of("stargan", labelled, storage, monitoring__stop_on_collapse=True, **over)
-    made = collapsing(config, World(), [])
+    made = collapsing(config, World())
     monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args: made)
     assert train(config, World(), torch.device("cpu"), "attempt") == {}
     status = made.run.read_json("status.json")
     assert status["state"] == "failed"
     assert "made images are nearly all alike" in status["error"]
     assert "the same command without it goes on" in status["error"]
-    said: list[str] = []
-    rest = collapsing(config_of("stargan", labelled, storage, **over), World(), said)
+    said.clear()
+    rest = collapsing(config_of("stargan", labelled, storage, **over), World())
     assert rest.monitor.diagnosis.collapse, "what was said is remembered"
     rest.train()
     assert rest.progress.images == 96
@@ -127,7 +128,7 @@ def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_th
     assert any(name.startswith("diagnosis/collapsed") for name in texts)
 
 
-def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str) -> None:
+def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str, said: list[str]) -> None:
     """Grids of running statistics that are still near their beginning are all alike, and no sign."""
     over = {
         "training__images": 720,
@@ -135,8 +136,8 @@ def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str) ->
         "monitoring__grid_every": 48,
         "monitoring__stop_on_collapse": True,
     }
-    said: list[str] = []
-    loop = loop_of(config_of("pix2pix", paired, storage, **over, **EVERY), said)
+    said.clear()
+    loop = loop_of(config_of("pix2pix", paired, storage, **over, **EVERY))
     logs = noted(loop)
     loop.train()
     judged = [log.images for log in logs if log.spread is not None]
@@ -213,12 +214,12 @@ def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
 
 
 def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
-    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     over = {"monitoring__tracker": ("tensorboard", "mlflow"), "monitoring__mlflow_uri": "http://127.0.0.1:9", **EVERY}
-    said: list[str] = []
-    loop_of(config_of("stargan", labelled, storage, **over), said).train()
+    said.clear()
+    loop_of(config_of("stargan", labelled, storage, **over)).train()
     warnings = [line for line in said if line.startswith("WARNING")]
     assert len(warnings) == 1
     assert warnings[0].startswith("WARNING: mlflow does not take what is logged")
@@ -226,13 +227,13 @@ def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
 
 
 def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
-    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://bob:{SECRET}@127.0.0.1:9")
-    said: list[str] = []
+    said.clear()
     config = config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",))
-    tracker = Tracker(loop_of(config).run, said.append, False, {"mlflow": MLflow(loop_of(config).run, config)})
+    tracker = Tracker(loop_of(config).run, False, {"mlflow": MLflow(loop_of(config).run, config)})
     tracker.later(lambda: tracker.scalars(1, {"x": 1.0}))
     tracker.close()
     (warning,) = said
@@ -240,11 +241,10 @@ def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
     assert SECRET not in warning
 
 
-def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str) -> None:
-    said: list[str] = []
+def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str, said: list[str]) -> None:
     run = RunFolder(storage)
     run.url = f"s3://bob:{SECRET}@bucket/run"
-    tracker = Tracker(run, said.append, tensorboard=False)
+    tracker = Tracker(run, tensorboard=False)
 
     def full() -> None:
         raise OSError(f"no room at postgresql://server/db?user=bob&password={SECRET}")
@@ -257,17 +257,17 @@ def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str) -> N
 
 
 def test_a_run_whose_parameters_mlflow_refuses_is_the_same_run_all_the_same(
-    labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
+    labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     from mlflow.tracking import MlflowClient
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "refused")
     monkeypatch.setattr(boards, "parameters", lambda config: {"100%": "no name that it takes"})
     config = config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",), monitoring__mlflow_uri=database)
-    said: list[str] = []
+    said.clear()
     run = loop_of(config).run
-    board = MLflow(run, config, said.append)
-    tracker = Tracker(run, said.append, False, {"mlflow": board})
+    board = MLflow(run, config)
+    tracker = Tracker(run, False, {"mlflow": board})
     for images in (12, 24):
         tracker.later(lambda images=images: tracker.scalars(images, {"x": 1.0}))  # type: ignore[misc]
     tracker.close()
@@ -317,13 +317,13 @@ class Stuck:
 
 
 def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
-    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(trackers, "LEAVE", 0.01)
     monkeypatch.setattr(trackers, "MOST_WAITING", 3)
-    stuck, said = Stuck(), list[str]()
+    stuck = Stuck()
     run = loop_of(config_of("stargan", labelled, storage)).run
-    tracker = Tracker(run, said.append, others={"stuck": stuck})
+    tracker = Tracker(run, others={"stuck": stuck})
     for images in range(50):
         tracker.later(lambda images=images: tracker.scalars(images, {"x": 1.0}))  # type: ignore[misc]
     tracker.close()
@@ -335,7 +335,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
 
 
 def test_an_error_that_is_not_forgiven_is_raised_where_the_next_thing_is_logged() -> None:
-    line = Line("test", (OSError,), str, print)
+    line = Line("test", (OSError,), str)
 
     def wrong() -> None:
         raise ValueError("ours")

@@ -69,9 +69,10 @@ def slow(storage: str) -> Slow:
     return Slow(f"{storage}/run")
 
 
-def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(config: TrainConfig, slow: Slow) -> None:
-    said: list[str] = []
-    writer = Writer(slow, 9, said.append)
+def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(
+    config: TrainConfig, slow: Slow, said: list[str]
+) -> None:
+    writer = Writer(slow, 9)
     writer.put(small(config, 12), None)
     assert slow.begun.wait(60)
     writer.put(small(config, 24), None)
@@ -84,7 +85,7 @@ def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(config: TrainC
 
 
 def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
-    writer = Writer(slow, 9, print)
+    writer = Writer(slow, 9)
     writer.put(small(config, 12), None)
     assert slow.begun.wait(60)
     writer.put(small(config, 24), best_at(24))
@@ -103,7 +104,7 @@ def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
 
 def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> None:
     slow.gate.set()
-    writer = Writer(slow, 9, print)
+    writer = Writer(slow, 9)
     writer.put(small(config, 12), best_at(12))
     writer.wait()
     writer.put(None, best_at(24))
@@ -153,10 +154,10 @@ class NoRoom(RunFolder):
 
 @needs_full
 @pytest.mark.parametrize("name", ["networks.safetensors", CHECKSUMS])
-def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str) -> None:
+def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str, said: list[str]) -> None:
     config = config_of("stargan", labelled, storage)
-    said: list[str] = []
-    loop = prompt(loop_of(config, said, NoRoom(f"{storage}/run", f"checkpoints/{name_at(72)}/{name}")))
+    said.clear()
+    loop = prompt(loop_of(config, NoRoom(f"{storage}/run", f"checkpoints/{name_at(72)}/{name}")))
     loop.train()
     assert loop.run.names_of_checkpoints() == [name_at(36), name_at(96)]
     warning = next(line for line in said if line.startswith("WARNING"))
@@ -178,13 +179,13 @@ def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(
 
 def ending(world: World, config: TrainConfig) -> str:
     """Stopped by the other worker's wish; then without room for the last checkpoint."""
-    loop = Loop(config, world, torch.device("cpu"), say=lambda line: None)
+    loop = Loop(config, world, torch.device("cpu"))
     if world.rank == 1:
         loop.ask("stop")
     with pytest.raises(Stopped) as stopped:
         loop.train()
     no_room = NoRoom(loop.run.url, f"checkpoints/{name_at(96)}/state.pt")
-    rest = Loop(config, world, torch.device("cpu"), say=lambda line: None, run=no_room)
+    rest = Loop(config, world, torch.device("cpu"), run=no_room)
     assert rest.progress.images == loop.progress.images
     with pytest.raises(RunError) as full:
         rest.train()
@@ -211,17 +212,17 @@ def test_workers_end_alike(labelled: str, storage: str) -> None:
 
 
 @needs_full
-def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig, storage: str) -> None:
-    said: list[str] = []
-    loop = loop_of(config, said, NoRoom(f"{storage}/run", BEST))
+def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig, storage: str, said: list[str]) -> None:
+    loop = loop_of(config, NoRoom(f"{storage}/run", BEST))
     loop.train()
     assert loop.run.whole_checkpoints()[-1] == name_at(96)
     assert any("best.json could not be written" in line for line in said)
 
 
-def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(config: TrainConfig) -> None:
-    said: list[str] = []
-    loop = loop_of(config, said)
+def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(
+    config: TrainConfig, said: list[str]
+) -> None:
+    loop = loop_of(config)
     Path(loop.run.root).mkdir(parents=True)
     Path(loop.run.root, "checkpoints").touch()
     with pytest.raises(RunError, match=rf"{name_at(36)} could not be written \(Not a directory\); there is no whole"):
@@ -230,11 +231,12 @@ def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(co
     assert not [line for line in said if "WARNING" in line]
 
 
-def test_an_error_of_storage_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str) -> None:
-    said: list[str] = []
+def test_an_error_of_storage_does_not_hide_what_ended_the_run(
+    config: TrainConfig, storage: str, said: list[str]
+) -> None:
     run = RunFolder(f"{storage}/run")
     run.write("checkpoints", b"a file in the way")
-    writer = Writer(run, 1, said.append)
+    writer = Writer(run, 1)
     writer.put(small(config, 12), None)
     writer.close()
     assert len(said) == 1
@@ -270,7 +272,7 @@ def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
         checkpoint.write(crashing, small(config, 24))
     assert latest(run).name == name_at(12)
     assert trained.find(run.url).url.endswith(name_at(12))
-    writer = Writer(run, 1, print)
+    writer = Writer(run, 1)
     writer.put(small(config, 36), None)
     writer.wait()
     assert run.names_of_checkpoints() == [name_at(36)], "what the crash left is gone"
@@ -324,7 +326,7 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("name", "how"), DAMAGED)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
-    name: str, how: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
+    name: str, how: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str, said: list[str]
 ) -> None:
     shutil.copytree(ended[0], storage)
     path = Path(storage, "run", "checkpoints", name_at(96), name)
@@ -332,8 +334,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         path.unlink()
     else:
         path.write_bytes(DAMAGE[how](path.read_bytes()) if how in DAMAGE else how.encode("latin1"))
-    said: list[str] = []
-    resumed = loop_of(config_of("stargan", labelled, storage), said)
+    said.clear()
+    resumed = loop_of(config_of("stargan", labelled, storage))
     assert resumed.progress.images == 72
     assert said[0].startswith("WARNING")
     assert name_at(96) in said[0]
@@ -359,7 +361,7 @@ def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig
         checkpoint.write(run, small(config, images))
     for path in ("notes.txt", "images-mine/x", f"{name_at(18)}/.state.pt.writing", f"{name_at(60)}/config.json"):
         run.write(f"checkpoints/{path}", b"x")
-    writer = Writer(run, 2, print)
+    writer = Writer(run, 2)
     writer.put(small(config, 48), best_at(12))
     writer.wait()
     assert run.names("checkpoints") == [*map(name_at, (12, 36, 48, 60)), "images-mine", "notes.txt"]
@@ -370,7 +372,7 @@ def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig
 def test_nothing_whole_is_nothing_to_prune(config: TrainConfig, storage: str) -> None:
     run = RunFolder(f"{storage}/run")
     run.write(f"checkpoints/{name_at(12)}/config.json", b"x")
-    writer = Writer(run, 1, print)
+    writer = Writer(run, 1)
     writer.put(None, best_at(12))
     writer._prune(24)
     writer.wait()
@@ -447,7 +449,7 @@ def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: st
 
 def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainConfig, storage: str) -> None:
     run, ours = RunFolder(f"{storage}/run"), True
-    writer = Writer(run, 1, print, lambda: ours)
+    writer = Writer(run, 1, lambda: ours)
     writer.put(small(config, 12), best_at(12))
     writer.wait()
     for images in (24, 36):  # the other launch's
@@ -461,13 +463,13 @@ def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainCo
 
 
 def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
-    config: TrainConfig, storage: str, monkeypatch: pytest.MonkeyPatch
+    config: TrainConfig, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setenv(PATIENCE, "0")
-    said: list[str] = []
+    said.clear()
     asked: list[str] = []
     run = RunFolder(f"{storage}/run")
-    writer = Writer(run, 9, said.append, stop=lambda: asked.append("stop"))
+    writer = Writer(run, 9, stop=lambda: asked.append("stop"))
     for many in range(2 * MOST_WITHOUT_ROOM - 1):
         images = 12 * (many + 1)
         there_is_room = images == 48  # which begins the count anew
@@ -481,7 +483,7 @@ def test_writer_waits_for_room_five_times_and_for_as_long_as_it_may(
     writer.close()
     assert len(said) == 3 + MOST_WITHOUT_ROOM - 1, "said once each, and the end by its error"
     monkeypatch.setenv(PATIENCE, "600")
-    patient = Writer(run, 9, said.append, stop=lambda: asked.append("again"))
+    patient = Writer(run, 9, stop=lambda: asked.append("again"))
     for images in range(200, 200 + 2 * MOST_WITHOUT_ROOM):
         patient.run = NoRoom(run.url, f"checkpoints/{name_at(images)}/state.pt")
         patient.put(small(config, images), None)
@@ -498,7 +500,7 @@ def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConf
             ours[0] = False
             raise FileNotFoundError(2, "No such file or directory", path)
 
-    writer = Writer(Removed(run.url), 9, print, lambda: ours[0])
+    writer = Writer(Removed(run.url), 9, lambda: ours[0])
     writer.put(small(config, 12), None)
     with pytest.raises(TakenOverError):
         writer.wait()
@@ -506,7 +508,7 @@ def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConf
 
 def test_a_launch_that_is_taken_over_while_it_writes_leaves_no_checkpoint(config: TrainConfig, storage: str) -> None:
     run, answers = RunFolder(f"{storage}/run"), iter([True, False])
-    writer = Writer(run, 1, print, lambda: next(answers))
+    writer = Writer(run, 1, lambda: next(answers))
     writer.put(small(config, 12), best_at(12))
     with pytest.raises(TakenOverError):
         writer.wait()

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.orchestration.sharding import shard_glyphs
-from i2i_core.storage import retry
 from i2i_core.storage.retry import PATIENCE, StorageError
-from i2i_core.training.loop import Loop
-from i2i_core.training.sync import World
 
+from ..support.logs import collected
 from ..support.runs import assert_equal, config_of, latest, loop_of, state_of
 from ..support.weather import Weather
 
@@ -50,21 +47,19 @@ def test_a_run_ends_as_on_local_files_whatever_the_weather(
 
 
 def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
-    far: TrainConfig, weather: Weather, calm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    far: TrainConfig, weather: Weather, calm: dict[str, Any]
 ) -> None:
     """It goes in the middle of the run, and comes back once the run has said that it is gone."""
-    said: list[str] = []
 
-    def say(line: str) -> None:
-        said.append(line)
+    def then(line: str) -> None:
         if line.startswith("60 / "):
             weather.gone()
         if "does not answer" in line:
             weather.back()
 
-    monkeypatch.setattr(retry, "_say", say)
-    loop = Loop(far, World(), torch.device("cpu"), say=say)
-    loop.train()
+    with collected(then) as said:
+        loop = loop_of(far)
+        loop.train()
     assert any("does not answer" in line for line in said), said
     assert any("answers again" in line for line in said), said
     assert_equal(calm, state_of(loop))
@@ -75,12 +70,12 @@ def test_storage_that_vanishes_for_good_ends_the_run_and_what_was_saved_is_gone_
 ) -> None:
     monkeypatch.setenv(PATIENCE, "1")
 
-    def say(line: str) -> None:
+    def then(line: str) -> None:
         if line.startswith("120 / "):
             weather.gone()
 
-    with pytest.raises(StorageError, match=r"s3://.* has not answered for 1 s"):
-        Loop(far, World(), torch.device("cpu"), say=say).train()
+    with collected(then), pytest.raises(StorageError, match=r"s3://.* has not answered for 1 s"):
+        loop_of(far).train()
     weather.back()
     monkeypatch.setenv(PATIENCE, "60")
     loop = loop_of(far)

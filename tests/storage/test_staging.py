@@ -349,11 +349,13 @@ import resource, signal, sys
 sys.path.insert(0, {root!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 from itertools import islice
+from tests.support.logs import collected
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import DataConfig, Stream
 stream = Stream(DataSet({url!r}), DataConfig(cache={folder!r}, load_size=20), 16, 8, 0)
-for batch in islice(stream.batches(0, (0, 8), 0), stream.batches_per_epoch):
-    print(*batch.keys, flush=True)
+with collected(print):
+    for batch in islice(stream.batches(0, (0, 8), 0), stream.batches_per_epoch):
+        print(*batch.keys, flush=True)
 """
 
 
@@ -494,7 +496,7 @@ def test_a_cache_too_small_gives_every_batch(
     far: dict[str, str],
     config: Callable[..., DataConfig],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    said: list[str],
     room: float,
 ) -> None:
     """Nothing fits; one shard; two shards."""
@@ -504,7 +506,7 @@ def test_a_cache_too_small_gives_every_batch(
     there = Stream(DataSet(far["labelled"]), config(cache_gb=gb), 16, BATCH, 0)
     n = near.batches_per_epoch
     assert_same(played(near, 1, 0, 0, n), played(there, 1, 0, 0, n))
-    assert capsys.readouterr().out.count("WARNING: the cache") == 1
+    assert len([line for line in said if line.startswith("WARNING: the cache")]) == 1
     assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= gb * 1e9
     assert ended()
 

@@ -218,7 +218,7 @@ def test_slow_down_for_good_is_told_within_patience(
 
 
 def test_gone_for_a_while_goes_on(
-    remote: Remote, weather: Weather, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Remote, weather: Weather, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """Eight threads and every kind of operation: one line when it is gone, one when it is back."""
     gone = threading.Event()
@@ -251,18 +251,15 @@ def test_gone_for_a_while_goes_on(
             thread.join(20)
     assert gone.is_set()
     assert got == [BODY] * 8
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines if "WARNING" in line] == ["WARNING"], lines
-    assert lines[-1] == f"{remote.url.rsplit('/', 1)[0]} answers again", "the bucket"
-    assert len(lines) == 2
+    assert [line.split(":")[0] for line in said if "WARNING" in line] == ["WARNING"], said
+    assert said[-1] == f"{remote.url.rsplit('/', 1)[0]} answers again", "the bucket"
+    assert len(said) == 2
 
 
-def test_what_fails_once_is_not_worth_a_line(
-    remote: Remote, weather: Weather, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_fails_once_is_not_worth_a_line(remote: Remote, weather: Weather, said: list[str]) -> None:
     with weather.rule(Status(), times=retry.TELL - 1):
         remote.cat_file(f"{remote.root}/a/x")
-    assert capsys.readouterr().out == ""
+    assert said == []
 
 
 @pytest.mark.slow

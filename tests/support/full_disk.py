@@ -24,6 +24,7 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
+from .logs import collected
 from .runs import config_of
 
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
@@ -53,6 +54,15 @@ def use_up_names(storage: Path) -> None:
             return
 
 
+def make_read_only(storage: Path) -> None:
+    """As soon as no file there is open for writing: the kernel refuses before that."""
+    read_only = ["mount", "-o", "remount,ro", str(storage)]
+    for _ in range(9_999):
+        if not subprocess.run(read_only, stderr=subprocess.DEVNULL).returncode:
+            return
+    sh(*read_only)
+
+
 @dataclass(frozen=True)
 class Scene:
     """What happens to a storage, and what a person then does about it."""
@@ -65,7 +75,7 @@ SCENES = {
     "full": Scene(fill, lambda storage: (storage / "fill").unlink()),
     "no_names_left": Scene(use_up_names, lambda storage: [place.unlink() for place in storage.glob("empty-*")]),
     "read_only": Scene(
-        lambda storage: sh("mount", "-o", "remount,ro", str(storage)),
+        make_read_only,
         lambda storage: sh("mount", "-o", "remount,rw", str(storage)),
     ),
     "run_deleted": Scene(lambda storage: shutil.rmtree(storage / "run"), lambda storage: None),
@@ -79,7 +89,6 @@ def mount(storage: Path) -> None:
 
 def trained(config: TrainConfig, then: Callable[[], Any] | None, attempt: str) -> dict[str, Any]:
     """A launch's worker, without Ray."""
-    said: list[str] = []
     reached = [0]
 
     class Watched(Loop):
@@ -89,16 +98,17 @@ def trained(config: TrainConfig, then: Callable[[], Any] | None, attempt: str) -
             reached[0] = self.progress.images
             super()._do_what_is_due()
 
-    worker.Loop, worker._say = Watched, said.append  # type: ignore[misc]
+    worker.Loop = Watched  # type: ignore[misc]
     run = RunFolder(f"{config.launch.storage}/run")
     run.write_json(RunFolder.STATUS, {"state": "running", "attempt": attempt})
     raised = ""
-    try:
-        worker.train(config, World(), torch.device("cpu"), attempt)
-    except RunError as error:
-        raised = str(error)
-    except BaseException as error:
-        raised = f"RAW {error!r}"
+    with collected() as said:
+        try:
+            worker.train(config, World(), torch.device("cpu"), attempt)
+        except RunError as error:
+            raised = str(error)
+        except BaseException as error:
+            raised = f"RAW {error!r}"
     left = [place.name for place in Path(config.launch.storage).rglob("*.writing")]
     return {
         "said": said,

@@ -37,7 +37,7 @@ def race(who: str, url: str, pause: float, stand_still: bool) -> str:
         claim(run, who, since)
     except RunError as error:
         return str(error)
-    begin(run, who, who.encode(), lambda line: None)
+    begin(run, who, who.encode())
     return ""
 
 

@@ -100,9 +100,8 @@ def prompt(loop: Loop) -> Loop:
     return loop
 
 
-def loop_of(config: TrainConfig, said: list[str] | None = None, run: RunFolder | None = None) -> Loop:
-    lines = said if said is not None else []
-    return Loop(config, World(), torch.device("cpu"), say=lines.append, run=run)
+def loop_of(config: TrainConfig, run: RunFolder | None = None) -> Loop:
+    return Loop(config, World(), torch.device("cpu"), run=run)
 
 
 def latest(run: RunFolder) -> Saved:

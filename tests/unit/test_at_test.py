@@ -334,16 +334,19 @@ def test_evaluate_measures_as_asked_and_says_so(
         assert value == pytest.approx(l1_by_hand(method, paired), rel=1e-5)
 
 
-def test_loop_draws_evaluates_and_judges_as_asked(paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loop_draws_evaluates_and_judges_as_asked(
+    paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
     """And translate.py and evaluate.py go by what the run was given."""
     values, small = {}, {**PIX2PIX, "training__images": 12, "monitoring__evaluate_samples": 8}
     preview = Pix2Pix.preview
     for norm, on in (("auto", "auto"), ("running", "on"), ("image", "off")):
-        storage, said = str(tmp_path / f"{norm}-{on}"), []
+        storage = str(tmp_path / f"{norm}-{on}")
+        said.clear()
         asked: dict[str, Any] = {"at_test__test_norm": norm, "at_test__test_dropout": on}
         asked["monitoring__grid_every"] = 0 if norm == "image" else 6
         config = config_of("pix2pix", paired, storage, **small, **asked)
-        loop, drawn = loop_of(config, said), []
+        loop, drawn = loop_of(config), []
         monkeypatch.setattr(
             Pix2Pix, "preview", lambda self, batch, to=drawn: to.append(self.at_test) or preview(self, batch)
         )

@@ -191,10 +191,10 @@ def test_begin_of_a_launch_that_was_taken_over_writes_and_removes_nothing(run: R
     now = clock_of(run)
     claim(run, "first", now)
     claim(run, "second", now + MOMENT + 1)
-    begin(run, "second", b"second", print)
+    begin(run, "second", b"second")
     run.write(RunFolder.STOP, b"second")
     with pytest.raises(TakenOverError, match="has taken it over"):
-        begin(run, "first", b"first", lambda line: None)
+        begin(run, "first", b"first")
     record(run, "first", state="failed", error="late")
     assert run.read_json(RunFolder.STATUS) == {"state": "running", "attempt": "second"}
     assert run.read("config.json") == b"second"

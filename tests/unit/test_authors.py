@@ -499,7 +499,9 @@ def test_bicyclegans_two_discriminators_and_encoder(tmp_path: Path) -> None:
     assert torch.equal(parts[0].tensors["scales.0.net.0.weight"], nets["D2"].state_dict()["model_0.0.weight"])
 
 
-def test_a_run_starts_from_the_files_and_averages_from_them(paired: str, storage: str, tmp_path: Path) -> None:
+def test_a_run_starts_from_the_files_and_averages_from_them(
+    paired: str, storage: str, tmp_path: Path, said: list[str]
+) -> None:
     fitted = entry("pix2pix").method.fit(entry("pix2pix").config(**SMALL["pix2pix"]), DataSet(paired).manifest, "AtoB")
     theirs = UNet(fitted.in_channels, fitted.out_channels, 4, 4, INSTANCE, bias=True)
     file = file_of(theirs, tmp_path / "latest_net_G.pth")
@@ -510,8 +512,8 @@ def test_a_run_starts_from_the_files_and_averages_from_them(paired: str, storage
         "training.init_from": f"authors:{file}",
     }  # fmt: skip
     config = prepare(TrainConfig.of("pix2pix", "demo", values))
-    said: list[str] = []
-    loop = Loop(config, World(), torch.device("cpu"), say=said.append)
+    said.clear()
+    loop = Loop(config, World(), torch.device("cpu"))
     (part,) = authors.read(config.training.init_from, "pix2pix", loop.method)
     assert same(loop.method.networks["G"], part.tensors)
     assert loop.step.ema is not None

@@ -23,6 +23,7 @@ from i2i_core.training.bad_samples import BadSamples, kind_of
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
+from ..support.logs import collected
 from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
 from ..support.workers import on_workers
 
@@ -63,11 +64,11 @@ def named(said: list[str]) -> list[str]:
 
 
 def test_each_is_named_once_with_cause_and_replacement_and_summed_up_by_cause(
-    broken: tuple[str, list[str]], storage: str
+    broken: tuple[str, list[str]], storage: str, said: list[str]
 ) -> None:
     uri, keys = broken
-    said: list[str] = []
-    loop = loop_of(config(uri, storage, data__most_bad=4, monitoring__log_every=24), said)
+    said.clear()
+    loop = loop_of(config(uri, storage, data__most_bad=4, monitoring__log_every=24))
     loop.train()
     assert sorted(named(said)) == sorted(keys)
     good = {key.decode() for key in DataSet(uri).index("train").keys} - set(keys)
@@ -91,7 +92,7 @@ def test_more_than_allowed_stop_the_run_and_are_listed(broken: tuple[str, list[s
 
 
 def test_a_long_list_is_cut() -> None:
-    samples = BadSamples(World(), torch.device("cpu"), 20, print)
+    samples = BadSamples(World(), torch.device("cpu"), 20)
     met = tuple(Bad(f"sample-{n:02d}", f"broken data stream (byte {n})", "another") for n in range(23))
     samples.note(Batch({}, 23, 0, 23, 0, 0, bad=met))
     with pytest.raises(RunError, match=r"23 unusable samples, .* \(23 x broken data stream\)") as caught:
@@ -101,14 +102,16 @@ def test_a_long_list_is_cut() -> None:
     assert "and 3 more" in str(caught.value)
 
 
-def test_a_resumed_run_neither_names_nor_counts_them_again(broken: tuple[str, list[str]], storage: str) -> None:
+def test_a_resumed_run_neither_names_nor_counts_them_again(
+    broken: tuple[str, list[str]], storage: str, said: list[str]
+) -> None:
     uri, keys = broken
     whole = loop_of(config(uri, f"{storage}/whole"))
     whole.train()
     cut = config(uri, f"{storage}/cut", data__most_bad=4)
     run_until(cut, 100)
-    said: list[str] = []
-    resumed = loop_of(cut, said)
+    said.clear()
+    resumed = loop_of(cut)
     assert set(resumed.state.bad_samples.known) == set(keys), "an epoch is over"
     resumed.train()
     assert named(said) == []
@@ -127,17 +130,19 @@ def test_two_domains_may_have_the_same_key(tmp_path: Path, storage: str) -> None
 
 
 def worker(world: World, made: TrainConfig) -> tuple[list[Any], list[str]]:
-    said: list[str] = []
-    loop = Loop(made, world, torch.device("cpu"), say=said.append)
-    loop.train()
+    with collected() as said:
+        loop = Loop(made, world, torch.device("cpu"))
+        loop.train()
     return list(loop.state.bad_samples.known.items()), named(said)
 
 
 @pytest.mark.processes
-def test_the_record_does_not_depend_on_the_number_of_workers(broken: tuple[str, list[str]], storage: str) -> None:
+def test_the_record_does_not_depend_on_the_number_of_workers(
+    broken: tuple[str, list[str]], storage: str, said: list[str]
+) -> None:
     uri, _ = broken
-    said: list[str] = []
-    alone = loop_of(config(uri, f"{storage}/alone", training__images=78), said)
+    said.clear()
+    alone = loop_of(config(uri, f"{storage}/alone", training__images=78))
     alone.train()
     found = on_workers(2, worker, config(uri, f"{storage}/two", training__images=78))
     assert [items for items, _ in found] == [list(alone.state.bad_samples.known.items())] * 2

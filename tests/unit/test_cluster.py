@@ -63,6 +63,40 @@ def test_cluster_that_does_not_start_is_one_message(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
+LATE = """
+import os, ray
+from ray._private.node import Node
+from i2i_core import logs
+from i2i_core.orchestration.cluster import connect
+from i2i_core.orchestration.ray_compat import LATE
+
+logs.show()
+start, nodes = Node.start_ray_processes, []
+def late(node):
+    start(node)
+    nodes.append(node)
+    if len(nodes) < 3:
+        raise Exception(f"The current node {LATE}.")
+Node.start_ray_processes = late
+connect()
+assert ray.get(ray.remote(lambda: 1).remote()) == 1
+assert len(nodes) == 3
+left = [p.process.pid for node in nodes[:2] for found in node.all_processes.values() for p in found]
+assert not left, left
+print("it runs")
+"""
+
+
+@pytest.mark.ray
+def test_ray_that_is_not_up_in_time_is_started_again_and_leaves_nothing() -> None:
+    """The third time it is: the first two have their processes, and are told that they were too slow."""
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    run = subprocess.run([sys.executable, "-c", LATE], env=env, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("WARNING: Ray's processes were not up within") == 2
+    assert run.stdout.endswith("it runs\n")
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment of which nothing is left afterwards."""

@@ -667,8 +667,8 @@ def test_local_nodes_are_a_head_without_room_and_nodes_of_which_one_has_the_gpus
 ) -> None:
     nodes, started = program("local_nodes"), []
 
-    def start(head: bool, **options: Any) -> Any:
-        started.append((head, options))
+    def start(head: bool, number: int, **options: Any) -> Any:
+        started.append((head, number, options))
         return SimpleNamespace(gcs_address="127.0.0.1:6380")
 
     monkeypatch.setattr(nodes, "start", start)
@@ -680,10 +680,10 @@ def test_local_nodes_are_a_head_without_room_and_nodes_of_which_one_has_the_gpus
     dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
     node = {"gcs_address": "127.0.0.1:6380", "num_cpus": 2}
     assert started == [
-        (True, {"num_cpus": 0, "num_gpus": 0, **dashboard}),
-        (False, {**node, "num_gpus": None}),
-        (False, {**node, "num_gpus": 0}),
-        (False, {**node, "num_gpus": 0}),
+        (True, 0, {"num_cpus": 0, "num_gpus": 0, **dashboard}),
+        (False, 1, {**node, "num_gpus": None}),
+        (False, 2, {**node, "num_gpus": 0}),
+        (False, 3, {**node, "num_gpus": 0}),
     ]
     assert (tmp_path / "ray" / "ray_current_cluster").read_text() == "127.0.0.1:6380", "where its jobs look"
 

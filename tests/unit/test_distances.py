@@ -312,9 +312,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         return None
 
 
-def test_published_weights_are_fetched_once(
-    site: tuple[Path, str, Callable[[], None]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_published_weights_are_fetched_once(site: tuple[Path, str, Callable[[], None]], said: list[str]) -> None:
     folder, address, close = site
     torch.save({"x": torch.arange(3)}, folder / "net.pth")
     checksum = sha256((folder / "net.pth").read_bytes())
@@ -328,7 +326,7 @@ def test_published_weights_are_fetched_once(
     assert read.facts == {"file": "net.pth", "sha256": checksum, "published": True}
     cached.write_bytes(b"torn")
     assert published.read("").sha256 == checksum
-    assert "damaged" in capsys.readouterr().err
+    assert "damaged" in said[-1]
     close()
     assert published.read("").sha256 == checksum
 
@@ -446,9 +444,7 @@ def test_real_features_of_another_definition_are_not_used(change: Any, paired: s
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_damaged_file_of_real_features_is_made_again_and_said(
-    paired: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_of_real_features_is_made_again_and_said(paired: str, tmp_path: Path, said: list[str]) -> None:
     question = asked(paired, Paired(darker), statistics=str(tmp_path))
     found = measured(Distances(question, Pixels(), INCEPTION), question)
     (file,) = tmp_path.iterdir()
@@ -467,19 +463,17 @@ def test_a_damaged_file_of_real_features_is_made_again_and_said(
             family = Distances(question, network, INCEPTION)
             assert measured(family, question) == found
             assert network.saw == 72
-            assert words in capsys.readouterr().err
+            assert words in said.pop()
             assert words in family.facts()["real_features"]["state"]
             assert file.read_bytes() == whole
 
 
-def test_a_folder_that_cannot_be_written_is_said(
-    paired: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_cannot_be_written_is_said(paired: str, tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "file").write_text("")
     question = asked(paired, Paired(darker), statistics=str(tmp_path / "file" / "below"))
     family = Distances(question, Pixels(), INCEPTION)
     assert measured(family, question)["fid"].value > 0
-    assert "not kept" in capsys.readouterr().err
+    assert "not kept" in said.pop()
     assert "not kept" in family.facts()["real_features"]["state"]
 
 

@@ -283,7 +283,11 @@ def apart(labelled: str, tmp_path: Path) -> tuple[str, str]:
 
 
 def test_shards_apart_train_resume_evaluate_translate_and_are_searched(
-    apart: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    apart: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    said: list[str],
 ) -> None:
     data, at = apart
     runs = str(tmp_path / "runs")
@@ -293,8 +297,8 @@ def test_shards_apart_train_resume_evaluate_translate_and_are_searched(
     config = TrainConfig.loads(config.dumps(), "config.json")
     loop_of(config).train()
     longer = config.with_section("training", images=48)
-    said: list[str] = []
-    loop_of(longer, said).train()
+    said.clear()
+    loop_of(longer).train()
     assert any("resumed from" in line for line in said)
     run = f"{runs}/run"
     options = TranslateOptions(input=data, out=str(tmp_path / "made"), target="bold", most=2, shards_at=(at,))
@@ -393,13 +397,13 @@ def test_indexing_does_not_wait_for_a_pipe(own: Path) -> None:
         index_webdataset(IndexOptions(index=str(own)), ShardOptions(), ATTRIBUTES, workers=0)
 
 
-def test_indexing_says_where_links_lead(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_indexing_says_where_links_lead(own: Path, tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "else").mkdir()
     (own / "train-000000.tar").rename(tmp_path / "else/x.tar")
     (own / "train-000000.tar").symlink_to(tmp_path / "else/x.tar")
     (own / "manifest.json").unlink()
     index_webdataset(IndexOptions(index=str(own)), ShardOptions(), ATTRIBUTES, workers=0)
-    at = capsys.readouterr().out.partition("--shards-at ")[2].splitlines()[0]
+    at = said[0].partition("--shards-at ")[2]
     assert at == str(tmp_path / "else")
     DataSet(str(own), [at]).check_shards("train")
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import fsspec
+import optuna
 import pytest
 import s3fs
 from packaging.requirements import Requirement
@@ -140,6 +141,8 @@ def test_ray_has_what_is_imported_of_its_own(file: str, module: str, name: str) 
         *((name, "ray.tune.constants") for name in ray_compat.QUIET_TUNE if name.startswith("TUNE")),
         (ray_compat.ON_THE_HEAD, "ray.autoscaler.v2.utils"),
         (ray_compat.AUTOSCALING_STATUS.decode(), "ray._private.ray_constants"),
+        (ray_compat.LATE, "ray._private.node"),
+        ("def kill_all_processes(", "ray._private.node"),
         ("preemption_info", "ray.train.v2._internal.execution.preemption"),
         ("preemption_context", "ray.train.v2._internal.execution.context"),
         ("node_type_mapping", "ray.autoscaler._private.autoscaler"),
@@ -164,6 +167,13 @@ def test_s3fs_has_what_is_used_of_its_own(name: str) -> None:
 def test_fsspec_has_what_is_used_of_its_own() -> None:
     kind = fsspec.get_filesystem_class("memory")
     assert hasattr(kind, "_strip_protocol"), f"{S3.name} uses _strip_protocol, which fsspec {fsspec.__version__} lacks"
+
+
+def test_optuna_has_what_is_used_of_its_own() -> None:
+    study = optuna.create_study()
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    (found,) = study.trials
+    assert hasattr(found, "_trial_id"), f"search/study.py uses _trial_id, which Optuna {optuna.__version__} lacks"
 
 
 def pinned(package: str) -> str:

@@ -268,7 +268,12 @@ def test_start_refuses_a_damaged_checkpoint_and_another_method(tmp_path: Path) -
 
 
 def test_start_is_checked_by_the_driver_and_said_in_the_log(
-    labelled: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    labelled: str,
+    storage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    said: list[str],
 ) -> None:
     """The run's own checkpoint counts from then on."""
     run = saved("stargan", tmp_path / "run", c_dim=7)
@@ -276,12 +281,12 @@ def test_start_is_checked_by_the_driver_and_said_in_the_log(
     with pytest.raises(CheckpointError, match=r"D: classes\.weight 7x16x2x2, here 4x16x2x2"):
         config_of("stargan", labelled, storage, **from_it)
     config = config_of("stargan", labelled, storage, **from_it, training__init_parts=("fits",))
-    said: list[str] = []
-    loop = loop_of(config, said)
+    said.clear()
+    loop = loop_of(config)
     assert said[0].startswith(f"started from {run}/checkpoints/images-000000000012 (12 images): ")
     loop.train()
     said.clear()
-    loop_of(config, said)
+    loop_of(config)
     assert [line for line in said if "started" in line] == []
     capsys.readouterr()
     small = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--d-layers", "3", "--blocks", "1"]

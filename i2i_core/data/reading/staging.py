@@ -9,9 +9,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import logging
 import os
 import re
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -23,6 +25,8 @@ from typing import IO
 from i2i_core.data.format.manifest import DataSet, Shard
 from i2i_core.errors import DataError, ResourceError
 from i2i_core.storage.retry import FULL
+
+logger = logging.getLogger(__name__)
 
 STREAMS = 4
 """Shards that a worker fetches at a time."""
@@ -102,7 +106,9 @@ class Cache:
                     os.unlink(part.name)
                     return None
                 else:
+                    start = time.monotonic()
                     self._download(data, shard, part)
+                    logger.debug(f"{shard.name}, {shard.bytes:,} bytes, is staged in {time.monotonic() - start:.1f} s")
                     os.replace(part.name, place)
                     fcntl.flock(part, fcntl.LOCK_SH)
                     whole, part = part, None
@@ -328,8 +334,7 @@ class Stager:
     def _tell(self, what: str) -> None:
         if not self.told:
             self.told = True
-            print(
-                f"WARNING: {what}; what does not fit is read sample by sample, which is slower: raise --cache-gb where "
-                "the disk has room, or make smaller shards",
-                flush=True,
+            logger.warning(
+                f"{what}; what does not fit is read sample by sample, which is slower: raise --cache-gb where the disk "
+                "has room, or make smaller shards"
             )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -28,6 +28,8 @@ from i2i_core.pretrained.backbones import EfficientNet, Extractor, Inception
 from i2i_core.sizes import Resizing, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
+
+logger = logging.getLogger(__name__)
 
 SEED = 2020
 """Of KID's subsets and of the order that Inception Score splits; torch-fidelity's own."""
@@ -179,7 +181,7 @@ class RealFeatures:
 
     def _again(self, why: str) -> None:
         self.state = f"computed: the file {why}"
-        print(f"{self.folder.at(self.file)} {why}: features of real images are computed again", file=sys.stderr)
+        logger.warning(f"{self.folder.at(self.file)} {why}: features of real images are computed again")
 
     def of(self, keys: Sequence[str]) -> np.ndarray | None:
         """(n, D), the features of those images; None unless all were kept."""
@@ -205,7 +207,7 @@ class RealFeatures:
                 self.folder.write(_file(definition), out.getvalue())
         except (OSError, StorageError) as error:
             self.state += f"; not kept ({error})"
-            print(f"features of real images are not kept in {self.folder.url}: {error}", file=sys.stderr, flush=True)
+            logger.warning(f"features of real images are not kept in {self.folder.url}: {error}")
 
 
 def _file(definition: str) -> str:

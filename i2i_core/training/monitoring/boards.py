@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import itertools
+import logging
 import os
 import socket
 import tempfile
@@ -35,6 +36,8 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
 from i2i_core.storage.paths import absolute, redacted
 from i2i_core.storage.remote import write_all
+
+logger = logging.getLogger(__name__)
 
 PROJECT = "i2i"
 """Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
@@ -163,14 +166,10 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """A run of MLflow; its id is kept in the run's folder, so that a resumed run goes on in it.
+    """A run of MLflow; its id is kept in the run's folder, so that a resumed run goes on in it."""
 
-    Args:
-        say: prints a line.
-    """
-
-    def __init__(self, run: RunFolder, config: TrainConfig, say: Callable[[str], None] = print) -> None:
-        self.folder, self.config, self.say = run, config, say
+    def __init__(self, run: RunFolder, config: TrainConfig) -> None:
+        self.folder, self.config = run, config
         self._begun = ""  # the id of a run that is new
         self._client: Any = None
 
@@ -209,7 +208,7 @@ class MLflow:
             for start in range(0, len(values), MOST_PARAMETERS):
                 client.log_batch(self.id, params=values[start : start + MOST_PARAMETERS])
         except Exception as error:  # of MLflow and of what it reaches its server with: many kinds
-            self.say(f"WARNING: mlflow does not take the run's configuration ({short(error)}); it is shown without")
+            logger.warning(f"mlflow does not take the run's configuration ({short(error)}); it is shown without")
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from i2i_core.training.monitoring.diagnosis import Diagnosis
 from i2i_core.training.monitoring.readings import WAIT, Sent, send
 from i2i_core.training.monitoring.trackers import ShowScalars, Tracker, progress_line
 from i2i_core.training.step import Step
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,7 +40,6 @@ class Monitor:
         config: of the run.
         step: of the run.
         run: its folder.
-        say: prints a line; called on rank 0 only.
         measured: given every scalar, by a thread; called on rank 0 only.
 
     Attributes:
@@ -48,10 +50,8 @@ class Monitor:
         tracker: rank 0's way to the boards.
     """
 
-    def __init__(
-        self, config: TrainConfig, step: Step, run: RunFolder, say: Callable[[str], None], measured: ShowScalars
-    ) -> None:
-        self.step, self.say = step, say
+    def __init__(self, config: TrainConfig, step: Step, run: RunFolder, measured: ShowScalars) -> None:
+        self.step = step
         self.diagnosis = Diagnosis(step.method)
         self.spread: Tensor | None = None
         self.since = Since(time.monotonic(), 0)
@@ -62,12 +62,12 @@ class Monitor:
             others: dict[str, boards.Board] = {
                 name: boards.EXTERNAL[name](run, config) for name in names if name in boards.EXTERNAL
             }
-            self.tracker = Tracker(run, say, "tensorboard" in names, others, measured)
+            self.tracker = Tracker(run, "tensorboard" in names, others, measured)
 
-    def tell(self, line: str) -> None:
-        """Say a line, on rank 0."""
+    def tell(self, line: str, level: int = logging.INFO) -> None:
+        """Log what every worker has alike, on rank 0."""
         if self.step.world.leads:
-            self.say(line)
+            logger.log(level, line)
 
     def begin(self, images: int) -> None:
         """Measure speed from now on."""
@@ -94,12 +94,12 @@ class Monitor:
         """
         if not (self.tracker and self.sent):
             return
-        tracker, sent, say = self.tracker, self.sent, self.say
+        tracker, sent = self.tracker, self.sent
         rates = {f"{player}/lr": lr for player, lr in self.step.learning_rates().items()}
 
         def write() -> None:
-            log = sent.read()
-            say(progress_line(log.images, length, speed["speed/images_per_second"], log.speed[WAIT], log.terms))
+            log, rate = sent.read(), speed["speed/images_per_second"]
+            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms))
             tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
 
         tracker.later(write)
@@ -112,7 +112,10 @@ class Monitor:
         log = sent.read()
         changes = self.diagnosis.read(log)
         for change in changes:
-            self.tell(f"WARNING: the run diverges: {change.text}" if change.began else change.text)
+            if change.began:
+                self.tell(f"the run diverges: {change.text}", logging.WARNING)
+            else:
+                self.tell(change.text)
         if not (tracker := self.tracker):
             return
         signs = {f"diagnosis/{name}": float(sign.on) for name, sign in self.diagnosis.signs.items()}

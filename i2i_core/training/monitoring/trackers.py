@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
 from i2i_core.training.monitoring.boards import Board, TensorBoard, short
 from i2i_core.training.monitoring.readings import HostCopy
+
+logger = logging.getLogger(__name__)
 
 LEAVE = 60.0
 """Seconds that the end of a run waits for Weights & Biases and MLflow to take what is left."""
@@ -36,18 +39,11 @@ class Line(Background):
         name: of the thread.
         forgiven: errors that are said, once in AGAIN seconds, and passed over.
         warning: what is said of one.
-        say: prints a line.
     """
 
-    def __init__(
-        self,
-        name: str,
-        forgiven: tuple[type[Exception], ...],
-        warning: Callable[[Exception], str],
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, name: str, forgiven: tuple[type[Exception], ...], warning: Callable[[Exception], str]) -> None:
         super().__init__(name)
-        self.forgiven, self.warning, self.say = forgiven, warning, say
+        self.forgiven, self.warning = forgiven, warning
         self.failing = False
         self.told = -math.inf
 
@@ -63,7 +59,7 @@ class Line(Background):
             self.failing = True
             if time.monotonic() - self.told > AGAIN:  # on a full disk, one thing in some still finds room
                 self.told = time.monotonic()
-                self.say(self.warning(error))
+                logger.warning(self.warning(error))
         else:
             self.failing = False
 
@@ -81,7 +77,6 @@ class Tracker:
     Args:
         run: the run's folder. A full disk, storage that does not answer, or another launch that has the run, is said
             and does not end it: checkpoints do.
-        say: prints a line.
         tensorboard: whether event files are written.
         others: further boards by name, each with a thread of its own. What one of them raises is said and does not end
             the run.
@@ -91,24 +86,23 @@ class Tracker:
     def __init__(
         self,
         run: RunFolder,
-        say: Callable[[str], None],
         tensorboard: bool = True,
         others: Mapping[str, Board] | None = None,
         measured: ShowScalars = lambda values: None,
     ) -> None:
-        self.run, self.say, self.measured = run, say, measured
+        self.run, self.measured = run, measured
         self.board = TensorBoard(run) if tensorboard else None
-        self.line = Line("tracker", (OSError, StorageError, TakenOverError), self._warning, say)
+        self.line = Line("tracker", (OSError, StorageError, TakenOverError), self._warning)
         self.others = {name: (board, self._line_of(name)) for name, board in (others or {}).items()}
 
     def _warning(self, error: Exception) -> str:
-        return redacted(f"WARNING: {self.run.url}: scalars and grids are not written ({error}); training goes on")
+        return redacted(f"{self.run.url}: scalars and grids are not written ({error}); training goes on")
 
     def _line_of(self, name: str) -> Line:
         def warning(error: Exception) -> str:
-            return f"WARNING: {name} does not take what is logged ({short(error)}); training goes on"
+            return f"{name} does not take what is logged ({short(error)}); training goes on"
 
-        return Line(name, (Exception,), warning, self.say)
+        return Line(name, (Exception,), warning)
 
     def later(self, job: Job) -> None:
         """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
@@ -161,7 +155,7 @@ class Tracker:
         self.line.end(*last)
         for name, (other, line) in self.others.items():
             if not line.end(lambda other=other: other.close(finished), within=LEAVE):  # type: ignore[misc]
-                self.say(f"WARNING: {name} has not taken all that was logged within {LEAVE:g} s; it is left at that")
+                logger.warning(f"{name} has not taken all that was logged within {LEAVE:g} s; it is left at that")
         if self.board:
             self.board.forget()
         self.line.check()
