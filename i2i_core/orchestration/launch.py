@@ -29,7 +29,7 @@ from i2i_core.runs.attempts import begin, check_claim, held, holder, record
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
-from i2i_core.training.preparing import check_same_run
+from i2i_core.training.preparing import check_same_run, has_finished
 from i2i_core.training.resuming import rate_change
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
         if said := check_run(config, lr_may_rise):
             logger.info(said)
         since = check_storage(run) - (time.monotonic() - began)
-        if _finished(config, run):
+        if run.exists(run.CONFIG) and has_finished(config, checkpoint.read_config(run), run):
             return _outcome(run)
         check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
@@ -170,11 +170,6 @@ def _outcome(run: RunFolder, attempt: str = "") -> Reached:
         return Reached(run, status["images"], status["metrics"])
     reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
     raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")
-
-
-def _finished(config: TrainConfig, run: RunFolder) -> bool:
-    """Whether the run is as long as it is asked to be."""
-    return run.status().get("state") == "finished" and checkpoint.read_config(run).training == config.training
 
 
 @contextmanager

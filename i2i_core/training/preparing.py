@@ -148,6 +148,11 @@ def _lanes_of_order_1(config: TrainConfig) -> int:
     return config.data.lanes or max(d for d in range(1, min(batch, 64) + 1) if batch % d == 0)
 
 
+def has_finished(config: TrainConfig, saved: TrainConfig, run: RunFolder) -> bool:
+    """Tell whether a run, saved with its configuration, is as long as it is asked to be."""
+    return run.status().get("state") == "finished" and saved.training == config.training
+
+
 def check_same_run(config: TrainConfig, run: RunFolder) -> None:
     """A run of that name that exists already must be this one.
 
@@ -158,7 +163,10 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
     if not run.exists(run.CONFIG):
         return
     saved = checkpoint.read_config(run)
-    check_order(saved, run.url)
+    if run.whole_checkpoints() and not has_finished(config, saved, run):
+        check_order(saved, run.url)
+    if saved.data.order == 1:
+        config = config.with_section("data", lanes=_lanes_of_order_1(config))
     lines = differences(saved, config)
     if lines:
         raise ConfigError(

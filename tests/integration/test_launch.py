@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from i2i_core.errors import DataError, RunError, Stopped
-from i2i_core.orchestration.launch import _finished, _outcome, _reason, stopping_on_signal
+from i2i_core.orchestration.launch import _outcome, _reason, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.worker import is_over_for, record, train
 from i2i_core.runs.folder import RunFolder
+from i2i_core.training.preparing import has_finished
 from i2i_core.training.sync import World
 
 from ..support.runs import config_of, loop_of
@@ -35,9 +36,9 @@ def test_a_run_that_ends_says_so_and_workers_that_are_started_again_find_it(labe
     run.write("config.json", config.dumps().encode())
     assert train(config, World(), CPU, "one")["there_and_back"] > 0
     assert run.read_json(RunFolder.STATUS)["state"] == "finished"
-    assert _finished(config, run)
+    assert has_finished(config, config, run)
     assert train(config, World(), CPU, "one") == {}, "over"
-    assert not _finished(config_of("stargan", labelled, storage, training__images=200), run)
+    assert not has_finished(config_of("stargan", labelled, storage, training__images=200), config, run)
 
 
 def test_a_launch_that_was_taken_over_records_nothing(storage: str) -> None:

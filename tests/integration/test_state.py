@@ -91,6 +91,23 @@ def test_run_of_another_order_is_refused_by_one_message(
 
 
 @pytest.mark.parametrize("version", [1, 2])
+def test_run_of_another_order_that_has_finished_or_not_begun_is_not_refused(
+    version: int, cut: RunFolder, storage: str, unpaired: str
+) -> None:
+    """There is no sample left to come, or none has come yet."""
+    age(cut, version)
+    config = config_in(storage, unpaired)
+    cut.write_json(cut.STATUS, {"state": "finished", "images": 48, "metrics": {}})
+    check_same_run(config, cut)
+    with pytest.raises(CheckpointError, match="order 1"):
+        check_same_run(config.with_section("training", images=96), cut)
+    cut.remove(cut.STATUS)
+    for name in cut.whole_checkpoints():
+        cut.remove_checkpoint(name)
+    check_same_run(config, cut)
+
+
+@pytest.mark.parametrize("version", [1, 2])
 def test_run_of_another_order_is_found_by_its_name(version: int, cut: RunFolder, storage: str, unpaired: str) -> None:
     """By the one that its program made: where the command named none, it finds the run, and refuses it."""
     age(cut, version)
