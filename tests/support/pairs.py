@@ -40,7 +40,7 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
     data = (folder / "all.tar").read_bytes()
     shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     fields = {side: Field("png", x[0].shape[2], "uint8", *x[0].shape[:2]) for side, x in (("a", a), ("b", b))}
-    (folder / "manifest.json").write_text(Manifest("paired", fields, splits={"test": {"all": shards}}).dumps())
+    (folder / "manifest.json").write_text(Manifest(fields, splits={"test": {"all": shards}}).dumps())
     return DataSet(str(folder))
 
 

@@ -84,7 +84,7 @@ def write_labelled(folder: Path, images: Sequence[np.ndarray], labels: Sequence[
     shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     splits = {name: {"all": shards} for name in ("train", "val", "test")}
     field = Field("png", 1, "uint8", SIDE, SIDE)
-    manifest = Manifest("labelled", {"image": field}, splits=splits, **{"attributes": NAMES, **more})
+    manifest = Manifest({"image": field}, splits=splits, **{"attributes": NAMES, **more})
     (folder / "manifest.json").write_text(manifest.dumps())
     return str(folder)
 

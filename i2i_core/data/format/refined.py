@@ -119,7 +119,7 @@ def stored(x_HWC: np.ndarray, like: Field) -> tuple[bytes, Field]:
     """The bytes of an image's file, of the ending that such images have, and what the manifest says of it."""
     height, width, channels = x_HWC.shape
     data = encode(x_HWC, ENCODERS[like.extension])
-    return data, Field(like.extension, channels, str(x_HWC.dtype), height, width)
+    return data, replace(like, channels=channels, dtype=str(x_HWC.dtype), height=height, width=width)
 
 
 def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> FinishedShard:

@@ -27,7 +27,7 @@ from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.fields import WHOLE, Field, Kind
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
-from i2i_core.settings import check_at_least, to_dict
+from i2i_core.settings import check_at_least, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
@@ -152,7 +152,7 @@ class FinishedShard:
     def loads(data: bytes) -> FinishedShard:
         values = json.loads(data)
         values["shard"] = Shard(**values["shard"])
-        values["fields"] = {name: Field(**field) for name, field in values["fields"].items()}
+        values["fields"] = {name: from_dict(Field, field) for name, field in values["fields"].items()}
         return FinishedShard(**values)
 
 
@@ -586,14 +586,13 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
         DataError: nothing could be read, or shards do not agree.
     """
     recipe, made_by = plan.recipe, plan.made_by
-    return conclude(plan, out, parts, recipe.kind, recipe.attributes, plan.exclusive, plan.domains, made_by)
+    return conclude(plan, out, parts, recipe.attributes, plan.exclusive, plan.domains, made_by)
 
 
 def conclude(
     work: ShardWork,
     out: str,
     parts: dict[str, FinishedShard],
-    kind: Kind,
     attributes: tuple[str, ...],
     exclusive: bool,
     domains: tuple[str, ...],
@@ -611,7 +610,7 @@ def conclude(
     fields = agree_all([part for group in groups.values() for part in group], left_out)
     made_by = {**made_by, "left_out": left_out, "plan": work.digest}
     splits = write_indexes(output, groups)
-    manifest = Manifest(kind, fields, attributes, exclusive, domains, splits, made_by)
+    manifest = Manifest(fields, attributes, exclusive, domains, splits, made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
     return manifest
