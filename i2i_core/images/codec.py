@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,8 +115,8 @@ def decode_picture(data: bytes, extension: str) -> Picture:
     """Decode as `decode` does, and tell whether the last channel is transparency."""
     if not data:
         raise ValueError("the file is empty")
-    try:
-        kind = recognise(data, extension)
+    kind = recognise(data, extension)
+    with as_value_errors(kind):
         check(data, kind)
         if kind == "NPY":
             return Picture(_from_npy(data))
@@ -122,6 +124,13 @@ def decode_picture(data: bytes, extension: str) -> Picture:
             pixels = deep_png.read(data)
             return Picture(pixels, alpha=pixels.shape[2] in (2, 4))
         return _from_pillow(data, kind)
+
+
+@contextmanager
+def as_value_errors(kind: str) -> Iterator[None]:
+    """Turn whatever a decoder of a format raises into a ValueError that a person can read."""
+    try:
+        yield
     except UnidentifiedImageError:  # its own message holds a memory address
         raise ValueError(f"cannot identify it as an image, though it begins as {kind}") from None
     except Image.DecompressionBombError:

@@ -80,6 +80,7 @@ def shard_glyphs(
     Args:
         options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...).
     """
+    assert kind != "fields", "glyphs come in the three common kinds"
     glyph = glyphs.GlyphOptions(glyphs=kind, size=size, **options)
     layout = layouts.LayoutOptions(layout="glyphs", seed=seed)
     goal = shards.ShardOptions(out=out)

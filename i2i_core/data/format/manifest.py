@@ -165,7 +165,7 @@ class Index:
     def dumps(self) -> bytes:
         """The bytes of the `.npz`; the same arrays always give the same bytes."""
         out = io.BytesIO()
-        clips = {} if self.clip is None else {"clip": self.clip}
+        clips: dict[str, Any] = {} if self.clip is None else {"clip": self.clip}
         np.savez(out, keys=self.keys, offset=self.offset, size=self.size, labels=self.labels, **clips)
         return out.getvalue()
 
