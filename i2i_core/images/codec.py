@@ -158,10 +158,15 @@ def _from_npy(data: bytes) -> np.ndarray:
         return x.astype(np.float32 if floating else x.dtype.newbyteorder("="), order="C")
 
 
-def _from_pillow(data: bytes, kind: str) -> Picture:
+def opened(data: bytes, kind: str) -> Image.Image:
+    """Open a picture that `formats.check` has looked at, of the format it told; nothing is decoded yet."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by name just below
-        image = Image.open(io.BytesIO(data), formats=[kind])
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the caller refuses it by name
+        return Image.open(io.BytesIO(data), formats=[kind])
+
+
+def _from_pillow(data: bytes, kind: str) -> Picture:
+    image = opened(data, kind)
     _check_image(image)
     if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         return Picture(_tiff_pages(image))

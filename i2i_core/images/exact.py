@@ -6,14 +6,11 @@ PNGs. Here a palette gives its indices, a 2-bit grey 0 to 3, and a format that d
 
 from __future__ import annotations
 
-import io
-import warnings
-
 import numpy as np
 from PIL import Image, ImageOps
 
 from i2i_core.images import arrays, deep_png
-from i2i_core.images.codec import as_value_errors
+from i2i_core.images.codec import as_value_errors, opened
 from i2i_core.images.formats import check, recognise
 from i2i_core.images.limits import MAX_CHANNELS, check_size
 from i2i_core.images.strips import copy_rows
@@ -67,9 +64,7 @@ def _array(data: bytes) -> np.ndarray:
 
 
 def _picture(data: bytes, kind: str) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` refuses it by name
-        image = Image.open(io.BytesIO(data), formats=[kind])
+    image = opened(data, kind)
     check_size(image.width, image.height, len(image.getbands()), 4)
     if kind == "TIFF":
         _check_tags(image)
