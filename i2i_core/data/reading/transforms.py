@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import numpy as np
 import torch
@@ -63,9 +63,10 @@ class Augment:
             fields: what they are; None: images.
         """
         fields = fields or {}
-        placements = {
-            name: self.placement(x.shape, words) for name, x in values.items() if _has_pixels(fields.get(name), x)
-        }
+        placements = {}
+        for name, x in values.items():
+            if isinstance(x, np.ndarray) and (name not in fields or fields[name].role in PIXELS):
+                placements[name] = self.placement(x.shape, words)
         return {name: self._one(name, value, placements, fields) for name, value in values.items()}
 
     def placement(self, shape: tuple[int, ...], words: list[int]) -> Placement:
@@ -91,10 +92,6 @@ class Augment:
         if not moves_with_a_picture(field):
             return value
         return placements[name if field.role in PIXELS else frame_of(name, fields)].other(value, field)
-
-
-def _has_pixels(field: Field | None, value: Value) -> TypeGuard[np.ndarray]:
-    return field is None or field.role in PIXELS
 
 
 def _interpolated(image: np.ndarray, size: tuple[int, int], resizing: Resizing) -> np.ndarray:
