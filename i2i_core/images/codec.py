@@ -220,13 +220,17 @@ def _array(image: Image.Image) -> Picture:
     return Picture(x, alpha=mode.endswith("A"))
 
 
-def prepare(picture: Picture, options: ImageOptions) -> np.ndarray:
+def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> np.ndarray:
     """A decoded image made ready to store: transparency, channels, crop, size.
+
+    Args:
+        checked: float values were found to lie in a range of their own.
 
     Raises:
         ValueError: this image cannot be converted or cropped as asked, or its values are out of range.
     """
-    check_range(picture.pixels)
+    if not checked:
+        check_range(picture.pixels)
     if picture.alpha and not options.keep_alpha:
         picture = Picture(composite(picture.pixels, options.background_rgb))
     if options.channels is not None:

@@ -15,8 +15,9 @@ from i2i_core.images.formats import check, recognise
 from i2i_core.images.limits import MAX_CHANNELS, check_size
 from i2i_core.images.strips import copy_rows
 
-KEEPING = ("PNG", "TIFF", "BMP", "GIF", "NPY")
-"""Formats that keep values. PPM keeps them too, but Pillow spreads those of a low maximum."""
+KEEPING = ("PNG", "TIFF", "BMP", "NPY")
+"""Formats that keep values. PPM keeps them too, but Pillow spreads those of a low maximum; programs that write a GIF
+number its colours anew, so that neither indices nor greys can be relied on."""
 WIDEST = (1 << 31) - 1
 """The largest id."""
 

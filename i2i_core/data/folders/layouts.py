@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.fields import WHOLE, Kind
@@ -42,6 +43,7 @@ LOOKS = {
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
     "glyphs": "nothing: it is built in",
+    "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
 Reading = Literal["files", "left-right", "right-left", "glyphs"]
@@ -51,7 +53,7 @@ Reading = Literal["files", "left-right", "right-left", "glyphs"]
 class LayoutOptions:
     """What is there."""
 
-    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs"] = "none"
+    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs", "fields"] = "none"
     """How the images lie: docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
@@ -97,6 +99,8 @@ class Record:
     """Of all sources; with the names, what tells one input from another."""
     annotations: tuple[tuple[str, str], ...] = ()
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
+    clip: str = ""
+    """What it is a frame of. The frames of a clip are in their order and stay together."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,9 @@ class Found:
     """What a person should be told, a line each."""
     annotations_root: str = ""
     """Absolute URL that paths of annotations are relative to."""
+    declared: tuple[Declared, ...] = ()
+    """Of --layout fields, what each of `fields` is."""
+    clip_overlap: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,15 +165,18 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
 
 
 @patient_for(AT_START)
-def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None) -> Found:
+def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, fields: FieldOptions | None = None) -> Found:
     """The samples of an input.
 
     Raises:
         DataError: the layout does not fit what is there, or a file that belongs to it is damaged.
         ConfigError: options that do not go together.
     """
-    _check_options(options)
-    if options.layout == "glyphs":
+    fields = fields or FieldOptions()
+    _check_options(options, fields)
+    if options.layout == "fields":
+        found = find_fields(options, list_files(options.input), fields)
+    elif options.layout == "glyphs":
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
     else:
         listing = replace(list_files(options.input), annotations=options.endings)
@@ -219,7 +229,7 @@ def _check_labels_free(found: Found, endings: tuple[str, ...]) -> None:
         raise ConfigError("--annotations", ending, "an ending that is not the labels' own", fix)
 
 
-def _check_options(options: LayoutOptions) -> None:
+def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
     if options.layout == "none":
         known = "\n".join(f"    {name}: {looks}" for name, looks in LOOKS.items())
         raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
@@ -227,6 +237,11 @@ def _check_options(options: LayoutOptions) -> None:
         raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
     if options.input_b and options.layout != "pairs":
         raise ConfigError("--input-b", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
+    if fields != FieldOptions() and options.layout != "fields":
+        raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
+    if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
+        flag = "--annotations" if options.endings else "--direction"
+        raise ConfigError(flag, "it beside --layout fields", "fields alone", "Declare what you want with --field.")
 
 
 def _turned(found: Found) -> Found:
@@ -260,13 +275,13 @@ def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object)
 
 
 def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float], seed: int) -> tuple[Record, ...]:
-    """Records with a split each: their own, else one by seeded shares within their domain."""
-    open_keys = defaultdict(list)
+    """Records with a split each: their own, else one by seeded shares within their domain; clips are not cut."""
+    open_keys: dict[str, dict[str, None]] = defaultdict(dict)
     for r in records:
         if r.split is None:
-            open_keys[r.domain].append(r.key)
-    cuts = {domain: cut(keys, shares, seed, domain) for domain, keys in open_keys.items()}
-    return tuple(r if r.split else replace(r, split=cuts[r.domain][r.key]) for r in records)
+            open_keys[r.domain][r.clip or r.key] = None
+    cuts = {domain: cut([*keys], shares, seed, domain) for domain, keys in open_keys.items()}
+    return tuple(r if r.split else replace(r, split=cuts[r.domain][r.clip or r.key]) for r in records)
 
 
 # ---- the layouts ----
@@ -537,6 +552,81 @@ def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Fo
 
 def _glyph_key(character: str, style: str) -> str:
     return f"U+{ord(character):04X}-{style}"
+
+
+def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) -> Found:
+    """Whatever fields patterns name. A sample that misses a file is listed all the same: it is refused, or left out by
+    name, when it is written."""
+    known = declared(fields)
+    where = f"--input {listing.uri}"
+    by_sample = [_matched(one, listing, where) for one in known]
+    samples = sorted({places for found in by_sample for places in found}, key=_in_order)
+    words = sorted({domain for _, domain, _, _ in samples})
+    if len(words) > 2:
+        raise DataError(where, f"domains {_some(words, 6)}", "one or two", "Name two folders by {domain}.")
+    domains = dict(zip(words, "AB", strict=True)) if len(words) == 2 else {}
+    records = []
+    for places in samples:
+        split, domain, clip, name = places
+        paths = tuple(
+            found.get(places) or one.path(_named_places(places)) for one, found in zip(known, by_sample, strict=True)
+        )
+        size = sum(listing.files.get(path, 0) for path in paths)
+        key = _safe_key(f"{clip}/{name}" if clip else name)
+        records.append(Record(key, paths, SPLITS.get(split.lower()), domains.get(domain, WHOLE), bytes=size, clip=clip))
+    _check_keys(records, where)
+    return Found(
+        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known),
+        domains=tuple(domains.values()) or (WHOLE,), declared=known, clip_overlap=fields.clip_overlap,
+        notes=tuple(f"domain {side} is {word}" for word, side in domains.items()),
+    )  # fmt: skip
+
+
+Places = tuple[str, str, str, str]
+"""Split, domain, clip, and key or frame of a sample, as they stand in paths; empty where a pattern has none."""
+
+
+def _matched(one: Declared, listing: Listing, where: str) -> dict[Places, str]:
+    """The files of a field by sample. Raises DataError where there are none, or a split is none."""
+    looks, found = one.regex, dict[Places, str]()
+    for path in listing.files:
+        if match := looks.fullmatch(path):
+            part = match.groupdict("")
+            split = part.get("split", "")
+            if split and split.lower() not in SPLITS:
+                raise DataError(f"{where}, {path}", f"the split {split!r}", " ".join(SPLITS), "Rename the folder.")
+            places = split, part.get("domain", ""), part.get("clip", ""), part.get("frame") or part.get("key", "")
+            found[places] = path
+    if not found:
+        fix = f"There are {len(listing.files)} files, {_some(listing.files)}: correct the pattern."
+        raise DataError(f"--field {one.name}", f"no file of {one.pattern} in {listing.uri}", "one of each sample", fix)
+    return found
+
+
+def _named_places(places: Places) -> dict[str, str]:
+    split, domain, clip, name = places
+    return {"split": split, "domain": domain, "clip": clip, "frame": name, "key": name}
+
+
+def _in_order(places: Places) -> tuple[object, ...]:
+    """Frames by their numbers: 2 before 10."""
+    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", places[3])]
+    return (*places[:3], numbers, places[3])
+
+
+def _safe_key(name: str) -> str:
+    """A WebDataset key: no dot in its last part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.replace(".", "_")
+
+
+def _check_keys(records: Sequence[Record], where: str) -> None:
+    seen: dict[tuple[str | None, str, str], Record] = {}
+    for r in records:
+        other = seen.setdefault((r.split, r.domain, r.key), r)
+        if other is not r:
+            found = f"both {other.sources[0]} and {r.sources[0]}, which are one key, {r.key}"
+            raise DataError(where, found, "names that differ in more than dots", "Rename one of the two.")
 
 
 _LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {

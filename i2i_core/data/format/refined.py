@@ -153,6 +153,7 @@ def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> FinishedShard:
         index.size[rows].tolist(),
         index.labels[rows].tolist(),
         [],
+        [] if index.clip is None else [str(number) for number in index.clip[rows]],
     )
 
 
@@ -188,6 +189,8 @@ def _refined(
                 if isinstance(new, Bad):
                     part.left_out.append(f"{new.key}: {new.cause}")
                     continue
+                if index.clip is not None:  # a frame that is left out ends a run of frames
+                    part.clips.append(f"{index.clip[sample.row]}/{sample.row - len(part.keys)}")
                 places = {}
                 for name, column, old in sample.members:
                     name, content = _member(name, column, old, image, new, data, index.labels[sample.row])
