@@ -17,7 +17,7 @@ Attributes are no field: they stand in the index, where every worker knows those
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -177,6 +177,8 @@ class Schema:
     exclusive: bool = False
     """Every sample has exactly one attribute (a class per folder)."""
     domains: tuple[str, ...] = (WHOLE,)
+    clips: bool = False
+    """Samples are frames of clips, which the indexes name."""
 
     @property
     def kind(self) -> Kind:
@@ -190,3 +192,76 @@ class Schema:
             return "paired"
         labelled = "image" in self.fields and (self.attributes or len(self.fields) == 1)
         return "labelled" if labelled else "fields"
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Say what a data set lacks for a method: what was found, what was expected, and how to make it."""
+
+    found: str
+    expected: str
+    fix: str
+
+
+class Needs:
+    """Say what a method reads of a data set: a pattern that a schema fits or not.
+
+    Args:
+        fields: role by name: `{"labels": "classes", "instances?": "instances", "image": "image"}`. A name with `?` may
+            be missing. `flow` and `points` are roles of these kinds.
+        domains: 2: two sets of samples that are not paired, each with these fields.
+        attributes: whether the index must say what samples show.
+        frames: samples that follow each other in a clip; 1: any samples.
+    """
+
+    def __init__(
+        self, fields: Mapping[str, str], *, domains: int = 1, attributes: bool = False, frames: int = 1
+    ) -> None:
+        self.roles = {name.removesuffix("?"): role for name, role in fields.items()}
+        self.optional = frozenset(name.removesuffix("?") for name in fields if name.endswith("?"))
+        self.domains, self.attributes, self.frames = domains, attributes, frames
+
+    @property
+    def kind(self) -> Kind:
+        """Name the shape of data sets that fit, as `Schema.kind` does."""
+        if self.domains == 2:
+            return "unpaired"
+        if self.roles.keys() >= {"a", "b"}:
+            return "paired"
+        return "labelled" if self.attributes and "image" in self.roles else "fields"
+
+    def reads(self, schema: Schema) -> frozenset[str]:
+        """Name the fields of a data set that the method reads, and those in whose pixels points and boxes are."""
+        mine = {name for name in self.roles if name in schema.fields}
+        return frozenset(mine | {schema.fields[name].frame for name in mine if schema.fields[name].frame})
+
+    def lacks(self, schema: Schema) -> Lack | None:
+        """Tell what a data set lacks; None: it fits."""
+        known = {"paired", "unpaired", "labelled"}
+        if len(schema.domains) != self.domains or ({self.kind, schema.kind} <= known and self.kind != schema.kind):
+            return Lack(f"{schema.kind} samples", f"{self.kind} ones", "Name another data set.")
+        for name, role in self.roles.items():
+            if name in schema.fields and _role_name(schema.fields[name]) != role:
+                found = f"field {name} of role {_role_name(schema.fields[name])}"
+                return Lack(found, f"one of role {role}", f"Declare it so: {_how(name, role)}.")
+            if name not in schema.fields and name not in self.optional:
+                has = ", ".join(f"{n} ({_role_name(f)})" for n, f in schema.fields.items())
+                return Lack(
+                    f"no field {name}, but {has}", f"a field {name} of role {role}", f"Add it: {_how(name, role)}."
+                )
+        if self.attributes and not schema.attributes:
+            return Lack("samples without attributes", "labelled ones", "Shard them with --layout classes or celeba.")
+        if self.frames > 1 and not schema.clips:
+            fix = "Shard folders of frames: --layout fields --field image=frames/{clip}/{frame}.png."
+            return Lack("single samples", f"clips, of which {self.frames} frames at a time are read", fix)
+        return None
+
+
+def _role_name(field: Field) -> str:
+    return field.role if field.kind == "plain" else field.kind
+
+
+def _how(name: str, role: str) -> str:
+    ending = {"vector": "npy", "points": "npy", "flow": "npy", "text": "txt", "boxes": "json"}.get(role, "png")
+    of = "" if role == "image" else f":{role}"
+    return f"python pipelines/shard.py --layout fields --field {name}{of}={name}/{{key}}.{ending} ..."

@@ -69,17 +69,16 @@ def prepare(config: TrainConfig) -> TrainConfig:
 
 
 def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> None:
-    wanted = method.needs.kind
-    if wanted == "labelled" and config.data.direction != "AtoB":
+    if method.needs.attributes and config.data.direction != "AtoB":
         found, expected = config.data.direction, f"none: --method {config.method} goes from any label to any other"
         raise ConfigError("--direction", found, expected, "Leave --direction out.")
-    if data.manifest.kind != wanted:
-        fit = [name for name, other in METHODS.items() if other.method.needs.kind == data.manifest.kind]
+    if lack := method.needs.lacks(data.manifest):
+        fit = [name for name, other in METHODS.items() if not other.method.needs.lacks(data.manifest)]
         raise DataError(
             f"{flag} {data.uri}",
-            f"{data.manifest.kind} samples",
-            f"{wanted} ones, which --method {config.method} reads",
-            f"Name another data set; methods that read this one: {', '.join(fit) or 'none'}.",
+            lack.found,
+            f"{lack.expected}, which --method {config.method} reads",
+            f"{lack.fix} Methods that read this one: {', '.join(fit) or 'none'}.",
         )
 
 

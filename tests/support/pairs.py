@@ -47,7 +47,7 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
 class Pairs(Method[None]):
     """A paired method that makes images by a function of (x, keys)."""
 
-    needs = Needs("paired", ("a", "b"))
+    needs = Needs({"a": "image", "b": "image"})
     generators = ()
 
     def __init__(self, function: Callable[[Tensor, Sequence[str]], Tensor]) -> None:
@@ -62,7 +62,7 @@ class Pairs(Method[None]):
 class Paired(Method[Any]):
     """A method that makes images by a function of x."""
 
-    needs = Needs("paired", ("a", "b"))
+    needs = Needs({"a": "image", "b": "image"})
     generators = ()
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -74,7 +74,7 @@ class Paired(Method[Any]):
 
 
 class Labelled(Paired):
-    needs = Needs("labelled", ("image",))
+    needs = Needs({"image": "image"}, attributes=True)
 
 
 def range_of(images: Sequence[np.ndarray]) -> Tensor:

@@ -109,7 +109,7 @@ class Oracle(Classifier):
 class Fake(Method[StarGANConfig]):
     """A labelled method that makes images by a function of (x, target)."""
 
-    needs = Needs("labelled", ("image",))
+    needs = Needs({"image": "image"}, attributes=True)
     generators = ()
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labels: Any = "attributes") -> None:
@@ -143,7 +143,7 @@ class FakeCodes(Pairs):
 class FakeUnpaired(Method[Any]):
     """There the image gets brighter, back it gets darker by half of that."""
 
-    needs = Needs("unpaired", ("a", "b"))
+    needs = Needs({"image": "image"}, domains=2)
     generators = ()
     two_way = True
 

@@ -15,7 +15,8 @@ import pytest
 
 from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
 from i2i_core.errors import DataError
-from i2i_core.fields import Field, Schema, contradictions
+from i2i_core.fields import Field, Needs, Schema, contradictions
+from i2i_core.methods import METHODS
 from i2i_core.settings import from_dict
 from i2i_core.storage.paths import sha256
 
@@ -147,3 +148,71 @@ def test_index_keeps_the_clip_of_each_sample(tmp_path: Path) -> None:
     found = DataSet(str(tmp_path)).index("train").clip
     assert found is not None
     assert found.tolist() == [0, 0]
+
+
+# ---- what a method needs ----
+
+PIX2PIXHD = Needs({"image": "image", "labels": "classes", "instances?": "instances"})
+SCENE = Schema({"image": IMAGE, "labels": LABELS})
+
+
+def test_needs_of_roles_are_checked_against_the_schema() -> None:
+    assert PIX2PIXHD.lacks(SCENE) is None
+    assert PIX2PIXHD.reads(SCENE) == {"image", "labels"}
+    richer = Schema({**SCENE.fields, "instances": Field("png", 1, "uint16", 8, 8, "instances"), "depth": DEPTH})
+    assert PIX2PIXHD.lacks(richer) is None
+    assert PIX2PIXHD.reads(richer) == {"image", "labels", "instances"}
+
+
+def test_needs_name_the_field_that_is_missing_and_how_to_shard_it() -> None:
+    lack = PIX2PIXHD.lacks(Schema({"image": IMAGE}))
+    assert lack
+    assert (lack.found, lack.expected) == ("no field labels, but image (image)", "a field labels of role classes")
+    assert "--layout fields --field labels:classes=labels/{key}.png" in lack.fix
+
+
+def test_needs_name_a_field_of_another_role_also_where_it_is_optional() -> None:
+    lack = PIX2PIXHD.lacks(Schema({**SCENE.fields, "instances": IMAGE}))
+    assert lack
+    assert (lack.found, lack.expected) == ("field instances of role image", "one of role instances")
+
+
+def test_needs_of_points_read_the_picture_that_they_are_in() -> None:
+    needs = Needs({"pose": "points"})
+    schema = Schema({"image": IMAGE, "pose": POINTS, "labels": LABELS})
+    assert needs.lacks(schema) is None
+    assert needs.reads(schema) == {"pose", "image"}
+    assert Needs({"pose": "vector"}).lacks(schema)
+
+
+def test_needs_of_frames_are_clips() -> None:
+    needs = Needs({"image": "image"}, frames=3)
+    lack = needs.lacks(Schema({"image": IMAGE}))
+    assert lack
+    assert (lack.found, "{clip}/{frame}" in lack.fix) == ("single samples", True)
+    assert needs.lacks(Schema({"image": IMAGE}, clips=True)) is None
+
+
+COMMON = {
+    "paired": Schema({"a": IMAGE, "b": IMAGE}),
+    "unpaired": Schema({"image": IMAGE}, domains=("A", "B")),
+    "labelled": Schema({"image": IMAGE}, ("bold",)),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_needs_of_each_method_fit_one_common_shape_and_name_the_others(name: str) -> None:
+    needs = METHODS[name].method.needs
+    assert [kind for kind, schema in COMMON.items() if not needs.lacks(schema)] == [needs.kind]
+    for kind, schema in COMMON.items():
+        if lack := needs.lacks(schema):
+            assert (lack.found, lack.expected) == (f"{kind} samples", f"{needs.kind} ones")
+
+
+def test_needs_are_met_by_a_data_set_that_has_more() -> None:
+    more = {"labels": LABELS, "pose": POINTS}
+    for name, kind in (("pix2pix", "paired"), ("cyclegan", "unpaired"), ("stargan", "labelled")):
+        schema = COMMON[kind]
+        needs = METHODS[name].method.needs
+        assert needs.lacks(replace(schema, fields={**schema.fields, **more})) is None
+        assert needs.reads(replace(schema, fields={**schema.fields, **more})) == frozenset(schema.fields)

@@ -25,6 +25,7 @@ from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.fields import Needs
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
 from pipelines import shard as program
@@ -147,6 +148,16 @@ def test_stream_refuses_to_mirror_what_may_not_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--flip: found on, with captions") as caught:
         Stream(DataSet(str(tmp_path / "out")), DataConfig(), 16, 1, 0)
     assert "--no-flip" in str(caught.value)
+
+
+def test_stream_reads_what_a_method_needs_and_no_more(tmp_path: Path) -> None:
+    street(tmp_path / "street", 3)
+    made(tmp_path / "street", tmp_path / "out", **DECLARED)
+    data = DataSet(str(tmp_path / "out"))
+    needs = Needs({"labels": "classes", "objects": "boxes", "instances?": "instances"})
+    batch = Stream(data, DataConfig(), 16, 2, 0, needs=needs).read(0, 0, 2)  # mirrored: captions are not read
+    assert batch.fields.keys() == {"image", "labels"}
+    assert (batch.boxes.keys(), batch.texts) == ({"objects"}, {})
 
 
 def test_stream_replaces_a_sample_whose_label_map_went_bad(tmp_path: Path) -> None:

@@ -277,4 +277,6 @@ def _check(one: Declared) -> None:
         "map": {"channels": 2 if field.kind == "flow" else most},
     }.get(field.role, {})
     if wrong := next(contradictions(replace(field, **known)), None):  # type: ignore[arg-type]
-        raise ConfigError(f"--field {one.name}", *wrong, "See the flags --classes, --range, --ignore and --flip-pairs.")
+        found, expected = wrong
+        fix = "Correct --classes, --range, --ignore or --flip-pairs of it."
+        raise ConfigError(f"--field {one.name}", found, expected, fix)

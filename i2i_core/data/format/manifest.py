@@ -96,8 +96,6 @@ class Manifest(Schema):
     """split -> domain -> shards."""
     made_by: dict[str, Any] = field(default_factory=dict)
     """How the data set was made: layout, options, seed. For people, and for shard.py to know its own work again."""
-    clips: bool = False
-    """Samples are frames of clips, which the indexes name."""
 
     @property
     def version(self) -> int:

@@ -715,7 +715,7 @@ def conclude(
     made_by = {**made_by, "left_out": left_out, "plan": work.digest}
     splits = write_indexes(output, groups)
     clips = any(part.clips for part in parts.values())
-    manifest = Manifest(fields, attributes, exclusive, domains, splits, made_by, clips)
+    manifest = Manifest(fields, attributes, exclusive, domains, clips, splits, made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
     return manifest

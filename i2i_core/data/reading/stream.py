@@ -7,7 +7,7 @@ n_X counts; slots_n slot numbers; rows_n positions in the shard set's index.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import count
@@ -28,7 +28,7 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, RunError, UserError
-from i2i_core.fields import Field
+from i2i_core.fields import Field, Needs
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.remote import is_local
@@ -96,6 +96,7 @@ class Stream(Numbered):
         batch: B.
         seed: of the run.
         number: the data set's place among those of the run; each has an order and augmentation of its own.
+        needs: what is read of a sample; None: all of its fields.
 
     Raises:
         DataError: no such split, an index that does not fit.
@@ -103,9 +104,17 @@ class Stream(Numbered):
     """
 
     def __init__(
-        self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int, number: int = 0
+        self,
+        data: DataSet,
+        config: DataConfig,
+        image_size: Size,
+        batch: int,
+        seed: int,
+        number: int = 0,
+        needs: Needs | None = None,
     ) -> None:
-        _check_flip(data, config)
+        self.reads = needs.reads(data.manifest) if needs else frozenset(data.manifest.fields)
+        _check_flip(data, config, self.reads)
         self.config, self.batch, self.seed = config, batch, seed
         self.lanes = lanes_of(batch, config.lanes)
         self.own_seed = seed_from(seed, "data set", number) if number else seed
@@ -130,12 +139,12 @@ class Stream(Numbered):
 
     def _plan(self, data: DataSet) -> dict[str, dict[str, str]]:
         """domain -> {batch field: manifest field}, with `direction` applied."""
-        domains, names = data.manifest.domains, data.manifest.fields
+        domains, names = data.manifest.domains, [name for name in data.manifest.fields if name in self.reads]
         swap = self.config.direction == "BtoA"
         if len(domains) == 2:
             sides = zip("ab", domains[::-1] if swap else domains, strict=True)
             return {of: {side if n == "image" else f"{side}.{n}": n for n in names} for side, of in sides}
-        other = {"a": "b", "b": "a"} if swap and names.keys() >= {"a", "b"} else {}
+        other = {"a": "b", "b": "a"} if swap and {"a", "b"} <= set(names) else {}
         return {domains[0]: {name: other.get(name, name) for name in names}}
 
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
@@ -258,9 +267,17 @@ class Alternating(Numbered):
         DataError: no such split, an index that does not fit.
     """
 
-    def __init__(self, sets: Sequence[DataSet], config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        sets: Sequence[DataSet],
+        config: DataConfig,
+        image_size: Size,
+        batch: int,
+        seed: int,
+        needs: Needs | None = None,
+    ) -> None:
         self.uris = [data.uri for data in sets]
-        self.streams = [Stream(data, config, image_size, batch, seed, number) for number, data in enumerate(sets)]
+        self.streams = [Stream(data, config, image_size, batch, seed, n, needs) for n, data in enumerate(sets)]
         self.batch, self.lanes = batch, self.streams[0].lanes
         self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
 
@@ -345,9 +362,9 @@ def decoded(data: bytes, field: Field) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def _check_flip(data: DataSet, config: DataConfig) -> None:
-    """Raises ConfigError where samples would be mirrored and a field says that its may not be."""
-    sided = [name for name, field in data.manifest.fields.items() if not field.flip]
+def _check_flip(data: DataSet, config: DataConfig, reads: Collection[str]) -> None:
+    """Raises ConfigError where samples would be mirrored and a field that is read says that its may not be."""
+    sided = [name for name in reads if not data.manifest.fields[name].flip]
     if config.flip and sided:
         found = f"on, with {' and '.join(sided)}, which would then be wrong of the mirrored picture"
         raise ConfigError("--flip", found, "samples as they are", "Give --no-flip.")
