@@ -81,6 +81,11 @@ class Batch:
             return torch.empty(0, device=next(devices, torch.device("cpu")))
         return found
 
+    @property
+    def pictures(self) -> list[Tensor]:
+        """The fields that are images."""
+        return [x for name, x in self.fields.items() if name not in self.roles]
+
     def part(self, whole: Tensor) -> Tensor:
         """A (B, ...) tensor cut to this part's slots: (n, ...)."""
         return whole[self.start : self.stop]

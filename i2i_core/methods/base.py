@@ -222,12 +222,12 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def same_channels(schema: Schema, where: str) -> int:
-    """Give the number of channels that all image fields share.
+    """Give the number of channels that the images a, b or image share; other fields of a sample are not looked at.
 
     Raises:
         DataError: they differ.
     """
-    channels = {name: f.channels for name, f in schema.fields.items()}
+    channels = {name: f.channels for name, f in schema.fields.items() if name in ("a", "b", "image")}
     if len(set(channels.values())) > 1:
         raise DataError(where, f"channels {channels}", "the same in every field", "Shard it again with `--channels 3`.")
     return next(iter(channels.values()))

@@ -17,7 +17,7 @@ from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.transforms import resized
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.fields import WHOLE, Field, Needs
+from i2i_core.fields import Field, Needs
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.methods.base import Method
 from i2i_core.storage.remote import storage_of, strip_protocol
@@ -66,10 +66,11 @@ class Split:
         manifest, swap = data.manifest, direction == "BtoA"
         self.data, self.split, self.fields = data, split, list(manifest.fields)
         data.check_shards(split)
-        self.domain = manifest.domains[1 if swap else 0] if manifest.kind == "unpaired" else WHOLE
+        self.domain = manifest.domains[-1 if swap else 0]
         self.reader = Reader(data, split, self.domain)
         pair = ("b", "a") if swap else ("a", "b")
-        names = pair if manifest.kind == "paired" else ("image", "image")
+        self.pairs = manifest.fields.keys() >= {"a", "b"}
+        names = pair if self.pairs else ("image", "image")
         self.column, self.other = (self.fields.index(name) for name in names)
         self.names: Sequence[str] = [key.decode() for key in self.reader.index.keys]
         self.labels = self.reader.index.labels
@@ -88,7 +89,7 @@ class Split:
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         """Of a pair, its other side; of a labelled sample, its twin with the label `target`."""
-        if self.data.manifest.kind == "paired":
+        if self.pairs:
             return self._member(i, self.other)
         row = None if target is None else self.twin(i, target)
         return None if row is None else self._member(row, self.column)

@@ -183,9 +183,16 @@ def broken(source: Path, key: str, **values: Any) -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an id": ({"labels": np.full(SIZE, 7, np.uint8)}, r"labels/0002_ids.png.*the id 7 at row 0, column 0"),
-    "a box": ({"objects": [[0, 0, 99, 4, 1]]}, r"box 0, 0 0 99 4, which reaches out of a picture of 32 x 24"),
+    "a box": (
+        {"objects": [[0, 0, 99, 4, 1]]},
+        r"objects/0002.json.*box 0, 0 0 99 4, which reaches out of a picture of 32 x 24",
+    ),
     "a class": ({"objects": [[0, 0, 9, 4, 3]]}, "of class 3, where classes are 0 to 2"),
     "a caption": ({"captions": [""]}, "captions/0002.txt.*0 captions"),
+    "another shape": (
+        {"depth": np.zeros((9, 9), np.uint16)},
+        "depth/0002.png.*depth of 9x9 pixels beside image of 24x32",
+    ),
     "a label map in colour": ({"labels": np.zeros((*SIZE, 3), np.uint8)}, "a palette says what its colours mean"),
 }
 
@@ -309,6 +316,21 @@ def test_domains_and_splits_stand_in_patterns(tmp_path: Path) -> None:
     assert batch["b.l"].unique().tolist() == [0]
 
 
+def test_classes_stand_in_patterns(tmp_path: Path) -> None:
+    for label in ("owl", "cat"):
+        (tmp_path / label).mkdir()
+        for name in ("1", "2"):
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / label / f"{name}.png")
+            (tmp_path / label / f"{name}.txt").write_text(f"a picture of a {label}")
+    manifest = made(tmp_path, tmp_path / "out", field=("image={class}/{key}.png", "text:text={class}/{key}.txt"))
+    assert (manifest.kind, manifest.attributes, manifest.exclusive) == ("labelled", ("cat", "owl"), True)
+    (batch,) = in_order(DataSet(str(tmp_path / "out")), "train", 0)
+    assert sorted(batch.keys) == ["cat/1", "cat/2", "owl/1", "owl/2"]
+    for key, label, (text,) in zip(batch.keys, batch["labels"].tolist(), batch.texts["text"], strict=True):
+        assert text == f"a picture of a {key[:3]}"
+        assert label == [int(key[:3] == "cat"), int(key[:3] == "owl")]
+
+
 # ---- clips ----
 
 
@@ -360,3 +382,47 @@ def test_splits_do_not_cut_clips(tmp_path: Path) -> None:
     videos(tmp_path, (3,) * 10)
     manifest = made(tmp_path, tmp_path / "out", split=(0.6, 0.2, 0.2), field=CLIPS)
     assert {split: sets["all"].samples for split, sets in manifest.splits.items()} == {"train": 18, "val": 6, "test": 6}
+
+
+def test_flow_points_vectors_and_maps_survive_from_file_to_batch(tmp_path: Path) -> None:
+    """And follow the mirror, which is drawn for some of the samples."""
+    rng = np.random.default_rng(0)
+    truth: dict[str, dict[str, np.ndarray]] = {}
+    for name in ("image", "flow", "pose", "code", "heat"):
+        (tmp_path / name).mkdir()
+    for i in range(6):
+        values = truth[str(i)] = {
+            "flow": rng.standard_normal((6, 8, 2)).astype(np.float32),
+            "pose": np.append(rng.random((2, 2)) * 6, [[2], [1]], axis=1).astype(np.float32),
+            "code": rng.standard_normal((2, 3)),
+            "heat": rng.random((6, 8, 2)).astype(np.float16),
+        }
+        Image.fromarray(rng.integers(0, 256, (6, 8), dtype=np.uint8)).save(tmp_path / f"image/{i}.png")
+        for name, x in values.items():
+            np.save(tmp_path / name / f"{i}.npy", x)
+    fields = (
+        "image=image/{key}.png",
+        "flow:flow=flow/{key}.npy",
+        "pose:points=pose/{key}.npy",
+        "code:vector=code/{key}.npy",
+    )
+    made(
+        tmp_path, tmp_path / "out", field=(*fields, "heat:map=heat/{key}.npy"),
+        flip_pairs=("pose=0:1", "heat=0:1"), range=("heat=0:1",),
+    )  # fmt: skip
+    batch = Stream(DataSet(str(tmp_path / "out")), DataConfig(), 0, 6, 0).read(0, 0, 6).to(torch.device("cpu"))
+    flipped = 0
+    for i, key in enumerate(batch.keys):
+        x = truth[key]
+        found = {name: batch[name][i].numpy() for name in x}
+        assert np.array_equal(found["code"], x["code"].astype(np.float32))
+        if np.array_equal(found["pose"], x["pose"]):
+            assert np.array_equal(found["flow"].transpose(1, 2, 0), x["flow"])
+            assert np.array_equal(found["heat"].transpose(1, 2, 0), x["heat"].astype(np.float32))
+        else:
+            flipped += 1
+            assert np.array_equal(found["flow"].transpose(1, 2, 0), x["flow"][:, ::-1] * np.array([-1, 1], np.float32))
+            assert np.array_equal(found["heat"].transpose(1, 2, 0), x["heat"][:, ::-1, ::-1].astype(np.float32))
+            mirrored = x["pose"][::-1] * np.array([-1, 1, 1], np.float32) + np.array([8, 0, 0], np.float32)
+            assert np.allclose(found["pose"], mirrored)
+    assert 0 < flipped < 6

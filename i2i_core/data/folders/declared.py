@@ -12,7 +12,7 @@ from i2i_core.errors import ConfigError, nearest
 from i2i_core.fields import PIXELS, ROLES, Field, contradictions
 from i2i_core.settings import check_at_least
 
-PLACES = ("split", "domain", "clip", "frame", "key")
+PLACES = ("split", "domain", "class", "clip", "frame", "key")
 """What may stand in braces in a pattern."""
 _ROLES: dict[str, dict[str, str]] = {
     **{role: {"role": role} for role in ROLES},
@@ -30,8 +30,8 @@ class FieldOptions:
     field: tuple[str, ...] = ()
     """NAME=PATTERN or NAME:ROLE=PATTERN of each field. Roles: image (the default), classes, instances, map, flow,
     vector, points, text, boxes. A pattern is a path below --input with {key}, the sample's name; it may also have
-    {split} and {domain}, and {clip} and {frame} in place of {key}, for the frames of clips in the order of their
-    numbers."""
+    {split}, {domain} and {class}, and {clip} and {frame} in place of {key}, for the frames of clips in the order of
+    their numbers."""
     classes: tuple[str, ...] = ()
     """How many classes a label map or boxes have, or a file that names them, one a line: --classes labels=35."""
     palette: tuple[str, ...] = ()
@@ -69,8 +69,9 @@ class Declared:
         seen: set[str] = set()
         out = ""
         for i, part in enumerate(parts):
-            anything = "[^/]+" if part in ("split", "domain", "frame") else ".+"
-            out += re.escape(part) if i % 2 == 0 else f"(?P={part})" if part in seen else f"(?P<{part}>{anything})"
+            anything = ".+" if part in ("key", "clip") else "[^/]+"
+            name = f"at_{part}"  # `class` is no name of a group
+            out += re.escape(part) if i % 2 == 0 else f"(?P={name})" if part in seen else f"(?P<{name}>{anything})"
             seen.update([part] if i % 2 else [])
         return re.compile(out)
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.worlds import glyphs
@@ -216,14 +216,14 @@ def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Foun
 
 def _annotated_glyphs(found: Found, endings: tuple[str, ...]) -> Found:
     """With KEY.json, which says what is drawn: it comes with the drawings of unpaired glyphs."""
-    if found.kind != "unpaired" or endings != ("json",):
+    if len(found.domains) < 2 or endings != ("json",):
         fix = "Give --glyphs unpaired --annotations json, or leave --annotations out."
         raise ConfigError("--annotations", f"{' '.join(endings)} of {found.kind} glyphs", "json of unpaired ones", fix)
     return replace(found, records=tuple(replace(r, annotations=(("json", r.sources[0]),)) for r in found.records))
 
 
 def _check_labels_free(found: Found, endings: tuple[str, ...]) -> None:
-    taken = {"json", "cls"} & set(endings) if found.kind == "labelled" else set()
+    taken = {"json", "cls"} & set(endings) if found.attributes else set()
     for ending in sorted(taken):
         fix = f"Give the files another ending, and name that: meta.{ending}, say."
         raise ConfigError("--annotations", ending, "an ending that is not the labels' own", fix)
@@ -246,10 +246,10 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
 
 def _turned(found: Found) -> Found:
     """With A and B swapped."""
-    if found.kind == "labelled":
+    if found.attributes:
         fix = "Leave --direction out; attributes have none."
         raise ConfigError("--direction", "BtoA for labelled images", "pairs or two domains", fix)
-    if found.kind == "unpaired":
+    if len(found.domains) == 2:
         other = dict(zip(found.domains, found.domains[::-1], strict=True))
         return replace(found, records=tuple(replace(r, domain=other[r.domain]) for r in found.records))
     if found.reader == "left-right":
@@ -561,29 +561,47 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
     where = f"--input {listing.uri}"
     by_sample = [_matched(one, listing, where) for one in known]
     samples = sorted({places for found in by_sample for places in found}, key=_in_order)
-    words = sorted({domain for _, domain, _, _ in samples})
+    words = sorted({places.domain for places in samples})
     if len(words) > 2:
         raise DataError(where, f"domains {_some(words, 6)}", "one or two", "Name two folders by {domain}.")
     domains = dict(zip(words, "AB", strict=True)) if len(words) == 2 else {}
+    classes = tuple(sorted({places.label for places in samples} - {""}))
     records = []
     for places in samples:
-        split, domain, clip, name = places
-        paths = tuple(
-            found.get(places) or one.path(_named_places(places)) for one, found in zip(known, by_sample, strict=True)
-        )
+        paths = tuple(found.get(places) or one.path(places.named) for one, found in zip(known, by_sample, strict=True))
         size = sum(listing.files.get(path, 0) for path in paths)
-        key = _safe_key(f"{clip}/{name}" if clip else name)
-        records.append(Record(key, paths, SPLITS.get(split.lower()), domains.get(domain, WHOLE), bytes=size, clip=clip))
+        split, domain = SPLITS.get(places.split.lower()), domains.get(places.domain, WHOLE)
+        labels = tuple(int(name == places.label) for name in classes)
+        records.append(Record(places.sample, paths, split, domain, labels, size, clip=places.clip))
     _check_keys(records, where)
     return Found(
-        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known),
-        domains=tuple(domains.values()) or (WHOLE,), declared=known, clip_overlap=fields.clip_overlap,
+        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known), classes,
+        exclusive=bool(classes), domains=tuple(domains.values()) or (WHOLE,), declared=known,
+        clip_overlap=fields.clip_overlap,
         notes=tuple(f"domain {side} is {word}" for word, side in domains.items()),
     )  # fmt: skip
 
 
-Places = tuple[str, str, str, str]
-"""Split, domain, clip, and key or frame of a sample, as they stand in paths; empty where a pattern has none."""
+class Places(NamedTuple):
+    """What stands for a sample in the places of patterns; empty where they have no such place."""
+
+    split: str
+    domain: str
+    label: str
+    clip: str
+    name: str
+    """Its key, or the frame."""
+
+    @property
+    def sample(self) -> str:
+        """A WebDataset key: no dot in its last part."""
+        folder, slash, last = "/".join(part for part in (self.label, self.clip, self.name) if part).rpartition("/")
+        return folder + slash + last.replace(".", "_")
+
+    @property
+    def named(self) -> dict[str, str]:
+        split, domain, label, clip, name = self
+        return {"split": split, "domain": domain, "class": label, "clip": clip, "frame": name, "key": name}
 
 
 def _matched(one: Declared, listing: Listing, where: str) -> dict[Places, str]:
@@ -591,33 +609,22 @@ def _matched(one: Declared, listing: Listing, where: str) -> dict[Places, str]:
     looks, found = one.regex, dict[Places, str]()
     for path in listing.files:
         if match := looks.fullmatch(path):
-            part = match.groupdict("")
+            part = {name.removeprefix("at_"): value for name, value in match.groupdict("").items()}
             split = part.get("split", "")
             if split and split.lower() not in SPLITS:
                 raise DataError(f"{where}, {path}", f"the split {split!r}", " ".join(SPLITS), "Rename the folder.")
-            places = split, part.get("domain", ""), part.get("clip", ""), part.get("frame") or part.get("key", "")
-            found[places] = path
+            name = part.get("frame") or part.get("key", "")
+            found[Places(split, part.get("domain", ""), part.get("class", ""), part.get("clip", ""), name)] = path
     if not found:
         fix = f"There are {len(listing.files)} files, {_some(listing.files)}: correct the pattern."
         raise DataError(f"--field {one.name}", f"no file of {one.pattern} in {listing.uri}", "one of each sample", fix)
     return found
 
 
-def _named_places(places: Places) -> dict[str, str]:
-    split, domain, clip, name = places
-    return {"split": split, "domain": domain, "clip": clip, "frame": name, "key": name}
-
-
 def _in_order(places: Places) -> tuple[object, ...]:
     """Frames by their numbers: 2 before 10."""
-    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", places[3])]
-    return (*places[:3], numbers, places[3])
-
-
-def _safe_key(name: str) -> str:
-    """A WebDataset key: no dot in its last part."""
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.replace(".", "_")
+    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", places.name)]
+    return (*places[:4], numbers, places.name)
 
 
 def _check_keys(records: Sequence[Record], where: str) -> None:

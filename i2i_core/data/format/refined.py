@@ -214,7 +214,7 @@ def _member(
         first, _, ending = name.rpartition(".")
         kept = ending.lower() == new.field.extension
         return (name if kept else f"{first}.{new.field.extension}".lstrip(".")), new.data
-    if name.lower() in LABELS and data.manifest.kind == "labelled" and tuple(labels.tolist()) != new.labels:
+    if name.lower() in LABELS and data.manifest.attributes and tuple(labels.tolist()) != new.labels:
         return name, relabelled(old, data.manifest.attributes, new.labels)
     return name, old
 

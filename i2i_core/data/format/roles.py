@@ -166,18 +166,42 @@ def _declared(x: np.ndarray, field: Field) -> np.ndarray:
     return y * np.float32((field.high - field.low) / np.iinfo(x.dtype).max) + np.float32(field.low)
 
 
+class MisfitError(ValueError):
+    """A field that does not go with the others of its sample."""
+
+    def __init__(self, field: str, cause: str) -> None:
+        super().__init__(cause)
+        self.field = field
+
+
 def check_sample(values: Mapping[str, Value], fields: Mapping[str, Field]) -> None:
-    """Check what can be checked of a sample's fields together: that boxes lie in their picture.
+    """Check what can be checked of a sample's fields together: that boxes lie in their picture, and that maps and ids
+    have the shape of the picture beside them. They may be coarser or finer.
 
     Raises:
-        ValueError: a box without an inside, or outside of the picture.
+        MisfitError: naming the field.
     """
     for name, field in fields.items():
-        boxes = values[name]
-        if field.role == "boxes" and isinstance(boxes, np.ndarray) and len(boxes):
-            frame = frame_of(name, fields)
-            assert isinstance(values[frame], np.ndarray)
-            _check_boxes(boxes, values[frame].shape[:2], field)  # type: ignore[union-attr]
+        value = values[name]
+        if field.role == "boxes" and isinstance(value, np.ndarray) and len(value):
+            frame = values[frame_of(name, fields)]
+            assert isinstance(frame, np.ndarray)
+            _check_boxes(name, value, frame.shape[:2], field)
+    picture = next((name for name, field in fields.items() if field.role == "image"), None)
+    for name, field in fields.items():
+        if picture and field.role in PIXELS and field.role != "image":
+            _check_shape(name, values[name], picture, values[picture])
+
+
+def _check_shape(name: str, value: Value, picture: str, other: Value) -> None:
+    """Of one shape are sizes that differ by a factor and less than a pixel."""
+    assert isinstance(value, np.ndarray)
+    assert isinstance(other, np.ndarray)
+    (h, w), (height, width) = value.shape[:2], other.shape[:2]
+    if abs(h * width - w * height) >= max(height, width, h, w):
+        raise MisfitError(
+            name, f"{name} of {h}x{w} pixels beside {picture} of {height}x{width}, which is of another shape"
+        )
 
 
 def frame_of(name: str, fields: Mapping[str, Field]) -> str:
@@ -194,16 +218,16 @@ def frame_of(name: str, fields: Mapping[str, Field]) -> str:
     return found
 
 
-def _check_boxes(boxes_N5: np.ndarray, size: tuple[int, ...], field: Field) -> None:
+def _check_boxes(name: str, boxes_N5: np.ndarray, size: tuple[int, ...], field: Field) -> None:
     height, width = size
     for n, (x0, y0, x1, y1, of) in enumerate(boxes_N5.tolist()):
         shown = f"box {n}, {x0:g} {y0:g} {x1:g} {y1:g},"
         if not (x0 < x1 and y0 < y1):  # nor is a NaN
-            raise ValueError(f"{shown} which has no inside; x0 < x1 and y0 < y1 are expected")
+            raise MisfitError(name, f"{shown} which has no inside; x0 < x1 and y0 < y1 are expected")
         if min(x0, y0) < -OVER or x1 > width + OVER or y1 > height + OVER:
-            raise ValueError(f"{shown} which reaches out of a picture of {width} x {height} pixels")
+            raise MisfitError(name, f"{shown} which reaches out of a picture of {width} x {height} pixels")
         if field.classes and not 0 <= of < field.classes:
-            raise ValueError(f"{shown} of class {of:g}, where classes are 0 to {field.classes - 1}")
+            raise MisfitError(name, f"{shown} of class {of:g}, where classes are 0 to {field.classes - 1}")
     edges = (width, height, width, height)
     boxes_N5[:, :4] = boxes_N5[:, :4].clip(0, np.array(edges, np.float32))
 

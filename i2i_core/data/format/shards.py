@@ -24,7 +24,7 @@ import numpy as np
 from i2i_core.data.folders.declared import Declared
 from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
-from i2i_core.data.format.roles import Value, check_sample, check_value, encode_value, read_value
+from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
@@ -618,11 +618,14 @@ def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
 
 
 def _check_together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) -> None:
+    """Raises BadImageError naming the file that does not go with the sample's others."""
+    fields = {one.name: one.field for one in recipe.declared}
     values = [x.pixels if isinstance(x, Picture) else x for x in found]
     try:
-        check_sample(dict(zip(recipe.fields, values, strict=True)), {one.name: one.field for one in recipe.declared})
-    except ValueError as error:
-        raise BadImageError(_named(recipe, record, 0), str(error)) from None
+        check_sample(dict(zip(recipe.fields, values, strict=True)), fields)
+    except MisfitError as error:
+        name = _named(recipe, record, recipe.fields.index(error.field))
+        raise BadImageError(name, str(error)) from None
 
 
 def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
@@ -651,7 +654,7 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
             found, fix = f"{member}, as images are stored here", "Store them in another way, with --encode."
             raise ConfigError("--annotations", found, "an ending that images do not have", fix)
         members[member] = data
-    if recipe.kind == "labelled":
+    if recipe.attributes:
         labels = dict(zip(recipe.attributes, record.labels, strict=True))
         members["json"] = json.dumps(labels).encode()
     return fields, members

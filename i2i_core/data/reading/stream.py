@@ -387,6 +387,7 @@ def in_order(
     direction: Literal["AtoB", "BtoA"] = "AtoB",
     side: Literal["a", "b", ""] = "",
     resizing: Resizing = Resizing(),
+    needs: Needs | None = None,
 ) -> Iterator[Batch]:
     """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
     `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
@@ -398,14 +399,15 @@ def in_order(
         image_size: pixels that images are resized to; 0: as they are stored.
         resizing: how; where it keeps the shape, the middle is cut out.
         side: of unpaired data, all images of that domain alone.
+        needs: what is read of a sample; None: all of its fields.
         rank, world: chunks are dealt to workers in turn; these are rank's.
 
     Raises:
         DataError: no such split.
     """
-    stream = unaugmented(data, split, image_size, direction, resizing)
+    stream = unaugmented(data, split, image_size, direction, resizing, needs)
     if side:
-        stream.sources = [source for source in stream.sources if source.members[0][0] == side]
+        stream.sources = [source for source in stream.sources if side in source.fields]
     n = min(len(source.reader.index.keys) for source in stream.sources)
     n = min(n, most) if most else n
     for start in range(rank * size, n, world * size):
@@ -415,11 +417,16 @@ def in_order(
 
 
 def unaugmented(
-    data: DataSet, split: str, image_size: Size, direction: Literal["AtoB", "BtoA"], resizing: Resizing
+    data: DataSet,
+    split: str,
+    image_size: Size,
+    direction: Literal["AtoB", "BtoA"],
+    resizing: Resizing,
+    needs: Needs | None = None,
 ) -> Stream:
     """A stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
     fit, resample = resizing.fit, resizing.resample
     config = DataConfig(
         split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample
     )
-    return Stream(data, config, image_size, 1, 0)
+    return Stream(data, config, image_size, 1, 0, needs=needs)
