@@ -194,6 +194,11 @@ class Schema:
         return "labelled" if labelled else "fields"
 
 
+def in_domain(side: str, name: str) -> str:
+    """Name a field of one of two domains as a batch has it: the image is `a` or `b`, others `a.NAME`."""
+    return side if name == "image" else f"{side}.{name}"
+
+
 @dataclass(frozen=True)
 class Lack:
     """Say what a data set lacks for a method: what was found, what was expected, and how to make it."""
@@ -229,6 +234,13 @@ class Needs:
         if self.roles.keys() >= {"a", "b"}:
             return "paired"
         return "labelled" if self.attributes and "image" in self.roles else "fields"
+
+    @property
+    def in_batch(self) -> tuple[str, ...]:
+        """Name the fields as a batch has them: of two domains `a` and `b` for the images, `a.NAME` for others."""
+        if self.domains == 1:
+            return tuple(self.roles)
+        return tuple(in_domain(side, name) for side in "ab" for name in self.roles)
 
     def reads(self, schema: Schema) -> frozenset[str]:
         """Name the fields of a data set that the method reads, and those in whose pixels points and boxes are."""

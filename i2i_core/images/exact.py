@@ -22,8 +22,10 @@ WIDEST = (1 << 31) - 1
 """The largest id."""
 
 _DTYPES = {"1": np.uint8, "L": np.uint8, "P": np.uint8, "LA": np.uint8, "RGB": np.uint8, "RGBA": np.uint8}
-_BITS, _PHOTOMETRIC = 258, 262
+_BITS, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
 """Tags of a TIFF."""
+_JPEGS = (6, 7)
+"""Its compressions that change values."""
 
 
 def read_exact(data: bytes, extension: str) -> np.ndarray:
@@ -100,6 +102,8 @@ def _check_tags(image: Image.Image) -> None:
     bits = tags.get(_BITS, (1,))
     if getattr(image, "n_frames", 1) > 1:
         raise ValueError("a TIFF of several pages; save it as .npy")
+    if tags.get(_COMPRESSION) in _JPEGS:
+        raise ValueError("a TIFF compressed as JPEG, which does not keep values; save it as PNG or .npy")
     if tags.get(_PHOTOMETRIC) == 0:
         raise ValueError("a TIFF in which 0 is white; save it with 0 as black, or as PNG")
     if image.mode not in ("1", "P") and min(bits if isinstance(bits, tuple) else (bits,)) < 8:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-from i2i_core.fields import Field
+from i2i_core.batch import Batch, scaled
+from i2i_core.fields import PIXELS, Field
 from i2i_core.images.codec import composite
 
 Value = np.ndarray | tuple[str, ...]
@@ -47,6 +51,40 @@ def preview(value: Value, field: Field, under: np.ndarray | None = None) -> np.n
         case "vector":
             x = _array(value)
             return _points(x, under) if field.kind == "points" else _bars(x)
+
+
+def columns_of(batch: Batch, fields: Mapping[str, Field], rows: int = 8) -> dict[str, list[Tensor]]:
+    """Show the first samples of a batch in the columns of a `contact_sheet`, (C, H, W) in [-1, 1]: a column a field.
+
+    Args:
+        batch: on the host or a device.
+        fields: what the fields of the batch are, by their names there (`Source.fields` of a stream).
+    """
+    columns: dict[str, list[Tensor]] = {}
+    for name, field in fields.items():
+        under = field.frame if field.frame in batch.fields else ""
+        shown = []
+        for i in range(min(rows, len(batch.keys))):
+            below = preview(_one(batch, under, i), fields[under]) if under else None
+            shown.append(_as_tensor(preview(_one(batch, name, i), field, below)))
+        columns[name] = shown
+    return columns
+
+
+def _one(batch: Batch, name: str, i: int) -> Value:
+    """A field of one sample, channels last."""
+    if name in batch.texts:
+        return batch.texts[name][i]
+    if name in batch.boxes:
+        return batch.boxes[name][i].cpu().numpy()
+    x = batch.fields[name][i].cpu()
+    x = x.float() if x.dtype.is_floating_point else x
+    pixels = batch.roles.get(name, "image") in PIXELS
+    return x.permute(1, 2, 0).numpy() if pixels else x.numpy()
+
+
+def _as_tensor(x_HWC: np.ndarray) -> Tensor:
+    return scaled(torch.from_numpy(np.ascontiguousarray(x_HWC.transpose(2, 0, 1))))
 
 
 def _array(value: Value) -> np.ndarray:

@@ -209,6 +209,13 @@ def test_needs_of_each_method_fit_one_common_shape_and_name_the_others(name: str
             assert (lack.found, lack.expected) == (f"{kind} samples", f"{needs.kind} ones")
 
 
+def test_needs_name_fields_as_a_batch_has_them() -> None:
+    assert METHODS["pix2pix"].method.needs.in_batch == ("a", "b")
+    assert METHODS["cyclegan"].method.needs.in_batch == ("a", "b")
+    assert METHODS["stargan"].method.needs.in_batch == ("image",)
+    assert Needs({"image": "image", "labels": "classes"}, domains=2).in_batch == ("a", "a.labels", "b", "b.labels")
+
+
 def test_needs_are_met_by_a_data_set_that_has_more() -> None:
     more = {"labels": LABELS, "pose": POINTS}
     for name, kind in (("pix2pix", "paired"), ("cyclegan", "unpaired"), ("stargan", "labelled")):

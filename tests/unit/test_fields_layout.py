@@ -27,6 +27,8 @@ from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Needs
 from i2i_core.images.codec import ImageOptions
+from i2i_core.images.previews import columns_of
+from i2i_core.images.sheet import contact_sheet
 from i2i_core.orchestration.sharding import make
 from pipelines import shard as program
 
@@ -148,6 +150,23 @@ def test_stream_refuses_to_mirror_what_may_not_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--flip: found on, with captions") as caught:
         Stream(DataSet(str(tmp_path / "out")), DataConfig(), 16, 1, 0)
     assert "--no-flip" in str(caught.value)
+
+
+def test_batch_of_every_role_is_shown_on_a_contact_sheet(tmp_path: Path) -> None:
+    """As it is stored and as it is used alike."""
+    street(tmp_path / "street", 3)
+    made(tmp_path / "street", tmp_path / "out", **DECLARED)
+    stream = Stream(DataSet(str(tmp_path / "out")), DataConfig(flip=False), 0, 3, 0)
+    stored = stream.read(0, 0, 3)
+    fields = stream.sources[0].fields
+    columns, used = columns_of(stored, fields), columns_of(stored.to(torch.device("cpu")), fields)
+    assert columns.keys() == fields.keys()
+    for name, column in columns.items():
+        assert all(torch.equal(a, b) for a, b in zip(column, used[name], strict=True))
+        assert all(x.shape[0] == 3 and float(x.abs().max()) <= 1 for x in column)
+    assert torch.equal(columns["image"][0], stored.to(torch.device("cpu"))["image"][0])
+    assert columns["objects"][0].shape == columns["image"][0].shape
+    assert contact_sheet(columns).width > 6 * 96
 
 
 def test_stream_reads_what_a_method_needs_and_no_more(tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ def test_label_map_in_a_format_that_may_change_values_is_refused(kind: str) -> N
         read_value(data, CLASSES, kind.lower())
 
 
+@pytest.mark.parametrize(
+    ("image", "options", "cause"),
+    [
+        (Image.new("L", (8, 8)), {"compression": "jpeg"}, "compressed as JPEG"),
+        (Image.new("L", (8, 8)), {"tiffinfo": {262: 0}}, "0 is white"),
+        (Image.new("L", (8, 8)), {"save_all": True, "append_images": [Image.new("L", (8, 8))]}, "several pages"),
+    ],
+)
+def test_label_map_in_a_tiff_that_does_not_keep_values_is_refused(image: Image.Image, options: Any, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        read_value(file(image, "TIFF", **options), CLASSES, "tif")
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", ">u2", "bool"])
 def test_label_map_of_npy_survives_whatever_its_integers(dtype: str) -> None:
     ids = rng.integers(0, 2, (5, 9)).astype(dtype)

@@ -28,7 +28,7 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, RunError, UserError
-from i2i_core.fields import Field, Needs
+from i2i_core.fields import Field, Needs, in_domain
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.remote import is_local
@@ -143,7 +143,7 @@ class Stream(Numbered):
         swap = self.config.direction == "BtoA"
         if len(domains) == 2:
             sides = zip("ab", domains[::-1] if swap else domains, strict=True)
-            return {of: {side if n == "image" else f"{side}.{n}": n for n in names} for side, of in sides}
+            return {of: {in_domain(side, name): name for name in names} for side, of in sides}
         other = {"a": "b", "b": "a"} if swap and {"a", "b"} <= set(names) else {}
         return {domains[0]: {name: other.get(name, name) for name in names}}
 
