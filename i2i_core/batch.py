@@ -83,7 +83,7 @@ class Batch:
 
     @property
     def pictures(self) -> list[Tensor]:
-        """The fields that are images."""
+        """List the fields that are images."""
         return [x for name, x in self.fields.items() if name not in self.roles]
 
     def part(self, whole: Tensor) -> Tensor:

@@ -17,11 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i_core.batch import Bad
 from i2i_core.config.data import DataConfig
 from i2i_core.data.folders.declared import FieldOptions, declared
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.manifest import DataSet, Manifest
-from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.format.refined import Made, plan_refined, stored, write_refined
+from i2i_core.data.format.shards import ShardOptions, begin, conclude, plan
 from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
@@ -192,6 +194,32 @@ def test_stream_replaces_a_sample_whose_label_map_went_bad(tmp_path: Path) -> No
     assert bad.key == index.keys[0].decode()
 
 
+def test_refined_data_set_carries_the_other_fields_over(tmp_path: Path) -> None:
+    """With one image replaced and one left out; its clips end where a frame is missing."""
+    videos(tmp_path / "in", (4,))
+    made(tmp_path / "in", tmp_path / "out", field=(*CLIPS, "pose:points=pose/{clip}/{frame}.npy"))
+    data = DataSet(str(tmp_path / "out"))
+    column = list(data.manifest.fields).index("image")
+    work = plan_refined(data, "train", "all", column, {})
+
+    def white(rows: Any) -> dict[int, Made | Bad]:
+        new = stored(np.full((*SIZE, 3), 255, np.uint8), data.manifest.fields["image"])
+        return {row: Bad("x", "bad") if row == 1 else Made(*new, ()) for row in rows}
+
+    goal = str(tmp_path / "refined")
+    begin(work, goal)
+    parts = {job.name: write_refined(goal, data, column, job, white, 2) for job in work.jobs}
+    conclude(work, goal, parts, (), False, ("all",), work.made_by)
+    refined = DataSet(goal)
+    assert refined.manifest.fields == data.manifest.fields
+    (batch,) = in_order(refined, "train", 0)
+    assert batch["image"].unique().tolist() == [1]
+    assert batch["pose"][:, 0, 0].tolist() == [0, 2, 3]
+    clip = refined.index("train").clip
+    assert clip is not None
+    assert clip.tolist() == [0, 1, 1]
+
+
 # ---- what cannot be ----
 
 
@@ -304,12 +332,37 @@ def test_palette_gives_classes_names_and_ids_of_colours(tmp_path: Path) -> None:
         declared(FieldOptions(field=("l:classes=l/{key}.png",), palette=(str(tmp_path / "palette.txt"),)))
 
 
-def test_sizes_are_kept_beside_fields_that_would_not_follow(tmp_path: Path) -> None:
-    street(tmp_path / "street", 3)
-    with pytest.raises(ConfigError, match="--load-size: found it beside depth and inst and labels and objects"):
-        made(tmp_path / "street", tmp_path / "out", ImageOptions(load_size=16), **DECLARED)
-    manifest = made(tmp_path / "street", tmp_path / "out", ImageOptions(load_size=16), field=EVERY[:1])
-    assert manifest.fields["image"].height == 16
+def test_load_size_and_center_crop_bring_every_field_to_the_size_of_the_images(tmp_path: Path) -> None:
+    """24 x 32, the middle 16 x 16 of it, in 8 x 8: nearest for ids, averages for depth, half the numbers for boxes."""
+    truth = street(tmp_path / "street", 3)
+    images = ImageOptions(center_crop=16, load_size=8)
+    manifest = made(tmp_path / "street", tmp_path / "out", images, **DECLARED)
+    assert {(f.height, f.width) for f in manifest.fields.values() if f.height} == {(8, 8)}
+    (batch,) = in_order(DataSet(str(tmp_path / "out")), "train", 0)
+    for i, key in enumerate(batch.keys):
+        values: dict[str, Any] = truth[key]
+        assert np.array_equal(batch["labels"][i, 0].numpy(), values["labels"][4:20, 8:24][1::2, 1::2])
+        assert np.array_equal(batch["inst"][i, 0].numpy(), values["inst"][4:20, 8:24][1::2, 1::2])
+        assert abs(float(batch["depth"][i].mean()) - values["depth"][4:20, 8:24].mean() / 100) < 20
+        for x0, y0, x1, y1, of in values["objects"]:
+            corners = np.clip([x0 - 8, y0 - 4, x1 - 8, y1 - 4], 0, 16) / 2
+            if corners[0] < corners[2] and corners[1] < corners[3]:
+                assert batch.boxes["objects"][i][0].tolist() == [*corners, of]
+            else:
+                assert not len(batch.boxes["objects"][i])
+
+
+def test_load_size_resizes_a_coarser_map_with_the_image_and_center_crop_refuses_it(tmp_path: Path) -> None:
+    street(tmp_path / "street", 2)
+    for i in range(2):
+        Image.fromarray(np.full((12, 16), 7, np.uint16)).save(tmp_path / f"street/depth/{i:04d}.png")
+    fields = ("image=images/{key}.png", "depth:map=depth/{key}.png")
+    manifest = made(tmp_path / "street", tmp_path / "out", ImageOptions(load_size=9, fit="shorter"), field=fields)
+    assert [(f.height, f.width) for f in manifest.fields.values()] == [(9, 12), (9, 12)]
+    (batch,) = in_order(DataSet(str(tmp_path / "out")), "train", 0)
+    assert batch["depth"].unique().tolist() == [7]
+    with pytest.raises(DataError, match="depth of 12x16 pixels beside image of 24x32, of which --center-crop"):
+        made(tmp_path / "street", tmp_path / "other", ImageOptions(center_crop=8), field=fields)
 
 
 def test_fields_a_and_b_alone_are_pairs_of_version_1(tmp_path: Path) -> None:

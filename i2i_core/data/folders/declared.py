@@ -25,7 +25,7 @@ _EXAMPLE = "For example --field image=images/{key}.png labels:classes=labels/{ke
 
 @dataclass(frozen=True)
 class FieldOptions:
-    """What the fields of samples are, with --layout fields: NAME=VALUE each, or VALUE alone for the one it can mean."""
+    """Declare the fields of samples, of --layout fields: NAME=VALUE each, or VALUE alone for the one it can mean."""
 
     field: tuple[str, ...] = ()
     """NAME=PATTERN or NAME:ROLE=PATTERN of each field. Roles: image (the default), classes, instances, map, flow,
@@ -54,7 +54,7 @@ class FieldOptions:
 
 @dataclass(frozen=True)
 class Declared:
-    """A field as it was declared: its name, where its files are, what it is."""
+    """Hold a field as it was declared: its name, where its files are, what it is."""
 
     name: str
     pattern: str
@@ -64,7 +64,7 @@ class Declared:
 
     @property
     def regex(self) -> re.Pattern[str]:
-        """What a path of the field looks like, with a group for each place."""
+        """Match the paths of its files, with a group for each place."""
         parts = re.split(r"\{(\w+)\}", self.pattern)
         seen: set[str] = set()
         out = ""
@@ -76,15 +76,16 @@ class Declared:
         return re.compile(out)
 
     def path(self, places: dict[str, str]) -> str:
-        """Where its file of a sample is."""
+        """Name its file of a sample."""
         return self.pattern.format(**places)
 
     def as_json(self) -> dict[str, Any]:
+        """Give what shapes the data set, as JSON has it."""
         return {"pattern": self.pattern, **self.field.as_json(), **({"colours": self.colours} if self.colours else {})}
 
 
 def declared(options: FieldOptions) -> tuple[Declared, ...]:
-    """The declared fields, in the order of their names.
+    """Read the declared fields, in the order of their names.
 
     Raises:
         ConfigError: naming the flag that cannot be.

@@ -555,8 +555,8 @@ def _glyph_key(character: str, style: str) -> str:
 
 
 def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) -> Found:
-    """Whatever fields patterns name. A sample that misses a file is listed all the same: it is refused, or left out by
-    name, when it is written."""
+    """Find the files of fields by their patterns. A sample that misses one is listed all the same: it is refused, or
+    left out by name, when it is written."""
     known = declared(fields)
     where = f"--input {listing.uri}"
     by_sample = [_matched(one, listing, where) for one in known]
@@ -583,7 +583,7 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
 
 
 class Places(NamedTuple):
-    """What stands for a sample in the places of patterns; empty where they have no such place."""
+    """Hold what stands for a sample in the places of patterns; empty where they have no such place."""
 
     split: str
     domain: str
@@ -594,12 +594,13 @@ class Places(NamedTuple):
 
     @property
     def sample(self) -> str:
-        """A WebDataset key: no dot in its last part."""
+        """Make a WebDataset key of them: no dot in its last part."""
         folder, slash, last = "/".join(part for part in (self.label, self.clip, self.name) if part).rpartition("/")
         return folder + slash + last.replace(".", "_")
 
     @property
     def named(self) -> dict[str, str]:
+        """Give them by the names that patterns have for them."""
         split, domain, label, clip, name = self
         return {"split": split, "domain": domain, "class": label, "clip": clip, "frame": name, "key": name}
 

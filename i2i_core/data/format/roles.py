@@ -167,7 +167,7 @@ def _declared(x: np.ndarray, field: Field) -> np.ndarray:
 
 
 class MisfitError(ValueError):
-    """A field that does not go with the others of its sample."""
+    """Tell of a field that does not go with the others of its sample."""
 
     def __init__(self, field: str, cause: str) -> None:
         super().__init__(cause)

@@ -23,13 +23,13 @@ import numpy as np
 
 from i2i_core.data.folders.declared import Declared
 from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
+from i2i_core.data.format.loaded import loaded
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
-from i2i_core.images.placement import moves_with_a_picture
 from i2i_core.settings import check_at_least, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
@@ -185,7 +185,6 @@ def plan(
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
         found.declared,
     )  # fmt: skip
-    _check_sizes_kept(found.declared, images)
     groups = _shuffled(found.records, layout.seed)
     most = shards.shard_samples
     if shards.shard_bytes is not None:
@@ -258,17 +257,6 @@ def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOpt
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
     return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
-
-
-def _check_sizes_kept(declared: Sequence[Declared], images: ImageOptions) -> None:
-    """Raises ConfigError where images would be resized or cut and what stands beside them would not."""
-    others = [one.name for one in declared if one.field.role != "image" and moves_with_a_picture(one.field)]
-    flag = "--load-size" if images.load_size else "--center-crop" if images.center_crop else ""
-    if others and flag:
-        found = f"it beside {' and '.join(others)}, which would not follow"
-        raise ConfigError(
-            flag, found, "images as they are", "Leave it out: training resizes and crops all fields alike."
-        )
 
 
 def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
@@ -598,7 +586,7 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
         except ValueError as error:
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be decoded ({error})") from None
     if recipe.declared:
-        _check_together(recipe, record, found)
+        return _together(recipe, record, found)
     if recipe.reader == "files":
         return found
     pictures = [picture for picture in found if isinstance(picture, Picture)]
@@ -617,15 +605,21 @@ def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
     return value
 
 
-def _check_together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) -> None:
-    """Raises BadImageError naming the file that does not go with the sample's others."""
+def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) -> list[Picture | Value]:
+    """The fields of a sample, checked, and those that are no images brought to the size of its images.
+
+    Raises:
+        BadImageError: naming the file that does not go with the sample's others.
+    """
     fields = {one.name: one.field for one in recipe.declared}
-    values = [x.pixels if isinstance(x, Picture) else x for x in found]
+    values = dict(zip(recipe.fields, (x.pixels if isinstance(x, Picture) else x for x in found), strict=True))
     try:
-        check_sample(dict(zip(recipe.fields, values, strict=True)), fields)
+        check_sample(values, fields)
+        values = loaded(values, fields, recipe.images)
     except MisfitError as error:
         name = _named(recipe, record, recipe.fields.index(error.field))
         raise BadImageError(name, str(error)) from None
+    return [x if isinstance(x, Picture) else value for x, value in zip(found, values.values(), strict=True)]
 
 
 def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:

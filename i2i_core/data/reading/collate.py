@@ -18,7 +18,7 @@ Sample = dict[str, Value]
 
 @dataclass(frozen=True)
 class Columns:
-    """Fields of n samples, by name, as `Batch` has them."""
+    """Hold the fields of n samples, by name, as `Batch` has them."""
 
     fields: dict[str, Tensor] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)

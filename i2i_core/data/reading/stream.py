@@ -45,7 +45,7 @@ class Source:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """What the manifest says of each batch field."""
+        """Give what the manifest says of each batch field."""
         return {name: field for name, _, field in self.members}
 
 
