@@ -31,10 +31,12 @@ from i2i_core.fields import Needs
 from i2i_core.images.codec import ImageOptions
 from i2i_core.images.previews import columns_of
 from i2i_core.images.sheet import contact_sheet
+from i2i_core.methods import METHODS
 from i2i_core.orchestration.sharding import make
 from pipelines import shard as program
 
 from ..support.data import sums
+from ..support.runs import config_of, loop_of
 from ..support.street import NAMES, SIZE, street, videos, write_sample
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +181,40 @@ def test_stream_reads_what_a_method_needs_and_no_more(tmp_path: Path) -> None:
     batch = Stream(data, DataConfig(), 16, 2, 0, needs=needs).read(0, 0, 2)  # mirrored: captions are not read
     assert batch.fields.keys() == {"image", "labels"}
     assert (batch.boxes.keys(), batch.texts) == ({"objects"}, {})
+
+
+def pairs_and_more(folder: Path) -> tuple[str, str]:
+    """Two data sets of the same pairs; the second has every other role besides."""
+    street(folder / "street", 20)
+    sides = "a=images/{key}.png", "b=depth/{key}.png"
+    split = (0.8, 0.1, 0.1)
+    made(folder / "street", folder / "pairs", split=split, goal={"shard_samples": 6}, field=sides)
+    every = {**DECLARED, "field": (*EVERY, *sides)}
+    made(folder / "street", folder / "more", split=split, goal={"shard_samples": 6}, **every)
+    return str(folder / "pairs"), str(folder / "more")
+
+
+def test_stream_gives_pairs_the_same_order_and_pixels_beside_other_fields(tmp_path: Path) -> None:
+    pairs, more = pairs_and_more(tmp_path)
+    needs, config = METHODS["pix2pix"].method.needs, DataConfig(load_size=18)
+    one, other = (Stream(DataSet(uri), config, 16, 4, 0, needs=needs) for uri in (pairs, more))
+    assert (one.batches_per_epoch, DataSet(pairs).manifest.version, DataSet(more).manifest.version) == (4, 1, 2)
+    for t in range(6):
+        a, b = one.read(t, 0, 4), other.read(t, 0, 4)
+        assert (a.keys, a.fields.keys()) == (b.keys, b.fields.keys())
+        assert all(torch.equal(a[name], b[name]) for name in "ab")
+
+
+def test_method_of_pairs_trains_on_a_data_set_that_has_more(tmp_path: Path) -> None:
+    """It decodes its pairs alone; captions, which may not be mirrored, are no matter. It is measured, too."""
+    _, more = pairs_and_more(tmp_path)
+    sizes = {"training__images": 12, "training__batch": 4, "monitoring__checkpoint_every": 12}
+    loop = loop_of(config_of("pix2pix", more, str(tmp_path / "runs"), monitoring__grid_every=12, **sizes))
+    loop.train()
+    assert loop.state.progress.images == 12
+    with pytest.raises(DataError, match="found fields samples"):
+        made(tmp_path / "street", tmp_path / "scene", **DECLARED)
+        config_of("cyclegan", str(tmp_path / "scene"), str(tmp_path / "runs"))
 
 
 def test_stream_replaces_a_sample_whose_label_map_went_bad(tmp_path: Path) -> None:
