@@ -6,6 +6,8 @@ PNGs. Here a palette gives its indices, a 2-bit grey 0 to 3, and a format that d
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -108,6 +110,29 @@ def _check_tags(image: Image.Image) -> None:
         raise ValueError("a TIFF in which 0 is white; save it with 0 as black, or as PNG")
     if image.mode not in ("1", "P") and min(bits if isinstance(bits, tuple) else (bits,)) < 8:
         raise ValueError("a TIFF of less than 8 bits, whose values are spread when it is read; save it as PNG")
+
+
+_FLOW, _UNKNOWN = b"PIEH", 1e9
+"""How a `.flo` begins, and beyond what its vectors are not known."""
+
+
+def read_flow(data: bytes) -> np.ndarray:
+    """Read a `.flo`, as Middlebury's benchmark has them: (H, W, 2) float32 of u and v.
+
+    Raises:
+        ValueError: no such file, one of another length than its header says, or vectors that are not known.
+    """
+    if len(data) < 12 or data[:4] != _FLOW:
+        raise ValueError("no flow in Middlebury's format, which begins with PIEH")
+    width, height = struct.unpack_from("<2i", data, 4)
+    if min(width, height) < 1 or len(data) != 12 + 8 * width * height:
+        raise ValueError(f"a flow of {width} x {height} vectors in {len(data)} bytes")
+    check_size(width, height, 2, 4)
+    flow_HW2 = np.frombuffer(data, "<f4", 2 * width * height, 12).reshape(height, width, 2).astype(np.float32)
+    if (wrong := np.argwhere(~(np.abs(flow_HW2) <= _UNKNOWN))).size:
+        row, column, _ = wrong[0].tolist()
+        raise ValueError(f"a vector that is not known at row {row}, column {column}")
+    return flow_HW2
 
 
 # ---- ids ----

@@ -220,6 +220,34 @@ def test_map_of_npy_survives(dtype: str) -> None:
     assert np.array_equal(through(npy(x), MAP, "npy"), x.astype(np.float32))
 
 
+def flo(flow_HW2: np.ndarray) -> bytes:
+    height, width, _ = flow_HW2.shape
+    return b"PIEH" + struct.pack("<2i", width, height) + flow_HW2.astype("<f4").tobytes()
+
+
+def test_flow_of_middlebury_survives() -> None:
+    x = rng.standard_normal((3, 5, 2)).astype(np.float32)
+    of = replace(MAP, kind="flow")
+    assert np.array_equal(through(flo(x), of, "flo"), x)
+    assert encode_value(x, of)[1].extension == "npy"
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"", "begins with PIEH"),
+        (flo(np.zeros((3, 5, 2)))[:-1], "a flow of 5 x 3 vectors in 131 bytes"),
+        (b"PIEH" + struct.pack("<2i", -5, -3) + bytes(120), "a flow of -5 x -3"),
+        (b"PIEH" + struct.pack("<2i", 1 << 30, 1 << 30), "in 12 bytes"),
+        (flo(np.full((2, 2, 2), 1e10)), "not known at row 0, column 0"),
+        (flo(np.full((2, 2, 2), np.nan)), "not known at row 0, column 0"),
+    ],
+)
+def test_flow_of_middlebury_that_is_none_is_refused(data: bytes, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        read_value(data, replace(MAP, kind="flow"), "flo")
+
+
 def test_map_of_16_bits_is_stored_so_and_read_by_its_range() -> None:
     x = np.array([[0, 32768, 65535]], np.uint16)
     stored, known = encode_value(read_value(file(Image.fromarray(x)), MAP, "png"), MAP)
@@ -388,6 +416,7 @@ def seeds() -> dict[str, tuple[Field, str, bytes]]:
         "bmp": (CLASSES, "bmp", file(Image.fromarray(ids), "BMP")),
         "npy": (MAP, "npy", npy(floats)),
         "16 bits": (MAP, "png", file(Image.fromarray(ids.astype(np.uint16) * 999))),
+        "flow": (replace(MAP, kind="flow"), "flo", flo(floats)),
         "vector": (VECTOR, "npy", npy(floats)),
         "text": (TEXT, "json", b'["a bird", "another"]'),
         "boxes": (BOXES, "json", b'[{"bbox": [1, 2, 3, 4], "category_id": 2}, [0, 0, 5, 5, 1]]'),

@@ -19,7 +19,7 @@ import numpy as np
 from i2i_core.fields import PIXELS, Field
 from i2i_core.images import arrays
 from i2i_core.images.codec import check_range, decode, encode, storage
-from i2i_core.images.exact import ids_of, read_exact, split_ids, wide_ids
+from i2i_core.images.exact import ids_of, read_exact, read_flow, split_ids, wide_ids
 from i2i_core.images.limits import check_bytes
 
 Value = np.ndarray | tuple[str, ...]
@@ -73,7 +73,8 @@ def read_value(data: bytes, field: Field, extension: str, colours: Colours | Non
             x = read_exact(data, extension)
             return wide_ids(x) if x.shape[2] in (3, 4) else ids_of(x)
         case "map":
-            return _numbers(read_exact(data, extension))
+            of_flow = field.kind == "flow" and extension.lower().rpartition(".")[2] == "flo"
+            return read_flow(data) if of_flow else _numbers(read_exact(data, extension))
         case "vector":
             return _vector(data)
         case "text":
@@ -88,9 +89,10 @@ def check_stored(value: Value, field: Field) -> None:
         return
     assert isinstance(value, np.ndarray)
     h, w, c = value.shape
-    dtype = stored_dtype(value)
-    if c != field.channels or dtype != field.dtype:
-        raise ValueError(f"{c} channels of {dtype} where the manifest says {field.channels} of {field.dtype}")
+    if c != field.channels or (value.dtype != field.dtype and stored_dtype(value) != field.dtype):
+        raise ValueError(
+            f"{c} channels of {stored_dtype(value)} where the manifest says {field.channels} of {field.dtype}"
+        )
     if (field.height and h != field.height) or (field.width and w != field.width):
         raise ValueError(f"{h}x{w} pixels where the manifest says {field.height}x{field.width}")
 
