@@ -276,4 +276,5 @@ def _role_name(field: Field) -> str:
 def _how(name: str, role: str) -> str:
     ending = {"vector": "npy", "points": "npy", "flow": "npy", "text": "txt", "boxes": "json"}.get(role, "png")
     of = "" if role == "image" else f":{role}"
-    return f"python pipelines/shard.py --layout fields --field {name}{of}={name}/{{key}}.{ending} ..."
+    flag = f"--field {name}{of}={name}/{{key}}.{ending}"
+    return f"`python pipelines/shard.py --layout fields {flag}`, and the others beside it"

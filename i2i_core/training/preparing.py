@@ -101,7 +101,7 @@ def cautions(config: TrainConfig) -> list[str]:
     missing = "; ".join(f"{data.uri} has no split {wanted!r}" for data in without)
     others = sorted(set.intersection(*(set(data.manifest.splits) for data in sets)) - {split})
     instead = f"give --evaluate-split {others[0]}, which then chooses the best checkpoint; or " if others else ""
-    folders = "valA and valB folders" if sets[0].manifest.kind == "unpaired" else "a val folder"
+    folders = "valA and valB folders" if len(sets[0].manifest.domains) == 2 else "a val folder"
     return [
         f"WARNING: {missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
         f"in {folders} or, where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."

@@ -32,7 +32,7 @@ from i2i_core.images.codec import ImageOptions
 from i2i_core.images.previews import columns_of
 from i2i_core.images.sheet import contact_sheet
 from i2i_core.methods import METHODS
-from i2i_core.orchestration.sharding import make
+from i2i_core.orchestration.sharding import builtin_data, make
 from pipelines import shard as program
 
 from ..support.data import sums
@@ -424,6 +424,15 @@ def test_domains_and_splits_stand_in_patterns(tmp_path: Path) -> None:
     assert batch["b.l"].unique().tolist() == [0]
 
 
+def test_file_belongs_to_the_pattern_that_says_more_of_it(tmp_path: Path) -> None:
+    """Pictures and label maps side by side in one folder."""
+    for key in ("1", "2"):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{key}.png")
+        Image.fromarray(np.ones((4, 4), np.uint8)).save(tmp_path / f"{key}_ids.png")
+    manifest = made(tmp_path, tmp_path / "out", field=("image={key}.png", "l:classes={key}_ids.png"), classes=("2",))
+    assert manifest.splits["train"]["all"].samples == 2
+
+
 def test_classes_stand_in_patterns(tmp_path: Path) -> None:
     for label in ("owl", "cat"):
         (tmp_path / label).mkdir()
@@ -534,3 +543,8 @@ def test_flow_points_vectors_and_maps_survive_from_file_to_batch(tmp_path: Path)
             mirrored = x["pose"][::-1] * np.array([-1, 1, 1], np.float32) + np.array([8, 0, 0], np.float32)
             assert np.allclose(found["pose"], mirrored)
     assert 0 < flipped < 6
+
+
+def test_data_must_be_named_for_a_method_of_other_fields_than_glyphs_have() -> None:
+    with pytest.raises(ConfigError, match="--data: found nothing"):
+        builtin_data(Needs({"labels": "classes"}).kind, 16, {})

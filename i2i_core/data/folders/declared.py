@@ -75,6 +75,11 @@ class Declared:
             seen.update([part] if i % 2 else [])
         return re.compile(out)
 
+    @property
+    def letters(self) -> int:
+        """Count what the pattern says besides its places: the more, the closer it describes a file."""
+        return len(re.sub(r"\{\w+\}", "", self.pattern))
+
     def path(self, places: dict[str, str]) -> str:
         """Name its file of a sample."""
         return self.pattern.format(**places)

@@ -559,7 +559,7 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
     left out by name, when it is written."""
     known = declared(fields)
     where = f"--input {listing.uri}"
-    by_sample = [_matched(one, listing, where) for one in known]
+    by_sample = [_matched(one, known, listing, where) for one in known]
     samples = sorted({places for found in by_sample for places in found}, key=_in_order)
     words = sorted({places.domain for places in samples})
     if len(words) > 2:
@@ -605,11 +605,13 @@ class Places(NamedTuple):
         return {"split": split, "domain": domain, "class": label, "clip": clip, "frame": name, "key": name}
 
 
-def _matched(one: Declared, listing: Listing, where: str) -> dict[Places, str]:
-    """The files of a field by sample. Raises DataError where there are none, or a split is none."""
+def _matched(one: Declared, known: Sequence[Declared], listing: Listing, where: str) -> dict[Places, str]:
+    """The files of a field by sample, but for those that another's pattern describes more closely: 1_ids.png is no
+    {key}.png where there is a {key}_ids.png. Raises DataError where there are none, or a split is none."""
     looks, found = one.regex, dict[Places, str]()
+    closer = [other.regex for other in known if other.letters > one.letters]
     for path in listing.files:
-        if match := looks.fullmatch(path):
+        if (match := looks.fullmatch(path)) and not any(other.fullmatch(path) for other in closer):
             part = {name.removeprefix("at_"): value for name, value in match.groupdict("").items()}
             split = part.get("split", "")
             if split and split.lower() not in SPLITS:
