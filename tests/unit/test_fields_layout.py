@@ -548,3 +548,21 @@ def test_flow_points_vectors_and_maps_survive_from_file_to_batch(tmp_path: Path)
 def test_data_must_be_named_for_a_method_of_other_fields_than_glyphs_have() -> None:
     with pytest.raises(ConfigError, match="--data: found nothing"):
         builtin_data(Needs({"labels": "classes"}).kind, 16, {})
+
+
+def test_points_of_two_domains_are_in_the_pixels_of_their_own_picture(tmp_path: Path) -> None:
+    for domain, width in (("horse", 8), ("zebra", 16)):
+        (tmp_path / domain).mkdir()
+        for key in "12":
+            Image.fromarray(np.zeros((8, width, 3), np.uint8)).save(tmp_path / domain / f"{key}.png")
+            np.save(tmp_path / domain / f"{key}.npy", np.array([[width, 8]], np.float32))
+    fields = "image={domain}/{key}.png", "pose:points={domain}/{key}.npy"
+    made(tmp_path, tmp_path / "out", field=fields)
+    stream = Stream(DataSet(str(tmp_path / "out")), DataConfig(flip=False, direction="BtoA"), 4, 2, 0)
+    assert [source.fields[f"{side}.pose"].frame for side, source in zip("ab", stream.sources, strict=True)] == [
+        "a",
+        "b",
+    ]
+    batch = stream.read(0, 0, 2)
+    assert batch.fields.keys() == {"a", "b", "a.pose", "b.pose"}
+    assert batch["a.pose"].tolist() == batch["b.pose"].tolist() == [[[4, 4]], [[4, 4]]]

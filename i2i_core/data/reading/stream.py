@@ -364,7 +364,7 @@ def decoded(data: bytes, field: Field) -> Tensor:
 
 def _check_flip(data: DataSet, config: DataConfig, reads: Collection[str]) -> None:
     """Raises ConfigError where samples would be mirrored and a field that is read says that its may not be."""
-    sided = [name for name in reads if not data.manifest.fields[name].flip]
+    sided = [name for name in sorted(reads) if not data.manifest.fields[name].flip]
     if config.flip and sided:
         found = f"on, with {' and '.join(sided)}, which would then be wrong of the mirrored picture"
         raise ConfigError("--flip", found, "samples as they are", "Give --no-flip.")
