@@ -13,8 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from i2i_core.fields import Role
 from i2i_core.randomness import seed_from
 
+IDS: tuple[Role, ...] = ("classes", "instances")
 ON_HOST = 2**16
 """Numbers in the largest draw that is made on the host: more would keep a fast device waiting."""
 
@@ -38,7 +40,8 @@ class Batch:
     """
 
     fields: dict[str, Tensor]
-    """Image fields, each (n, C, H, W); in [-1, 1] once `to` has moved them to a device."""
+    """Fields that are tensors: images, maps and ids (n, C, H, W), vectors (n, ...). On the host as they are stored;
+    `to` moves them to a device as their roles have it: images in [-1, 1], ids as int64, other numbers as they are."""
     size: int
     """B, the global batch."""
     start: int
@@ -52,9 +55,15 @@ class Batch:
     bad: tuple[Bad, ...] = ()
     source: int = 0
     """Which of the run's data sets all samples are of; `labels` are of that set's own attributes."""
+    roles: dict[str, Role] = field(default_factory=dict)
+    """Of those of `fields` that are no images."""
+    texts: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    """The captions of each sample of this part."""
+    boxes: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    """The boxes of each sample of this part, (N, 5): left, top, right, bottom, class."""
 
     def __getitem__(self, name: str) -> Tensor:
-        """An image field of this part, (n, C, H, W); or a whole-batch fact cut to this part."""
+        """A tensor field of this part, (n, ...); or a whole-batch fact cut to this part."""
         return self.fields[name] if name in self.fields else self.part(self.whole[name])
 
     @property
@@ -65,7 +74,17 @@ class Batch:
     @property
     def like(self) -> Tensor:
         """A tensor of the device and dtype that draws are given in."""
-        return next(iter(self.fields.values()))
+        floats = (x for name, x in self.fields.items() if self.roles.get(name) not in IDS)
+        found = next(floats, None)
+        if found is None:
+            devices = (x.device for x in (*self.fields.values(), *self.whole.values()))
+            return torch.empty(0, device=next(devices, torch.device("cpu")))
+        return found
+
+    @property
+    def pictures(self) -> list[Tensor]:
+        """List the fields that are images."""
+        return [x for name, x in self.fields.items() if name not in self.roles]
 
     def part(self, whole: Tensor) -> Tensor:
         """A (B, ...) tensor cut to this part's slots: (n, ...)."""
@@ -104,6 +123,8 @@ class Batch:
         return replace(
             self,
             fields={k: v[a:b] for k, v in self.fields.items()},
+            texts={k: v[a:b] for k, v in self.texts.items()},
+            boxes={k: v[a:b] for k, v in self.boxes.items()},
             start=self.start + a,
             stop=self.start + b,
             keys=self.keys[a:b],
@@ -115,16 +136,26 @@ class Batch:
         return self._map(lambda v: v.pin_memory())
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
-        """On the device, with images scaled to [-1, 1] as `dtype`."""
+        """On the device, with images scaled to [-1, 1] as `dtype`, maps and vectors as `dtype`, ids as int64."""
         moved = self._map(lambda v: v.to(device, non_blocking=True))
-        return replace(moved, fields={k: scaled(v, dtype) for k, v in moved.fields.items()})
+        return replace(
+            moved, fields={k: as_used(v, self.roles.get(k, "image"), dtype) for k, v in moved.fields.items()}
+        )
 
     def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
         return replace(
             self,
             fields={k: function(v) for k, v in self.fields.items()},
+            boxes={k: tuple(map(function, v)) for k, v in self.boxes.items()},
             whole={k: function(v) for k, v in self.whole.items()},
         )
+
+
+def as_used(x: Tensor, role: Role, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Give a field's stored values as networks use them, by its role."""
+    if role == "image":
+        return scaled(x, dtype)
+    return x.long() if role in IDS else x.to(dtype)
 
 
 def scaled(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -142,6 +173,8 @@ def join(batches: Iterable[Batch]) -> Batch:
     return replace(
         parts[0],
         fields={k: torch.cat([p.fields[k] for p in parts]) for k in parts[0].fields},
+        texts={k: tuple(text for p in parts for text in p.texts[k]) for k in parts[0].texts},
+        boxes={k: tuple(some for p in parts for some in p.boxes[k]) for k in parts[0].boxes},
         stop=parts[-1].stop,
         keys=tuple(k for p in parts for k in p.keys),
         bad=tuple(b for p in parts for b in p.bad),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from i2i_core import logs
 from i2i_core.cli import main, parse
+from i2i_core.data.folders.declared import FieldOptions
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import Manifest
@@ -28,6 +29,7 @@ class MakeOptions:
     """Make a data set."""
 
     layout: LayoutOptions = field(default_factory=LayoutOptions)
+    fields: FieldOptions = field(default_factory=FieldOptions)
     index: webdatasets.IndexOptions = field(default_factory=webdatasets.IndexOptions)
     glyphs: GlyphOptions = field(default_factory=GlyphOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
@@ -71,7 +73,7 @@ def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
     from i2i_core.orchestration.sharding import make
 
     shards.output_at(options.shards.out)  # a missing --out is told before the input is listed
-    found = find(options.layout, options.glyphs)
+    found = find(options.layout, options.glyphs, options.fields)
     for note in found.notes:
         print(f"note: {note}", flush=True)
     plan = shards.plan(found, options.layout, options.glyphs, options.images, options.shards)

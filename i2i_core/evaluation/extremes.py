@@ -49,7 +49,7 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     translation, truth (of pairs), and there and back (of two-way methods and of labels). Samples that cannot be read
     any more are left out."""
     labels = None
-    if suite.asked.method.needs.kind == "labelled":
+    if suite.asked.method.needs.attributes:
         labels = SplitLabels.of(suite.asked.method, suite.asked.data, suite.asked.split)
     kinds = {key: (kind, value) for kind, ranked in shown.items() for key, value in ranked}
     rows: list[str] = []
@@ -66,7 +66,8 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
 
 def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[Batch]:
     """Samples with these keys, one by one, as `samples.chunks` gives them; of unpaired data of the source domain."""
-    stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing)
+    needs = asked.method.needs
+    stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing, needs)
     stream.sources = stream.sources[:1]
     row_of = {key.decode(): row for row, key in enumerate(stream.sources[0].reader.index.keys)}
     for key in keys:

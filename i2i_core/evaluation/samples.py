@@ -217,6 +217,7 @@ def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place,
             direction=asked.direction,
             side=side,
             resizing=asked.resizing,
+            needs=asked.method.needs,
         )
         yield from (((number, chunk.images // CHUNK), chunk) for chunk in found)
 

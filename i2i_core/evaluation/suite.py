@@ -192,9 +192,8 @@ class Suite:
 
     def __init__(self, asked: Asked) -> None:
         kind, data = asked.method.needs.kind, asked.data
-        if data.manifest.kind != kind:
-            fix = "Name a data set of that kind."
-            raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", f"{kind} ones for this method", fix)
+        if lack := asked.method.needs.lacks(data.manifest):
+            raise DataError(f"data {data.uri}", lack.found, f"{lack.expected} for this method", lack.fix)
         if kind == "paired" and (asked.classifier or asked.judging.classifier):
             expected = "none: of pairs the truth is known, and no classifier judges"
             raise ConfigError("--classifier", "one", expected, "Leave --classifier out.")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,8 +115,8 @@ def decode_picture(data: bytes, extension: str) -> Picture:
     """Decode as `decode` does, and tell whether the last channel is transparency."""
     if not data:
         raise ValueError("the file is empty")
-    try:
-        kind = recognise(data, extension)
+    kind = recognise(data, extension)
+    with as_value_errors(kind):
         check(data, kind)
         if kind == "NPY":
             return Picture(_from_npy(data))
@@ -122,6 +124,13 @@ def decode_picture(data: bytes, extension: str) -> Picture:
             pixels = deep_png.read(data)
             return Picture(pixels, alpha=pixels.shape[2] in (2, 4))
         return _from_pillow(data, kind)
+
+
+@contextmanager
+def as_value_errors(kind: str) -> Iterator[None]:
+    """Turn whatever a decoder of a format raises into a ValueError that a person can read."""
+    try:
+        yield
     except UnidentifiedImageError:  # its own message holds a memory address
         raise ValueError(f"cannot identify it as an image, though it begins as {kind}") from None
     except Image.DecompressionBombError:
@@ -149,10 +158,15 @@ def _from_npy(data: bytes) -> np.ndarray:
         return x.astype(np.float32 if floating else x.dtype.newbyteorder("="), order="C")
 
 
-def _from_pillow(data: bytes, kind: str) -> Picture:
+def opened(data: bytes, kind: str) -> Image.Image:
+    """Open a picture that `formats.check` has looked at, of the format it told; nothing is decoded yet."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by name just below
-        image = Image.open(io.BytesIO(data), formats=[kind])
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the caller refuses it by name
+        return Image.open(io.BytesIO(data), formats=[kind])
+
+
+def _from_pillow(data: bytes, kind: str) -> Picture:
+    image = opened(data, kind)
     _check_image(image)
     if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         return Picture(_tiff_pages(image))
@@ -206,13 +220,17 @@ def _array(image: Image.Image) -> Picture:
     return Picture(x, alpha=mode.endswith("A"))
 
 
-def prepare(picture: Picture, options: ImageOptions) -> np.ndarray:
+def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> np.ndarray:
     """A decoded image made ready to store: transparency, channels, crop, size.
+
+    Args:
+        checked: float values were found to lie in a range of their own.
 
     Raises:
         ValueError: this image cannot be converted or cropped as asked, or its values are out of range.
     """
-    check_range(picture.pixels)
+    if not checked:
+        check_range(picture.pixels)
     if picture.alpha and not options.keep_alpha:
         picture = Picture(composite(picture.pixels, options.background_rgb))
     if options.channels is not None:

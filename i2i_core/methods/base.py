@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from i2i_core.batch import Batch
 from i2i_core.errors import DataError
-from i2i_core.fields import Kind, Schema
+from i2i_core.fields import Needs, Schema
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.history import History
 from i2i_core.settings import check_positive
@@ -30,14 +30,6 @@ Config = TypeVar("Config")
 ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
 """Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a method reads from a data set: its kind, and the sample fields."""
-
-    kind: Kind
-    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ class Method(nn.Module, Generic[Config]):
         players: which networks move together, by name.
         generators: the networks that make images; what EMA follows and `translate` uses. (An encoder that `encode`
             reads codes with is not among them: it is used as it was trained.)
-        needs: the kind of data set and the sample fields it reads.
+        needs: the fields of a data set that it reads, by their roles.
         two_way: whether `back` translates from B to A as well.
         several: whether it trains on several labelled data sets side by side; `fit` then takes their manifests too.
         codes: whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes` draws.
@@ -230,12 +222,12 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def same_channels(schema: Schema, where: str) -> int:
-    """Give the number of channels that all image fields share.
+    """Give the number of channels that the images a, b or image share; other fields of a sample are not looked at.
 
     Raises:
         DataError: they differ.
     """
-    channels = {name: f.channels for name, f in schema.fields.items()}
+    channels = {name: f.channels for name, f in schema.fields.items() if name in ("a", "b", "image")}
     if len(set(channels.values())) > 1:
         raise DataError(where, f"channels {channels}", "the same in every field", "Shard it again with `--channels 3`.")
     return next(iter(channels.values()))

@@ -39,7 +39,7 @@ from i2i_core.registry import implements
 class CycleGAN(Method[CycleGANConfig]):
     """G turns x into y and F turns y into x; D_Y and D_X tell true from made."""
 
-    needs = Needs("unpaired", ("a", "b"))
+    needs = Needs({"image": "image"}, domains=2)
     generators = ("G", "F")
     two_way = True
 

@@ -44,7 +44,7 @@ class Drawn:
 class Multimodal(Method[Config]):
     """G turns a and a code into one of a's outputs; each discriminator judges outputs at two scales."""
 
-    needs = Needs("paired", ("a", "b"))
+    needs = Needs({"a": "image", "b": "image"})
     generators = ("G",)
     codes = True
     variance: ClassVar[bool] = True

@@ -38,7 +38,7 @@ from i2i_core.registry import implements
 class Pix2Pix(Method[Pix2PixConfig]):
     """G turns a into b; D tells true from made outputs patch by patch, seeing the input as well."""
 
-    needs = Needs("paired", ("a", "b"))
+    needs = Needs({"a": "image", "b": "image"})
     generators = ("G",)
     dropout_is_noise = True  # "at both training and test time" (sec. 2.1)
 

@@ -30,7 +30,7 @@ from i2i_core.registry import implements
 class SimGAN(Method[SimGANConfig]):
     """R makes synthetic images look real and keeps what they show; D judges every local patch."""
 
-    needs = Needs("unpaired", ("a", "b"))
+    needs = Needs({"image": "image"}, domains=2)
     generators = ("R",)
 
     def __init__(self, config: SimGANConfig, generator: torch.Generator) -> None:

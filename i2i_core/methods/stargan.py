@@ -41,7 +41,7 @@ from i2i_core.registry import implements
 class StarGAN(Method[StarGANConfig]):
     """G(x, c) makes x look as labelled c; D tells real from made, and which label an image has."""
 
-    needs = Needs("labelled", ("image",))
+    needs = Needs({"image": "image"}, attributes=True)
     generators = ("G",)
     several = True
 

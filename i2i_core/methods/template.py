@@ -31,7 +31,7 @@ from i2i_core.registry import implements
 class Template(Method[TemplateConfig]):
     """G turns a into b; D tells true from made."""
 
-    needs = Needs("paired", ("a", "b"))  # the kind of data set, and the fields of a batch
+    needs = Needs({"a": "image", "b": "image"})  # the fields of a sample, by their roles
     generators = ("G",)  # what EMA follows and `translate` uses
 
     def __init__(self, config: TemplateConfig, generator: torch.Generator) -> None:

@@ -51,7 +51,7 @@ class UNIT(Method[UNITConfig]):
     """E1, E2 encode, G1, G2 generate, D1, D2 judge. In the paper's networks the last layer of the encoders is one
     and the same module, and so is the first of the generators."""
 
-    needs = Needs("unpaired", ("a", "b"))
+    needs = Needs({"image": "image"}, domains=2)
     generators = ("E1", "E2", "G1", "G2")
     two_way = True
 

@@ -13,6 +13,7 @@ from i2i_core.data.folders import layouts
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.worlds import glyphs
+from i2i_core.errors import ConfigError
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
@@ -83,6 +84,7 @@ def shard_glyphs(
     Args:
         options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...).
     """
+    assert kind != "fields", "checked by builtin_data"
     glyph = glyphs.GlyphOptions(glyphs=kind, size=size, **options)
     layout = layouts.LayoutOptions(layout="glyphs", seed=seed)
     goal = shards.ShardOptions(out=out)
@@ -91,6 +93,9 @@ def shard_glyphs(
 
 def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
     """Find the built-in glyphs of that kind, size and options; they are made and announced on first use."""
+    if kind == "fields":
+        fix = "Name one with --data; docs/data.md says how to make it."
+        raise ConfigError("--data", "nothing, and no glyphs have the fields that the method reads", "a data set", fix)
     named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     logger.info(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}")

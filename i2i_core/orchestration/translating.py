@@ -88,10 +88,10 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     check_out(options.out)
     if options.back and not method.two_way:
         raise ConfigError("--back", "it", "nothing: this method translates one way", "Leave --back out.")
-    kind, direction = method.needs.kind, trained.config.data.direction
+    direction = trained.config.data.direction
     if options.back:
         direction = "AtoB" if direction == "BtoA" else "BtoA"
-    inputs = open_inputs(options.input, options.out, options.split, kind, direction, options.shards_at)
+    inputs = open_inputs(options.input, options.out, options.split, method.needs, direction, options.shards_at)
     if not options.shards:  # there, keys are names in a tar
         check_names(inputs, (SHEET,))
     target, columns = _target(method, inputs, options.target)
@@ -123,7 +123,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
 def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | None, tuple[int, ...]]:
     """The target, and where its attributes stand in the input's labels; () where the input has none of them: images
     without labels or, of a method trained on several data sets, another than the target's."""
-    if method.needs.kind != "labelled":
+    if not method.needs.attributes:
         if text:
             raise ConfigError("--target", repr(text), "none: this method has one output", "Leave --target out.")
         return None, ()

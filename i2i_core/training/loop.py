@@ -67,11 +67,11 @@ class Loop:
         self.run = (run or RunFolder.of(config)).guarded(partial(_check_ours, config, ours))
         sets, training = open_sets(config.data), config.training
         _check_data(config, sets)
-        self.stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed)
+        method = build_from(config.method, config.hyper, seed=training.seed).to(device)
+        self.stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed, method.needs)
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
-        method = build_from(config.method, config.hyper, seed=training.seed).to(device)
         per_epoch = self.stream.images_per_epoch
         self.step = Step(method, training, world, lambda images: lr_factor(training, images, per_epoch))
         self.monitor = Monitor(config, self.step, self.run, measured)

@@ -73,13 +73,9 @@ class Evaluator:
     def _made(self) -> dict[str, Tensor]:
         """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
         rows, size, d = self.config.monitoring.grid_rows, self.config.image_size, self.config.data
-        samples = [
-            next(
-                in_order(data, self.split, size, most=rows, size=rows, direction=d.direction, resizing=d.resizing),
-                None,
-            )
-            for data in self.sets
-        ]
+        how: dict[str, Any] = {"direction": d.direction, "resizing": d.resizing, "needs": self.method.needs}
+        read = (in_order(data, self.split, size, most=rows, size=rows, **how) for data in self.sets)
+        samples = [next(batches, None) for batches in read]
         if not all(samples):  # the evaluation says so
             return {}
         placed = [replace(self.step.place(sample), source=i) for i, sample in enumerate(samples) if sample]
@@ -88,7 +84,7 @@ class Evaluator:
             grids = [self.method.preview(batch) for batch in placed]
         settle = at_test.batches_to_settle(self.method.makers, self.method.at_test) * self.config.training.batch
         if self.state.progress.images >= settle:  # untrained networks make the same of everything
-            found = [spread_of(grid, [*batch.fields.values()]) for grid, batch in zip(grids, placed, strict=True)]
+            found = [spread_of(grid, batch.pictures) for grid, batch in zip(grids, placed, strict=True)]
             spreads = [spread for spread in found if spread is not None]
             self.monitor.spread = torch.stack(spreads).min() if spreads else None
         return {title: torch.cat([grid[title] for grid in grids]) for title in grids[0]}

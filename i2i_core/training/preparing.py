@@ -74,17 +74,16 @@ def prepare(config: TrainConfig) -> TrainConfig:
 
 
 def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> None:
-    wanted = method.needs.kind
-    if wanted == "labelled" and config.data.direction != "AtoB":
+    if method.needs.attributes and config.data.direction != "AtoB":
         found, expected = config.data.direction, f"none: --method {config.method} goes from any label to any other"
         raise ConfigError("--direction", found, expected, "Leave --direction out.")
-    if data.manifest.kind != wanted:
-        fit = [name for name, other in METHODS.items() if other.method.needs.kind == data.manifest.kind]
+    if lack := method.needs.lacks(data.manifest):
+        fit = [name for name, other in METHODS.items() if not other.method.needs.lacks(data.manifest)]
         raise DataError(
             f"{flag} {data.uri}",
-            f"{data.manifest.kind} samples",
-            f"{wanted} ones, which --method {config.method} reads",
-            f"Name another data set; methods that read this one: {', '.join(fit) or 'none'}.",
+            lack.found,
+            f"{lack.expected}, which --method {config.method} reads",
+            f"{lack.fix} Methods that read this one: {', '.join(fit) or 'none'}.",
         )
 
 
@@ -107,7 +106,7 @@ def warn(config: TrainConfig) -> None:
     missing = "; ".join(f"{data.uri} has no split {wanted!r}" for data in without)
     others = sorted(set.intersection(*(set(data.manifest.splits) for data in sets)) - {split})
     instead = f"give --evaluate-split {others[0]}, which then chooses the best checkpoint; or " if others else ""
-    folders = "valA and valB folders" if sets[0].manifest.kind == "unpaired" else "a val folder"
+    folders = "valA and valB folders" if len(sets[0].manifest.domains) == 2 else "a val folder"
     logger.warning(
         f"{missing}. {trained_on(split)}\n  To measure on others: {instead}shard the images again, with some "
         f"in {folders} or, where they lie in no split folders, with `--split 0.9 0.05 0.05` (docs/data.md)."

@@ -144,7 +144,7 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
     if like == TRUTH and interpolate:
         fix = "Name two images: --like FIRST,SECOND."
         raise ConfigError("--like", f"{TRUTH} beside --interpolate", "two images, to go between", fix)
-    if like == TRUTH and not (isinstance(inputs, Split) and inputs.data.manifest.kind == "paired"):
+    if like == TRUTH and not (isinstance(inputs, Split) and inputs.pairs):
         fix = "Name a paired data set with --input, or an image with --like."
         raise ConfigError("--like", f"{TRUTH} for images without one", "a paired data set as --input", fix)
 

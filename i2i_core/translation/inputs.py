@@ -17,7 +17,7 @@ from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.transforms import resized
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.fields import WHOLE, Field
+from i2i_core.fields import Field, Needs
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.methods.base import Method
 from i2i_core.storage.remote import storage_of, strip_protocol
@@ -66,17 +66,19 @@ class Split:
         manifest, swap = data.manifest, direction == "BtoA"
         self.data, self.split, self.fields = data, split, list(manifest.fields)
         data.check_shards(split)
-        self.domain = manifest.domains[1 if swap else 0] if manifest.kind == "unpaired" else WHOLE
+        self.domain = manifest.domains[-1 if swap else 0]
         self.reader = Reader(data, split, self.domain)
-        self.column = self.fields.index("b" if swap else "a") if manifest.kind == "paired" else 0
+        pair = ("b", "a") if swap else ("a", "b")
+        self.pairs = manifest.fields.keys() >= {"a", "b"}
+        names = pair if self.pairs else ("image", "image")
+        self.column, self.other = (self.fields.index(name) for name in names)
         self.names: Sequence[str] = [key.decode() for key in self.reader.index.keys]
         self.labels = self.reader.index.labels
 
     @property
     def written(self) -> Field:
         """How an output is stored: as the truth of a pair is, else as the input."""
-        other = self.column if len(self.fields) == 1 else 1 - self.column
-        return self.data.manifest.fields[self.fields[other]]
+        return self.data.manifest.fields[self.fields[self.other]]
 
     def fetch(self, i: int) -> File:
         return self._member(i, self.column)
@@ -87,10 +89,10 @@ class Split:
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         """Of a pair, its other side; of a labelled sample, its twin with the label `target`."""
-        if self.data.manifest.kind == "paired":
-            return self._member(i, 1 - self.column)
+        if self.pairs:
+            return self._member(i, self.other)
         row = None if target is None else self.twin(i, target)
-        return None if row is None else self._member(row, 0)
+        return None if row is None else self._member(row, self.column)
 
     def twin(self, i: int, target: np.ndarray) -> int | None:
         """The sample of the same identity (what its key has before the first `-`) whose label is `target`.
@@ -114,25 +116,25 @@ def _stem(path: str) -> str:
     return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
 
 
-def open_inputs(uri: str, out: str, split: str, kind: str, direction: str, shards_at: Sequence[str] = ()) -> Inputs:
+def open_inputs(uri: str, out: str, split: str, needs: Needs, direction: str, shards_at: Sequence[str] = ()) -> Inputs:
     """What stands at `uri`, a path or fsspec URL.
 
     Args:
         out: where outputs go; left out of a folder that holds it.
-        kind: of data set that the method reads.
+        needs: what the method reads of a data set.
         shards_at: where shards of a data set may lie besides.
 
     Raises:
-        DataError: nothing there, no image there, or a data set of another kind.
+        DataError: nothing there, no image there, or a data set that lacks what the method reads.
     """
     if not uri:
         raise ConfigError("--input", "nothing", "images, a list of images, or a data set", "Name it with --input.")
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root) and fs.exists(f"{root}/{MANIFEST}"):
         data = DataSet(uri, shards_at)
-        if data.manifest.kind != kind:
-            fix = "Name another data set, or a folder of images."
-            raise DataError(f"--input {uri}", f"a data set of {data.manifest.kind} samples", f"{kind} ones", fix)
+        if lack := needs.lacks(data.manifest):
+            fix = f"{lack.fix} A folder of images does too."
+            raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
         return Split(data, split, direction)
     return open_images(uri, "--input", out)[0]
 

@@ -89,7 +89,7 @@ def refine(job: TranslationJob, trained: Trained, most: int, batch: int, overwri
     written, bad = sum(p.shard.samples for p in parts), _bad([line for p in parts for line in p.left_out])
     if written:
         m = data.manifest
-        shards.conclude(work, job.out, done, m.kind, m.attributes, m.exclusive, m.domains, work.made_by)
+        shards.conclude(work, job.out, done, m.attributes, m.exclusive, m.domains, work.made_by)
     return Refinement(written, bad)
 
 

@@ -1,4 +1,4 @@
-"""Decodes damaged images of every format and depth, each an array or a ValueError.
+"""Decodes damaged images of every format and depth, for the eye and exactly, each an array or a ValueError.
 
     python -m tests.support.fuzz_images NOTE SEED CASES [FIRST]
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i_core.images.codec import ImageOptions, decode_picture, prepare
+from i2i_core.images.exact import ids_of, read_exact, wide_ids
 
 from .pictures import SIGNATURE, chunk, peak, samples
 
@@ -104,6 +105,18 @@ def one(end: str, data: bytes) -> str:
         return f"{type(error).__name__}: {str(error)[:80]}"
 
 
+def exactly(end: str, data: bytes) -> str:
+    """The same bytes read as ids and as numbers."""
+    try:
+        x = read_exact(data, end)
+        wide_ids(x) if x.shape[2] in (3, 4) else ids_of(x)
+        return "array"
+    except ValueError:
+        return "ValueError"
+    except BaseException as error:
+        return f"read exactly, {type(error).__name__}: {str(error)[:80]}"
+
+
 def main(note: str, seed: int, cases: int, first: int = 0) -> dict[str, Any]:
     healthy = samples()
     pages = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10  # type: ignore[index]
@@ -121,8 +134,9 @@ def main(note: str, seed: int, cases: int, first: int = 0) -> dict[str, Any]:
             resource.setrlimit(resource.RLIMIT_CPU, (used, resource.RLIM_INFINITY))
             came = one(end, data)
             seen[f"{name.split()[0]} {came}"] += 1
-            if came not in ("array", "ValueError"):
-                other[f"case {number} of seed {seed}, {name}"] = came
+            for what in (came, exactly(end, data)):
+                if what not in ("array", "ValueError"):
+                    other[f"case {number} of seed {seed}, {name}"] = what
     imported = [name for name in ("torch", "torchvision", "ray") if name in sys.modules]
     return {"seen": seen, "other": other, "imported": imported, "MiB": (peak() - before) >> 20}
 

@@ -54,7 +54,7 @@ def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:
     channels = {"image": both, "a": getattr(k, "in_channels", both), "b": getattr(k, "out_channels", both)}
     fields = {
         name: torch.rand(batch, channels[name], height, width, generator=generator, dtype=torch.float64) * 2 - 1
-        for name in method.needs.fields
+        for name in method.needs.in_batch
     }
     sizes = getattr(k, "sizes", ()) or (getattr(k, "c_dim", 1),)  # of several data sets in turn
     source = t % len(sizes)

@@ -40,14 +40,14 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
     data = (folder / "all.tar").read_bytes()
     shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     fields = {side: Field("png", x[0].shape[2], "uint8", *x[0].shape[:2]) for side, x in (("a", a), ("b", b))}
-    (folder / "manifest.json").write_text(Manifest("paired", fields, splits={"test": {"all": shards}}).dumps())
+    (folder / "manifest.json").write_text(Manifest(fields, splits={"test": {"all": shards}}).dumps())
     return DataSet(str(folder))
 
 
 class Pairs(Method[None]):
     """A paired method that makes images by a function of (x, keys)."""
 
-    needs = Needs("paired", ("a", "b"))
+    needs = Needs({"a": "image", "b": "image"})
     generators = ()
 
     def __init__(self, function: Callable[[Tensor, Sequence[str]], Tensor]) -> None:
@@ -62,7 +62,7 @@ class Pairs(Method[None]):
 class Paired(Method[Any]):
     """A method that makes images by a function of x."""
 
-    needs = Needs("paired", ("a", "b"))
+    needs = Needs({"a": "image", "b": "image"})
     generators = ()
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -74,7 +74,7 @@ class Paired(Method[Any]):
 
 
 class Labelled(Paired):
-    needs = Needs("labelled", ("image",))
+    needs = Needs({"image": "image"}, attributes=True)
 
 
 def range_of(images: Sequence[np.ndarray]) -> Tensor:

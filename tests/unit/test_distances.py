@@ -56,7 +56,7 @@ CPU = torch.device("cpu")
 
 
 class Unpaired(Paired):
-    needs = Needs("unpaired", ("a", "b"))
+    needs = Needs({"image": "image"}, domains=2)
 
 
 class Pixels:

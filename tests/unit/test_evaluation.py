@@ -84,7 +84,7 @@ def write_labelled(folder: Path, images: Sequence[np.ndarray], labels: Sequence[
     shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     splits = {name: {"all": shards} for name in ("train", "val", "test")}
     field = Field("png", 1, "uint8", SIDE, SIDE)
-    manifest = Manifest("labelled", {"image": field}, splits=splits, **{"attributes": NAMES, **more})
+    manifest = Manifest({"image": field}, splits=splits, **{"attributes": NAMES, **more})
     (folder / "manifest.json").write_text(manifest.dumps())
     return str(folder)
 
@@ -109,7 +109,7 @@ class Oracle(Classifier):
 class Fake(Method[StarGANConfig]):
     """A labelled method that makes images by a function of (x, target)."""
 
-    needs = Needs("labelled", ("image",))
+    needs = Needs({"image": "image"}, attributes=True)
     generators = ()
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labels: Any = "attributes") -> None:
@@ -143,7 +143,7 @@ class FakeCodes(Pairs):
 class FakeUnpaired(Method[Any]):
     """There the image gets brighter, back it gets darker by half of that."""
 
-    needs = Needs("unpaired", ("a", "b"))
+    needs = Needs({"image": "image"}, domains=2)
     generators = ()
     two_way = True
 

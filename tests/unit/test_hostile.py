@@ -31,6 +31,7 @@ from i2i_core.data.format.manifest import DataSet, Index, Manifest
 from i2i_core.data.format.places import no_file_name
 from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import DataError, UserError
+from i2i_core.fields import Needs
 from i2i_core.images.codec import decode, encode
 from i2i_core.storage.paths import sha256
 from i2i_core.translation.inputs import Split, check_names, open_inputs
@@ -39,6 +40,8 @@ from ..support.data import ROOT, index, sample, sums
 from ..support.pictures import png as deep_png
 from ..support.pictures import png_of
 from ..support.translating import go, untrained
+
+PAIRED = Needs({"a": "image", "b": "image"})
 
 Member = tuple[str, bytes | tarfile.TarInfo]
 BATCH = 6
@@ -638,7 +641,7 @@ def test_images_with_names_of_control_characters_are_refused(tmp_path: Path) -> 
     for name in ("a", "b\nad"):
         (tmp_path / f"{name}.png").write_bytes(GOOD["0"])
     with pytest.raises(DataError, match="control characters"):
-        check_names(open_inputs(str(tmp_path), "", "test", "paired", "AtoB"), ())
+        check_names(open_inputs(str(tmp_path), "", "test", PAIRED, "AtoB"), ())
     (tmp_path / "list.txt").write_text("../x/..\n../a.png\n")
-    names = open_inputs(str(tmp_path / "list.txt"), "", "test", "paired", "AtoB").names
+    names = open_inputs(str(tmp_path / "list.txt"), "", "test", PAIRED, "AtoB").names
     assert all("/" not in name for name in names), "a list's names are last parts: they cannot climb"

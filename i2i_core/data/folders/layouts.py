@@ -11,8 +11,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.fields import WHOLE, Kind
@@ -42,6 +43,7 @@ LOOKS = {
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
     "glyphs": "nothing: it is built in",
+    "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
 Reading = Literal["files", "left-right", "right-left", "glyphs"]
@@ -51,7 +53,7 @@ Reading = Literal["files", "left-right", "right-left", "glyphs"]
 class LayoutOptions:
     """What is there."""
 
-    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs"] = "none"
+    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs", "fields"] = "none"
     """How the images lie: docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
@@ -97,6 +99,8 @@ class Record:
     """Of all sources; with the names, what tells one input from another."""
     annotations: tuple[tuple[str, str], ...] = ()
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
+    clip: str = ""
+    """What it is a frame of. The frames of a clip are in their order and stay together."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,9 @@ class Found:
     """What a person should be told, a line each."""
     annotations_root: str = ""
     """Absolute URL that paths of annotations are relative to."""
+    declared: tuple[Declared, ...] = ()
+    """Of --layout fields, what each of `fields` is."""
+    clip_overlap: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,15 +165,18 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
 
 
 @patient_for(AT_START)
-def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None) -> Found:
+def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, fields: FieldOptions | None = None) -> Found:
     """The samples of an input.
 
     Raises:
         DataError: the layout does not fit what is there, or a file that belongs to it is damaged.
         ConfigError: options that do not go together.
     """
-    _check_options(options)
-    if options.layout == "glyphs":
+    fields = fields or FieldOptions()
+    _check_options(options, fields)
+    if options.layout == "fields":
+        found = find_fields(options, list_files(options.input), fields)
+    elif options.layout == "glyphs":
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
     else:
         listing = replace(list_files(options.input), annotations=options.endings)
@@ -206,20 +216,20 @@ def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Foun
 
 def _annotated_glyphs(found: Found, endings: tuple[str, ...]) -> Found:
     """With KEY.json, which says what is drawn: it comes with the drawings of unpaired glyphs."""
-    if found.kind != "unpaired" or endings != ("json",):
+    if len(found.domains) < 2 or endings != ("json",):
         fix = "Give --glyphs unpaired --annotations json, or leave --annotations out."
         raise ConfigError("--annotations", f"{' '.join(endings)} of {found.kind} glyphs", "json of unpaired ones", fix)
     return replace(found, records=tuple(replace(r, annotations=(("json", r.sources[0]),)) for r in found.records))
 
 
 def _check_labels_free(found: Found, endings: tuple[str, ...]) -> None:
-    taken = {"json", "cls"} & set(endings) if found.kind == "labelled" else set()
+    taken = {"json", "cls"} & set(endings) if found.attributes else set()
     for ending in sorted(taken):
         fix = f"Give the files another ending, and name that: meta.{ending}, say."
         raise ConfigError("--annotations", ending, "an ending that is not the labels' own", fix)
 
 
-def _check_options(options: LayoutOptions) -> None:
+def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
     if options.layout == "none":
         known = "\n".join(f"    {name}: {looks}" for name, looks in LOOKS.items())
         raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
@@ -227,14 +237,19 @@ def _check_options(options: LayoutOptions) -> None:
         raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
     if options.input_b and options.layout != "pairs":
         raise ConfigError("--input-b", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
+    if fields != FieldOptions() and options.layout != "fields":
+        raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
+    if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
+        flag = "--annotations" if options.endings else "--direction"
+        raise ConfigError(flag, "it beside --layout fields", "fields alone", "Declare what you want with --field.")
 
 
 def _turned(found: Found) -> Found:
     """With A and B swapped."""
-    if found.kind == "labelled":
+    if found.attributes:
         fix = "Leave --direction out; attributes have none."
         raise ConfigError("--direction", "BtoA for labelled images", "pairs or two domains", fix)
-    if found.kind == "unpaired":
+    if len(found.domains) == 2:
         other = dict(zip(found.domains, found.domains[::-1], strict=True))
         return replace(found, records=tuple(replace(r, domain=other[r.domain]) for r in found.records))
     if found.reader == "left-right":
@@ -260,13 +275,13 @@ def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object)
 
 
 def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float], seed: int) -> tuple[Record, ...]:
-    """Records with a split each: their own, else one by seeded shares within their domain."""
-    open_keys = defaultdict(list)
+    """Records with a split each: their own, else one by seeded shares within their domain; clips are not cut."""
+    open_keys: dict[str, dict[str, None]] = defaultdict(dict)
     for r in records:
         if r.split is None:
-            open_keys[r.domain].append(r.key)
-    cuts = {domain: cut(keys, shares, seed, domain) for domain, keys in open_keys.items()}
-    return tuple(r if r.split else replace(r, split=cuts[r.domain][r.key]) for r in records)
+            open_keys[r.domain][r.clip or r.key] = None
+    cuts = {domain: cut([*keys], shares, seed, domain) for domain, keys in open_keys.items()}
+    return tuple(r if r.split else replace(r, split=cuts[r.domain][r.clip or r.key]) for r in records)
 
 
 # ---- the layouts ----
@@ -537,6 +552,91 @@ def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Fo
 
 def _glyph_key(character: str, style: str) -> str:
     return f"U+{ord(character):04X}-{style}"
+
+
+def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) -> Found:
+    """Find the files of fields by their patterns. A sample that misses one is listed all the same: it is refused, or
+    left out by name, when it is written."""
+    known = declared(fields)
+    where = f"--input {listing.uri}"
+    by_sample = [_matched(one, known, listing, where) for one in known]
+    samples = sorted({places for found in by_sample for places in found}, key=_in_order)
+    words = sorted({places.domain for places in samples})
+    if len(words) > 2:
+        raise DataError(where, f"domains {_some(words, 6)}", "one or two", "Name two folders by {domain}.")
+    domains = dict(zip(words, "AB", strict=True)) if len(words) == 2 else {}
+    classes = tuple(sorted({places.label for places in samples} - {""}))
+    records = []
+    for places in samples:
+        paths = tuple(found.get(places) or one.path(places.named) for one, found in zip(known, by_sample, strict=True))
+        size = sum(listing.files.get(path, 0) for path in paths)
+        split, domain = SPLITS.get(places.split.lower()), domains.get(places.domain, WHOLE)
+        labels = tuple(int(name == places.label) for name in classes)
+        records.append(Record(places.sample, paths, split, domain, labels, size, clip=places.clip))
+    _check_keys(records, where)
+    return Found(
+        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known), classes,
+        exclusive=bool(classes), domains=tuple(domains.values()) or (WHOLE,), declared=known,
+        clip_overlap=fields.clip_overlap,
+        notes=tuple(f"domain {side} is {word}" for word, side in domains.items()),
+    )  # fmt: skip
+
+
+class Places(NamedTuple):
+    """Hold what stands for a sample in the places of patterns; empty where they have no such place."""
+
+    split: str
+    domain: str
+    label: str
+    clip: str
+    name: str
+    """Its key, or the frame."""
+
+    @property
+    def sample(self) -> str:
+        """Make a WebDataset key of them: no dot in its last part."""
+        folder, slash, last = "/".join(part for part in (self.label, self.clip, self.name) if part).rpartition("/")
+        return folder + slash + last.replace(".", "_")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Give them by the names that patterns have for them."""
+        split, domain, label, clip, name = self
+        return {"split": split, "domain": domain, "class": label, "clip": clip, "frame": name, "key": name}
+
+
+def _matched(one: Declared, known: Sequence[Declared], listing: Listing, where: str) -> dict[Places, str]:
+    """The files of a field by sample, but for those that another's pattern describes more closely: 1_ids.png is no
+    {key}.png where there is a {key}_ids.png. Raises DataError where there are none, or a split is none."""
+    looks, found = one.regex, dict[Places, str]()
+    closer = [other.regex for other in known if other.letters > one.letters]
+    for path in listing.files:
+        if (match := looks.fullmatch(path)) and not any(other.fullmatch(path) for other in closer):
+            part = {name.removeprefix("at_"): value for name, value in match.groupdict("").items()}
+            split = part.get("split", "")
+            if split and split.lower() not in SPLITS:
+                raise DataError(f"{where}, {path}", f"the split {split!r}", " ".join(SPLITS), "Rename the folder.")
+            name = part.get("frame") or part.get("key", "")
+            found[Places(split, part.get("domain", ""), part.get("class", ""), part.get("clip", ""), name)] = path
+    if not found:
+        fix = f"There are {len(listing.files)} files, {_some(listing.files)}: correct the pattern."
+        raise DataError(f"--field {one.name}", f"no file of {one.pattern} in {listing.uri}", "one of each sample", fix)
+    return found
+
+
+def _in_order(places: Places) -> tuple[object, ...]:
+    """Frames by their numbers: 2 before 10."""
+    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", places.name)]
+    return (*places[:4], numbers, places.name)
+
+
+def _check_keys(records: Sequence[Record], where: str) -> None:
+    seen: dict[tuple[str | None, str, str], Record] = {}
+    for r in records:
+        other = seen.setdefault((r.split, r.domain, r.key), r)
+        if other is not r:
+            found = f"both {other.sources[0]} and {r.sources[0]}, which are one key, {r.key}"
+            raise DataError(where, found, "names that differ in more than dots", "Rename one of the two.")
 
 
 _LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {

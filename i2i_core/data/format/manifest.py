@@ -5,6 +5,7 @@ Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader c
     paired     KEY.a.png KEY.b.png          one shard set per split, domain "all"
     unpaired   KEY.png                      one shard set per split and domain ("A", "B")
     labelled   KEY.png KEY.json             one shard set per split, domain "all"
+    fields     KEY.png KEY.NAME.ENDING ...  the field called image, and others by their names
 
 `KEY.json` of a labelled sample is an object from attribute to 0 or 1. A sample may have other members (annotations),
 which nothing here reads and `refined` carries over. The index of a shard set
@@ -12,9 +13,15 @@ which nothing here reads and `refined` carries over. The index of a shard set
 can be read without reading what stands before it:
 
     keys     (N,)   bytes   the sample's KEY
-    offset   (N, F) int64   byte offset of each image field's data in its shard, in `fields` order
+    offset   (N, F) int64   byte offset of each field's data in its shard, in the order of their names
     size     (N, F) int64   byte length of the same
     labels   (N, A) uint8   the attributes (A = 0 where there are none)
+    clip     (N,)   int32   where the manifest says `clips`: the clip that the sample is a frame of; the frames of a
+                            clip stand next to each other, in their order, within one shard
+
+A manifest is of version 1 where version 1 can say all of it: images alone, as a kind with known fields, and no clips.
+So the same command writes the same bytes as before version 2, and earlier releases read them. Version 2 has no kind,
+which follows from the fields (`Schema.kind`); a field says its role and what the role needs.
 
 The manifest is written last: a folder without one is not a data set.
 """
@@ -24,7 +31,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -33,15 +40,16 @@ import numpy as np
 
 from i2i_core.data.format.places import MOST_PATH, MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.errors import DataError
-from i2i_core.fields import WHOLE, Field, Schema
+from i2i_core.fields import PIXELS, WHOLE, Field, Schema, contradictions
 from i2i_core.images.arrays import read_npz
 from i2i_core.settings import from_dict, to_dict
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
 MANIFEST = "manifest.json"
-VERSION = 1
-DTYPES = ("uint8", "uint16", "float32")
+READ = (1, 2)
+"""Versions that are read."""
+MOST_FIELDS = 64
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
 BLOCK = 512
@@ -53,6 +61,8 @@ MOST_DEPTH = 32
 
 _AGAIN = "Copy the data set again, or make it again with `python pipelines/shard.py`."
 _SHA256, _ENDING = re.compile(r"[0-9a-f]{64}"), re.compile(r"[a-z0-9]{1,8}")
+_NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
+_OF_VERSION_1 = {"paired": {"a", "b"}, "labelled": {"image"}, "unpaired": {"image"}}
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,20 @@ class Manifest(Schema):
     """split -> domain -> shards."""
     made_by: dict[str, Any] = field(default_factory=dict)
     """How the data set was made: layout, options, seed. For people, and for shard.py to know its own work again."""
-    version: int = VERSION
+
+    @property
+    def version(self) -> int:
+        """The lowest version that can say all of it."""
+        known = self.fields.keys() == _OF_VERSION_1.get(self.kind)
+        return 1 if known and not self.clips and all(f.of_version_1 for f in self.fields.values()) else 2
 
     def dumps(self) -> str:
-        return json.dumps(to_dict(self), indent=1, sort_keys=True) + "\n"
+        assert list(self.fields) == sorted(self.fields), "columns of the index are in the order of the names"
+        values = {**to_dict(self), "version": self.version, "fields": {k: f.as_json() for k, f in self.fields.items()}}
+        if self.version == 1:
+            del values["clips"]
+            values["kind"] = self.kind
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @property
     def fingerprint(self) -> str:
@@ -105,12 +125,29 @@ class Manifest(Schema):
         """One line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val 100`."""
         shape = next(iter(self.fields.values()))
         size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
+        if self.version > 1:
+            size = ", ".join(f"{name} ({described(f)})" for name, f in self.fields.items())
         labels = f", attributes {' '.join(self.attributes)}" if self.attributes else ""
+        labels += ", clips" if self.clips else ""
         counts = " / ".join(
             f"{split} " + "+".join(str(sets[d].samples) for d in sorted(sets))
             for split, sets in sorted(self.splits.items())
         )
         return f"{self.kind}, {size}{labels}, {counts} samples"
+
+
+def described(field: Field) -> str:
+    """Say in a few words what a field holds: `64x64x3 uint8`, `classes, 35`, `points 17x3`."""
+    size = f"{field.height or '?'}x{field.width or '?'}"
+    if field.role == "image":
+        return f"{size}x{field.channels} {field.dtype}"
+    name = field.role if field.kind == "plain" else field.kind
+    more = {"classes": f", {field.classes}", "map": f" {size}x{field.channels}", "vector": f" {_times(field.shape)}"}
+    return name + more.get(field.role, "")
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True)
@@ -121,21 +158,26 @@ class Index:
     offset: np.ndarray
     size: np.ndarray
     labels: np.ndarray
+    clip: np.ndarray | None = None
 
     def dumps(self) -> bytes:
         """The bytes of the `.npz`; the same arrays always give the same bytes."""
         out = io.BytesIO()
-        np.savez(out, keys=self.keys, offset=self.offset, size=self.size, labels=self.labels)
+        clips: dict[str, Any] = {} if self.clip is None else {"clip": self.clip}
+        np.savez(out, keys=self.keys, offset=self.offset, size=self.size, labels=self.labels, **clips)
         return out.getvalue()
 
     @staticmethod
-    def loads(data: bytes) -> Index:
+    def loads(data: bytes, clips: bool = False) -> Index:
         """Read the bytes of the `.npz`, no more than they are.
+
+        Args:
+            clips: whether it names the clip of each sample.
 
         Raises:
             ValueError: they are no index.
         """
-        return Index(**read_npz(data, ("keys", "offset", "size", "labels")))
+        return Index(**read_npz(data, ("keys", "offset", "size", "labels", *(("clip",) if clips else ()))))
 
 
 class DataSet:
@@ -167,11 +209,11 @@ class DataSet:
         except RecursionError:
             raise DataError(where, "lists in one another without end", "a manifest", make) from None
         version = values.get("version") if isinstance(values, dict) else None
-        if version != VERSION:
+        if isinstance(version, bool) or version not in READ:
             raise DataError(
                 where,
                 f"version {version!r}"[:MOST_SHOWN],
-                f"version {VERSION}",
+                f"version {' or '.join(map(str, READ))}",
                 "It was made by another release: use that release, or shard the images again with this one.",
             )
         manifest = _manifest(values, where)
@@ -229,7 +271,7 @@ class DataSet:
             if sha256(data) != shard_set.index_sha256:
                 raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", _AGAIN)
             try:
-                index = Index.loads(data)
+                index = Index.loads(data, self.manifest.clips)
             except ValueError as error:
                 raise DataError(where, f"no index ({error})", "an .npz of arrays", _AGAIN) from None
             if wrong := _misfit(index, shard_set, self.manifest):
@@ -239,7 +281,10 @@ class DataSet:
 
     def _index_bytes(self, shard_set: ShardSet) -> bytes:
         """Read an index file, unless it is longer than that of so many samples can be."""
-        path, row = self.path(shard_set.index, "index"), MOST_PATH + 16 * len(self.manifest.fields)
+        path, row = (
+            self.path(shard_set.index, "index"),
+            MOST_PATH + 16 * len(self.manifest.fields) + 4 * self.manifest.clips,
+        )
         most = shard_set.samples * (row + len(self.manifest.attributes)) + MOST_HEADERS
         if (size := self.fs.size(path)) > most:
             found, expected = f"{size:,} bytes", f"at most {most:,} for {shard_set.samples:,} samples"
@@ -275,12 +320,13 @@ class DataSet:
 def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
     """What is wrong with an index that does not fit its manifest, and what belongs there."""
     n, fields, attributes = shard_set.samples, len(manifest.fields), len(manifest.attributes)
-    for name, shape, kind in (
+    arrays = [
         ("keys", (n,), "S"),
         ("offset", (n, fields), "i"),
         ("size", (n, fields), "i"),
         ("labels", (n, attributes), "u"),
-    ):
+    ]
+    for name, shape, kind in [*arrays, ("clip", (n,), "i")] if manifest.clips else arrays:
         array = getattr(index, name)
         if array.shape != shape or array.dtype.kind != kind:
             expected = f"{shape}: {n} samples, {fields} fields and {attributes} attributes, as the manifest says"
@@ -294,6 +340,8 @@ def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str,
     if index.labels.size and index.labels.max() > 1:
         row = int(np.argmax(index.labels.max(axis=1)))
         return f"labels {index.labels[row].tolist()} of sample {row}", "0 and 1"
+    if index.clip is not None and np.count_nonzero(np.diff(index.clip)) + 1 > len(np.unique(index.clip)):
+        return "frames of a clip apart from each other", "those of each clip in a row"
     sums = index.labels.sum(axis=1)
     if manifest.exclusive and not (sums == 1).all():
         row = int(np.argmax(sums != 1))
@@ -310,7 +358,7 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
         raise DataError(where, f"more than {MOST_DEPTH} lists in one another", "a manifest", _AGAIN)
     try:
         manifest = _parsed(values, where)
-        wrong = next(_contradictions(manifest), None)
+        wrong = next(_contradictions(manifest, values), None)
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(where, f"entries of another form ({error})", "a manifest", _AGAIN) from None
     if wrong:
@@ -318,20 +366,12 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
     return manifest
 
 
-def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """What cannot be in a manifest, each with what could."""
-    names = {"paired": {"a", "b"}, "labelled": {"image"}, "unpaired": {"image"}}
-    if manifest.kind not in names:
-        yield f"kind {manifest.kind!r}", ", ".join(names)
-    elif manifest.fields.keys() != names[manifest.kind]:
-        yield f"fields {sorted(manifest.fields)}", f"{sorted(names[manifest.kind])} of {manifest.kind} data"
-    for name, image in manifest.fields.items():
-        if not _ENDING.fullmatch(image.extension):
-            yield f"field {name} stored as {image.extension[:MOST_SHOWN]!r}", "the ending of a file's name"
-        if image.dtype not in DTYPES or image.channels < 1 or min(image.height, image.width) < 0:
-            shape = f"{image.height}x{image.width}x{image.channels} {image.dtype}"
-            yield f"field {name} of {shape}", f"channels, and {', '.join(DTYPES)}"
-    if len(manifest.domains) != (2 if manifest.kind == "unpaired" else 1):
+def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What cannot be in a manifest, read from `values`, each with what could."""
+    if values["version"] == 1:
+        yield from _contradictions_of_version_1(manifest, values["kind"])
+    yield from _field_contradictions(manifest)
+    if len(manifest.domains) not in (1, 2):
         yield f"domains {list(manifest.domains)}", "two of unpaired data, else one"
     owned = {domain for sets in manifest.splits.values() for domain in sets}
     if owned != set(manifest.domains):
@@ -367,6 +407,32 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
                     )
 
 
+def _contradictions_of_version_1(manifest: Manifest, kind: str) -> Iterator[tuple[str, str]]:
+    names = _OF_VERSION_1
+    if kind not in names:
+        yield f"kind {kind!r}", ", ".join(names)
+    elif manifest.fields.keys() != names[kind]:
+        yield f"fields {sorted(manifest.fields)}", f"{sorted(names[kind])} of {kind} data"
+    elif len(manifest.domains) != (2 if kind == "unpaired" else 1):
+        yield f"domains {list(manifest.domains)}", "two of unpaired data, else one"
+    elif manifest.version > 1 and all(not any(contradictions(f)) for f in manifest.fields.values()):
+        yield "version 1", "version 2 of fields that have roles, and of clips"
+
+
+def _field_contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    if len(manifest.fields) > MOST_FIELDS:
+        yield f"{len(manifest.fields)} fields", f"at most {MOST_FIELDS}"
+    for name, of in manifest.fields.items():
+        if not _NAME.fullmatch(name):
+            yield f"a field {name[:MOST_SHOWN]!r}", "letters, digits and _"
+        if not _ENDING.fullmatch(of.extension):
+            yield f"field {name} stored as {of.extension[:MOST_SHOWN]!r}", "the ending of a file's name"
+        for found, expected in contradictions(of):
+            yield f"field {name} {found}", expected
+        if of.frame and (of.frame not in manifest.fields or manifest.fields[of.frame].role not in PIXELS):
+            yield f"field {name} in the pixels of {of.frame[:MOST_SHOWN]!r}", "a field that has pixels"
+
+
 def _deeper(value: Any, most: int) -> bool:
     """Tell whether more than so many lists and objects stand in one another."""
     level = [value]
@@ -378,7 +444,7 @@ def _deeper(value: Any, most: int) -> bool:
 
 
 def _parsed(values: dict[str, Any], where: str) -> Manifest:
-    nested = dict(values)
+    nested = {k: v for k, v in values.items() if k != "version" and (k, values["version"]) != ("kind", 1)}
     nested["fields"] = {k: from_dict(Field, v, f"{where} fields.{k}") for k, v in values.get("fields", {}).items()}
     nested["splits"] = {
         split: {domain: from_dict(ShardSet, v, f"{where} splits.{split}.{domain}") for domain, v in sets.items()}

@@ -119,7 +119,7 @@ def stored(x_HWC: np.ndarray, like: Field) -> tuple[bytes, Field]:
     """The bytes of an image's file, of the ending that such images have, and what the manifest says of it."""
     height, width, channels = x_HWC.shape
     data = encode(x_HWC, ENCODERS[like.extension])
-    return data, Field(like.extension, channels, str(x_HWC.dtype), height, width)
+    return data, replace(like, channels=channels, dtype=str(x_HWC.dtype), height=height, width=width)
 
 
 def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> FinishedShard:
@@ -153,6 +153,7 @@ def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> FinishedShard:
         index.size[rows].tolist(),
         index.labels[rows].tolist(),
         [],
+        [] if index.clip is None else [str(number) for number in index.clip[rows]],
     )
 
 
@@ -188,6 +189,8 @@ def _refined(
                 if isinstance(new, Bad):
                     part.left_out.append(f"{new.key}: {new.cause}")
                     continue
+                if index.clip is not None:  # a frame that is left out ends a run of frames
+                    part.clips.append(f"{index.clip[sample.row]}/{sample.row - len(part.keys)}")
                 places = {}
                 for name, column, old in sample.members:
                     name, content = _member(name, column, old, image, new, data, index.labels[sample.row])
@@ -211,7 +214,7 @@ def _member(
         first, _, ending = name.rpartition(".")
         kept = ending.lower() == new.field.extension
         return (name if kept else f"{first}.{new.field.extension}".lstrip(".")), new.data
-    if name.lower() in LABELS and data.manifest.kind == "labelled" and tuple(labels.tolist()) != new.labels:
+    if name.lower() in LABELS and data.manifest.attributes and tuple(labels.tolist()) != new.labels:
         return name, relabelled(old, data.manifest.attributes, new.labels)
     return name, old
 

@@ -14,20 +14,23 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from i2i_core.data.folders.declared import Declared
 from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
+from i2i_core.data.format.loaded import loaded
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
-from i2i_core.fields import WHOLE, Field, Kind
+from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
-from i2i_core.settings import check_at_least, to_dict
+from i2i_core.settings import check_at_least, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
@@ -83,6 +86,8 @@ class Recipe:
     seed: int
     """This and the three above are of glyphs."""
     annotations_root: str = ""
+    declared: tuple[Declared, ...] = ()
+    """What each of `fields` is; none: images."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ class FinishedShard:
     size: list[list[int]]
     labels: list[list[int]]
     left_out: list[str]
+    clips: list[str] = field(default_factory=list)
+    """Of each row, a name that it shares with the next row if that is the next frame of its clip."""
 
     def dumps(self) -> bytes:
         return (json.dumps(asdict(self)) + "\n").encode()
@@ -152,7 +159,7 @@ class FinishedShard:
     def loads(data: bytes) -> FinishedShard:
         values = json.loads(data)
         values["shard"] = Shard(**values["shard"])
-        values["fields"] = {name: Field(**field) for name, field in values["fields"].items()}
+        values["fields"] = {name: from_dict(Field, of) for name, of in values["fields"].items()}
         return FinishedShard(**values)
 
 
@@ -176,27 +183,68 @@ def plan(
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
+        found.declared,
     )  # fmt: skip
     groups = _shuffled(found.records, layout.seed)
     most = shards.shard_samples
     if shards.shard_bytes is not None:
         most = _samples_in(shards.shard_bytes, recipe, max(groups.values(), key=len))
+    if found.clip_overlap >= most:
+        found_, fix = str(found.clip_overlap), "Give --clip-overlap less, or --shard-samples more."
+        raise ConfigError("--clip-overlap", found_, f"less than a shard's {most} samples", fix)
     made_by = _made_by(layout, glyph, images, most)
-    jobs = tuple(job for (split, domain), group in sorted(groups.items()) for job in _jobs(split, domain, group, most))
+    if found.declared:
+        made_by["fields"] = {one.name: one.as_json() for one in found.declared}
+        made_by["clip_overlap"] = found.clip_overlap
+    jobs = tuple(
+        job
+        for (split, domain), group in sorted(groups.items())
+        for job in _jobs(split, domain, group, most, found.clip_overlap)
+    )
     return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by))
 
 
 def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
-    groups: dict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+    """Samples of each split and domain in a seeded order; clips as wholes, with their frames in order."""
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        groups[record.split or "train", record.domain][record.key] = record
-    return {which: [group[key] for key in order(group, "shuffle", seed, *which)] for which, group in groups.items()}
+        groups[record.split or "train", record.domain][record.clip or record.key].append(record)
+    return {
+        which: [record for name in order(group, "shuffle", seed, *which) for record in group[name]]
+        for which, group in groups.items()
+    }
 
 
-def _jobs(split: str, domain: str, records: Sequence[Record], most: int) -> Iterator[ShardJob]:
+def _jobs(split: str, domain: str, records: Sequence[Record], most: int, overlap: int) -> Iterator[ShardJob]:
     prefix = set_name(split, domain)
-    for number, start in enumerate(range(0, len(records), most)):
-        yield ShardJob(f"{prefix}-{number:06d}.tar", split, domain, tuple(records[start : start + most]))
+    for number, some in enumerate(_packed(records, most, overlap)):
+        yield ShardJob(f"{prefix}-{number:06d}.tar", split, domain, tuple(some))
+
+
+def _packed(records: Sequence[Record], most: int, overlap: int) -> Iterator[Sequence[Record]]:
+    """Runs of at most so many samples. A clip that does not fit begins the next one; one that fits in none is cut into
+    parts, each of which begins with the last `overlap` frames of the one before."""
+    if not records[0].clip:
+        for start in range(0, len(records), most):
+            yield records[start : start + most]
+        return
+    some: list[Record] = []
+    for _, frames in groupby(records, key=lambda record: record.clip):
+        for part in _parts(list(frames), most, overlap):
+            if len(some) + len(part) > most and some:
+                yield some
+                some = []
+            some.extend(part)
+    yield some
+
+
+def _parts(frames: list[Record], most: int, overlap: int) -> Iterator[list[Record]]:
+    start = 0
+    while True:
+        yield frames[start : start + most]
+        if start + most >= len(frames):
+            return
+        start += most - overlap
 
 
 def set_name(split: str, domain: str) -> str:
@@ -221,7 +269,8 @@ def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -
 
 def _row(record: Record) -> list[Any]:
     row = [record.key, record.sources, record.labels, record.bytes]
-    return [*row, record.annotations] if record.annotations else row
+    row += [record.annotations] if record.annotations else []
+    return [*row, record.clip] if record.clip else row
 
 
 def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
@@ -384,7 +433,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Fini
     part = FinishedShard(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
     hashed = Hashed(file)
     with tar_of(hashed) as tar:
-        for record, files in _read(recipe, job.records):
+        for number, (record, files) in enumerate(_read(recipe, job.records)):
             try:
                 if isinstance(files, BadImageError):
                     raise files
@@ -392,12 +441,15 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Fini
             except BadImageError as error:
                 if bad == "stop":
                     fix = "Mend or remove it; --bad skip leaves such samples out."
-                    raise DataError(str(error.args[0]), str(error.args[1]), "an image", fix) from None
+                    wanted = "every field of the sample" if recipe.declared else "an image"
+                    raise DataError(str(error.args[0]), str(error.args[1]), wanted, fix) from None
                 part.left_out.append(f"{' '.join(record.sources)}: {error.args[1]}")
                 continue
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
             part = replace(part, fields=agreed, example=part.example or name)
+            if record.clip:  # a frame that was left out ends a run of frames
+                part.clips.append(f"{record.clip}/{number - len(part.keys)}")
             _append(tar, part, record, members, [_member_of(name, fields[name]) for name in recipe.fields])
     shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard)
@@ -436,24 +488,32 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
     agreed = {}
     for name, a in have.items():
         b = new[name]
-        if (a.channels, a.dtype, a.extension) != (b.channels, b.dtype, b.extension):
+        if _form(a) != _form(b):
             found = f"{_kind_of(b)}, while {first} holds {_kind_of(a)}"
             fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
             if a.dtype != b.dtype:
                 fix = "Store all of them with one number of bits."
             elif a.channels == b.channels:
                 fix = "Shard the images again, all in one format."
-            raise DataError(other, found, "the same of every image", fix)
-        agreed[name] = replace(a, height=a.height * (a.height == b.height), width=a.width * (a.width == b.width))
+            if a.role != "image":
+                fix = f"Give every sample a {name} of one form."
+            raise DataError(other, found, "the same of every image" if a.role == "image" else "the same", fix)
+        agreed[name] = with_sizes(a, b)
     return agreed
 
 
+def _form(field: Field) -> tuple[object, ...]:
+    """What must be the same of every sample."""
+    return field.channels, field.dtype, field.extension, field.shape
+
+
 def _kind_of(field: Field) -> str:
-    return f"{field.channels} channels of {field.dtype} as {field.extension}"
+    shape = f"a {field.role} of shape {field.shape}" if field.shape else f"{field.channels} channels of {field.dtype}"
+    return f"{shape} as {field.extension}"
 
 
-Files = tuple[list[Picture], dict[str, bytes]]
-"""Decoded images, one per field; annotations by the names of their members."""
+Files = tuple[list[Picture | Value], dict[str, bytes]]
+"""What was read, one per field: images, or values of other roles; annotations by the names of their members."""
 
 
 def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
@@ -515,19 +575,51 @@ def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
     return got
 
 
-def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> list[Picture]:
-    pictures = []
+def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> list[Picture | Value]:
+    found: list[Picture | Value] = []
     for i, data in enumerate(files):
         if isinstance(data, Exception):
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be read ({type(data).__name__})")
+        ending = record.sources[i].rsplit(".", 1)[-1]
         try:
-            pictures.append(decode_picture(data, record.sources[i].rsplit(".", 1)[-1]))
+            found.append(_value(recipe.declared[i], data, ending) if recipe.declared else decode_picture(data, ending))
         except ValueError as error:
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be decoded ({error})") from None
+    if recipe.declared:
+        return _together(recipe, record, found)
     if recipe.reader == "files":
-        return pictures
+        return found
+    pictures = [picture for picture in found if isinstance(picture, Picture)]
     left, right = _halves(pictures[0], _named(recipe, record, 0))
     return [left, right] if recipe.reader == "left-right" else [right, left]
+
+
+def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
+    """What a file of a declared field holds. Raises ValueError where it cannot be."""
+    if one.field.role == "image":
+        picture = decode_picture(data, ending)
+        check_value(picture.pixels, one.field)
+        return picture
+    value = read_value(data, one.field, ending, dict(one.colours))
+    check_value(value, one.field)
+    return value
+
+
+def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) -> list[Picture | Value]:
+    """The fields of a sample, checked, and those that are no images brought to the size of its images.
+
+    Raises:
+        BadImageError: naming the file that does not go with the sample's others.
+    """
+    fields = {one.name: one.field for one in recipe.declared}
+    values = dict(zip(recipe.fields, (x.pixels if isinstance(x, Picture) else x for x in found), strict=True))
+    try:
+        check_sample(values, fields)
+        values = loaded(values, fields, recipe.images)
+    except MisfitError as error:
+        name = _named(recipe, record, recipe.fields.index(error.field))
+        raise BadImageError(name, str(error)) from None
+    return [x if isinstance(x, Picture) else value for x, value in zip(found, values.values(), strict=True)]
 
 
 def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
@@ -545,25 +637,34 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
         BadImageError: an image that cannot be stored as asked.
         ConfigError: an annotation that has the name of an image.
     """
-    pictures, members = files[0], dict(files[1])
-    fields = {}
-    for i, (name, picture) in enumerate(zip(recipe.fields, pictures, strict=True)):
+    members, fields = dict(files[1]), {}
+    for i, (name, read) in enumerate(zip(recipe.fields, files[0], strict=True)):
         try:
-            x = prepare(picture, recipe.images)
-            extension = storage(x, recipe.images.encode)
-            data = encode(x, extension, recipe.images.quality)
+            data, fields[name] = _stored(recipe, i, read)
         except ValueError as error:
             raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
-        fields[name] = Field(extension, x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
         member = _member_of(name, fields[name])
         if member in members:
             found, fix = f"{member}, as images are stored here", "Store them in another way, with --encode."
             raise ConfigError("--annotations", found, "an ending that images do not have", fix)
         members[member] = data
-    if recipe.kind == "labelled":
+    if recipe.attributes:
         labels = dict(zip(recipe.attributes, record.labels, strict=True))
         members["json"] = json.dumps(labels).encode()
     return fields, members
+
+
+def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
+    """The bytes of a member and what they are. Raises ValueError where an image cannot be stored as asked."""
+    if not isinstance(read, Picture):
+        return encode_value(read, recipe.declared[i].field)
+    declared = recipe.declared[i].field if recipe.declared else None
+    x = prepare(read, recipe.images, checked=bool(declared and declared.low is not None))
+    extension = storage(x, recipe.images.encode)
+    data = encode(x, extension, recipe.images.quality)
+    how: dict[str, Any] = {"extension": extension, "channels": x.shape[2], "dtype": str(x.dtype)}
+    how |= {"height": x.shape[0], "width": x.shape[1]}
+    return data, replace(declared, **how) if declared else Field(**how)
 
 
 def _member_of(name: str, field: Field) -> str:
@@ -586,14 +687,13 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
         DataError: nothing could be read, or shards do not agree.
     """
     recipe, made_by = plan.recipe, plan.made_by
-    return conclude(plan, out, parts, recipe.kind, recipe.attributes, plan.exclusive, plan.domains, made_by)
+    return conclude(plan, out, parts, recipe.attributes, plan.exclusive, plan.domains, made_by)
 
 
 def conclude(
     work: ShardWork,
     out: str,
     parts: dict[str, FinishedShard],
-    kind: Kind,
     attributes: tuple[str, ...],
     exclusive: bool,
     domains: tuple[str, ...],
@@ -611,7 +711,8 @@ def conclude(
     fields = agree_all([part for group in groups.values() for part in group], left_out)
     made_by = {**made_by, "left_out": left_out, "plan": work.digest}
     splits = write_indexes(output, groups)
-    manifest = Manifest(kind, fields, attributes, exclusive, domains, splits, made_by)
+    clips = any(part.clips for part in parts.values())
+    manifest = Manifest(fields, attributes, exclusive, domains, clips, splits, made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
     return manifest
@@ -645,4 +746,12 @@ def index_of(parts: Sequence[FinishedShard]) -> Index:
         np.array([row for part in parts for row in part.offset], dtype=np.int64),
         np.array([row for part in parts for row in part.size], dtype=np.int64),
         np.array([row for part in parts for row in part.labels], dtype=np.uint8).reshape(len(keys), -1),
+        _clip_numbers(parts) if any(part.clips for part in parts) else None,
     )
+
+
+def _clip_numbers(parts: Sequence[FinishedShard]) -> np.ndarray:
+    """Number the runs of frames: a new one where a shard begins, a clip ends, or a frame is missing."""
+    names = [(number, name) for number, part in enumerate(parts) for name in part.clips]
+    new = [one != before for one, before in zip(names[1:], names[:-1], strict=True)]
+    return np.cumsum([0, *new]).astype(np.int32)

@@ -546,7 +546,6 @@ def finish_index(
         raise DataError(tars.uri, f"samples of domain {only} alone", "two domains", fix)
     counts = Counter(fault.kind for _, fault in left_out)
     manifest = Manifest(
-        kind="unpaired" if unpaired else "labelled" if labels else "paired",
         fields=fields,
         splits=write_indexes(output, groups),
         attributes=labels.names if labels else (),

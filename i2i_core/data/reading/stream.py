@@ -7,7 +7,7 @@ n_X counts; slots_n slot numbers; rows_n positions in the shard set's index.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import count
@@ -21,14 +21,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from i2i_core.batch import Bad, Batch
 from i2i_core.config.data import DataConfig
 from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.roles import check_sample, value_of
+from i2i_core.data.reading.collate import Columns, Sample, collated
 from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
 from i2i_core.data.reading.order import Order
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.transforms import Augment
-from i2i_core.errors import DataError, RunError, UserError
-from i2i_core.fields import WHOLE, Field
-from i2i_core.images.codec import decode
+from i2i_core.errors import ConfigError, DataError, RunError, UserError
+from i2i_core.fields import Field, Needs, in_domain
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.remote import is_local
@@ -42,6 +43,11 @@ class Source:
     order: Order
     members: tuple[tuple[str, int, Field], ...]
     """(batch field, column of the index, what the manifest says of it)."""
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Give what the manifest says of each batch field."""
+        return {name: field for name, _, field in self.members}
 
 
 class Numbered(ABC):
@@ -90,18 +96,28 @@ class Stream(Numbered):
         batch: B.
         seed: of the run.
         number: the data set's place among those of the run; each has an order and augmentation of its own.
+        needs: what is read of a sample; None: all of its fields.
 
     Raises:
         DataError: no such split, an index that does not fit.
+        ConfigError: samples would be mirrored, and a field may not be.
     """
 
     def __init__(
-        self, data: DataSet, config: DataConfig, image_size: Size, batch: int, seed: int, number: int = 0
+        self,
+        data: DataSet,
+        config: DataConfig,
+        image_size: Size,
+        batch: int,
+        seed: int,
+        number: int = 0,
+        needs: Needs | None = None,
     ) -> None:
+        self.reads = needs.reads(data.manifest) if needs else frozenset(data.manifest.fields)
+        _check_flip(data, config, self.reads)
         self.config, self.batch, self.seed = config, batch, seed
         self.own_seed = seed_from(seed, "data set", number) if number else seed
         self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
-        self.kind = data.manifest.kind
         self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
         self.batches_per_epoch = max(source.order.batches for source in self.sources)
@@ -121,22 +137,22 @@ class Stream(Numbered):
 
     def _plan(self, data: DataSet) -> dict[str, dict[str, str]]:
         """domain -> {batch field: manifest field}, with `direction` applied."""
-        domains = data.manifest.domains
+        domains, names = data.manifest.domains, [name for name in data.manifest.fields if name in self.reads]
         swap = self.config.direction == "BtoA"
-        if self.kind == "paired":
-            return {WHOLE: {"a": "b", "b": "a"} if swap else {"a": "a", "b": "b"}}
-        if self.kind == "unpaired":
-            a, b = domains[::-1] if swap else domains
-            return {a: {"a": "image"}, b: {"b": "image"}}
-        return {WHOLE: {"image": "image"}}
+        if len(domains) == 2:
+            sides = zip("ab", domains[::-1] if swap else domains, strict=True)
+            return {of: {in_domain(side, name): name for name in names} for side, of in sides}
+        other = {"a": "b", "b": "a"} if swap and {"a", "b"} <= set(names) else {}
+        return {domains[0]: {name: other.get(name, name) for name in names}}
 
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
         k = self.config
         reader = Reader(data, k.split, domain, self._cache)
         counts = [shard.samples for shard in reader.set.shards]
         order = Order(counts, self.batch, self._lanes(data, reader), self.own_seed, domain, k.window)
-        columns, fields = list(data.manifest.fields), data.manifest.fields
-        return Source(reader, order, tuple((to, columns.index(of), fields[of]) for to, of in names.items()))
+        columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
+        members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
+        return Source(reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)))
 
     def _lanes(self, data: DataSet, reader: Reader) -> int:
         """Return how many lanes an order may have: all orders of the run have equal shares of the room on a node.
@@ -158,7 +174,7 @@ class Stream(Numbered):
         Raises:
             DataError: no sample of a window can be decoded.
         """
-        fields: dict[str, Tensor] = {}
+        columns = Columns()
         bad: list[Bad] = []
         keys: list[str] = []
         for source in self.sources:
@@ -167,32 +183,41 @@ class Stream(Numbered):
                 self._replace(source, t, start + i, bad) if isinstance(sample, Bad) else sample
                 for i, sample in enumerate(self._decode(source, epoch, rows.tolist()))
             )
-            fields |= stacked(samples, stop - start)
+            columns.add(collated(samples, stop - start, source.fields))
             keys = keys or [source.reader.key(row) for row in rows]
+        whole = self._whole(t)
         return Batch(
-            fields, self.batch, start, stop, t * self.batch, self.seed, self._whole(t), tuple(keys), tuple(bad)
-        )
+            columns.fields, self.batch, start, stop, t * self.batch, self.seed, whole, tuple(keys), tuple(bad),
+            roles=columns.roles, texts=columns.texts, boxes=columns.boxes,
+        )  # fmt: skip
+
+    @property
+    def _labelled(self) -> bool:
+        """Tell whether the index says what a sample shows. Of two domains, nothing does for both."""
+        return len(self.sources) == 1 and self.labels.shape[1] > 0
 
     def _whole(self, t: int) -> dict[str, Tensor]:
         """The labels that the index lists for all B slots: every worker knows them without asking."""
-        if self.kind != "labelled":
+        if not self._labelled:
             return {}
         return {"labels": self.labels[self.sources[0].order.locate_all(t, 0, self.batch)[1]]}
 
-    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> Iterator[dict[str, np.ndarray] | Bad]:
+    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> Iterator[Sample | Bad]:
         members = {name: source.reader.read(rows, column) for name, column, _ in source.members}
         keys = [source.reader.key(row) for row in rows]
         words = self.augment.words((epoch, key, row) for key, row in zip(keys, rows, strict=True))
+        fields = source.fields
         for i, drawn in enumerate(words):
             try:
-                images = {name: pixels(members[name][i], field) for name, _, field in source.members}
-                sample = self.augment(images, drawn)
+                values = {name: value_of(members[name][i], field) for name, field in fields.items()}
+                check_sample(values, fields)
+                sample = self.augment(values, drawn, fields)
             except ValueError as error:
                 yield Bad(keys[i], str(error))
             else:
                 yield sample
 
-    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> dict[str, np.ndarray]:
+    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> Sample:
         tried: list[Bad] = []
         for epoch, row in self._instead(source, t, slot):
             sample = next(self._decode(source, epoch, [row]))
@@ -211,7 +236,7 @@ class Stream(Numbered):
         """What is taken for a slot: its own sample, then the others of its window. Labels come from the index, where
         every worker reads them, so a sample must be replaced by one of its label."""
         candidates = source.order.candidates(t, slot)
-        if self.kind != "labelled":
+        if not self._labelled:
             return candidates
         rows = list(candidates)
         labels = self.labels[[row for _, row in rows]]
@@ -220,19 +245,23 @@ class Stream(Numbered):
 
     def _named(self, source: Source, key: str) -> str:
         """A sample's key, unmistakable where two domains may have the same."""
-        return f"{key} of domain {source.order.key[1]}" if self.kind == "unpaired" else key
+        return f"{key} of domain {source.order.key[1]}" if len(self.sources) > 1 else key
 
     def rows(self, rows: range) -> Batch:
         """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
         read = [list(self._decode(source, 0, rows)) for source in self.sources]
         good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
-        fields: dict[str, Tensor] = {}
-        for samples in read:
-            fields |= stacked((samples[i] for i in good), len(good))  # type: ignore[misc]
+        columns = Columns()
+        for source, samples in zip(self.sources, read, strict=True):
+            usable = (sample for i in good if not isinstance(sample := samples[i], Bad))
+            columns.add(collated(usable, len(good), source.fields))
         bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
         keys = tuple(self.sources[0].reader.key(rows[i]) for i in good)
-        whole = {"labels": self.labels[[rows[i] for i in good]]} if self.kind == "labelled" else {}
-        return Batch(fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad)
+        whole = {"labels": self.labels[[rows[i] for i in good]]} if self._labelled else {}
+        return Batch(
+            columns.fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad,
+            roles=columns.roles, texts=columns.texts, boxes=columns.boxes,
+        )  # fmt: skip
 
 
 class Alternating(Numbered):
@@ -247,9 +276,17 @@ class Alternating(Numbered):
         DataError: no such split, an index that does not fit.
     """
 
-    def __init__(self, sets: Sequence[DataSet], config: DataConfig, image_size: Size, batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        sets: Sequence[DataSet],
+        config: DataConfig,
+        image_size: Size,
+        batch: int,
+        seed: int,
+        needs: Needs | None = None,
+    ) -> None:
         self.uris = [data.uri for data in sets]
-        self.streams = [Stream(data, config, image_size, batch, seed, number) for number, data in enumerate(sets)]
+        self.streams = [Stream(data, config, image_size, batch, seed, n, needs) for n, data in enumerate(sets)]
         self.batch = batch
         self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
 
@@ -323,40 +360,23 @@ def _closing(batches: Iterator[Batch | Exception], numbers: _From) -> Iterator[B
             numbers.stager.close()
 
 
-def pixels(data: bytes, field: Field) -> np.ndarray:
-    """An image as (H, W, C) of its stored dtype.
-
-    Raises:
-        ValueError: it cannot be decoded, or is not what the manifest says.
-    """
-    image = decode(data, field.extension)
-    h, w, c = image.shape
-    if c != field.channels or image.dtype != field.dtype:
-        raise ValueError(f"{c} channels of {image.dtype} where the manifest says {field.channels} of {field.dtype}")
-    if field.height and (h, w) != (field.height, field.width):
-        raise ValueError(f"{h}x{w} pixels where the manifest says {field.height}x{field.width}")
-    return image
-
-
 def decoded(data: bytes, field: Field) -> Tensor:
     """An image as (C, H, W) of its stored dtype.
 
     Raises:
-        ValueError: as `pixels`.
+        ValueError: it cannot be decoded, or is not what the manifest says.
     """
-    return torch.from_numpy(np.ascontiguousarray(pixels(data, field).transpose(2, 0, 1)))
+    image = value_of(data, field)
+    assert isinstance(image, np.ndarray)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def stacked(samples: Iterable[dict[str, np.ndarray]], n: int) -> dict[str, Tensor]:
-    """The fields of n samples, (H, W, C) each, as (n, C, H, W): copied one by one, still in the processor's cache."""
-    fields: dict[str, np.ndarray] = {}
-    for i, sample in enumerate(samples):
-        for name, image in sample.items():
-            x_CHW = image.transpose(2, 0, 1)
-            if i == 0:
-                fields[name] = np.empty((n, *x_CHW.shape), x_CHW.dtype)
-            np.concatenate([x_CHW[None]], out=fields[name][i : i + 1])  # unlike an assignment, refuses another shape
-    return {name: torch.from_numpy(x_BCHW) for name, x_BCHW in fields.items()}
+def _check_flip(data: DataSet, config: DataConfig, reads: Collection[str]) -> None:
+    """Raises ConfigError where samples would be mirrored and a field that is read says that its may not be."""
+    sided = [name for name in sorted(reads) if not data.manifest.fields[name].flip]
+    if config.flip and sided:
+        found = f"on, with {' and '.join(sided)}, which would then be wrong of the mirrored picture"
+        raise ConfigError("--flip", found, "samples as they are", "Give --no-flip.")
 
 
 def open_sets(config: DataConfig) -> list[DataSet]:
@@ -376,6 +396,7 @@ def in_order(
     direction: Literal["AtoB", "BtoA"] = "AtoB",
     side: Literal["a", "b", ""] = "",
     resizing: Resizing = Resizing(),
+    needs: Needs | None = None,
 ) -> Iterator[Batch]:
     """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
     `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
@@ -387,14 +408,15 @@ def in_order(
         image_size: pixels that images are resized to; 0: as they are stored.
         resizing: how; where it keeps the shape, the middle is cut out.
         side: of unpaired data, all images of that domain alone.
+        needs: what is read of a sample; None: all of its fields.
         rank, world: chunks are dealt to workers in turn; these are rank's.
 
     Raises:
         DataError: no such split.
     """
-    stream = unaugmented(data, split, image_size, direction, resizing)
+    stream = unaugmented(data, split, image_size, direction, resizing, needs)
     if side:
-        stream.sources = [source for source in stream.sources if source.members[0][0] == side]
+        stream.sources = [source for source in stream.sources if side in source.fields]
     n = min(len(source.reader.index.keys) for source in stream.sources)
     n = min(n, most) if most else n
     for start in range(rank * size, n, world * size):
@@ -404,11 +426,16 @@ def in_order(
 
 
 def unaugmented(
-    data: DataSet, split: str, image_size: Size, direction: Literal["AtoB", "BtoA"], resizing: Resizing
+    data: DataSet,
+    split: str,
+    image_size: Size,
+    direction: Literal["AtoB", "BtoA"],
+    resizing: Resizing,
+    needs: Needs | None = None,
 ) -> Stream:
     """A stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
     fit, resample = resizing.fit, resizing.resample
     config = DataConfig(
         split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample
     )
-    return Stream(data, config, image_size, 1, 0)
+    return Stream(data, config, image_size, 1, 0, needs=needs)

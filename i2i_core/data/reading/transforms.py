@@ -1,11 +1,12 @@
 """Resize, crop and flip, seeded by where a sample stands: (seed, epoch, index of the sample).
 
-Images are (H, W, C) arrays of their stored dtype, before and after; crops and flips are views.
+Images are (H, W, C) arrays of their stored dtype, before and after; crops and flips are views. All fields of a sample
+share one draw, and each follows it as its role asks (`images.placement`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,13 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i_core.data.format.roles import Value, frame_of
+from i2i_core.fields import PIXELS, Field
+from i2i_core.images.placement import Placement, moves_with_a_picture
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size, fitted, sides
 
 
 @dataclass(frozen=True)
 class Augment:
-    """The same resize, crop and flip for every image of a sample, so that pairs stay aligned.
+    """The same resize, crop and flip for every field of a sample, so that pairs stay aligned.
 
     Args:
         size: pixels that come out; 0: images as they are.
@@ -48,19 +52,46 @@ class Augment:
             philox.state = fresh
             yield philox.random_raw(3).tolist()
 
-    def __call__(self, images: dict[str, np.ndarray], words: list[int]) -> dict[str, np.ndarray]:
-        """The images of one sample, with the words it drew."""
-        return {name: self._one(image, words) for name, image in images.items()}
+    def __call__(
+        self, values: Mapping[str, Value], words: list[int], fields: Mapping[str, Field] | None = None
+    ) -> dict[str, Value]:
+        """Augment the fields of one sample, by one draw.
 
-    def _one(self, image: np.ndarray, words: list[int]) -> np.ndarray:
-        if self.size:
-            height, width = sides(self.size)
-            load = height if self.crop == "none" else max(self.load_size, height)
-            rows, columns = image.shape[:2]
-            box = fitted(rows, columns, (load, round(load * width / height)), self.resizing.fit)
-            image = _interpolated(image, box, self.resizing)
-            image = crop(image, self.size, words if self.crop == "random" else None)
-        return image[:, ::-1] if self.flip and words[2] & 1 else image
+        Args:
+            values: as `roles.value_of` gives them.
+            words: what the sample drew.
+            fields: what they are; None: images.
+        """
+        fields = fields or {}
+        placements = {}
+        for name, x in values.items():
+            if isinstance(x, np.ndarray) and (name not in fields or fields[name].role in PIXELS):
+                placements[name] = self.placement(x.shape, words)
+        return {name: self._one(name, value, placements, fields) for name, value in values.items()}
+
+    def placement(self, shape: tuple[int, ...], words: list[int]) -> Placement:
+        """Say where a picture of (height, width, ...) goes."""
+        stored = size = loaded = (shape[0], shape[1])
+        flipped = bool(self.flip and words[2] & 1)
+        if not self.size:
+            return Placement(stored, loaded, 0, 0, size, flipped)
+        height, width = size = sides(self.size)
+        load = height if self.crop == "none" else max(self.load_size, height)
+        loaded = fitted(*stored, (load, round(load * width / height)), self.resizing.fit)
+        rows, columns = loaded[0] - height, loaded[1] - width
+        if self.crop == "random":
+            return Placement(stored, loaded, words[0] % (rows + 1), words[1] % (columns + 1), size, flipped)
+        return Placement(stored, loaded, rows // 2, columns // 2, size, flipped)
+
+    def _one(self, name: str, value: Value, placements: Mapping[str, Placement], fields: Mapping[str, Field]) -> Value:
+        field = fields.get(name)
+        if field is None or field.role == "image":
+            assert isinstance(value, np.ndarray)
+            place = placements[name]
+            return place.cut(_interpolated(value, place.loaded, self.resizing))
+        if not moves_with_a_picture(field):
+            return value
+        return placements[name if field.role in PIXELS else frame_of(name, fields)].other(value, field)
 
 
 def _interpolated(image: np.ndarray, size: tuple[int, int], resizing: Resizing) -> np.ndarray:
@@ -88,11 +119,3 @@ def interpolated(image: Tensor, size: tuple[int, int], resizing: Resizing) -> Te
     if image.dtype == torch.uint16:
         out = out.round_().clamp_(0, torch.iinfo(image.dtype).max)
     return out.to(image.dtype)
-
-
-def crop(image: np.ndarray, size: Size, words: list[int] | None) -> np.ndarray:
-    """(height, width, C) cut at the place the two first random words name, or from the middle."""
-    height, width = sides(size)
-    rows, columns = image.shape[0] - height, image.shape[1] - width
-    top, left = (words[0] % (rows + 1), words[1] % (columns + 1)) if words else (rows // 2, columns // 2)
-    return image[top : top + height, left : left + width]

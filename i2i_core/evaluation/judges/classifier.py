@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.fields import Needs
 from i2i_core.randomness import seed_from
 from i2i_core.settings import from_dict, to_dict
 from i2i_core.sizes import Resizing, Size, sides
@@ -234,7 +235,8 @@ def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tupl
     most = min(MOST, MOST_BYTES // (2 * len(fields) * math.prod(shape)))
     most = min(most, *(data.shard_set(split, domain).samples for domain in manifest.domains))
     images, labels, n = torch.empty((len(fields), most, *shape), dtype=torch.float16), [], 0
-    for batch in in_order(data, split, size, most=most, size=256, resizing=resizing):
+    needs = Needs({"image": "image"})
+    for batch in in_order(data, split, size, most=most, size=256, resizing=resizing, needs=needs):
         for i, name in enumerate(fields):
             images[i, n : n + len(batch.keys)] = batch[name]
         labels.append(batch["labels"] if manifest.kind == "labelled" else torch.empty(0))
