@@ -309,6 +309,24 @@ def test_a_url_gets_the_same_bytes_as_a_folder(tmp_path: Path) -> None:
     DataSet("memory://shards/g").check_shards("train")
 
 
+@pytest.mark.parametrize("place", ["folder", "memory://listed/set"])
+def test_shards_are_looked_for_by_one_listing(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request for each would be 10,000 before a launch."""
+    out = str(tmp_path / "set") if place == "folder" else place
+    shard_glyphs(out, "labelled", 16, characters=40, faces=("sans-regular",))
+    data, asked = DataSet(out), list[str]()
+    listing = data.fs.ls
+    monkeypatch.setattr(data.fs, "size", lambda path: pytest.fail("a shard was asked for by itself"))
+    monkeypatch.setattr(data.fs, "ls", lambda path, detail: (asked.append(path), listing(path, detail=detail))[1])
+    data.check_shards("train")
+    assert len(asked) == 1
+    monkeypatch.undo()
+    (first, *_) = data.shard_set("train").shards
+    data.fs.rm(data.path(first.name))
+    with pytest.raises(DataError, match="no such shard"):
+        data.check_shards("train")
+
+
 def test_long_and_foreign_names_survive(tmp_path: Path) -> None:
     names = ["x" * 150, "日本語 é", "a b&c"]
     for name in names:

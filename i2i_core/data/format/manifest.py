@@ -30,8 +30,10 @@ from __future__ import annotations
 
 import io
 import json
+import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -49,6 +51,8 @@ from i2i_core.storage.remote import storage_of
 MANIFEST = "manifest.json"
 READ = (1, 2)
 """Versions that are read."""
+UNLISTED = ("http://", "https://")
+"""Where folders have no listings that a program can rely on."""
 MOST_FIELDS = 64
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
@@ -301,20 +305,33 @@ class DataSet:
         return name if "://" in name else f"{self.uri}/{name}"
 
     def check_shards(self, split: str) -> None:
-        """Every shard of the split is there with its full length; one listing, no reading.
+        """Check that every shard of the split is there with its full length: by a listing of each folder, and by a
+        request for each shard where a server has no listings (HTTP); nothing is read.
 
         Raises:
             DataError: naming the first shard that is missing or of another length.
         """
         again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."
-        for sets in (self.manifest.splits.get(split) or {}).values():
-            for shard in sets.shards:
-                try:
-                    size = self.fs.size(self.path(shard.name))
-                except FileNotFoundError:
-                    raise DataError(self.url(shard.name), "no such shard", f"{shard.bytes} bytes", _AGAIN) from None
-                if size != shard.bytes:
-                    raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
+        shards = [shard for sets in (self.manifest.splits.get(split) or {}).values() for shard in sets.shards]
+        paths = [self.path(shard.name) for shard in shards]
+        listed = self._listed({posixpath.dirname(path) for path in paths})
+        for shard, path in zip(shards, paths, strict=True):
+            try:
+                size = self.fs.size(path) if listed.get(path) is None else listed[path]
+            except FileNotFoundError:
+                raise DataError(self.url(shard.name), "no such shard", f"{shard.bytes} bytes", _AGAIN) from None
+            if size != shard.bytes:
+                raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
+
+    def _listed(self, folders: Iterable[str]) -> dict[str, int | None]:
+        """Size by path of what is in some folders, as far as it can be listed."""
+        if self.uri.startswith(UNLISTED):
+            return {}
+        listed: dict[str, int | None] = {}
+        for folder in folders:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                listed |= {str(entry["name"]): entry.get("size") for entry in self.fs.ls(folder, detail=True)}
+        return listed
 
 
 def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
