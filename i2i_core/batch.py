@@ -6,9 +6,9 @@ Pure torch: networks, methods and the training step import this without Ray or w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,8 +40,9 @@ class Batch:
     """
 
     fields: dict[str, Tensor]
-    """Fields that are tensors: images, maps and ids (n, C, H, W), vectors (n, ...). On the host as they are stored;
-    `to` moves them to a device as their roles have it: images in [-1, 1], ids as int64, other numbers as they are."""
+    """Fields that are tensors: images, maps and ids (n, C, H, W), vectors (n, ...); of sequences of T frames
+    (n, T, ...). On the host as they are stored; `to` moves them to a device as their roles have it: images in [-1, 1],
+    ids as int64, other numbers as they are."""
     size: int
     """B, the global batch."""
     start: int
@@ -57,10 +58,11 @@ class Batch:
     """Which of the run's data sets all samples are of; `labels` are of that set's own attributes."""
     roles: dict[str, Role] = field(default_factory=dict)
     """Of those of `fields` that are no images."""
-    texts: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
-    """The captions of each sample of this part."""
-    boxes: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    """The boxes of each sample of this part, (N, 5): left, top, right, bottom, class."""
+    texts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The captions of each sample of this part; of sequences, a tuple of those of its frames."""
+    boxes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The boxes of each sample of this part, (N, 5): left, top, right, bottom, class; of sequences, a tuple of those of
+    its frames."""
 
     def __getitem__(self, name: str) -> Tensor:
         """A tensor field of this part, (n, ...); or a whole-batch fact cut to this part."""
@@ -142,13 +144,17 @@ class Batch:
             moved, fields={k: as_used(v, self.roles.get(k, "image"), dtype) for k, v in moved.fields.items()}
         )
 
-    def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
             fields={k: function(v) for k, v in self.fields.items()},
-            boxes={k: tuple(map(function, v)) for k, v in self.boxes.items()},
+            boxes={k: _each(v, function) for k, v in self.boxes.items()},
             whole={k: function(v) for k, v in self.whole.items()},
         )
+
+
+def _each(boxes: tuple[Any, ...], function: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
+    return tuple(_each(one, function) if isinstance(one, tuple) else function(one) for one in boxes)
 
 
 def as_used(x: Tensor, role: Role, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -43,6 +43,8 @@ class DataConfig:
     """How the training size is cut from the loaded size."""
     flip: bool = setting(True)
     """Mirror half of the samples left to right."""
+    frame_stride: int = setting(1)
+    """Of methods that read sequences of frames: frames of a clip from each that is read to the next."""
     window: int = setting(1024)
     """Samples a lane shuffles among."""
     lanes: int = setting(0)
@@ -64,7 +66,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 0, "load_size", "lanes", "most_bad", "cache_gb")
         check_at_least(self, -1, "loaders")
-        check_at_least(self, 1, "window")
+        check_at_least(self, 1, "window", "frame_stride")
         check_choice(self, "crop", ("random", "center", "none"))
         check_folders(self.shards_at, "--shards-at")
         check_choice(self, "fit", ("square", "shorter"))

@@ -26,6 +26,8 @@ VERSION = 2
 READ = (1, VERSION)
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
+SINCE_VERSION_1 = (("data", "frame_stride"),)
+"""Options (section, name) that must match on resume and that programs of version 1 did not have."""
 EPOCHS_BEFORE = 1.0
 """What files of earlier versions hold beside --images, where nobody had given --epochs."""
 
@@ -146,9 +148,12 @@ class TrainConfig:
 
     @property
     def name_of_version_1(self) -> str:
-        """The name that programs of version 1 made, of every value that must match. Options that came since are to be
-        left out of it."""
-        return self._hashed(_matched(self, with_defaults=True))
+        """The name that programs of version 1 made, of every value that must match, without the options that came
+        since."""
+        values = _matched(self, with_defaults=True)
+        for section, name in SINCE_VERSION_1:
+            del values[section][name]
+        return self._hashed(values)
 
     def _hashed(self, values: dict[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +24,8 @@ class Columns:
 
     fields: dict[str, Tensor] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
-    texts: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
-    boxes: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    texts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    boxes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def add(self, other: Columns) -> None:
         """Take the fields of another source's samples."""
@@ -33,12 +35,29 @@ class Columns:
         self.boxes.update(other.boxes)
 
 
-def collated(samples: Iterable[Sample], n: int, fields: Mapping[str, Field]) -> Columns:
-    """Put n samples together, one after the other, while each is in the processor's cache.
+def check_alike(first: Sample, frame: Sample) -> None:
+    """Raises ValueError where a frame has arrays of other shapes than the first of its sequence."""
+    for name, value in frame.items():
+        if isinstance(value, np.ndarray) and isinstance(of := first[name], np.ndarray) and value.shape != of.shape:
+            raise ValueError(f"{name} of shape {value.shape} where the first frame has {of.shape}")
+
+
+def collated(sequences: Iterable[Sequence[Sample]], shape: tuple[int, ...], fields: Mapping[str, Field]) -> Columns:
+    """Put samples together, one after the other, while each is in the processor's cache.
+
+    Args:
+        sequences: the frames of each sample; one of samples that stand alone.
+        shape: (n, T), how many there are, and how many frames each has.
+        fields: what they are.
+
+    Returns:
+        Tensors (n, ...), or (n, T, ...) where T is more than one; of lists an entry per sample: the captions or boxes,
+        or where T is more than one, those of each of its frames.
 
     Raises:
         ValueError: arrays of several shapes.
     """
+    (n, frames), samples = shape, chain.from_iterable(sequences)
     arrays: dict[str, np.ndarray] = {}
     lists: dict[str, list[Value]] = {name: [] for name, of in fields.items() if of.role not in NUMBERS}
     for i, sample in enumerate(samples):
@@ -49,14 +68,20 @@ def collated(samples: Iterable[Sample], n: int, fields: Mapping[str, Field]) -> 
             assert isinstance(value, np.ndarray)
             x = value.transpose(2, 0, 1) if fields[name].role in PIXELS else value
             if i == 0:
-                arrays[name] = np.empty((n, *x.shape), x.dtype)
+                arrays[name] = np.empty((n * frames, *x.shape), x.dtype)
             np.concatenate([x[None]], out=arrays[name][i : i + 1])  # unlike an assignment, refuses another shape
+    lead = (n,) if frames == 1 else (n, frames)
     return Columns(
-        {name: torch.from_numpy(x) for name, x in arrays.items()},
+        {name: torch.from_numpy(x.reshape(*lead, *x.shape[1:])) for name, x in arrays.items()},
         {name: fields[name].role for name in arrays if fields[name].role != "image"},
-        {name: tuple(map(_captions, values)) for name, values in lists.items() if fields[name].role == "text"},
-        {name: tuple(map(_boxes, values)) for name, values in lists.items() if fields[name].role == "boxes"},
+        {name: _by_sample(map(_captions, of), frames) for name, of in lists.items() if fields[name].role == "text"},
+        {name: _by_sample(map(_boxes, of), frames) for name, of in lists.items() if fields[name].role == "boxes"},
     )
+
+
+def _by_sample(values: Iterable[Any], frames: int) -> tuple[Any, ...]:
+    each = tuple(values)
+    return each if frames == 1 else tuple(each[i : i + frames] for i in range(0, len(each), frames))
 
 
 def _captions(value: Value) -> tuple[str, ...]:

@@ -106,5 +106,15 @@ class Reader:
     def __del__(self) -> None:
         self._close(*self.__dict__.get("_files", ()))
 
+    def clip_lengths(self) -> list[list[int]] | None:
+        """List the lengths of each shard's clips, in order; None: its samples are no frames of clips."""
+        clip = self.index.clip
+        if clip is None:
+            return None
+        begins = np.flatnonzero(np.diff(clip, prepend=clip[0] - 1))
+        lengths = np.diff(begins, append=len(clip))
+        shard_of = np.searchsorted(self.ends, begins, side="right")
+        return [lengths[shard_of == number].tolist() for number in range(len(self.ends))]
+
     def key(self, row: int) -> str:
         return self.index.keys[row].decode()

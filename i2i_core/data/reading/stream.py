@@ -22,11 +22,12 @@ from i2i_core.batch import Bad, Batch
 from i2i_core.config.data import DataConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.roles import check_sample, value_of
-from i2i_core.data.reading.collate import Columns, Sample, collated
+from i2i_core.data.reading.collate import Columns, Sample, check_alike, collated
 from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
-from i2i_core.data.reading.order import Order
+from i2i_core.data.reading.order import Order, Stage
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.staging import Cache, Need, Stager
+from i2i_core.data.reading.starts import Frames
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, RunError, UserError
 from i2i_core.fields import Field, Needs, in_domain
@@ -114,6 +115,7 @@ class Stream(Numbered):
         needs: Needs | None = None,
     ) -> None:
         self.reads = needs.reads(data.manifest) if needs else frozenset(data.manifest.fields)
+        self.frames = Frames(needs.frames if needs else 1, config.frame_stride)
         _check_flip(data, config, self.reads)
         self.config, self.batch, self.seed = config, batch, seed
         self.own_seed = seed_from(seed, "data set", number) if number else seed
@@ -148,8 +150,10 @@ class Stream(Numbered):
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
         k = self.config
         reader = Reader(data, k.split, domain, self._cache)
-        counts = [shard.samples for shard in reader.set.shards]
-        order = Order(counts, self.batch, self._lanes(data, reader), self.own_seed, domain, k.window)
+        counts, lanes = [shard.samples for shard in reader.set.shards], self._lanes(data, reader)
+        clips = reader.clip_lengths() if self.frames.number > 1 else None
+        stages = (Stage(self.frames),)
+        order = Order(counts, self.batch, lanes, self.own_seed, domain, k.window, clips=clips, stages=stages)
         columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
         return Source(reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)))
@@ -168,8 +172,8 @@ class Stream(Numbered):
         """Slots start to stop of global batch t, images as stored values on the CPU.
 
         A sample that cannot be decoded is replaced by the next good one of its window, of labelled data by the next
-        of those with its label, or with the label that differs least, and named in `bad`. Storage errors are not
-        caught: an order must not depend on the weather.
+        of those with its label, or with the label that differs least, and named in `bad`; so is a sequence, for its
+        first bad frame. Storage errors are not caught: an order must not depend on the weather.
 
         Raises:
             DataError: no sample of a window can be decoded.
@@ -179,11 +183,12 @@ class Stream(Numbered):
         keys: list[str] = []
         for source in self.sources:
             epoch, rows = source.order.locate_all(t, start, stop)
+            sequences = source.order.frame_rows(t, rows)
             samples = (
                 self._replace(source, t, start + i, bad) if isinstance(sample, Bad) else sample
-                for i, sample in enumerate(self._decode(source, epoch, rows.tolist()))
+                for i, sample in enumerate(self._decode(source, epoch, sequences))
             )
-            columns.add(collated(samples, stop - start, source.fields))
+            columns.add(collated(samples, sequences.shape, source.fields))
             keys = keys or [source.reader.key(row) for row in rows]
         whole = self._whole(t)
         return Batch(
@@ -202,25 +207,29 @@ class Stream(Numbered):
             return {}
         return {"labels": self.labels[self.sources[0].order.locate_all(t, 0, self.batch)[1]]}
 
-    def _decode(self, source: Source, epoch: int, rows: Sequence[int]) -> Iterator[Sample | Bad]:
+    def _decode(self, source: Source, epoch: int, rows_NT: np.ndarray) -> Iterator[list[Sample] | Bad]:
+        """Give the frames of each sequence, all of which share one draw, or the first of them that is bad."""
+        rows, fields, frames = rows_NT.ravel().tolist(), source.fields, rows_NT.shape[1]
         members = {name: source.reader.read(rows, column) for name, column, _ in source.members}
         keys = [source.reader.key(row) for row in rows]
-        words = self.augment.words((epoch, key, row) for key, row in zip(keys, rows, strict=True))
-        fields = source.fields
-        for i, drawn in enumerate(words):
+        words = self.augment.words((epoch, keys[i], rows[i]) for i in range(0, len(rows), frames))
+        for start, drawn in zip(range(0, len(rows), frames), words, strict=True):
+            sequence: list[Sample] = []
             try:
-                values = {name: value_of(members[name][i], field) for name, field in fields.items()}
-                check_sample(values, fields)
-                sample = self.augment(values, drawn, fields)
+                for i in range(start, start + frames):
+                    values = {name: value_of(members[name][i], field) for name, field in fields.items()}
+                    check_sample(values, fields)
+                    sequence.append(self.augment(values, drawn, fields))
+                    check_alike(sequence[0], sequence[-1])
             except ValueError as error:
                 yield Bad(keys[i], str(error))
             else:
-                yield sample
+                yield sequence
 
-    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> Sample:
+    def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> list[Sample]:
         tried: list[Bad] = []
         for epoch, row in self._instead(source, t, slot):
-            sample = next(self._decode(source, epoch, [row]))
+            sample = next(self._decode(source, epoch, source.order.frame_rows(t, np.array([row]))))
             if not isinstance(sample, Bad):
                 bad += [replace(b, key=self._named(source, b.key), instead=source.reader.key(row)) for b in tried]
                 return sample
@@ -249,12 +258,12 @@ class Stream(Numbered):
 
     def rows(self, rows: range) -> Batch:
         """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
-        read = [list(self._decode(source, 0, rows)) for source in self.sources]
+        read = [list(self._decode(source, 0, np.array(rows)[:, None])) for source in self.sources]
         good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
         columns = Columns()
         for source, samples in zip(self.sources, read, strict=True):
             usable = (sample for i in good if not isinstance(sample := samples[i], Bad))
-            columns.add(collated(usable, len(good), source.fields))
+            columns.add(collated(usable, (len(good), 1), source.fields))
         bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
         keys = tuple(self.sources[0].reader.key(rows[i]) for i in good)
         whole = {"labels": self.labels[[rows[i] for i in good]]} if self._labelled else {}
