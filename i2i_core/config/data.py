@@ -45,6 +45,9 @@ class DataConfig:
     """Mirror half of the samples left to right."""
     frame_stride: int = setting(1)
     """Of methods that read sequences of frames: frames of a clip from each that is read to the next."""
+    balance: bool = setting(False)
+    """Of data with a class per sample: have every class come equally often. Samples of rare classes are repeated within
+    windows, and as many of frequent ones left out (docs/stream.md)."""
     window: int = setting(1024)
     """Samples a lane shuffles among."""
     lanes: int = setting(0)

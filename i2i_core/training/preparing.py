@@ -15,8 +15,8 @@ from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading import order
-from i2i_core.data.reading.lanes import lanes_of, slots_of
-from i2i_core.data.reading.stream import open_sets
+from i2i_core.data.reading.lanes import slots_of
+from i2i_core.data.reading.stream import Alternating, open_sets
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.registry import entry
@@ -62,11 +62,11 @@ def prepare(config: TrainConfig) -> TrainConfig:
             data.index(config.data.split, domain)
     first, *others = [data.manifest for data in sets]
     hyper = method.fit(config.hyper, first, config.data.direction, *others)
-    lanes_of(config.training.batch, config.data.lanes)
     slots_of(config.training.batch, 0, config.launch.worker_range[1])
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
     config = config.with_section("data", fingerprint=fingerprint, order=order.VERSION)
     config = replace(config, hyper=hyper)
+    Alternating(sets, config.data, config.image_size, config.training.batch, config.training.seed, method.needs)
     if not config.launch.name and (name := automatic_name(config)) != config.run_name:
         config = config.with_section("launch", name=name)
     _check_networks(config, sets)

@@ -28,10 +28,12 @@ from i2i_core.data.reading.lanes import lane_bytes, slots_of
 from i2i_core.data.reading.stream import Alternating, Stream, in_order
 from i2i_core.data.reading.transforms import resized
 from i2i_core.data.worlds.glyphs import GlyphOptions
-from i2i_core.errors import DataError, ResourceError
+from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make, shard_glyphs
 from i2i_core.sizes import Resizing
+
+from ..support import data as made
 
 BATCH = 6
 CPU = torch.device("cpu")
@@ -120,6 +122,35 @@ def test_labels_stay_with_their_images_and_every_part_knows_all_of_them(labelled
     part = stream.read(2, 3, 5)
     assert torch.equal(part.whole["labels"], stream.read(2, 0, BATCH).whole["labels"])
     assert torch.equal(part["labels"], part.whole["labels"][3:5])
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """120 images of one class, dark, and 12 of another, bright."""
+    folder = tmp_path_factory.mktemp("uneven")
+    for name, count, value in (("common", 120, 10), ("rare", 12, 200)):
+        for number in range(count):
+            made.put(folder / f"in/train/{name}/{number}.png", np.full((16, 16, 1), value, np.uint8))
+    made.shard("classes", folder / "in", folder / "out")
+    return str(folder / "out")
+
+
+def test_balanced_classes_come_equally_often_with_their_images_whoever_reads_them(uneven: str) -> None:
+    stream, plain = stream_of(uneven, balance=True, lanes=BATCH), stream_of(uneven)
+    assert stream.batches_per_epoch == plain.batches_per_epoch
+    one, two = (played(stream_of(uneven, balance=True, lanes=BATCH), world, 0, 0, 110) for world in (1, 2))
+    assert all(same(a, b) for a, b in zip(one, two, strict=True))
+    for batch in one:
+        assert (batch.fields["image"].flatten(1).amin(1) > 100).tolist() == (batch.whole["labels"][:, 1] == 1).tolist()
+    rare = torch.cat([batch.whole["labels"][:, 1] for batch in one]).float().mean().item()
+    assert rare == pytest.approx(0.5, abs=0.03)
+    seldom = torch.cat([plain.read(t, 0, BATCH).whole["labels"][:, 1] for t in range(60)]).float().mean().item()
+    assert seldom == pytest.approx(12 / 132, abs=0.02)
+
+
+def test_balance_is_refused_where_samples_have_no_class(labelled: str) -> None:
+    with pytest.raises(ConfigError, match=r"--balance: found .* with attributes serif, bold, .*; expected a class"):
+        stream_of(labelled, balance=True)
 
 
 def test_a_sample_that_cannot_be_decoded_is_replaced_and_nothing_else_shifts(labelled: str, tmp_path: Path) -> None:

@@ -78,6 +78,24 @@ class Balanced:
         found = self.order.around(t, slot)
         return replace(found, rows=self._drawn(found.epoch, found.lane, found.window, found.rows.tobytes()))
 
+    @property
+    def batches(self) -> int:
+        """Global batches in an epoch, as without balance."""
+        return self.order.batches
+
+    def locate_all(self, t: int, start: int, stop: int) -> tuple[int, np.ndarray]:
+        """As `Order.locate_all`."""
+        found = [self.around(t, slot) for slot in range(start, stop)]
+        return found[0].epoch, np.array([each.row for each in found], np.int64)
+
+    def frame_rows(self, t: int, rows: np.ndarray) -> np.ndarray:
+        """As `Order.frame_rows`."""
+        return self.order.frame_rows(t, rows)
+
+    def needs(self, first: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """As `Order.needs`: the same shards."""
+        return self.order.needs(first, start, stop)
+
     def _draw(self, epoch: int, lane: int, window: int, rows: bytes) -> np.ndarray:
         """Repeat or leave out the rows of a window, so that the classes that it has come to their shares."""
         of_window = np.frombuffer(rows, np.int64)

@@ -26,6 +26,7 @@ from i2i_core.data.reading.collate import Columns, Sample, check_alike, collated
 from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
 from i2i_core.data.reading.order import Order, Stage
 from i2i_core.data.reading.reader import Reader
+from i2i_core.data.reading.relations import Balanced
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.starts import Frames
 from i2i_core.data.reading.transforms import Augment
@@ -41,7 +42,7 @@ class Source:
     """One shard set in its own order, and which batch fields its members become."""
 
     reader: Reader
-    order: Order
+    order: Order | Balanced
     members: tuple[tuple[str, int, Field], ...]
     """(batch field, column of the index, what the manifest says of it)."""
 
@@ -101,7 +102,7 @@ class Stream(Numbered):
 
     Raises:
         DataError: no such split, an index that does not fit.
-        ConfigError: samples would be mirrored, and a field may not be.
+        ConfigError: samples would be mirrored, and a field may not be; classes are to be balanced, and there are none.
     """
 
     def __init__(
@@ -153,7 +154,11 @@ class Stream(Numbered):
         counts, lanes = [shard.samples for shard in reader.set.shards], self._lanes(data, reader)
         clips = reader.clip_lengths() if self.frames.number > 1 else None
         stages = (Stage(self.frames),)
+        order: Order | Balanced
         order = Order(counts, self.batch, lanes, self.own_seed, domain, k.window, clips=clips, stages=stages)
+        if k.balance:
+            classes = _classes(data, reader)
+            order = Balanced(order, classes.__getitem__, np.bincount(classes).tolist())
         columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
         return Source(reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)))
@@ -378,6 +383,16 @@ def decoded(data: bytes, field: Field) -> Tensor:
     image = value_of(data, field)
     assert isinstance(image, np.ndarray)
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _classes(data: DataSet, reader: Reader) -> np.ndarray:
+    """Read the class of every row. Raises ConfigError where samples have none, or several."""
+    manifest, labels = data.manifest, reader.index.labels
+    if not manifest.exclusive:
+        has = f"attributes {', '.join(manifest.attributes)}" if manifest.attributes else "no labels"
+        fix = "Leave --balance out, or shard a folder for each class (--layout classes)."
+        raise ConfigError("--balance", f"{data.uri} with {has}", "a class for each sample", fix)
+    return labels.argmax(axis=1)
 
 
 def _check_flip(data: DataSet, config: DataConfig, reads: Collection[str]) -> None:
