@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from i2i_core.fields import PIXELS, Field
 
@@ -114,6 +112,9 @@ def bilinear(x_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize floats to (height, width), antialiased as images are."""
     if x_HWC.shape[:2] == size:
         return x_HWC
+    import torch  # late: flags and plans of data sets do without
+    from torch.nn import functional as F
+
     x_CHW = torch.from_numpy(np.require(x_HWC, requirements="W")).permute(2, 0, 1)
     y = F.interpolate(x_CHW[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
     return y.permute(1, 2, 0).numpy()
