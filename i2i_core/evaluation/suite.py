@@ -36,9 +36,10 @@ from i2i_core.evaluation.samples import (
 from i2i_core.methods.base import Method
 from i2i_core.tensors import repeatable
 
-DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": ""}
+DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": "", "fields": ""}
 """By kind of data, the metric that decides the best checkpoint. Of unpaired data none does: `cycle` is best where
-nothing is changed, so the last checkpoint counts unless --best-metric names one."""
+nothing is changed, so the last checkpoint counts unless --best-metric names one; of other fields nothing is
+measured."""
 
 
 class Basic(Family):
@@ -53,6 +54,10 @@ class Basic(Family):
 
     def __init__(self, asked: Asked) -> None:
         method, kind = asked.method, asked.method.needs.kind
+        if kind not in METRICS_OF:
+            reads = ", ".join(f"{name} ({role})" for name, role in method.needs.roles.items())
+            fix = "Look at its grids, and at its last checkpoint."
+            raise DataError("metrics", f"a method that reads {reads}", "pairs, two domains, or labelled images", fix)
         self.metrics: dict[str, Metric] = METRICS_OF[kind]
         self._measure: Callable[[Outputs], Values] = paired.measure
         self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]

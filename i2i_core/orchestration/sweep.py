@@ -129,6 +129,9 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
     measured = suites(base, sets, method, torch.device("cpu"))
     default = DEFAULT_METRIC[method.needs.kind]
     metrics = settings.metric or space.metrics or ((default,) if default else ())
+    if not measured:
+        fix = "Search another method."
+        raise ConfigError("--method", base.method, "one whose outputs are measured, to search by what they are", fix)
     if not metrics:
         known = next(iter(measured.values())).judges
         raise ConfigError("--metric", "none", f"what to search for: {', '.join(known)}", "Give --metric NAME.")

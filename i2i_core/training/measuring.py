@@ -91,6 +91,8 @@ class Evaluator:
 
     def evaluate(self) -> bool:
         """Measure, all workers together, and tell if the run is better than it ever was."""
+        if not self.suites:
+            return False
         images, start = self.state.progress.images, time.monotonic()
         self.method.at_test = self.at_test
         with self.step.averaged():
@@ -130,6 +132,8 @@ def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
 
     A run on several data sets also has `METRIC/DATA SET`.
     """
+    if not measured:
+        raise ConfigError(flag, repr(name), "nothing: what this method makes is not measured", "Leave it out.")
     known = next(iter(measured.values())).judges
     exact = known if len(measured) == 1 else [*known, *(f"{one}/{of}" for of in measured for one in known)]
     if name not in exact:
@@ -153,11 +157,14 @@ def trained_on(split: str) -> str:
 
 
 def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device) -> dict[str, Suite]:
-    """What a run is measured by: a suite for each of its data sets, by name.
+    """What a run is measured by: a suite for each of its data sets, by name. None where the method reads other fields
+    than pairs, two domains or labelled images: nothing is known of what it makes.
 
     Raises:
         ConfigError, DataError: metrics, files or data that do not fit.
     """
+    if method.needs.kind == "fields":
+        return {}
     split = evaluation_split(config, sets)
     return {
         name: Suite(

@@ -1,0 +1,159 @@
+"""A method that reads fields of several roles trains on them: on any number of workers, and resumed as if it had never
+stopped.
+
+pytest tests/integration/test_scenes.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from i2i_core.batch import Batch
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.folders.declared import FieldOptions
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.worlds.glyphs import GlyphOptions
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.images.codec import ImageOptions
+from i2i_core.orchestration.sharding import make
+from i2i_core.training.loop import Loop
+from i2i_core.training.preparing import prepare
+from i2i_core.training.sync import World
+
+from ..support.runs import assert_equal, loop_of, run_until, state_of
+from ..support.scenes import Scenes, Videos, registered
+from ..support.workers import on_workers
+
+CPU = torch.device("cpu")
+COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
+KINDS = {"scenes": Scenes, "videos": Videos}
+Made = dict[str, str]
+
+
+def shard(folder: Path, fields: tuple[str, ...], **more: Any) -> str:
+    layout = LayoutOptions(layout="fields", input=str(folder), split=(1, 0, 0))
+    goal, options = ShardOptions(out=str(folder / "out"), shard_samples=16), FieldOptions(field=fields, **more)
+    make(plan(find(layout, None, options), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
+    return goal.out
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Label maps and their images, which are a colour for each class, brighter by the vector; and clips of such."""
+    rng = np.random.default_rng(0)
+    scenes, videos = (tmp_path_factory.mktemp(name) for name in KINDS)
+    for name in ("labels", "image", "code", "captions"):
+        (scenes / name).mkdir()
+    for i in range(40):
+        ids = rng.integers(0, 3, (16, 16), dtype=np.uint8)
+        Image.fromarray(ids).save(scenes / f"labels/{i}.png")
+        Image.fromarray(COLOURS[ids]).save(scenes / f"image/{i}.png")
+        np.save(scenes / f"code/{i}.npy", rng.standard_normal(4).astype(np.float32))
+        (scenes / f"captions/{i}.json").write_text(json.dumps([f"number {i}", "a scene"]))
+    for clip in range(8):
+        for name in ("labels", "image"):
+            (videos / name / f"c{clip}").mkdir(parents=True)
+        first = rng.integers(0, 3, (16, 16), dtype=np.uint8)
+        for frame in range(6):
+            ids = np.roll(first, frame, axis=1)
+            Image.fromarray(ids).save(videos / f"labels/c{clip}/{frame}.png")
+            Image.fromarray(COLOURS[ids]).save(videos / f"image/c{clip}/{frame}.png")
+    fields = ("image=image/{key}.png", "labels:classes=labels/{key}.png")
+    more = ("code:vector=code/{key}.npy", "captions:text=captions/{key}.json")
+    of_clips = tuple(field.replace("{key}", "{clip}/{frame}") for field in fields)
+    return {
+        "scenes": shard(scenes, (*fields, *more), classes=("labels=3",)),
+        "videos": shard(videos, of_clips, classes=("labels=3",)),
+    }
+
+
+def config_on(uri: str, storage: str, **values: Any) -> TrainConfig:
+    given = {
+        "data.uri": uri,
+        "data.load_size": 20,
+        "launch.storage": storage,
+        "launch.name": "run",
+        "monitoring.checkpoint_every": 16,
+        "monitoring.keep_last": 9,
+        "monitoring.grid_every": 24,
+        "monitoring.evaluate_every": 24,
+        "monitoring.log_every": 8,
+    }
+    return prepare(TrainConfig.of("scenes", "demo", {**given, **{k.replace("__", "."): v for k, v in values.items()}}))
+
+
+def loss_of(loop: Loop, batch: Batch) -> float:
+    with torch.no_grad():
+        return float(loop.method.loss(batch, loop.method.told(batch))[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path) -> None:
+    with registered(KINDS[kind]):
+        loop = loop_of(config_on(made[kind], str(tmp_path), training__images=240))
+        batch = loop.step.place(loop.stream.read(0, 0, 4))
+        first = loss_of(loop, batch)
+        loop.train()
+        assert loss_of(loop, batch) < 0.5 * first
+        assert loop.run.exists(loop.run.grid(240))
+        assert not loop.run.evaluations(), "nothing is known of what it makes"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_resumes_as_if_it_had_never_stopped(kind: str, made: Made, tmp_path: Path) -> None:
+    with registered(KINDS[kind]):
+        whole = loop_of(config_on(made[kind], str(tmp_path / "whole")))
+        whole.train()
+        run_until(config_on(made[kind], str(tmp_path / "cut")), 24)
+        resumed = loop_of(config_on(made[kind], str(tmp_path / "cut")))
+        assert resumed.progress.images == 16
+        resumed.train()
+        assert_equal(state_of(whole), state_of(resumed))
+
+
+def trained(world: World, kind: str, uri: str, storage: str) -> dict[str, Any]:
+    with registered(KINDS[kind]):
+        loop = Loop(config_on(uri, storage, monitoring__grid_every=0), world, CPU)
+        loop.train()
+        return {name: p.detach() for name, p in loop.method.named_parameters()}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_agree_with_one_process(kind: str, made: Made, tmp_path: Path) -> None:
+    alone = trained(World(), kind, made[kind], str(tmp_path / "one"))
+    first, second = on_workers(2, trained, kind, made[kind], str(tmp_path / "two"))
+    for name, p in alone.items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], p, rtol=1e-4, atol=1e-6)
+
+
+def test_memory_begins_anew_with_each_sequence(made: Made, tmp_path: Path) -> None:
+    """The loss of a sequence does not depend on what came before it."""
+    with registered(Videos):
+        loop = loop_of(config_on(made["videos"], str(tmp_path)))
+        batch = loop.step.place(loop.stream.read(3, 0, 4))
+        before = loss_of(loop, batch)
+        loss_of(loop, loop.step.place(loop.stream.read(0, 0, 4)))
+        assert loss_of(loop, batch) == before
+        assert batch["image"].shape == (4, 3, 3, 16, 16)
+
+
+def test_what_it_lacks_is_said_before_a_run_begins(made: Made, labelled: str, tmp_path: Path) -> None:
+    with registered():
+        with pytest.raises(
+            DataError, match=r"found no field labels, but image \(image\).*a field labels of role classes"
+        ):
+            config_on(labelled, str(tmp_path))
+        with pytest.raises(ConfigError, match="--best-metric: found 'l1'; expected nothing"):
+            config_on(made["scenes"], str(tmp_path), monitoring__best_metric="l1")
+    with registered(Videos), pytest.raises(DataError, match="found single samples; expected clips, of which 3 frames"):
+        config_on(made["scenes"], str(tmp_path))

@@ -1,0 +1,123 @@
+"""A small method that reads what its data has: a label map, and where they are there a vector, captions, points, boxes;
+of sequences, frame by frame with a memory. `registered` makes it one of METHODS for a while."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i_core import registry
+from i2i_core.batch import Batch
+from i2i_core.config.methods.game import GameConfig
+from i2i_core.config.sections import register
+from i2i_core.fields import Schema
+from i2i_core.losses.reconstruction import l1
+from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.game import Game
+from i2i_core.networks.init import init_normal
+from i2i_core.registry import METHODS, Preset, implements
+from i2i_core.settings import setting
+from i2i_core.tensors import one_hot
+
+NAME = "scenes"
+WORDS = 16
+
+
+@dataclass(frozen=True)
+class SceneConfig(GameConfig):
+    image_size: int = setting(16)
+    classes: int = setting(3, derived=True)
+    channels: int = setting(3, derived=True)
+    lr: float = setting(1e-2)
+
+
+class Scenes(Method[SceneConfig]):
+    """G makes the image of a label map, moved by all else that a sample has; L1 alone."""
+
+    needs = Needs({"labels": "classes", "image": "image", "code?": "vector", "captions?": "text"})
+    generators = ("G",)
+
+    def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
+        super().__init__(config)
+        k = config
+        self.networks = nn.ModuleDict({"G": nn.Conv2d(k.classes + 2 * k.channels + WORDS, k.channels, 3, padding=1)})
+        init_normal(self.networks["G"], generator)
+        self.game = Game(k)
+        self.players = {"G": Player(("G",), self.game.move(k.lr))}
+
+    @staticmethod
+    def fit(config: SceneConfig, schema: Schema, direction: Direction) -> SceneConfig:
+        labels, image = schema.fields["labels"], schema.fields["image"]
+        return replace(config, classes=labels.classes, channels=image.channels)
+
+    def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
+        batch = next(batches)
+        yield "G", *self.loss(batch, self.told(batch))
+
+    @moves("G")
+    def loss(self, batch: Batch, told: Tensor) -> Objective:
+        """The mean over frames; what was made of a frame is an input of the next, and nothing is before the first."""
+        labels, image = batch["labels"], batch["image"]
+        if image.ndim == 4:
+            labels, image = labels[:, None], image[:, None]
+        made = torch.zeros_like(image[:, 0])
+        terms = []
+        for frame in range(image.shape[1]):
+            made = self.make(labels[:, frame], made, told)
+            terms.append(l1(made, image[:, frame]))
+        loss = torch.stack(terms).mean()
+        return loss, {"l1": loss}
+
+    def told(self, batch: Batch) -> Tensor:
+        """(n, WORDS): the vector, and how often each number is the length of a caption's word, modulo."""
+        found = torch.zeros(batch.stop - batch.start, WORDS, dtype=batch.like.dtype)
+        if "code" in batch.fields:
+            code = batch["code"].flatten(1)[:, :WORDS]
+            found[:, : code.shape[1]] += code
+        for row, captions in enumerate(batch.texts.get("captions", ())):
+            for word in " ".join(captions).split():
+                found[row, len(word) % WORDS] += 1
+        return found
+
+    def make(self, labels: Tensor, before: Tensor, told: Tensor) -> Tensor:
+        n, _, height, width = labels.shape
+        ids = labels.clamp(0, self.config.classes - 1)
+        planes = told[:, :, None, None].expand(n, WORDS, height, width)
+        maps = one_hot(ids, self.config.classes).to(before)
+        return torch.tanh(self.networks["G"](torch.cat([maps, before, before.flip(3), planes], dim=1)))
+
+    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+        with self.translating(keys=keys):
+            return self.make(x, x.new_zeros(len(x), self.config.channels, *x.shape[2:]), x.new_zeros(len(x), WORDS))
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        with self.translating():
+            shape = batch["image"].shape
+            made = self.make(batch["labels"], torch.zeros(shape), self.told(batch))
+        return {"made": made, "true": batch["image"]}
+
+
+class Videos(Scenes):
+    """The same of three frames of a clip."""
+
+    needs = Needs({"labels": "classes", "image": "image"}, frames=3)
+
+
+@contextmanager
+def registered(kind: type[Scenes] = Scenes) -> Iterator[str]:
+    """Make it a method, by name."""
+    module = types.ModuleType(f"i2i_core.methods.{NAME}")
+    sys.modules[module.__name__] = module
+    register(NAME, SceneConfig, {"demo": Preset("A few numbers.", {"training.images": 48, "training.batch": 4})})
+    implements(NAME)(kind)
+    try:
+        yield NAME
+    finally:
+        del METHODS[NAME], sys.modules[module.__name__], registry._CLASSES[NAME]
