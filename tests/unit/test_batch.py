@@ -46,7 +46,7 @@ def samples(n: int) -> list[Sample]:
 
 
 def batch_of(some: list[Sample]) -> Batch:
-    columns = collated(some, len(some), FIELDS)
+    columns = collated(([sample] for sample in some), (len(some), 1), FIELDS)
     more = {"roles": columns.roles, "texts": columns.texts, "boxes": columns.boxes}
     return Batch(columns.fields, len(some), 0, len(some), 0, 0, keys=tuple(map(str, range(len(some)))), **more)
 
@@ -67,6 +67,22 @@ def test_collated_batch_holds_every_value_as_it_is() -> None:
         assert np.array_equal(batch.boxes["objects"][i].numpy(), sample["objects"])
         assert batch.texts["caption"][i] == sample["caption"]
     assert batch.roles == {"labels": "classes", "inst": "instances", "flow": "map", "code": "vector"}
+
+
+def test_sequences_have_an_axis_of_frames_and_lists_of_their_frames() -> None:
+    some = samples(6)
+    columns = collated([some[:3], some[3:]], (2, 3), FIELDS)
+    batch = Batch(columns.fields, 2, 0, 2, 0, 0, roles=columns.roles, texts=columns.texts, boxes=columns.boxes)
+    assert batch["code"].shape == (2, 3, 10, 4)
+    for i, frame in [(0, 2), (1, 1)]:
+        sample = some[3 * i + frame]
+        assert np.array_equal(batch["flow"][i, frame].permute(1, 2, 0).numpy(), sample["flow"])
+        assert batch.texts["caption"][i][frame] == sample["caption"]
+        assert np.array_equal(batch.boxes["objects"][i][frame].numpy(), sample["objects"])
+    second = batch.to(torch.device("cpu"), torch.float64).split(1)[1]
+    assert second["image"].dtype == torch.float64
+    assert second.texts["caption"] == (tuple(sample["caption"] for sample in some[3:]),)
+    assert [len(boxes) for boxes in second.boxes["objects"][0]] == [3, 4, 5]
 
 
 def test_collated_vectors_of_several_shapes_are_refused() -> None:
