@@ -181,7 +181,7 @@ def elastic(scene: Scene) -> list[str]:
         if torch.is_floating_point(calm["networks"][name]) and calm["networks"][name].abs().max() > 0
     )
     print(f"largest difference of a weight, of the largest of its tensor: {worst:.2g}", flush=True)
-    same = ("seen", "moves", "images")
+    same = ("seen", "progress")
     return differences({k: calm[k] for k in same}, {k: storm[k] for k in same})
 
 
