@@ -13,10 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from i2i_core.fields import Role
+from i2i_core.fields import IDS, Role
 from i2i_core.randomness import seed_from
 
-IDS: tuple[Role, ...] = ("classes", "instances")
 ON_HOST = 2**16
 """Numbers in the largest draw that is made on the host: more would keep a fast device waiting."""
 
@@ -57,7 +56,7 @@ class Batch:
     source: int = 0
     """Which of the run's data sets all samples are of; `labels` are of that set's own attributes."""
     roles: dict[str, Role] = field(default_factory=dict)
-    """Of those of `fields` that are no images."""
+    """Tell the roles of those of `fields` that are no images."""
     texts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """The captions of each sample of this part; of sequences, a tuple of those of its frames."""
     boxes: dict[str, tuple[Any, ...]] = field(default_factory=dict)

@@ -29,6 +29,8 @@ Role = Literal["image", "classes", "instances", "map", "vector", "text", "boxes"
 ROLES: tuple[Role, ...] = get_args(Role)
 PIXELS = frozenset({"image", "classes", "instances", "map"})
 """Roles whose values stand on a grid of pixels."""
+IDS: frozenset[Role] = frozenset({"classes", "instances"})
+"""Roles whose values are ids: nothing may come between two of them."""
 NUMBERS = PIXELS | {"vector"}
 """Roles that are one tensor in a batch; the others are lists, an entry per sample."""
 MOST_CLASSES = 1 << 16
@@ -121,7 +123,7 @@ def contradictions(field: Field) -> Iterator[tuple[str, str]]:
         yield f"of {shape}", f"{'channels, and ' if role in PIXELS else ''}{', '.join(_DTYPES[role])}"
     if role in _ENDINGS and field.extension not in _ENDINGS[role]:
         yield f"stored as {field.extension[:80]!r}", f"{role} stored as {' or '.join(_ENDINGS[role])}"
-    if role in ("classes", "instances") and field.channels != 1:
+    if role in IDS and field.channels != 1:
         yield f"of {field.channels} channels", f"{role} in one channel"
     yield from _class_contradictions(field)
     yield from _value_contradictions(field)
@@ -241,6 +243,11 @@ class Needs:
         if self.domains == 1:
             return tuple(self.roles)
         return tuple(in_domain(side, name) for side in "ab" for name in self.roles)
+
+    @property
+    def described(self) -> str:
+        """List the fields with their roles, for messages: `labels (classes), image (image)`."""
+        return ", ".join(f"{name} ({role})" for name, role in self.roles.items())
 
     def reads(self, schema: Schema) -> frozenset[str]:
         """Name the fields of a data set that the method reads, and those in whose pixels points and boxes are."""

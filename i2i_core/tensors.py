@@ -1,4 +1,4 @@
-"""Help several rooms with tensors: copies on the host, repeatable algorithms."""
+"""Help several rooms with tensors: copies on the host, repeatable algorithms, channels and edges of ids."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class DataConfig:
     flip: bool = setting(True)
     """Mirror half of the samples left to right."""
     frame_stride: int = setting(1)
-    """Of methods that read sequences of frames: frames of a clip from each that is read to the next."""
+    """Step so many frames of a clip from each that is read to the next, of methods that read sequences of frames."""
     balance: bool = setting(False)
-    """Of data with a class per sample: have every class come equally often. Samples of rare classes are repeated within
+    """Have every class come equally often, of data with a class per sample. Samples of rare classes are repeated within
     windows, and as many of frequent ones left out (docs/stream.md)."""
     window: int = setting(1024)
     """Samples a lane shuffles among."""

@@ -55,9 +55,9 @@ class Basic(Family):
     def __init__(self, asked: Asked) -> None:
         method, kind = asked.method, asked.method.needs.kind
         if kind not in METRICS_OF:
-            reads = ", ".join(f"{name} ({role})" for name, role in method.needs.roles.items())
+            found = f"a method that reads {method.needs.described}"
             fix = "Look at its grids, and at its last checkpoint."
-            raise DataError("metrics", f"a method that reads {reads}", "pairs, two domains, or labelled images", fix)
+            raise DataError("metrics", found, "one of pairs, two domains, or labelled images", fix)
         self.metrics: dict[str, Metric] = METRICS_OF[kind]
         self._measure: Callable[[Outputs], Values] = paired.measure
         self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]

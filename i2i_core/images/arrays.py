@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib import format as npy
 
+from i2i_core.images.limits import MAX_CHANNELS
+
 MAGIC = npy.MAGIC_PREFIX
 """How every `.npy` begins."""
 
@@ -42,6 +44,21 @@ def read_npy(data: bytes | memoryview) -> np.ndarray:
         raise ValueError(f"an array of shape {shape} of {dtype}, {count * dtype.itemsize} bytes, in {held} bytes")
     values = np.frombuffer(data, dtype, count, header.tell()) if held else np.empty(count, dtype)
     return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def read_pixels(data: bytes | memoryview) -> np.ndarray:
+    """Read a picture from the bytes of a whole `.npy`, as (H, W, C); (H, W) has one channel.
+
+    Raises:
+        ValueError: as `read_npy`, or an array of another form.
+    """
+    x = read_npy(data)
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise ValueError(f"an array of shape {x.shape}, not (H, W) or (H, W, C)")
+    x = x[..., None] if x.ndim == 2 else x
+    if x.shape[2] > MAX_CHANNELS:
+        raise ValueError(f"an array of shape {x.shape}: {x.shape[2]} channels; the order must be (H, W, C)")
+    return x
 
 
 def read_npz(data: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:

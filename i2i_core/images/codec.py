@@ -21,7 +21,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from i2i_core.errors import ConfigError
 from i2i_core.images import arrays, deep_png
 from i2i_core.images.formats import FORMATS, check, recognise
-from i2i_core.images.limits import MAX_CHANNELS, MAX_PIXELS, check_size
+from i2i_core.images.limits import MAX_PIXELS, check_size
 from i2i_core.images.strips import copy_rows, strips
 from i2i_core.settings import check_at_least, check_between
 from i2i_core.sizes import Fit, fitted
@@ -142,12 +142,7 @@ def as_value_errors(kind: str) -> Iterator[None]:
 
 
 def _from_npy(data: bytes) -> np.ndarray:
-    x = arrays.read_npy(data)
-    if x.ndim not in (2, 3) or 0 in x.shape:
-        raise ValueError(f"an array of shape {x.shape}, not (H, W) or (H, W, C)")
-    x = x[..., None] if x.ndim == 2 else x
-    if x.shape[2] > MAX_CHANNELS:
-        raise ValueError(f"an array of shape {x.shape}: {x.shape[2]} channels; the order must be (H, W, C)")
+    x = arrays.read_pixels(data)
     floating = np.issubdtype(x.dtype, np.floating)
     if x.dtype != np.bool_ and not floating and (x.dtype.kind != "u" or x.dtype.itemsize > 2):
         raise ValueError(f"an array of {x.dtype}; images are uint8, uint16 or float")

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from i2i_core.images import arrays, deep_png
 from i2i_core.images.codec import as_value_errors, opened
 from i2i_core.images.formats import check, recognise
-from i2i_core.images.limits import MAX_CHANNELS, check_size
+from i2i_core.images.limits import check_size
 from i2i_core.images.strips import copy_rows
 
 KEEPING = ("PNG", "TIFF", "BMP", "NPY")
@@ -56,12 +56,7 @@ def read_exact(data: bytes, extension: str) -> np.ndarray:
 
 
 def _array(data: bytes) -> np.ndarray:
-    x = arrays.read_npy(data)
-    if x.ndim not in (2, 3) or 0 in x.shape:
-        raise ValueError(f"an array of shape {x.shape}, not (H, W) or (H, W, C)")
-    x = x[..., None] if x.ndim == 2 else x
-    if x.shape[2] > MAX_CHANNELS:
-        raise ValueError(f"an array of shape {x.shape}: {x.shape[2]} channels; the order must be (H, W, C)")
+    x = arrays.read_pixels(data)
     if x.dtype.kind not in "buif":
         raise ValueError(f"an array of {x.dtype}; whole numbers and floats are read")
     check_size(x.shape[1], x.shape[0], x.shape[2], x.itemsize)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from i2i_core.fields import PIXELS, Field
+from i2i_core.fields import IDS, PIXELS, Field
 
 Value = np.ndarray | tuple[str, ...]
+"""What a field of a sample holds: an array of any role, or captions."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Placement:
         """Place a value of any role but image. Of points and boxes, this placement is their frame's."""
         if not isinstance(value, np.ndarray):
             return value
-        if field.role in ("classes", "instances"):
+        if field.role in IDS:
             return self.ids(value, field.pairs)
         if field.role == "map":
             return self.map(value, field)

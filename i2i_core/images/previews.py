@@ -15,8 +15,8 @@ from torch import Tensor
 from i2i_core.batch import Batch, scaled
 from i2i_core.fields import PIXELS, Field
 from i2i_core.images.codec import composite
+from i2i_core.images.placement import Value
 
-Value = np.ndarray | tuple[str, ...]
 PAPER, INK, ACCENT = (255, 255, 255), (20, 20, 20), (230, 40, 60)
 UNKNOWN = (0, 0, 0)
 """The colour of ids outside of the classes."""
@@ -57,7 +57,7 @@ def columns_of(batch: Batch, fields: Mapping[str, Field], rows: int = 8) -> dict
     """Show the first samples of a batch in the columns of a `contact_sheet`, (C, H, W) in [-1, 1]: a column a field.
 
     Args:
-        batch: on the host or a device.
+        batch: of samples that stand alone, on the host or a device.
         fields: what the fields of the batch are, by their names there (`Source.fields` of a stream).
     """
     columns: dict[str, list[Tensor]] = {}

@@ -58,8 +58,6 @@ def prepare(config: TrainConfig) -> TrainConfig:
         _check_evaluated(config, data)
         data.shard_set(config.data.split, data.manifest.domains[0])
         data.check_shards(config.data.split)
-        for domain in data.manifest.domains:
-            data.index(config.data.split, domain)
     first, *others = [data.manifest for data in sets]
     hyper = method.fit(config.hyper, first, config.data.direction, *others)
     slots_of(config.training.batch, 0, config.launch.worker_range[1])

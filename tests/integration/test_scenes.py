@@ -16,14 +16,19 @@ import torch
 from PIL import Image
 
 from i2i_core.batch import Batch
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.folders.declared import FieldOptions
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.images.codec import ImageOptions
+from i2i_core.orchestration.evaluating import EvaluationJob
 from i2i_core.orchestration.sharding import make
+from i2i_core.orchestration.translating import translate
 from i2i_core.training.loop import Loop
 from i2i_core.training.preparing import prepare
 from i2i_core.training.sync import World
@@ -157,3 +162,16 @@ def test_what_it_lacks_is_said_before_a_run_begins(made: Made, labelled: str, tm
             config_on(made["scenes"], str(tmp_path), monitoring__best_metric="l1")
     with registered(Videos), pytest.raises(DataError, match="found single samples; expected clips, of which 3 frames"):
         config_on(made["scenes"], str(tmp_path))
+
+
+def test_what_only_images_of_images_have_is_refused_of_its_checkpoint(made: Made, tmp_path: Path) -> None:
+    with registered():
+        loop = loop_of(config_on(made["scenes"], str(tmp_path)))
+        loop.train()
+        options = TranslateOptions(input=made["scenes"], split="train", out=str(tmp_path / "out"), cpu=True)
+        with pytest.raises(ConfigError, match=r"found a method that reads labels \(classes\), image \(image\), code"):
+            translate(loop.run.url, options)
+        trained = load_trained(loop.run.url, CPU)
+        job = EvaluationJob(trained.url, made["scenes"], "train", EvaluationConfig())
+        with pytest.raises(DataError, match="metrics: found a method that reads labels"):
+            job.suite(trained)

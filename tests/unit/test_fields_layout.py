@@ -369,6 +369,15 @@ def test_palette_gives_classes_names_and_ids_of_colours(tmp_path: Path) -> None:
         declared(FieldOptions(field=("l:classes=l/{key}.png",), palette=(str(tmp_path / "palette.txt"),)))
 
 
+def test_ignored_id_of_another_label_map_stays_a_class_of_a_palette(tmp_path: Path) -> None:
+    (tmp_path / "palette.txt").write_text("0 0 0 0\n1 128 0 0\n2 9 9 9\n")
+    fields = ("l:classes=l/{key}.png", "m:classes=m/{key}.png")
+    flags: dict[str, Any] = {"palette": (f"l={tmp_path / 'palette.txt'}",), "classes": ("m=2",), "ignore": ("m=2",)}
+    one, other = declared(FieldOptions(field=fields, **flags))
+    assert (one.field.classes, one.field.ignore) == (3, None)
+    assert (other.field.classes, other.field.ignore) == (2, 2)
+
+
 def test_load_size_and_center_crop_bring_every_field_to_the_size_of_the_images(tmp_path: Path) -> None:
     """24 x 32, the middle 16 x 16 of it, in 8 x 8: nearest for ids, averages for depth, half the numbers for boxes."""
     truth = street(tmp_path / "street", 3)

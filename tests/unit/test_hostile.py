@@ -489,6 +489,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "two domains": (lambda m: m.update(domains=["all", "B"]), "domains"),
     "another kind": (lambda m: m.update(kind="paired"), r"fields \['image'\]"),
     "no kind": (lambda m: m.update(kind=["labelled"]), "another form"),
+    "kind left out": (lambda m: m.pop("kind"), "kind None"),
     "a strange kind": (lambda m: m.update(kind="odd"), "kind 'odd'"),
     "a strange type": (lambda m: m["fields"]["image"].update(dtype="object"), "field image of"),
     "no channels": (lambda m: m["fields"]["image"].update(channels=0), "field image of"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from i2i_core.batch import Batch, join
 from i2i_core.config.data import DataConfig
@@ -22,7 +23,7 @@ from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import Stream
 from i2i_core.data.worlds.glyphs import GlyphOptions
-from i2i_core.errors import DataError
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Needs
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
@@ -107,8 +108,6 @@ def test_sequences_do_not_depend_on_workers_or_loaders(data: str, world: int, lo
 
 def test_all_frames_of_a_sequence_are_cut_and_mirrored_alike(tmp_path: Path) -> None:
     """Every frame of a clip shows the same noise, so frames that are cut alike are equal."""
-    from PIL import Image
-
     videos(tmp_path / "in", LENGTHS)
     rng = np.random.default_rng(0)
     for folder in sorted((tmp_path / "in/frames").iterdir()):
@@ -143,6 +142,26 @@ def test_a_bad_frame_has_its_whole_sequence_replaced_and_is_named(tmp_path: Path
     bad = [bad for batch in batches for bad in batch.bad]
     assert {one.key for one in bad} == {"c3/4"}, "the frame, whichever sequence it would be in"
     assert all(one.instead for one in bad)
+
+
+def test_frame_of_another_size_than_the_first_is_a_bad_one(tmp_path: Path) -> None:
+    """Where images come as they are stored; brought to one size they go together."""
+    videos(tmp_path / "in", (6, 20))
+    Image.new("RGB", (32, 24)).resize((64, 48)).save(tmp_path / "in/frames/c0/3.png")
+    layout = LayoutOptions(layout="fields", input=str(tmp_path / "in"), split=(1, 0, 0))
+    goal, fields = ShardOptions(out=str(tmp_path / "out")), FieldOptions(field=FIELDS)
+    make(plan(find(layout, None, fields), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
+    stream = stream_of(goal.out, lanes=BATCH, window=8)
+    bad = [bad for t in range(stream.batches_per_epoch) for bad in stream.read(t, 0, BATCH).bad]
+    assert bad
+    assert all("where the first frame has (24, 32, 3)" in one.cause or "(48, 64, 3)" in one.cause for one in bad)
+    resized = stream_of(goal.out, image_size=16)
+    assert not any(resized.read(t, 0, BATCH).bad for t in range(resized.batches_per_epoch))
+
+
+def test_stride_is_refused_where_samples_stand_alone(data: str) -> None:
+    with pytest.raises(ConfigError, match="--frame-stride: found 2; expected 1: samples stand alone"):
+        stream_of(data, frames=1, frame_stride=2)
 
 
 def test_data_that_has_no_clip_so_long_is_refused(data: str, labelled: str) -> None:

@@ -19,7 +19,7 @@ import webdataset
 from PIL import Image
 
 from i2i_core.data.format import shards, webdatasets
-from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.manifest import FEW, DataSet
 from i2i_core.errors import ConfigError, DataError, ResourceError, UserError
 from i2i_core.images.codec import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
 from i2i_core.orchestration.sharding import index_webdataset, shard_glyphs
@@ -312,8 +312,10 @@ def test_a_url_gets_the_same_bytes_as_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["folder", "memory://listed/set"])
 def test_shards_are_looked_for_by_one_listing(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request for each would be 10,000 before a launch."""
+    for number in range(FEW + 2):
+        put(tmp_path / f"in/{number}.png", noise(2, 4, 3))
     out = str(tmp_path / "set") if place == "folder" else place
-    shard_glyphs(out, "labelled", 16, characters=40, faces=("sans-regular",))
+    shard("ab", tmp_path / "in", out, goal={"shard_samples": 1}, split=(1, 0, 0))
     data, asked = DataSet(out), list[str]()
     listing = data.fs.ls
     monkeypatch.setattr(data.fs, "size", lambda path: pytest.fail("a shard was asked for by itself"))
@@ -325,6 +327,14 @@ def test_shards_are_looked_for_by_one_listing(place: str, tmp_path: Path, monkey
     data.fs.rm(data.path(first.name))
     with pytest.raises(DataError, match="no such shard"):
         data.check_shards("train")
+
+
+def test_few_shards_are_asked_for_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files lie beside them."""
+    shard_glyphs(str(tmp_path), "labelled", 16, characters=4)
+    data = DataSet(str(tmp_path))
+    monkeypatch.setattr(data.fs, "ls", lambda path, detail: pytest.fail("the whole folder was listed"))
+    data.check_shards("train")
 
 
 def test_long_and_foreign_names_survive(tmp_path: Path) -> None:

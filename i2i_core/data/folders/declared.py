@@ -13,7 +13,7 @@ from i2i_core.fields import PIXELS, ROLES, Field, contradictions
 from i2i_core.settings import check_at_least
 
 PLACES = ("split", "domain", "class", "clip", "frame", "key")
-"""What may stand in braces in a pattern."""
+"""List what may stand in braces in a pattern."""
 _ROLES: dict[str, dict[str, str]] = {
     **{role: {"role": role} for role in ROLES},
     "flow": {"role": "map", "kind": "flow"},
@@ -33,16 +33,16 @@ class FieldOptions:
     {split}, {domain} and {class}, and {clip} and {frame} in place of {key}, for the frames of clips in the order of
     their numbers."""
     classes: tuple[str, ...] = ()
-    """How many classes a label map or boxes have, or a file that names them, one a line: --classes labels=35."""
+    """Count the classes of a label map or of boxes, or name a file with a name a line: --classes labels=35."""
     palette: tuple[str, ...] = ()
     """A file with the colours of a label map, a line `ID R G B NAME` each (the name may be left out): pictures in
     colour become ids by it, and label maps are shown in it."""
     ignore: tuple[str, ...] = ()
     """An id outside of the classes that a label map may hold where no class is known: --ignore labels=255."""
     range: tuple[str, ...] = ()
-    """What values lie in, LOW:HIGH: --range depth=0:80. Others are refused; stored integers stand for it."""
+    """Give the range of values, LOW:HIGH: --range depth=0:80. Others are refused; stored integers stand for it."""
     flip_pairs: tuple[str, ...] = ()
-    """What swaps when a sample is mirrored (classes, channels of a map, or points): --flip-pairs pose=1:2,3:4."""
+    """Swap these when a sample is mirrored (classes, channels of a map, or points): --flip-pairs pose=1:2,3:4."""
     no_flip: tuple[str, ...] = ()
     """Fields whose samples may not be mirrored, such as a text that names sides: training then needs --no-flip."""
     clip_overlap: int = 0
@@ -108,10 +108,10 @@ def declared(options: FieldOptions) -> tuple[Declared, ...]:
     known = {one.name: one for one in found}
     for name, value in _values("--classes", options.classes, known, lambda f: f.role in ("classes", "boxes")):
         known[name] = _with_classes(known[name], value)
-    for name, value in _values("--palette", options.palette, known, lambda f: f.role == "classes"):
-        known[name] = _with_palette(known[name], value, options)
     for name, value in _values("--ignore", options.ignore, known, lambda f: f.role == "classes"):
         known[name] = _with(known[name], ignore=_number("--ignore", value))
+    for name, value in _values("--palette", options.palette, known, lambda f: f.role == "classes"):
+        known[name] = _with_palette(known[name], value)
     for name, value in _values("--range", options.range, known, _has_range):
         low, high = _numbers("--range", value)
         known[name] = _with(known[name], low=low, high=high)
@@ -231,7 +231,7 @@ def _with_classes(one: Declared, value: str) -> Declared:
     return _with(one, classes=len(names), names=names)
 
 
-def _with_palette(one: Declared, file: str, options: FieldOptions) -> Declared:
+def _with_palette(one: Declared, file: str) -> Declared:
     """With colours and, where they are not declared, the number and names of the classes."""
     rows: dict[int, tuple[tuple[int, int, int], str]] = {}
     colours: dict[int, int] = {}
@@ -246,8 +246,7 @@ def _with_palette(one: Declared, file: str, options: FieldOptions) -> Declared:
             )
         colours[code] = int(cells[1])
         rows.setdefault(int(cells[1]), ((rgb[0], rgb[1], rgb[2]), cells[5] or ""))
-    ignored = {int(value.partition("=")[2] or value) for value in options.ignore if value.rpartition("=")[2].isdigit()}
-    known = {i: row for i, row in rows.items() if i not in ignored}
+    known = {i: row for i, row in rows.items() if i != one.field.ignore}
     n = one.field.classes or max(known, default=-1) + 1
     if any(i >= n for i in known):
         found, fix = f"id {max(known)} in {file}", "Give --classes the number of classes, or --ignore the id."

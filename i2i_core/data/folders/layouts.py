@@ -100,7 +100,7 @@ class Record:
     annotations: tuple[tuple[str, str], ...] = ()
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
     clip: str = ""
-    """What it is a frame of. The frames of a clip are in their order and stay together."""
+    """Name what it is a frame of. The frames of a clip are in their order and stay together."""
 
 
 @dataclass(frozen=True)

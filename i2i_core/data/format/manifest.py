@@ -51,6 +51,8 @@ from i2i_core.storage.remote import storage_of
 MANIFEST = "manifest.json"
 READ = (1, 2)
 """Versions that are read."""
+FEW = 8
+"""Shards that are asked for one by one: a listing also holds all that lies beside them, such as other splits."""
 UNLISTED = ("http://", "https://")
 """Where folders have no listings that a program can rely on."""
 MOST_FIELDS = 64
@@ -285,11 +287,9 @@ class DataSet:
 
     def _index_bytes(self, shard_set: ShardSet) -> bytes:
         """Read an index file, unless it is longer than that of so many samples can be."""
-        path, row = (
-            self.path(shard_set.index, "index"),
-            MOST_PATH + 16 * len(self.manifest.fields) + 4 * self.manifest.clips,
-        )
-        most = shard_set.samples * (row + len(self.manifest.attributes)) + MOST_HEADERS
+        path, manifest = self.path(shard_set.index, "index"), self.manifest
+        row = MOST_PATH + 16 * len(manifest.fields) + 4 * manifest.clips + len(manifest.attributes)
+        most = shard_set.samples * row + MOST_HEADERS
         if (size := self.fs.size(path)) > most:
             found, expected = f"{size:,} bytes", f"at most {most:,} for {shard_set.samples:,} samples"
             raise DataError(self.url(shard_set.index), found, expected, _AGAIN)
@@ -305,8 +305,8 @@ class DataSet:
         return name if "://" in name else f"{self.uri}/{name}"
 
     def check_shards(self, split: str) -> None:
-        """Check that every shard of the split is there with its full length: by a listing of each folder, and by a
-        request for each shard where a server has no listings (HTTP); nothing is read.
+        """Check that every shard of the split is there with its full length: by a listing of each folder; by a request
+        for each where they are few, or a server has no listings (HTTP). Nothing is read.
 
         Raises:
             DataError: naming the first shard that is missing or of another length.
@@ -314,7 +314,7 @@ class DataSet:
         again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."
         shards = [shard for sets in (self.manifest.splits.get(split) or {}).values() for shard in sets.shards]
         paths = [self.path(shard.name) for shard in shards]
-        listed = self._listed({posixpath.dirname(path) for path in paths})
+        listed = self._listed({posixpath.dirname(path) for path in paths}) if len(paths) > FEW else {}
         for shard, path in zip(shards, paths, strict=True):
             try:
                 size = self.fs.size(path) if listed.get(path) is None else listed[path]
@@ -386,7 +386,7 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
 def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What cannot be in a manifest, read from `values`, each with what could."""
     if values["version"] == 1:
-        yield from _contradictions_of_version_1(manifest, values["kind"])
+        yield from _contradictions_of_version_1(manifest, values.get("kind"))
     yield from _field_contradictions(manifest)
     if len(manifest.domains) not in (1, 2):
         yield f"domains {list(manifest.domains)}", "two of unpaired data, else one"
@@ -424,7 +424,7 @@ def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[t
                     )
 
 
-def _contradictions_of_version_1(manifest: Manifest, kind: str) -> Iterator[tuple[str, str]]:
+def _contradictions_of_version_1(manifest: Manifest, kind: Any) -> Iterator[tuple[str, str]]:
     names = _OF_VERSION_1
     if kind not in names:
         yield f"kind {kind!r}", ", ".join(names)

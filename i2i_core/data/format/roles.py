@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from i2i_core.fields import PIXELS, Field
+from i2i_core.fields import IDS, PIXELS, Field
 from i2i_core.images import arrays
 from i2i_core.images.codec import check_range, decode, encode, storage
 from i2i_core.images.exact import ids_of, read_exact, read_flow, split_ids, wide_ids
 from i2i_core.images.limits import check_bytes
+from i2i_core.images.placement import Value
 
-Value = np.ndarray | tuple[str, ...]
 Colours = Mapping[int, int]
 """Of a label map in colour: what id each colour, 0xRRGGBB, stands for."""
 
@@ -361,7 +361,7 @@ def encode_value(value: Value, field: Field) -> tuple[bytes, Field]:
         return json.dumps(rows).encode(), _listed(field, "json")
     if field.role == "vector":
         return _npy(value), replace(_listed(field, "npy"), shape=value.shape)
-    x = _ids_stored(value, field) if field.role in ("classes", "instances") else value
+    x = _ids_stored(value, field) if field.role in IDS else value
     wide = field.role == "instances" and x.dtype == np.int32
     ending = "png" if wide else storage(x, "png")
     data = encode(split_ids(x) if wide else x, ending)

@@ -190,8 +190,8 @@ def plan(
     if shards.shard_bytes is not None:
         most = _samples_in(shards.shard_bytes, recipe, max(groups.values(), key=len))
     if found.clip_overlap >= most:
-        found_, fix = str(found.clip_overlap), "Give --clip-overlap less, or --shard-samples more."
-        raise ConfigError("--clip-overlap", found_, f"less than a shard's {most} samples", fix)
+        fix = "Give --clip-overlap less, or --shard-samples more."
+        raise ConfigError("--clip-overlap", str(found.clip_overlap), f"less than a shard's {most} samples", fix)
     made_by = _made_by(layout, glyph, images, most)
     if found.declared:
         made_by["fields"] = {one.name: one.as_json() for one in found.declared}

@@ -102,7 +102,8 @@ class Stream(Numbered):
 
     Raises:
         DataError: no such split, an index that does not fit.
-        ConfigError: samples would be mirrored, and a field may not be; classes are to be balanced, and there are none.
+        ConfigError: samples would be mirrored, and a field may not be; classes are to be balanced, and there are none;
+            a stride of samples that stand alone.
     """
 
     def __init__(
@@ -117,6 +118,9 @@ class Stream(Numbered):
     ) -> None:
         self.reads = needs.reads(data.manifest) if needs else frozenset(data.manifest.fields)
         self.frames = Frames(needs.frames if needs else 1, config.frame_stride)
+        if self.frames.stride > 1 and self.frames.number == 1:
+            expected = "1: samples stand alone, no frame follows another"
+            raise ConfigError("--frame-stride", str(config.frame_stride), expected, "Leave --frame-stride out.")
         _check_flip(data, config, self.reads)
         self.config, self.batch, self.seed = config, batch, seed
         self.own_seed = seed_from(seed, "data set", number) if number else seed
@@ -224,8 +228,10 @@ class Stream(Numbered):
                 for i in range(start, start + frames):
                     values = {name: value_of(members[name][i], field) for name, field in fields.items()}
                     check_sample(values, fields)
-                    sequence.append(self.augment(values, drawn, fields))
-                    check_alike(sequence[0], sequence[-1])
+                    sample = self.augment(values, drawn, fields)
+                    if sequence:
+                        check_alike(sequence[0], sample)
+                    sequence.append(sample)
             except ValueError as error:
                 yield Bad(keys[i], str(error))
             else:
