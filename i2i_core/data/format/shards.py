@@ -441,7 +441,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Fini
             except BadImageError as error:
                 if bad == "stop":
                     fix = "Mend or remove it; --bad skip leaves such samples out."
-                    wanted = "every field of the sample" if recipe.declared else "an image"
+                    wanted = "a file as --field and its like declare" if recipe.declared else "an image"
                     raise DataError(str(error.args[0]), str(error.args[1]), wanted, fix) from None
                 part.left_out.append(f"{' '.join(record.sources)}: {error.args[1]}")
                 continue
@@ -584,7 +584,8 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
         try:
             found.append(_value(recipe.declared[i], data, ending) if recipe.declared else decode_picture(data, ending))
         except ValueError as error:
-            raise BadImageError(_named(recipe, record, i), f"a file that cannot be decoded ({error})") from None
+            what = "used" if recipe.declared else "decoded"
+            raise BadImageError(_named(recipe, record, i), f"a file that cannot be {what} ({error})") from None
     if recipe.declared:
         return _together(recipe, record, found)
     if recipe.reader == "files":
