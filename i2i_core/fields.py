@@ -25,6 +25,8 @@ WHOLE = "all"
 """The one domain of data sets that have one."""
 Kind = Literal["paired", "unpaired", "labelled", "fields"]
 """Names of common data sets, for people and messages: see `Schema.kind`."""
+Relation = Literal["same", "other"]
+"""Of which class the companions of a sample are."""
 Role = Literal["image", "classes", "instances", "map", "vector", "text", "boxes"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PIXELS = frozenset({"image", "classes", "instances", "map"})
@@ -197,7 +199,7 @@ class Schema:
 
 
 def in_domain(side: str, name: str) -> str:
-    """Name a field of one of two domains as a batch has it: the image is `a` or `b`, others `a.NAME`."""
+    """Name a field of one of two domains, or of related samples, as a batch has it: `a` of the image, else `a.NAME`."""
     return side if name == "image" else f"{side}.{name}"
 
 
@@ -219,11 +221,30 @@ class Needs:
         domains: 2: two sets of samples that are not paired, each with these fields.
         attributes: whether the index must say what samples show.
         frames: samples that follow each other in a clip; 1: any samples.
+        again: whether a batch holds samples of the one domain twice, in orders that know nothing of each other: the
+            second ones are fields `again` and `again.NAME`, their attributes `again.labels`.
+        companions: how many others come with each sample, as fields `companions` and `companions.NAME` (n, K, ...) and
+            attributes `companions.labels` (n, K, A).
+        relation: of which class they are: the same, or another.
+
+    Raises:
+        ValueError: relations of two domains, or of sequences.
     """
 
     def __init__(
-        self, fields: Mapping[str, str], *, domains: int = 1, attributes: bool = False, frames: int = 1
+        self,
+        fields: Mapping[str, str],
+        *,
+        domains: int = 1,
+        attributes: bool = False,
+        frames: int = 1,
+        again: bool = False,
+        companions: int = 0,
+        relation: Relation = "same",
     ) -> None:
+        if (again or companions) and (domains > 1 or frames > 1):
+            raise ValueError("samples have companions, or come twice, where they stand alone and are of one domain")
+        self.again, self.companions, self.relation = again, companions, relation
         self.roles = {name.removesuffix("?"): role for name, role in fields.items()}
         self.optional = frozenset(name.removesuffix("?") for name in fields if name.endswith("?"))
         self.domains, self.attributes, self.frames = domains, attributes, frames
@@ -235,14 +256,16 @@ class Needs:
             return "unpaired"
         if self.roles.keys() >= {"a", "b"}:
             return "paired"
-        return "labelled" if self.attributes and "image" in self.roles else "fields"
+        related = self.again or self.companions
+        return "labelled" if self.attributes and "image" in self.roles and not related else "fields"
 
     @property
     def in_batch(self) -> tuple[str, ...]:
         """Name the fields as a batch has them: of two domains `a` and `b` for the images, `a.NAME` for others."""
-        if self.domains == 1:
-            return tuple(self.roles)
-        return tuple(in_domain(side, name) for side in "ab" for name in self.roles)
+        if self.domains == 2:
+            return tuple(in_domain(side, name) for side in "ab" for name in self.roles)
+        sides = ["again"] * self.again + ["companions"] * bool(self.companions)
+        return (*self.roles, *(in_domain(side, name) for side in sides for name in self.roles))
 
     @property
     def described(self) -> str:
@@ -270,6 +293,10 @@ class Needs:
                 )
         if self.attributes and not schema.attributes:
             return Lack("samples without attributes", "labelled ones", "Shard them with --layout classes or celeba.")
+        if self.companions and not schema.exclusive:
+            has = f"attributes {', '.join(schema.attributes)}" if schema.attributes else "samples without a class"
+            expected = f"a class for each sample, by which {self.companions} others are found beside it"
+            return Lack(has, expected, "Shard a folder for each class: --layout classes.")
         if self.frames > 1 and not schema.clips:
             fix = "Shard folders of frames: --layout fields --field image=frames/{clip}/{frame}.png."
             return Lack("single samples", f"clips, of which {self.frames} frames at a time are read", fix)

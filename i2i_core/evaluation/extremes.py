@@ -69,7 +69,7 @@ def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[Batch]:
     needs = asked.method.needs
     stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing, needs)
     stream.sources = stream.sources[:1]
-    row_of = {key.decode(): row for row, key in enumerate(stream.sources[0].reader.index.keys)}
+    row_of = {key: row for row, key in enumerate(stream.sources[0].reader.rows.keys())}
     for key in keys:
         batch = stream.rows(range(row_of[key], row_of[key] + 1))
         if batch.keys:

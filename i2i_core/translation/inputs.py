@@ -72,8 +72,8 @@ class Split:
         self.pairs = manifest.fields.keys() >= {"a", "b"}
         names = pair if self.pairs else ("image", "image")
         self.column, self.other = (self.fields.index(name) for name in names)
-        self.names: Sequence[str] = [key.decode() for key in self.reader.index.keys]
-        self.labels = self.reader.index.labels
+        self.names: Sequence[str] = self.reader.rows.keys()
+        self.labels = self.reader.rows.labels()
 
     @property
     def written(self) -> Field:

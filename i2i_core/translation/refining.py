@@ -145,7 +145,7 @@ def refined_rows(job: TranslationJob, count: int) -> list[Row]:
     position = {name: i for i, name in enumerate(inputs.names)}
     ending = data.manifest.fields[inputs.fields[inputs.column]].extension
     rows = []
-    for row in range(min(count, len(reader.index.keys))):
+    for row in range(min(count, len(reader.rows))):
         i = position[reader.key(row)]
         source, _ = loaded(inputs.fetch(i), 0, job.size, reader.key(row))
         made, _ = loaded((reader.read([row], inputs.column)[0], ending), 0, 0, reader.key(row))

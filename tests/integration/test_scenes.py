@@ -33,13 +33,14 @@ from i2i_core.training.loop import Loop
 from i2i_core.training.preparing import prepare
 from i2i_core.training.sync import World
 
+from ..support import data
 from ..support.runs import assert_equal, loop_of, run_until, state_of
-from ..support.scenes import Scenes, Videos, registered
+from ..support.scenes import Scenes, Styles, Videos, registered
 from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
 COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
-KINDS = {"scenes": Scenes, "videos": Videos}
+KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles}
 Made = dict[str, str]
 
 
@@ -52,9 +53,10 @@ def shard(folder: Path, fields: tuple[str, ...], **more: Any) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Label maps and their images, which are a colour for each class, brighter by the vector; and clips of such."""
+    """Label maps and their images, which are a colour for each class, brighter by the vector; clips of such; and images
+    of one colour for each class."""
     rng = np.random.default_rng(0)
-    scenes, videos = (tmp_path_factory.mktemp(name) for name in KINDS)
+    scenes, videos, styles = (tmp_path_factory.mktemp(name) for name in KINDS)
     for name in ("labels", "image", "code", "captions"):
         (scenes / name).mkdir()
     for i in range(40):
@@ -71,12 +73,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             ids = np.roll(first, frame, axis=1)
             Image.fromarray(ids).save(videos / f"labels/c{clip}/{frame}.png")
             Image.fromarray(COLOURS[ids]).save(videos / f"image/c{clip}/{frame}.png")
+    for name, colour in zip("abc", COLOURS, strict=True):
+        for i in range(16):
+            data.put(styles / f"train/{name}/{i}.png", (rng.uniform(0.2, 1, (16, 16, 1)) * colour).astype(np.uint8))
+    data.shard("classes", styles, styles / "out", goal={"shard_samples": 16})
     fields = ("image=image/{key}.png", "labels:classes=labels/{key}.png")
     more = ("code:vector=code/{key}.npy", "captions:text=captions/{key}.json")
     of_clips = tuple(field.replace("{key}", "{clip}/{frame}") for field in fields)
     return {
         "scenes": shard(scenes, (*fields, *more), classes=("labels=3",)),
         "videos": shard(videos, of_clips, classes=("labels=3",)),
+        "styles": str(styles / "out"),
     }
 
 
@@ -162,6 +169,8 @@ def test_what_it_lacks_is_said_before_a_run_begins(made: Made, labelled: str, tm
             config_on(made["scenes"], str(tmp_path), monitoring__best_metric="l1")
     with registered(Videos), pytest.raises(DataError, match="found single samples; expected clips, of which 3 frames"):
         config_on(made["scenes"], str(tmp_path))
+    with registered(Styles), pytest.raises(DataError, match="mono; expected a class for each"):
+        config_on(labelled, str(tmp_path))
 
 
 def test_what_only_images_of_images_have_is_refused_of_its_checkpoint(made: Made, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_missing_and_a_truncated_shard(copy: Path, monkeypatch: Patch, capsys:
 
 
 def test_an_altered_index(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
-    index = next(copy.glob("train*.npz"))
+    index = next(copy.glob("index/train*.npz"))
     index.write_bytes(index.read_bytes()[:-1] + b"x")
     assert index.name in message([*SMALL, "--data", str(copy)], monkeypatch, capsys)
 

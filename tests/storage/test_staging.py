@@ -27,8 +27,9 @@ import torch
 from i2i_core.batch import Batch, join
 from i2i_core.config.data import DataConfig
 from i2i_core.data.folders.layouts import LayoutOptions, find
-from i2i_core.data.format.manifest import DataSet, Shard
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.format.table import Shard
 from i2i_core.data.reading import staging
 from i2i_core.data.reading.ahead import Ahead
 from i2i_core.data.reading.lanes import slots_of
@@ -112,7 +113,7 @@ CHILD = """
 import sys
 sys.path.insert(0, {root!r})
 from types import SimpleNamespace
-from i2i_core.data.format.manifest import Shard
+from i2i_core.data.format.table import Shard
 from i2i_core.data.reading.staging import Cache
 from i2i_core.storage.remote import storage_of
 fs, root = storage_of({url!r})
@@ -647,7 +648,7 @@ def test_descriptors_are_given_back(far: dict[str, str], config: Callable[..., D
 
 def test_more_shards_at_once_than_may_be_open(made: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
-    rows = list(range(len(reader.index.keys)))
+    rows = list(range(len(reader.rows)))
     expected = reader.read(rows, 0)
     monkeypatch.setattr(Reader, "OPEN", 2)
     other = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.evaluation.samples import Asked, Family, Measured, Outputs, chunks
 from i2i_core.fields import Field
 from i2i_core.methods.base import Method, Needs
-from i2i_core.storage.paths import sha256
+from tests.support.data import write_whole
 
 
 def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> DataSet:
@@ -32,16 +32,8 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
                 member = tarfile.TarInfo(f"{key}.{side}.png")
                 member.size = out.tell()
                 tar.addfile(member, io.BytesIO(out.getvalue()))
-    with tarfile.open(folder / "all.tar") as tar:
-        members = tar.getmembers()
-    offset, size = (np.array([getattr(m, name) for m in members]).reshape(-1, 2) for name in ("offset_data", "size"))
-    index = Index(np.array([k.encode() for k in keys]), offset, size, np.zeros((len(keys), 0), np.uint8))
-    (folder / "all.index.npz").write_bytes(index.dumps())
-    data = (folder / "all.tar").read_bytes()
-    shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
     fields = {side: Field("png", x[0].shape[2], "uint8", *x[0].shape[:2]) for side, x in (("a", a), ("b", b))}
-    (folder / "manifest.json").write_text(Manifest(fields, splits={"test": {"all": shards}}).dumps())
-    return DataSet(str(folder))
+    return write_whole(folder, keys, fields)
 
 
 class Pairs(Method[None]):

@@ -110,6 +110,37 @@ class Videos(Scenes):
     needs = Needs({"labels": "classes", "image": "image"}, frames=3)
 
 
+class Styles(Scenes):
+    """G gives an image without its colour that of two others of its class, and another image of any class too."""
+
+    needs = Needs({"image": "image"}, attributes=True, again=True, companions=2)
+
+    def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator)
+        self.networks["G"] = nn.Conv2d(1 + config.channels, config.channels, 1)
+        init_normal(self.networks["G"], generator)
+
+    @staticmethod
+    def fit(config: SceneConfig, schema: Schema, direction: Direction) -> SceneConfig:
+        return replace(config, classes=len(schema.attributes), channels=schema.fields["image"].channels)
+
+    @moves("G")
+    def loss(self, batch: Batch, told: Tensor) -> Objective:
+        own = l1(self.coloured(batch["image"], batch["companions"]), batch["image"])
+        other = self.coloured(batch["again"], batch["companions"])
+        colour = l1(other.mean((2, 3)), batch["companions"].mean((1, 3, 4)))
+        loss = own + colour
+        return loss, {"own": own, "colour": colour}
+
+    def coloured(self, image: Tensor, companions: Tensor) -> Tensor:
+        colour = companions.mean((1, 3, 4))[:, :, None, None].expand(*image.shape)
+        return torch.tanh(self.networks["G"](torch.cat([image.mean(1, keepdim=True), colour], dim=1)))
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        with self.translating():
+            return {"image": batch["image"], "made": self.coloured(batch["image"], batch["companions"])}
+
+
 @contextmanager
 def registered(kind: type[Scenes] = Scenes) -> Iterator[str]:
     """Make it a method, by name."""

@@ -22,6 +22,7 @@ from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.training.bad_samples import BadSamples, kind_of
 from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
+from tests.support.data import whole_index
 
 from ..support.logs import collected
 from ..support.runs import assert_equal, config_of, loop_of, run_until, state_of
@@ -37,13 +38,13 @@ def png(size: int) -> bytes:
 def spoil(uri: str, domain: str, spoiled: dict[int, bytes]) -> list[str]:
     """Overwrites the first bytes of rows; gives their keys."""
     data = DataSet(uri)
-    index, shard = data.index("train", domain), Path(uri, data.shard_set("train", domain).shards[0].name)
+    index, shard = whole_index(data, "train", domain), Path(uri, data.shard_set("train", domain).shards[0].name)
     shard.chmod(0o644)
     with shard.open("r+b") as tar:
         for row, start in spoiled.items():
             tar.seek(int(index.offset[row, 0]))
             tar.write(start)
-    return [index.keys[row].decode() for row in spoiled]
+    return [index.keys[row] for row in spoiled]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_each_is_named_once_with_cause_and_replacement_and_summed_up_by_cause(
     loop = loop_of(config(uri, storage, data__most_bad=4, monitoring__log_every=24))
     loop.train()
     assert sorted(named(said)) == sorted(keys)
-    good = {key.decode() for key in DataSet(uri).index("train").keys} - set(keys)
+    good = set(DataSet(uri).rows("train").keys()) - set(keys)
     for line in said:
         if line.startswith("WARNING: sample"):
             assert line.rsplit(" takes its place")[0].split()[-1] in good

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from i2i_core.batch import scaled
 from i2i_core.config.methods.stargan import StarGANConfig
-from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.families import paired as paired_metrics
@@ -43,7 +43,7 @@ from i2i_core.images.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
 from i2i_core.sizes import Resizing
-from i2i_core.storage.paths import sha256
+from tests.support.data import whole_index, write_whole
 
 from ..support.pairs import Pairs
 
@@ -75,18 +75,8 @@ def write_labelled(folder: Path, images: Sequence[np.ndarray], labels: Sequence[
             member = tarfile.TarInfo(f"{key}.png")
             member.size = out.tell()
             tar.addfile(member, io.BytesIO(out.getvalue()))
-    with tarfile.open(folder / "all.tar") as tar:
-        members = tar.getmembers()
-    place, size = ([[getattr(m, name)] for m in members] for name in ("offset_data", "size"))
-    index = Index(np.array([k.encode() for k in keys]), np.array(place), np.array(size), np.array(labels, np.uint8))
-    (folder / "all.index.npz").write_bytes(index.dumps())
-    data = (folder / "all.tar").read_bytes()
-    shards = ShardSet("all.index.npz", sha256(index.dumps()), (Shard("all.tar", len(keys), len(data), sha256(data)),))
-    splits = {name: {"all": shards} for name in ("train", "val", "test")}
-    field = Field("png", 1, "uint8", SIDE, SIDE)
-    manifest = Manifest({"image": field}, splits=splits, **{"attributes": NAMES, **more})
-    (folder / "manifest.json").write_text(manifest.dumps())
-    return str(folder)
+    fields, splits = {"image": Field("png", 1, "uint8", SIDE, SIDE)}, ("train", "val", "test")
+    return write_whole(folder, keys, fields, splits, labels=labels, **{"attributes": NAMES, **more}).uri
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +177,7 @@ def always_bold(x: Tensor, target: Tensor) -> Tensor:
 def stored(data: DataSet, split: str, column: int) -> dict[str, np.ndarray]:
     """Every image of a field by key, as Pillow reads it, in [0, 1]: no code of the stream."""
     reader = Reader(data, split, "all")
-    rows = range(len(reader.index.keys))
+    rows = range(len(reader.rows))
     opened = [Image.open(io.BytesIO(b)) for b in reader.read(list(rows), column)]
     return {reader.key(i): np.asarray(image, np.float64) / 255 for i, image in zip(rows, opened, strict=True)}
 
@@ -428,7 +418,7 @@ def test_an_unreadable_sample_is_left_out(tmp_path: Path) -> None:
     folder = Path(write_labelled(tmp_path / "d", [coded(c, i) for i, c in enumerate(labels)], labels))
     data = DataSet(str(folder))
     with (folder / "all.tar").open("r+b") as file:
-        file.seek(int(data.index("val").offset[3, 0]))
+        file.seek(int(whole_index(data, "val").offset[3, 0]))
         file.write(b"not an image")
     assert measure(Fake(perfect), data, "val", image_size=SIDE)["there_and_back"].count == 9
 
@@ -686,7 +676,7 @@ def test_two_domains_there_and_back_and_what_a_classifier_takes_them_for(unpaire
 def test_a_twin_that_cannot_be_read_is_left_out(unpaired: str) -> None:
     data = DataSet(unpaired)
     twins = Twins(data, "test", "B", SIDE, Resizing())
-    keys = tuple(key.decode() for key in data.index("test", "A").keys[:3])
+    keys = tuple(data.rows("test", "A").keys()[:3])
     assert twins.of(keys)[0] == [0, 1, 2]
     right, lost = twins.reader.read, twins.rows[keys[1].split("-")[0]]
     twins.reader.read = lambda rows, field: [b"no image"] if lost in rows else right(rows, field)  # type: ignore
@@ -696,7 +686,7 @@ def test_a_twin_that_cannot_be_read_is_left_out(unpaired: str) -> None:
 def stored_domain(data: DataSet, domain: str) -> dict[str, np.ndarray]:
     """Every image of a domain by its character."""
     reader = Reader(data, "test", domain)
-    rows = range(len(reader.index.keys))
+    rows = range(len(reader.rows))
     opened = [Image.open(io.BytesIO(x)) for x in reader.read(list(rows), 0)]
     return {
         reader.key(i).split("-")[0]: np.asarray(im, np.float64)[None] / 255 for i, im in zip(rows, opened, strict=True)

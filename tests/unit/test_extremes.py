@@ -18,6 +18,7 @@ from i2i_core.evaluation.suite import BETTER, Suite
 from i2i_core.images.sheet import GAP, LEAST_CELL, MOST_LABEL, contact_sheet, to_array
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method
+from tests.support.data import whole_index
 
 from ..support.pairs import Pairs, range_of, write_pairs
 
@@ -90,7 +91,7 @@ def test_a_sample_that_cannot_be_read_any_more_is_left_out(tmp_path: Path) -> No
     shown = chosen(suite.result(suite.parts()).ranked, "lower", 1)
     whole = sheet(suite, shown)
     with (tmp_path / "d" / "all.tar").open("r+b") as file:
-        file.seek(int(data.index("test").offset[1, 0]))
+        file.seek(int(whole_index(data, "test").offset[1, 0]))
         file.write(b"no image")
     assert whole.size[1] - sheet(suite, shown).size[1] == CELL + GAP
 

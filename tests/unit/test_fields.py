@@ -10,15 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from i2i_core.data.format.manifest import DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.format.manifest import DataSet, Manifest
+from i2i_core.data.format.table import Clips, IndexFiles, Shards, ShardSet
 from i2i_core.errors import DataError
 from i2i_core.fields import Field, Needs, Schema, contradictions
 from i2i_core.methods import METHODS
 from i2i_core.settings import from_dict
-from i2i_core.storage.paths import sha256
 
 IMAGE = Field("png", 3, "uint8", 8, 8)
 LABELS = Field(
@@ -30,9 +29,25 @@ DEPTH = Field("png", 1, "uint16", 8, 8, "map", low=0.0, high=80.0)
 
 
 def manifest(fields: dict[str, Field], domains: tuple[str, ...] = ("all",), **more: Any) -> Manifest:
-    shards = ShardSet("train.index.npz", "0" * 64, (Shard("train-0.tar", 2, 8192, "0" * 64),))
-    sets = {domain: replace(shards, index=f"{domain}.npz") for domain in domains}
+    clips = Clips((1,), (2,)) if more.get("clips") else None
+    sets = {
+        domain: ShardSet(
+            Shards((f"{domain}.tar",), (2,), (8192,), ("0" * 64,)),
+            IndexFiles((f"index/{domain}.npz",), (900,), ("0" * 64,)),
+            clips=clips,
+        )
+        for domain in domains
+    }
     return Manifest(fields, domains=domains, splits={"train": sets}, **more)
+
+
+def as_version_1(made: Manifest, kind: str) -> dict[str, Any]:
+    """The manifest as releases before version 2 wrote it."""
+    values = json.loads(made.dumps())
+    del values["clips"]
+    old = {"index": "i.npz", "index_sha256": "0" * 64}
+    old["shards"] = [{"name": "0.tar", "samples": 2, "bytes": 8192, "sha256": "0" * 64}]  # type: ignore[assignment]
+    return {**values, "version": 1, "kind": kind, "splits": {"train": {"all": old}}}
 
 
 def opened(folder: Path, made: Manifest, **lies: Any) -> Manifest:
@@ -57,18 +72,21 @@ def test_schema_names_its_shape(fields: dict[str, Field], domains: Any, attribut
     assert Schema(fields, attributes, domains=domains).kind == kind
 
 
-def test_manifest_of_images_alone_is_of_version_1_and_says_its_kind() -> None:
-    values = json.loads(manifest({"a": IMAGE, "b": IMAGE}).dumps())
-    assert (values["version"], values["kind"]) == (1, "paired")
+def test_manifest_has_a_list_in_a_line_and_no_kind() -> None:
+    text = manifest({"a": IMAGE, "b": IMAGE}).dumps()
+    values = json.loads(text)
+    assert (values["version"], "kind" in values) == (2, False)
     assert values["fields"]["a"] == {"channels": 3, "dtype": "uint8", "extension": "png", "height": 8, "width": 8}
-    assert values.keys() == {"version", "kind", "fields", "attributes", "exclusive", "domains", "splits", "made_by"}
+    assert '     "name": ["all.tar"],\n' in text
 
 
 def test_manifest_of_version_1_is_read_with_role_image(tmp_path: Path) -> None:
-    made = manifest({"a": IMAGE, "b": IMAGE})
-    read = opened(tmp_path, made)
-    assert read == made
+    values = as_version_1(manifest({"a": IMAGE, "b": IMAGE}), "paired")
+    (tmp_path / "manifest.json").write_text(json.dumps(values))
+    read = DataSet(str(tmp_path)).manifest
     assert {f.role for f in read.fields.values()} == {"image"}
+    assert (read.kind, read.describe()) == ("paired", "paired, 8x8x3 uint8, train 2 samples")
+    assert read.splits["train"]["all"].whole
 
 
 def test_manifest_of_roles_is_of_version_2_and_survives(tmp_path: Path) -> None:
@@ -114,15 +132,29 @@ def test_manifest_with_a_field_that_cannot_be_is_refused(case: str, tmp_path: Pa
     assert type(caught.value).__name__ in ("DataError", "ConfigError")
 
 
-def test_manifest_of_version_1_with_roles_is_refused(tmp_path: Path) -> None:
-    made = manifest({"image": IMAGE})
-    with pytest.raises(DataError, match="version 1; expected version 2"):
-        opened(tmp_path, made, fields={"image": LABELS.as_json()})
+OLD: dict[str, tuple[dict[str, Any], str]] = {
+    "roles": ({"fields": {"image": LABELS.as_json()}}, "version 1; expected version 2"),
+    "clips": ({"clips": True}, "version 1; expected version 2"),
+    "another kind": ({"kind": "paired"}, r"fields \['image'\]"),
+    "a list for a kind": ({"kind": ["labelled"]}, "another form"),
+    "no kind": ({"kind": None}, "kind None"),
+    "a strange kind": ({"kind": "odd"}, "kind 'odd'"),
+    "columns": ({"splits": json.loads(manifest({"image": IMAGE}).dumps())["splits"]}, "another form"),
+    "shards of nothing": ({"splits": {"train": {"all": {"index": "i", "index_sha256": "0", "shards": [{}]}}}}, "form"),
+}
+
+
+@pytest.mark.parametrize("case", OLD)
+def test_manifest_of_version_1_that_cannot_be_is_refused(case: str, tmp_path: Path) -> None:
+    lie, cause = OLD[case]
+    (tmp_path / "manifest.json").write_text(json.dumps(as_version_1(manifest({"image": IMAGE}), "labelled") | lie))
+    with pytest.raises(DataError, match=cause):
+        DataSet(str(tmp_path))
 
 
 @pytest.mark.parametrize("version", [0, 3, True, "2", None, [2]])
 def test_manifest_of_another_version_is_refused(version: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected version 1 or 2"):
+    with pytest.raises(DataError, match="expected version 1 to 2"):
         opened(tmp_path, manifest({"image": IMAGE}), version=version)
 
 
@@ -130,24 +162,6 @@ def test_field_as_json_is_read_as_the_same_field() -> None:
     for field in (IMAGE, LABELS, POINTS, DEPTH):
         assert from_dict(Field, json.loads(json.dumps(field.as_json()))) == field
         assert not list(contradictions(field))
-
-
-def test_index_keeps_the_clip_of_each_sample(tmp_path: Path) -> None:
-    arrays = (
-        np.array([b"x/0", b"x/1"]),
-        np.zeros((2, 1), np.int64),
-        np.zeros((2, 1), np.int64),
-        np.zeros((2, 0), np.uint8),
-    )
-    index = Index(*arrays, clip=np.array([0, 0], np.int32))
-    data = index.dumps()
-    (tmp_path / "all.npz").write_bytes(data)
-    made = manifest({"image": IMAGE}, clips=True)
-    shards = replace(made.splits["train"]["all"], index_sha256=sha256(data))
-    (tmp_path / "manifest.json").write_text(replace(made, splits={"train": {"all": shards}}).dumps())
-    found = DataSet(str(tmp_path)).index("train").clip
-    assert found is not None
-    assert found.tolist() == [0, 0]
 
 
 # ---- what a method needs ----

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2i_core.config.data import DataConfig
 from i2i_core.data.format import webdatasets
-from i2i_core.data.format.manifest import DataSet, Index, Manifest
+from i2i_core.data.format.index import Index
+from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.format.places import no_file_name
 from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import DataError, UserError
@@ -35,6 +35,7 @@ from i2i_core.fields import Needs
 from i2i_core.images.codec import decode, encode
 from i2i_core.storage.paths import sha256
 from i2i_core.translation.inputs import Split, check_names, open_inputs
+from tests.support.data import whole_index
 
 from ..support.data import ROOT, index, sample, sums
 from ..support.pictures import png as deep_png
@@ -157,8 +158,8 @@ def check_kept(folder: Path, keys: str) -> Manifest:
     """The data set holds these good samples and no other, each where the index says, and their labels."""
     data = DataSet(str(folder))
     data.check_shards("train")
-    found = data.index("train")
-    assert [key.decode() for key in found.keys] == list(keys)
+    found = whole_index(data, "train")
+    assert found.keys == list(keys)
     assert found.labels[:, 0].tolist() == [int(key) % 2 for key in keys]
     for key in keys:
         assert np.array_equal(sample(folder, key)[0], decode(GOOD[key], "png"))
@@ -186,7 +187,7 @@ def test_a_hostile_sample_is_one_error_or_left_out_by_name(case: str, tmp_path: 
     assert line.startswith(f"train-0.tar {key}: ")
     assert re.search(cause, line)
     assert made_by["left_out_counts"] == {kind: 1}
-    assert files(tmp_path) == {"train-0.tar", "manifest.json", "train.index.npz"}
+    assert files(tmp_path) == {"train-0.tar", "manifest.json", "train-0.npz"}
 
 
 def files(folder: Path) -> set[str]:
@@ -236,7 +237,7 @@ def test_a_class_beyond_the_classes(number: bytes, attributes: tuple[str, ...], 
     manifest = index(tmp_path, attributes=attributes, bad="skip")
     assert (len(manifest.attributes), manifest.exclusive) == (2, True)
     assert manifest.made_by["left_out_counts"] == {W.LABELLING: 1}
-    assert DataSet(str(tmp_path)).index("train").labels[:, 1].tolist() == [0, 1, 0, 1, 0, 1]
+    assert DataSet(str(tmp_path)).rows("train").labels()[:, 1].tolist() == [0, 1, 0, 1, 0, 1]
 
 
 def test_a_sample_without_its_pair_is_left_out(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_a_sample_without_its_pair_is_left_out(tmp_path: Path) -> None:
         index(tmp_path)
     manifest = index(tmp_path, bad="skip")
     assert manifest.kind == "paired"
-    assert [key.decode() for key in DataSet(str(tmp_path)).index("train").keys] == list("01345")
+    assert DataSet(str(tmp_path)).rows("train").keys() == list("01345")
     assert manifest.made_by["left_out"] == [
         "train-0.tar 2: b is missing",
         "train-0.tar single: image of 1 channels of uint8 as png, where 5 samples hold "
@@ -411,27 +412,28 @@ def classes(tmp_path: Path) -> Path:
 
 def rewrite_index(folder: Path, **arrays: np.ndarray) -> None:
     """Other arrays in the index, the manifest made to agree with its bytes."""
-    data = replace(Index.loads((folder / "train.index.npz").read_bytes()), **arrays).dumps()
-    put_index(folder, data)
+    rows = DataSet(str(folder)).rows("train")
+    put_index(folder, replace(rows.shard(0), **arrays).dumps())
 
 
 def put_index(folder: Path, data: bytes) -> None:
-    old = sha256((folder / "train.index.npz").read_bytes())
-    (folder / "train.index.npz").write_bytes(data)
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace(old, sha256(data)))
+    """Another index of the train split's only shard, which the manifest agrees to."""
+    values = json.loads((folder / "manifest.json").read_text())
+    index = values["splits"]["train"]["all"]["index"]
+    (folder / index["name"][0]).write_bytes(data)
+    index |= {"bytes": [len(data)], "sha256": [sha256(data)]}
+    (folder / "manifest.json").write_text(json.dumps(values))
 
 
 LIES: dict[str, tuple[Callable[[Index], dict[str, np.ndarray]], str]] = {
     "fewer keys": (lambda i: {"keys": i.keys[1:]}, r"keys of shape \(5,\)"),
     "more rows": (lambda i: {"offset": np.vstack([i.offset, i.offset])}, r"offset of shape \(12, 1\)"),
     "another column": (lambda i: {"size": np.hstack([i.size, i.size])}, r"size of shape \(6, 2\)"),
-    "another attribute": (lambda i: {"labels": i.labels[:, :1]}, r"labels of shape \(6, 1\)"),
+    "other attributes": (lambda i: {"bits": np.hstack([i.bits, i.bits])}, r"bits of shape \(6, 2\)"),
     "numbers with a fraction": (lambda i: {"offset": i.offset + 0.5}, "offset .* type float64"),
     "keys of numbers": (lambda i: {"keys": np.arange(6)}, "keys .* type int64"),
-    "a label of 7": (lambda i: {"labels": i.labels * 7}, r"labels \[7, 0\] of sample 0; expected 0 and 1"),
-    "no class": (lambda i: {"labels": i.labels * 0}, "0 attributes of sample 0; expected exactly one"),
-    "two classes": (lambda i: {"labels": i.labels | 1}, "2 attributes of sample 0; expected exactly one"),
+    "no class": (lambda i: {"bits": i.bits * 0}, "0 attributes of sample 0; expected exactly one"),
+    "two classes": (lambda i: {"bits": i.bits | 0b11000000}, "2 attributes of sample 0; expected exactly one"),
     "a negative offset": (lambda i: {"offset": -i.offset}, "from byte -"),
     "a negative size": (lambda i: {"size": -i.size}, "found -.* bytes"),
     "beyond its shard": (lambda i: {"offset": i.offset + 10**6}, "a place in its shard"),
@@ -443,18 +445,17 @@ LIES: dict[str, tuple[Callable[[Index], dict[str, np.ndarray]], str]] = {
 @pytest.mark.parametrize("case", LIES)
 def test_an_index_that_does_not_fit_its_manifest_is_refused(case: str, classes: Path) -> None:
     lie, cause = LIES[case]
-    DataSet(str(classes)).index("train")
-    rewrite_index(classes, **lie(DataSet(str(classes)).index("train")))
+    rewrite_index(classes, **lie(DataSet(str(classes)).rows("train").shard(0)))
     with pytest.raises(DataError, match=cause) as caught:
-        DataSet(str(classes)).index("train")
-    assert caught.value.where.endswith("train.index.npz")
+        DataSet(str(classes)).rows("train").keys([3])
+    assert caught.value.where.endswith("index/train-0.npz")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY", b"\x80\x04N."])
 def test_an_index_that_is_none_is_refused(data: bytes, classes: Path) -> None:
     put_index(classes, data)
     with pytest.raises(DataError, match="found no index"):
-        DataSet(str(classes)).index("train")
+        DataSet(str(classes)).rows("train").keys([0])
 
 
 def test_an_index_without_an_array_is_refused(classes: Path) -> None:
@@ -462,16 +463,27 @@ def test_an_index_without_an_array_is_refused(classes: Path) -> None:
     np.savez(out, keys=np.array([b"x"]))
     put_index(classes, out.getvalue())
     with pytest.raises(DataError, match="found no index"):
-        DataSet(str(classes)).index("train")
+        DataSet(str(classes)).rows("train").keys([0])
 
 
 def in_shard(**values: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda m: m["splits"]["train"]["all"]["shards"][0].update(values)
+    return of_first("shards", **values)
+
+
+def of_first(table: str, **values: Any) -> Callable[[dict[str, Any]], None]:
+    """Other values of the first entry of a table."""
+    columns = {name: [value] for name, value in values.items()}
+    return lambda m: m["splits"]["train"]["all"][table].update(columns)
+
+
+def of_set(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda m: m["splits"]["train"]["all"].update(values)
 
 
 def twice(manifest: dict[str, Any]) -> None:
-    shards = manifest["splits"]["train"]["all"]["shards"]
-    shards.append(dict(shards[0]))
+    shard_set = manifest["splits"]["train"]["all"]
+    for column in (*shard_set["shards"].values(), *shard_set["index"].values()):
+        column *= 2
 
 
 MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -480,24 +492,39 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "climbs by a URL": (in_shard(name="file:///data/../x.tar"), "a file 'file:"),
     "absolute": (in_shard(name="/etc/x.tar"), "a file '/etc/x.tar'"),
     "nameless": (in_shard(name=""), "a file ''"),
-    "the index climbs": (lambda m: m["splits"]["train"]["all"].update(index="../i.npz"), "a file '../i.npz'"),
+    "the index climbs": (of_first("index", name="../i.npz"), "a file '../i.npz'"),
     "negative samples": (in_shard(samples=-6), "-6 samples"),
-    "no samples": (in_shard(samples=0), "no sample in split train"),
+    "no samples": (in_shard(samples=0), "no sample, in all of train"),
     "negative bytes": (in_shard(bytes=-1), "in -1 bytes"),
     "a shard twice": (twice, "'train-0.tar' twice"),
     "another domain": (lambda m: m.update(domains=["A"]), r"shards of domains \['all'\]; expected .*\['A'\]"),
     "two domains": (lambda m: m.update(domains=["all", "B"]), "domains"),
-    "another kind": (lambda m: m.update(kind="paired"), r"fields \['image'\]"),
-    "no kind": (lambda m: m.update(kind=["labelled"]), "another form"),
-    "kind left out": (lambda m: m.pop("kind"), "kind None"),
-    "a strange kind": (lambda m: m.update(kind="odd"), "kind 'odd'"),
+    "a kind": (lambda m: m.update(kind="paired"), "keys .*'kind'"),
     "a strange type": (lambda m: m["fields"]["image"].update(dtype="object"), "field image of"),
     "no channels": (lambda m: m["fields"]["image"].update(channels=0), "field image of"),
     "an attribute twice": (lambda m: m.update(attributes=["x", "x"]), "each once"),
     "attributes of numbers": (lambda m: m.update(attributes=[1, 2]), "attributes"),
     "fields as a list": (lambda m: m.update(fields=[]), "another form"),
     "splits as a list": (lambda m: m.update(splits={"train": []}), "another form"),
-    "no fields of a shard": (lambda m: m["splits"]["train"]["all"].update(shards=[{}]), "another form"),
+    "shards as a list": (of_set(shards=[{}]), "another form"),
+    "a column left out": (lambda m: m["splits"]["train"]["all"]["shards"].pop("bytes"), "another form"),
+    "a column of its own": (in_shard(colour=1), "another form"),
+    "a column as text": (lambda m: m["splits"]["train"]["all"]["shards"].update(samples="6"), "samples is no list"),
+    "a number as text": (in_shard(samples="6"), "samples holds a str"),
+    "a number with a fraction": (in_shard(samples=6.0), "samples holds a float"),
+    "yes for a number": (in_shard(samples=True), "samples holds a bool"),
+    "two entries for a shard": (
+        lambda m: m["splits"]["train"]["all"]["shards"]["bytes"].append(1),
+        "a column of 2 entries for 1 shards",
+    ),
+    "an index without end": (of_first("index", bytes=1 << 40), "an index index/train-0.npz of 1099511627776 bytes"),
+    "a strange checksum": (of_first("index", sha256="x"), "checksum 'x' of index/train-0.npz"),
+    "no counts of labels": (of_set(labels=[]), r"samples with each attribute: \[\]"),
+    "more labels than samples": (of_set(labels=[7, 0]), r"samples with each attribute: \[7, 0\]"),
+    "a class too few": (of_set(labels=[3, 2]), "5 samples with an attribute, .*; expected all 6"),
+    "clips that nobody said": (of_set(clips={"number": [1], "shortest": [6]}), "clips in a shard set"),
+    "clips that are missing": (lambda m: m.update(clips=True), "no clips in a shard set"),
+    "something besides": (of_set(more=1), "unknown names in a shard set"),
 }
 
 
@@ -537,7 +564,7 @@ CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("case", [*CHANGES, "empty"])
 def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_label(case: str, labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
-    whole, found = stream_of(labelled), DataSet(labelled).index("train")
+    whole, found = stream_of(labelled), whole_index(DataSet(labelled), "train")
     t, slot = 3, 2
     (order,) = [source.order for source in whole.sources]
     row, *others = [row for _, row in order.candidates(t, slot)]
@@ -558,7 +585,7 @@ def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_label(case: str, 
     good_batch, batch = whole.read(t, 0, BATCH), stream_of(str(broken)).read(t, 0, BATCH)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "an image was given memory"
     (bad,) = {(b.key, b.cause) for b in batch.bad}
-    assert bad[0] == found.keys[row].decode()
+    assert bad[0] == found.keys[row]
     assert re.search(cause, bad[1])
     data = (Path(labelled) / names[0]).read_bytes()
     at, size = int(found.offset[following, 0]), int(found.size[following, 0])
@@ -570,14 +597,20 @@ def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_label(case: str, 
     assert batch.whole["labels"][slot].tolist() == found.labels[following].tolist()
 
 
-def test_where_no_sample_of_the_window_has_the_label_the_nearest_is_taken(labelled: str) -> None:
-    stream = stream_of(labelled)
-    (source,) = stream.sources
-    row, *others = [row for _, row in source.order.candidates(0, 0)]
-    stream.labels[row] = torch.tensor([1, 1, 1, 1])
-    assert not (stream.labels[others] == 1).all(1).any()
-    taken = [row for _, row in stream._instead(source, 0, 0)]
-    differ = [int((stream.labels[other] != 1).sum()) for other in taken]
+def test_where_no_sample_of_the_window_has_the_label_the_nearest_is_taken(labelled: str, tmp_path: Path) -> None:
+    row, *others = [row for _, row in stream_of(labelled).sources[0].order.candidates(0, 0)]
+    strange = Path(shutil.copytree(labelled, tmp_path / "strange"))
+    bits = DataSet(labelled).rows("train").shard(0).bits.copy()
+    bits[row] = 0b11110000
+    rewrite_index(strange, bits=bits)
+    values = json.loads((strange / "manifest.json").read_text())
+    labels = np.unpackbits(bits, axis=1, count=4)
+    values["splits"]["train"]["all"]["labels"] = labels.sum(axis=0, dtype=int).tolist()
+    (strange / "manifest.json").write_text(json.dumps(values))
+    assert not (labels[others] == 1).all(1).any()
+    stream = stream_of(str(strange))
+    taken = [row for _, row in stream._instead(stream.sources[0], 0, 0)]
+    differ = [int((labels[other] != 1).sum()) for other in taken]
     assert taken[0] == row
     assert differ == sorted(differ)
     assert sorted(taken) == sorted([row, *others])
@@ -606,7 +639,7 @@ def test_names_that_files_cannot_have(key: str) -> None:
 def with_key(uri: str, key: bytes, out: Path) -> Path:
     """A copy whose first sample of the train split has another key."""
     shutil.copytree(uri, out)
-    keys = [key, *DataSet(uri).index("train").keys[1:].tolist()]
+    keys = [key, *DataSet(uri).rows("train").shard(0).keys[1:].tolist()]
     rewrite_index(out, keys=np.array(keys, dtype=np.bytes_))
     return out
 
@@ -620,9 +653,9 @@ def test_a_key_that_is_no_name_is_refused_before_any_work(key: bytes, labelled: 
 
 
 def test_two_samples_of_one_key_and_a_reserved_one_are_refused(labelled: str, tmp_path: Path) -> None:
-    keys = DataSet(labelled).index("train").keys
-    twice = DataSet(str(with_key(labelled, keys[5], tmp_path / "twice")))
-    with pytest.raises(DataError, match=f"two samples with the key {re.escape(keys[5].decode())}"):
+    keys = DataSet(labelled).rows("train").keys()
+    twice = DataSet(str(with_key(labelled, keys[5].encode(), tmp_path / "twice")))
+    with pytest.raises(DataError, match=f"two samples with the key {re.escape(keys[5])}"):
         check_names(Split(twice, "train", "AtoB"), ())
     sheet = DataSet(str(with_key(labelled, b"contact_sheet", tmp_path / "sheet")))
     with pytest.raises(DataError, match="an image called contact_sheet"):

@@ -296,18 +296,19 @@ def test_companions_have_the_relation(seed: int) -> None:
     companions = Companions(order, lambda rows: classes[rows], wanted, relation)
     for t in case.rng.integers(0, order.first_of(case.epochs(order)[-1] + 1), 12).tolist():
         slot = int(case.rng.integers(0, case.batch))
-        window = order.around(t, slot).in_turn
+        window, near = order.around(t, slot).in_turn, order.near(t, slot).tolist()
+        assert set(near) >= set(window)
         every = list(companions.candidates(t, slot))
         assert [each.row for each in every] == list(dict.fromkeys(window)), "in the order of replacement"
         for each in every:
             mates = {
-                row for row in window if row != each.row and (classes[row] == classes[each.row]) == (relation == "same")
+                row for row in near if row != each.row and (classes[row] == classes[each.row]) == (relation == "same")
             }
             assert set(each.companions) == mates
             assert len(each.companions) == len(mates), "each once"
             assert bool(each.lacking) == (len(mates) < wanted)
         if all(each.lacking for each in every):
-            with pytest.raises(DataError, match="--window"):
+            with pytest.raises(DataError, match="--shard-samples"):
                 companions.locate(t, slot)
         else:
             found, passed = companions.locate(t, slot)
@@ -369,7 +370,7 @@ def test_balanced_makes_up_for_windows_without_a_class() -> None:
     assert 20 < found < 45
 
 
-def test_companions_of_balanced_samples_are_found_in_the_whole_window() -> None:
+def test_companions_of_balanced_samples_are_found_in_whole_shards() -> None:
     """Also those that the balance leaves out, and no sample is its own companion where it is repeated."""
     classes = np.array([0] * 60 + [1] * 4)
     order = Order([64], 1, 1, 0, "all", 64)

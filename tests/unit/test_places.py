@@ -47,12 +47,13 @@ PAIRED = Needs({"a": "image", "b": "image"})
 
 ROOT = Path(__file__).parents[2]
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
+INDEX = "index/train-000000.npz"
 
 
 def put_index(folder: Path, data: bytes) -> None:
     """Another index of the train split, which the manifest agrees to."""
-    (folder / "train.index.npz").write_bytes(data)
-    rewrite(folder, lambda m: m["splits"]["train"]["all"].update(index_sha256=sha256(data)))
+    (folder / INDEX).write_bytes(data)
+    rewrite(folder, of_index(bytes=[len(data)], sha256=[sha256(data)]))
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -62,11 +63,12 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def first_shard(**values: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda m: m["splits"]["train"]["all"]["shards"][0].update(values)
+    columns = {name: [value] for name, value in values.items()}
+    return lambda m: m["splits"]["train"]["all"]["shards"].update(columns)
 
 
-def of_index(name: str) -> Callable[[dict[str, Any]], object]:
-    return lambda m: m["splits"]["train"]["all"].update(index=name)
+def of_index(**columns: list[Any]) -> Callable[[dict[str, Any]], object]:
+    return lambda m: m["splits"]["train"]["all"]["index"].update(columns)
 
 
 @pytest.fixture
@@ -90,12 +92,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """What is in a folder and those below, by path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 @pytest.fixture
 def far(own: Path) -> Iterator[str]:
     """The same data set in the memory of this process, which is a remote filesystem."""
     memory = fsspec.filesystem("memory")
-    for path in own.iterdir():
-        memory.pipe_file(f"/far/{path.name}", path.read_bytes())
+    for name, data in files_of(own).items():
+        memory.pipe_file(f"/far/{name}", data)
     yield "memory://far"
     memory.rm("/far", recursive=True)
 
@@ -147,7 +154,7 @@ def check_refusal(error: UserError, where: str, name: str) -> None:
 @pytest.mark.parametrize("allowed", [(), ("/data", "s3://other")])
 @pytest.mark.parametrize("case", OUT)
 def test_a_local_data_set_names_no_shard_or_index_elsewhere(case: str, own: Path, allowed: tuple[str, ...]) -> None:
-    for change in (first_shard(name=OUT[case]), of_index(OUT[case])):
+    for change in (first_shard(name=OUT[case]), of_index(name=[OUT[case]])):
         before = (own / "manifest.json").read_text()
         rewrite(own, change)
         with pytest.raises(DataError) as caught:
@@ -240,24 +247,26 @@ def test_links_within_and_to_a_data_set_are_followed(own: Path, tmp_path: Path) 
     for place in (own, tmp_path / "name"):
         data = DataSet(str(place))
         data.check_shards("train")
-        data.index("train")
+        data.rows("train").keys()
 
 
 def test_a_linked_folder_and_a_linked_index_are_looked_through(own: Path, tmp_path: Path) -> None:
-    (own / "train.index.npz").rename(tmp_path / "i.npz")
-    (own / "train.index.npz").symlink_to(tmp_path / "i.npz")
+    (own / INDEX).rename(tmp_path / "i.npz")
+    (own / INDEX).symlink_to(tmp_path / "i.npz")
     with pytest.raises(DataError, match=r"a link to .*i\.npz"):
-        DataSet(str(own))
-    DataSet(str(own), [str(tmp_path)]).index("train")
-    (own / "train.index.npz").unlink()
-    (tmp_path / "i.npz").rename(own / "train.index.npz")
+        DataSet(str(own)).check_shards("train")
+    with pytest.raises(DataError, match=r"a link to .*i\.npz"):
+        DataSet(str(own)).rows("train").keys()
+    DataSet(str(own), [str(tmp_path)]).rows("train").keys()
+    (own / INDEX).unlink()
+    (tmp_path / "i.npz").rename(own / INDEX)
     (own / "below").symlink_to(tmp_path)
     rewrite(own, first_shard(name="below/x.tar"))
     with pytest.raises(DataError, match=r"a link to .*x\.tar"):
         DataSet(str(own), [str(tmp_path / "elsewhere")]).check_shards("train")
 
 
-@pytest.mark.parametrize("name", ["train-000000.tar", "train.index.npz", "manifest.json"])
+@pytest.mark.parametrize("name", ["train-000000.tar", INDEX, "manifest.json"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
 def test_what_is_no_plain_file_is_not_opened(name: str, kind: str, own: Path) -> None:
     (own / name).unlink()
@@ -345,8 +354,8 @@ def test_a_dry_run_asks_no_other_bucket_or_host(
     fs, root = storage_of(f"{s3}/set")
     for name in ("s3://other-bucket/x.tar", "http://" + weather.endpoint.partition("://")[2] + "/x.tar"):
         rewrite(own, first_shard(name=name))
-        for path in own.iterdir():
-            fs.pipe_file(f"{root}/{path.name}", path.read_bytes())
+        for path, data in files_of(own).items():
+            fs.pipe_file(f"{root}/{path}", data)
         weather.forget()
         argv = ["train.py", "--method", "stargan", "--preset", "demo", "--image-size", "16", "--d-layers", "3"]
         argv += ["--data", f"{s3}/set", "--shards-at", "s3://other-bucket", "http://x", "--dry-run"]
@@ -362,8 +371,8 @@ def test_a_dry_run_asks_no_other_bucket_or_host(
 def test_shards_in_the_same_bucket_are_read_where_allowed(own: Path, s3: str, weather: Weather) -> None:
     fs, root = storage_of(s3)
     rewrite(own, first_shard(name=f"{s3}/tars/x.tar"))
-    for path in own.iterdir():
-        fs.pipe_file(f"{root}/set/{path.name}", path.read_bytes())
+    for name, data in files_of(own).items():
+        fs.pipe_file(f"{root}/set/{name}", data)
     fs.pipe_file(f"{root}/tars/x.tar", (own / "train-000000.tar").read_bytes())
     with pytest.raises(DataError, match="--shards-at") as caught:
         DataSet(f"{s3}/set")
@@ -436,8 +445,8 @@ def saying(shape: str, descr: str = "'|S4'", held: int = 64) -> bytes:
 
 def with_keys(own: Path, keys: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
     """The index with other keys."""
-    index = DataSet(str(own)).index("train")
-    rest = {name: npy(getattr(index, name)) for name in ("offset", "size", "labels")}
+    index = DataSet(str(own)).rows("train").shard(0)
+    rest = {name: npy(getattr(index, name)) for name in ("offset", "size", "bits")}
     return npz(compression, keys=keys, **rest)
 
 
@@ -463,15 +472,14 @@ BOMBS: dict[str, tuple[Callable[[Path], bytes], str]] = {
 def test_an_index_that_is_a_bomb_is_one_error_and_takes_no_memory(case: str, own: Path) -> None:
     bomb, cause = BOMBS[case]
     put_index(own, bomb(own))
-    data = DataSet(str(own))
     tracemalloc.start()
     try:
         with pytest.raises(DataError, match=cause) as caught:
-            data.index("train")
+            DataSet(str(own)).rows("train").keys()
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
-    assert caught.value.where.endswith("train.index.npz")
+    assert caught.value.where.endswith(("manifest.json", INDEX))
 
 
 def test_arrays_are_read_as_numpy_wrote_them() -> None:

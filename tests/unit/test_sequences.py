@@ -27,6 +27,7 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Needs
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
+from tests.support.data import whole_index
 
 from ..support.street import videos
 
@@ -126,11 +127,9 @@ def test_all_frames_of_a_sequence_are_cut_and_mirrored_alike(tmp_path: Path) -> 
 def test_a_bad_frame_has_its_whole_sequence_replaced_and_is_named(tmp_path: Path) -> None:
     uri = clips(tmp_path)
     data = DataSet(uri)
-    index, column = data.index("train"), list(data.manifest.fields).index("image")
-    row = next(row for row, key in enumerate(index.keys) if key == b"c3/4")
-    ends = np.cumsum([shard.samples for shard in data.shard_set("train").shards])
-    shard = data.shard_set("train").shards[int(np.searchsorted(ends, row, side="right"))]
-    with open(Path(uri, shard.name), "r+b") as tar:
+    index, column = whole_index(data, "train"), list(data.manifest.fields).index("image")
+    row = next(row for row, key in enumerate(index.keys) if key == "c3/4")
+    with open(Path(uri, index.shard[row]), "r+b") as tar:
         tar.seek(int(index.offset[row, column]))
         tar.write(bytes(int(index.size[row, column])))
     stream = stream_of(uri, lanes=BATCH)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from i2i_core.errors import ConfigError, DataError, ResourceError, UserError
 from i2i_core.images.codec import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
 from i2i_core.orchestration.sharding import index_webdataset, shard_glyphs
 
-from ..support.data import ROOT, index, noise, png, put, rng, sample, shard, sums, write_tar
+from ..support.data import ROOT, index, noise, png, put, rng, sample, shard, sums, whole_index, write_tar
 from ..support.pictures import png as deep_png
 from ..support.pictures import saved
 
@@ -240,8 +241,8 @@ def test_any_webdataset_reader_reads_them_and_the_index_agrees(tmp_path: Path) -
     shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=10)
     urls = [str(path) for path in sorted(tmp_path.glob("g/train-*.tar"))]
     read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
-    index = DataSet(str(tmp_path / "g")).index("train")
-    assert [s["__key__"].encode() for s in read] == list(index.keys)
+    index = whole_index(DataSet(str(tmp_path / "g")), "train")
+    assert [s["__key__"] for s in read] == index.keys
     attributes = DataSet(str(tmp_path / "g")).manifest.attributes
     for row in (0, 7, len(read) - 1):
         labels = json.loads(read[row]["json"])
@@ -256,7 +257,8 @@ def test_manifest_says_what_is_on_disk(tmp_path: Path) -> None:
     manifest, _ = shard_glyphs(str(tmp_path / "g"), "paired", 16, characters=10)
     on_disk = sums(tmp_path / "g")
     listed = {s.name: s.sha256 for sets in manifest.splits.values() for d in sets.values() for s in d.shards}
-    listed |= {d.index: d.index_sha256 for sets in manifest.splits.values() for d in sets.values()}
+    for of in (d for sets in manifest.splits.values() for d in sets.values()):
+        listed |= dict(zip(of.index.name, of.index.sha256, strict=True))
     assert on_disk.items() >= listed.items()
     assert set(on_disk) == {*listed, "manifest.json"}, "something is left behind"
     assert DataSet(str(tmp_path / "g")).manifest == manifest
@@ -269,10 +271,10 @@ def test_samples_are_shuffled_before_they_are_written(tmp_path: Path) -> None:
             put(tmp_path / f"in/{name}/{i}.png", noise(2, 2, 1))
     goal = {"shard_samples": 16}
     shard("classes", tmp_path / "in", tmp_path / "out", goal=goal, **ALL_TRAIN)
-    labels = DataSet(str(tmp_path / "out")).index("train").labels[:, 0]
+    labels = DataSet(str(tmp_path / "out")).rows("train").labels()[:, 0]
     assert all(3 <= labels[i : i + 16].sum() <= 13 for i in range(0, 80, 16))
     shard("classes", tmp_path / "in", tmp_path / "other", goal=goal, seed=1, **ALL_TRAIN)
-    assert not np.array_equal(labels, DataSet(str(tmp_path / "other")).index("train").labels[:, 0])
+    assert not np.array_equal(labels, DataSet(str(tmp_path / "other")).rows("train").labels()[:, 0])
 
 
 def test_shard_bytes_gives_shards_of_about_that_size(tmp_path: Path) -> None:
@@ -318,10 +320,10 @@ def test_shards_are_looked_for_by_one_listing(place: str, tmp_path: Path, monkey
     shard("ab", tmp_path / "in", out, goal={"shard_samples": 1}, split=(1, 0, 0))
     data, asked = DataSet(out), list[str]()
     listing = data.fs.ls
-    monkeypatch.setattr(data.fs, "size", lambda path: pytest.fail("a shard was asked for by itself"))
+    monkeypatch.setattr(data.fs, "size", lambda path: pytest.fail("a file was asked for by itself"))
     monkeypatch.setattr(data.fs, "ls", lambda path, detail: (asked.append(path), listing(path, detail=detail))[1])
     data.check_shards("train")
-    assert len(asked) == 1
+    assert sorted(asked) == [data.root, f"{data.root}/index"]
     monkeypatch.undo()
     (first, *_) = data.shard_set("train").shards
     data.fs.rm(data.path(first.name))
@@ -372,8 +374,8 @@ def test_unreadable_images_are_left_out_and_counted(tmp_path: Path) -> None:
     (tmp_path / "in").rename(tmp_path / "moved")
     shard("classes", tmp_path / "moved", tmp_path / "again", goal={"bad": "skip"}, **ALL_TRAIN)
     assert sums(tmp_path / "out") == sums(tmp_path / "again")
-    keys = DataSet(str(tmp_path / "out")).index("train").keys
-    assert sorted(keys) == [f"c/{i}".encode() for i in range(6)]
+    keys = DataSet(str(tmp_path / "out")).rows("train").keys()
+    assert sorted(keys) == [f"c/{i}" for i in range(6)]
 
 
 def test_a_job_stopped_by_a_bad_image_goes_on_with_skip(tmp_path: Path) -> None:
@@ -517,9 +519,8 @@ def test_indexing_our_own_shards_gives_the_same_indexes(tmp_path: Path) -> None:
     for kind in ("labelled", "paired", "unpaired"):
         manifest, _ = shard_glyphs(str(tmp_path / kind), kind, 16, characters=8)  # type: ignore[arg-type]
         before = sums(tmp_path / kind)
-        for path in (tmp_path / kind).iterdir():
-            if path.suffix != ".tar":
-                path.unlink()
+        (tmp_path / kind / "manifest.json").unlink()
+        shutil.rmtree(tmp_path / kind / "index")
         again = index(tmp_path / kind)
         assert (again.kind, again.fields, again.splits) == (kind, manifest.fields, manifest.splits)
         assert again.attributes == manifest.attributes
@@ -546,7 +547,7 @@ def test_indexing_class_numbers(tmp_path: Path) -> None:
         ("class_0", "class_1", "class_2"),
         True,
     )
-    labels = DataSet(str(tmp_path)).index("train").labels
+    labels = DataSet(str(tmp_path)).rows("train").labels()
     assert labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
     assert index(tmp_path, attributes=("x,y,z",), overwrite=True).attributes == ("x", "y", "z")
     with pytest.raises(DataError, match="2 names; expected 3"):

@@ -32,6 +32,7 @@ from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make, shard_glyphs
 from i2i_core.sizes import Resizing
+from tests.support.data import whole_index
 
 from ..support import data as made
 
@@ -114,8 +115,8 @@ def test_unpaired_domains_have_orders_of_their_own(unpaired: str) -> None:
 
 def test_labels_stay_with_their_images_and_every_part_knows_all_of_them(labelled: str) -> None:
     data = DataSet(labelled)
-    index = data.index("train")
-    label = dict(zip([k.decode() for k in index.keys], index.labels, strict=True))
+    index = whole_index(data, "train")
+    label = dict(zip(index.keys, index.labels, strict=True))
     stream = stream_of(labelled)
     for batch in played(stream, 1, 0, 0, 4):
         assert np.array_equal(batch.whole["labels"].numpy(), [label[k] for k in batch.keys])
@@ -156,12 +157,12 @@ def test_balance_is_refused_where_samples_have_no_class(labelled: str) -> None:
 def test_a_sample_that_cannot_be_decoded_is_replaced_and_nothing_else_shifts(labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     data = DataSet(str(broken))
-    shards, index = data.shard_set("train").shards, data.index("train")
+    shards, index = data.shard_set("train").shards, whole_index(data, "train")
     row = 17
     with (broken / shards[0].name).open("r+b") as tar:
         tar.seek(int(index.offset[row, 0]) + 20)
         tar.write(b"\0" * 30)
-    key = index.keys[row].decode()
+    key = index.keys[row]
     good, bad = stream_of(labelled), stream_of(str(broken))
     found = 0
     for t in range(good.batches_per_epoch):
@@ -181,7 +182,7 @@ def test_a_sample_that_cannot_be_decoded_is_replaced_and_nothing_else_shifts(lab
 def test_a_window_without_a_good_sample_is_a_clear_error(labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     data = DataSet(str(broken))
-    index = data.index("train")
+    index = whole_index(data, "train")
     for shard in data.shard_set("train").shards:
         with (broken / shard.name).open("r+b") as tar:
             for offset in index.offset[:, 0]:
@@ -194,7 +195,7 @@ def test_a_window_without_a_good_sample_is_a_clear_error(labelled: str, tmp_path
 def test_in_order_gives_every_sample_once(labelled: str) -> None:
     data = DataSet(labelled)
     keys = [k for batch in in_order(data, "test", 16, size=7) for k in batch.keys]
-    assert keys == [k.decode() for k in data.index("test").keys]
+    assert keys == whole_index(data, "test").keys
     assert [len(b.keys) for b in in_order(data, "test", 16, most=10, size=7)] == [7, 3]
 
 
@@ -250,13 +251,13 @@ def test_the_same_data_set_beside_itself_comes_in_another_order_and_augmentation
 
 def test_a_sample_that_cannot_be_decoded_is_named_with_its_data_set(labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
-    index = DataSet(str(broken)).index("train")
+    index = whole_index(DataSet(str(broken)), "train")
     with next(broken.glob("train-*.tar")).open("r+b") as tar:
         tar.seek(int(index.offset[0, 0]) + 20)
         tar.write(b"\0" * 30)
     stream = alternating(labelled, str(broken))
     bad = [b.key for t in range(stream.batches_per_epoch) for b in stream.read(t, 0, BATCH).bad]
-    assert bad == [f"{index.keys[0].decode()} of {broken}"]
+    assert bad == [f"{index.keys[0]} of {broken}"]
 
 
 def test_an_error_while_reading_ahead_arrives_where_the_batch_would_have(labelled: str) -> None:

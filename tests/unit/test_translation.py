@@ -211,7 +211,7 @@ def test_images_are_brought_to_the_checkpoints_channels_and_keep_their_depth(sta
 
 def test_a_split_is_translated_under_its_keys(pix2pix: str, paired: str, tmp_path: Path) -> None:
     go(pix2pix, paired, tmp_path / "out", split="val")
-    keys = {key.decode() for key in DataSet(paired).index("val").keys}
+    keys = set(DataSet(paired).rows("val").keys())
     assert set(files(tmp_path / "out")) == {*(f"{key}.png" for key in keys), "contact_sheet.png"}
 
 
@@ -222,7 +222,7 @@ def test_signs_change_the_sources_own_label(stargan: str, labelled: str, tmp_pat
     method = load_trained(stargan, torch.device("cpu")).method
     for row in range(12):
         x = torch.from_numpy(pixels(reader.read([row], 0)[0]) / 127.5 - 1)[None, None].float()
-        label = reader.index.labels[row].copy()
+        label = reader.rows.labels([row])[0]
         label[ATTRIBUTES.index("bold")], label[ATTRIBUTES.index("serif")] = 1, 0
         made = to_array(method.translate(x, target=torch.from_numpy(label)[None])[0])[..., 0]
         found = pixels((tmp_path / "out" / f"{reader.key(row)}.png").read_bytes())

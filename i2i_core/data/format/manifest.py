@@ -1,4 +1,4 @@
-"""What a data set is: a folder of `*.tar` shards, one index per shard set, and `manifest.json`.
+"""What a data set is: a folder of `*.tar` shards, an index of each in `index/`, and `manifest.json`.
 
 Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader can read them:
 
@@ -8,49 +8,41 @@ Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader c
     fields     KEY.png KEY.NAME.ENDING ...  the field called image, and others by their names
 
 `KEY.json` of a labelled sample is an object from attribute to 0 or 1. A sample may have other members (annotations),
-which nothing here reads and `refined` carries over. The index of a shard set
-(`*.index.npz`) says for every sample, in shard order, where its members lie, so that any sample
-can be read without reading what stands before it:
+which nothing here reads and `refined` carries over. Frames of a clip stand next to each other, in their order, within
+one shard.
 
-    keys     (N,)   bytes   the sample's KEY
-    offset   (N, F) int64   byte offset of each field's data in its shard, in the order of their names
-    size     (N, F) int64   byte length of the same
-    labels   (N, A) uint8   the attributes (A = 0 where there are none)
-    clip     (N,)   int32   where the manifest says `clips`: the clip that the sample is a frame of; the frames of a
-                            clip stand next to each other, in their order, within one shard
-
-A manifest is of version 1 where version 1 can say all of it: images alone, as a kind with known fields, and no clips.
-So the same command writes the same bytes as before version 2, and earlier releases read them. Version 2 has no kind,
-which follows from the fields (`Schema.kind`); a field says its role and what the role needs.
+The manifest says the role of each field, and lists shards and indexes (`table`, `index`). It has no kind, which follows
+from the fields (`Schema.kind`). Version 1 is read: it has a kind, images alone, and one index for a whole shard set.
 
 The manifest is written last: a folder without one is not a data set.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from i2i_core.data.format.places import MOST_PATH, MOST_SHOWN, SHARD, Places, no_file_name
+from i2i_core.data.format.index import Index, Rows, most_bytes
+from i2i_core.data.format.places import MOST_SHOWN, SHARD, Places, no_file_name
+from i2i_core.data.format.table import ShardSet
 from i2i_core.errors import DataError
 from i2i_core.fields import PIXELS, WHOLE, Field, Schema, contradictions
-from i2i_core.images.arrays import read_npz
-from i2i_core.settings import from_dict, to_dict
+from i2i_core.settings import from_dict
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
 MANIFEST = "manifest.json"
-READ = (1, 2)
-"""Versions that are read."""
+VERSION = 2
+"""Of manifests that are written; the ones before it are read."""
 FEW = 8
 """Shards that are asked for one by one: a listing also holds all that lies beside them, such as other splits."""
 UNLISTED = ("http://", "https://")
@@ -58,40 +50,15 @@ UNLISTED = ("http://", "https://")
 MOST_FIELDS = 64
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
-BLOCK = 512
-"""Bytes of a member's header in a tar: a sample has one at least."""
-MOST_HEADERS = 1 << 16
-"""Bytes of an index besides its arrays."""
 MOST_DEPTH = 32
 """Lists and objects in one another in a manifest."""
+AT_ONCE = 64
+"""Indexes that are asked for together."""
 
 _AGAIN = "Copy the data set again, or make it again with `python pipelines/shard.py`."
-_SHA256, _ENDING = re.compile(r"[0-9a-f]{64}"), re.compile(r"[a-z0-9]{1,8}")
+_ENDING = re.compile(r"[a-z0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 _OF_VERSION_1 = {"paired": {"a", "b"}, "labelled": {"image"}, "unpaired": {"image"}}
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One tar file. `name` is relative to the manifest's folder, or a full URL of the same storage (`places`)."""
-
-    name: str
-    samples: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class ShardSet:
-    """The shards of one domain of one split, and the index over all of them."""
-
-    index: str
-    index_sha256: str
-    shards: tuple[Shard, ...]
-
-    @property
-    def samples(self) -> int:
-        return sum(shard.samples for shard in self.shards)
 
 
 @dataclass(frozen=True)
@@ -103,25 +70,22 @@ class Manifest(Schema):
     made_by: dict[str, Any] = field(default_factory=dict)
     """How the data set was made: layout, options, seed. For people, and for shard.py to know its own work again."""
 
-    @property
-    def version(self) -> int:
-        """The lowest version that can say all of it."""
-        known = self.fields.keys() == _OF_VERSION_1.get(self.kind)
-        return 1 if known and not self.clips and all(f.of_version_1 for f in self.fields.values()) else 2
-
     def dumps(self) -> str:
+        """Write it as JSON of version 2, each list in a line."""
         assert list(self.fields) == sorted(self.fields), "columns of the index are in the order of the names"
-        values = {**to_dict(self), "version": self.version, "fields": {k: f.as_json() for k, f in self.fields.items()}}
-        if self.version == 1:
-            del values["clips"]
-            values["kind"] = self.kind
-        return json.dumps(values, indent=1, sort_keys=True) + "\n"
+        values = {name: getattr(self, name) for name in ("attributes", "exclusive", "domains", "clips", "made_by")}
+        values |= {"version": VERSION, "fields": {name: field.as_json() for name, field in self.fields.items()}}
+        values["splits"] = {
+            split: {domain: shard_set.as_json() for domain, shard_set in sets.items()}
+            for split, sets in self.splits.items()
+        }
+        return _lines(values) + "\n"
 
     @property
     def fingerprint(self) -> str:
         """Of the contents: the same for a copy at another place."""
         sums = [
-            (split, domain, shards.index_sha256, *(shard.sha256 for shard in shards.shards))
+            (split, domain, *shards.index.sha256, *shards.shards.sha256)
             for split, sets in sorted(self.splits.items())
             for domain, shards in sorted(sets.items())
         ]
@@ -131,7 +95,7 @@ class Manifest(Schema):
         """One line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val 100`."""
         shape = next(iter(self.fields.values()))
         size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
-        if self.version > 1:
+        if self.kind == "fields" or not all(field.of_version_1 for field in self.fields.values()):
             size = ", ".join(f"{name} ({described(f)})" for name, f in self.fields.items())
         labels = f", attributes {' '.join(self.attributes)}" if self.attributes else ""
         labels += ", clips" if self.clips else ""
@@ -154,36 +118,6 @@ def described(field: Field) -> str:
 
 def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-@dataclass(frozen=True)
-class Index:
-    """The index of one shard set, in memory. Arrays as in the module's docstring."""
-
-    keys: np.ndarray
-    offset: np.ndarray
-    size: np.ndarray
-    labels: np.ndarray
-    clip: np.ndarray | None = None
-
-    def dumps(self) -> bytes:
-        """The bytes of the `.npz`; the same arrays always give the same bytes."""
-        out = io.BytesIO()
-        clips: dict[str, Any] = {} if self.clip is None else {"clip": self.clip}
-        np.savez(out, keys=self.keys, offset=self.offset, size=self.size, labels=self.labels, **clips)
-        return out.getvalue()
-
-    @staticmethod
-    def loads(data: bytes, clips: bool = False) -> Index:
-        """Read the bytes of the `.npz`, no more than they are.
-
-        Args:
-            clips: whether it names the clip of each sample.
-
-        Raises:
-            ValueError: they are no index.
-        """
-        return Index(**read_npz(data, ("keys", "offset", "size", "labels", *(("clip",) if clips else ()))))
 
 
 class DataSet:
@@ -215,18 +149,17 @@ class DataSet:
         except RecursionError:
             raise DataError(where, "lists in one another without end", "a manifest", make) from None
         version = values.get("version") if isinstance(values, dict) else None
-        if isinstance(version, bool) or version not in READ:
+        if isinstance(version, bool) or version not in range(1, VERSION + 1):
             raise DataError(
                 where,
                 f"version {version!r}"[:MOST_SHOWN],
-                f"version {' or '.join(map(str, READ))}",
+                f"version 1 to {VERSION}",
                 "It was made by another release: use that release, or shard the images again with this one.",
             )
         manifest = _manifest(values, where)
         sets = [shard_set for domains in manifest.splits.values() for shard_set in domains.values()]
-        self.places.check(shard.name for shard_set in sets for shard in shard_set.shards)
-        for shard_set in sets:
-            self.path(shard_set.index, "index")
+        self.places.check(name for shard_set in sets for name in shard_set.shards.name)
+        self.places.check((name for shard_set in sets for name in shard_set.index.name), "index")
         return manifest
 
     def _manifest_bytes(self, make: str) -> bytes:
@@ -245,7 +178,7 @@ class DataSet:
         return data
 
     @cached_property
-    def _indexes(self) -> dict[str, Index]:
+    def _rows(self) -> dict[tuple[str, str], Rows]:
         return {}
 
     def shard_set(self, split: str, domain: str = WHOLE) -> ShardSet:
@@ -261,40 +194,73 @@ class DataSet:
             )
         return sets[domain]
 
-    def index(self, split: str, domain: str = WHOLE) -> Index:
-        """The index of a shard set, verified against its checksum and kept.
+    def rows(self, split: str, domain: str = WHOLE) -> Rows:
+        """Give the rows of a shard set, whose indexes are read when they are asked for, and verified.
 
         Raises:
-            DataError: the index file is missing, altered, or does not fit the manifest.
+            DataError: no such split or domain; and when rows are asked for, an index that is missing, altered, or does
+                not fit the manifest.
         """
-        shard_set = self.shard_set(split, domain)
-        if shard_set.index not in self._indexes:
-            where = self.url(shard_set.index)
-            try:
-                data = self._index_bytes(shard_set)
-            except FileNotFoundError:
-                raise DataError(where, "no such file", "the index named in the manifest", _AGAIN) from None
-            if sha256(data) != shard_set.index_sha256:
-                raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", _AGAIN)
-            try:
-                index = Index.loads(data, self.manifest.clips)
-            except ValueError as error:
-                raise DataError(where, f"no index ({error})", "an .npz of arrays", _AGAIN) from None
-            if wrong := _misfit(index, shard_set, self.manifest):
-                raise DataError(where, *wrong, _AGAIN)
-            self._indexes[shard_set.index] = index
-        return self._indexes[shard_set.index]
+        if (split, domain) not in self._rows:
+            shard_set = self.shard_set(split, domain)
+            counts, attributes = shard_set.shards.samples, len(self.manifest.attributes)
+            whole = self._whole(shard_set) if shard_set.whole else None
+            self._rows[split, domain] = Rows(counts, attributes, partial(self.indexes, shard_set), whole)
+        return self._rows[split, domain]
 
-    def _index_bytes(self, shard_set: ShardSet) -> bytes:
-        """Read an index file, unless it is longer than that of so many samples can be."""
-        path, manifest = self.path(shard_set.index, "index"), self.manifest
-        row = MOST_PATH + 16 * len(manifest.fields) + 4 * manifest.clips + len(manifest.attributes)
-        most = shard_set.samples * row + MOST_HEADERS
-        if (size := self.fs.size(path)) > most:
-            found, expected = f"{size:,} bytes", f"at most {most:,} for {shard_set.samples:,} samples"
-            raise DataError(self.url(shard_set.index), found, expected, _AGAIN)
-        data: bytes = self.fs.cat_file(path)
-        return data
+    def indexes(self, shard_set: ShardSet, numbers: Sequence[int]) -> list[Index]:
+        """Read the indexes of some shards, a few dozen at a time; of a set of version 1 its only one.
+
+        Raises:
+            DataError: one is missing, altered, or does not fit the manifest.
+        """
+        if shard_set.whole:
+            return [self._whole(shard_set)]
+        found = []
+        for start in range(0, len(numbers), AT_ONCE):
+            some = numbers[start : start + AT_ONCE]
+            names = [shard_set.index.name[n] for n in some]
+            sizes = [shard_set.index.bytes[n] for n in some]
+            paths = [self.path(name, "index") for name in names]
+            got = self.fs.cat_ranges(paths, [0] * len(paths), sizes, on_error="return")
+            for n, name, data in zip(some, names, got, strict=True):
+                shards, sums = shard_set.shards, shard_set.index.sha256
+                found.append(self._index(name, data, sums[n], shards.samples[n], shards.bytes[n]))
+        return found
+
+    def _whole(self, shard_set: ShardSet) -> Index:
+        """Read the one index of a set of version 1, unless it is longer than that of so many samples can be."""
+        name, manifest, shards = shard_set.index.name[0], self.manifest, shard_set.shards
+        path, n = self.path(name, "index"), shard_set.samples
+        most = most_bytes(n, len(manifest.fields), len(manifest.attributes), False)
+        try:
+            if (size := self.fs.size(path)) > most:
+                raise DataError(self.url(name), f"{size:,} bytes", f"at most {most:,} for {n:,} samples", _AGAIN)
+            data = self.fs.cat_file(path)
+        except FileNotFoundError as error:
+            data = error
+        return self._index(name, data, shard_set.index.sha256[0], n, np.repeat(shards.bytes, shards.samples), 1)
+
+    def _index(
+        self, name: str, data: Any, digest: str, samples: int, size: int | np.ndarray, version: int = VERSION
+    ) -> Index:
+        """Read an index from its bytes, or from the error that came in their place."""
+        where, manifest = self.url(name), self.manifest
+        if isinstance(data, FileNotFoundError):
+            raise DataError(where, "no such file", "the index named in the manifest", _AGAIN) from None
+        if isinstance(data, Exception) and not isinstance(data, EOFError):
+            raise data
+        if isinstance(data, EOFError) or sha256(data) != digest:
+            raise DataError(where, "other bytes than the manifest's checksum", "the index it was made with", _AGAIN)
+        attributes = len(manifest.attributes)
+        try:
+            index = Index.loads(data, attributes, manifest.clips, version)
+        except ValueError as error:
+            raise DataError(where, f"no index ({error})", "an .npz of arrays", _AGAIN) from None
+        wrong = index.misfit(samples, size, len(manifest.fields), attributes)
+        if wrong := wrong or (index.not_one(attributes) if manifest.exclusive else None):
+            raise DataError(where, *wrong, _AGAIN)
+        return index
 
     def path(self, name: str, kind: str = SHARD) -> str:
         """A file of the data set as its filesystem knows it. Raises DataError as `Places.path`."""
@@ -305,69 +271,59 @@ class DataSet:
         return name if "://" in name else f"{self.uri}/{name}"
 
     def check_shards(self, split: str) -> None:
-        """Check that every shard of the split is there with its full length: by a listing of each folder; by a request
-        for each where they are few, or a server has no listings (HTTP). Nothing is read.
+        """Check that every shard of the split and its index are there with their full length: by a listing of each
+        folder; by a request for each where they are few, or a server has no listings (HTTP). Of few shards the indexes
+        are read as well; of others that happens when their rows are asked for.
 
         Raises:
-            DataError: naming the first shard that is missing or of another length.
+            DataError: naming the first that is missing, of another length, or an index that was altered.
         """
-        again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."
-        shards = [shard for sets in (self.manifest.splits.get(split) or {}).values() for shard in sets.shards]
-        paths = [self.path(shard.name) for shard in shards]
-        listed = self._listed({posixpath.dirname(path) for path in paths}) if len(paths) > FEW else {}
-        for shard, path in zip(shards, paths, strict=True):
-            try:
-                size = self.fs.size(path) if listed.get(path) is None else listed[path]
-            except FileNotFoundError:
-                raise DataError(self.url(shard.name), "no such shard", f"{shard.bytes} bytes", _AGAIN) from None
-            if size != shard.bytes:
-                raise DataError(self.url(shard.name), f"{size} bytes", f"{shard.bytes} bytes", again)
+        sets = (self.manifest.splits.get(split) or {}).values()
+        self._check_sizes(SHARD, [(s.shards.name, s.shards.bytes) for s in sets])
+        self._check_sizes("index", [(s.index.name, s.index.bytes) for s in sets if not s.whole])
+        for shard_set in sets:
+            if shard_set.whole or len(shard_set.shards) <= FEW:
+                self.indexes(shard_set, range(len(shard_set.index.name)))
 
-    def _listed(self, folders: Iterable[str]) -> dict[str, int | None]:
-        """Size by path of what is in some folders, as far as it can be listed."""
+    def _check_sizes(self, kind: str, files: Sequence[tuple[Sequence[str], Sequence[int]]]) -> None:
+        again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."
+        names = [name for of_set, _ in files for name in of_set]
+        folders = {self._folder(name, kind): name for name in names} if len(names) > FEW else {}
+        for name in folders.values():  # a folder may be a link to elsewhere, which this refuses
+            self.path(name, kind)
+        listed = self._listed(folders)
+        for name, expected in zip(names, (size for _, sizes in files for size in sizes), strict=True):
+            size = listed.get(f"{self._folder(name, kind)}/{posixpath.basename(name)}")
+            try:
+                size = self.fs.size(self.path(name, kind)) if size is None else size
+            except FileNotFoundError:
+                raise DataError(self.url(name), f"no such {kind}", f"{expected} bytes", _AGAIN) from None
+            if size != expected:
+                raise DataError(self.url(name), f"{size} bytes", f"{expected} bytes", again)
+
+    def _folder(self, name: str, kind: str) -> str:
+        """The folder of a file as its filesystem knows it."""
+        return posixpath.dirname(self.path(name, kind) if "://" in name else f"{self.root}/{name}")
+
+    def _listed(self, folders: Iterable[str]) -> dict[str, int]:
+        """Size by path of the plain files in some folders, as far as they can be listed."""
         if self.uri.startswith(UNLISTED):
             return {}
-        listed: dict[str, int | None] = {}
+        listed: dict[str, int] = {}
         for folder in folders:
             with suppress(FileNotFoundError, NotADirectoryError):
-                listed |= {str(entry["name"]): entry.get("size") for entry in self.fs.ls(folder, detail=True)}
+                for entry in self.fs.ls(folder, detail=True):
+                    if entry["type"] == "file" and not entry.get("islink") and entry.get("size") is not None:
+                        listed[str(entry["name"])] = entry["size"]
         return listed
 
 
-def _misfit(index: Index, shard_set: ShardSet, manifest: Manifest) -> tuple[str, str] | None:
-    """What is wrong with an index that does not fit its manifest, and what belongs there."""
-    n, fields, attributes = shard_set.samples, len(manifest.fields), len(manifest.attributes)
-    arrays = [
-        ("keys", (n,), "S"),
-        ("offset", (n, fields), "i"),
-        ("size", (n, fields), "i"),
-        ("labels", (n, attributes), "u"),
-    ]
-    for name, shape, kind in [*arrays, ("clip", (n,), "i")] if manifest.clips else arrays:
-        array = getattr(index, name)
-        if array.shape != shape or array.dtype.kind != kind:
-            expected = f"{shape}: {n} samples, {fields} fields and {attributes} attributes, as the manifest says"
-            return f"{name} of shape {array.shape} and type {array.dtype}"[:MOST_SHOWN], expected
-    of_row = np.repeat([shard.bytes for shard in shard_set.shards], [shard.samples for shard in shard_set.shards])
-    inside = (index.offset >= 0) & (index.size >= 0) & (index.size <= of_row[:, None] - index.offset)
-    if not inside.all():
-        row, column = np.argwhere(~inside)[0]
-        at, size = int(index.offset[row, column]), int(index.size[row, column])
-        return f"{size} bytes from byte {at} for sample {row}", f"a place in its shard of {of_row[row]} bytes"
-    if index.labels.size and index.labels.max() > 1:
-        row = int(np.argmax(index.labels.max(axis=1)))
-        return f"labels {index.labels[row].tolist()} of sample {row}", "0 and 1"
-    if index.clip is not None and np.count_nonzero(np.diff(index.clip)) + 1 > len(np.unique(index.clip)):
-        return "frames of a clip apart from each other", "those of each clip in a row"
-    sums = index.labels.sum(axis=1)
-    if manifest.exclusive and not (sums == 1).all():
-        row = int(np.argmax(sums != 1))
-        return f"{sums[row]} attributes of sample {row}", "exactly one: the manifest calls them exclusive"
-    try:
-        b"\n".join(index.keys.tolist()).decode()
-    except UnicodeDecodeError as error:
-        return f"a key that is not UTF-8 (byte {error.object[error.start]:#x})", "keys in UTF-8"
-    return None
+def _lines(value: Any, before: str = "") -> str:
+    """Write a value as JSON: objects over several lines, whatever else in one."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    within = (f"{before} {json.dumps(name)}: {_lines(one, before + ' ')}" for name, one in sorted(value.items()))
+    return "{\n" + ",\n".join(within) + f"\n{before}}}"
 
 
 def _manifest(values: dict[str, Any], where: str) -> Manifest:
@@ -376,7 +332,7 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
     try:
         manifest = _parsed(values, where)
         wrong = next(_contradictions(manifest, values), None)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(where, f"entries of another form ({error})", "a manifest", _AGAIN) from None
     if wrong:
         raise DataError(where, *wrong, _AGAIN)
@@ -401,27 +357,15 @@ def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[t
         if not isinstance(name, str) or "/" in name or no_file_name(name):
             yield f"a split or domain {str(name)[:MOST_SHOWN]!r}", "a word"
     for split, sets in manifest.splits.items():
-        for shard_set in sets.values():
-            seen: set[str] = set()
-            if not shard_set.samples:
-                yield f"no sample in split {split}", "at least one"
-            for name in (shard_set.index, *(shard.name for shard in shard_set.shards)):
-                if name in seen:
-                    yield f"{name[:MOST_SHOWN]!r} twice", "every file of a split once"
-                seen.add(name)
-            for shard in shard_set.shards:
-                if not _SHA256.fullmatch(shard.sha256):
-                    yield f"checksum {shard.sha256[:MOST_SHOWN]!r} of {shard.name[:MOST_SHOWN]}", "64 digits of hex"
-                if shard.samples < 0 or not 0 <= shard.bytes < 1 << 63:
-                    yield (
-                        f"{shard.samples} samples in {shard.bytes} bytes for {shard.name}",
-                        "sizes that are not negative",
-                    )
-                if shard.samples * BLOCK > shard.bytes:
-                    yield (
-                        f"{shard.samples} samples in {shard.bytes} bytes for {shard.name[:MOST_SHOWN]}",
-                        f"{BLOCK} bytes or more of each, as in any tar",
-                    )
+        seen: set[str] = set()
+        for domain, shard_set in sets.items():
+            names = (*shard_set.shards.name, *shard_set.index.name)
+            if len(seen | {*names}) < len(seen) + len(names):
+                twice = next(name for name, n in Counter([*seen, *names]).items() if n > 1)
+                yield f"{twice[:MOST_SHOWN]!r} twice", "every file of a split once"
+            seen.update(names)
+            for found, expected in shard_set.contradictions(manifest):
+                yield f"{found}, in {domain} of {split}", expected
 
 
 def _contradictions_of_version_1(manifest: Manifest, kind: Any) -> Iterator[tuple[str, str]]:
@@ -432,7 +376,7 @@ def _contradictions_of_version_1(manifest: Manifest, kind: Any) -> Iterator[tupl
         yield f"fields {sorted(manifest.fields)}", f"{sorted(names[kind])} of {kind} data"
     elif len(manifest.domains) != (2 if kind == "unpaired" else 1):
         yield f"domains {list(manifest.domains)}", "two of unpaired data, else one"
-    elif manifest.version > 1 and all(not any(contradictions(f)) for f in manifest.fields.values()):
+    elif manifest.clips or not all(f.of_version_1 or any(contradictions(f)) for f in manifest.fields.values()):
         yield "version 1", "version 2 of fields that have roles, and of clips"
 
 
@@ -464,7 +408,7 @@ def _parsed(values: dict[str, Any], where: str) -> Manifest:
     nested = {k: v for k, v in values.items() if k != "version" and (k, values["version"]) != ("kind", 1)}
     nested["fields"] = {k: from_dict(Field, v, f"{where} fields.{k}") for k, v in values.get("fields", {}).items()}
     nested["splits"] = {
-        split: {domain: from_dict(ShardSet, v, f"{where} splits.{split}.{domain}") for domain, v in sets.items()}
+        split: {domain: ShardSet.from_json(v, values["version"]) for domain, v in sets.items()}
         for split, sets in values.get("splits", {}).items()
     }
     nested["attributes"], nested["domains"] = (

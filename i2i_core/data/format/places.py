@@ -29,6 +29,8 @@ _ALIASES = {"s3a": "s3", "gcs": "gs", "local": "file", "abfss": "abfs", "az": "a
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _WEB = ("http", "https")
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}){0,2}")
+"""Names that cannot lead anywhere else, whatever the storage: most are, and a data set may have very many."""
 
 
 def no_file_name(key: str) -> str:
@@ -105,15 +107,22 @@ class Places:
     def _stripped(self, url: str) -> str:
         return strip_protocol(self.fs, url).rstrip("/")
 
-    def check(self, names: Iterable[str]) -> None:
-        """Check the shards' names in a manifest as text, without a look at any file.
+    def check(self, names: Iterable[str], kind: str = SHARD) -> None:
+        """Check names in a manifest as text, without a look at any file.
+
+        Args:
+            names: of shards, or of other files.
+            kind: as for `path`.
 
         Raises:
             DataError: naming the first that is refused.
         """
-        self._names = tuple(names)
-        for name in self._names:
-            self._decide(name, SHARD)
+        names = tuple(names)
+        if kind == SHARD:
+            self._names = names
+        for name in names:
+            if not _PLAIN.fullmatch(name):
+                self._decide(name, kind)
 
     def path(self, name: str, kind: str = SHARD) -> str:
         """Turn a name in the manifest into a path of the filesystem.

@@ -17,8 +17,10 @@ from typing import IO, Any
 import numpy as np
 
 from i2i_core.batch import Bad
-from i2i_core.data.format.manifest import DataSet, Index, Shard
+from i2i_core.data.format.index import Index, NewIndex
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import FinishedShard, Hashed, add, agree, published, tar_of
+from i2i_core.data.format.table import Shard
 from i2i_core.data.format.webdatasets import LABELS, HashedReader, tar_members
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Field
@@ -132,39 +134,32 @@ def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images
     Raises:
         DataError: the shard is not what the manifest says, or new images do not agree.
     """
+    attributes = len(data.manifest.attributes)
     if job.copied:
-        return published(Folder(out), job.name, lambda file: _copied(file, data, job))
-    return published(Folder(out), job.name, lambda file: _refined(file, data, image, job, images, batch))
+        return published(Folder(out), job.name, lambda file: _copied(file, data, job), attributes)
+    return published(Folder(out), job.name, lambda file: _refined(file, data, image, job, images, batch), attributes)
 
 
-def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> FinishedShard:
+def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> tuple[FinishedShard, Index]:
     hashed = Hashed(file)
     with data.fs.open(data.path(job.source.name), "rb") as source:
         while block := source.read(_BLOCK):
             hashed.write(block)
     _check_sum(data, job, hashed.hash.hexdigest())
-    index, rows = data.index(job.split, job.domain), slice(job.start, job.stop)
-    return FinishedShard(
-        replace(job.source, name=job.name),
-        data.manifest.fields,
-        job.name,
-        [_text(key) for key in index.keys[rows]],
-        index.offset[rows].tolist(),
-        index.size[rows].tolist(),
-        index.labels[rows].tolist(),
-        [],
-        [] if index.clip is None else [str(number) for number in index.clip[rows]],
-    )
+    part = FinishedShard(replace(job.source, name=job.name), data.manifest.fields, job.name)
+    return part, _index_of(data, job)
+
+
+def _index_of(data: DataSet, job: RefinedShard) -> Index:
+    """The index of the shard that a new one is made of."""
+    rows = data.rows(job.split, job.domain)
+    return rows.shard(int(rows.locate([job.start])[0][0]))
 
 
 def _check_sum(data: DataSet, job: RefinedShard, found: str) -> None:
     if found != job.source.sha256:
         fix = "Copy the data set again, or make it again with `python pipelines/shard.py`."
         raise DataError(data.url(job.source.name), "other bytes than the manifest's checksum", "the same", fix)
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -177,9 +172,11 @@ class _Sample:
 
 def _refined(
     file: IO[bytes], data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int
-) -> FinishedShard:
-    part = FinishedShard(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
-    hashed, index = Hashed(file), data.index(job.split, job.domain)
+) -> tuple[FinishedShard, Index]:
+    part, rows = FinishedShard(Shard(job.name, 0, 0, "")), NewIndex()
+    hashed, index = Hashed(file), _index_of(data, job)
+    labels = index.labels(len(data.manifest.attributes))
+    clips = None if index.clips is None else np.repeat(np.arange(len(index.clips)), index.clips)
     fields, replaced = list(data.manifest.fields), list(data.manifest.fields)[image]
     with tar_of(hashed) as tar:
         for some in _chunks(_samples(data, job, index), batch):
@@ -189,21 +186,18 @@ def _refined(
                 if isinstance(new, Bad):
                     part.left_out.append(f"{new.key}: {new.cause}")
                     continue
-                if index.clip is not None:  # a frame that is left out ends a run of frames
-                    part.clips.append(f"{index.clip[sample.row]}/{sample.row - len(part.keys)}")
-                places = {}
+                at, places = sample.row - job.start, {}
                 for name, column, old in sample.members:
-                    name, content = _member(name, column, old, image, new, data, index.labels[sample.row])
+                    name, content = _member(name, column, old, image, new, data, labels[at])
                     places[column] = add(tar, sample.key, name, content)
                 now = {name: new.field if name == replaced else f for name, f in data.manifest.fields.items()}
                 part = replace(part, fields=agree(part.fields, now, part.example, sample.key))
                 part = replace(part, example=part.example or sample.key)
-                part.keys.append(sample.key)
-                part.offset.append([places[c][0] for c in range(len(fields))])
-                part.size.append([places[c][1] for c in range(len(fields))])
-                part.labels.append(list(new.labels))
-    shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
-    return replace(part, shard=shard)
+                # a frame that is left out ends a run of frames
+                clip = None if clips is None else (clips[at], at - len(rows.keys))
+                rows.append(sample.key, [places[c] for c in range(len(fields))], new.labels, clip)
+    shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
+    return replace(part, shard=shard), rows.done()
 
 
 def _member(
@@ -234,7 +228,7 @@ def _samples(data: DataSet, job: RefinedShard, index: Index) -> Iterator[_Sample
         DataError: the shard is not the one that was indexed.
     """
     rows = range(job.start, job.stop)
-    columns = {int(offset): (row, c) for row in rows for c, offset in enumerate(index.offset[row])}
+    columns = {int(offset): (row, c) for row in rows for c, offset in enumerate(index.offset[row - job.start])}
     seen = 0
     with data.fs.open(data.path(job.source.name), "rb") as file:
         reading = HashedReader(file)

@@ -1,9 +1,9 @@
 """Samples into WebDataset shards, and existing WebDatasets into data sets.
 
 `plan` says which samples go into which shard; it depends on the input and the options only. Each
-shard is then written on its own (`write_shard`), by whoever and in whatever order, and leaves a
-part in `_parts/` when it is done. `finish` puts the parts together: indexes first, the manifest
-last. A job that is killed leaves parts and no manifest; the same job again goes on from the parts.
+shard is then written on its own (`write_shard`), by whoever and in whatever order, with its index, and leaves a
+part in `_parts/` when it is done. `finish` makes the parts a manifest. A job that is killed leaves parts and no
+manifest; the same job again goes on from the parts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
@@ -23,9 +23,11 @@ import numpy as np
 
 from i2i_core.data.folders.declared import Declared
 from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
+from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.loaded import loaded
-from i2i_core.data.format.manifest import MANIFEST, DataSet, Index, Manifest, Shard, ShardSet
+from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
+from i2i_core.data.format.table import Clips, IndexFile, IndexFiles, Shard, Shards, ShardSet
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
@@ -39,6 +41,8 @@ from i2i_core.storage.retry import AT_START, patient_for
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
 
+INDEX = "index"
+"""Sub-folder of a data set: an index of each shard."""
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
@@ -138,19 +142,19 @@ class ShardWork(Protocol):
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """What is known of a finished shard. Rows as in `manifest.Index`."""
+    """What is known of a finished shard."""
 
     shard: Shard
-    fields: dict[str, Field]
-    example: str
+    fields: dict[str, Field] = field(default_factory=dict)
+    example: str = ""
     """A file of this shard, to name when shards disagree."""
-    keys: list[str]
-    offset: list[list[int]]
-    size: list[list[int]]
-    labels: list[list[int]]
-    left_out: list[str]
-    clips: list[str] = field(default_factory=list)
-    """Of each row, a name that it shares with the next row if that is the next frame of its clip."""
+    left_out: list[str] = field(default_factory=list)
+    index: IndexFile = field(default_factory=lambda: IndexFile("", 0, ""))
+    labels: tuple[int, ...] = ()
+    """Samples with each attribute."""
+    clips: int = 0
+    shortest: int = 0
+    """How many clips it holds, and how many rows the shortest of them has."""
 
     def dumps(self) -> bytes:
         return (json.dumps(asdict(self)) + "\n").encode()
@@ -158,7 +162,8 @@ class FinishedShard:
     @staticmethod
     def loads(data: bytes) -> FinishedShard:
         values = json.loads(data)
-        values["shard"] = Shard(**values["shard"])
+        values |= {"shard": Shard(**values["shard"]), "index": IndexFile(**values["index"])}
+        values["labels"] = tuple(values["labels"])
         values["fields"] = {name: from_dict(Field, of) for name, of in values["fields"].items()}
         return FinishedShard(**values)
 
@@ -338,7 +343,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     listed = _listed(output)
     output.remove(MANIFEST)
-    output.remove(*(name for name in output.names() if _OURS.fullmatch(name) or name in listed))
+    _remove(output, listed)
     return False
 
 
@@ -346,8 +351,14 @@ def _listed(output: Folder) -> set[str]:
     """The shards that a manifest written here lists."""
     with suppress(DataError, ConfigError):
         sets = [s for domains in DataSet(output.url).manifest.splits.values() for s in domains.values()]
-        return {shard.name for s in sets for shard in s.shards}
+        return {name for s in sets for name in s.shards.name}
     return set()
+
+
+def _remove(output: Folder, tars: Collection[str]) -> None:
+    """Take away what was written here: shards of these or our names, and their indexes."""
+    ours = [name for name in output.names() if _OURS.fullmatch(name) or name in tars]
+    output.remove(*(index_name(name) for name in ours if name.endswith(".tar")), *ours)
 
 
 def _whole(uri: str) -> bool:
@@ -355,8 +366,8 @@ def _whole(uri: str) -> bool:
     try:
         for split, sets in data.manifest.splits.items():
             data.check_shards(split)
-            for domain in sets:
-                data.index(split, domain)
+            for shard_set in sets.values():
+                data.indexes(shard_set, range(len(shard_set.index.name)))
     except DataError:
         return False
     return True
@@ -376,7 +387,8 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
         fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     done = {name.removesuffix(".json") for name in output.names(PARTS) if name.endswith(".tar.json")}
-    output.remove(PARTS, *(name for name in output.names() if _OURS.fullmatch(name) or name in done))
+    output.remove(PARTS)
+    _remove(output, done)
 
 
 def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
@@ -386,7 +398,8 @@ def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
     for job in plan.jobs:
         if f"{job.name}.json" in there:
             part = FinishedShard.loads(output.read(f"{PARTS}/{job.name}.json"))
-            if part.shard.samples == 0 or output.size(job.name) == part.shard.bytes:
+            files = (part.shard, part.index) if part.shard.samples else ()
+            if all(output.size(file.name) == file.bytes for file in files):
                 done[job.name] = part
     return done
 
@@ -412,25 +425,45 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> FinishedSh
     Raises:
         DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
     """
-    return published(output_at(out), job.name, lambda file: _write_tar(file, recipe, job, bad))
+    attributes = len(recipe.attributes)
+    return published(output_at(out), job.name, lambda file: _write_tar(file, recipe, job, bad), attributes)
 
 
-def published(output: Folder, name: str, write: Callable[[IO[bytes]], FinishedShard]) -> FinishedShard:
-    """What `write` makes of a new file, put in place as a shard of that name unless it is empty, and then its part."""
+def published(
+    output: Folder, name: str, write: Callable[[IO[bytes]], tuple[FinishedShard, Index]], attributes: int
+) -> FinishedShard:
+    """What `write` makes of a new file, put in place as a shard of that name unless it is empty, with its index, and
+    then its part."""
     temporary = output.beside(name, PARTS)
     try:
         with temporary:
-            part = write(temporary)
+            part, index = write(temporary)
         if part.shard.samples:
             output.publish(temporary.name, name)
     finally:
         Path(temporary.name).unlink(missing_ok=True)
+    if part.shard.samples:
+        part = indexed(output, index_name(name), part, index, attributes)
     output.write(f"{PARTS}/{name}.json", part.dumps())
     return part
 
 
-def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> FinishedShard:
-    part = FinishedShard(Shard(job.name, 0, 0, ""), {}, "", [], [], [], [], [])
+def index_name(tar: str) -> str:
+    """Name the index of a shard."""
+    return f"{INDEX}/{tar.removesuffix('.tar')}.npz"
+
+
+def indexed(output: Folder, name: str, part: FinishedShard, index: Index, attributes: int) -> FinishedShard:
+    """Write the index of a shard, and say in its part what the manifest has to know of it."""
+    data = index.dumps()
+    output.write(name, data)
+    labels = tuple(index.labels(attributes).sum(axis=0, dtype=int).tolist())
+    part = replace(part, index=IndexFile(name, len(data), sha256(data)), labels=labels)
+    return part if index.clips is None else replace(part, clips=len(index.clips), shortest=int(index.clips.min()))
+
+
+def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tuple[FinishedShard, Index]:
+    part, rows = FinishedShard(Shard(job.name, 0, 0, "")), NewIndex()
     hashed = Hashed(file)
     with tar_of(hashed) as tar:
         for number, (record, files) in enumerate(_read(recipe, job.records)):
@@ -448,11 +481,13 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> Fini
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
             part = replace(part, fields=agreed, example=part.example or name)
-            if record.clip:  # a frame that was left out ends a run of frames
-                part.clips.append(f"{record.clip}/{number - len(part.keys)}")
-            _append(tar, part, record, members, [_member_of(name, fields[name]) for name in recipe.fields])
-    shard = Shard(job.name, len(part.keys), hashed.bytes, hashed.hash.hexdigest())
-    return replace(part, shard=shard)
+            # a frame that was left out ends a run of frames
+            clip = (record.clip, number - len(rows.keys)) if record.clip else None
+            places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
+            at = [places[_member_of(name, fields[name])] for name in recipe.fields]
+            rows.append(record.key, at, record.labels, clip)
+    shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
+    return replace(part, shard=shard), rows.done()
 
 
 def tar_of(file: Hashed) -> TarWriter:
@@ -466,15 +501,6 @@ def add(tar: TarWriter, key: str, member: str, data: bytes) -> tuple[int, int]:
     """Adds a member of a sample. Offset and length of its data."""
     tar.write({"__key__": key, member: data})
     return tar.tarstream.offset - _padded(len(data)), len(data)
-
-
-def _append(tar: TarWriter, part: FinishedShard, record: Record, members: dict[str, bytes], images: list[str]) -> None:
-    """Adds a sample to the tar, member by member in the order of their names, and its row to the part."""
-    places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
-    part.keys.append(record.key)
-    part.offset.append([places[member][0] for member in images])
-    part.size.append([places[member][1] for member in images])
-    part.labels.append(list(record.labels))
 
 
 def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str) -> dict[str, Field]:
@@ -682,7 +708,7 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 
 
 def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
-    """Writes indexes and, last, the manifest; then takes the parts away.
+    """Writes the manifest, and takes the parts away.
 
     Raises:
         DataError: nothing could be read, or shards do not agree.
@@ -711,9 +737,11 @@ def conclude(
             groups[job.split, job.domain].append(part)
     fields = agree_all([part for group in groups.values() for part in group], left_out)
     made_by = {**made_by, "left_out": left_out, "plan": work.digest}
-    splits = write_indexes(output, groups)
     clips = any(part.clips for part in parts.values())
-    manifest = Manifest(fields, attributes, exclusive, domains, clips, splits, made_by)
+    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
+    for (split, domain), some in sorted(groups.items()):
+        splits[split][domain] = listed(some)
+    manifest = Manifest(fields, attributes, exclusive, domains, clips, dict(splits), made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
     return manifest
@@ -731,28 +759,9 @@ def agree_all(parts: Sequence[FinishedShard], left_out: Sequence[str] = ()) -> d
     return fields
 
 
-def write_indexes(output: Folder, groups: dict[tuple[str, str], list[FinishedShard]]) -> dict[str, dict[str, ShardSet]]:
-    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
-    for (split, domain), parts in sorted(groups.items()):
-        name, data = f"{set_name(split, domain)}.index.npz", index_of(parts).dumps()
-        output.write(name, data)
-        splits[split][domain] = ShardSet(name, sha256(data), tuple(part.shard for part in parts))
-    return dict(splits)
-
-
-def index_of(parts: Sequence[FinishedShard]) -> Index:
-    keys = [key.encode("utf-8", "surrogateescape") for part in parts for key in part.keys]
-    return Index(
-        np.array(keys, dtype=np.bytes_),
-        np.array([row for part in parts for row in part.offset], dtype=np.int64),
-        np.array([row for part in parts for row in part.size], dtype=np.int64),
-        np.array([row for part in parts for row in part.labels], dtype=np.uint8).reshape(len(keys), -1),
-        _clip_numbers(parts) if any(part.clips for part in parts) else None,
-    )
-
-
-def _clip_numbers(parts: Sequence[FinishedShard]) -> np.ndarray:
-    """Number the runs of frames: a new one where a shard begins, a clip ends, or a frame is missing."""
-    names = [(number, name) for number, part in enumerate(parts) for name in part.clips]
-    new = [one != before for one, before in zip(names[1:], names[:-1], strict=True)]
-    return np.cumsum([0, *new]).astype(np.int32)
+def listed(parts: Sequence[FinishedShard]) -> ShardSet:
+    """The table of the shards of one domain of one split."""
+    labels = tuple(int(n) for n in np.sum([part.labels for part in parts], axis=0, dtype=int))
+    clips = Clips(tuple(part.clips for part in parts), tuple(part.shortest for part in parts))
+    shards, index = Shards.of([part.shard for part in parts]), IndexFiles.of([part.index for part in parts])
+    return ShardSet(shards, index, labels, clips if any(clips.number) else None)

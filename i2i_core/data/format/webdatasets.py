@@ -14,15 +14,18 @@ import re
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import IO, Any, Self
 
 from i2i_core.data.folders.layouts import SPLITS
-from i2i_core.data.format.manifest import MANIFEST, Manifest, Shard
+from i2i_core.data.format.index import Index, NewIndex
+from i2i_core.data.format.manifest import MANIFEST, Manifest
 from i2i_core.data.format.places import Places, below, no_file_name, storage_named
-from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, write_indexes
+from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, index_name, indexed, listed
+from i2i_core.data.format.table import Shard, ShardSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import WHOLE, Field
 from i2i_core.images.codec import EXTENSIONS, check_range, decode
@@ -72,6 +75,8 @@ _EXPECTED = {
 }
 _SKIP = "--bad skip leaves such samples out"
 
+AT_ONCE = 16
+"""Indexes that are written at the same time."""
 MOST_IMAGE = 1 << 30
 MOST_LABEL = 16 << 20
 MOST_HEADER = 1 << 16
@@ -533,21 +538,24 @@ def finish_index(
     if not rows:
         agree_all([], [_line(*one) for one in left_out])
     unpaired, prefix = "image" in rows[0][1].images and labels is None, tars.prefix(out)
-    groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    to_write: list[tuple[str, FinishedShard, Index]] = []
     fields = _fields([sample for _, sample in rows])
     for name, some in groupby(rows, key=lambda row: row[0]):
         split, domain = sets[name]
         if unpaired and domain == WHOLE:
             raise DataError(f"{tars.uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
-        part = _part(replace(scanned[name].shard, name=prefix + name), [row[1] for row in some], fields, labels)
-        groups[split, domain if unpaired else WHOLE].append(part)
+        samples = [row[1] for row in some]
+        part = FinishedShard(replace(scanned[name].shard, name=prefix + name, samples=len(samples)), fields)
+        to_write.append((index_name(name), part, _index(samples, fields, labels)))
+        groups[split, domain if unpaired else WHOLE].append(part.shard.name)
     if unpaired and {domain for _, domain in groups} != {"A", "B"}:
         only, fix = next(iter(groups))[1], "Add the other domain's tars, or mend its samples."
         raise DataError(tars.uri, f"samples of domain {only} alone", "two domains", fix)
     counts = Counter(fault.kind for _, fault in left_out)
     manifest = Manifest(
         fields=fields,
-        splits=write_indexes(output, groups),
+        splits=_written(output, groups, to_write, len(labels.names) if labels else 0),
         attributes=labels.names if labels else (),
         exclusive=bool(labels and labels.exclusive),
         domains=("A", "B") if unpaired else (WHOLE,),
@@ -585,19 +593,28 @@ def _fields(samples: Sequence[Sample]) -> dict[str, Field]:
     return fields
 
 
-def _part(
-    shard: Shard, samples: Sequence[Sample], fields: dict[str, Field], labels: LabelColumns | None
-) -> FinishedShard:
-    return FinishedShard(
-        replace(shard, samples=len(samples)),
-        fields,
-        "",
-        [sample.key for sample in samples],
-        [[sample.images[name][0] for name in fields] for sample in samples],
-        [[sample.images[name][1] for name in fields] for sample in samples],
-        [labels.row(sample.label) if labels else [] for sample in samples],
-        [],
-    )
+def _index(samples: Sequence[Sample], fields: dict[str, Field], labels: LabelColumns | None) -> Index:
+    rows = NewIndex()
+    for sample in samples:
+        places = [sample.images[name][:2] for name in fields]
+        rows.append(sample.key, places, labels.row(sample.label) if labels else [])
+    return rows.done()
+
+
+def _written(
+    output: Folder,
+    groups: dict[tuple[str, str], list[str]],
+    indexes: Sequence[tuple[str, FinishedShard, Index]],
+    attributes: int,
+) -> dict[str, dict[str, ShardSet]]:
+    """Write all indexes, many at once, and give the tables of their shards."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        parts = list(pool.map(lambda one: indexed(output, one[0], one[1], one[2], attributes), indexes))
+    by_name = {part.shard.name: part for part in parts}
+    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
+    for (split, domain), names in sorted(groups.items()):
+        splits[split][domain] = listed([by_name[name] for name in names])
+    return dict(splits)
 
 
 @patient_for(AT_START)

@@ -42,13 +42,16 @@ def check_alike(first: Sample, frame: Sample) -> None:
             raise ValueError(f"{name} of shape {value.shape} where the first frame has {of.shape}")
 
 
-def collated(sequences: Iterable[Sequence[Sample]], shape: tuple[int, ...], fields: Mapping[str, Field]) -> Columns:
+def collated(
+    sequences: Iterable[Sequence[Sample]], shape: tuple[int, ...], fields: Mapping[str, Field], listed: bool = False
+) -> Columns:
     """Put samples together, one after the other, while each is in the processor's cache.
 
     Args:
         sequences: the frames of each sample; one of samples that stand alone.
         shape: (n, T), how many there are, and how many frames each has.
         fields: what they are.
+        listed: whether samples have an axis of frames even where T is one.
 
     Returns:
         Tensors (n, ...), or (n, T, ...) where T is more than one; of lists an entry per sample: the captions or boxes,
@@ -70,18 +73,27 @@ def collated(sequences: Iterable[Sequence[Sample]], shape: tuple[int, ...], fiel
             if i == 0:
                 arrays[name] = np.empty((n * frames, *x.shape), x.dtype)
             np.concatenate([x[None]], out=arrays[name][i : i + 1])  # unlike an assignment, refuses another shape
-    lead = (n,) if frames == 1 else (n, frames)
+    single = frames == 1 and not listed
+    lead = (n,) if single else (n, frames)
     return Columns(
         {name: torch.from_numpy(x.reshape(*lead, *x.shape[1:])) for name, x in arrays.items()},
         {name: fields[name].role for name in arrays if fields[name].role != "image"},
-        {name: _by_sample(map(_captions, of), frames) for name, of in lists.items() if fields[name].role == "text"},
-        {name: _by_sample(map(_boxes, of), frames) for name, of in lists.items() if fields[name].role == "boxes"},
+        {
+            name: _by_sample(map(_captions, of), frames, single)
+            for name, of in lists.items()
+            if fields[name].role == "text"
+        },
+        {
+            name: _by_sample(map(_boxes, of), frames, single)
+            for name, of in lists.items()
+            if fields[name].role == "boxes"
+        },
     )
 
 
-def _by_sample(values: Iterable[Any], frames: int) -> tuple[Any, ...]:
+def _by_sample(values: Iterable[Any], frames: int, single: bool) -> tuple[Any, ...]:
     each = tuple(values)
-    return each if frames == 1 else tuple(each[i : i + frames] for i in range(0, len(each), frames))
+    return each if single else tuple(each[i : i + frames] for i in range(0, len(each), frames))
 
 
 def _captions(value: Value) -> tuple[str, ...]:

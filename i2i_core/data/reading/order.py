@@ -238,6 +238,16 @@ class Order:
         found = self.around(t, slot)
         return ((found.epoch, row) for row in found.in_turn)
 
+    def near(self, t: int, slot: int) -> np.ndarray:
+        """Return the rows among which companions of a slot of global batch number t are found, sorted: those of the
+        shards that the slot's window lies on, which are on the node meanwhile; of sequences the window's alone."""
+        epoch = self.epoch_at(t)
+        lane, window, _ = self._place(epoch, t, slot)
+        if not self.starts[epoch.stage].single:
+            return np.unique(self._rows_of(epoch, lane, window))
+        shards = sorted(set(self._shards_of(epoch, lane, window)))
+        return np.concatenate([np.arange(self.counts[n]) + self.first_row[n] for n in shards])
+
     def needs(self, first: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Give (t, last t, shard) of every shard that slots start to stop read, what may replace a sample included,
         window by window from the one of global batch `first` on, without end; t rises."""
@@ -256,17 +266,22 @@ class Order:
 
     def _shards(self, epoch: Epoch, window: int, start: int, stop: int) -> Iterator[int]:
         """Give the shards that a window of the lanes of slots start to stop lies on."""
-        cut, total = self.cuts[epoch.stage], self.starts[epoch.stage].total
-        for lane in (block * self.batch + slot for block in range(cut.per_slot) for slot in range(start, stop)):
-            position, end = cut.stretch(lane, window)
-            while position < end:
-                lap, along = divmod(position, total)
-                shards, begins, origin = self._line(epoch.stage, self._lap_of(epoch, lap))
-                on_line = (along + origin) % total
-                at = int(np.searchsorted(begins, on_line, side="right")) - 1
-                yield int(shards[at])
-                left = int(begins[at]) + int(self.starts[epoch.stage].per_shard[shards[at]]) - on_line
-                position += min(left, total - along)
+        for block in range(self.cuts[epoch.stage].per_slot):
+            for slot in range(start, stop):
+                yield from self._shards_of(epoch, block * self.batch + slot, window)
+
+    def _shards_of(self, epoch: Epoch, lane: int, window: int) -> Iterator[int]:
+        """Give the shards that a window of a lane lies on."""
+        total = self.starts[epoch.stage].total
+        position, end = self.cuts[epoch.stage].stretch(lane, window)
+        while position < end:
+            lap, along = divmod(position, total)
+            shards, begins, origin = self._line(epoch.stage, self._lap_of(epoch, lap))
+            on_line = (along + origin) % total
+            at = int(np.searchsorted(begins, on_line, side="right")) - 1
+            yield int(shards[at])
+            left = int(begins[at]) + int(self.starts[epoch.stage].per_shard[shards[at]]) - on_line
+            position += min(left, total - along)
 
 
 def _table(stages: Sequence[Stage], cuts: Sequence[Cut], ends: Sequence[int] | None) -> tuple[list[int], list[int]]:

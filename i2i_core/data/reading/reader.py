@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from i2i_core.data.format.manifest import DataSet, Shard
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.table import Shard
 from i2i_core.data.reading.staging import Cache, no_shard, other_bytes
 from i2i_core.storage.remote import is_local
 
@@ -27,9 +28,8 @@ class Reader:
     """Reads that do not wait for a shard under way."""
 
     def __init__(self, data: DataSet, split: str, domain: str, cache: Cache | None = None) -> None:
-        self.data, self.cache = data, cache
-        self.set, self.index = data.shard_set(split, domain), data.index(split, domain)
-        self.ends = np.cumsum([shard.samples for shard in self.set.shards])
+        self.data, self.domain, self.cache = data, domain, cache
+        self.set, self.rows = data.shard_set(split, domain), data.rows(split, domain)
         self.local, self.reads = is_local(data.fs), 0
         self._files: OrderedDict[str, int] = OrderedDict()
 
@@ -43,8 +43,8 @@ class Reader:
             DataError: a shard that is no longer there, or other than the manifest says.
             StorageError: the storage does not answer.
         """
-        shards = [self.set.shards[i] for i in np.searchsorted(self.ends, rows, side="right")]
-        starts, sizes = self.index.offset[rows, field].tolist(), self.index.size[rows, field].tolist()
+        numbers, starts, sizes = self.rows.places(rows, field)
+        shards = [self.set.shards[i] for i in numbers]
         self.reads += 1
         out, far = [b""] * len(shards), []
         for i, shard in enumerate(shards):
@@ -106,15 +106,10 @@ class Reader:
     def __del__(self) -> None:
         self._close(*self.__dict__.get("_files", ()))
 
-    def clip_lengths(self) -> list[list[int]] | None:
-        """List the lengths of each shard's clips, in order; None: its samples are no frames of clips."""
-        clip = self.index.clip
-        if clip is None:
-            return None
-        begins = np.flatnonzero(np.diff(clip, prepend=clip[0] - 1))
-        lengths = np.diff(begins, append=len(clip))
-        shard_of = np.searchsorted(self.ends, begins, side="right")
-        return [lengths[shard_of == number].tolist() for number in range(len(self.ends))]
-
     def key(self, row: int) -> str:
-        return self.index.keys[row].decode()
+        """Name a sample."""
+        return self.rows.keys([row])[0]
+
+    def classes(self, rows: np.ndarray) -> np.ndarray:
+        """Give the class of each row, where each has exactly one attribute."""
+        return self.rows.labels(rows).argmax(axis=1)

@@ -1,27 +1,34 @@
 """Relate samples to each other, by pure functions on top of an order.
 
 A domain may be named twice, each time in an order of its own; a sample may have companions of its own or of another
-class; classes may come equally often. All of it is found in the window of the slot's lane, whose shards staging knows,
-and by the labels of the index, which every worker reads.
+class; classes may come equally often. All of it is found by the labels of the index, which every worker reads, in the
+window of the slot's lane, and companions in all of the shards that it lies on: staging knows them.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from i2i_core.data.reading.order import Around, Order
 from i2i_core.errors import DataError
+from i2i_core.fields import Relation
 from i2i_core.randomness import permutation, seed_from
 
 Classes = Callable[[np.ndarray], np.ndarray]
 """The class, as a number from 0, of each of some rows."""
-Relation = Literal["same", "other"]
+
+
+AROUND = 512
+"""Rows before and after one among which its companions are drawn where there is no order."""
+_KEPT = 256
+"""Windows that are kept at hand."""
 
 
 class Candidates(Protocol):
@@ -29,6 +36,8 @@ class Candidates(Protocol):
 
     key: tuple[int, str]
 
+    def around(self, t: int, slot: int) -> Around: ...
+    def near(self, t: int, slot: int) -> np.ndarray: ...
     def candidates(self, t: int, slot: int) -> Iterator[tuple[int, int]]: ...
 
 
@@ -60,11 +69,11 @@ class Balanced:
 
     def __init__(self, order: Order, classes: Classes, counts: Sequence[int]) -> None:
         self.order, self.classes, self.key = order, classes, order.key
-        self.shares = np.asarray(counts, np.float64) / sum(counts)
+        self.counts, self.shares = counts, np.asarray(counts, np.float64) / sum(counts)
         self._remember()
 
     def _remember(self) -> None:
-        self._drawn = lru_cache(maxsize=256)(self._draw)
+        self._drawn = lru_cache(maxsize=_KEPT)(self._draw)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_drawn"}
@@ -91,6 +100,10 @@ class Balanced:
     def frame_rows(self, t: int, rows: np.ndarray) -> np.ndarray:
         """As `Order.frame_rows`."""
         return self.order.frame_rows(t, rows)
+
+    def near(self, t: int, slot: int) -> np.ndarray:
+        """As `Order.near`."""
+        return self.order.near(t, slot)
 
     def needs(self, first: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """As `Order.needs`: the same shards."""
@@ -132,18 +145,21 @@ class Related:
         epoch: the number of the epoch.
         row: the sample's.
         companions: rows of all that may be its companions, in a seeded order: where one of the first cannot be
-            decoded, the next stands in for it.
+            decoded, another stands in for it.
+        of_class: the sample's class.
         lacking: why it cannot be used; "" where it has as many as are asked for.
     """
 
     epoch: int
     row: int
     companions: tuple[int, ...]
+    of_class: int
     lacking: str = ""
 
 
 class Companions:
-    """The companions of samples: others of the same class, or of another one, found in the window of their lane.
+    """The companions of samples: others of the same class, or of another one, found in the shards that the window of
+    their lane lies on.
 
     A sample without enough of them is replaced as one that cannot be decoded is: by the next of its window that has
     enough.
@@ -157,23 +173,47 @@ class Companions:
 
     def __init__(self, order: Candidates, classes: Classes, wanted: int, relation: Relation = "same") -> None:
         self.order, self.classes, self.wanted, self.relation = order, classes, wanted, relation
+        self._windows: OrderedDict[tuple[int, int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def candidates(self, t: int, slot: int) -> Iterator[Related]:
         """Give the slot's own sample with its companions, then the others of its window, each once, with theirs."""
-        found = dict.fromkeys(self.order.candidates(t, slot))
-        rows = np.unique([row for _, row in found])
-        classes = self.classes(rows)
-        for epoch, row in found:
-            own = classes[np.searchsorted(rows, row)]
+        rows, classes = self._window(t, slot)
+        for epoch, row in dict.fromkeys(self.order.candidates(t, slot)):
+            own = int(classes[np.searchsorted(rows, row)])
             mates = rows[((classes == own) == (self.relation == "same")) & (rows != row)]
             mixed = permutation(len(mates), *self.order.key, "companions", self.relation, t, slot, row)
-            yield Related(epoch, row, tuple(mates[mixed].tolist()), self._lacking(len(mates)))
+            yield Related(epoch, row, tuple(mates[mixed].tolist()), own, self._lacking(len(mates)))
+
+    def _window(self, t: int, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows among which a slot's companions are, sorted, and their classes."""
+        around = self.order.around(t, slot)
+        window = around.epoch, around.lane, around.window
+        if window not in self._windows:
+            rows = self.order.near(t, slot)
+            self._windows[window] = rows, self.classes(rows)
+            if len(self._windows) > _KEPT:
+                self._windows.popitem(last=False)
+        return self._windows[window]
+
+    def around_row(self, row: int, rows: int) -> Related:
+        """Give a row with its companions, outside of any order: among the AROUND rows before and after it.
+
+        Args:
+            row: of the set.
+            rows: how many the set has.
+        """
+        near = np.arange(max(0, row - AROUND), min(rows, row + AROUND + 1))
+        classes = self.classes(near)
+        own = int(classes[row - near[0]])
+        mates = near[((classes == own) == (self.relation == "same")) & (near != row)]
+        mixed = permutation(len(mates), *self.order.key, "companions", self.relation, "row", row)
+        return Related(0, row, tuple(mates[mixed].tolist()), own, self._lacking(len(mates)))
 
     def _lacking(self, found: int) -> str:
         if found >= self.wanted:
             return ""
         of = "its class" if self.relation == "same" else "another class"
-        return f"{found} of {of} in its window, where {self.wanted} are needed"
+        return f"{found} of {of} in the shards about it, where {self.wanted} are needed"
 
     def locate(self, t: int, slot: int) -> tuple[Related, list[Related]]:
         """Return what a slot of global batch number t reads, and the samples that it takes the place of.
@@ -189,7 +229,7 @@ class Companions:
         of = "of the same class" if self.relation == "same" else "of another class"
         raise DataError(
             f"data, around row {passed[0].row}",
-            f"a window of {len(passed)} samples, none of which has {self.wanted} {of} beside it",
+            f"a window of {len(passed)} samples, none of which has {self.wanted} {of} in its shards",
             f"{self.wanted} companions {of}",
-            "Give a larger --window, fewer companions, or a smaller --batch, which leaves each slot more samples.",
+            "Shard the data set with more --shard-samples, or let the method ask for fewer companions.",
         )

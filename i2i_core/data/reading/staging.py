@@ -22,7 +22,8 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import IO
 
-from i2i_core.data.format.manifest import DataSet, Shard
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.table import Shard
 from i2i_core.errors import DataError, ResourceError
 from i2i_core.storage.retry import FULL
 

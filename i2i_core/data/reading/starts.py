@@ -7,7 +7,7 @@ What is kept in memory grows with the shards, not with their samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -20,6 +20,28 @@ from i2i_core.randomness import seed_from
 Unit = Literal["start", "clip"]
 Clips = Sequence[Sequence[int]]
 """The lengths of each shard's clips, in order. They are asked for shard by shard, so they may be read when needed."""
+
+
+class LookedUp(Sequence[Sequence[int]]):
+    """Clips whose lengths are read when they are asked for, and of which enough is known to count their starts.
+
+    Args:
+        number: of each shard, how many clips it has.
+        shortest: of each shard, how long its shortest is.
+        lengths: gives the lengths of a shard's clips.
+    """
+
+    def __init__(self, number: Sequence[int], shortest: Sequence[int], lengths: Callable[[int], np.ndarray]) -> None:
+        self.number, self.shortest = np.asarray(number, np.int64), np.asarray(shortest, np.int64)
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def __getitem__(self, shard: int) -> Sequence[int]:  # type: ignore[override]
+        return self.lengths(shard).tolist()
+
+
 _KEPT = 256
 """Shards whose clips are kept at hand."""
 
@@ -57,6 +79,11 @@ class Starts:
         self.frames, self.per_shard, self.too_short, self.clips, self.unit = frames, per_shard, too_short, clips, unit
         self.total = int(per_shard.sum())
         self._remember()
+
+    @property
+    def single(self) -> bool:
+        """Tell whether every row is a unit: samples that stand alone."""
+        return self.clips is None and self.frames.reach == 0
 
     def _remember(self) -> None:
         self._table = lru_cache(maxsize=_KEPT)(self._tabulate)
@@ -101,7 +128,8 @@ class Starts:
 def count_starts(
     counts: np.ndarray, clips: Clips | None, kinds: Iterable[Frames], unit: Unit = "start"
 ) -> dict[Frames, Starts]:
-    """Count the units of every shard for each kind of sequence, in one pass over the clips.
+    """Count the units of every shard for each kind of sequence, in one pass over the clips; over those of a few shards
+    where it is known that all others are long enough.
 
     Args:
         counts: samples per shard.
@@ -115,7 +143,13 @@ def count_starts(
     distinct = list(dict.fromkeys(kinds))
     per_shard = {frames: np.zeros_like(counts) for frames in distinct}
     too_short = dict.fromkeys(distinct, 0)
-    for shard, lengths in _lengths(counts, clips):
+    long_enough = np.zeros(len(counts), bool)
+    if isinstance(clips, LookedUp):
+        long_enough = clips.shortest > max(frames.reach for frames in distinct)
+        for frames in distinct:
+            starts = counts - clips.number * frames.reach if unit == "start" else clips.number
+            per_shard[frames] = np.where(long_enough, starts, 0)
+    for shard, lengths in _lengths(counts, clips, np.flatnonzero(~long_enough)):
         for frames in distinct:
             starts = lengths[lengths > frames.reach] - frames.reach
             per_shard[frames][shard] = starts.sum() if unit == "start" else len(starts)
@@ -132,9 +166,10 @@ def count_starts(
     return {frames: Starts(frames, per_shard[frames], too_short[frames], clips, unit) for frames in distinct}
 
 
-def _lengths(counts: np.ndarray, clips: Clips | None) -> Iterator[tuple[int, np.ndarray]]:
-    """Give each shard's number and the lengths of its clips. Raises DataError as `count_starts`."""
-    for shard, count in enumerate(counts.tolist() if clips is not None else ()):
+def _lengths(counts: np.ndarray, clips: Clips | None, shards: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Give the number of some shards and the lengths of their clips. Raises DataError as `count_starts`."""
+    for shard in shards.tolist() if clips is not None else ():
+        count = int(counts[shard])
         lengths = np.asarray(clips[shard], np.int64)  # type: ignore[index]
         if lengths.sum() != count or (lengths < 1).any():
             found = f"clips of {int(lengths.sum())} rows in a shard of {count}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import merge
 from itertools import count
 from typing import Any, Literal
@@ -21,35 +21,22 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from i2i_core.batch import Bad, Batch
 from i2i_core.config.data import DataConfig
 from i2i_core.data.format.manifest import DataSet
-from i2i_core.data.format.roles import check_sample, value_of
-from i2i_core.data.reading.collate import Columns, Sample, check_alike, collated
+from i2i_core.data.format.roles import value_of
+from i2i_core.data.format.table import label_counts
+from i2i_core.data.reading.collate import Columns, Sample, collated
 from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
 from i2i_core.data.reading.order import Order, Stage
 from i2i_core.data.reading.reader import Reader
-from i2i_core.data.reading.relations import Balanced
+from i2i_core.data.reading.relations import Balanced, Companions
+from i2i_core.data.reading.source import Source, named_twice, none_usable, on_side
 from i2i_core.data.reading.staging import Cache, Need, Stager
-from i2i_core.data.reading.starts import Frames
+from i2i_core.data.reading.starts import Frames, LookedUp
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, RunError, UserError
 from i2i_core.fields import Field, Needs, in_domain
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.remote import is_local
-
-
-@dataclass(frozen=True)
-class Source:
-    """One shard set in its own order, and which batch fields its members become."""
-
-    reader: Reader
-    order: Order | Balanced
-    members: tuple[tuple[str, int, Field], ...]
-    """(batch field, column of the index, what the manifest says of it)."""
-
-    @property
-    def fields(self) -> dict[str, Field]:
-        """Give what the manifest says of each batch field."""
-        return {name: field for name, _, field in self.members}
 
 
 class Numbered(ABC):
@@ -127,8 +114,13 @@ class Stream(Numbered):
         self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
         self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
+        if needs and needs.companions:
+            (own,) = self.sources
+            with_them = Companions(own.order, own.reader.classes, needs.companions, needs.relation)
+            self.sources = [replace(own, companions=with_them)]
+        if needs and needs.again:
+            self.sources.append(named_twice(self.sources[0]))
         self.batches_per_epoch = max(source.order.batches for source in self.sources)
-        self.labels = torch.from_numpy(self.sources[0].reader.index.labels)
 
     @property
     def cache(self) -> Cache | None:
@@ -155,17 +147,21 @@ class Stream(Numbered):
     def _source(self, data: DataSet, domain: str, names: dict[str, str]) -> Source:
         k = self.config
         reader = Reader(data, k.split, domain, self._cache)
-        counts, lanes = [shard.samples for shard in reader.set.shards], self._lanes(data, reader)
-        clips = reader.clip_lengths() if self.frames.number > 1 else None
+        shards, lanes = reader.set.shards, self._lanes(data, reader)
+        clips = None
+        if self.frames.number > 1 and reader.set.clips:
+            clips = LookedUp(reader.set.clips.number, reader.set.clips.shortest, reader.rows.clip_lengths)
+        reader.rows.keep(lanes * (k.window + reader.set.samples // len(shards)))
         stages = (Stage(self.frames),)
         order: Order | Balanced
-        order = Order(counts, self.batch, lanes, self.own_seed, domain, k.window, clips=clips, stages=stages)
+        order = Order(shards.samples, self.batch, lanes, self.own_seed, domain, k.window, clips=clips, stages=stages)
         if k.balance:
-            classes = _classes(data, reader)
-            order = Balanced(order, classes.__getitem__, np.bincount(classes).tolist())
+            _check_classes(data)
+            counts = label_counts(reader.set, reader.rows)
+            order = Balanced(order, reader.classes, counts)
         columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
-        return Source(reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)))
+        return Source(reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)), self.augment)
 
     def _lanes(self, data: DataSet, reader: Reader) -> int:
         """Return how many lanes an order may have: all orders of the run have equal shares of the room on a node.
@@ -174,7 +170,7 @@ class Stream(Numbered):
         """
         shards = reader.set.shards
         room = ROOM / (len(data.manifest.domains) * max(1, len(self.config.uris)))
-        held = lane_bytes(sum(s.bytes for s in shards), len(shards), reader.set.samples, self.config.window, room)
+        held = lane_bytes(sum(shards.bytes), len(shards), reader.set.samples, self.config.window, room)
         return lanes_of(self.batch, self.config.lanes, held, room)
 
     def read(self, t: int, start: int, stop: int) -> Batch:
@@ -191,66 +187,67 @@ class Stream(Numbered):
         bad: list[Bad] = []
         keys: list[str] = []
         for source in self.sources:
+            if source.companions:
+                keys = self._read_related(source, source.companions, t, start, stop, columns, bad)
+                continue
             epoch, rows = source.order.locate_all(t, start, stop)
             sequences = source.order.frame_rows(t, rows)
             samples = (
                 self._replace(source, t, start + i, bad) if isinstance(sample, Bad) else sample
-                for i, sample in enumerate(self._decode(source, epoch, sequences))
+                for i, sample in enumerate(source.decode(epoch, sequences))
             )
             columns.add(collated(samples, sequences.shape, source.fields))
-            keys = keys or [source.reader.key(row) for row in rows]
+            keys = keys or source.reader.rows.keys(rows)
         whole = self._whole(t)
         return Batch(
             columns.fields, self.batch, start, stop, t * self.batch, self.seed, whole, tuple(keys), tuple(bad),
             roles=columns.roles, texts=columns.texts, boxes=columns.boxes,
         )  # fmt: skip
 
+    def _read_related(
+        self, source: Source, companions: Companions, t: int, start: int, stop: int, columns: Columns, bad: list[Bad]
+    ) -> list[str]:
+        """Add samples of slots start to stop and their companions to the columns; give the samples' keys."""
+        every = [source.related(companions, t, slot, bad) for slot in range(start, stop)]
+        keys, owns, mates = zip(*every, strict=True)
+        columns.add(collated(([own] for own in owns), (stop - start, 1), source.fields))
+        shape = stop - start, companions.wanted
+        columns.add(on_side("companions", collated(mates, shape, source.fields, listed=True)))
+        return list(keys)
+
     @property
     def _labelled(self) -> bool:
         """Tell whether the index says what a sample shows. Of two domains, nothing does for both."""
-        return len(self.sources) == 1 and self.labels.shape[1] > 0
+        one_domain = len({source.reader.domain for source in self.sources}) == 1
+        return one_domain and self.sources[0].reader.rows.attributes > 0
+
+    def _labels(self, rows: Sequence[int] | np.ndarray) -> Tensor:
+        return torch.from_numpy(self.sources[0].reader.rows.labels(rows))
 
     def _whole(self, t: int) -> dict[str, Tensor]:
         """The labels that the index lists for all B slots: every worker knows them without asking."""
         if not self._labelled:
             return {}
-        return {"labels": self.labels[self.sources[0].order.locate_all(t, 0, self.batch)[1]]}
-
-    def _decode(self, source: Source, epoch: int, rows_NT: np.ndarray) -> Iterator[list[Sample] | Bad]:
-        """Give the frames of each sequence, all of which share one draw, or the first of them that is bad."""
-        rows, fields, frames = rows_NT.ravel().tolist(), source.fields, rows_NT.shape[1]
-        members = {name: source.reader.read(rows, column) for name, column, _ in source.members}
-        keys = [source.reader.key(row) for row in rows]
-        words = self.augment.words((epoch, keys[i], rows[i]) for i in range(0, len(rows), frames))
-        for start, drawn in zip(range(0, len(rows), frames), words, strict=True):
-            sequence: list[Sample] = []
-            try:
-                for i in range(start, start + frames):
-                    values = {name: value_of(members[name][i], field) for name, field in fields.items()}
-                    check_sample(values, fields)
-                    sample = self.augment(values, drawn, fields)
-                    if sequence:
-                        check_alike(sequence[0], sample)
-                    sequence.append(sample)
-            except ValueError as error:
-                yield Bad(keys[i], str(error))
+        whole: dict[str, Tensor] = {}
+        for source in self.sources:
+            if source.companions:
+                related = [source.companions.locate(t, slot)[0] for slot in range(self.batch)]
+                whole[source.labels] = self._labels([one.row for one in related])
+                mates = [row for one in related for row in one.companions[: source.companions.wanted]]
+                whole["companions.labels"] = self._labels(mates).unflatten(0, (self.batch, -1))
             else:
-                yield sequence
+                whole[source.labels] = self._labels(source.order.locate_all(t, 0, self.batch)[1])
+        return whole
 
     def _replace(self, source: Source, t: int, slot: int, bad: list[Bad]) -> list[Sample]:
         tried: list[Bad] = []
         for epoch, row in self._instead(source, t, slot):
-            sample = next(self._decode(source, epoch, source.order.frame_rows(t, np.array([row]))))
+            sample = next(source.decode(epoch, source.order.frame_rows(t, np.array([row]))))
             if not isinstance(sample, Bad):
                 bad += [replace(b, key=self._named(source, b.key), instead=source.reader.key(row)) for b in tried]
                 return sample
             tried.append(sample)
-        raise DataError(
-            f"data, around sample {tried[-1].key}",
-            f"{len(tried)} samples in a row that cannot be used ({tried[-1].cause})",
-            "images",
-            "Shard the images again; `--bad skip` leaves unreadable ones out.",
-        )
+        raise none_usable(tried)
 
     def _instead(self, source: Source, t: int, slot: int) -> Iterable[tuple[int, int]]:
         """What is taken for a slot: its own sample, then the others of its window. Labels come from the index, where
@@ -259,29 +256,60 @@ class Stream(Numbered):
         if not self._labelled:
             return candidates
         rows = list(candidates)
-        labels = self.labels[[row for _, row in rows]]
+        labels = self._labels([row for _, row in rows])
         differ = (labels != labels[0]).sum(1).tolist()
         return [rows[i] for i in sorted(range(len(rows)), key=differ.__getitem__)]
 
     def _named(self, source: Source, key: str) -> str:
         """A sample's key, unmistakable where two domains may have the same."""
-        return f"{key} of domain {source.order.key[1]}" if len(self.sources) > 1 else key
+        return f"{key} of domain {source.reader.domain}" if len(source.reader.data.manifest.domains) > 1 else key
 
     def rows(self, rows: range) -> Batch:
-        """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`."""
-        read = [list(self._decode(source, 0, np.array(rows)[:, None])) for source in self.sources]
-        good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in read)]
+        """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`.
+
+        A domain's second samples are those half of the set away; companions are drawn from the rows around.
+        """
+        read, bad = [self._decoded_rows(source, rows) for source in self.sources], list[Bad]()
+        mates = self._mates_of_rows(rows, bad)
+        good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in [*read, mates])]
         columns = Columns()
         for source, samples in zip(self.sources, read, strict=True):
             usable = (sample for i in good if not isinstance(sample := samples[i], Bad))
             columns.add(collated(usable, (len(good), 1), source.fields))
-        bad = tuple(sample for samples in read for sample in samples if isinstance(sample, Bad))
-        keys = tuple(self.sources[0].reader.key(rows[i]) for i in good)
-        whole = {"labels": self.labels[[rows[i] for i in good]]} if self._labelled else {}
+        own = self.sources[0]
+        if own.companions:
+            usable = (some for i in good if not isinstance(some := mates[i], Bad))
+            shape = len(good), own.companions.wanted
+            columns.add(on_side("companions", collated(usable, shape, own.fields, listed=True)))
+        bad += [sample for samples in [*read, mates] for sample in samples if isinstance(sample, Bad)]
+        used = [rows[i] for i in good]
+        keys = tuple(own.reader.rows.keys(used))
+        whole = {source.labels: self._labels(self._shifted(source, used)) for source in self.sources}
         return Batch(
-            columns.fields, len(good), 0, len(good), rows.start, 0, whole, keys, bad,
+            columns.fields, len(good), 0, len(good), rows.start, 0, whole if self._labelled else {}, keys, tuple(bad),
             roles=columns.roles, texts=columns.texts, boxes=columns.boxes,
         )  # fmt: skip
+
+    def _shifted(self, source: Source, rows: Sequence[int]) -> np.ndarray:
+        """Give the rows that stand for these in a source."""
+        n = len(source.reader.rows)
+        return (np.array(rows, np.int64) + (n // 2 if source.again else 0)) % n
+
+    def _decoded_rows(self, source: Source, rows: range) -> list[list[Sample] | Bad]:
+        return list(source.decode(0, self._shifted(source, rows)[:, None]))
+
+    def _mates_of_rows(self, rows: range, bad: list[Bad]) -> list[list[Sample] | Bad]:
+        """Give the companions of each row, if there are any, or why there are not."""
+        source, companions = self.sources[0], self.sources[0].companions
+        if companions is None:
+            return [[] for _ in rows]
+        found: list[list[Sample] | Bad] = []
+        for row in rows:
+            related = companions.around_row(row, len(source.reader.rows))
+            mates = [] if related.lacking else source.mates(companions.wanted, related, bad)
+            cause = related.lacking or f"{len(mates)} companions that can be used"
+            found.append(mates if len(mates) == companions.wanted else Bad(source.reader.key(row), cause))
+        return found
 
 
 class Alternating(Numbered):
@@ -293,7 +321,7 @@ class Alternating(Numbered):
     Args: as `Stream`, with the data sets in the order of their numbers.
 
     Raises:
-        DataError: no such split, an index that does not fit.
+        DataError: as `Stream`, and where a class is too small for the companions that are asked for.
     """
 
     def __init__(
@@ -307,6 +335,8 @@ class Alternating(Numbered):
     ) -> None:
         self.uris = [data.uri for data in sets]
         self.streams = [Stream(data, config, image_size, batch, seed, n, needs) for n, data in enumerate(sets)]
+        for stream in self.streams:
+            _check_companions(stream)
         self.batch = batch
         self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
 
@@ -391,14 +421,28 @@ def decoded(data: bytes, field: Field) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def _classes(data: DataSet, reader: Reader) -> np.ndarray:
-    """Read the class of every row. Raises ConfigError where samples have none, or several."""
-    manifest, labels = data.manifest, reader.index.labels
+def _check_classes(data: DataSet) -> None:
+    """Raises ConfigError where samples have no class, or several."""
+    manifest = data.manifest
     if not manifest.exclusive:
         has = f"attributes {', '.join(manifest.attributes)}" if manifest.attributes else "no labels"
         fix = "Leave --balance out, or shard a folder for each class (--layout classes)."
         raise ConfigError("--balance", f"{data.uri} with {has}", "a class for each sample", fix)
-    return labels.argmax(axis=1)
+
+
+def _check_companions(stream: Stream) -> None:
+    """Raises DataError where samples of a class cannot have as many companions as the method asks for."""
+    source, companions = stream.sources[0], stream.sources[0].companions
+    if companions is None:
+        return
+    counts, same = label_counts(source.reader.set, source.reader.rows), companions.relation == "same"
+    for name, own in zip(source.reader.data.manifest.attributes, counts, strict=True):
+        found, most = (f"{own} samples of class {name}", own - 1) if same else ("", sum(counts) - own)
+        if own and most < companions.wanted:
+            expected = f"{companions.wanted + same} or more: of each sample {companions.wanted} others are read with it"
+            fix = "Add samples, or shard the data set without that class."
+            where = f"data {source.reader.data.uri}"
+            raise DataError(where, found or f"{most} samples that are not of class {name}", expected, fix)
 
 
 def _check_flip(data: DataSet, config: DataConfig, reads: Collection[str]) -> None:
@@ -447,7 +491,7 @@ def in_order(
     stream = unaugmented(data, split, image_size, direction, resizing, needs)
     if side:
         stream.sources = [source for source in stream.sources if side in source.fields]
-    n = min(len(source.reader.index.keys) for source in stream.sources)
+    n = min(len(source.reader.rows) for source in stream.sources)
     n = min(n, most) if most else n
     for start in range(rank * size, n, world * size):
         chunk = stream.rows(range(start, min(start + size, n)))

@@ -107,7 +107,7 @@ class SplitLabels:
     def of(method: Method[Any], data: DataSet, split: str) -> SplitLabels:
         known = known_labels(method, data.manifest)
         columns = columns_in(data.manifest, known)
-        labels = torch.from_numpy(data.index(split).labels)[:, list(columns)]
+        labels = torch.from_numpy(data.rows(split).labels())[:, list(columns)]
         return SplitLabels(known, columns, torch.unique(labels, dim=0))
 
     @property

@@ -273,7 +273,7 @@ def near_share(asked: Asked, palette: Palette, side: Literal["a", "b"]) -> float
     if image.channels != 3:
         return 0.0
     reader = Reader(asked.data, asked.split, "all")
-    n = len(reader.index.keys)
+    n = len(reader.rows)
     near = pixels = 0
     for row in sorted({i * n // SAMPLED for i in range(SAMPLED)}):
         try:
