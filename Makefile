@@ -10,7 +10,7 @@ SEED ?= 0
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table test test-quick test-all lint format chaos bench bench-gpu bench-stream setup clean help
+.PHONY: demo sweep-demo methods-table test test-quick test-all lint format chaos bench bench-gpu bench-stream simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -59,6 +59,9 @@ bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
 
 bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvision, local and from S3 (5 minutes)
 	$(BIN)/python -m tests.bench_stream --s3
+
+simulate: $(READY)  ## what a data set costs by how many samples it has: 10^6 to 10^9 in 100,000 shards (2 minutes)
+	$(BIN)/python -m tests.simulate
 
 bench-gpu:  ## images/s of the bare step at the papers' sizes; needs torch and a GPU, nothing else
 	$(PYTHON) -m tests.bench step --device cuda

@@ -278,10 +278,17 @@ class Needs:
         return frozenset(mine | {schema.fields[name].frame for name in mine if schema.fields[name].frame})
 
     def lacks(self, schema: Schema) -> Lack | None:
-        """Tell what a data set lacks; None: it fits."""
-        known = {"paired", "unpaired", "labelled"}
-        if len(schema.domains) != self.domains or ({self.kind, schema.kind} <= known and self.kind != schema.kind):
+        """Tell what a data set lacks, in the names of common data sets where those say it all; None: it fits."""
+        lack = self._lack(schema)
+        if lack and self.kind != schema.kind and "fields" not in (self.kind, schema.kind):
             return Lack(f"{schema.kind} samples", f"{self.kind} ones", "Name another data set.")
+        return lack
+
+    def _lack(self, schema: Schema) -> Lack | None:
+        if len(schema.domains) != self.domains:
+            names = ("one domain", "two domains")
+            found, expected = (names[n - 1] for n in (len(schema.domains), self.domains))
+            return Lack(f"{schema.kind} samples of {found}", expected, "Name another data set.")
         for name, role in self.roles.items():
             if name in schema.fields and _role_name(schema.fields[name]) != role:
                 found = f"field {name} of role {_role_name(schema.fields[name])}"

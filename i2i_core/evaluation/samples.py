@@ -102,7 +102,7 @@ class Outputs:
     @cached_property
     def source(self) -> Tensor | None:
         """The inputs; None in chunks of the target domain of unpaired data."""
-        return self._field("image" if self.method.needs.kind == "labelled" else "a")
+        return self._field(next(iter(self.method.inputs)))
 
     @cached_property
     def translated(self) -> tuple[Tensor, Tensor]:
@@ -124,13 +124,13 @@ class Outputs:
     @cached_property
     def truth(self) -> Tensor | None:
         """What the method should make of the inputs, of paired data."""
-        return self._field("b") if self.method.needs.kind == "paired" else None
+        return self.real if self.method.knows_truth() else None
 
     @cached_property
     def real(self) -> Tensor | None:
         """Real images of the side that `made` imitates: truths of pairs, the images of labelled data; those of the
         target domain of unpaired data come in chunks of their own."""
-        return self._field("image" if self.method.needs.kind == "labelled" else "b")
+        return self._field(next(iter(self.method.outputs)))
 
     def variants(self, count: int) -> list[Tensor]:
         """`count` outputs of each input, of methods with codes: codes drawn by the input's key."""
@@ -204,7 +204,7 @@ def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place,
     Raises:
         DataError: no such split.
     """
-    sides: tuple[Literal["a", "b", ""], ...] = ("a", "b") if asked.data.manifest.kind == "unpaired" else ("",)
+    sides: tuple[Literal["a", "b", ""], ...] = ("a", "b") if asked.method.needs.domains == 2 else ("",)
     for number, side in enumerate(sides):
         found = in_order(
             asked.data,
@@ -233,16 +233,16 @@ def means(parts: Iterable[Values]) -> dict[str, Measured]:
 
 def side_of(asked: Asked) -> str:
     """The field or domain that made images imitate."""
-    forth = asked.direction == "AtoB"
-    if asked.data.manifest.kind == "unpaired":
+    (made,), forth = asked.method.outputs, asked.direction == "AtoB"
+    if asked.method.needs.domains == 2:
         return asked.data.manifest.domains[1 if forth else 0]
-    return "image" if asked.data.manifest.kind == "labelled" else ("b" if forth else "a")
+    return made if forth else {"a": "b", "b": "a"}.get(made, made)
 
 
 def check_channels(asked: Asked, metrics: str) -> None:
     """Raises DataError unless the images that are to be made are grey or RGB."""
     fields = asked.data.manifest.fields
-    channels = fields[side_of(asked) if asked.data.manifest.kind == "paired" else "image"].channels
+    channels = fields[side_of(asked) if asked.method.needs.domains == 1 else "image"].channels
     if channels not in (1, 3):
         fix = f"Leave {metrics} out."
         raise DataError(f"data {asked.data.uri}", f"images of {channels} channels", f"grey or RGB for {metrics}", fix)

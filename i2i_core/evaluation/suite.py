@@ -34,12 +34,8 @@ from i2i_core.evaluation.samples import (
     means,
 )
 from i2i_core.methods.base import Method
+from i2i_core.methods.controls import Labels
 from i2i_core.tensors import repeatable
-
-DEFAULT_METRIC = {"paired": "l1", "labelled": "there_and_back", "unpaired": "", "fields": ""}
-"""By kind of data, the metric that decides the best checkpoint. Of unpaired data none does: `cycle` is best where
-nothing is changed, so the last checkpoint counts unless --best-metric names one; of other fields nothing is
-measured."""
 
 
 class Basic(Family):
@@ -53,18 +49,18 @@ class Basic(Family):
     target: Retarget | None = None
 
     def __init__(self, asked: Asked) -> None:
-        method, kind = asked.method, asked.method.needs.kind
-        if kind not in METRICS_OF:
+        method = asked.method
+        self.metrics: dict[str, Metric] = basic_metrics(method)
+        if not self.metrics:
             found = f"a method that reads {method.needs.described}"
             fix = "Look at its grids, and at its last checkpoint."
             raise DataError("metrics", found, "one of pairs, two domains, or labelled images", fix)
-        self.metrics: dict[str, Metric] = METRICS_OF[kind]
         self._measure: Callable[[Outputs], Values] = paired.measure
         self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]
-        if kind == "paired" and method.codes:
+        if self.metrics is PAIRED and method.codes:
             self._judges += ["diversity", "l1_best", *(["l1_encoded", "latent"] if method.encodes else [])]
             self._measure = lambda outputs: paired.measure(outputs) | multimodal.measure(outputs)
-        elif kind == "labelled":
+        elif self.metrics is LABELLED:
             labels = attributes.SplitLabels.of(method, asked.data, asked.split)
             self.target, self.ranking = labels.target, "there_and_back"
             self._judges = ["there_and_back"]
@@ -73,7 +69,7 @@ class Basic(Family):
                 asked.classifier.columns(labels.names)
                 self._judges += ["accuracy", *(f"accuracy/{name}" for name in labels.names)]
             self._measure = partial(attributes.measure, labels=labels, classifier=asked.classifier)
-        elif kind == "unpaired":
+        elif self.metrics is UNPAIRED:
             a, b = asked.data.manifest.domains
             domains = (a, b) if asked.direction == "AtoB" else (b, a)
             twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size, asked.resizing)
@@ -106,12 +102,26 @@ class Basic(Family):
         return [pair for keys, values in both for pair in zip(keys, values, strict=True)]
 
 
-METRICS_OF: dict[str, dict[str, Metric]] = {
-    "paired": paired.METRICS | multimodal.METRICS,
-    "labelled": attributes.METRICS,
-    "unpaired": unpaired.METRICS,
-}
-"""Of `basic`, by kind of data."""
+PAIRED, LABELLED, UNPAIRED = paired.METRICS | multimodal.METRICS, attributes.METRICS, unpaired.METRICS
+"""What `basic` measures where the truth is known, of translations to a label, and between two domains."""
+
+
+def basic_metrics(method: Method[Any] | type[Method[Any]]) -> dict[str, Metric]:
+    """What `basic` measures of a method; nothing where nothing is known of what it makes."""
+    if method.knows_truth():
+        return PAIRED
+    if not method.translates_images():
+        return {}
+    if method.control(Labels):
+        return LABELLED
+    return UNPAIRED if method.needs.domains == 2 else {}
+
+
+def default_metric(method: Method[Any] | type[Method[Any]]) -> str:
+    """The metric that decides the best checkpoint; empty: none does. Of two domains `cycle` is best where nothing is
+    changed, so the last checkpoint counts unless --best-metric names one."""
+    of = basic_metrics(method)
+    return "l1" if of is PAIRED else "there_and_back" if of is LABELLED else ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class MetricFamily:
 
 
 FAMILIES: dict[str, MetricFamily] = {
-    "basic": MetricFamily({name: m for metrics in METRICS_OF.values() for name, m in metrics.items()}, Basic),
+    "basic": MetricFamily(PAIRED | LABELLED | UNPAIRED, Basic),
     "lpips": MetricFamily(perceptual.METRICS, perceptual.build_lpips),
     "inception": MetricFamily(distances.INCEPTION, distances.build_inception),
     "efficientnet": MetricFamily(distances.EFFICIENTNET, distances.build_efficientnet),
@@ -196,10 +206,10 @@ class Suite:
     """
 
     def __init__(self, asked: Asked) -> None:
-        kind, data = asked.method.needs.kind, asked.data
+        data = asked.data
         if lack := asked.method.needs.lacks(data.manifest):
             raise DataError(f"data {data.uri}", lack.found, f"{lack.expected} for this method", lack.fix)
-        if kind == "paired" and (asked.classifier or asked.judging.classifier):
+        if asked.method.knows_truth() and (asked.classifier or asked.judging.classifier):
             expected = "none: of pairs the truth is known, and no classifier judges"
             raise ConfigError("--classifier", "one", expected, "Leave --classifier out.")
         if asked.classifier is None and asked.judging.classifier:

@@ -20,6 +20,7 @@ from i2i_core.batch import Batch
 from i2i_core.errors import DataError
 from i2i_core.fields import Needs, Schema
 from i2i_core.methods.at_test import AtTest
+from i2i_core.methods.controls import Code, Control, Labels
 from i2i_core.methods.history import History
 from i2i_core.settings import check_positive
 
@@ -27,6 +28,7 @@ Terms = dict[str, Tensor]
 Objective = tuple[Tensor, Terms]
 Move = tuple[str, Tensor, Terms]
 Config = TypeVar("Config")
+Kind = TypeVar("Kind", Labels, Code)
 ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
 """Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
@@ -76,10 +78,13 @@ class Method(nn.Module, Generic[Config]):
         generators: the networks that make images; what EMA follows and `translate` uses. (An encoder that `encode`
             reads codes with is not among them: it is used as it was trained.)
         needs: the fields of a data set that it reads, by their roles.
+        inputs: the fields of a batch that images are made from, by their roles.
+        outputs: the fields that stand for what is made, by their roles.
+        controls: what can be turned besides, by the argument of `translate`.
         two_way: whether `back` translates from B to A as well.
         several: whether it trains on several labelled data sets side by side; `fit` then takes their manifests too.
         codes: whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes` draws.
-        encodes: whether `encode` reads the code off an image.
+        encodes: whether `encode` reads the code off an image. This and the two above follow from `controls`.
         dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
         at_test: how batch norm and dropout run when images are made. A loop and a loaded checkpoint set it by how the
             run trained; of networks just built, as for one image a normalisation.
@@ -87,6 +92,9 @@ class Method(nn.Module, Generic[Config]):
     """
 
     needs: ClassVar[Needs]
+    inputs: ClassVar[Mapping[str, str]] = {}
+    outputs: ClassVar[Mapping[str, str]] = {}
+    controls: ClassVar[Mapping[str, Control]] = {}
     generators: ClassVar[tuple[str, ...]]
     two_way: ClassVar[bool] = False
     several: ClassVar[bool] = False
@@ -95,6 +103,27 @@ class Method(nn.Module, Generic[Config]):
     dropout_is_noise: ClassVar[bool] = False
     networks: nn.ModuleDict
     players: Mapping[str, Player]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        labels, code = cls.control(Labels), cls.control(Code)
+        cls.several, cls.codes = bool(labels and labels.several), code is not None
+        cls.encodes = bool(code and code.encoded)
+
+    @classmethod
+    def control(cls, kind: type[Kind]) -> Kind | None:
+        """Give the control of a kind; None: there is none."""
+        return next((control for control in cls.controls.values() if isinstance(control, kind)), None)
+
+    @classmethod
+    def translates_images(cls) -> bool:
+        """Tell whether images are made from one image alone, besides what the controls say."""
+        return list(cls.inputs.values()) == ["image"]
+
+    @classmethod
+    def knows_truth(cls) -> bool:
+        """Tell whether a sample holds, beside an image, what is to be made of it."""
+        return cls.translates_images() and cls.needs.domains == 1 and cls.inputs.keys().isdisjoint(cls.outputs)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -115,6 +144,10 @@ class Method(nn.Module, Generic[Config]):
             DataError: the data cannot serve this method and configuration.
         """
         raise TypeError("a method defines fit")
+
+    def channels(self) -> tuple[int, int]:
+        """Give the channels of the images that `translate` takes and of those that it makes."""
+        raise TypeError("a method that translates images defines channels")
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make one update of the paper's algorithm, a move at a time."""

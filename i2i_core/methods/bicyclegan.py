@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from i2i_core.config.methods.bicyclegan import BicycleGANConfig
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
+from i2i_core.methods.controls import Code
 from i2i_core.methods.multimodal import Drawn, Multimodal
 from i2i_core.registry import implements
 
@@ -43,7 +45,7 @@ class Both(Drawn):
 class BicycleGAN(Multimodal[BicycleGANConfig]):
     """cVAE-GAN and cLR-GAN with one G and one E; D judges what was made from encoded codes, D2 from drawn ones."""
 
-    encodes = True
+    controls: ClassVar = {"z": Code(encoded=True)}
 
     def __init__(self, config: BicycleGANConfig, generator: torch.Generator) -> None:
         super().__init__(config, generator, discriminators=("D", "D2"))

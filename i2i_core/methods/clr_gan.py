@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.clr_gan import CLRGANConfig
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
+from i2i_core.methods.controls import Code
 from i2i_core.methods.multimodal import Drawn, Multimodal
 from i2i_core.registry import implements
 
@@ -29,7 +31,7 @@ class Coded(Drawn):
 class CLRGAN(Multimodal[CLRGANConfig]):
     """G makes an output from a and z, and E finds z again in it."""
 
-    encodes = True
+    controls: ClassVar = {"z": Code(encoded=True)}
     variance = False
 
     def draw(self, batches: Iterator[Batch]) -> Coded:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from i2i_core.config.methods.cvae_gan import CVAEGANConfig
 from i2i_core.losses.kl import kl_normal
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Objective, moves
+from i2i_core.methods.controls import Code
 from i2i_core.methods.multimodal import Drawn, Multimodal
 from i2i_core.registry import implements
 
@@ -33,7 +35,7 @@ class Encoded(Drawn):
 class CVAEGAN(Multimodal[CVAEGANConfig]):
     """E reads the code off b, and G makes b again from a and the code."""
 
-    encodes = True
+    controls: ClassVar = {"z": Code(encoded=True)}
 
     def draw(self, batches: Iterator[Batch]) -> Encoded:
         """One batch, and the code drawn from E(b)."""

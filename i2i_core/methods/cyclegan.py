@@ -40,6 +40,7 @@ class CycleGAN(Method[CycleGANConfig]):
     """G turns x into y and F turns y into x; D_Y and D_X tell true from made."""
 
     needs = Needs({"image": "image"}, domains=2)
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("G", "F")
     two_way = True
 
@@ -69,6 +70,9 @@ class CycleGAN(Method[CycleGANConfig]):
         """Take the channels, the same in both domains, from the data."""
         channels = same_channels(schema, "the data")
         return replace(config, in_channels=channels, out_channels=channels)
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Move the generators on a batch, the discriminators on it and on pooled fakes (sec. 4), n_critic times."""

@@ -17,6 +17,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.multimodal import EncodingConfig, MultimodalConfig
 from i2i_core.fields import Schema
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
+from i2i_core.methods.controls import Code
 from i2i_core.methods.game import Game
 from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_xavier
@@ -45,8 +46,9 @@ class Multimodal(Method[Config]):
     """G turns a and a code into one of a's outputs; each discriminator judges outputs at two scales."""
 
     needs = Needs({"a": "image", "b": "image"})
+    inputs, outputs = {"a": "image"}, {"b": "image"}
+    controls: ClassVar = {"z": Code()}
     generators = ("G",)
-    codes = True
     variance: ClassVar[bool] = True
     """Whether the encoder says how sure it is of a code."""
 
@@ -99,6 +101,9 @@ class Multimodal(Method[Config]):
     def generators_loss(self, drawn: Any) -> Objective:
         """Compute the system's objective for G, and E where it has one; marked with the player it moves."""
         raise TypeError("a system defines generators_loss")
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Move the generators on a batch; then the discriminators on it, n_critic times, on fresh ones after that."""

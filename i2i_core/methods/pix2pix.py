@@ -39,6 +39,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
     """G turns a into b; D tells true from made outputs patch by patch, seeing the input as well."""
 
     needs = Needs({"a": "image", "b": "image"})
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("G",)
     dropout_is_noise = True  # "at both training and test time" (sec. 2.1)
 
@@ -76,6 +77,9 @@ class Pix2Pix(Method[Pix2PixConfig]):
     def seen_by_D(self, a: Tensor, b: Tensor) -> Tensor:
         """Give what D judges: input and output together (cGAN), or the output alone (GAN)."""
         return torch.cat([a, b], dim=1) if "cGAN" in self.config.terms else b
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """One fake; a move of D on it, n_critic times with a fresh batch each; then one of G on the last (sec. 3.3)."""

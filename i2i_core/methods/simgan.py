@@ -31,6 +31,7 @@ class SimGAN(Method[SimGANConfig]):
     """R makes synthetic images look real and keeps what they show; D judges every local patch."""
 
     needs = Needs({"image": "image"}, domains=2)
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("R",)
 
     def __init__(self, config: SimGANConfig, generator: torch.Generator) -> None:
@@ -55,6 +56,9 @@ class SimGAN(Method[SimGANConfig]):
     def fit(config: SimGANConfig, schema: Schema, direction: Direction) -> SimGANConfig:
         """Take the channels, the same in both domains, from the data."""
         return replace(config, channels=same_channels(schema, "the data"))
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.channels, self.config.channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Alg. 1: K_g moves of R, then K_d of D, each on a fresh batch. Before that, R alone keeps what it is given,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from i2i_core.methods.base import (
     moves,
     same_channels,
 )
+from i2i_core.methods.controls import Labels
 from i2i_core.methods.game import Game
 from i2i_core.networks.init import init_default
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
@@ -42,8 +43,9 @@ class StarGAN(Method[StarGANConfig]):
     """G(x, c) makes x look as labelled c; D tells real from made, and which label an image has."""
 
     needs = Needs({"image": "image"}, attributes=True)
+    inputs, outputs = {"image": "image"}, {"image": "image"}
+    controls: ClassVar = {"target": Labels(several=True)}
     generators = ("G",)
-    several = True
 
     def __init__(self, config: StarGANConfig, generator: torch.Generator) -> None:
         super().__init__(config)
@@ -99,6 +101,9 @@ class StarGAN(Method[StarGANConfig]):
         """-log D_cls(c | x) of the labels that data set `number` knows (sec. 3.2): the others' logits do not count."""
         known = self.config.sets[number]
         return (class_cross_entropy if known.exclusive else attribute_bce)(known.known(logits), c)
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.channels, self.config.channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make n_critic moves of D, each on a fresh batch, then one of G on the last (sec. 5).

@@ -32,6 +32,7 @@ class Template(Method[TemplateConfig]):
     """G turns a into b; D tells true from made."""
 
     needs = Needs({"a": "image", "b": "image"})  # the fields of a sample, by their roles
+    inputs, outputs = {"a": "image"}, {"b": "image"}  # those that images are made from, and stand for what is made
     generators = ("G",)  # what EMA follows and `translate` uses
 
     def __init__(self, config: TemplateConfig, generator: torch.Generator) -> None:
@@ -57,6 +58,9 @@ class Template(Method[TemplateConfig]):
         """Fill in what only the data knows."""
         a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make one update of the paper's algorithm. Each yield is a move: who moves, by which loss, which terms are

@@ -52,6 +52,7 @@ class UNIT(Method[UNITConfig]):
     and the same module, and so is the first of the generators."""
 
     needs = Needs({"image": "image"}, domains=2)
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("E1", "E2", "G1", "G2")
     two_way = True
 
@@ -80,6 +81,9 @@ class UNIT(Method[UNITConfig]):
         side = self.config.image_size // 4
         shape = (4 * self.config.g_base, side, side)
         return Noise(*(batch.draw(f"{name}_{code}", *shape) for code in Noise._fields))
+
+    def channels(self) -> tuple[int, int]:
+        return self.config.channels, self.config.channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make n_critic moves of the discriminators, each on a fresh batch; then move the generators on the last batch,

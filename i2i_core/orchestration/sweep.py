@@ -40,7 +40,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
-from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC
+from i2i_core.evaluation.suite import BETTER, default_metric
 from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
@@ -127,7 +127,7 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
         method = build_from(base.method, base.hyper)
     sets = open_sets(base.data)
     measured = suites(base, sets, method, torch.device("cpu"))
-    default = DEFAULT_METRIC[method.needs.kind]
+    default = default_metric(method)
     metrics = settings.metric or space.metrics or ((default,) if default else ())
     if not measured:
         fix = "Search another method."

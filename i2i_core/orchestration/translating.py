@@ -88,7 +88,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     check_out(options.out)
     if options.back and not method.two_way:
         raise ConfigError("--back", "it", "nothing: this method translates one way", "Leave --back out.")
-    if method.needs.kind == "fields":
+    if not method.translates_images():
         found, fix = f"a method that reads {method.needs.described}", "Call its `translate` from Python."
         raise ConfigError("the checkpoint", found, "one that makes images of images alone", fix)
     direction = trained.config.data.direction

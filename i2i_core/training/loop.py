@@ -224,9 +224,10 @@ class Loop:
 
 def _introduced(loop: Loop) -> str:
     """Say in a line what a run is, and how far."""
-    stream, sets = loop.stream, loop.measuring.sets
+    stream, sets, frames = loop.stream, loop.measuring.sets, loop.method.needs.frames
+    what = "images" if frames == 1 else f"sequences of {frames} frames"
     return (
-        f"{loop.config.method}: {loop.progress.images:,} of {loop.length:,} images, "
+        f"{loop.config.method}: {loop.progress.images:,} of {loop.length:,} {what}, "
         f"{stream.images_per_epoch:,} an epoch, batch {stream.batch} over {loop.world.size} workers, "
         + "; and ".join(data.manifest.describe() for data in sets)
     )

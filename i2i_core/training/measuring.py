@@ -19,7 +19,7 @@ from i2i_core.errors import ConfigError, nearest
 from i2i_core.evaluation.families.attributes import over_sets
 from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
-from i2i_core.evaluation.suite import DEFAULT_METRIC, Result, Suite
+from i2i_core.evaluation.suite import Result, Suite, basic_metrics, default_metric
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import RunFolder
@@ -74,6 +74,7 @@ class Evaluator:
         """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
         rows, size, d = self.config.monitoring.grid_rows, self.config.image_size, self.config.data
         how: dict[str, Any] = {"direction": d.direction, "resizing": d.resizing, "needs": self.method.needs}
+        how["frame_stride"] = d.frame_stride
         read = (in_order(data, self.split, size, most=rows, size=rows, **how) for data in self.sets)
         samples = [next(batches, None) for batches in read]
         if not all(samples):  # the evaluation says so
@@ -106,7 +107,7 @@ class Evaluator:
                 self._made()
             self.monitor.scalars(images, named | {"speed/evaluation_seconds": time.monotonic() - start})
             self._report(images, results)
-        name = self.config.monitoring.best_metric or DEFAULT_METRIC[self.method.needs.kind]
+        name = self.config.monitoring.best_metric or default_metric(self.method)
         value = metrics.get(name)
         if value is None or math.isnan(value):  # nothing in the split that it could be measured on
             return False
@@ -157,13 +158,13 @@ def trained_on(split: str) -> str:
 
 
 def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device) -> dict[str, Suite]:
-    """What a run is measured by: a suite for each of its data sets, by name. None where the method reads other fields
-    than pairs, two domains or labelled images: nothing is known of what it makes.
+    """What a run is measured by: a suite for each of its data sets, by name. None where nothing is known of
+    what it makes.
 
     Raises:
         ConfigError, DataError: metrics, files or data that do not fit.
     """
-    if method.needs.kind == "fields":
+    if not basic_metrics(method):
         return {}
     split = evaluation_split(config, sets)
     return {

@@ -15,7 +15,7 @@ from torch import Tensor
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.methods.base import Method
 from i2i_core.storage.paths import absolute
-from i2i_core.translation.inputs import Inputs, Split, loaded, open_images, output_channels
+from i2i_core.translation.inputs import Inputs, Split, loaded, open_images
 
 TRUTH = "truth"
 """`--like truth`: each image's own."""
@@ -161,7 +161,7 @@ def _read(method: Method[Any], like: str, size: int) -> tuple[list[str], tuple[C
         for i, name in enumerate(images.names):
             where = f"--like {images.paths[i]}"
             try:
-                b, _ = loaded(images.fetch(i), output_channels(method), size, where)
+                b, _ = loaded(images.fetch(i), method.channels()[1], size, where)
             except (OSError, ValueError) as error:
                 raise DataError(where, f"a file that cannot be read ({error})", "an image", "Name another.") from None
             check_encodable(method, b, where)

@@ -19,7 +19,6 @@ from i2i_core.data.reading.transforms import resized
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Field, Needs
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
-from i2i_core.methods.base import Method
 from i2i_core.storage.remote import storage_of, strip_protocol
 
 File = tuple[bytes, str]
@@ -223,18 +222,6 @@ def check_names(inputs: Inputs, reserved: Sequence[str]) -> None:
         if name in seen:
             fix = "The program writes a file of that name itself: rename the image."
             raise DataError("--input", f"an image called {name}", "another name", fix)
-
-
-def input_channels(method: Method[Any]) -> int:
-    """Channels of the images that a method translates."""
-    config = method.config
-    return int(config.in_channels if hasattr(config, "in_channels") else config.channels)
-
-
-def output_channels(method: Method[Any]) -> int:
-    """Channels of the images that a method makes."""
-    config = method.config
-    return int(config.out_channels if hasattr(config, "out_channels") else config.channels)
 
 
 def loaded(file: File, channels: int, size: int, name: str) -> tuple[Tensor, str]:

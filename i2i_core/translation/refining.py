@@ -22,7 +22,7 @@ from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import words
 from i2i_core.storage.remote import storage_of
-from i2i_core.translation.inputs import Split, input_channels, loaded, output_channels
+from i2i_core.translation.inputs import Split, loaded
 from i2i_core.translation.translator import Row, TranslationJob, Translator, row_of
 
 Over = Callable[
@@ -50,7 +50,7 @@ def check_refinable(job: TranslationJob, trained: Trained) -> None:
     fs, root = storage_of(job.out)
     if fs.protocol == job.inputs.data.fs.protocol and root.rstrip("/") == job.inputs.data.root.rstrip("/"):
         raise ConfigError("--out", f"{job.out}, which is --input", "another folder", "Name a new folder.")
-    made = input_channels(trained.method) if job.back else output_channels(trained.method)
+    made = trained.method.channels()[0 if job.back else 1]
     kept = job.inputs.written.channels
     if made != kept:
         fix = "Leave --shards out, or shard the data again with `--channels`."

@@ -25,7 +25,7 @@ from i2i_core.networks.shapes import SizeError
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import repeatable
 from i2i_core.translation.codes import Codes, check_encodable
-from i2i_core.translation.inputs import Inputs, Split, input_channels, loaded, output_channels
+from i2i_core.translation.inputs import Inputs, Split, loaded
 from i2i_core.translation.targets import Target
 
 GROUP = 8
@@ -120,7 +120,7 @@ class Translator:
 
     def __init__(self, job: TranslationJob, trained: Trained) -> None:
         self.job, self.method = job, trained.method.eval()
-        self.channels = output_channels(self.method) if job.back else input_channels(self.method)
+        self.channels = self.method.channels()[1 if job.back else 0]
         self.fs, root = storage_of(job.out)
         self.root = str(root)
 
@@ -155,7 +155,7 @@ class Translator:
         if self.job.codes is not None and self.job.codes.of_truth:
             file = self.job.inputs.truth(i, None)
             assert file is not None, "only asked for of pairs"
-            truth, _ = loaded(file, output_channels(self.method), self.job.size, f"the truth of {name}")
+            truth, _ = loaded(file, self.method.channels()[1], self.job.size, f"the truth of {name}")
             check_encodable(self.method, truth, f"the truth of {name}")
         return Image(i, x, dtype, truth)
 

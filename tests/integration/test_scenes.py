@@ -7,6 +7,7 @@ pytest tests/integration/test_scenes.py
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,18 @@ def test_memory_begins_anew_with_each_sequence(made: Made, tmp_path: Path) -> No
         loss_of(loop, loop.step.place(loop.stream.read(0, 0, 4)))
         assert loss_of(loop, batch) == before
         assert batch["image"].shape == (4, 3, 3, 16, 16)
+
+
+def test_sequences_are_counted_and_frames_are_said_beside(made: Made, tmp_path: Path, said: list[str]) -> None:
+    with registered(Videos):
+        loop_of(config_on(made["videos"], str(tmp_path))).train()
+    assert any("of 48 sequences of 3 frames, 32 an epoch" in line for line in said)
+    found = [
+        re.search(r"48 / 48 sequences of 3 frames \| ([\d,]+) sequences/s, ([\d,]+) frames/s", line) for line in said
+    ]
+    (last,) = filter(None, found)
+    sequences, frames = (int(number.replace(",", "")) for number in last.groups())
+    assert frames == pytest.approx(3 * sequences, abs=3)
 
 
 def test_what_it_lacks_is_said_before_a_run_begins(made: Made, labelled: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.evaluation.samples import Asked, Family, Measured, Outputs, chunks
 from i2i_core.fields import Field
 from i2i_core.methods.base import Method, Needs
+from i2i_core.methods.controls import Labels
 from tests.support.data import write_whole
 
 
@@ -40,6 +41,7 @@ class Pairs(Method[None]):
     """A paired method that makes images by a function of (x, keys)."""
 
     needs = Needs({"a": "image", "b": "image"})
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ()
 
     def __init__(self, function: Callable[[Tensor, Sequence[str]], Tensor]) -> None:
@@ -55,6 +57,7 @@ class Paired(Method[Any]):
     """A method that makes images by a function of x."""
 
     needs = Needs({"a": "image", "b": "image"})
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ()
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -67,6 +70,8 @@ class Paired(Method[Any]):
 
 class Labelled(Paired):
     needs = Needs({"image": "image"}, attributes=True)
+    inputs, outputs = {"image": "image"}, {"image": "image"}
+    controls: ClassVar = {"target": Labels()}
 
 
 def range_of(images: Sequence[np.ndarray]) -> Tensor:

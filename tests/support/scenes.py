@@ -98,10 +98,14 @@ class Scenes(Method[SceneConfig]):
             return self.make(x, x.new_zeros(len(x), self.config.channels, *x.shape[2:]), x.new_zeros(len(x), WORDS))
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Of sequences a column for each frame."""
+        labels, image = (x if batch["image"].ndim == 5 else x[:, None] for x in (batch["labels"], batch["image"]))
+        made, columns = torch.zeros_like(image[:, 0]), {}
         with self.translating():
-            shape = batch["image"].shape
-            made = self.make(batch["labels"], torch.zeros(shape), self.told(batch))
-        return {"made": made, "true": batch["image"]}
+            for frame in range(image.shape[1]):
+                made = self.make(labels[:, frame], made, self.told(batch))
+                columns |= {f"made {frame}": made, f"true {frame}": image[:, frame]}
+        return columns
 
 
 class Videos(Scenes):

@@ -57,6 +57,7 @@ CPU = torch.device("cpu")
 
 class Unpaired(Paired):
     needs = Needs({"image": "image"}, domains=2)
+    inputs, outputs = {"a": "image"}, {"b": "image"}
 
 
 class Pixels:

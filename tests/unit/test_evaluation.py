@@ -10,7 +10,7 @@ import json
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -36,12 +36,14 @@ from i2i_core.evaluation.judges.classifier import (
 )
 from i2i_core.evaluation.report import as_json, table
 from i2i_core.evaluation.samples import Asked, Measured, chunks
-from i2i_core.evaluation.suite import BETTER, DEFAULT_METRIC, DEFINITIONS, FAMILIES, Result, Suite, evaluate
+from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, Result, Suite, default_metric, evaluate
 from i2i_core.fields import Field
 from i2i_core.images.codec import decode
 from i2i_core.images.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
+from i2i_core.methods.controls import Code, Labels
+from i2i_core.registry import METHODS
 from i2i_core.sizes import Resizing
 from tests.support.data import whole_index, write_whole
 
@@ -100,6 +102,8 @@ class Fake(Method[StarGANConfig]):
     """A labelled method that makes images by a function of (x, target)."""
 
     needs = Needs({"image": "image"}, attributes=True)
+    inputs, outputs = {"image": "image"}, {"image": "image"}
+    controls: ClassVar = {"target": Labels()}
     generators = ()
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labels: Any = "attributes") -> None:
@@ -113,7 +117,7 @@ class Fake(Method[StarGANConfig]):
 class FakeCodes(Pairs):
     """The input, brighter by `spread` times the code; the code is the mean brightness of an image."""
 
-    codes = encodes = True
+    controls: ClassVar = {"z": Code(encoded=True)}
 
     def __init__(self, spread: float) -> None:
         super().__init__(lambda x, keys: x)
@@ -134,6 +138,7 @@ class FakeUnpaired(Method[Any]):
     """There the image gets brighter, back it gets darker by half of that."""
 
     needs = Needs({"image": "image"}, domains=2)
+    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ()
     two_way = True
 
@@ -441,7 +446,7 @@ def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, pair
     assert len(BETTER) == sum(len(entry.metrics) for entry in FAMILIES.values()), "no name stands for two metrics"
     assert BETTER["accuracy/bold"] == "higher"
     assert BETTER["l1"] == "lower"
-    assert set(DEFAULT_METRIC.values()) <= {*found, ""}
+    assert {default_metric(entry.method) for entry in METHODS.values()} <= {*found, ""}
     with pytest.raises(ConfigError, match="accuracy"):
         BETTER["acuracy"]
     with pytest.raises(ConfigError, match="l1"):

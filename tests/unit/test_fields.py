@@ -237,3 +237,13 @@ def test_needs_are_met_by_a_data_set_that_has_more() -> None:
         needs = METHODS[name].method.needs
         assert needs.lacks(replace(schema, fields={**schema.fields, **more})) is None
         assert needs.reads(replace(schema, fields={**schema.fields, **more})) == frozenset(schema.fields)
+
+
+def test_a_data_set_may_serve_methods_of_several_shapes() -> None:
+    """It is named after one, and has the fields of two."""
+    both = Schema({"a": IMAGE, "b": IMAGE, "image": IMAGE}, ("bold",))
+    for name in ("pix2pix", "stargan"):
+        assert METHODS[name].method.needs.lacks(both) is None
+    lack = METHODS["cyclegan"].method.needs.lacks(both)
+    assert lack is not None
+    assert (lack.found, lack.expected) == ("paired samples", "unpaired ones")

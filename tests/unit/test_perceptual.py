@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -34,6 +34,7 @@ from i2i_core.evaluation.families.perceptual import (
 from i2i_core.evaluation.samples import Asked, Outputs, chunks, means
 from i2i_core.evaluation.suite import Suite
 from i2i_core.methods.base import Method
+from i2i_core.methods.controls import Code
 from i2i_core.pretrained import backbones
 from i2i_core.pretrained.backbones import LPIPS, SIDE, EfficientNet
 
@@ -47,7 +48,7 @@ ALEX = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10:
 class Coded(Paired):
     """Brighter by `spread` times the code, which is another for every sample and input."""
 
-    codes = True
+    controls: ClassVar = {"z": Code()}
 
     def __init__(self, spread: float) -> None:
         super().__init__(lambda x: x)

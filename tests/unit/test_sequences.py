@@ -5,6 +5,7 @@ pytest tests/unit/test_sequences.py
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.lanes import slots_of
-from i2i_core.data.reading.stream import Stream
+from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Needs
@@ -88,6 +89,26 @@ def test_each_start_comes_once_an_epoch_and_its_frames_follow_in_its_clip(data: 
     assert len({*begun}) == len(begun)
     assert {*begun} <= starts
     assert len(starts) - len(begun) < BATCH
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_in_order_sequences_stand_one_after_the_other(data: str, stride: int) -> None:
+    needs = Needs({"image": "image", "pose": "points"}, frames=FRAMES)
+    reach = (FRAMES - 1) * stride
+    expected = sorted((c, f) for c, n in enumerate(LENGTHS) for f in range(0, n - reach, reach + 1))
+    for size in (2, 100):
+        batches = list(in_order(DataSet(data), "train", 0, size=size, needs=needs, frame_stride=stride))
+        assert len(batches) == -(-len(expected) // size)
+        found = [one for batch in batches for one in seen(replace(batch, fields=as_stored(batch)))]
+        assert sorted((clip, frames[0]) for clip, frames in found) == expected
+        assert all(np.diff(frames).tolist() == [stride] * (FRAMES - 1) for _, frames in found)
+    (first,) = in_order(DataSet(data), "train", 0, most=3, needs=needs, frame_stride=stride)
+    assert first.keys == tuple(key for batch in batches for key in batch.keys)[:3]
+
+
+def as_stored(batch: Batch) -> dict[str, torch.Tensor]:
+    """The fields of a batch with images as bytes."""
+    return {**batch.fields, "image": (batch["image"] * 127.5 + 127.5).round()}
 
 
 def test_samples_that_stand_alone_have_no_axis_of_frames(data: str) -> None:

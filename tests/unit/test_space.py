@@ -14,7 +14,7 @@ import pytest
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
-from i2i_core.evaluation.suite import METRICS_OF
+from i2i_core.evaluation.suite import basic_metrics
 from i2i_core.methods import METHODS
 from i2i_core.search.space import (
     SPACES,
@@ -58,7 +58,7 @@ def test_a_methods_space_fits_every_preset_and_holds_the_papers_values(method: s
         for tried in trials(space, 8):
             configured(base, tried)
     assert space.metrics
-    assert set(space.metrics) <= set(METRICS_OF[METHODS[method].method.needs.kind])
+    assert set(space.metrics) <= set(basic_metrics(METHODS[method].method))
     assert all(parameter.why and "\n" not in parameter.why for parameter in space.parameters.values())
 
 

@@ -100,6 +100,8 @@ class Index:
             return f"clips of shape {self.clips.shape} and type {self.clips.dtype}"[:MOST_SHOWN], "lengths of 1 or more"
         if self.clips is not None and self.clips.sum() != samples:
             return f"clips of {self.clips.sum()} rows together", f"those that make up {samples} samples"
+        if self.keys.dtype.itemsize and (np.ascontiguousarray(self.keys).view(np.uint8) < 128).all():  # most are
+            return None
         try:
             b"\n".join(self.keys.tolist()).decode()
         except UnicodeDecodeError as error:

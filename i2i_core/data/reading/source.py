@@ -17,6 +17,7 @@ from i2i_core.data.reading.collate import Columns, Sample, check_alike
 from i2i_core.data.reading.order import Order
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.relations import Balanced, Companions, Related, named_again
+from i2i_core.data.reading.starts import OneByOne
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import DataError
 from i2i_core.fields import Field, in_domain
@@ -31,6 +32,7 @@ class Source:
     members: tuple[tuple[str, int, Field], ...]
     """(batch field, column of the index, what the manifest says of it)."""
     augment: Augment
+    one_by_one: OneByOne
     companions: Companions | None = None
     again: bool = False
     """Whether it is its domain's second one."""

@@ -125,6 +125,33 @@ class Starts:
         return found
 
 
+class OneByOne:
+    """The sequences of a shard set, one after the other: those of a clip begin where the one before has ended. They are
+    found as far as they are asked for.
+
+    Args:
+        frames: the sequences.
+        counts: samples per shard.
+        clips: lengths of each shard's clips; None: each row is a clip of its own.
+    """
+
+    def __init__(self, frames: Frames, counts: Sequence[int], clips: Clips | None) -> None:
+        self.frames, self.counts, self.clips = frames, counts, clips
+        self._found: list[int] = []
+        self._shards, self._row = 0, 0
+
+    def first_rows(self, most: int) -> np.ndarray:
+        """Return the rows at which the first so many begin, or all, where there are fewer."""
+        while len(self._found) < most and self._shards < len(self.counts):
+            count = self.counts[self._shards]
+            row, lengths = self._row, [1] * count if self.clips is None else self.clips[self._shards]
+            for length in lengths:
+                self._found += range(row, row + length - self.frames.reach, self.frames.reach + 1)
+                row += length
+            self._row, self._shards = self._row + count, self._shards + 1
+        return np.array(self._found[:most], np.int64)
+
+
 def count_starts(
     counts: np.ndarray, clips: Clips | None, kinds: Iterable[Frames], unit: Unit = "start"
 ) -> dict[Frames, Starts]:

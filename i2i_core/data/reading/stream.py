@@ -30,7 +30,7 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.relations import Balanced, Companions
 from i2i_core.data.reading.source import Source, named_twice, none_usable, on_side
 from i2i_core.data.reading.staging import Cache, Need, Stager
-from i2i_core.data.reading.starts import Frames, LookedUp
+from i2i_core.data.reading.starts import Frames, LookedUp, OneByOne
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, RunError, UserError
 from i2i_core.fields import Field, Needs, in_domain
@@ -159,9 +159,12 @@ class Stream(Numbered):
             _check_classes(data)
             counts = label_counts(reader.set, reader.rows)
             order = Balanced(order, reader.classes, counts)
+        one_by_one = OneByOne(self.frames, shards.samples, clips)
         columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
-        return Source(reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)), self.augment)
+        return Source(
+            reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)), self.augment, one_by_one
+        )
 
     def _lanes(self, data: DataSet, reader: Reader) -> int:
         """Return how many lanes an order may have: all orders of the run have equal shares of the room on a node.
@@ -264,10 +267,20 @@ class Stream(Numbered):
         """A sample's key, unmistakable where two domains may have the same."""
         return f"{key} of domain {source.reader.domain}" if len(source.reader.data.manifest.domains) > 1 else key
 
+    def in_order(self, most: int = 0) -> int:
+        """How many samples, or sequences, `rows` gives: as many as each domain has, at most `most` of them (0: all)."""
+        found = []
+        for source in self.sources:
+            n = len(source.reader.rows)
+            most_here = min(n, most) if most else n
+            found.append(most_here if self.frames.number == 1 else len(source.one_by_one.first_rows(most_here)))
+        return min(found)
+
     def rows(self, rows: range) -> Batch:
         """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`.
 
-        A domain's second samples are those half of the set away; companions are drawn from the rows around.
+        Of sequences these are numbers of sequences, one after the other. A domain's second samples are those half of
+        the set away; companions are drawn from the rows around.
         """
         read, bad = [self._decoded_rows(source, rows) for source in self.sources], list[Bad]()
         mates = self._mates_of_rows(rows, bad)
@@ -275,7 +288,7 @@ class Stream(Numbered):
         columns = Columns()
         for source, samples in zip(self.sources, read, strict=True):
             usable = (sample for i in good if not isinstance(sample := samples[i], Bad))
-            columns.add(collated(usable, (len(good), 1), source.fields))
+            columns.add(collated(usable, (len(good), self.frames.number), source.fields))
         own = self.sources[0]
         if own.companions:
             usable = (some for i in good if not isinstance(some := mates[i], Bad))
@@ -283,20 +296,23 @@ class Stream(Numbered):
             columns.add(on_side("companions", collated(usable, shape, own.fields, listed=True)))
         bad += [sample for samples in [*read, mates] for sample in samples if isinstance(sample, Bad)]
         used = [rows[i] for i in good]
-        keys = tuple(own.reader.rows.keys(used))
-        whole = {source.labels: self._labels(self._shifted(source, used)) for source in self.sources}
+        keys = tuple(own.reader.rows.keys(self._first_rows(own, used)))
+        whole = {source.labels: self._labels(self._first_rows(source, used)) for source in self.sources}
         return Batch(
             columns.fields, len(good), 0, len(good), rows.start, 0, whole if self._labelled else {}, keys, tuple(bad),
             roles=columns.roles, texts=columns.texts, boxes=columns.boxes,
         )  # fmt: skip
 
-    def _shifted(self, source: Source, rows: Sequence[int]) -> np.ndarray:
-        """Give the rows that stand for these in a source."""
+    def _first_rows(self, source: Source, rows: Sequence[int]) -> np.ndarray:
+        """Give the rows, of sequences the first ones, that stand for these in a source."""
+        if self.frames.number > 1:
+            return source.one_by_one.first_rows(max(rows, default=0) + 1)[np.array(rows, np.int64)]
         n = len(source.reader.rows)
         return (np.array(rows, np.int64) + (n // 2 if source.again else 0)) % n
 
     def _decoded_rows(self, source: Source, rows: range) -> list[list[Sample] | Bad]:
-        return list(source.decode(0, self._shifted(source, rows)[:, None]))
+        first = self._first_rows(source, rows)
+        return list(source.decode(0, first[:, None] + self.frames.stride * np.arange(self.frames.number)))
 
     def _mates_of_rows(self, rows: range, bad: list[Bad]) -> list[list[Sample] | Bad]:
         """Give the companions of each row, if there are any, or why there are not."""
@@ -471,10 +487,11 @@ def in_order(
     side: Literal["a", "b", ""] = "",
     resizing: Resizing = Resizing(),
     needs: Needs | None = None,
+    frame_stride: int = 1,
 ) -> Iterator[Batch]:
-    """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
-    `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in
-    `bad`; a chunk of nothing else is passed over.
+    """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of `size`
+    at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in `bad`; a chunk
+    of nothing else is passed over. For a method that reads frames these are sequences, one after the other.
 
     Unpaired data gives both domains side by side, up to the shorter.
 
@@ -483,16 +500,16 @@ def in_order(
         resizing: how; where it keeps the shape, the middle is cut out.
         side: of unpaired data, all images of that domain alone.
         needs: what is read of a sample; None: all of its fields.
+        frame_stride: rows from each frame of a sequence to the next.
         rank, world: chunks are dealt to workers in turn; these are rank's.
 
     Raises:
         DataError: no such split.
     """
-    stream = unaugmented(data, split, image_size, direction, resizing, needs)
+    stream = unaugmented(data, split, image_size, direction, resizing, needs, frame_stride)
     if side:
         stream.sources = [source for source in stream.sources if side in source.fields]
-    n = min(len(source.reader.rows) for source in stream.sources)
-    n = min(n, most) if most else n
+    n = stream.in_order(most)
     for start in range(rank * size, n, world * size):
         chunk = stream.rows(range(start, min(start + size, n)))
         if chunk.keys:
@@ -506,10 +523,12 @@ def unaugmented(
     direction: Literal["AtoB", "BtoA"],
     resizing: Resizing,
     needs: Needs | None = None,
+    frame_stride: int = 1,
 ) -> Stream:
     """A stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
     fit, resample = resizing.fit, resizing.resample
     config = DataConfig(
-        split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample
-    )
+        split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample,
+        frame_stride=frame_stride,
+    )  # fmt: skip
     return Stream(data, config, image_size, 1, 0, needs=needs)

@@ -205,13 +205,14 @@ def train_classifier(
         ConfigError: images too small.
     """
     manifest, device = data.manifest, device or torch.device("cpu")
-    if manifest.kind == "paired":
+    two = len(manifest.domains) == 2
+    if not two and not manifest.attributes:
         fix = "Leave --train-classifier out."
         expected = "labelled or unpaired ones, to train a classifier on"
         raise DataError(f"data {data.uri}", f"{manifest.kind} samples", expected, fix)
     size, channels = judged_size(image_size, network), manifest.fields["image"].channels
     names, exclusive = manifest.attributes, manifest.exclusive
-    if manifest.kind == "unpaired":
+    if two:
         names, exclusive = manifest.domains, True
     info = ClassifierInfo(
         names, exclusive, channels, size, manifest.fingerprint, seed, seen, network=network, resizing=resizing
@@ -230,7 +231,8 @@ def train_classifier(
 def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tuple[Tensor, Tensor]:
     """Images (N, C, size, size) as float16, and labels (N, A) as float32; of unpaired data, as many of each domain."""
     manifest = data.manifest
-    fields = ("a", "b") if manifest.kind == "unpaired" else ("image",)
+    two = len(manifest.domains) == 2
+    fields = ("a", "b") if two else ("image",)
     shape = (manifest.fields["image"].channels, size, size)
     most = min(MOST, MOST_BYTES // (2 * len(fields) * math.prod(shape)))
     most = min(most, *(data.shard_set(split, domain).samples for domain in manifest.domains))
@@ -239,12 +241,12 @@ def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tupl
     for batch in in_order(data, split, size, most=most, size=256, resizing=resizing, needs=needs):
         for i, name in enumerate(fields):
             images[i, n : n + len(batch.keys)] = batch[name]
-        labels.append(batch["labels"] if manifest.kind == "labelled" else torch.empty(0))
+        labels.append(torch.empty(0) if two else batch["labels"])
         n += len(batch.keys)
     if not n:
         raise DataError(f"data {data.uri}", f"no image of {split} that can be read", "some", "Shard the images again.")
     x = images[:, :n].flatten(0, 1)
-    return x, torch.eye(2).repeat_interleave(n, dim=0) if manifest.kind == "unpaired" else torch.cat(labels).float()
+    return x, torch.eye(2).repeat_interleave(n, dim=0) if two else torch.cat(labels).float()
 
 
 def _fit(

@@ -43,6 +43,7 @@ class Monitor:
         measured: given every scalar, by a thread; called on rank 0 only.
 
     Attributes:
+        frames: of each sequence that counts as an image; 1 of images.
         diagnosis: what the logs so far are signs of.
         spread: rank 0's, of what was made since the last log.
         since: the last log.
@@ -51,7 +52,7 @@ class Monitor:
     """
 
     def __init__(self, config: TrainConfig, step: Step, run: RunFolder, measured: ShowScalars) -> None:
-        self.step = step
+        self.step, self.frames = step, step.method.needs.frames
         self.diagnosis = Diagnosis(step.method)
         self.spread: Tensor | None = None
         self.since = Since(time.monotonic(), 0)
@@ -83,7 +84,8 @@ class Monitor:
         self.spread = None
         rate = (images - since.images) / seconds
         of_worker = rate / self.step.world.size
-        return {"speed/images_per_second": rate, "speed/images_per_second_per_worker": of_worker}
+        speed = {"speed/images_per_second": rate, "speed/images_per_second_per_worker": of_worker}
+        return speed | ({"speed/frames_per_second": rate * self.frames} if self.frames > 1 else {})
 
     def show(self, speed: Mapping[str, float], length: int) -> None:
         """Say and show the log that was sent last, once it has arrived.
@@ -99,7 +101,7 @@ class Monitor:
 
         def write() -> None:
             log, rate = sent.read(), speed["speed/images_per_second"]
-            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms))
+            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, self.frames))
             tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
 
         tracker.later(write)

@@ -168,8 +168,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{s:02d}" if hours else f"{minutes}:{s:02d}"
 
 
-def progress_line(images: int, length: int, rate: float, waited: float, terms: dict[str, float]) -> str:
-    """`12,800 / 100,000 images | 512 images/s | 2:51 left | data wait 1% | D/loss -3.21 G/loss 12.3`."""
+def progress_line(
+    images: int, length: int, rate: float, waited: float, terms: dict[str, float], frames: int = 1
+) -> str:
+    """`12,800 / 100,000 images | 512 images/s | 2:51 left | data wait 1% | D/loss -3.21 G/loss 12.3`; of sequences of
+    frames, `12,800 / 100,000 sequences of 3 frames | 512 sequences/s, 1,536 frames/s | ...`."""
     left = clock((length - images) / rate) if rate else "?"
     losses = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name.endswith("/loss"))
-    return f"{images:,} / {length:,} images | {rate:,.0f} images/s | {left} left | data wait {waited:.0%} | {losses}"
+    what, speed = "images", f"{rate:,.0f} images/s"
+    if frames > 1:
+        what, speed = f"sequences of {frames} frames", f"{rate:,.0f} sequences/s, {rate * frames:,.0f} frames/s"
+    return f"{images:,} / {length:,} {what} | {speed} | {left} left | data wait {waited:.0%} | {losses}"
