@@ -132,7 +132,7 @@ def build(asked: Asked) -> Colours:
     """
     manifest, where = asked.data.manifest, f"data {asked.data.uri}"
     fix = "Leave `colour` out of --metrics."
-    if not asked.method.knows_truth():
+    if not asked.method.knows_truth() or not {"a", "b"} <= manifest.fields.keys():
         raise DataError(
             where, f"{manifest.kind} samples", "paired ones, whose truths have colours to compare with", fix
         )

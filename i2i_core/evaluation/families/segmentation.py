@@ -208,7 +208,7 @@ def build(asked: Asked) -> LabelScores:
         ConfigError: no palette, no network, or one that does not fit; a side of labels that cannot be told.
     """
     manifest, judging = asked.data.manifest, asked.judging
-    if not asked.method.knows_truth():
+    if not asked.method.knows_truth() or not {"a", "b"} <= manifest.fields.keys():
         expected, fix = "paired ones, of label images and photos", "Leave `fcn` out of --metrics."
         raise DataError(f"data {asked.data.uri}", f"{manifest.kind} samples", expected, fix)
     palette = read_palette(judging.palette)
