@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
@@ -218,23 +219,33 @@ def _slice(of: _Sweep, i: int, rows: int) -> Any:
         if len(grid) > 1:  # else the scale of colours has taken of its place
             axes.set_subplotspec(places[n])
         axes.tick_params(labelbottom=True, labelleft=first)
+        if axes.get_xscale() == "log":  # every minor tick has a label otherwise, one over the other
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel(of.objectives[i].title if first else "")
     grid[0].figure.set_layout_engine("constrained" if len(grid) > 1 else None)
     return grid
 
 
 def _curves(of: _Sweep) -> Any:
-    """The metric over images seen, of every trial: where those that were stopped stood among the others."""
+    """The metric over images seen, of every trial: where those that were stopped stood among the others. They end in a
+    cross; in an arrow at the edge where they were further off than all that ran to their end."""
     axes, best = drawn.plot_intermediate_values(of.study), [trial.number for trial in of.best]
+    ends: list[list[float]] = []
     for line in axes.get_lines():
         number = int(line.get_label().removeprefix("Trial"))
         stopped, width = of.trials[number].state == TrialState.PRUNED, 2.2 if number in best else 1.1
         line.set(color="crimson" if number in best else "grey" if stopped else "steelblue", linewidth=width)
         if stopped:
-            axes.plot(*(ends[-1:] for ends in line.get_data()), color="grey", marker="x")
+            ends.append([values[-1] for values in line.get_data()])
     shown = [value for trial in of.done for value in (*trial.values, *trial.intermediate_values.values())]
     room = 0.1 * (max(shown) - min(shown))
-    axes.set(xlabel="images", ylabel=of.objectives[0].title, ylim=(min(shown) - room, max(shown) + room))
+    bottom, top = min(shown) - room, max(shown) + room
+    for x, y in ends:
+        marker = "^" if y > top else "v" if y < bottom else "x"
+        axes.plot([x], [min(max(y, bottom), top)], color="grey", marker=marker, clip_on=False)
+    axes.set(xlabel="images", ylabel=of.objectives[0].title, ylim=(bottom, top))
     axes.legend().remove()
     return axes
 

@@ -25,7 +25,7 @@ from i2i_core.errors import ConfigError, DataError, ResourceError, UserError
 from i2i_core.images.codec import MAX_PIXELS, ImageOptions, Picture, decode, encode, prepare, resize
 from i2i_core.orchestration.sharding import index_webdataset, shard_glyphs
 
-from ..support.data import ROOT, index, noise, png, put, rng, sample, shard, sums, whole_index, write_tar
+from ..support.data import ROOT, as_version_1, index, noise, png, put, rng, sample, shard, sums, whole_index, write_tar
 from ..support.pictures import png as deep_png
 from ..support.pictures import saved
 
@@ -603,6 +603,30 @@ def test_indexing_twice_says_so_and_a_change_needs_overwrite(tmp_path: Path) -> 
     with pytest.raises(DataError, match="--overwrite"):
         index(tmp_path)
     assert index(tmp_path, overwrite=True).splits["train"]["all"].samples == 2
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_indexing_again_leaves_no_index_of_what_is_gone(version: int, tmp_path: Path) -> None:
+    for number in range(2):
+        write_tar(tmp_path / f"train-{number}.tar", {str(number): {"png": png(), "cls": b"0"}})
+    index(tmp_path)
+    if version == 1:
+        as_version_1(tmp_path)
+    (tmp_path / "train-1.tar").unlink()
+    index(tmp_path, overwrite=True)
+    assert set(sums(tmp_path)) == {"train-0.tar", "manifest.json", "index/train-0.npz"}
+
+
+def test_parts_of_an_earlier_release_are_written_again(tmp_path: Path) -> None:
+    source, goal = folder_with_bad(tmp_path), {"shard_samples": 2}
+    with pytest.raises(DataError):
+        shard("classes", source, tmp_path / "out", goal=goal, **ALL_TRAIN)
+    (tmp_path / "out/train-000000.tar").write_bytes(bytes(2048))
+    old = {"shard": {"name": "train-000000.tar", "samples": 1, "bytes": 2048, "sha256": "0" * 64}, "keys": ["c/0"]}
+    (tmp_path / "out/_parts/train-000000.tar.json").write_text(json.dumps(old))
+    shard("classes", source, tmp_path / "out", goal={**goal, "bad": "skip"}, **ALL_TRAIN)
+    shard("classes", source, tmp_path / "other", goal={**goal, "bad": "skip"}, **ALL_TRAIN)
+    assert sums(tmp_path / "out") == sums(tmp_path / "other")
 
 
 def test_sharding_never_replaces_an_indexed_webdataset(tmp_path: Path) -> None:

@@ -161,7 +161,10 @@ class FinishedShard:
 
     @staticmethod
     def loads(data: bytes) -> FinishedShard:
+        """Read what `dumps` wrote. Raises ValueError where it is of another form, as that of an earlier release."""
         values = json.loads(data)
+        if values.keys() != FinishedShard.__dataclass_fields__.keys():
+            raise ValueError("a part of another form")
         values |= {"shard": Shard(**values["shard"]), "index": IndexFile(**values["index"])}
         values["labels"] = tuple(values["labels"])
         values["fields"] = {name: from_dict(Field, of) for name, of in values["fields"].items()}
@@ -367,7 +370,8 @@ def _whole(uri: str) -> bool:
         for split, sets in data.manifest.splits.items():
             data.check_shards(split)
             for shard_set in sets.values():
-                data.indexes(shard_set, range(len(shard_set.index.name)))
+                for start in range(0, len(shard_set.index.name), AT_ONCE):
+                    data.indexes(shard_set, range(len(shard_set.index.name))[start : start + AT_ONCE])
     except DataError:
         return False
     return True
@@ -397,10 +401,11 @@ def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
     done = {}
     for job in plan.jobs:
         if f"{job.name}.json" in there:
-            part = FinishedShard.loads(output.read(f"{PARTS}/{job.name}.json"))
-            files = (part.shard, part.index) if part.shard.samples else ()
-            if all(output.size(file.name) == file.bytes for file in files):
-                done[job.name] = part
+            with suppress(ValueError):
+                part = FinishedShard.loads(output.read(f"{PARTS}/{job.name}.json"))
+                files = (part.shard, part.index) if part.shard.samples else ()
+                if all(output.size(file.name) == file.bytes for file in files):
+                    done[job.name] = part
     return done
 
 

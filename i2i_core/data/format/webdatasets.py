@@ -23,7 +23,7 @@ from typing import IO, Any, Self
 from i2i_core.data.folders.layouts import SPLITS
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, Manifest
-from i2i_core.data.format.places import Places, below, no_file_name, storage_named
+from i2i_core.data.format.places import Places, below, no_file_name, no_path_below, storage_named
 from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, index_name, indexed, listed
 from i2i_core.data.format.table import Shard, ShardSet
 from i2i_core.errors import ConfigError, DataError
@@ -566,9 +566,21 @@ def finish_index(
             "indexed": tars.digest,
         },
     )
+    before = _listed_indexes(output)
     output.write(MANIFEST, manifest.dumps().encode())
-    output.remove(PARTS)
+    output.remove(PARTS, *(before - _listed_indexes(output)))
     return manifest
+
+
+def _listed_indexes(output: Folder) -> set[str]:
+    """The indexes that a manifest lists, where there is one that can be read as text."""
+    names: set[str] = set()
+    with suppress(ValueError, AttributeError, KeyError, TypeError, FileNotFoundError):
+        for sets in output.read_json(MANIFEST)["splits"].values():
+            for shard_set in sets.values():
+                index = shard_set["index"]
+                names.update([index] if isinstance(index, str) else index["name"])
+    return {name for name in names if name.endswith(".npz") and not no_path_below(name)}
 
 
 _DOMAINS = (
