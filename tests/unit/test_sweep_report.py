@@ -198,14 +198,14 @@ def test_plots_mark_the_best_and_keep_the_numbers_of_trials(one: tuple[optuna.St
     with mpl.rc_context(), warnings.catch_warnings(action="ignore"):
         axes = report._curves(near)
         red = [line.get_label() for line in axes.get_lines() if line.get_color() == "crimson"]
-        above = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() == "^"]
-        top = axes.get_ylim()[1]
+        above = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_marker() == "v"]
+        bottom = axes.get_ylim()[0]
         slices = report._slice(near, 0, 1)
         rings = [axes.collections[-1].get_offsets().tolist() for axes in slices]
         dashes = [axes.get_lines()[-1].get_xdata()[0] for axes in slices]
     plt.close("all")
     assert red == ["Trial3"]
-    assert above == [[[100, pytest.approx(top)]]], "what was stopped, off the picture, is shown at its edge"
+    assert above == [[[100, pytest.approx(bottom)]]], "what was stopped, off the picture, is shown at its edge"
     assert [axes.get_xlabel() for axes in slices] == ["hyper.adversarial", "hyper.lambda_cyc", "hyper.pool_size"]
     assert rings[1:] == [[[5.0, 0.0321]], [[100.0, 0.0321]]]
     assert dashes[1:] == [10.0, 50.0]
