@@ -17,7 +17,7 @@ from i2i_core import BEGAN, logs
 from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
-from i2i_core.registry import METHODS
+from i2i_core.registry import METHODS, entry
 from i2i_core.storage.remote import storage_of
 
 PROGRAM = "train.py"
@@ -54,7 +54,7 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
         fix = f"Give --method NAME and perhaps --preset NAME:\n{_listed()}\n  --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
     else:
-        start = TrainConfig.of(method, preset or "reference")
+        start = TrainConfig.of(method, preset or entry(method).first_preset)
     return replace(start, training=without_length(start.training, has_length))
 
 

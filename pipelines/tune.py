@@ -18,7 +18,7 @@ from i2i_core.cli import asks_for_help, early, main, parse
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
-from i2i_core.registry import METHODS
+from i2i_core.registry import METHODS, entry
 
 PROGRAM = "tune.py"
 
@@ -48,7 +48,7 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     if not known.get("method"):
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
-    start = TrainConfig.of(known["method"], known.get("preset") or "reference")
+    start = TrainConfig.of(known["method"], known.get("preset") or entry(known["method"]).first_preset)
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
     title = f"Searches values for {start.method}, starting from the preset {start.preset}."

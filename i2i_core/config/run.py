@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -96,7 +97,7 @@ class TrainConfig:
                 unknown key, a value out of range, or two lengths.
         """
         values = parsed(text, where)
-        method = _named("method", values.pop("method", ""), method, where, METHODS)
+        method = _named("method", values.pop("method", ""), method, where, METHODS, _is_method)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
         values = _current({"version": 1 if "output" in values else VERSION, **values}, method, where)
         sections = _sections(entry(method).config)
@@ -157,7 +158,8 @@ class TrainConfig:
 
     def _hashed(self, values: dict[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.method}-{self.preset}-{'+'.join(self.data.names)}-{digest}"
+        method = re.sub(r"[^\w.-]", "-", self.method)  # that of an outside one has a colon
+        return f"{method}-{self.preset}-{'+'.join(self.data.names)}-{digest}"
 
     @property
     def image_size(self) -> Size:
@@ -186,8 +188,28 @@ def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
     return {"hyper": hyper, **SECTIONS}
 
 
-def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any]) -> str:
+def _is_method(name: str) -> bool:
+    """Tell whether there is a method of that name. Raises ConfigError of an outside one that cannot be used."""
+    try:
+        return bool(entry(name))
+    except ConfigError:
+        if ":" in name:
+            raise
+        return False
+
+
+def _named(
+    key: str,
+    found: Any,
+    asked: str,
+    where: str,
+    known: Mapping[str, Any],
+    exists: Callable[[str], bool] | None = None,
+) -> str:
     """The method or preset that a file and the command line agree on.
+
+    Args:
+        exists: whether there is one of a name; None: where it is among the `known`.
 
     Raises:
         ConfigError: neither names one; they name two; or there is none of that name.
@@ -199,7 +221,7 @@ def _named(key: str, found: Any, asked: str, where: str, known: Mapping[str, Any
         fix = f"Leave --{key} out, or give another file."
         raise ConfigError(f"--{key} {asked}", f"{where}, which is of {key} {found!r}", f"--{key} {found}", fix)
     name = found or asked
-    if not isinstance(name, str) or name not in known:
+    if not isinstance(name, str) or not (exists(name) if exists else name in known):
         at = f"{where}: {key}" if found else f"--{key}"
         raise ConfigError(at, repr(name), f"a {key}", nearest(str(name), known))
     return name

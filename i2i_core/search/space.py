@@ -22,6 +22,7 @@ import optuna
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.evaluation.suite import BETTER
+from i2i_core.registry import entry
 from i2i_core.settings import from_dict, resume_rule, to_dict
 
 SPACES = Path(__file__).resolve().parents[2] / "tune_spaces"
@@ -303,8 +304,10 @@ def _accepted(space: Space, name: str, base: TrainConfig, values: Mapping[str, A
 
 
 def paper_values(space: Space, base: TrainConfig) -> dict[str, Any]:
-    """Look up what the method's `paper` preset has where the space searches."""
-    paper, values = TrainConfig.of(base.method, "paper"), {}
+    """Look up what the method's `paper` preset has where the space searches; of one without it, what `base` begins
+    with."""
+    preset = "paper" if "paper" in entry(base.method).presets else base.preset
+    paper, values = TrainConfig.of(base.method, preset), {}
     for key in space.parameters:
         section, _, name = key.partition(".")
         values[key] = getattr(getattr(paper, section), name)
