@@ -66,7 +66,7 @@ def test_it_resumes_as_if_it_had_never_stopped(paired: str, tmp_path: Path) -> N
     whole.train()
     run_until(config(paired, tmp_path / "cut"), 24)
     resumed = loop_of(config(paired, tmp_path / "cut"))
-    assert resumed.progress.images == 16
+    assert resumed.progress.images == 24
     resumed.train()
     assert_equal(state_of(whole), state_of(resumed))
     made = load_trained(resumed.run.url, torch.device("cpu")).method
