@@ -1,7 +1,7 @@
 """What a method is: networks, players, an update rule, and a way to make images.
 
 A method's `update` is the paper's algorithm as a generator: it takes global batches from an
-iterator and yields one move at a time, `player, loss, terms`. The training step (which alone
+iterator and yields one move at a time, `player, loss, terms[, scores]`. The training step (which alone
 moves weights) runs it, once for every micro-batch side by side; see docs/decisions.md.
 """
 
@@ -25,8 +25,10 @@ from i2i_core.methods.history import History
 from i2i_core.settings import check_positive
 
 Terms = dict[str, Tensor]
-Objective = tuple[Tensor, Terms]
-Move = tuple[str, Tensor, Terms]
+Objective = tuple[Tensor, Terms] | tuple[Tensor, Terms, Terms]
+"""A loss, its terms by name, and perhaps scores: what is watched and not minimised, as how often D was right."""
+Move = tuple[str, Tensor, Terms] | tuple[str, Tensor, Terms, Terms]
+"""The player that moves, and its objective."""
 Config = TypeVar("Config")
 Kind = TypeVar("Kind", Labels, Code)
 ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
@@ -178,11 +180,6 @@ class Method(nn.Module, Generic[Config]):
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Make the columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
         raise TypeError("a method defines preview")
-
-    def scores(self) -> Terms:
-        """Give what is watched and not minimised, of the objectives since the last call: how often D was right."""
-        game = getattr(self, "game", None)
-        return game.scores() if game else {}
 
     @property
     def device(self) -> torch.device:

@@ -89,10 +89,12 @@ class BicycleGAN(Multimodal[BicycleGANConfig]):
     def discriminators_loss(self, drawn: Both) -> Objective:
         """-L_GAN^VAE of D and -L_GAN of D2, not halved (authors' code)."""
         D, D2, wrong_a = self.networks["D"], self.networks["D2"], drawn.a if self.config.matching_aware else None
-        l_real, l_fake, gp = self.judged(D, drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a, drawn.alpha)
-        l_real_2, l_fake_2, gp_2 = self.judged(
-            D2, drawn.a_random, drawn.b_random, drawn.a, drawn.fake_random, wrong_a, drawn.alpha
-        )
-        loss = l_real + l_fake + l_real_2 + l_fake_2 + self.config.lambda_gp * (gp + gp_2)
+        one = self.judged(D, drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a)
+        two = self.judged(D2, drawn.a_random, drawn.b_random, drawn.a, drawn.fake_random, wrong_a)
+        l_real, l_fake = self.game.real(one.real), self.game.made(one.fake, one.wrong)
+        l_real_2, l_fake_2 = self.game.real(two.real), self.game.made(two.fake, two.wrong)
+        gp = self.game.penalty(D, *one.between, drawn.alpha) + self.game.penalty(D2, *two.between, drawn.alpha)
+        loss = l_real + l_fake + l_real_2 + l_fake_2 + self.config.lambda_gp * gp
         terms = {"D_real": l_real, "D_fake": l_fake, "D2_real": l_real_2, "D2_fake": l_fake_2}
-        return loss, terms | ({} if drawn.alpha is None else {"gp": gp + gp_2})
+        terms |= {} if drawn.alpha is None else {"gp": gp}
+        return loss, terms, self.game.scores([one.real, two.real], [*one.made, *two.made])

@@ -118,11 +118,11 @@ class CycleGAN(Method[CycleGANConfig]):
     ) -> Objective:
         """-L_GAN of each discriminator, halved (sec. 4; 7.1)."""
         D_X, D_Y = self.networks["D_X"], self.networks["D_Y"]
-        l_x = self.game.real(D_X(x)) + self.game.fake(D_X(fake_x))
-        l_y = self.game.real(D_Y(y)) + self.game.fake(D_Y(fake_y))
+        real, fake = (D_X(x), D_Y(y)), (D_X(fake_x), D_Y(fake_y))
+        l_x, l_y = (self.game.real(r) + self.game.fake(f) for r, f in zip(real, fake, strict=True))
         gp = self.game.penalty(D_X, x, fake_x, alpha) + self.game.penalty(D_Y, y, fake_y, alpha)
         loss = (l_x + l_y + self.config.lambda_gp * gp) / 2
-        return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp})
+        return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp}), self.game.scores(real, fake)
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
         """Make G(x). Deterministic: `keys` is not used."""

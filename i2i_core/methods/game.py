@@ -7,7 +7,6 @@ A method's section of the configuration begins with `GameConfig`; its objectives
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,6 @@ class Game:
     def __init__(self, config: GameConfig) -> None:
         self.config = config
         self.terms = adversarial(config.adversarial, config.real_target)
-        self.judged: dict[str, list[Tensor]] = {}
 
     def move(self, lr: float, weight_decay: float = 0.0) -> Optimiser:
         """Give a player's optimiser at this learning rate."""
@@ -37,35 +35,39 @@ class Game:
 
     def real(self, maps: Maps) -> Tensor:
         """Compute what D minimises on real images."""
-        self._note("real", maps)
         return _over_scales(self.terms.real, maps)
 
     def fake(self, maps: Maps) -> Tensor:
         """Compute what D minimises on fakes."""
-        self._note("fake", maps)
         return _over_scales(self.terms.fake, maps)
 
-    def _note(self, kind: Literal["real", "fake"], maps: Maps) -> None:
-        border, scales = self.terms.border, [maps] if isinstance(maps, Tensor) else maps
-        for logits in scales:
-            found = logits.detach() if border is None else (logits.detach() > border) == (kind == "real")
-            self.judged.setdefault(kind, []).append(found.float().mean())
+    def scores(self, real: Sequence[Maps], fake: Sequence[Maps]) -> dict[str, Tensor]:
+        """Tell how discriminators judged: the share of their logits on the right side of the border, `right_real` of
+        real images and `right_fake` of fakes. Of critics, which have no border, `gap`: their mean on real images less
+        that on fakes, the distance that they see (Arjovsky et al. 2017, Eq. 2).
 
-    def scores(self) -> dict[str, Tensor]:
-        """Tell how D judged since the last call: the share of its logits on the right side of the border,
-        `right_real` of real images and `right_fake` of fakes. Of a critic, which has no border, `gap`: its mean on
-        real images less that on fakes, the distance that it sees (Arjovsky et al. 2017, Eq. 2)."""
-        means = {kind: torch.stack(found).mean() for kind, found in self.judged.items()}
-        self.judged = {}
+        Args:
+            real: what each said of real images.
+            fake: what each said of fakes.
+        """
+        found = {
+            kind: torch.stack([self._score(kind, one) for maps in of for one in _scales(maps)]).mean()
+            for kind, of in (("real", real), ("fake", fake))
+        }
         if self.terms.border is None:
-            return {"gap": means["real"] - means["fake"]} if len(means) == 2 else {}
-        return {f"right_{kind}": share for kind, share in means.items()}
+            return {"gap": found["real"] - found["fake"]}
+        return {f"right_{kind}": share for kind, share in found.items()}
 
-    def made(self, D: Callable[[Tensor], Maps], fake: Tensor, wrong: Tensor | None) -> Tensor:
+    def _score(self, kind: str, logits: Tensor) -> Tensor:
+        border = self.terms.border
+        found = logits.detach() if border is None else (logits.detach() > border) == (kind == "real")
+        return found.float().mean()
+
+    def made(self, fake: Maps, wrong: Maps | None) -> Tensor:
         """Compute what D minimises on what counts as made: fakes; matching-aware, half of it on true outputs beside a
         wrong input (Reed et al. 2016, Alg. 1)."""
-        l_fake = self.fake(D(fake))
-        return l_fake if wrong is None else (l_fake + self.fake(D(wrong))) / 2
+        l_fake = self.fake(fake)
+        return l_fake if wrong is None else (l_fake + self.fake(wrong)) / 2
 
     def generator(self, maps: Maps) -> Tensor:
         """Compute what G minimises on its fakes."""
@@ -97,11 +99,14 @@ class Game:
         return clip
 
 
+def _scales(maps: Maps) -> Sequence[Tensor]:
+    return [maps] if isinstance(maps, Tensor) else maps
+
+
 def _over_scales(term: Callable[[Tensor], Tensor], maps: Maps) -> Tensor:
     return term(maps) if isinstance(maps, Tensor) else torch.stack([term(one) for one in maps]).sum()
 
 
 def _summed(maps: Maps) -> Tensor:
     """(B,) logits summed over positions and scales."""
-    scales = [maps] if isinstance(maps, Tensor) else maps
-    return torch.stack([one.flatten(1).sum(dim=1) for one in scales]).sum(dim=0)
+    return torch.stack([one.flatten(1).sum(dim=1) for one in _scales(maps)]).sum(dim=0)

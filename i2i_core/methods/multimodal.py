@@ -18,7 +18,7 @@ from i2i_core.config.methods.multimodal import EncodingConfig, MultimodalConfig
 from i2i_core.fields import Schema
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
 from i2i_core.methods.controls import Code
-from i2i_core.methods.game import Game
+from i2i_core.methods.game import Game, Maps
 from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_xavier
 from i2i_core.networks.patchgan import MultiScale, two_scales
@@ -40,6 +40,22 @@ class Drawn:
     """Inputs of other images, for matching-aware discriminators."""
     alpha: Tensor | None
     """Where the gradient penalty is taken; None: there is none."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a discriminator says of true outputs, of made ones, and perhaps of true ones beside a wrong input."""
+
+    real: Maps
+    fake: Maps
+    wrong: Maps | None
+    between: tuple[Tensor, Tensor]
+    """What it was shown of both, for the penalty."""
+
+    @property
+    def made(self) -> list[Maps]:
+        """What it says of all that counts as made."""
+        return [self.fake] if self.wrong is None else [self.fake, self.wrong]
 
 
 class Multimodal(Method[Config]):
@@ -118,28 +134,18 @@ class Multimodal(Method[Config]):
     @moves("discriminators")
     def discriminators_loss(self, drawn: Drawn) -> Objective:
         """-L_GAN of the one discriminator, not halved."""
-        l_real, l_fake, gp = self.judged(
-            self.networks["D"], drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a, drawn.alpha
-        )
+        said = self.judged(self.networks["D"], drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a)
+        l_real, l_fake = self.game.real(said.real), self.game.made(said.fake, said.wrong)
+        gp = self.game.penalty(self.networks["D"], *said.between, drawn.alpha)
         loss = l_real + l_fake + self.config.lambda_gp * gp
-        return loss, {"real": l_real, "fake": l_fake} | ({} if drawn.alpha is None else {"gp": gp})
+        terms = {"real": l_real, "fake": l_fake} | ({} if drawn.alpha is None else {"gp": gp})
+        return loss, terms, self.game.scores([said.real], said.made)
 
-    def judged(
-        self,
-        D: nn.Module,
-        a: Tensor,
-        b: Tensor,
-        fake_a: Tensor,
-        fake: Tensor,
-        wrong_a: Tensor | None,
-        alpha: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """D's terms: on the true output b of a; on the made one of fake_a, with b beside the wrong input, half each,
-        where that is asked for; and the gradient penalty."""
+    def judged(self, D: nn.Module, a: Tensor, b: Tensor, fake_a: Tensor, fake: Tensor, wrong_a: Tensor | None) -> Said:
+        """Ask D about the true output b of a, the made one of fake_a, and b beside a wrong input."""
         real, made = self.seen(a, b), self.seen(fake_a, fake.detach())
-        wrong = None if wrong_a is None else self.seen(wrong_a, b)
-        l_real, l_fake = self.game.real(D(real)), self.game.made(D, made, wrong)
-        return l_real, l_fake, self.game.penalty(D, real, made, alpha)
+        wrong = None if wrong_a is None else D(self.seen(wrong_a, b))
+        return Said(D(real), D(made), wrong, (real, made))
 
     def code_of(self, b: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log variance of E(b), and z drawn from it by the noise eps (reparameterised, sec. 3.2)."""

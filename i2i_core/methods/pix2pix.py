@@ -99,11 +99,13 @@ class Pix2Pix(Method[Pix2PixConfig]):
         """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart: it may have batch norm."""
         D = self.networks["D"]
         real, fake = self.seen_by_D(a, b), self.seen_by_D(a, fake_b)
-        wrong = None if other_a is None else self.seen_by_D(other_a, b)
-        l_real, l_fake = self.game.real(D(real)), self.game.made(D, fake, wrong)
+        right, made = D(real), D(fake)
+        wrong = None if other_a is None else D(self.seen_by_D(other_a, b))
+        l_real, l_fake = self.game.real(right), self.game.made(made, wrong)
         gp = self.game.penalty(D, real, fake, alpha)
         loss = (l_real + l_fake + self.config.lambda_gp * gp) / 2
-        return loss, {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
+        terms = {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
+        return loss, terms, self.game.scores([right], [made] if wrong is None else [made, wrong])
 
     @moves("G")
     def generator_loss(self, a: Tensor, b: Tensor, fake_b: Tensor) -> Objective:

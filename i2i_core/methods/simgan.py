@@ -97,11 +97,12 @@ class SimGAN(Method[SimGANConfig]):
     def discriminator_loss(self, refined: Tensor, y: Tensor, alpha: Tensor | None) -> Objective:
         """Eq. 2: cross entropies of refined and of real patches, summed over patches; means over samples."""
         D = self.networks["D"]
-        l_refined = _summed(self.game.fake, D(refined))
-        l_real = _summed(self.game.real, D(y))
+        fake, real = D(refined), D(y)
+        l_refined, l_real = _summed(self.game.fake, fake), _summed(self.game.real, real)
         gp = self.game.penalty(D, y, refined, alpha)
         loss = l_refined + l_real + self.config.lambda_gp * gp
-        return loss, {"refined": l_refined, "real": l_real} | ({} if alpha is None else {"gp": gp})
+        terms = {"refined": l_refined, "real": l_real} | ({} if alpha is None else {"gp": gp})
+        return loss, terms, self.game.scores([real], [fake])
 
     def kept(self, refined: Tensor, x: Tensor) -> Tensor:
         """||psi(R(x)) - psi(x)||_1 (Eq. 4), summed over pixels, mean over samples."""

@@ -133,14 +133,14 @@ class StarGAN(Method[StarGANConfig]):
             number: of the data set that x is from.
         """
         k, D = self.config, self.networks["D"]
-        source, logits = D(x)
-        l_real, l_fake = self.game.real(source), self.game.fake(D(fake)[0])
+        (real, logits), (made, _) = D(x), D(fake)
+        l_real, l_fake = self.game.real(real), self.game.fake(made)
         gp = self.game.penalty(lambda x_hat: D(x_hat)[0], x, fake, alpha)
         l_cls_r = self.classification(logits, c, number)
         l_adv = -(l_real + l_fake) - k.lambda_gp * gp
         loss = -l_adv + k.lambda_cls * l_cls_r
-        terms = {"real": l_real, "fake": l_fake, "cls_real": l_cls_r}
-        return loss, terms if alpha is None else {**terms, "gp": gp}
+        terms = {"real": l_real, "fake": l_fake, "cls_real": l_cls_r} | ({} if alpha is None else {"gp": gp})
+        return loss, terms, self.game.scores([real], [made])
 
     @moves("G")
     def generator_loss(self, x: Tensor, c: Tensor, c_target: Tensor, number: int = 0) -> Objective:

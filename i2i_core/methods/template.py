@@ -85,10 +85,12 @@ class Template(Method[TemplateConfig]):
     def discriminator_loss(self, b: Tensor, fake: Tensor, alpha: Tensor | None) -> Objective:
         """-L_GAN(G, D)."""
         D = self.networks["D"]
-        l_real, l_fake = self.game.real(D(b)), self.game.fake(D(fake))
+        real, made = D(b), D(fake)
+        l_real, l_fake = self.game.real(real), self.game.fake(made)
         gp = self.game.penalty(D, b, fake, alpha)
         loss = l_real + l_fake + self.config.lambda_gp * gp
-        return loss, {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
+        terms = {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
+        return loss, terms, self.game.scores([real], [made])
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
         """Make images (n, C, H, W) of inputs (n, C, H, W): what translate.py and the evaluation call."""

@@ -112,11 +112,11 @@ class UNIT(Method[UNITConfig]):
     def discriminators_loss(self, x1: Tensor, x2: Tensor, x21: Tensor, x12: Tensor, alpha: Tensor | None) -> Objective:
         """-lambda_0 L_GAN of both domains (Eq. 4)."""
         k, D1, D2 = self.config, self.networks["D1"], self.networks["D2"]
-        l_1 = self.game.real(D1(x1)) + self.game.fake(D1(x21))
-        l_2 = self.game.real(D2(x2)) + self.game.fake(D2(x12))
+        real, fake = (D1(x1), D2(x2)), (D1(x21), D2(x12))
+        l_1, l_2 = (self.game.real(r) + self.game.fake(f) for r, f in zip(real, fake, strict=True))
         gp = self.game.penalty(D1, x1, x21, alpha) + self.game.penalty(D2, x2, x12, alpha)
         loss = k.lambda_gan * (l_1 + l_2 + k.lambda_gp * gp)
-        return loss, {"D1": l_1, "D2": l_2} | ({} if alpha is None else {"gp": gp})
+        return loss, {"D1": l_1, "D2": l_2} | ({} if alpha is None else {"gp": gp}), self.game.scores(real, fake)
 
     @moves("generators")
     def generators_loss(self, x1: Tensor, x2: Tensor, made: Made, noise: Noise) -> Objective:

@@ -176,11 +176,11 @@ class Step:
 
     def _backward(self, yielded: Move, gathered: Gathered | None, weight: float, last: bool) -> Gathered:
         """Adds the gradients of one part, weighted by its share of the global batch."""
-        player, loss, terms = yielded
+        player, loss, terms, *scores = yielded
         mover = self.movers[player]
         if self.influence.get(player, ((),))[0] != tuple(terms):
             self.influence[player] = (tuple(terms), influence(loss, terms))
-        terms = {**terms, **self.method.scores()}
+        terms = {**terms, **(scores[0] if scores else {})}
         values = torch.stack([t.detach().float() for t in (*terms.values(), loss)]) * weight
         loss = loss * weight
         if gathered is None:

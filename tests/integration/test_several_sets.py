@@ -170,7 +170,7 @@ def test_update_lets_g_follow_d_on_a_set_before_the_next_set() -> None:
             yield whole_batch(method, 3, served)
             served += 1
 
-    moves = [f"{player}_{'AB'[served % 2]}" for player, _, _ in method.update(feed(), Progress())]
+    moves = [f"{player}_{'AB'[served % 2]}" for player, *_ in method.update(feed(), Progress())]
     assert " ".join(moves) == "D_A D_B D_A D_B D_A G_A D_B G_B"
     assert served == 5, "six batches, and none after the last move"
 
@@ -186,9 +186,9 @@ def test_an_update_equals_the_paper_s(sets: dict[str, Any]) -> None:
     update = method.update
 
     def noted(*args: Any) -> Any:
-        for player, loss, terms in update(*args):
+        for player, loss, terms, *scores in update(*args):
             found.append((player, loss.item()))
-            yield player, loss, terms
+            yield player, loss, terms, *scores
 
     method.update = noted  # type: ignore[method-assign]
     ours = batches(method, case, ALONE)
@@ -213,7 +213,7 @@ def test_what_a_set_does_not_know_moves_nothing() -> None:
             taken.append(batch.source)
             yield batch
 
-    for i, (player, loss, _) in enumerate(method.update(feed(), Progress())):
+    for i, (player, loss, *_) in enumerate(method.update(feed(), Progress())):
         method.zero_grad(set_to_none=True)
         loss.backward()
         own = [range(0, 2), range(2, 5)][taken[-1]]

@@ -86,9 +86,9 @@ def noted(method: Method[Any], losses: list[list[Any]]) -> Any:
     right = method.update
 
     def update(batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        for player, loss, terms in right(batches, progress):
+        for player, loss, terms, *scores in right(batches, progress):
             losses.append([player, loss.item()])
-            yield player, loss, terms
+            yield player, loss, terms, *scores
 
     return update
 

@@ -122,14 +122,14 @@ def poisoned(method: Any, player: str, at: int, gradients: bool = True) -> Poiso
                 last.images = batch.images
                 yield batch
 
-        for mover, loss, terms in right(noted(), progress):
+        for mover, loss, terms, *scores in right(noted(), progress):
             if mover == player and next(moves) == at:
                 poison.weights = {k: v.clone() for k, v in method.networks.state_dict().items()}
                 poison.images = last.images
                 nan = loss * float("nan") if gradients else loss + float("nan")
                 yield mover, nan, {**terms, "broken": nan.detach()}
             else:
-                yield mover, loss, terms
+                yield mover, loss, terms, *scores
 
     method.update = wrong
     return poison

@@ -130,15 +130,10 @@ def test_what_a_term_counts_for_is_its_lambda() -> None:
         ("wgan-gp", {"gap": (0.0 + 0.3) / 2 - 0.5}),
     ],
 )
-def test_how_a_discriminator_judged_is_counted_over_scales_and_asked_once(
-    adversarial: str, expected: dict[str, float]
-) -> None:
+def test_how_a_discriminator_judged_is_counted_over_scales(adversarial: str, expected: dict[str, float]) -> None:
     game = Game(GameConfig(adversarial=adversarial))  # type: ignore[arg-type]
-    game.real([torch.tensor([-1.0, 1.0]), torch.tensor([0.3])])
-    game.fake(torch.tensor([-1.0, 2.0]))
-    game.generator(torch.tensor([5.0]))
-    assert {name: share.item() for name, share in game.scores().items()} == pytest.approx(expected)
-    assert game.scores() == {}
+    real, fake = [torch.tensor([-1.0, 1.0]), torch.tensor([0.3])], torch.tensor([-1.0, 2.0])
+    assert {name: share.item() for name, share in game.scores([real], [fake]).items()} == pytest.approx(expected)
 
 
 def test_a_log_holds_norms_weights_and_waiting_as_worked_out_by_hand() -> None:

@@ -376,9 +376,9 @@ def test_fifty_updates_in_bf16_stay_finite(name: str) -> None:
     dtypes, update = set(), method.update
 
     def noted(*args: Any) -> Any:
-        for player, loss, terms in update(*args):
+        for player, loss, terms, *scores in update(*args):
             dtypes.update(term.dtype for term in (loss, *terms.values()))
-            yield player, loss, terms
+            yield player, loss, terms, *scores
 
     method.update = noted  # type: ignore[method-assign]
     for _ in range(50):

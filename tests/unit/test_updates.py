@@ -557,9 +557,9 @@ def test_updates_equal_the_paper_s(name: str) -> None:
     update = method.update
 
     def noted(*args: Any) -> Any:
-        for player, loss, terms in update(*args):
+        for player, loss, terms, *scores in update(*args):
             found.append(loss.item())
-            yield player, loss, terms
+            yield player, loss, terms, *scores
 
     method.update = noted  # type: ignore[method-assign]
     ours = batches(method, case, ALONE)
@@ -586,7 +586,7 @@ def test_a_move_gives_gradient_to_its_player_and_to_no_other(name: str, moves: d
     names = {id(p): n for n, p in method.networks.named_parameters()}
     without = without_effect(method)
     feed = (whole_batch(method, BATCH, t) for t in range(20))
-    for player, loss, _ in method.update(feed, Progress(moves=moves)):
+    for player, loss, *_ in method.update(feed, Progress(moves=moves)):
         method.zero_grad(set_to_none=True)
         loss.backward()  # into everything that asks for a gradient, unlike the step's
         mine = {id(p) for p in method.parameters_of(player)}
@@ -626,7 +626,7 @@ def test_an_l1_run_has_no_discriminator() -> None:
     method = small(Case("pix2pix", hyper={"objective": "L1"}))
     assert set(method.networks) == set(method.players) == {"G"}
     moves = list(method.update(iter([whole_batch(method, BATCH, 0)]), Progress()))
-    assert [player for player, _, _ in moves] == ["G"]
+    assert [player for player, *_ in moves] == ["G"]
 
 
 def test_class_labels_are_one_of_several() -> None:
