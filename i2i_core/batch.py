@@ -22,7 +22,7 @@ ON_HOST = 2**16
 
 @dataclass(frozen=True)
 class Bad:
-    """A sample that could not be used, and was replaced by another of its window."""
+    """A sample that could not be used, and was replaced by another of its window; a companion, of the window's shards."""
 
     key: str
     cause: str
@@ -40,8 +40,8 @@ class Batch:
 
     fields: dict[str, Tensor]
     """Fields that are tensors: images, maps and ids (n, C, H, W), vectors (n, ...); of sequences of T frames
-    (n, T, ...). On the host as they are stored; `to` moves them to a device as their roles have it: images in [-1, 1],
-    ids as int64, other numbers as they are."""
+    (n, T, ...), of K companions (n, K, ...). On the host as they are stored; `to` moves them to a device as their roles
+    have it: images in [-1, 1], ids as int64, other numbers as they are."""
     size: int
     """B, the global batch."""
     start: int
@@ -50,7 +50,8 @@ class Batch:
     """Samples served before this batch."""
     seed: int
     whole: dict[str, Tensor] = field(default_factory=dict)
-    """Small facts known for all B slots by every worker, (B, ...): `labels`, in slot order."""
+    """Small facts known for all B slots by every worker, in slot order: `labels` and `again.labels` (B, A),
+    `companions.labels` (B, K, A)."""
     keys: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
     source: int = 0
@@ -58,10 +59,10 @@ class Batch:
     roles: dict[str, Role] = field(default_factory=dict)
     """Tell the roles of those of `fields` that are no images."""
     texts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    """The captions of each sample of this part; of sequences, a tuple of those of its frames."""
+    """The captions of each sample of this part; of sequences or companions, a tuple of those of each."""
     boxes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    """The boxes of each sample of this part, (N, 5): left, top, right, bottom, class; of sequences, a tuple of those of
-    its frames."""
+    """The boxes of each sample of this part, (N, 5): left, top, right, bottom, class; of sequences or
+    companions, a tuple of those of each."""
 
     def __getitem__(self, name: str) -> Tensor:
         """A tensor field of this part, (n, ...); or a whole-batch fact cut to this part."""

@@ -182,7 +182,7 @@ class Schema:
     """Every sample has exactly one attribute (a class per folder)."""
     domains: tuple[str, ...] = (WHOLE,)
     clips: bool = False
-    """Samples are frames of clips, which the indexes name."""
+    """Samples are frames of clips, whose lengths stand in the indexes."""
 
     @property
     def kind(self) -> Kind:
@@ -198,8 +198,9 @@ class Schema:
         return "labelled" if labelled else "fields"
 
 
-def in_domain(side: str, name: str) -> str:
-    """Name a field of one of two domains, or of related samples, as a batch has it: `a` of the image, else `a.NAME`."""
+def field_on(side: str, name: str) -> str:
+    """Name a field as a batch has it: `SIDE` of the image, `SIDE.NAME` of others. A side is a domain (`a`, `b`),
+    `again` or `companions`."""
     return side if name == "image" else f"{side}.{name}"
 
 
@@ -256,16 +257,16 @@ class Needs:
             return "unpaired"
         if self.roles.keys() >= {"a", "b"}:
             return "paired"
-        related = self.again or self.companions
-        return "labelled" if self.attributes and "image" in self.roles and not related else "fields"
+        return "labelled" if self.attributes and "image" in self.roles else "fields"
 
     @property
     def in_batch(self) -> tuple[str, ...]:
-        """Name the fields as a batch has them: of two domains `a` and `b` for the images, `a.NAME` for others."""
+        """Name the fields as a batch has them: of two domains those of each; else the fields, then those of `again` and
+        `companions`."""
         if self.domains == 2:
-            return tuple(in_domain(side, name) for side in "ab" for name in self.roles)
+            return tuple(field_on(side, name) for side in "ab" for name in self.roles)
         sides = ["again"] * self.again + ["companions"] * bool(self.companions)
-        return (*self.roles, *(in_domain(side, name) for side in sides for name in self.roles))
+        return (*self.roles, *(field_on(side, name) for side in sides for name in self.roles))
 
     @property
     def described(self) -> str:

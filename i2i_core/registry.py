@@ -1,16 +1,12 @@
-"""The methods by name: `i2i_core.config.methods` puts ours here, without torch; others come when they are asked for.
-
-A method outside of this tree is named `package.module:Class`, or by an entry point of the group `i2i.methods` of an
-installed package. Its class says besides what every method says: `Config`, its section of the configuration, and
-`presets`.
+"""The methods by name: `i2i_core.config.methods` puts ours here, without torch; others come when they are asked for
+(`i2i_core.config.outside`).
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, is_dataclass
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from i2i_core.errors import ConfigError, nearest
@@ -32,8 +28,6 @@ class Preset:
         return {key.split(".", 1)[1]: value for key, value in self.values.items() if key.startswith(f"{name}.")}
 
 
-GROUP = "i2i.methods"
-"""Entry points by which an installed package names its methods."""
 Class = TypeVar("Class", bound=type[Any])
 _CLASSES: dict[str, type[Any]] = {}
 """The classes of methods whose modules have been imported."""
@@ -70,6 +64,8 @@ class Entry:
 
 
 METHODS: dict[str, Entry] = {}
+FINDERS: list[Callable[[str], bool]] = []
+"""Asked, one after the other, to register a method that is not among them: each tells whether it has."""
 
 
 def implements(name: str) -> Callable[[Class], Class]:
@@ -88,39 +84,6 @@ def entry(name: str) -> Entry:
     Raises:
         ConfigError: there is none, with the nearest names; or one outside that cannot be imported, or lacks something.
     """
-    if name not in METHODS:
-        place = name if ":" in name else next((p.value for p in entry_points(group=GROUP, name=name)), "")
-        if not place:
-            raise ConfigError("--method", repr(name), "a method", nearest(name, METHODS))
-        _register_outside(name, place)
+    if name not in METHODS and not any(find(name) for find in FINDERS):
+        raise ConfigError("--method", repr(name), "a method", nearest(name, METHODS))
     return METHODS[name]
-
-
-def _register_outside(name: str, place: str) -> None:
-    """Import the class at `package.module:Class` and register it under a name. Raises ConfigError."""
-    from i2i_core.config.sections import register
-
-    module, _, called = place.partition(":")
-    where, fix = f"--method {name}", "Put the folder of its package on PYTHONPATH, or install it."
-    try:
-        method: Any = importlib.import_module(module)
-        for part in called.split("."):
-            method = getattr(method, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(where, f"a class that is not there ({error})", "package.module:Class", fix) from None
-    config, presets = getattr(method, "Config", None), getattr(method, "presets", None)
-    lacks = []
-    if not (isinstance(method, type) and hasattr(method, "update") and hasattr(method, "needs")):
-        lacks.append("a subclass of i2i_core.methods.base.Method")
-    if not (isinstance(config, type) and is_dataclass(config)):
-        lacks.append("Config, the dataclass of its options")
-    if not (isinstance(presets, Mapping) and presets and all(isinstance(p, Preset) for p in presets.values())):
-        lacks.append("presets, a Preset by each name")
-    if lacks:
-        fix = "See docs/adding_a_method.md, A method of your own."
-        raise ConfigError(where, f"{place}, which lacks {' and '.join(lacks)}", "a class with all of it", fix)
-    try:
-        register(name, config, presets)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ConfigError(where, str(error), "options with flags of their own", "Rename the field.") from None
-    _CLASSES[name] = method

@@ -2,12 +2,12 @@
 
     python -m tests.simulate                 (make simulate)
 
-The manifest is a real one, with a table of all shards. Indexes and shards are made when they are asked for, by a
-filesystem that stands for a remote one, and none is kept. Each case is a process of its own, as a training worker is:
-it opens the data set, begins at the start of an epoch and, in another process, at 99% of it, and reads batches by
-loader processes. Measured are the seconds to the first batch and the most memory of the worker and of a loader.
-Of `--repeats` runs the shortest times and the median memory count. Exits with 1 where cases differ by more than
-`--within`, of times also by more than a tenth of a second.
+The manifest is a real one, with a table of all shards. A filesystem that stands for a remote one answers for indexes
+and shards: all shards of a case have the same index, made once, and every sample the same image. Each measurement is a
+process of its own, as a training worker is: it opens the data set, begins at the start of an epoch or at 99% of it, and
+reads batches by loader processes. Measured are the seconds to the first batch, and the most memory of the worker and
+of a loader; of `--repeats` measurements, the shortest time and the median of memory. Exits with 1 where cases differ by
+more than `--within`; times must differ by a tenth of a second as well.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class MonitoringConfig:
     evaluate_samples: int = setting(256, resume="free")
     """Samples of an evaluation; 0: all."""
     best_metric: str = setting("", resume="free")
-    """Metric that decides the best checkpoint; none given: the kind of data's own."""
+    """Metric that decides the best checkpoint; none given: the method's own, if it has one."""
     checkpoint_every: int = setting(50_000, resume="free")
     """Images between checkpoints; one is always written at the end."""
     keep_last: int = setting(2, resume="free")

@@ -239,6 +239,15 @@ def side_of(asked: Asked) -> str:
     return made if forth else {"a": "b", "b": "a"}.get(made, made)
 
 
+def check_pairs(asked: Asked, metrics: str, expected: str) -> None:
+    """Raises DataError unless the method and the data are of pairs a, b, whose truth is known."""
+    if asked.method.knows_truth() and {"a", "b"} <= asked.data.manifest.fields.keys():
+        return
+    reads = f"a method that reads {asked.method.needs.described}"
+    found = f"{asked.data.manifest.kind} samples" if asked.method.knows_truth() else reads
+    raise DataError(f"data {asked.data.uri}", found, expected, f"Leave `{metrics}` out of --metrics.")
+
+
 def check_channels(asked: Asked, metrics: str) -> None:
     """Raises DataError unless the images that are to be made are grey or RGB."""
     fields = asked.data.manifest.fields

@@ -30,7 +30,7 @@ Objective = tuple[Tensor, Terms] | tuple[Tensor, Terms, Terms]
 Move = tuple[str, Tensor, Terms] | tuple[str, Tensor, Terms, Terms]
 """The player that moves, and its objective."""
 Config = TypeVar("Config")
-Kind = TypeVar("Kind", Labels, Code)
+AnyControl = TypeVar("AnyControl", Labels, Code)
 ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
 """Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
@@ -80,13 +80,17 @@ class Method(nn.Module, Generic[Config]):
         generators: the networks that make images; what EMA follows and `translate` uses. (An encoder that `encode`
             reads codes with is not among them: it is used as it was trained.)
         needs: the fields of a data set that it reads, by their roles.
-        inputs: the fields of a batch that images are made from, by their roles.
-        outputs: the fields that stand for what is made, by their roles.
-        controls: what can be turned besides, by the argument of `translate`.
+        inputs: role by name of the fields of a batch that images are made from; evaluation and `translate` take one
+            image.
+        outputs: role by name of the field that shows what made images should look like: one, where images are made
+            from one image.
+        controls: what else can be set when images are made, by the name of the argument of `translate`.
         two_way: whether `back` translates from B to A as well.
-        several: whether it trains on several labelled data sets side by side; `fit` then takes their manifests too.
-        codes: whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes` draws.
-        encodes: whether `encode` reads the code off an image. This and the two above follow from `controls`.
+        several: (from `controls`) whether it trains on several labelled data sets side by side; `fit` then takes their
+            manifests too.
+        codes: (from `controls`) whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes`
+            draws.
+        encodes: (from `controls`) whether `encode` reads the code off an image.
         dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
         at_test: how batch norm and dropout run when images are made. A loop and a loaded checkpoint set it by how the
             run trained; of networks just built, as for one image a normalisation.
@@ -113,7 +117,7 @@ class Method(nn.Module, Generic[Config]):
         cls.encodes = bool(code and code.encoded)
 
     @classmethod
-    def control(cls, kind: type[Kind]) -> Kind | None:
+    def control(cls, kind: type[AnyControl]) -> AnyControl | None:
         """Give the control of a kind; None: there is none."""
         return next((control for control in cls.controls.values() if isinstance(control, kind)), None)
 
@@ -125,7 +129,8 @@ class Method(nn.Module, Generic[Config]):
     @classmethod
     def knows_truth(cls) -> bool:
         """Tell whether a sample holds, beside an image, what is to be made of it."""
-        return cls.translates_images() and cls.needs.domains == 1 and cls.inputs.keys().isdisjoint(cls.outputs)
+        apart = bool(cls.outputs) and cls.inputs.keys().isdisjoint(cls.outputs)
+        return apart and cls.translates_images() and cls.needs.domains == 1
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ class Labels:
     """Target labels, (n, A): what the output shows.
 
     Attributes:
-        several: of several labelled data sets side by side.
+        several: whether the method trains on several labelled data sets side by side.
     """
 
     several: bool = False

@@ -72,6 +72,7 @@ class CycleGAN(Method[CycleGANConfig]):
         return replace(config, in_channels=channels, out_channels=channels)
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of inputs and outputs."""
         return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

@@ -119,6 +119,7 @@ class Multimodal(Method[Config]):
         raise TypeError("a system defines generators_loss")
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of inputs and outputs."""
         return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

@@ -79,6 +79,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return torch.cat([a, b], dim=1) if "cGAN" in self.config.terms else b
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of inputs and outputs."""
         return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

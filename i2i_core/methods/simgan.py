@@ -58,6 +58,7 @@ class SimGAN(Method[SimGANConfig]):
         return replace(config, channels=same_channels(schema, "the data"))
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of inputs and outputs."""
         return self.config.channels, self.config.channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

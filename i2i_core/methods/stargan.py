@@ -103,6 +103,7 @@ class StarGAN(Method[StarGANConfig]):
         return (class_cross_entropy if known.exclusive else attribute_bce)(known.known(logits), c)
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of inputs and outputs."""
         return self.config.channels, self.config.channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

@@ -60,6 +60,7 @@ class Template(Method[TemplateConfig]):
         return replace(config, in_channels=a, out_channels=b)
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of the images that `translate` takes and of those that it makes."""
         return self.config.in_channels, self.config.out_channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

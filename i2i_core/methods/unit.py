@@ -83,6 +83,7 @@ class UNIT(Method[UNITConfig]):
         return Noise(*(batch.draw(f"{name}_{code}", *shape) for code in Noise._fields))
 
     def channels(self) -> tuple[int, int]:
+        """Give the channels of inputs and outputs."""
         return self.config.channels, self.config.channels
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from i2i_core.data.format.manifest import DataSet, Manifest
-from i2i_core.data.format.table import Clips, IndexFiles, Shards, ShardSet
+from i2i_core.data.format.table import ClipCounts, IndexFiles, Shards, ShardSet
 from i2i_core.errors import DataError
 from i2i_core.fields import Field, Needs, Schema, contradictions
 from i2i_core.methods import METHODS
@@ -29,7 +29,7 @@ DEPTH = Field("png", 1, "uint16", 8, 8, "map", low=0.0, high=80.0)
 
 
 def manifest(fields: dict[str, Field], domains: tuple[str, ...] = ("all",), **more: Any) -> Manifest:
-    clips = Clips((1,), (2,)) if more.get("clips") else None
+    clips = ClipCounts((1,), (2,)) if more.get("clips") else None
     sets = {
         domain: ShardSet(
             Shards((f"{domain}.tar",), (2,), (8192,), ("0" * 64,)),

@@ -432,6 +432,7 @@ LIES: dict[str, tuple[Callable[[Index], dict[str, np.ndarray]], str]] = {
     "other attributes": (lambda i: {"bits": np.hstack([i.bits, i.bits])}, r"bits of shape \(6, 2\)"),
     "numbers with a fraction": (lambda i: {"offset": i.offset + 0.5}, "offset .* type float64"),
     "keys of numbers": (lambda i: {"keys": np.arange(6)}, "keys .* type int64"),
+    "attributes in 16 bits": (lambda i: {"bits": i.bits.astype(np.uint16)}, "bits .* type uint16"),
     "no class": (lambda i: {"bits": i.bits * 0}, "0 attributes of sample 0; expected exactly one"),
     "two classes": (lambda i: {"bits": i.bits | 0b11000000}, "2 attributes of sample 0; expected exactly one"),
     "a negative offset": (lambda i: {"offset": -i.offset}, "from byte -"),

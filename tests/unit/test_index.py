@@ -17,7 +17,7 @@ import torch
 
 from i2i_core.config.data import DataConfig
 from i2i_core.data.format.index import Index, NewIndex, Rows
-from i2i_core.data.format.manifest import AT_ONCE, FEW, DataSet
+from i2i_core.data.format.manifest import FEW, INDEXES_AT_ONCE, DataSet
 from i2i_core.data.reading.starts import Frames, LookedUp, count_starts
 from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.errors import DataError
@@ -212,13 +212,13 @@ def test_a_missing_or_altered_index_is_named(many: str, tmp_path: Path) -> None:
 def test_many_indexes_are_asked_for_a_few_dozen_at_a_time(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, asked = DataSet(many), list[int]()
     ranges = data.fs.cat_ranges
-    monkeypatch.setattr("i2i_core.data.format.manifest.AT_ONCE", 4)
+    monkeypatch.setattr("i2i_core.data.format.manifest.INDEXES_AT_ONCE", 4)
     monkeypatch.setattr(
         data.fs, "cat_ranges", lambda paths, *rest, **more: (asked.append(len(paths)), ranges(paths, *rest, **more))[1]
     )
     data.rows("train").keys()
     assert asked == [4, 4, 4, 3]
-    assert AT_ONCE >= 16
+    assert INDEXES_AT_ONCE >= 16
 
 
 def test_a_thousand_classes_take_a_bit_each(tmp_path: Path) -> None:

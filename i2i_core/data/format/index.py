@@ -87,7 +87,7 @@ class Index:
         shapes["bits"] = ((samples, -(-attributes // 8)), "u")
         for name, (shape, kind) in shapes.items():
             array = getattr(self, name)
-            if array.shape != shape or array.dtype.kind != kind:
+            if array.shape != shape or array.dtype.kind != kind or (name == "bits" and array.dtype != np.uint8):
                 expected = f"{shape}: {samples} samples, {fields} fields and {attributes} attributes, as the manifest"
                 return f"{name} of shape {array.shape} and type {array.dtype}"[:MOST_SHOWN], f"{expected} says"
         of_row = np.broadcast_to(size, (samples,))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -52,7 +53,7 @@ MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
 MOST_DEPTH = 32
 """Lists and objects in one another in a manifest."""
-AT_ONCE = 64
+INDEXES_AT_ONCE = 64
 """Indexes that are asked for together."""
 
 _AGAIN = "Copy the data set again, or make it again with `python pipelines/shard.py`."
@@ -195,11 +196,12 @@ class DataSet:
         return sets[domain]
 
     def rows(self, split: str, domain: str = WHOLE) -> Rows:
-        """Give the rows of a shard set, whose indexes are read when they are asked for, and verified.
+        """Give the rows of a shard set. Indexes are read, and verified, when their rows are asked for; that of version
+        1 at once.
 
         Raises:
-            DataError: no such split or domain; and when rows are asked for, an index that is missing, altered, or does
-                not fit the manifest.
+            DataError: no such split or domain. Here (version 1) or where rows are asked for: an index that is missing,
+                altered, or does not fit the manifest.
         """
         if (split, domain) not in self._rows:
             shard_set = self.shard_set(split, domain)
@@ -217,8 +219,8 @@ class DataSet:
         if shard_set.whole:
             return [self._whole(shard_set)]
         found = []
-        for start in range(0, len(numbers), AT_ONCE):
-            some = numbers[start : start + AT_ONCE]
+        for start in range(0, len(numbers), INDEXES_AT_ONCE):
+            some = numbers[start : start + INDEXES_AT_ONCE]
             names = [shard_set.index.name[n] for n in some]
             sizes = [shard_set.index.bytes[n] for n in some]
             paths = [self.path(name, "index") for name in names]
@@ -273,7 +275,7 @@ class DataSet:
     def check_shards(self, split: str) -> None:
         """Check that every shard of the split and its index are there with their full length: by a listing of each
         folder; by a request for each where they are few, or a server has no listings (HTTP). Of few shards the indexes
-        are read as well; of others that happens when their rows are asked for.
+        are read as well, and the one of version 1; of others that happens when their rows are asked for.
 
         Raises:
             DataError: naming the first that is missing, of another length, or an index that was altered.
@@ -281,9 +283,22 @@ class DataSet:
         sets = (self.manifest.splits.get(split) or {}).values()
         self._check_sizes(SHARD, [(s.shards.name, s.shards.bytes) for s in sets])
         self._check_sizes("index", [(s.index.name, s.index.bytes) for s in sets if not s.whole])
-        for shard_set in sets:
-            if shard_set.whole or len(shard_set.shards) <= FEW:
-                self.indexes(shard_set, range(len(shard_set.index.name)))
+        self.check_indexes(split, FEW)
+
+    def check_indexes(self, split: str, most: int = sys.maxsize) -> None:
+        """Read every index of a split, a few dozen at a time, and keep none.
+
+        Args:
+            split: its name.
+            most: shard sets of more indexes are passed over.
+
+        Raises:
+            DataError: one is missing, altered, or does not fit the manifest.
+        """
+        for shard_set in (self.manifest.splits.get(split) or {}).values():
+            numbers = range(len(shard_set.index.name))
+            for start in numbers[::INDEXES_AT_ONCE] if len(numbers) <= most else ():
+                self.indexes(shard_set, numbers[start : start + INDEXES_AT_ONCE])
 
     def _check_sizes(self, kind: str, files: Sequence[tuple[Sequence[str], Sequence[int]]]) -> None:
         again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."

@@ -27,7 +27,7 @@ from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.loaded import loaded
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
-from i2i_core.data.format.table import Clips, IndexFile, IndexFiles, Shard, Shards, ShardSet
+from i2i_core.data.format.table import BLOCK, ClipCounts, IndexFile, IndexFiles, Shard, Shards, ShardSet
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
@@ -46,11 +46,11 @@ INDEX = "index"
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
-AT_ONCE = 32
+SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
 
 _OURS = re.compile(r"(train|val|test)(-[AB])?(-\d{6}\.tar|\.index\.npz)")
-_BLOCK = 512
+"""Names that shard.py gives in a data set\'s own folder: shards, and indexes of version 1."""
 
 
 @dataclass(frozen=True)
@@ -284,16 +284,16 @@ def _row(record: Record) -> list[Any]:
 def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
     """How many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
     sizes = []
-    for record, files in _read(recipe, records[:AT_ONCE]):
+    for record, files in _read(recipe, records[:SAMPLES_AT_ONCE]):
         if not isinstance(files, BadImageError):
             with suppress(BadImageError):
                 members = _members(recipe, record, files)[1]
-                sizes.append(sum(_BLOCK + _padded(len(data)) for data in members.values()))
+                sizes.append(sum(BLOCK + _padded(len(data)) for data in members.values()))
     return max(1, int(shard_bytes / np.mean(sizes))) if sizes else ShardOptions.shard_samples
 
 
 def _padded(size: int) -> int:
-    return -(-size // _BLOCK) * _BLOCK
+    return -(-size // BLOCK) * BLOCK
 
 
 # ---- where it goes ----
@@ -344,13 +344,13 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
         found = "a data set made from another input or with other options"
         fix = "Name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
-    listed = _listed(output)
+    named = _named_tars(output)
     output.remove(MANIFEST)
-    _remove(output, listed)
+    _remove(output, named)
     return False
 
 
-def _listed(output: Folder) -> set[str]:
+def _named_tars(output: Folder) -> set[str]:
     """The shards that a manifest written here lists."""
     with suppress(DataError, ConfigError):
         sets = [s for domains in DataSet(output.url).manifest.splits.values() for s in domains.values()]
@@ -367,11 +367,9 @@ def _remove(output: Folder, tars: Collection[str]) -> None:
 def _whole(uri: str) -> bool:
     data = DataSet(uri)
     try:
-        for split, sets in data.manifest.splits.items():
+        for split in data.manifest.splits:
             data.check_shards(split)
-            for shard_set in sets.values():
-                for start in range(0, len(shard_set.index.name), AT_ONCE):
-                    data.indexes(shard_set, range(len(shard_set.index.name))[start : start + AT_ONCE])
+            data.check_indexes(split)
     except DataError:
         return False
     return True
@@ -557,8 +555,8 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
             yield record, ([Picture(x) for x in drawn], {name: _drawing(s) for name, s in record.annotations})
         return
     places = [storage_of(root) for root in recipe.roots]
-    for start in range(0, len(records), AT_ONCE):
-        some = records[start : start + AT_ONCE]
+    for start in range(0, len(records), SAMPLES_AT_ONCE):
+        some = records[start : start + SAMPLES_AT_ONCE]
         columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
         annotations = _annotations(recipe, some)
         for row, record in enumerate(some):
@@ -745,7 +743,7 @@ def conclude(
     clips = any(part.clips for part in parts.values())
     splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
     for (split, domain), some in sorted(groups.items()):
-        splits[split][domain] = listed(some)
+        splits[split][domain] = table_of(some)
     manifest = Manifest(fields, attributes, exclusive, domains, clips, dict(splits), made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
@@ -764,9 +762,9 @@ def agree_all(parts: Sequence[FinishedShard], left_out: Sequence[str] = ()) -> d
     return fields
 
 
-def listed(parts: Sequence[FinishedShard]) -> ShardSet:
-    """The table of the shards of one domain of one split."""
+def table_of(parts: Sequence[FinishedShard]) -> ShardSet:
+    """Put the parts of one domain of one split into the table of a shard set."""
     labels = tuple(int(n) for n in np.sum([part.labels for part in parts], axis=0, dtype=int))
-    clips = Clips(tuple(part.clips for part in parts), tuple(part.shortest for part in parts))
+    clips = ClipCounts(tuple(part.clips for part in parts), tuple(part.shortest for part in parts))
     shards, index = Shards.of([part.shard for part in parts]), IndexFiles.of([part.index for part in parts])
     return ShardSet(shards, index, labels, clips if any(clips.number) else None)

@@ -74,7 +74,7 @@ class Shards(Sequence[Shard]):
 
 @dataclass(frozen=True)
 class IndexFiles:
-    """IndexFiles of the data set's own folder, in columns. `bytes` is empty in version 1, which does not say."""
+    """Hold index files in columns. In version 1 there is one file, and `bytes` is empty: its manifest does not say."""
 
     name: tuple[str, ...]
     bytes: tuple[int, ...]
@@ -87,7 +87,7 @@ class IndexFiles:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipCounts:
     """Of each shard, how many clips it holds, and how many rows the shortest has: what counting their starts takes."""
 
     number: tuple[int, ...]
@@ -109,7 +109,7 @@ class ShardSet:
     shards: Shards
     index: IndexFiles
     labels: tuple[int, ...] = ()
-    clips: Clips | None = None
+    clips: ClipCounts | None = None
     whole: bool = False
 
     @property
@@ -135,7 +135,7 @@ class ShardSet:
         unknown = values.keys() - {"shards", "index", "labels", "clips"}
         if unknown:
             raise ValueError(f"unknown names in a shard set: {sorted(unknown)}")
-        clips = Clips(**_table(values["clips"])) if "clips" in values else None
+        clips = ClipCounts(**_table(values["clips"])) if "clips" in values else None
         labels = _column("samples", values.get("labels", []))
         return ShardSet(Shards(**_table(values["shards"])), IndexFiles(**_table(values["index"])), labels, clips)
 

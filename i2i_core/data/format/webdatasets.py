@@ -24,7 +24,7 @@ from i2i_core.data.folders.layouts import SPLITS
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, Manifest
 from i2i_core.data.format.places import Places, below, no_file_name, no_path_below, storage_named
-from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, index_name, indexed, listed
+from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, index_name, indexed, table_of
 from i2i_core.data.format.table import Shard, ShardSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import WHOLE, Field
@@ -41,7 +41,7 @@ class IndexOptions:
     """An existing WebDataset, made a data set without rewriting it."""
 
     index: str = ""
-    """Folder or fsspec URL with its tars. The index goes beside them, or to --out."""
+    """Folder or fsspec URL with its tars. Indexes and manifest go beside them, or to --out."""
     domains: tuple[str, ...] = ()
     """Of unpaired: two words of the shards' names, A's and B's (--domains horse zebra)."""
 
@@ -75,7 +75,7 @@ _EXPECTED = {
 }
 _SKIP = "--bad skip leaves such samples out"
 
-AT_ONCE = 16
+INDEXES_AT_ONCE = 16
 """Indexes that are written at the same time."""
 MOST_IMAGE = 1 << 30
 MOST_LABEL = 16 << 20
@@ -620,12 +620,12 @@ def _written(
     attributes: int,
 ) -> dict[str, dict[str, ShardSet]]:
     """Write all indexes, many at once, and give the tables of their shards."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(INDEXES_AT_ONCE) as pool:
         parts = list(pool.map(lambda one: indexed(output, one[0], one[1], one[2], attributes), indexes))
     by_name = {part.shard.name: part for part in parts}
     splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
     for (split, domain), names in sorted(groups.items()):
-        splits[split][domain] = listed([by_name[name] for name in names])
+        splits[split][domain] = table_of([by_name[name] for name in names])
     return dict(splits)
 
 
@@ -634,7 +634,7 @@ def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
     """Whether these tars are indexed already. Raises DataError if another data set is in the way."""
     output = Folder(out or tars.uri)
     if storage_named(output.url) != storage_named(tars.uri):
-        fix = "Leave --out out, to write the index beside the tars."
+        fix = "Leave --out out, to write indexes and manifest beside the tars."
         raise DataError(f"--out {out}", "another storage or bucket than the tars'", "the same", fix)
     tars.check_names(out)
     there = output.exists(MANIFEST)

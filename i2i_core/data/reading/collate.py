@@ -43,19 +43,19 @@ def check_alike(first: Sample, frame: Sample) -> None:
 
 
 def collated(
-    sequences: Iterable[Sequence[Sample]], shape: tuple[int, ...], fields: Mapping[str, Field], listed: bool = False
+    sequences: Iterable[Sequence[Sample]], shape: tuple[int, ...], fields: Mapping[str, Field], grouped: bool = False
 ) -> Columns:
     """Put samples together, one after the other, while each is in the processor's cache.
 
     Args:
         sequences: the frames of each sample; one of samples that stand alone.
-        shape: (n, T), how many there are, and how many frames each has.
+        shape: (n, T): how many samples, and how many frames or companions of each.
         fields: what they are.
-        listed: whether samples have an axis of frames even where T is one.
+        grouped: whether the axis T stays even where T is one: of companions.
 
     Returns:
-        Tensors (n, ...), or (n, T, ...) where T is more than one; of lists an entry per sample: the captions or boxes,
-        or where T is more than one, those of each of its frames.
+        Tensors (n, ...), or (n, T, ...) where T is more than one or `grouped`; of lists an entry per sample, which then
+        holds one for each of the T.
 
     Raises:
         ValueError: arrays of several shapes.
@@ -73,7 +73,7 @@ def collated(
             if i == 0:
                 arrays[name] = np.empty((n * frames, *x.shape), x.dtype)
             np.concatenate([x[None]], out=arrays[name][i : i + 1])  # unlike an assignment, refuses another shape
-    single = frames == 1 and not listed
+    single = frames == 1 and not grouped
     lead = (n,) if single else (n, frames)
     return Columns(
         {name: torch.from_numpy(x.reshape(*lead, *x.shape[1:])) for name, x in arrays.items()},

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from i2i_core.data.reading.lanes import Cut
-from i2i_core.data.reading.starts import Clips, Frames, Unit, count_starts
+from i2i_core.data.reading.starts import ClipLengths, Frames, Unit, count_starts
 from i2i_core.errors import ConfigError
 from i2i_core.randomness import permutation, seed_from
 
@@ -115,7 +115,7 @@ class Order:
         domain: str,
         window: int,
         *,
-        clips: Clips | None = None,
+        clips: ClipLengths | None = None,
         stages: Sequence[Stage] = (Stage(),),
         unit: Unit = "start",
         ends: Sequence[int] | None = None,

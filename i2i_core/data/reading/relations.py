@@ -1,8 +1,8 @@
 """Relate samples to each other, by pure functions on top of an order.
 
-A domain may be named twice, each time in an order of its own; a sample may have companions of its own or of another
-class; classes may come equally often. All of it is found by the labels of the index, which every worker reads, in the
-window of the slot's lane, and companions in all of the shards that it lies on: staging knows them.
+A domain may be named twice, each time in an order of its own. A sample may have companions of its own or of another
+class, found in the shards that the window of its lane lies on, which staging brings anyway. Classes may come equally
+often, within each window. Classes are read from the indexes, which every worker can read.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from i2i_core.data.reading.relations import Balanced, Companions, Related, named
 from i2i_core.data.reading.starts import OneByOne
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import DataError
-from i2i_core.fields import Field, in_domain
+from i2i_core.fields import Field, field_on
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Source:
     @property
     def labels(self) -> str:
         """Name the attributes of its samples as a batch has them."""
-        return in_domain("again", "labels") if self.again else "labels"
+        return field_on("again", "labels") if self.again else "labels"
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -122,11 +122,11 @@ def none_usable(tried: Sequence[Bad]) -> DataError:
     )
 
 
-def named_twice(source: Source) -> Source:
-    """The same domain a second time, in an order of its own."""
-    order, names = source.order, [in_domain("again", name) for name in source.fields]
+def second_of(source: Source) -> Source:
+    """Give the same domain as a second source, in an order of its own."""
+    order, names = source.order, [field_on("again", name) for name in source.fields]
     columns = [column for _, column, _ in source.members]
-    fields = [replace(of, frame=of.frame and in_domain("again", of.frame)) for of in source.fields.values()]
+    fields = [replace(of, frame=of.frame and field_on("again", of.frame)) for of in source.fields.values()]
     if isinstance(order, Balanced):
         other: Order | Balanced = Balanced(named_again(order.order, 1), order.classes, order.counts)
     else:
@@ -136,5 +136,5 @@ def named_twice(source: Source) -> Source:
 
 
 def on_side(side: str, columns: Columns) -> Columns:
-    """The columns of related samples, under their names in a batch."""
-    return Columns(*({in_domain(side, name): x for name, x in of.items()} for of in vars(columns).values()))
+    """Rename the columns of related samples as a batch has them."""
+    return Columns(*({field_on(side, name): x for name, x in of.items()} for of in vars(columns).values()))

@@ -18,12 +18,12 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.randomness import seed_from
 
 Unit = Literal["start", "clip"]
-Clips = Sequence[Sequence[int]]
+ClipLengths = Sequence[Sequence[int]]
 """The lengths of each shard's clips, in order. They are asked for shard by shard, so they may be read when needed."""
 
 
 class LookedUp(Sequence[Sequence[int]]):
-    """Clips whose lengths are read when they are asked for, and of which enough is known to count their starts.
+    """ClipLengths whose lengths are read when they are asked for, and of which enough is known to count their starts.
 
     Args:
         number: of each shard, how many clips it has.
@@ -75,7 +75,9 @@ class Starts:
         unit: what an epoch counts.
     """
 
-    def __init__(self, frames: Frames, per_shard: np.ndarray, too_short: int, clips: Clips | None, unit: Unit) -> None:
+    def __init__(
+        self, frames: Frames, per_shard: np.ndarray, too_short: int, clips: ClipLengths | None, unit: Unit
+    ) -> None:
         self.frames, self.per_shard, self.too_short, self.clips, self.unit = frames, per_shard, too_short, clips, unit
         self.total = int(per_shard.sum())
         self._remember()
@@ -135,7 +137,7 @@ class OneByOne:
         clips: lengths of each shard's clips; None: each row is a clip of its own.
     """
 
-    def __init__(self, frames: Frames, counts: Sequence[int], clips: Clips | None) -> None:
+    def __init__(self, frames: Frames, counts: Sequence[int], clips: ClipLengths | None) -> None:
         self.frames, self.counts, self.clips = frames, counts, clips
         self._found: list[int] = []
         self._shards, self._row = 0, 0
@@ -153,7 +155,7 @@ class OneByOne:
 
 
 def count_starts(
-    counts: np.ndarray, clips: Clips | None, kinds: Iterable[Frames], unit: Unit = "start"
+    counts: np.ndarray, clips: ClipLengths | None, kinds: Iterable[Frames], unit: Unit = "start"
 ) -> dict[Frames, Starts]:
     """Count the units of every shard for each kind of sequence, in one pass over the clips; over those of a few shards
     where it is known that all others are long enough.
@@ -193,7 +195,7 @@ def count_starts(
     return {frames: Starts(frames, per_shard[frames], too_short[frames], clips, unit) for frames in distinct}
 
 
-def _lengths(counts: np.ndarray, clips: Clips | None, shards: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _lengths(counts: np.ndarray, clips: ClipLengths | None, shards: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Give the number of some shards and the lengths of their clips. Raises DataError as `count_starts`."""
     for shard in shards.tolist() if clips is not None else ():
         count = int(counts[shard])

@@ -1,7 +1,7 @@
-"""From shards to global batches: `order` says which sample stands in which slot, `reader` gets its bytes, `transforms`
-augment it, and a `Stream` puts a worker's part of the batch together.
+"""From shards to global batches: `order` says which sample stands in which slot, `reader` gets its bytes, `source`
+decodes and augments it, and a `Stream` puts a worker's part of the batch together.
 
-n_X counts; slots_n slot numbers; rows_n positions in the shard set's index.
+n_X counts; slots_n slot numbers; rows_n positions in the shard set.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
 from i2i_core.data.reading.order import Order, Stage
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.relations import Balanced, Companions
-from i2i_core.data.reading.source import Source, named_twice, none_usable, on_side
+from i2i_core.data.reading.source import Source, none_usable, on_side, second_of
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.starts import Frames, LookedUp, OneByOne
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, RunError, UserError
-from i2i_core.fields import Field, Needs, in_domain
+from i2i_core.fields import Field, Needs, field_on
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.remote import is_local
@@ -88,7 +88,7 @@ class Stream(Numbered):
         needs: what is read of a sample; None: all of its fields.
 
     Raises:
-        DataError: no such split, an index that does not fit.
+        DataError: no such split; an index that does not fit, where one is read at once (version 1, clips).
         ConfigError: samples would be mirrored, and a field may not be; classes are to be balanced, and there are none;
             a stride of samples that stand alone.
     """
@@ -119,7 +119,7 @@ class Stream(Numbered):
             with_them = Companions(own.order, own.reader.classes, needs.companions, needs.relation)
             self.sources = [replace(own, companions=with_them)]
         if needs and needs.again:
-            self.sources.append(named_twice(self.sources[0]))
+            self.sources.append(second_of(self.sources[0]))
         self.batches_per_epoch = max(source.order.batches for source in self.sources)
 
     @property
@@ -140,7 +140,7 @@ class Stream(Numbered):
         swap = self.config.direction == "BtoA"
         if len(domains) == 2:
             sides = zip("ab", domains[::-1] if swap else domains, strict=True)
-            return {of: {in_domain(side, name): name for name in names} for side, of in sides}
+            return {of: {field_on(side, name): name for name in names} for side, of in sides}
         other = {"a": "b", "b": "a"} if swap and {"a", "b"} <= set(names) else {}
         return {domains[0]: {name: other.get(name, name) for name in names}}
 
@@ -184,7 +184,8 @@ class Stream(Numbered):
         first bad frame. Storage errors are not caught: an order must not depend on the weather.
 
         Raises:
-            DataError: no sample of a window can be decoded.
+            DataError: no sample of a window can be used, or has its companions; an index that is missing, altered or
+                does not fit.
         """
         columns = Columns()
         bad: list[Bad] = []
@@ -215,7 +216,7 @@ class Stream(Numbered):
         keys, owns, mates = zip(*every, strict=True)
         columns.add(collated(([own] for own in owns), (stop - start, 1), source.fields))
         shape = stop - start, companions.wanted
-        columns.add(on_side("companions", collated(mates, shape, source.fields, listed=True)))
+        columns.add(on_side("companions", collated(mates, shape, source.fields, grouped=True)))
         return list(keys)
 
     @property
@@ -237,7 +238,7 @@ class Stream(Numbered):
                 related = [source.companions.locate(t, slot)[0] for slot in range(self.batch)]
                 whole[source.labels] = self._labels([one.row for one in related])
                 mates = [row for one in related for row in one.companions[: source.companions.wanted]]
-                whole["companions.labels"] = self._labels(mates).unflatten(0, (self.batch, -1))
+                whole[field_on("companions", "labels")] = self._labels(mates).unflatten(0, (self.batch, -1))
             else:
                 whole[source.labels] = self._labels(source.order.locate_all(t, 0, self.batch)[1])
         return whole
@@ -277,7 +278,7 @@ class Stream(Numbered):
         return min(found)
 
     def rows(self, rows: range) -> Batch:
-        """Rows of the index as one batch of stored values; unreadable ones are left out and named in `bad`.
+        """Give rows of the shard set as one batch of stored values; unreadable ones are left out and named in `bad`.
 
         Of sequences these are numbers of sequences, one after the other. A domain's second samples are those half of
         the set away; companions are drawn from the rows around.
@@ -293,7 +294,7 @@ class Stream(Numbered):
         if own.companions:
             usable = (some for i in good if not isinstance(some := mates[i], Bad))
             shape = len(good), own.companions.wanted
-            columns.add(on_side("companions", collated(usable, shape, own.fields, listed=True)))
+            columns.add(on_side("companions", collated(usable, shape, own.fields, grouped=True)))
         bad += [sample for samples in [*read, mates] for sample in samples if isinstance(sample, Bad)]
         used = [rows[i] for i in good]
         keys = tuple(own.reader.rows.keys(self._first_rows(own, used)))

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from i2i_core.errors import DataError
-from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs
+from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_pairs
 from i2i_core.images.sheet import to_array
 
 CHANNELS = ("L", "a", "b")
@@ -131,13 +131,10 @@ def build(asked: Asked) -> Colours:
         DataError: data that is not paired, or whose truths are not in colour.
     """
     manifest, where = asked.data.manifest, f"data {asked.data.uri}"
-    fix = "Leave `colour` out of --metrics."
-    if not asked.method.knows_truth() or not {"a", "b"} <= manifest.fields.keys():
-        raise DataError(
-            where, f"{manifest.kind} samples", "paired ones, whose truths have colours to compare with", fix
-        )
+    check_pairs(asked, "colour", "paired ones, whose truths have colours to compare with")
     source, truth = "ab" if asked.direction == "AtoB" else "ba"
     if (channels := manifest.fields[truth].channels) != 3:
+        fix = "Leave `colour` out of --metrics."
         raise DataError(where, f"truths of {channels} channels", "3 channels, for `colour`", fix)
     return Colours(manifest.fields[source].channels == 3)
 

@@ -25,7 +25,7 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.stream import decoded
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.judges.palettes import Palette, read_palette
-from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs
+from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_pairs
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -207,10 +207,8 @@ def build(asked: Asked) -> LabelScores:
         DataError: data that is not paired, or that is not in colour.
         ConfigError: no palette, no network, or one that does not fit; a side of labels that cannot be told.
     """
-    manifest, judging = asked.data.manifest, asked.judging
-    if not asked.method.knows_truth() or not {"a", "b"} <= manifest.fields.keys():
-        expected, fix = "paired ones, of label images and photos", "Leave `fcn` out of --metrics."
-        raise DataError(f"data {asked.data.uri}", f"{manifest.kind} samples", expected, fix)
+    judging = asked.judging
+    check_pairs(asked, "fcn", "paired ones, of label images and photos")
     palette = read_palette(judging.palette)
     labels = label_side(asked, palette)
     photo: Literal["a", "b"] = "b" if labels == "a" else "a"
@@ -222,7 +220,7 @@ def build(asked: Asked) -> LabelScores:
     if not judging.segmentation:
         fix = "Train one on the real photos, or take one of torchvision.models.segmentation, and name its state file."
         raise ConfigError("--segmentation", "nothing", "a network that reads the photos made of labels, for `fcn`", fix)
-    if (channels := manifest.fields[photo].channels) != 3:
+    if (channels := asked.data.manifest.fields[photo].channels) != 3:
         fix = "Shard the photos again with `--channels 3`."
         raise DataError(f"data {asked.data.uri}", f"photos of {channels} channels", "3, for the network", fix)
     network, about = read_network(judging.segmentation)

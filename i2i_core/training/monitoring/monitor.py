@@ -43,7 +43,7 @@ class Monitor:
         measured: given every scalar, by a thread; called on rank 0 only.
 
     Attributes:
-        frames: of each sequence that counts as an image; 1 of images.
+        frames: how many a sequence has; 1 where samples are single images.
         diagnosis: what the logs so far are signs of.
         spread: rank 0's, of what was made since the last log.
         since: the last log.

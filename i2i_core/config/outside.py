@@ -1,0 +1,63 @@
+"""Methods outside of this tree: named `package.module:Class`, or by an entry point of the group `i2i.methods` of an
+installed package.
+
+Such a class says besides what every method says: `Config`, its section of the configuration, and `presets`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from i2i_core.config.sections import register
+from i2i_core.errors import ConfigError
+from i2i_core.registry import FINDERS, Preset, implements
+
+GROUP = "i2i.methods"
+"""Entry points by which an installed package names its methods."""
+
+
+def find(name: str) -> bool:
+    """Register the method of that name, if it is one outside of this tree, and tell whether it is.
+
+    Raises:
+        ConfigError: it cannot be imported, or lacks something.
+    """
+    place = name if ":" in name else next((point.value for point in entry_points(group=GROUP, name=name)), "")
+    if place:
+        _register(name, place)
+    return bool(place)
+
+
+def _register(name: str, place: str) -> None:
+    """Import the class at `package.module:Class` and register it under a name. Raises ConfigError."""
+    module, _, called = place.partition(":")
+    where, fix = f"--method {name}", "Put the folder of its package on PYTHONPATH, or install it."
+    try:
+        method: Any = importlib.import_module(module)
+        for part in called.split("."):
+            method = getattr(method, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(where, f"a class that is not there ({error})", "package.module:Class", fix) from None
+    config, presets = getattr(method, "Config", None), getattr(method, "presets", None)
+    lacks = []
+    if not (isinstance(method, type) and hasattr(method, "update") and hasattr(method, "needs")):
+        lacks.append("a subclass of i2i_core.methods.base.Method")
+    if not (isinstance(config, type) and is_dataclass(config)):
+        lacks.append("Config, the dataclass of its options")
+    if not (isinstance(presets, Mapping) and presets and all(isinstance(p, Preset) for p in presets.values())):
+        lacks.append("presets, a Preset by each name")
+    if lacks:
+        fix = "See docs/adding_a_method.md, A method of your own."
+        raise ConfigError(where, f"{place}, which lacks {' and '.join(lacks)}", "a class with all of it", fix)
+    try:
+        register(name, config, presets)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(where, str(error), "options with flags of their own", "Rename the field.") from None
+    implements(name)(method)
+
+
+FINDERS.append(find)
