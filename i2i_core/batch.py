@@ -22,7 +22,7 @@ ON_HOST = 2**16
 
 @dataclass(frozen=True)
 class Bad:
-    """A sample that could not be used, and was replaced by another of its window; a companion, of the window's shards."""
+    """A sample that could not be used, and was replaced by another of its window; a companion, of its shards."""
 
     key: str
     cause: str
