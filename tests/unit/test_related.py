@@ -105,15 +105,19 @@ def spoiled(uri: str, out: Path, rows: list[int]) -> list[str]:
     return [index.keys[row] for row in rows]
 
 
-def test_a_companion_that_cannot_be_read_leaves_its_place_to_another_of_its_class(three: str, tmp_path: Path) -> None:
-    good = stream_of(three)
-    batch = good.read(0, 0, B)
-    mate = int(levels(batch["companions"])[2, 0])
+@pytest.mark.parametrize("relation", ["same", "other"])
+def test_a_companion_that_cannot_be_read_leaves_its_place_to_another_of_its_class(
+    relation: Relation, three: str, tmp_path: Path
+) -> None:
+    batch = stream_of(three, relation).read(0, 0, B)
+    mates = levels(batch["companions"])
+    apart = np.flatnonzero((mates[:, 0] // 80 != mates[:, 1] // 80) == (relation == "other"))
+    slot = int(apart[0])
+    mate = int(mates[slot, 0])
     index = whole_index(DataSet(three), "train")
-    row = index.keys.index(f"{'abc'[mate // 80]}/{mate % 80}")
-    (key,) = spoiled(three, tmp_path / "bad", [row])
-    hurt = stream_of(str(tmp_path / "bad")).read(0, 0, B)
-    instead = int(levels(hurt["companions"])[2, 0])
+    (key,) = spoiled(three, tmp_path / "bad", [index.keys.index(f"{'abc'[mate // 80]}/{mate % 80}")])
+    hurt = stream_of(str(tmp_path / "bad"), relation).read(0, 0, B)
+    instead = int(levels(hurt["companions"])[slot, 0])
     assert instead != mate
     assert instead // 80 == mate // 80
     assert any(bad.key == key and bad.instead == f"{'abc'[instead // 80]}/{instead % 80}" for bad in hurt.bad)
