@@ -40,8 +40,9 @@ class Batch:
 
     fields: dict[str, Tensor]
     """Fields that are tensors: images, maps and ids (n, C, H, W), vectors (n, ...); of sequences of T frames
-    (n, T, ...), of K companions (n, K, ...). On the host as they are stored; `to` moves them to a device as their roles
-    have it: images in [-1, 1], ids as int64, other numbers as they are."""
+    (n, T, ...), of K companions (n, K, ...), with their attributes `companions.labels` (n, K, A). On the host as they are
+    stored; `to` moves them to a device as their roles have it: images in [-1, 1], ids as int64, other numbers as they
+    are."""
     size: int
     """B, the global batch."""
     start: int
@@ -50,8 +51,7 @@ class Batch:
     """Samples served before this batch."""
     seed: int
     whole: dict[str, Tensor] = field(default_factory=dict)
-    """Small facts known for all B slots by every worker, in slot order: `labels` and `again.labels` (B, A),
-    `companions.labels` (B, K, A)."""
+    """Small facts known for all B slots by every worker, in slot order: `labels` and `again.labels` (B, A)."""
     keys: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
     source: int = 0

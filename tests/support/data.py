@@ -129,7 +129,8 @@ def as_version_1(folder: Path) -> Path:
     del values["clips"]
     for split, sets in values["splits"].items():
         for domain, columns in sets.items():
-            index, out, name = whole_index(data, split, domain), io.BytesIO(), f"{split}-{domain}.index.npz"
+            index, out = whole_index(data, split, domain), io.BytesIO()
+            name = f"{shards.set_name(split, domain)}.index.npz"
             keys = np.array([key.encode() for key in index.keys])
             np.savez(out, keys=keys, offset=index.offset, size=index.size, labels=index.labels)
             (folder / name).write_bytes(out.getvalue())

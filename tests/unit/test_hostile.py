@@ -454,7 +454,7 @@ def test_an_index_that_does_not_fit_its_manifest_is_refused(case: str, classes: 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY", b"\x80\x04N."])
 def test_an_index_that_is_none_is_refused(data: bytes, classes: Path) -> None:
-    put_index(classes, data)
+    put_index(classes, data + bytes(200))
     with pytest.raises(DataError, match="found no index"):
         DataSet(str(classes)).rows("train").keys([0])
 
@@ -519,6 +519,10 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "a column of 2 entries for 1 shards",
     ),
     "an index without end": (of_first("index", bytes=1 << 40), "an index index/train-0.npz of 1099511627776 bytes"),
+    "an index of less than nothing": (of_first("index", bytes=-1), "an index index/train-0.npz of -1 bytes"),
+    "an index too short for its samples": (of_first("index", bytes=60), "of 60 bytes, .*; expected at least 102"),
+    "more samples than can be counted": (in_shard(samples=1 << 53, bytes=1 << 62), "9007199254740992 samples in"),
+    "not quite exclusive": (lambda m: m.update(exclusive="x"), "exclusive 'x' .* expected true or false"),
     "a strange checksum": (of_first("index", sha256="x"), "checksum 'x' of index/train-0.npz"),
     "no counts of labels": (of_set(labels=[]), r"samples with each attribute: \[\]"),
     "more labels than samples": (of_set(labels=[7, 0]), r"samples with each attribute: \[7, 0\]"),

@@ -8,19 +8,28 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from i2i_core.config.data import DataConfig
+from i2i_core.data.folders.declared import FieldOptions
+from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.index import Index, NewIndex, Rows
 from i2i_core.data.format.manifest import FEW, INDEXES_AT_ONCE, DataSet
+from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.starts import Frames, LookedUp, count_starts
 from i2i_core.data.reading.stream import Stream, in_order
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import DataError
+from i2i_core.fields import Needs
+from i2i_core.images.codec import ImageOptions
+from i2i_core.orchestration.sharding import make
 from tests.support.data import as_version_1, noise, put, shard
 
 COUNTS = (3, 1, 4, 1, 5, 9, 2, 6)
@@ -110,7 +119,7 @@ def test_an_index_survives_its_bytes() -> None:
     (index, *_) = Kept().indexes
     read = Index.loads(index.dumps(), 11)
     assert all(np.array_equal(getattr(read, name), getattr(index, name)) for name in ("keys", "offset", "size", "bits"))
-    assert index.misfit(3, 4096, 2, 11) is None
+    assert index.misfit(3, lambda: 4096, 2, 11) is None
     assert index.dumps() == read.dumps()
 
 
@@ -234,3 +243,74 @@ def test_manifest_counts_the_samples_of_each_class(many: str) -> None:
     shard_set = json.loads(Path(many, "manifest.json").read_text())["splits"]["train"]["all"]
     assert shard_set["labels"] == [10, 10, 10]
     assert shard_set["shards"]["samples"] == [2] * 15
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> DataSet:
+    """The data set, its manifest's only shard set changed."""
+    values = json.loads((folder / "manifest.json").read_text())
+    change(values["splits"]["train"]["all"])
+    (folder / "manifest.json").write_text(json.dumps(values))
+    return DataSet(str(folder))
+
+
+@pytest.fixture
+def copy(many: str, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(many, tmp_path / "copy"))
+
+
+def test_counts_of_classes_that_lie_are_refused(copy: Path) -> None:
+    data = rewritten(copy, lambda of: of.update(labels=[30, 0, 0]))
+    with pytest.raises(DataError, match=r"\[30, 0, 0\]; expected \[10, 10, 10\], as in the indexes of train"):
+        data.check_indexes("train")
+    stream = Stream(data, DataConfig(balance=True, flip=False), 8, 2, 0)
+    with pytest.raises(DataError, match="a class of which the manifest counts none"):
+        [stream.read(t, 0, 2) for t in range(20)]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A data set of two clips, of 5 and 7 frames, in one shard."""
+    for clip, length in (("a", 5), ("b", 7)):
+        for frame in range(length):
+            put(tmp_path / f"in/frames/{clip}/{frame}.png", noise(4, 4, 3))
+    layout = LayoutOptions(layout="fields", input=str(tmp_path / "in"), split=(1, 0, 0))
+    goal, fields = ShardOptions(out=str(tmp_path / "out")), FieldOptions(field=("image=frames/{clip}/{frame}.png",))
+    make(plan(find(layout, None, fields), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
+    return tmp_path / "out"
+
+
+def test_a_table_of_clips_that_lies_is_refused(clips: Path) -> None:
+    """Sequences would cross from one clip into the next."""
+    data = rewritten(clips, lambda of: of.update(clips={"number": [1], "shortest": [12]}))
+    with pytest.raises(DataError, match="found 2 clips of 5 rows or more; expected 1 of 12, as the manifest says"):
+        data.check_indexes("train")
+    stream = Stream(data, DataConfig(flip=False), 4, 2, 0, needs=Needs({"image": "image"}, frames=3))
+    with pytest.raises(DataError, match="2 clips of 5 rows or more"):
+        stream.read(0, 0, 2)
+
+
+@pytest.mark.parametrize("lengths", [[2**62] * 3 + [2**62 + 12], [5, 8], [12, 0], [-1, 13], [5.0, 7.0], [[5, 7]]])
+def test_clips_that_do_not_make_up_a_shard_are_refused(lengths: list[Any], clips: Path) -> None:
+    index = DataSet(str(clips)).rows("train").shard(0)
+    wrong = replace(index, clips=np.array(lengths))
+    assert wrong.misfit(12, lambda: 1 << 20, 1, 0) is not None
+    assert index.misfit(12, lambda: 1 << 20, 1, 0) is None
+
+
+def test_fields_of_a_manifest_may_stand_in_any_order(paired: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(paired, tmp_path / "other"))
+    values = json.loads((folder / "manifest.json").read_text())
+    values["fields"] = dict(reversed(values["fields"].items()))
+    (folder / "manifest.json").write_text(json.dumps(values))
+    (one,), (other,) = (list(in_order(DataSet(str(uri)), "train", 0, size=500, most=500)) for uri in (paired, folder))
+    assert not torch.equal(one["a"], one["b"])
+    assert torch.equal(one["a"], other["a"])
+
+
+def test_version_1_that_counts_without_end_is_one_error(labelled: str, tmp_path: Path) -> None:
+    folder = as_version_1(Path(shutil.copytree(labelled, tmp_path / "old")))
+    values = json.loads((folder / "manifest.json").read_text())
+    values["splits"]["train"]["all"]["shards"][0].update(samples=10**12, bytes=10**15)
+    (folder / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match="keys of shape"):
+        DataSet(str(folder)).rows("train")

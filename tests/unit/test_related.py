@@ -141,6 +141,19 @@ def test_a_sample_that_cannot_be_read_is_replaced_by_one_of_its_class_with_compa
     assert all(bad.instead for bad in hurt.bad)
 
 
+@pytest.mark.parametrize("relation", ["same", "other"])
+def test_labels_of_companions_are_those_of_what_was_read(relation: Relation, three: str, tmp_path: Path) -> None:
+    """Also where a sample, and with it its companions, or a companion is replaced."""
+    spoiled(three, tmp_path / "bad", [3, 11, 17, 18, 30, 42])
+    stream = stream_of(str(tmp_path / "bad"), relation)
+    bad = 0
+    for t in range(2 * stream.batches_per_epoch):
+        batch = stream.read(t, 0, B)
+        bad += len(batch.bad)
+        assert batch["companions.labels"].argmax(2).tolist() == (levels(batch["companions"]) // 80).tolist()
+    assert bad > 20
+
+
 def test_a_sample_without_companions_near_it_is_replaced_and_named(tmp_path: Path) -> None:
     """Shards of four, of which some have one or two of the rare class."""
     for name, count in (("many", 40), ("few", 6)):
@@ -189,6 +202,7 @@ def test_rows_in_order_have_companions_too(three: str, tmp_path: Path) -> None:
     assert (mates // 80 == own[:, None] // 80).all()
     assert (mates != own[:, None]).all()
     assert not np.array_equal(levels(batch["again"] * 127.5 + 127.6), own)
+    assert batch["companions.labels"].argmax(2).tolist() == (mates // 80).tolist()
     assert batch.whole["again.labels"].argmax(1).tolist() == (levels(batch["again"] * 127.5 + 127.6) // 80).tolist()
     keys = spoiled(three, tmp_path / "bad", [4])
     (some,) = in_order(DataSet(str(tmp_path / "bad")), "train", 0, size=64, needs=needs)

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -615,6 +616,98 @@ def test_indexing_again_leaves_no_index_of_what_is_gone(version: int, tmp_path: 
     (tmp_path / "train-1.tar").unlink()
     index(tmp_path, overwrite=True)
     assert set(sums(tmp_path)) == {"train-0.tar", "manifest.json", "index/train-0.npz"}
+
+
+def test_indexing_again_removes_nothing_that_it_did_not_write(tmp_path: Path) -> None:
+    """Whatever a manifest there names: a user's files, folders, or what links lead to."""
+    write_tar(tmp_path / "set/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    index(tmp_path / "set")
+    for name in ("else/notes.npz", "set/poses.npz", "set/mine.npz/x", "set/index/own.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "set/link").symlink_to(tmp_path / "else")
+    values = json.loads((tmp_path / "set/manifest.json").read_text())
+    before = sums(tmp_path)
+    for name in ("link/notes.npz", "mine.npz", "poses.npz", "index/own.npz"):
+        values["splits"]["train"]["all"]["index"]["name"] = [name]
+        (tmp_path / "set/manifest.json").write_text(json.dumps(values))
+        index(tmp_path / "set", overwrite=True)
+        assert {k: v for k, v in sums(tmp_path).items() if "manifest" not in k} == {
+            k: v for k, v in before.items() if "manifest" not in k
+        }
+
+
+@pytest.mark.parametrize(
+    "found", ["[" * 100_000, '{"made_by": 5}', '{"splits": {"train": {"all": {"index": {"name": [1]}}}}}']
+)
+def test_a_manifest_of_anything_is_replaced_by_indexing(found: str, tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    (tmp_path / "manifest.json").write_text(found)
+    with pytest.raises(DataError, match="--overwrite"):
+        index(tmp_path)
+    assert index(tmp_path, overwrite=True).splits["train"]["all"].samples == 1
+    with pytest.raises(DataError, match="a data set that was not written here"):
+        put(tmp_path / "in/1.png", noise(4, 8, 3))
+        (tmp_path / "manifest.json").write_text(found)
+        shard("ab", tmp_path / "in", tmp_path)
+
+
+def test_indexing_tars_of_long_names(tmp_path: Path) -> None:
+    name = f"{'t' * 230}.tar"
+    write_tar(tmp_path / name, {"1": {"png": png(), "cls": b"0"}})
+    manifest = index(tmp_path)
+    assert len(manifest.splits["train"]["all"].index.name[0]) < 50
+    assert sample(tmp_path, "1")[0].shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_where_the_folder_of_indexes_cannot_be_that_is_one_error(what: str, tmp_path: Path) -> None:
+    write_tar(tmp_path / "set/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    (tmp_path / "else").mkdir()
+    if what == "file":
+        (tmp_path / "set/index").write_bytes(b"mine")
+    else:
+        (tmp_path / "set/index").symlink_to(tmp_path / "else")
+    with pytest.raises(DataError, match=f"found a {what} called index; expected room"):
+        index(tmp_path / "set")
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    (tmp_path / "set/train-0.tar").unlink()
+    with pytest.raises(DataError, match=f"found a {what} called index; expected room"):
+        shard("ab", tmp_path / "in", tmp_path / "set")
+
+
+def test_a_data_set_whose_index_folder_is_a_file_is_one_error(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-0.tar", {"1": {"png": png(), "cls": b"0"}})
+    index(tmp_path)
+    shutil.rmtree(tmp_path / "index")
+    (tmp_path / "index").write_bytes(b"x")
+    with pytest.raises(DataError, match="no such index"):
+        DataSet(str(tmp_path)).check_shards("train")
+    with pytest.raises(DataError, match="no such file"):
+        DataSet(str(tmp_path)).rows("train").keys()
+
+
+def test_a_damaged_manifest_of_the_same_job_is_made_again(tmp_path: Path) -> None:
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    shard("ab", tmp_path / "in", tmp_path / "out")
+    before = sums(tmp_path / "out")
+    values = json.loads((tmp_path / "out/manifest.json").read_text())
+    (tmp_path / "out/manifest.json").write_text(json.dumps({**values, "fields": {}}))
+    shard("ab", tmp_path / "in", tmp_path / "out")
+    assert sums(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("part", ["null", "[]", "5", "{}", '{"shard": 1}'])
+def test_parts_and_plans_of_any_form_are_written_again(part: str, tmp_path: Path) -> None:
+    put(tmp_path / "in/1.png", noise(4, 8, 3))
+    shard("ab", tmp_path / "in", tmp_path / "new", **ALL_TRAIN)
+    (tmp_path / "out/_parts").mkdir(parents=True)
+    (tmp_path / "out/_parts/plan.json").write_text(part)
+    with pytest.raises(DataError, match="--overwrite") if part != "null" else nullcontext():
+        shard("ab", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
+    (tmp_path / "out/_parts").mkdir(parents=True, exist_ok=True)
+    shard("ab", tmp_path / "in", tmp_path / "out", goal={"overwrite": True}, **ALL_TRAIN)
+    assert sums(tmp_path / "out") == sums(tmp_path / "new")
 
 
 def test_parts_of_an_earlier_release_are_written_again(tmp_path: Path) -> None:

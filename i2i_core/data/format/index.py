@@ -74,12 +74,14 @@ class Index:
         """Give some rows, without clips."""
         return Index(*(array[start:stop] for array in (self.keys, self.offset, self.size, self.bits)))
 
-    def misfit(self, samples: int, size: int | np.ndarray, fields: int, attributes: int) -> tuple[str, str] | None:
+    def misfit(
+        self, samples: int, size: Callable[[], int | np.ndarray], fields: int, attributes: int
+    ) -> tuple[str, str] | None:
         """Tell what is wrong with an index of so many samples, and what belongs there.
 
         Args:
             samples: N.
-            size: bytes of the shard, or of that of each row.
+            size: gives the bytes of the shard, or of that of each row; asked once there are so many rows.
             fields: F.
             attributes: A.
         """
@@ -90,14 +92,17 @@ class Index:
             if array.shape != shape or array.dtype.kind != kind or (name == "bits" and array.dtype != np.uint8):
                 expected = f"{shape}: {samples} samples, {fields} fields and {attributes} attributes, as the manifest"
                 return f"{name} of shape {array.shape} and type {array.dtype}"[:MOST_SHOWN], f"{expected} says"
-        of_row = np.broadcast_to(size, (samples,))
+        of_row = np.broadcast_to(size(), (samples,))
         inside = (self.offset >= 0) & (self.size >= 0) & (self.size <= of_row[:, None] - self.offset)
         if not inside.all():
             row, column = np.argwhere(~inside)[0]
             at, length = int(self.offset[row, column]), int(self.size[row, column])
             return f"{length} bytes from byte {at} for sample {row}", f"a place in its shard of {of_row[row]} bytes"
-        if self.clips is not None and (self.clips.ndim != 1 or self.clips.dtype.kind != "i" or (self.clips < 1).any()):
-            return f"clips of shape {self.clips.shape} and type {self.clips.dtype}"[:MOST_SHOWN], "lengths of 1 or more"
+        if self.clips is not None:
+            clips = self.clips
+            if clips.ndim != 1 or clips.dtype.kind != "i" or (clips < 1).any() or (clips > samples).any():
+                found = f"clips of shape {clips.shape} and type {clips.dtype}"[:MOST_SHOWN]
+                return found, f"lengths of 1 to {samples}"
         if self.clips is not None and self.clips.sum() != samples:
             return f"clips of {self.clips.sum()} rows together", f"those that make up {samples} samples"
         if self.keys.dtype.itemsize and (np.ascontiguousarray(self.keys).view(np.uint8) < 128).all():  # most are
@@ -125,6 +130,11 @@ def _packed(labels: np.ndarray, attributes: int) -> np.ndarray:
         row = int(np.argmax(labels.max(axis=1)))
         raise ValueError(f"labels {labels[row].tolist()} of sample {row}, which are 0 and 1")
     return np.packbits(labels.astype(np.uint8), axis=1)
+
+
+def least_bytes(samples: int, fields: int, attributes: int) -> int:
+    """Bound the bytes of an index of so many samples from below."""
+    return samples * (16 * fields + -(-attributes // 8))
 
 
 def most_bytes(samples: int, fields: int, attributes: int, clips: bool) -> int:

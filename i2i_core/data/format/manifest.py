@@ -24,7 +24,7 @@ import posixpath
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -226,8 +226,9 @@ class DataSet:
             paths = [self.path(name, "index") for name in names]
             got = self.fs.cat_ranges(paths, [0] * len(paths), sizes, on_error="return")
             for n, name, data in zip(some, names, got, strict=True):
-                shards, sums = shard_set.shards, shard_set.index.sha256
-                found.append(self._index(name, data, sums[n], shards.samples[n], shards.bytes[n]))
+                shard, digest, clips = shard_set.shards[n], shard_set.index.sha256[n], shard_set.clips
+                told = (clips.number[n], clips.shortest[n]) if clips else None
+                found.append(self._index(name, data, digest, shard.samples, partial(int, shard.bytes), told))
         return found
 
     def _whole(self, shard_set: ShardSet) -> Index:
@@ -239,16 +240,28 @@ class DataSet:
             if (size := self.fs.size(path)) > most:
                 raise DataError(self.url(name), f"{size:,} bytes", f"at most {most:,} for {n:,} samples", _AGAIN)
             data = self.fs.cat_file(path)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             data = error
-        return self._index(name, data, shard_set.index.sha256[0], n, np.repeat(shards.bytes, shards.samples), 1)
+        sizes = partial(np.repeat, shards.bytes, shards.samples)
+        return self._index(name, data, shard_set.index.sha256[0], n, sizes, version=1)
 
     def _index(
-        self, name: str, data: Any, digest: str, samples: int, size: int | np.ndarray, version: int = VERSION
+        self,
+        name: str,
+        data: Any,
+        digest: str,
+        samples: int,
+        size: Callable[[], int | np.ndarray],
+        clips: tuple[int, int] | None = None,
+        version: int = VERSION,
     ) -> Index:
-        """Read an index from its bytes, or from the error that came in their place."""
+        """Read an index from its bytes, or from the error that came in their place.
+
+        Args:
+            clips: how many the manifest says it has, and how long the shortest.
+        """
         where, manifest = self.url(name), self.manifest
-        if isinstance(data, FileNotFoundError):
+        if isinstance(data, FileNotFoundError | NotADirectoryError):
             raise DataError(where, "no such file", "the index named in the manifest", _AGAIN) from None
         if isinstance(data, Exception) and not isinstance(data, EOFError):
             raise data
@@ -260,6 +273,9 @@ class DataSet:
         except ValueError as error:
             raise DataError(where, f"no index ({error})", "an .npz of arrays", _AGAIN) from None
         wrong = index.misfit(samples, size, len(manifest.fields), attributes)
+        if not wrong and index.clips is not None and (len(index.clips), int(index.clips.min())) != clips:
+            found = f"{len(index.clips)} clips of {index.clips.min()} rows or more"
+            wrong = found, f"{clips[0]} of {clips[1]}, as the manifest says" if clips else "no clips"
         if wrong := wrong or (index.not_one(attributes) if manifest.exclusive else None):
             raise DataError(where, *wrong, _AGAIN)
         return index
@@ -293,12 +309,20 @@ class DataSet:
             most: shard sets of more indexes are passed over.
 
         Raises:
-            DataError: one is missing, altered, or does not fit the manifest.
+            DataError: one is missing, altered, or does not fit the manifest, which counts other attributes.
         """
         for shard_set in (self.manifest.splits.get(split) or {}).values():
             numbers = range(len(shard_set.index.name))
-            for start in numbers[::INDEXES_AT_ONCE] if len(numbers) <= most else ():
-                self.indexes(shard_set, numbers[start : start + INDEXES_AT_ONCE])
+            if len(numbers) > most:
+                continue
+            counts = np.zeros(len(self.manifest.attributes), np.int64)
+            for start in numbers[::INDEXES_AT_ONCE]:
+                for index in self.indexes(shard_set, numbers[start : start + INDEXES_AT_ONCE]):
+                    counts += index.labels(len(counts)).sum(axis=0, dtype=np.int64)
+            if not shard_set.whole and counts.tolist() != list(shard_set.labels):
+                found = f"samples with each attribute: {list(shard_set.labels)}"[:MOST_SHOWN]
+                expected = f"{counts.tolist()}, as in the indexes of {split}"[:MOST_SHOWN]
+                raise DataError(f"{self.uri}/{MANIFEST}", found, expected, _AGAIN)
 
     def _check_sizes(self, kind: str, files: Sequence[tuple[Sequence[str], Sequence[int]]]) -> None:
         again = "Copy the data set again, or run the same `python pipelines/shard.py` command again to finish it."
@@ -311,7 +335,7 @@ class DataSet:
             size = listed.get(f"{self._folder(name, kind)}/{posixpath.basename(name)}")
             try:
                 size = self.fs.size(self.path(name, kind)) if size is None else size
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 raise DataError(self.url(name), f"no such {kind}", f"{expected} bytes", _AGAIN) from None
             if size != expected:
                 raise DataError(self.url(name), f"{size} bytes", f"{expected} bytes", again)
@@ -364,6 +388,8 @@ def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[t
     owned = {domain for sets in manifest.splits.values() for domain in sets}
     if owned != set(manifest.domains):
         yield f"shards of domains {sorted(owned)}", f"those of its domains, {sorted(manifest.domains)}"
+    if not isinstance(manifest.exclusive, bool) or not isinstance(manifest.clips, bool):
+        yield f"exclusive {manifest.exclusive!r} and clips {manifest.clips!r}"[:MOST_SHOWN], "true or false"
     if not all(isinstance(name, str) for name in manifest.attributes):
         yield f"attributes {list(manifest.attributes)}", "names"
     if len(set(manifest.attributes)) < len(manifest.attributes):
@@ -421,7 +447,8 @@ def _deeper(value: Any, most: int) -> bool:
 
 def _parsed(values: dict[str, Any], where: str) -> Manifest:
     nested = {k: v for k, v in values.items() if k != "version" and (k, values["version"]) != ("kind", 1)}
-    nested["fields"] = {k: from_dict(Field, v, f"{where} fields.{k}") for k, v in values.get("fields", {}).items()}
+    fields = sorted(values.get("fields", {}).items())  # columns of an index are in the order of the names
+    nested["fields"] = {name: from_dict(Field, of, f"{where} fields.{name}") for name, of in fields}
     nested["splits"] = {
         split: {domain: ShardSet.from_json(v, values["version"]) for domain, v in sets.items()}
         for split, sets in values.get("splits", {}).items()

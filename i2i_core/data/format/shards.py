@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -49,7 +50,10 @@ PARTS = "_parts"
 SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
 
-_OURS = re.compile(r"(train|val|test)(-[AB])?(-\d{6}\.tar|\.index\.npz)")
+OF_VERSION_1 = re.compile(r"(train|val|test)(-[AB])?\.index\.npz")
+"""Names of indexes in version 1."""
+MOST_INDEX_NAME = 200
+_OURS = re.compile(rf"(train|val|test)(-[AB])?-\d{{6}}\.tar|{OF_VERSION_1.pattern}")
 """Names that shard.py gives in a data set\'s own folder: shards, and indexes of version 1."""
 
 
@@ -161,7 +165,8 @@ class FinishedShard:
 
     @staticmethod
     def loads(data: bytes) -> FinishedShard:
-        """Read what `dumps` wrote. Raises ValueError where it is of another form, as that of an earlier release."""
+        """Read what `dumps` wrote. Raises ValueError, TypeError, KeyError or AttributeError where it is of another
+        form, as that of an earlier release."""
         values = json.loads(data)
         if values.keys() != FinishedShard.__dataclass_fields__.keys():
             raise ValueError("a part of another form")
@@ -315,6 +320,7 @@ def begin(plan: ShardWork, out: str, overwrite: bool = False) -> dict[str, Finis
         ResourceError: it cannot be written to.
     """
     output = output_at(out)
+    check_index_folder(output, "--out")
     try:
         if _finished(plan, output, overwrite):
             return None
@@ -330,9 +336,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
     """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
     if output.size(MANIFEST) < 0:
         return False
-    made_by: dict[str, Any] = {}
-    with suppress(ValueError, AttributeError):
-        made_by = output.read_json(MANIFEST).get("made_by") or {}
+    made_by = written_by(output)
     same = made_by.get("plan") == plan.digest
     if same and _whole(output.url):
         output.remove(PARTS)
@@ -350,6 +354,22 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
     return False
 
 
+def written_by(output: Folder) -> dict[str, Any]:
+    """What the manifest there says that it was made by; nothing where it says nothing, or there is none."""
+    with suppress(ValueError, AttributeError, RecursionError):
+        made_by = (output.read_json(MANIFEST) or {}).get("made_by")
+        return made_by if isinstance(made_by, dict) else {}
+    return {}
+
+
+def check_index_folder(output: Folder, flag: str) -> None:
+    """Raises DataError where indexes cannot be written in a folder of their own: a file or a link has its name."""
+    place = output.path(INDEX)
+    if output.local and (os.path.islink(place) or (os.path.exists(place) and not os.path.isdir(place))):
+        what, fix = "link" if os.path.islink(place) else "file", "Rename it, or name another place with --out."
+        raise DataError(f"{flag} {output.url}", f"a {what} called {INDEX}", "room for a folder of indexes", fix)
+
+
 def _named_tars(output: Folder) -> set[str]:
     """The shards that a manifest written here lists."""
     with suppress(DataError, ConfigError):
@@ -365,8 +385,8 @@ def _remove(output: Folder, tars: Collection[str]) -> None:
 
 
 def _whole(uri: str) -> bool:
-    data = DataSet(uri)
     try:
+        data = DataSet(uri)
         for split in data.manifest.splits:
             data.check_shards(split)
             data.check_indexes(split)
@@ -382,7 +402,7 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
     if note is None and tars:
         fix = "Name another place; an existing WebDataset is made a data set with --index."
         raise DataError(f"--out {output.url}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
-    if note is None or note["plan"] == plan.digest:
+    if note is None or (isinstance(note, dict) and note.get("plan") == plan.digest):
         return
     if not overwrite:
         found = "an unfinished data set from another input or with other options"
@@ -399,7 +419,7 @@ def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
     done = {}
     for job in plan.jobs:
         if f"{job.name}.json" in there:
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError, KeyError, AttributeError):
                 part = FinishedShard.loads(output.read(f"{PARTS}/{job.name}.json"))
                 files = (part.shard, part.index) if part.shard.samples else ()
                 if all(output.size(file.name) == file.bytes for file in files):
@@ -452,8 +472,9 @@ def published(
 
 
 def index_name(tar: str) -> str:
-    """Name the index of a shard."""
-    return f"{INDEX}/{tar.removesuffix('.tar')}.npz"
+    """Name the index of a shard: after it, unless that would be too long while it is written."""
+    folder, slash, name = tar.removesuffix(".tar").rpartition("/")
+    return f"{INDEX}/{folder}{slash}{name if len(name.encode()) <= MOST_INDEX_NAME else sha256(name.encode())[:32]}.npz"
 
 
 def indexed(output: Folder, name: str, part: FinishedShard, index: Index, attributes: int) -> FinishedShard:
@@ -747,6 +768,7 @@ def conclude(
     manifest = Manifest(fields, attributes, exclusive, domains, clips, dict(splits), made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
+    output.remove_left()
     return manifest
 
 

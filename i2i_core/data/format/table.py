@@ -15,13 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, overload
 
-from i2i_core.data.format.index import MOST_HEADERS, Rows, most_bytes
+from i2i_core.data.format.index import MOST_HEADERS, Rows, least_bytes, most_bytes
 from i2i_core.data.format.places import MOST_SHOWN
 from i2i_core.fields import Schema
 
 BLOCK = 512
 """Bytes of a member's header in a tar: a sample has one at least."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+MOST_SAMPLES, MOST_BYTES = 1 << 53, 1 << 62
+"""Of a shard set: what is computed of them stays exact."""
 _NUMBERS = ("samples", "bytes", "number", "shortest")
 """Columns of numbers; others are text."""
 
@@ -148,8 +150,9 @@ class ShardSet:
         if lengths := {len(column) for column in columns} - {n}:
             yield f"a column of {max(lengths)} entries for {n} shards", "an entry of each shard in every column"
             return
-        if not self.samples:
-            yield "no sample", "at least one"
+        if not 0 < self.samples < MOST_SAMPLES or sum(shards.bytes) >= MOST_BYTES:
+            found = f"{self.samples} samples in {sum(shards.bytes)} bytes" if self.samples else "no sample"
+            yield found, f"at least one, and fewer than {MOST_SAMPLES:,} in {MOST_BYTES:,} bytes"
         for names, sums in ((shards.name, shards.sha256), (index.name, index.sha256)):
             if not all(map(_SHA256.fullmatch, sums)):
                 at = next(i for i, one in enumerate(sums) if not _SHA256.fullmatch(one))
@@ -167,9 +170,11 @@ class ShardSet:
         """As `contradictions`, of what version 1 does not say."""
         attributes, clips = len(schema.attributes), bool(self.clips)
         row = most_bytes(1, len(schema.fields), attributes, clips) - MOST_HEADERS
+        least = least_bytes(1, len(schema.fields), attributes)
         for name, size, samples in zip(self.index.name, self.index.bytes, self.shards.samples, strict=True):
-            if not 0 <= size <= (most := row * samples + MOST_HEADERS):
-                yield f"an index {name[:MOST_SHOWN]} of {size} bytes", f"at most {most:,} for {samples} samples"
+            if not least * samples <= size <= row * samples + MOST_HEADERS:
+                expected = f"at least {least * samples:,} and at most {row * samples + MOST_HEADERS:,}"
+                yield f"an index {name[:MOST_SHOWN]} of {size} bytes", f"{expected} for {samples} samples"
         if len(self.labels) != attributes or any(not 0 <= count <= self.samples for count in self.labels):
             found = f"samples with each attribute: {list(self.labels)}"[:MOST_SHOWN]
             yield found, f"{attributes} numbers of 0 to {self.samples}"

@@ -22,9 +22,19 @@ from typing import IO, Any, Self
 
 from i2i_core.data.folders.layouts import SPLITS
 from i2i_core.data.format.index import Index, NewIndex
-from i2i_core.data.format.manifest import MANIFEST, Manifest
-from i2i_core.data.format.places import Places, below, no_file_name, no_path_below, storage_named
-from i2i_core.data.format.shards import PARTS, FinishedShard, agree_all, index_name, indexed, table_of
+from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
+from i2i_core.data.format.places import Places, below, no_file_name, storage_named
+from i2i_core.data.format.shards import (
+    OF_VERSION_1,
+    PARTS,
+    FinishedShard,
+    agree_all,
+    check_index_folder,
+    index_name,
+    indexed,
+    table_of,
+    written_by,
+)
 from i2i_core.data.format.table import Shard, ShardSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import WHOLE, Field
@@ -566,21 +576,31 @@ def finish_index(
             "indexed": tars.digest,
         },
     )
-    before = _listed_indexes(output)
+    old = _old_indexes(output, tars.apart(out))
     output.write(MANIFEST, manifest.dumps().encode())
-    output.remove(PARTS, *(before - _listed_indexes(output)))
+    kept = {name for sets in manifest.splits.values() for of in sets.values() for name in of.index.name}
+    output.remove(PARTS, *(old - kept))
+    output.remove_left()
     return manifest
 
 
-def _listed_indexes(output: Folder) -> set[str]:
-    """The indexes that a manifest lists, where there is one that can be read as text."""
+def _old_indexes(output: Folder, apart: Sequence[str]) -> set[str]:
+    """The indexes that an earlier indexing wrote here: plain files of the names that it gives, in the data set's own
+    folder. What else a manifest names is let be."""
     names: set[str] = set()
-    with suppress(ValueError, AttributeError, KeyError, TypeError, FileNotFoundError):
-        for sets in output.read_json(MANIFEST)["splits"].values():
-            for shard_set in sets.values():
-                index = shard_set["index"]
-                names.update([index] if isinstance(index, str) else index["name"])
-    return {name for name in names if name.endswith(".npz") and not no_path_below(name)}
+    with suppress(DataError, ConfigError):
+        data = DataSet(output.url, apart)
+        for of in (of for sets in data.manifest.splits.values() for of in sets.values()):
+            pairs = zip(of.shards.name, of.index.name, strict=False)
+            ours = [name for tar, name in pairs if f"/{tar}".endswith(f"/{_tar_of(name)}") and not of.whole]
+            for name in [name for name in of.index.name if OF_VERSION_1.fullmatch(name)] if of.whole else ours:
+                data.path(name, "index")  # refuses links and folders
+                names.add(name)
+    return names if "indexed" in written_by(output) else set()
+
+
+def _tar_of(index: str) -> str:
+    return f"{index.removeprefix('index/').removesuffix('.npz')}.tar"
 
 
 _DOMAINS = (
@@ -637,10 +657,8 @@ def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
         fix = "Leave --out out, to write indexes and manifest beside the tars."
         raise DataError(f"--out {out}", "another storage or bucket than the tars'", "the same", fix)
     tars.check_names(out)
-    there = output.exists(MANIFEST)
-    made_by: dict[str, Any] = {}
-    with suppress(ValueError, AttributeError):
-        made_by = (output.read_json(MANIFEST) or {}).get("made_by") or {}
+    check_index_folder(output, "--out" if out else "--index")
+    there, made_by = output.exists(MANIFEST), written_by(output)
     if not there or (overwrite and "plan" not in made_by):
         return False
     if made_by.get("indexed") == tars.digest:

@@ -29,6 +29,8 @@ AROUND = 512
 """Rows before and after one among which its companions are drawn where there is no order."""
 _KEPT = 256
 """Windows that are kept at hand."""
+_ROWS_KEPT = 1 << 23
+"""Rows whose classes are kept at hand."""
 
 
 class Candidates(Protocol):
@@ -113,6 +115,9 @@ class Balanced:
         """Repeat or leave out the rows of a window, so that the classes that it has come to their shares."""
         of_window = np.frombuffer(rows, np.int64)
         classes, n = self.classes(of_window), len(of_window)
+        if not self.shares[classes].all():
+            found = "samples of a class of which the manifest counts none"
+            raise DataError("data", found, "as many as it says", "Shard the data set again.")
         by_class = np.argsort(classes, kind="stable")
         here = np.bincount(classes, minlength=len(self.shares))
         sums = np.cumsum(1 / (_chance(self.shares, n) * here)[classes[by_class]])
@@ -173,7 +178,8 @@ class Companions:
 
     def __init__(self, order: Candidates, classes: Classes, wanted: int, relation: Relation = "same") -> None:
         self.order, self.classes, self.wanted, self.relation = order, classes, wanted, relation
-        self._windows: OrderedDict[tuple[int, int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._windows: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
+        self._held = 0
 
     def candidates(self, t: int, slot: int) -> Iterator[Related]:
         """Give the slot's own sample with its companions, then the others of its window, each once, with theirs."""
@@ -186,14 +192,14 @@ class Companions:
 
     def _window(self, t: int, slot: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows among which a slot's companions are, sorted, and their classes."""
-        around = self.order.around(t, slot)
+        around, rows = self.order.around(t, slot), self.order.near(t, slot)
         window = around.epoch, around.lane, around.window
         if window not in self._windows:
-            rows = self.order.near(t, slot)
-            self._windows[window] = rows, self.classes(rows)
-            if len(self._windows) > _KEPT:
-                self._windows.popitem(last=False)
-        return self._windows[window]
+            self._windows[window] = self.classes(rows).astype(np.int32)
+            self._held += len(rows)
+            while self._held > _ROWS_KEPT and len(self._windows) > 1:
+                self._held -= len(self._windows.popitem(last=False)[1])
+        return rows, self._windows[window]
 
     def around_row(self, row: int, rows: int) -> Related:
         """Give a row with its companions, outside of any order: among the AROUND rows before and after it.

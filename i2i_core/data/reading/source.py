@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
+import torch
 
 from i2i_core.batch import Bad
 from i2i_core.data.format.roles import check_sample, value_of
-from i2i_core.data.reading.collate import Columns, Sample, check_alike
+from i2i_core.data.reading.collate import Columns, Sample, check_alike, collated
 from i2i_core.data.reading.order import Order
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.relations import Balanced, Companions, Related, named_again
@@ -21,6 +22,9 @@ from i2i_core.data.reading.starts import OneByOne
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import DataError
 from i2i_core.fields import Field, field_on
+
+Mate = tuple[int, Sample]
+"""A companion: its row, and what it holds."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Source:
             else:
                 yield sequence
 
-    def related(self, companions: Companions, t: int, slot: int, bad: list[Bad]) -> tuple[str, Sample, list[Sample]]:
+    def related(self, companions: Companions, t: int, slot: int, bad: list[Bad]) -> tuple[str, Sample, list[Mate]]:
         """Give a slot's key, sample and companions. What cannot be used is named in `bad`, with what takes its place:
         something of the same class where the window has it."""
         first, lacking = companions.locate(t, slot)
@@ -88,10 +92,10 @@ class Source:
         others = [one for one in companions.candidates(t, slot) if not one.lacking and one.row != first.row]
         yield from sorted(others, key=lambda one: one.of_class != first.of_class)
 
-    def mates(self, wanted: int, related: Related, bad: list[Bad]) -> list[Sample]:
+    def mates(self, wanted: int, related: Related, bad: list[Bad]) -> list[Mate]:
         """Give the companions of a sample, as many as can be used; one that cannot leaves its place to another of its
         class."""
-        mates: list[Sample] = []
+        mates: list[Mate] = []
         waiting = list(related.companions)
         while waiting and len(mates) < wanted:
             row, tried = waiting.pop(0), list[Bad]()
@@ -103,7 +107,7 @@ class Source:
                 classes = self.reader.classes(np.array([row, *waiting]))
                 row = waiting.pop(int(np.argmax(classes[1:] == classes[0])))
             bad += [replace(one, instead=self.reader.key(row)) for one in tried]
-            mates.append(mate)
+            mates.append((row, mate))
         return mates
 
     def _sample(self, epoch: int, row: int) -> Sample | Bad:
@@ -133,6 +137,17 @@ def second_of(source: Source) -> Source:
         other = named_again(order, 1)
     members = tuple(zip(names, columns, fields, strict=True))
     return replace(source, order=other, members=members, companions=None, again=True)
+
+
+def companions_of(source: Source, mates: Sequence[Sequence[Mate]], wanted: int) -> Columns:
+    """Put the companions of samples into columns, with the attributes of those that were read (n, K, A)."""
+    samples = [[sample for _, sample in some] for some in mates]
+    columns = on_side("companions", collated(samples, (len(mates), wanted), source.fields, grouped=True))
+    labels = source.reader.rows.labels([row for some in mates for row, _ in some])
+    name = field_on("companions", "labels")
+    columns.fields.setdefault(name, torch.from_numpy(labels.reshape(len(mates), wanted, -1)))
+    columns.roles.setdefault(name, "classes")
+    return columns
 
 
 def on_side(side: str, columns: Columns) -> Columns:

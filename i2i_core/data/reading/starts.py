@@ -142,8 +142,8 @@ class OneByOne:
         self._found: list[int] = []
         self._shards, self._row = 0, 0
 
-    def first_rows(self, most: int) -> np.ndarray:
-        """Return the rows at which the first so many begin, or all, where there are fewer."""
+    def count(self, most: int) -> int:
+        """Count them, at most so many."""
         while len(self._found) < most and self._shards < len(self.counts):
             count = self.counts[self._shards]
             row, lengths = self._row, [1] * count if self.clips is None else self.clips[self._shards]
@@ -151,7 +151,12 @@ class OneByOne:
                 self._found += range(row, row + length - self.frames.reach, self.frames.reach + 1)
                 row += length
             self._row, self._shards = self._row + count, self._shards + 1
-        return np.array(self._found[:most], np.int64)
+        return min(len(self._found), most)
+
+    def first_rows(self, numbers: Sequence[int]) -> np.ndarray:
+        """Return the rows at which those of some numbers begin."""
+        self.count(max(numbers, default=-1) + 1)
+        return np.array([self._found[number] for number in numbers], np.int64)
 
 
 def count_starts(

@@ -28,7 +28,7 @@ from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
 from i2i_core.data.reading.order import Order, Stage
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.relations import Balanced, Companions
-from i2i_core.data.reading.source import Source, none_usable, on_side, second_of
+from i2i_core.data.reading.source import Mate, Source, companions_of, none_usable, second_of
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.starts import Frames, LookedUp, OneByOne
 from i2i_core.data.reading.transforms import Augment
@@ -112,13 +112,14 @@ class Stream(Numbered):
         self.config, self.batch, self.seed = config, batch, seed
         self.own_seed = seed_from(seed, "data set", number) if number else seed
         self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
+        self.again = bool(needs and needs.again)
         self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
         if needs and needs.companions:
             (own,) = self.sources
             with_them = Companions(own.order, own.reader.classes, needs.companions, needs.relation)
             self.sources = [replace(own, companions=with_them)]
-        if needs and needs.again:
+        if self.again:
             self.sources.append(second_of(self.sources[0]))
         self.batches_per_epoch = max(source.order.batches for source in self.sources)
 
@@ -151,7 +152,8 @@ class Stream(Numbered):
         clips = None
         if self.frames.number > 1 and reader.set.clips:
             clips = LookedUp(reader.set.clips.number, reader.set.clips.shortest, reader.rows.clip_lengths)
-        reader.rows.keep(lanes * (k.window + reader.set.samples // len(shards)))
+        orders = 2 if self.again else 1
+        reader.rows.keep(orders * lanes * (k.window + reader.set.samples // len(shards)))
         stages = (Stage(self.frames),)
         order: Order | Balanced
         order = Order(shards.samples, self.batch, lanes, self.own_seed, domain, k.window, clips=clips, stages=stages)
@@ -215,8 +217,7 @@ class Stream(Numbered):
         every = [source.related(companions, t, slot, bad) for slot in range(start, stop)]
         keys, owns, mates = zip(*every, strict=True)
         columns.add(collated(([own] for own in owns), (stop - start, 1), source.fields))
-        shape = stop - start, companions.wanted
-        columns.add(on_side("companions", collated(mates, shape, source.fields, grouped=True)))
+        columns.add(companions_of(source, mates, companions.wanted))
         return list(keys)
 
     @property
@@ -237,8 +238,6 @@ class Stream(Numbered):
             if source.companions:
                 related = [source.companions.locate(t, slot)[0] for slot in range(self.batch)]
                 whole[source.labels] = self._labels([one.row for one in related])
-                mates = [row for one in related for row in one.companions[: source.companions.wanted]]
-                whole[field_on("companions", "labels")] = self._labels(mates).unflatten(0, (self.batch, -1))
             else:
                 whole[source.labels] = self._labels(source.order.locate_all(t, 0, self.batch)[1])
         return whole
@@ -274,7 +273,7 @@ class Stream(Numbered):
         for source in self.sources:
             n = len(source.reader.rows)
             most_here = min(n, most) if most else n
-            found.append(most_here if self.frames.number == 1 else len(source.one_by_one.first_rows(most_here)))
+            found.append(most_here if self.frames.number == 1 else source.one_by_one.count(most_here))
         return min(found)
 
     def rows(self, rows: range) -> Batch:
@@ -285,17 +284,20 @@ class Stream(Numbered):
         """
         read, bad = [self._decoded_rows(source, rows) for source in self.sources], list[Bad]()
         mates = self._mates_of_rows(rows, bad)
-        good = [i for i in range(len(rows)) if not any(isinstance(samples[i], Bad) for samples in [*read, mates])]
+        bad += [one for of_source in read for one in of_source if isinstance(one, Bad)]
+        bad += [one for one in mates if isinstance(one, Bad)]
+        usable_rows = {i for i, one in enumerate(mates) if not isinstance(one, Bad)}
+        for of_source in read:
+            usable_rows -= {i for i, one in enumerate(of_source) if isinstance(one, Bad)}
+        good = sorted(usable_rows)
         columns = Columns()
         for source, samples in zip(self.sources, read, strict=True):
             usable = (sample for i in good if not isinstance(sample := samples[i], Bad))
             columns.add(collated(usable, (len(good), self.frames.number), source.fields))
         own = self.sources[0]
         if own.companions:
-            usable = (some for i in good if not isinstance(some := mates[i], Bad))
-            shape = len(good), own.companions.wanted
-            columns.add(on_side("companions", collated(usable, shape, own.fields, grouped=True)))
-        bad += [sample for samples in [*read, mates] for sample in samples if isinstance(sample, Bad)]
+            of_good = [some for i in good if not isinstance(some := mates[i], Bad)]
+            columns.add(companions_of(own, of_good, own.companions.wanted))
         used = [rows[i] for i in good]
         keys = tuple(own.reader.rows.keys(self._first_rows(own, used)))
         whole = {source.labels: self._labels(self._first_rows(source, used)) for source in self.sources}
@@ -307,7 +309,7 @@ class Stream(Numbered):
     def _first_rows(self, source: Source, rows: Sequence[int]) -> np.ndarray:
         """Give the rows, of sequences the first ones, that stand for these in a source."""
         if self.frames.number > 1:
-            return source.one_by_one.first_rows(max(rows, default=0) + 1)[np.array(rows, np.int64)]
+            return source.one_by_one.first_rows(rows)
         n = len(source.reader.rows)
         return (np.array(rows, np.int64) + (n // 2 if source.again else 0)) % n
 
@@ -315,12 +317,12 @@ class Stream(Numbered):
         first = self._first_rows(source, rows)
         return list(source.decode(0, first[:, None] + self.frames.stride * np.arange(self.frames.number)))
 
-    def _mates_of_rows(self, rows: range, bad: list[Bad]) -> list[list[Sample] | Bad]:
+    def _mates_of_rows(self, rows: range, bad: list[Bad]) -> list[list[Mate] | Bad]:
         """Give the companions of each row, if there are any, or why there are not."""
         source, companions = self.sources[0], self.sources[0].companions
         if companions is None:
             return [[] for _ in rows]
-        found: list[list[Sample] | Bad] = []
+        found: list[list[Mate] | Bad] = []
         for row in rows:
             related = companions.around_row(row, len(source.reader.rows))
             mates = [] if related.lacking else source.mates(companions.wanted, related, bad)
