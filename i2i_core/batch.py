@@ -40,9 +40,8 @@ class Batch:
 
     fields: dict[str, Tensor]
     """Fields that are tensors: images, maps and ids (n, C, H, W), vectors (n, ...); of sequences of T frames
-    (n, T, ...), of K companions (n, K, ...), with their attributes `companions.labels` (n, K, A). On the host as they are
-    stored; `to` moves them to a device as their roles have it: images in [-1, 1], ids as int64, other numbers as they
-    are."""
+    (n, T, ...), of K companions (n, K, ...), with attributes `companions.labels` (n, K, A). On the host as stored;
+    `to` moves them to a device as their roles have it: images in [-1, 1], ids as int64, other numbers as they are."""
     size: int
     """B, the global batch."""
     start: int
