@@ -87,6 +87,13 @@ def test_one_worker_and_three_read_the_same(three: str) -> None:
         assert same(whole.read(t, 0, B), join([parts.read(t, a, b) for a, b in ((0, 1), (1, 3), (3, B))]))
 
 
+def test_samples_and_their_companions_are_asked_for_at_once(three: str) -> None:
+    """One request for all of a batch, and one for the domain's second samples."""
+    stream = stream_of(three)
+    stream.read(0, 0, B)
+    assert stream.sources[0].reader.reads == 2
+
+
 def test_split_parts_have_their_own_companions(three: str) -> None:
     batch = stream_of(three).read(0, 0, B)
     small = batch.split(4)

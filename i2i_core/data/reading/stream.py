@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from heapq import merge
-from itertools import count
+from itertools import count, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -214,7 +214,17 @@ class Stream(Numbered):
         self, source: Source, companions: Companions, t: int, start: int, stop: int, columns: Columns, bad: list[Bad]
     ) -> list[str]:
         """Add samples of slots start to stop and their companions to the columns; give the samples' keys."""
-        every = [source.related(companions, t, slot, bad) for slot in range(start, stop)]
+        firsts, k = [companions.locate(t, slot) for slot in range(start, stop)], companions.wanted
+        wanted = [(first.row, *first.companions[:k]) for first, _ in firsts]
+        read = source.decode(firsts[0][0].epoch, np.array(wanted).reshape(-1, 1))  # all that is needed, at once
+        every = []
+        for slot, (rows, (_, lacking)) in enumerate(zip(wanted, firsts, strict=True), start):
+            samples = list(islice(read, k + 1))
+            good = [sample[0] for sample in samples if not isinstance(sample, Bad)]
+            if lacking or len(good) <= k:
+                every.append(source.related(companions, t, slot, bad))
+            else:
+                every.append((source.reader.key(rows[0]), good[0], list(zip(rows[1:], good[1:], strict=True))))
         keys, owns, mates = zip(*every, strict=True)
         columns.add(collated(([own] for own in owns), (stop - start, 1), source.fields))
         columns.add(companions_of(source, mates, companions.wanted))
