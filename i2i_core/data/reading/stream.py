@@ -221,10 +221,12 @@ class Stream(Numbered):
         for slot, (rows, (_, lacking)) in enumerate(zip(wanted, firsts, strict=True), start):
             samples = list(islice(read, k + 1))
             good = [sample[0] for sample in samples if not isinstance(sample, Bad)]
-            if lacking or len(good) <= k:
+            if len(good) <= k:
                 every.append(source.related(companions, t, slot, bad))
-            else:
-                every.append((source.reader.key(rows[0]), good[0], list(zip(rows[1:], good[1:], strict=True))))
+                continue
+            key = source.reader.key(rows[0])
+            bad += [Bad(source.reader.key(one.row), one.lacking, key) for one in lacking]
+            every.append((key, good[0], list(zip(rows[1:], good[1:], strict=True))))
         keys, owns, mates = zip(*every, strict=True)
         columns.add(collated(([own] for own in owns), (stop - start, 1), source.fields))
         columns.add(companions_of(source, mates, companions.wanted))
