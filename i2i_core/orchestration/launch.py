@@ -204,29 +204,8 @@ def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
 def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
     """Ray Train over the run; gives why it ended where the run's folder could not take that. Checkpoints are ours
     (`checkpoints/checkpoint.py`), so Ray's own notes can be kept on each node and forgotten."""
-    least, most = config.launch.worker_range
     notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
-    rendezvous = LoopbackConfig if on_loopback() else TorchConfig
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"config": config.dumps(), "attempt": attempt},
-        torch_config=rendezvous(
-            backend="nccl" if gpu else "gloo",
-            timeout_s=int(1800 + 2 * config.launch.patience),  # workers wait for one that waits for storage
-        ),
-        scaling_config=ScalingConfig(
-            num_workers=most if least == most else (least, most),
-            use_gpu=gpu,
-            elastic_resize_monitor_interval_s=config.launch.resize_every,
-            resources_per_worker={"CPU": config.launch.cpus_per_worker, **({"GPU": 1} if gpu else {})},
-        ),
-        run_config=RunConfig(
-            name=attempt,
-            storage_path=str(notes),
-            failure_config=FailureConfig(max_failures=config.launch.max_failures),
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
-    )
+    trainer = _trainer(config, gpu, attempt, notes)
     failed: list[Exception] = []
     untold: list[str] = []
 
@@ -248,6 +227,32 @@ def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
             record(run, attempt, state="failed", error=reason)
         raise RunError(f"{run.url}: {reason}\n  The same command goes on from its last checkpoint.")
     return "".join(untold)
+
+
+def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> TorchTrainer:
+    """Ray Train's trainer of a run, which keeps its own notes in a folder of the node."""
+    least, most = config.launch.worker_range
+    rendezvous = LoopbackConfig if on_loopback() else TorchConfig
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config.dumps(), "attempt": attempt},
+        torch_config=rendezvous(
+            backend="nccl" if gpu else "gloo",
+            timeout_s=int(1800 + 2 * config.launch.patience),  # workers wait for one that waits for storage
+        ),
+        scaling_config=ScalingConfig(
+            num_workers=most if least == most else (least, most),
+            use_gpu=gpu,
+            elastic_resize_monitor_interval_s=config.launch.resize_every,
+            resources_per_worker={"CPU": config.launch.cpus_per_worker, **({"GPU": 1} if gpu else {})},
+        ),
+        run_config=RunConfig(
+            name=attempt,
+            storage_path=str(notes),
+            failure_config=FailureConfig(max_failures=config.launch.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ import os
 import re
 import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -513,6 +513,15 @@ def _described(kind: Kinds) -> str:
 # ---- the data set ----
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The samples of all tars that are taken, each with its tar's name; how they are labelled; and what is left out."""
+
+    rows: list[tuple[str, Sample]]
+    labels: LabelColumns | None
+    left_out: list[tuple[str, Fault]]
+
+
 def finish_index(
     tars: Tars,
     scanned: dict[str, Scanned],
@@ -527,15 +536,56 @@ def finish_index(
         DataError: what the tars hold cannot be told; with `bad="stop"`, also where single samples do not agree.
     """
     output = Folder(out or tars.uri)
+    full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
+    sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
+    kept = _kept(tars, scanned, options, attributes, sets, bad)
+    labels, left_out, fields = kept.labels, kept.left_out, _fields([sample for _, sample in kept.rows])
+    unpaired = "image" in kept.rows[0][1].images and labels is None
+    if unpaired:
+        _check_domains(tars, {name: sets[name][1] for name, _ in kept.rows})
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    to_write: list[tuple[str, FinishedShard, Index]] = []
+    for name, some in groupby(kept.rows, key=lambda row: row[0]):
+        (split, domain), samples = sets[name], [row[1] for row in some]
+        shard = replace(scanned[name].shard, name=tars.prefix(out) + name, samples=len(samples))
+        to_write.append((index_name(name), FinishedShard(shard, fields), _index(samples, fields, labels)))
+        groups[split, domain if unpaired else WHOLE].append(shard.name)
+    manifest = Manifest(
+        fields=fields,
+        splits=_written(output, groups, to_write, len(labels.names) if labels else 0),
+        attributes=labels.names if labels else (),
+        exclusive=bool(labels and labels.exclusive),
+        domains=("A", "B") if unpaired else (WHOLE,),
+        made_by={
+            "index": to_dict(options)["domains"],
+            "left_out": [_line(*one) for one in left_out],
+            "left_out_counts": dict(Counter(fault.kind for _, fault in left_out).most_common()),
+            "indexed": tars.digest,
+        },
+    )
+    old = _old_indexes(output, tars.apart(out))
+    output.write(MANIFEST, manifest.dumps().encode())
+    output.remove(PARTS, *(old - {name for name, _, _ in to_write}))
+    output.remove_left()
+    return manifest
+
+
+def _kept(
+    tars: Tars,
+    scanned: dict[str, Scanned],
+    options: IndexOptions,
+    attributes: tuple[str, ...],
+    sets: dict[str, tuple[str, str]],
+    bad: str,
+) -> Kept:
+    """Decide which samples are taken, and how they are labelled. Raises DataError as `finish_index`."""
     left_out = [(name, fault) for name in tars.sizes for fault in scanned[name].left_out]
 
     def usable(given: list[tuple[str, Sample]], faults: Sequence[Fault | None]) -> list[tuple[str, Sample]]:
         left_out.extend((name, f) for (name, _), f in zip(given, faults, strict=True) if f)
         return [row for row, fault in zip(given, faults, strict=True) if not fault]
 
-    full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
-    sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
-    rows = [(name, sample) for name in full for sample in scanned[name].samples]
+    rows = [(name, sample) for name in sets for sample in scanned[name].samples]
     rows = usable(rows, _alike([(f"{tars.uri}/{name}", sample) for name, sample in rows], bad))
     told = {domain for _, domain in sets.values()} == {"A", "B"}
     labels: LabelColumns | None = None
@@ -547,41 +597,17 @@ def finish_index(
             rows = usable(rows, labels.faults)
     if not rows:
         agree_all([], [_line(*one) for one in left_out])
-    unpaired, prefix = "image" in rows[0][1].images and labels is None, tars.prefix(out)
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    to_write: list[tuple[str, FinishedShard, Index]] = []
-    fields = _fields([sample for _, sample in rows])
-    for name, some in groupby(rows, key=lambda row: row[0]):
-        split, domain = sets[name]
-        if unpaired and domain == WHOLE:
+    return Kept(rows, labels, left_out)
+
+
+def _check_domains(tars: Tars, domain_of: Mapping[str, str]) -> None:
+    """Raises DataError unless tars with samples are of two domains, and of one each."""
+    for name, domain in domain_of.items():
+        if domain == WHOLE:
             raise DataError(f"{tars.uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
-        samples = [row[1] for row in some]
-        part = FinishedShard(replace(scanned[name].shard, name=prefix + name, samples=len(samples)), fields)
-        to_write.append((index_name(name), part, _index(samples, fields, labels)))
-        groups[split, domain if unpaired else WHOLE].append(part.shard.name)
-    if unpaired and {domain for _, domain in groups} != {"A", "B"}:
-        only, fix = next(iter(groups))[1], "Add the other domain's tars, or mend its samples."
+    if {*domain_of.values()} != {"A", "B"}:
+        only, fix = next(iter(domain_of.values())), "Add the other domain's tars, or mend its samples."
         raise DataError(tars.uri, f"samples of domain {only} alone", "two domains", fix)
-    counts = Counter(fault.kind for _, fault in left_out)
-    manifest = Manifest(
-        fields=fields,
-        splits=_written(output, groups, to_write, len(labels.names) if labels else 0),
-        attributes=labels.names if labels else (),
-        exclusive=bool(labels and labels.exclusive),
-        domains=("A", "B") if unpaired else (WHOLE,),
-        made_by={
-            "index": to_dict(options)["domains"],
-            "left_out": [_line(*one) for one in left_out],
-            "left_out_counts": dict(counts.most_common()),
-            "indexed": tars.digest,
-        },
-    )
-    old = _old_indexes(output, tars.apart(out))
-    output.write(MANIFEST, manifest.dumps().encode())
-    kept = {name for sets in manifest.splits.values() for of in sets.values() for name in of.index.name}
-    output.remove(PARTS, *(old - kept))
-    output.remove_left()
-    return manifest
 
 
 def _old_indexes(output: Folder, apart: Sequence[str]) -> set[str]:
