@@ -163,9 +163,9 @@ class TrainConfig:
 
     @property
     def image_size(self) -> Size:
-        """Pixels of training images: a square's side, or height and width where the method names a width."""
-        height, width = self.hyper.image_size, getattr(self.hyper, "image_width", 0)
-        return (height, width) if width else height
+        """Pixels of training images: a square's side, or height and width where the method has both."""
+        size: Size = self.hyper.size
+        return size
 
     def with_section(self, section: str, /, **values: Any) -> TrainConfig:
         """Change some fields of one section."""

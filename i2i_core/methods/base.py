@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from i2i_core.batch import Batch
 from i2i_core.errors import DataError
 from i2i_core.fields import Needs, Schema
+from i2i_core.labels import LabelSet
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.controls import Code, Control, Labels
 from i2i_core.methods.history import History
@@ -181,6 +182,16 @@ class Method(nn.Module, Generic[Config]):
     def encode(self, b: Tensor) -> Tensor:
         """Read (n, Z) codes off images of B, where `encodes`."""
         raise TypeError("a method that encodes defines encode")
+
+    @property
+    def least_encoded(self) -> int:
+        """Give the pixels that each side of an image must have at least for `encode`, where `encodes`."""
+        raise TypeError("a method that encodes defines least_encoded")
+
+    @property
+    def label_sets(self) -> tuple[LabelSet, ...]:
+        """Give the labels of each data set that it is trained on, where `target` is a control."""
+        raise TypeError("a method with target labels defines label_sets")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Make the columns of a sample grid, by title: images (n, C, H, W), one row per sample."""

@@ -161,6 +161,13 @@ class Multimodal(Method[Config]):
         ]
         return torch.stack(drawn).to(next(self.parameters()))
 
+    @property
+    def least_encoded(self) -> int:
+        """Give what E halves to one pixel."""
+        E = self.networks["E"]
+        assert isinstance(E, Encoder)
+        return E.least
+
     def encode(self, b: Tensor) -> Tensor:
         """(n, Z) the mean of E(b)."""
         with self.translating("E"):

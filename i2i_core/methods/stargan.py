@@ -17,7 +17,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.stargan import StarGANConfig
 from i2i_core.errors import DataError, nearest
 from i2i_core.fields import Schema
-from i2i_core.labels import LabelKind
+from i2i_core.labels import LabelKind, LabelSet
 from i2i_core.losses.classification import attribute_bce, class_cross_entropy
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
@@ -101,6 +101,11 @@ class StarGAN(Method[StarGANConfig]):
         """-log D_cls(c | x) of the labels that data set `number` knows (sec. 3.2): the others' logits do not count."""
         known = self.config.sets[number]
         return (class_cross_entropy if known.exclusive else attribute_bce)(known.known(logits), c)
+
+    @property
+    def label_sets(self) -> tuple[LabelSet, ...]:
+        """Give those of the configuration."""
+        return self.config.sets
 
     def channels(self) -> tuple[int, int]:
         """Give the channels of inputs and outputs."""

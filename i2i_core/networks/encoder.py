@@ -45,6 +45,9 @@ class Encoder(nn.Module):
 
     Args:
         variance: without it there is no second head (cLR-GAN).
+
+    Attributes:
+        least: pixels of a side that are halved to one.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Encoder(nn.Module):
         variance: bool = True,
     ) -> None:
         super().__init__()
+        self.least = 2 ** (blocks + 1)
         widths = [base * min(n, WIDEST) for n in range(1, blocks + 2)]
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, base, 4, 2, 1),

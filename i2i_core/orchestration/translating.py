@@ -23,6 +23,7 @@ from i2i_core.evaluation.families.attributes import columns_in, has, known_label
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Method
+from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
@@ -126,11 +127,11 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
 def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | None, tuple[int, ...]]:
     """The target, and where its attributes stand in the input's labels; () where the input has none of them: images
     without labels or, of a method trained on several data sets, another than the target's."""
-    if not method.needs.attributes:
+    if not method.control(Labels):
         if text:
             raise ConfigError("--target", repr(text), "none: this method has one output", "Leave --target out.")
         return None, ()
-    target = parse_target_of(text, method.config.sets)
+    target = parse_target_of(text, method.label_sets)
     if isinstance(inputs, Split):
         known = target.known or known_labels(method, inputs.data.manifest, "--input")
         if has(inputs.data.manifest, known):

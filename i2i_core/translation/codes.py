@@ -174,7 +174,7 @@ def _read(method: Method[Any], like: str, size: int) -> tuple[list[str], tuple[C
 
 def check_encodable(method: Method[Any], b_CHW: Tensor, where: str) -> None:
     """Raises DataError where the encoder would leave nothing of the image."""
-    least, (height, width) = 2 ** (method.config.blocks + 1), b_CHW.shape[1:]
+    least, (height, width) = method.least_encoded, b_CHW.shape[1:]
     if min(height, width) < least:
-        expected = f"at least {least} x {least}, which the encoder halves {method.config.blocks + 1} times"
+        expected = f"at least {least} x {least}, which the encoder halves {least.bit_length() - 1} times"
         raise DataError(where, f"{width} x {height} pixels (width x height)", expected, f"Give --size {least} or more.")

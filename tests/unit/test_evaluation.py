@@ -40,6 +40,7 @@ from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, Result, Sui
 from i2i_core.fields import Field
 from i2i_core.images.codec import decode
 from i2i_core.images.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
+from i2i_core.labels import LabelSet
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Needs
 from i2i_core.methods.controls import Code, Labels
@@ -109,6 +110,10 @@ class Fake(Method[StarGANConfig]):
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labels: Any = "attributes") -> None:
         super().__init__(StarGANConfig(attributes=NAMES, c_dim=3, columns=(0, 1, 2), channels=1, labels=labels))
         self.function, self.weight = function, nn.Parameter(torch.zeros(()))
+
+    @property
+    def label_sets(self) -> tuple[LabelSet, ...]:
+        return self.config.sets
 
     def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
         return self.function(x, control["target"].to(x))

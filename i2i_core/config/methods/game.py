@@ -8,6 +8,7 @@ from typing import Literal
 from i2i_core.errors import ConfigError
 from i2i_core.losses.formulations import FORMULATIONS, WITH_TARGET, Formulation, is_target
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
+from i2i_core.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class GameConfig:
     """Adam beta 1."""
     beta2: float = setting(0.999)
     """Adam beta 2."""
+
+    @property
+    def size(self) -> Size:
+        """Pixels of training images, which every method has: a square's side, or height and width."""
+        side: int = self.image_size  # type: ignore[attr-defined]
+        return side
 
     def __post_init__(self) -> None:
         check_choice(self, "adversarial", FORMULATIONS)

@@ -11,6 +11,7 @@ from i2i_core.errors import ConfigError
 from i2i_core.networks.shapes import Local
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_choice, check_positive, setting
+from i2i_core.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class SimGANConfig(GameConfig):
     """Channels of the discriminator's first layer."""
     lr: float = setting(1e-3)
     """Learning rate of both players."""
+
+    @property
+    def size(self) -> Size:
+        return (self.image_size, self.image_width) if self.image_width else self.image_size
 
     def __post_init__(self) -> None:
         super().__post_init__()

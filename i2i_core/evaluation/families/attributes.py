@@ -59,7 +59,7 @@ def known_labels(method: Method[Any], manifest: Manifest, flag: str = "--data") 
     Raises:
         DataError: the data set lacks one of them.
     """
-    sets: tuple[LabelSet, ...] = method.config.sets
+    sets = method.label_sets
     for known in sets:
         if has(manifest, known):
             return known
