@@ -63,6 +63,25 @@ class Batch:
     """The boxes of each sample of this part, (N, 5): left, top, right, bottom, class; of sequences or
     companions, a tuple of those of each."""
 
+    summed: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+    """Sums a tensor over the parts of all workers, with gradients; None: there are no others, or none can be asked."""
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Take the mean of x (n, ...) over the global batch, (...): the same on every worker, with gradients to all.
+
+        For objectives that are not linear in such a mean: a loss is a mean over samples otherwise, whose parts add up
+        by themselves. A method that calls it says `couples = True`.
+
+        Raises:
+            ValueError: this is a part whose other parts cannot be asked: a micro-batch.
+        """
+        total = x.sum(0) / self.size
+        if self.stop - self.start == self.size:
+            return total
+        if self.summed is None:
+            raise ValueError(f"a mean over {self.size} samples, of which this part has {self.stop - self.start}")
+        return self.summed(total)
+
     def __getitem__(self, name: str) -> Tensor:
         """A tensor field of this part, (n, ...); or a whole-batch fact cut to this part."""
         return self.fields[name] if name in self.fields else self.part(self.whole[name])
@@ -118,7 +137,8 @@ class Batch:
         """This part in consecutive micro-batches of at most `most` samples (0: one)."""
         n = self.stop - self.start
         step = most or n
-        return [self._cut(a, min(a + step, n)) for a in range(0, n, step)]
+        parts = [self._cut(a, min(a + step, n)) for a in range(0, n, step)]
+        return parts if len(parts) == 1 else [replace(part, summed=None) for part in parts]
 
     def _cut(self, a: int, b: int) -> Batch:
         return replace(

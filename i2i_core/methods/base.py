@@ -92,6 +92,7 @@ class Method(nn.Module, Generic[Config]):
         codes: (from `controls`) whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes`
             draws.
         encodes: (from `controls`) whether `encode` reads the code off an image.
+        couples: whether an objective takes a mean over the whole batch (`Batch.mean`), which micro-batches have not.
         dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
         at_test: how batch norm and dropout run when images are made. A loop and a loaded checkpoint set it by how the
             run trained; of networks just built, as for one image a normalisation.
@@ -107,6 +108,7 @@ class Method(nn.Module, Generic[Config]):
     several: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     encodes: ClassVar[bool] = False
+    couples: ClassVar[bool] = False
     dropout_is_noise: ClassVar[bool] = False
     networks: nn.ModuleDict
     players: Mapping[str, Player]

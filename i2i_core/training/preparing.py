@@ -116,6 +116,9 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
     at_test.chosen(method.makers, method.dropout_is_noise, {}, config.at_test)
+    if method.couples and config.training.micro_batch:
+        found, fix = str(config.training.micro_batch), "Leave --micro-batch out, or spread the batch over more workers."
+        raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
     measured = suites(config, sets, method, torch.device("cpu"))
     if best := config.monitoring.best_metric:
         check_judge(measured, best, "--best-metric")

@@ -12,7 +12,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -48,9 +48,9 @@ class Mover:
 class Feed:
     """The batches of one update, in micro-batches: run m of the method sees the m-th part of each."""
 
-    def __init__(self, batches: Iterator[Batch], most: int) -> None:
-        self.batches, self.most = batches, most
-        first = next(batches)
+    def __init__(self, batches: Iterator[Batch], most: int, world: World) -> None:
+        self.batches, self.most = (replace(batch, summed=world.summed) for batch in batches), most
+        first = next(self.batches)
         self.began, self.ended = first.images, first.images + first.size
         self.current = first.split(most)
         self.share = sum(part.weight for part in self.current)
@@ -147,7 +147,7 @@ class Step:
         Raises:
             NonFiniteError: an earlier move was not finite; neither it nor any since has moved a weight.
         """
-        feed = Feed(batches, self.config.micro_batch)
+        feed = Feed(batches, self.config.micro_batch, self.world)
         runs = [self.method.update(feed.part(m), progress) for m in range(len(feed.current))]
         made = 0
         while self._move(runs, feed, progress, made):

@@ -73,7 +73,7 @@ def test_terms_of_a_player_that_did_not_move_are_not_said_to_be_zero() -> None:
 @pytest.mark.parametrize("most", [0, 3])
 def test_batches_that_every_run_has_taken_are_not_kept(most: int) -> None:
     method = small(Case("stargan"))
-    feed = Feed(iter([whole_batch(method, 7, t) for t in range(4)]), most)
+    feed = Feed(iter([whole_batch(method, 7, t) for t in range(4)]), most, World())
     runs = [feed.part(m) for m in range(len(feed.current))]
     for k in range(3):
         for run in runs:
