@@ -180,6 +180,7 @@ class Companions:
         self.order, self.classes, self.wanted, self.relation = order, classes, wanted, relation
         self._windows: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
         self._held = 0
+        self._located: tuple[int, dict[int, tuple[Related, list[Related]]]] = (-1, {})
 
     def candidates(self, t: int, slot: int) -> Iterator[Related]:
         """Give the slot's own sample with its companions, then the others of its window, each once, with theirs."""
@@ -227,6 +228,15 @@ class Companions:
         Raises:
             DataError: no sample of the window has as many companions as are asked for.
         """
+        of, found = self._located  # a batch asks twice: for its labels, and for what it reads
+        if of != t:
+            found = {}
+            self._located = t, found
+        if slot not in found:
+            found[slot] = self._locate(t, slot)
+        return found[slot]
+
+    def _locate(self, t: int, slot: int) -> tuple[Related, list[Related]]:
         passed: list[Related] = []
         for related in self.candidates(t, slot):
             if not related.lacking:
