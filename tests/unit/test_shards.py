@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tarfile
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import webdataset
+from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from i2i_core.data.format import shards, webdatasets
@@ -707,6 +709,29 @@ def test_parts_and_plans_of_any_form_are_written_again(part: str, tmp_path: Path
         shard("ab", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
     (tmp_path / "out/_parts").mkdir(parents=True, exist_ok=True)
     shard("ab", tmp_path / "in", tmp_path / "out", goal={"overwrite": True}, **ALL_TRAIN)
+    assert sums(tmp_path / "out") == sums(tmp_path / "new")
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2, 5])
+def test_overwriting_that_is_stopped_goes_on(removed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is stopped while the old data set is taken away."""
+    for number in range(6):
+        put(tmp_path / f"in/{number}.png", noise(4, 8, 3))
+    shard("ab", tmp_path / "in", tmp_path / "out", goal={"shard_samples": 1}, **ALL_TRAIN)
+    new = {"shard_samples": 4}
+    shard("ab", tmp_path / "in", tmp_path / "new", goal=new, **ALL_TRAIN)
+    remove, calls = LocalFileSystem.rm, count()
+
+    def dying(fs: LocalFileSystem, path: str, **options: Any) -> None:
+        if next(calls) >= removed:
+            raise KeyboardInterrupt
+        remove(fs, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "rm", dying)
+    with pytest.raises(KeyboardInterrupt):
+        shard("ab", tmp_path / "in", tmp_path / "out", goal={**new, "overwrite": True}, **ALL_TRAIN)
+    monkeypatch.undo()
+    shard("ab", tmp_path / "in", tmp_path / "out", goal={**new, "overwrite": True}, **ALL_TRAIN)
     assert sums(tmp_path / "out") == sums(tmp_path / "new")
 
 

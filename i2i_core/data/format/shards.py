@@ -349,6 +349,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
         fix = "Name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     named = _named_tars(output)
+    output.write_json(f"{PARTS}/plan.json", {"plan": plan.digest, "old": sorted(named)})  # whoever is stopped goes on
     output.remove(MANIFEST)
     _remove(output, named)
     return False
@@ -402,7 +403,12 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
     if note is None and tars:
         fix = "Name another place; an existing WebDataset is made a data set with --index."
         raise DataError(f"--out {output.url}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
-    if note is None or (isinstance(note, dict) and note.get("plan") == plan.digest):
+    if note is None:
+        return
+    if isinstance(note, dict) and note.get("plan") == plan.digest:
+        old = note.get("old")
+        if isinstance(old, list):
+            _remove(output, [name for name in old if str(name).endswith(".tar")])
         return
     if not overwrite:
         found = "an unfinished data set from another input or with other options"
