@@ -355,6 +355,13 @@ def test_long_and_foreign_names_survive(tmp_path: Path) -> None:
 # ---- what goes wrong ----
 
 
+def test_a_file_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "in/c/1.png", noise(4, 4, 3))
+    os.rename(tmp_path / "in/c/1.png", os.fsencode(tmp_path / "in/c") + b"/\xff.png")
+    with pytest.raises(DataError, match=r"found a name that is not UTF-8 .*; expected names that any reader can read"):
+        shard("classes", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
+
+
 def folder_with_bad(tmp_path: Path) -> Path:
     for i in range(6):
         put(tmp_path / f"in/c/{i}.png", noise(4, 4, 3))

@@ -189,10 +189,14 @@ def plan(
     """The shards of a data set: within each split and domain a seeded order, cut into equal runs.
 
     Raises:
-        DataError: there are no samples.
+        DataError: there are no samples, or one whose name is not UTF-8.
     """
     if not found.records:
         raise DataError(f"--layout {layout.layout}", "no sample", "at least one", "Check --input.")
+    for record in found.records:
+        if not record.key.isascii() and any("\ud800" <= c <= "\udfff" for c in record.key):
+            where, what = f"--input {layout.input}", f"a name that is not UTF-8 ({record.key!r})"
+            raise DataError(where, what, "names that any reader can read", "Rename the file.")
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
