@@ -7,6 +7,7 @@ Such a class says besides what every method says: `Config`, its section of the c
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from importlib.metadata import entry_points
@@ -42,6 +43,10 @@ def _register(name: str, place: str) -> None:
             method = getattr(method, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(where, f"a class that is not there ({error})", "package.module:Class", fix) from None
+    except Exception as error:  # of the module's own lines
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        found = f"{type(error).__name__}: {error} ({at.filename}, line {at.lineno})"
+        raise ConfigError(where, found, "a module that can be imported", "Correct the line.") from None
     config, presets = getattr(method, "Config", None), getattr(method, "presets", None)
     lacks = []
     if not (isinstance(method, type) and hasattr(method, "update") and hasattr(method, "needs")):

@@ -192,8 +192,8 @@ def _is_method(name: str) -> bool:
     """Tell whether there is a method of that name. Raises ConfigError of an outside one that cannot be used."""
     try:
         return bool(entry(name))
-    except ConfigError:
-        if ":" in name:
+    except ConfigError as error:
+        if error.where != "--method":  # one outside says what is wrong with it
             raise
         return False
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
-from i2i_core.errors import DataError
 from i2i_core.fields import Needs, Schema
 from i2i_core.labels import LabelSet
 from i2i_core.methods.at_test import AtTest
@@ -267,18 +266,6 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return frozen
 
     return decorate
-
-
-def same_channels(schema: Schema, where: str) -> int:
-    """Give the number of channels that the images a, b or image share; other fields of a sample are not looked at.
-
-    Raises:
-        DataError: they differ.
-    """
-    channels = {name: f.channels for name, f in schema.fields.items() if name in ("a", "b", "image")}
-    if len(set(channels.values())) > 1:
-        raise DataError(where, f"channels {channels}", "the same in every field", "Shard it again with `--channels 3`.")
-    return next(iter(channels.values()))
 
 
 def paired_channels(schema: Schema, direction: Direction) -> tuple[int, int]:

@@ -25,7 +25,6 @@ from i2i_core.methods.base import (
     Player,
     Progress,
     moves,
-    same_channels,
 )
 from i2i_core.methods.game import Game
 from i2i_core.methods.history import FakePool
@@ -68,7 +67,7 @@ class CycleGAN(Method[CycleGANConfig]):
     @staticmethod
     def fit(config: CycleGANConfig, schema: Schema, direction: Direction) -> CycleGANConfig:
         """Take the channels, the same in both domains, from the data."""
-        channels = same_channels(schema, "the data")
+        channels = schema.fields["image"].channels
         return replace(config, in_channels=channels, out_channels=channels)
 
     def channels(self) -> tuple[int, int]:

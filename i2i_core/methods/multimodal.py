@@ -145,8 +145,7 @@ class Multimodal(Method[Config]):
     def judged(self, D: nn.Module, a: Tensor, b: Tensor, fake_a: Tensor, fake: Tensor, wrong_a: Tensor | None) -> Said:
         """Ask D about the true output b of a, the made one of fake_a, and b beside a wrong input."""
         real, made = self.seen(a, b), self.seen(fake_a, fake.detach())
-        wrong = None if wrong_a is None else D(self.seen(wrong_a, b))
-        return Said(D(real), D(made), wrong, (real, made))
+        return Said(D(real), D(made), None if wrong_a is None else D(self.seen(wrong_a, b)), (real, made))
 
     def code_of(self, b: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log variance of E(b), and z drawn from it by the noise eps (reparameterised, sec. 3.2)."""

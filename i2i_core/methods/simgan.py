@@ -18,7 +18,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.simgan import SimGANConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, same_channels
+from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
 from i2i_core.methods.game import Game
 from i2i_core.methods.history import RefinedHistory
 from i2i_core.networks.init import init_default
@@ -55,7 +55,7 @@ class SimGAN(Method[SimGANConfig]):
     @staticmethod
     def fit(config: SimGANConfig, schema: Schema, direction: Direction) -> SimGANConfig:
         """Take the channels, the same in both domains, from the data."""
-        return replace(config, channels=same_channels(schema, "the data"))
+        return replace(config, channels=schema.fields["image"].channels)
 
     def channels(self) -> tuple[int, int]:
         """Give the channels of inputs and outputs."""

@@ -29,7 +29,6 @@ from i2i_core.methods.base import (
     Player,
     Progress,
     moves,
-    same_channels,
 )
 from i2i_core.methods.controls import Labels
 from i2i_core.methods.game import Game
@@ -81,7 +80,7 @@ class StarGAN(Method[StarGANConfig]):
         kinds: tuple[LabelKind, ...] = tuple("classes" if m.exclusive else "attributes" for m in manifests)
         return replace(
             config,
-            channels=same_channels(schema, "the data"),
+            channels=schema.fields["image"].channels,
             attributes=tuple(name for names in chosen for name in names),
             c_dim=sum(map(len, chosen)),
             columns=tuple(m.attributes.index(n) for m, names in zip(manifests, chosen, strict=True) for n in names),
@@ -192,7 +191,7 @@ class StarGAN(Method[StarGANConfig]):
 
 def _check_several(manifests: Sequence[Schema], chosen: Sequence[tuple[str, ...]]) -> None:
     """Raise DataError unless every data set has attributes, the same channels, and names that no other has."""
-    channels = [same_channels(m, _named(i)) for i, m in enumerate(manifests)]
+    channels = [m.fields["image"].channels for m in manifests]
     owner: dict[str, int] = {}
     for i, names in enumerate(chosen):
         if channels[i] != channels[0]:

@@ -32,7 +32,7 @@ class Template(Method[TemplateConfig]):
     """G turns a into b; D tells true from made."""
 
     needs = Needs({"a": "image", "b": "image"})  # the fields of a sample, by their roles
-    inputs, outputs = {"a": "image"}, {"b": "image"}  # those that images are made from, and stand for what is made
+    inputs, outputs = {"a": "image"}, {"b": "image"}  # what images are made from; what they should look like
     generators = ("G",)  # what EMA follows and `translate` uses
 
     def __init__(self, config: TemplateConfig, generator: torch.Generator) -> None:

@@ -18,7 +18,7 @@ from i2i_core.config.methods.unit import UNITConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, same_channels
+from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
 from i2i_core.methods.game import Game
 from i2i_core.networks import vae
 from i2i_core.networks.init import init_kaiming, init_normal
@@ -74,7 +74,7 @@ class UNIT(Method[UNITConfig]):
     @staticmethod
     def fit(config: UNITConfig, schema: Schema, direction: Direction) -> UNITConfig:
         """Take the channels, the same in both domains, from the data."""
-        return replace(config, channels=same_channels(schema, "the data"))
+        return replace(config, channels=schema.fields["image"].channels)
 
     def noise(self, batch: Batch, name: str = "z") -> Noise:
         """Draw the batch's noise of that name; every code has one shape."""

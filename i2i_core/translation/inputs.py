@@ -59,16 +59,17 @@ class Split:
         data: the data set.
         split: its split.
         direction: `BtoA` reads b, and a is the truth; as the checkpoint was trained.
+        needs: what the method reads of a data set.
     """
 
-    def __init__(self, data: DataSet, split: str, direction: str) -> None:
+    def __init__(self, data: DataSet, split: str, direction: str, needs: Needs) -> None:
         manifest, swap = data.manifest, direction == "BtoA"
         self.data, self.split, self.fields = data, split, list(manifest.fields)
         data.check_shards(split)
         self.domain = manifest.domains[-1 if swap else 0]
         self.reader = Reader(data, split, self.domain)
         pair = ("b", "a") if swap else ("a", "b")
-        self.pairs = manifest.fields.keys() >= {"a", "b"}
+        self.pairs = needs.roles.keys() >= {"a", "b"}
         names = pair if self.pairs else ("image", "image")
         self.column, self.other = (self.fields.index(name) for name in names)
         self.names: Sequence[str] = self.reader.rows.keys()
@@ -134,7 +135,7 @@ def open_inputs(uri: str, out: str, split: str, needs: Needs, direction: str, sh
         if lack := needs.lacks(data.manifest):
             fix = f"{lack.fix} A folder of images does too."
             raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
-        return Split(data, split, direction)
+        return Split(data, split, direction, needs)
     return open_images(uri, "--input", out)[0]
 
 

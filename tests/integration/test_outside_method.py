@@ -107,6 +107,14 @@ def test_what_is_no_method_is_one_message(name: str) -> None:
 
 
 @pytest.mark.usefixtures("importable")
+def test_an_error_in_its_module_is_one_message_with_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import torch\n\nRATE = 1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"ZeroDivisionError: division by zero \(.*broken\.py, line 3\)"):
+        TrainConfig.of("broken:It", "small")
+
+
+@pytest.mark.usefixtures("importable")
 def test_a_flag_of_another_section_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = (OUTSIDE / "brightgan.py").read_text().replace("lambda_bright", "batch")
     (tmp_path / "clashing.py").write_text(text)

@@ -116,7 +116,7 @@ def write_whole(
     data = (folder / "all.tar").read_bytes()
     part = shards.FinishedShard(Shard("all.tar", len(keys), len(data), hashlib.sha256(data).hexdigest()))
     part = shards.indexed(Folder(str(folder)), "all.npz", part, rows.done(), len(labels[0]))
-    sets = {split: {"all": shards.table_of([part])} for split in splits}
+    sets = shards.tables_of({(split, "all"): [part] for split in splits})
     (folder / "manifest.json").write_text(Manifest(fields, splits=sets, **more).dumps())
     return DataSet(str(folder))
 

@@ -33,6 +33,7 @@ from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import DataError, UserError
 from i2i_core.fields import Needs
 from i2i_core.images.codec import decode, encode
+from i2i_core.methods.stargan import StarGAN
 from i2i_core.storage.paths import sha256
 from i2i_core.translation.inputs import Split, check_names, open_inputs
 from tests.support.data import whole_index
@@ -653,7 +654,7 @@ def with_key(uri: str, key: bytes, out: Path) -> Path:
 def test_a_key_that_is_no_name_is_refused_before_any_work(key: bytes, labelled: str, tmp_path: Path) -> None:
     data = DataSet(str(with_key(labelled, key, tmp_path / "in")))
     with pytest.raises(DataError, match="expected names that files can have") as caught:
-        check_names(Split(data, "train", "AtoB"), ())
+        check_names(Split(data, "train", "AtoB", StarGAN.needs), ())
     assert str(caught.value).replace("\n", "").isprintable()
 
 
@@ -661,10 +662,10 @@ def test_two_samples_of_one_key_and_a_reserved_one_are_refused(labelled: str, tm
     keys = DataSet(labelled).rows("train").keys()
     twice = DataSet(str(with_key(labelled, keys[5].encode(), tmp_path / "twice")))
     with pytest.raises(DataError, match=f"two samples with the key {re.escape(keys[5])}"):
-        check_names(Split(twice, "train", "AtoB"), ())
+        check_names(Split(twice, "train", "AtoB", StarGAN.needs), ())
     sheet = DataSet(str(with_key(labelled, b"contact_sheet", tmp_path / "sheet")))
     with pytest.raises(DataError, match="an image called contact_sheet"):
-        check_names(Split(sheet, "train", "AtoB"), ("contact_sheet",))
+        check_names(Split(sheet, "train", "AtoB", StarGAN.needs), ("contact_sheet",))
 
 
 def test_translation_writes_nothing_for_a_key_that_climbs(labelled: str, tmp_path: Path) -> None:

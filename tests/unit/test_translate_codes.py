@@ -20,6 +20,7 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError, UserError
 from i2i_core.images.sheet import to_array
+from i2i_core.methods import METHODS
 from i2i_core.orchestration import translating
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.translation.codes import Between
@@ -222,7 +223,8 @@ def test_interpolation_goes_between_two_images(bicycle: str, paired: str, tmp_pa
 def test_back_reads_the_other_domain(name: str, direction: str, unpaired: str, tmp_path: Path) -> None:
     run = untrained(name, unpaired, tmp_path / "run", 8, data__direction=direction)
     made = made_by(run, unpaired, tmp_path / "out", back=True, most=2)
-    split, method = Split(DataSet(unpaired), "test", "BtoA" if direction == "AtoB" else "AtoB"), method_of(run)
+    other = "BtoA" if direction == "AtoB" else "AtoB"
+    split, method = Split(DataSet(unpaired), "test", other, METHODS[name].method.needs), method_of(run)
     assert split.domain == ("B" if direction == "AtoB" else "A")
     assert set(made) == {f"{key}.png" for key in split.names[:2]}
     for i in range(2):

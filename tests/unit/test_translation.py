@@ -24,7 +24,9 @@ from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError
+from i2i_core.fields import Field
 from i2i_core.images.sheet import to_array
+from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.orchestration import evaluating
 from i2i_core.orchestration.translating import SHEET, prepare_job, shown_rows
@@ -34,7 +36,7 @@ from i2i_core.translation.translator import GROUP, group_of
 from pipelines import evaluate as evaluate_pipeline
 from pipelines import translate as translate_pipeline
 
-from ..support.data import annotated_glyphs
+from ..support.data import annotated_glyphs, png, write_tar, write_whole
 from ..support.translating import files, go, noise, pixels, save, untrained
 
 Captured = pytest.CaptureFixture[str]
@@ -230,7 +232,7 @@ def test_signs_change_the_sources_own_label(stargan: str, labelled: str, tmp_pat
 
 
 def test_the_truth_of_a_glyph_is_the_same_character_with_the_target_label(labelled: str) -> None:
-    split = Split(DataSet(labelled), "test", "AtoB")
+    split = Split(DataSet(labelled), "test", "AtoB", StarGAN.needs)
     for i, name in enumerate(split.names):
         character, style = name.split("-", 1)
         target = split.labels[i].copy()
@@ -245,9 +247,20 @@ def test_the_truth_of_a_glyph_is_the_same_character_with_the_target_label(labell
     assert split.twin(0, impossible) is None
 
 
+def test_of_a_set_that_serves_two_methods_each_reads_its_own_fields(tmp_path: Path) -> None:
+    sides = {"a": png(), "b": png(), "image": png()}
+    write_tar(tmp_path / "all.tar", {"k": {f"{name}.png": data for name, data in sides.items()}})
+    fields = {name: Field("png", 3, "uint8", 4, 5) for name in sides}
+    more = {"labels": [(1, 0)], "attributes": ("fair", "dark")}
+    data = write_whole(tmp_path, ["k"], fields, **more)
+    pair, labelled = (Split(data, "test", "BtoA", method.needs) for method in (Pix2Pix, StarGAN))
+    assert (pair.fetch(0)[0], pair.truth(0, None)) == (sides["b"], (sides["a"], "png"))
+    assert (labelled.fetch(0)[0], labelled.truth(0, None)) == (sides["image"], None)
+
+
 def test_keys_that_are_no_identities_give_no_truth(labelled: str) -> None:
     for rename in (lambda i, name: f"image-{i}", lambda i, name: str(i)):
-        split = Split(DataSet(labelled), "test", "AtoB")
+        split = Split(DataSet(labelled), "test", "AtoB", StarGAN.needs)
         split.names = [rename(i, name) for i, name in enumerate(split.names)]
         assert all(split.twin(i, split.labels[j]) is None for i in range(5) for j in range(5))
 
@@ -263,7 +276,7 @@ def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
     go(stargan, labelled, tmp_path / "out", target="+serif")
     (columns,) = shown
     assert list(columns) == ["source", "translation +serif", "truth"]
-    split = Split(DataSet(labelled), "test", "AtoB")
+    split = Split(DataSet(labelled), "test", "AtoB", StarGAN.needs)
     sans = [i for i, c in enumerate(split.labels) if not c[ATTRIBUTES.index("serif")] and not c[3]][:8]
     reader = split.reader
     for i, source, made, truth in zip(sans, *columns.values(), strict=True):

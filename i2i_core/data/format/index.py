@@ -1,4 +1,4 @@
-"""Where the members of every sample lie: an index beside each shard, read when its rows are asked for.
+"""Say where the members of every sample lie: an index beside each shard, read when its rows are asked for.
 
 The index of a shard (`index/NAME.npz`) has a row for each of its samples, in their order, so that any sample can be
 read without reading what stands before it:
@@ -213,10 +213,9 @@ class Rows:
         self._held, self._lock = 0, Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {
-            "_kept": OrderedDict(),
-            "_held": 0,
-        }
+        state = {**self.__dict__, "_kept": OrderedDict(), "_held": 0}  # another process reads its own
+        del state["_lock"]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

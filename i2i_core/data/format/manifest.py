@@ -1,4 +1,4 @@
-"""What a data set is: a folder of `*.tar` shards, an index of each in `index/`, and `manifest.json`.
+"""Say what a data set is: a folder of `*.tar` shards, an index of each in `index/`, and `manifest.json`.
 
 Samples follow the WebDataset convention `KEY.FIELD`, so any WebDataset reader can read them:
 
@@ -43,7 +43,7 @@ from i2i_core.storage.remote import storage_of
 
 MANIFEST = "manifest.json"
 VERSION = 2
-"""Of manifests that are written; the ones before it are read."""
+"""Number the form of manifests that are written; earlier forms are read."""
 FEW = 8
 """Shards that are asked for one by one: a listing also holds all that lies beside them, such as other splits."""
 UNLISTED = ("http://", "https://")

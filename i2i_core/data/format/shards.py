@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
@@ -146,7 +146,7 @@ class ShardWork(Protocol):
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """What is known of a finished shard."""
+    """Record what is known of a finished shard."""
 
     shard: Shard
     fields: dict[str, Field] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class FinishedShard:
     """Samples with each attribute."""
     clips: int = 0
     shortest: int = 0
-    """How many clips it holds, and how many rows the shortest of them has."""
+    """Count its clips, and the rows of the shortest of them."""
 
     def dumps(self) -> bytes:
         return (json.dumps(asdict(self)) + "\n").encode()
@@ -360,7 +360,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
 
 
 def written_by(output: Folder) -> dict[str, Any]:
-    """What the manifest there says that it was made by; nothing where it says nothing, or there is none."""
+    """Tell what the manifest there says that it was made by; nothing where it says nothing, or there is none."""
     with suppress(ValueError, AttributeError, RecursionError):
         made_by = (output.read_json(MANIFEST) or {}).get("made_by")
         return made_by if isinstance(made_by, dict) else {}
@@ -465,8 +465,8 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> FinishedSh
 def published(
     output: Folder, name: str, write: Callable[[IO[bytes]], tuple[FinishedShard, Index]], attributes: int
 ) -> FinishedShard:
-    """What `write` makes of a new file, put in place as a shard of that name unless it is empty, with its index, and
-    then its part."""
+    """Put what `write` makes of a new file in place as a shard of that name, unless it is empty, with its index; then
+    its part."""
     temporary = output.beside(name, PARTS)
     try:
         with temporary:
@@ -772,10 +772,7 @@ def conclude(
     fields = agree_all([part for group in groups.values() for part in group], left_out)
     made_by = {**made_by, "left_out": left_out, "plan": work.digest}
     clips = any(part.clips for part in parts.values())
-    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
-    for (split, domain), some in sorted(groups.items()):
-        splits[split][domain] = table_of(some)
-    manifest = Manifest(fields, attributes, exclusive, domains, clips, dict(splits), made_by)
+    manifest = Manifest(fields, attributes, exclusive, domains, clips, tables_of(groups), made_by)
     output.write(MANIFEST, manifest.dumps().encode())
     output.remove(PARTS)
     output.remove_left()
@@ -794,7 +791,15 @@ def agree_all(parts: Sequence[FinishedShard], left_out: Sequence[str] = ()) -> d
     return fields
 
 
-def table_of(parts: Sequence[FinishedShard]) -> ShardSet:
+def tables_of(groups: Mapping[tuple[str, str], Sequence[FinishedShard]]) -> dict[str, dict[str, ShardSet]]:
+    """Put the parts of each split and domain into the tables of a manifest."""
+    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
+    for (split, domain), parts in sorted(groups.items()):
+        splits[split][domain] = _table_of(parts)
+    return dict(splits)
+
+
+def _table_of(parts: Sequence[FinishedShard]) -> ShardSet:
     """Put the parts of one domain of one split into the table of a shard set."""
     labels = tuple(int(n) for n in np.sum([part.labels for part in parts], axis=0, dtype=int))
     clips = ClipCounts(tuple(part.clips for part in parts), tuple(part.shortest for part in parts))

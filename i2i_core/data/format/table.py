@@ -1,4 +1,4 @@
-"""The files of a data set, as its manifest lists them: a table for each shard set, in columns.
+"""List the files of a data set, as its manifest does: a table for each shard set, in columns.
 
     "shards": {"name": [...], "samples": [...], "bytes": [...], "sha256": [...]}
     "index":  {"name": [...], "bytes": [...], "sha256": [...]}     of each shard
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, overload
 
-from i2i_core.data.format.index import MOST_HEADERS, Rows, least_bytes, most_bytes
+from i2i_core.data.format.index import Rows, least_bytes, most_bytes
 from i2i_core.data.format.places import MOST_SHOWN
 from i2i_core.fields import Schema
 
@@ -23,7 +23,7 @@ BLOCK = 512
 """Bytes of a member's header in a tar: a sample has one at least."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_SAMPLES, MOST_BYTES = 1 << 53, 1 << 62
-"""Of a shard set: what is computed of them stays exact."""
+"""Bound the samples and the bytes of a shard set, so that what is computed of them stays exact."""
 _NUMBERS = ("samples", "bytes", "number", "shortest")
 """Columns of numbers; others are text."""
 
@@ -59,7 +59,7 @@ class Shards(Sequence[Shard]):
     @staticmethod
     def of(shards: Sequence[Shard]) -> Shards:
         """Put shards into columns."""
-        return Shards(*(tuple(getattr(shard, column.name) for shard in shards) for column in fields(Shard)))
+        return Shards(*_in_columns(shards, Shard))
 
     def __len__(self) -> int:
         return len(self.name)
@@ -85,7 +85,7 @@ class IndexFiles:
     @staticmethod
     def of(files: Sequence[IndexFile]) -> IndexFiles:
         """Put indexes into columns."""
-        return IndexFiles(*(tuple(getattr(file, column.name) for file in files) for column in fields(IndexFile)))
+        return IndexFiles(*_in_columns(files, IndexFile))
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ShardSet:
                 at = next(i for i, one in enumerate(sums) if not _SHA256.fullmatch(one))
                 yield f"checksum {sums[at][:MOST_SHOWN]!r} of {names[at][:MOST_SHOWN]}", "64 digits of hex"
         for name, samples, size in zip(shards.name, shards.samples, shards.bytes, strict=True):
-            if samples < 0 or not 0 <= size < 1 << 63:
+            if samples < 0 or size < 0:
                 yield f"{samples} samples in {size} bytes for {name[:MOST_SHOWN]}", "sizes that are not negative"
             if samples * BLOCK > size:
                 found = f"{samples} samples in {size} bytes for {name[:MOST_SHOWN]}"
@@ -169,12 +169,12 @@ class ShardSet:
     def _more_contradictions(self, schema: Schema) -> Iterator[tuple[str, str]]:
         """As `contradictions`, of what version 1 does not say."""
         attributes, clips = len(schema.attributes), bool(self.clips)
-        row = most_bytes(1, len(schema.fields), attributes, clips) - MOST_HEADERS
-        least = least_bytes(1, len(schema.fields), attributes)
         for name, size, samples in zip(self.index.name, self.index.bytes, self.shards.samples, strict=True):
-            if not least * samples <= size <= row * samples + MOST_HEADERS:
-                expected = f"at least {least * samples:,} and at most {row * samples + MOST_HEADERS:,}"
-                yield f"an index {name[:MOST_SHOWN]} of {size} bytes", f"{expected} for {samples} samples"
+            least = least_bytes(samples, len(schema.fields), attributes)
+            most = most_bytes(samples, len(schema.fields), attributes, clips)
+            if not least <= size <= most:
+                expected = f"at least {least:,} and at most {most:,} for {samples} samples"
+                yield f"an index {name[:MOST_SHOWN]} of {size} bytes", expected
         if len(self.labels) != attributes or any(not 0 <= count <= self.samples for count in self.labels):
             found = f"samples with each attribute: {list(self.labels)}"[:MOST_SHOWN]
             yield found, f"{attributes} numbers of 0 to {self.samples}"
@@ -191,6 +191,11 @@ class ShardSet:
 def label_counts(shard_set: ShardSet, rows: Rows) -> list[int]:
     """Count the samples with each attribute; of version 1 from its index."""
     return [int(n) for n in rows.labels().sum(axis=0)] if shard_set.whole else list(shard_set.labels)
+
+
+def _in_columns(rows: Sequence[Any], kind: type[Any]) -> Iterator[tuple[Any, ...]]:
+    """Give the values of each field of a dataclass, of all rows."""
+    return (tuple(getattr(row, column.name) for row in rows) for column in fields(kind))
 
 
 def _columns(table: Any) -> dict[str, Sequence[Any]]:

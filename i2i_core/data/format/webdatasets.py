@@ -32,7 +32,7 @@ from i2i_core.data.format.shards import (
     check_index_folder,
     index_name,
     indexed,
-    table_of,
+    tables_of,
     written_by,
 )
 from i2i_core.data.format.table import Shard, ShardSet
@@ -515,7 +515,7 @@ def _described(kind: Kinds) -> str:
 
 @dataclass(frozen=True)
 class Kept:
-    """The samples of all tars that are taken, each with its tar's name; how they are labelled; and what is left out."""
+    """Hold the samples that are taken, each with its tar's name; how they are labelled; and what is left out."""
 
     rows: list[tuple[str, Sample]]
     labels: LabelColumns | None
@@ -543,16 +543,15 @@ def finish_index(
     unpaired = "image" in kept.rows[0][1].images and labels is None
     if unpaired:
         _check_domains(tars, {name: sets[name][1] for name, _ in kept.rows})
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    to_write: list[tuple[str, FinishedShard, Index]] = []
+    to_write: list[ToWrite] = []
     for name, some in groupby(kept.rows, key=lambda row: row[0]):
         (split, domain), samples = sets[name], [row[1] for row in some]
         shard = replace(scanned[name].shard, name=tars.prefix(out) + name, samples=len(samples))
-        to_write.append((index_name(name), FinishedShard(shard, fields), _index(samples, fields, labels)))
-        groups[split, domain if unpaired else WHOLE].append(shard.name)
+        where, index = (split, domain if unpaired else WHOLE), _index(samples, fields, labels)
+        to_write.append((where, index_name(name), FinishedShard(shard, fields), index))
     manifest = Manifest(
         fields=fields,
-        splits=_written(output, groups, to_write, len(labels.names) if labels else 0),
+        splits=_written(output, to_write, len(labels.names) if labels else 0),
         attributes=labels.names if labels else (),
         exclusive=bool(labels and labels.exclusive),
         domains=("A", "B") if unpaired else (WHOLE,),
@@ -565,7 +564,7 @@ def finish_index(
     )
     old = _old_indexes(output, tars.apart(out))
     output.write(MANIFEST, manifest.dumps().encode())
-    output.remove(PARTS, *(old - {name for name, _, _ in to_write}))
+    output.remove(PARTS, *(old - {name for _, name, _, _ in to_write}))
     output.remove_left()
     return manifest
 
@@ -659,20 +658,18 @@ def _index(samples: Sequence[Sample], fields: dict[str, Field], labels: LabelCol
     return rows.done()
 
 
-def _written(
-    output: Folder,
-    groups: dict[tuple[str, str], list[str]],
-    indexes: Sequence[tuple[str, FinishedShard, Index]],
-    attributes: int,
-) -> dict[str, dict[str, ShardSet]]:
+ToWrite = tuple[tuple[str, str], str, FinishedShard, Index]
+"""A split and a domain; the name of an index; the part that it is of; the index."""
+
+
+def _written(output: Folder, to_write: Sequence[ToWrite], attributes: int) -> dict[str, dict[str, ShardSet]]:
     """Write all indexes, many at once, and give the tables of their shards."""
     with ThreadPoolExecutor(INDEXES_AT_ONCE) as pool:
-        parts = list(pool.map(lambda one: indexed(output, one[0], one[1], one[2], attributes), indexes))
-    by_name = {part.shard.name: part for part in parts}
-    splits: dict[str, dict[str, ShardSet]] = defaultdict(dict)
-    for (split, domain), names in sorted(groups.items()):
-        splits[split][domain] = table_of([by_name[name] for name in names])
-    return dict(splits)
+        parts = list(pool.map(lambda one: indexed(output, one[1], one[2], one[3], attributes), to_write))
+    groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
+    for (where, *_), part in zip(to_write, parts, strict=True):
+        groups[where].append(part)
+    return tables_of(groups)
 
 
 @patient_for(AT_START)

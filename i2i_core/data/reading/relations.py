@@ -23,8 +23,6 @@ from i2i_core.randomness import permutation, seed_from
 
 Classes = Callable[[np.ndarray], np.ndarray]
 """The class, as a number from 0, of each of some rows."""
-
-
 AROUND = 512
 """Rows before and after one among which its companions are drawn where there is no order."""
 _KEPT = 256
@@ -186,10 +184,14 @@ class Companions:
         """Give the slot's own sample with its companions, then the others of its window, each once, with theirs."""
         rows, classes = self._window(t, slot)
         for epoch, row in dict.fromkeys(self.order.candidates(t, slot)):
-            own = int(classes[np.searchsorted(rows, row)])
-            mates = rows[((classes == own) == (self.relation == "same")) & (rows != row)]
-            mixed = permutation(len(mates), *self.order.key, "companions", self.relation, t, slot, row)
-            yield Related(epoch, row, tuple(mates[mixed].tolist()), own, self._lacking(len(mates)))
+            yield self._related(epoch, row, rows, classes, t, slot, row)
+
+    def _related(self, epoch: int, row: int, rows: np.ndarray, classes: np.ndarray, *seed: object) -> Related:
+        """Return a row with its companions among some rows, sorted, of these classes."""
+        own = int(classes[np.searchsorted(rows, row)])
+        mates = rows[((classes == own) == (self.relation == "same")) & (rows != row)]
+        mixed = permutation(len(mates), *self.order.key, "companions", self.relation, *seed)
+        return Related(epoch, row, tuple(mates[mixed].tolist()), own, self._lacking(len(mates)))
 
     def _window(self, t: int, slot: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows among which a slot's companions are, sorted, and their classes."""
@@ -210,11 +212,7 @@ class Companions:
             rows: how many the set has.
         """
         near = np.arange(max(0, row - AROUND), min(rows, row + AROUND + 1))
-        classes = self.classes(near)
-        own = int(classes[row - near[0]])
-        mates = near[((classes == own) == (self.relation == "same")) & (near != row)]
-        mixed = permutation(len(mates), *self.order.key, "companions", self.relation, "row", row)
-        return Related(0, row, tuple(mates[mixed].tolist()), own, self._lacking(len(mates)))
+        return self._related(0, row, near, self.classes(near), "row", row)
 
     def _lacking(self, found: int) -> str:
         if found >= self.wanted:

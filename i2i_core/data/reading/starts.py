@@ -20,10 +20,12 @@ from i2i_core.randomness import seed_from
 Unit = Literal["start", "clip"]
 ClipLengths = Sequence[Sequence[int]]
 """The lengths of each shard's clips, in order. They are asked for shard by shard, so they may be read when needed."""
+_KEPT = 256
+"""Shards whose clips are kept at hand."""
 
 
 class LookedUp(Sequence[Sequence[int]]):
-    """ClipLengths whose lengths are read when they are asked for, and of which enough is known to count their starts.
+    """Hold lengths of clips that are read when they are asked for, and what it takes to count their starts.
 
     Args:
         number: of each shard, how many clips it has.
@@ -40,10 +42,6 @@ class LookedUp(Sequence[Sequence[int]]):
 
     def __getitem__(self, shard: int) -> Sequence[int]:  # type: ignore[override]
         return self.lengths(shard).tolist()
-
-
-_KEPT = 256
-"""Shards whose clips are kept at hand."""
 
 
 @dataclass(frozen=True)
