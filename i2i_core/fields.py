@@ -204,6 +204,11 @@ def field_on(side: str, name: str) -> str:
     return side if name == "image" else f"{side}.{name}"
 
 
+def stored_as(name: str, direction: str) -> str:
+    """Name the field of a data set that a method reads under a name: of pairs trained from b to a, the other side."""
+    return {"a": "b", "b": "a"}.get(name, name) if direction == "BtoA" else name
+
+
 @dataclass(frozen=True)
 class Lack:
     """Say what a data set lacks for a method: what was found, what was expected, and how to make it."""

@@ -146,13 +146,14 @@ def _write(options: EvaluateOptions, trained: Trained, measured: Measurement, fi
     from i2i_core.orchestration.evaluating import beside, write
 
     suite, result = measured.suite, measured.result
-    shown = extremes.chosen(result.ranked, BETTER[suite.basic.ranking])
+    ranking = suite.basic.ranking
+    shown = extremes.chosen(result.ranked, BETTER[ranking]) if ranking else {}
     about = {
         "checkpoint": {"url": trained.url, "method": trained.config.method, "images": trained.images},
         "data": {"uri": options.data, "fingerprint": fingerprint, "split": options.split},
         "most": options.most,
         "image_size": trained.config.image_size,
-        "shown": {"metric": suite.basic.ranking, **shown},
+        "shown": {"metric": ranking, **shown},
     }
     write(options.out, as_json(suite, result, about).encode())
     pictures = dict(measured.pictures)

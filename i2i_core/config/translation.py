@@ -23,6 +23,8 @@ class TranslateOptions:
     """Split of a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
     """Of a data set: folders or URLs outside its own where its shards may lie too, of the same protocol and host."""
+    count: int = setting(0, resume="free")
+    """Of methods that make images of no others, in place of --input: so many, of codes drawn from their numbers."""
     target: str = setting("", resume="free")
     """Attributes that are on, all others off: `bold,serif` (`none`: all off). With signs, changes to the
     source's own, which a labelled data set knows: `+bold`; write `--target=-serif`, with the sign of equality. Of a
@@ -30,8 +32,9 @@ class TranslateOptions:
     samples: int = setting(0, resume="free")
     """Of methods whose outputs vary with a code z: so many outputs of each image, of codes drawn from its name."""
     like: str = setting("", resume="free")
-    """Of methods that read codes off images: outputs like these images of B. A file: all are like it. A folder, a
-    list, or several with commas between: an output like each. `truth`: like each image's own, of a paired data set."""
+    """Of methods that read codes off images: outputs like these images of B (with --back, of A). A file: all are like
+    it. A folder, a list, or several with commas between: an output like each. `truth`: like each image's own, of a
+    paired data set. Of methods that take examples: one output, like all of them together."""
     interpolate: int = setting(0, resume="free")
     """So many outputs between two codes, both included, in equal steps along the line from one to the other: two that
     are drawn from the image's name, or those of `--like FIRST,SECOND`."""
@@ -61,7 +64,7 @@ class TranslateOptions:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "workers", "batch")
-        check_at_least(self, 0, "most", "size", "samples", "interpolate")
+        check_at_least(self, 0, "count", "most", "size", "samples", "interpolate")
         check_choice(self, "bad", ("fail", "skip"))
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")

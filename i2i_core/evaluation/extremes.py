@@ -15,7 +15,10 @@ from i2i_core.data.reading.stream import unaugmented
 from i2i_core.evaluation.families.attributes import SplitLabels
 from i2i_core.evaluation.samples import Asked, Outputs
 from i2i_core.evaluation.suite import Suite
+from i2i_core.fields import Field, stored_as
+from i2i_core.images.previews import shown
 from i2i_core.images.sheet import contact_sheet
+from i2i_core.methods.controls import Labels
 from i2i_core.translation.targets import NONE
 
 Ranked = Sequence[tuple[str, float]]
@@ -49,31 +52,44 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     translation, truth (of pairs), and there and back (of two-way methods and of labels). Samples that cannot be read
     any more are left out."""
     labels = None
-    if suite.asked.method.needs.attributes:
+    if suite.asked.method.control(Labels):
         labels = SplitLabels.of(suite.asked.method, suite.asked.data, suite.asked.split)
     kinds = {key: (kind, value) for kind, ranked in shown.items() for key, value in ranked}
     rows: list[str] = []
     columns: dict[str, list[Tensor | None]] = {}
     with torch.no_grad():
-        for batch in batches_of(suite.asked, list(kinds)):
-            (key,), outputs = batch.keys, suite.outputs(batch)
-            kind, value = kinds[key]
+        for key, batch, frame in batches_of(suite.asked, list(kinds)):
+            (kind, value), outputs = kinds[key], suite.outputs(batch)
             rows.append("\n".join([f"{kind} {value:#.4g}", key, *([_target(outputs, labels)] if labels else [])]))
-            for title, x in _images(outputs, labels).items():
+            for title, x in _images(outputs, labels, fields_of(suite.asked), frame).items():
                 columns.setdefault(title, []).append(x)
     return contact_sheet(columns, rows=rows)
 
 
-def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[Batch]:
-    """Samples with these keys, one by one, as `samples.chunks` gives them; of unpaired data of the source domain."""
+def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[tuple[str, Batch, int]]:
+    """Give each key with its sample, as `samples.chunks` gives it, of unpaired data of the source domain; of KEY+T the
+    sequence that begins with the sample KEY, and T."""
     needs = asked.method.needs
     stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing, needs)
     stream.sources = stream.sources[:1]
-    row_of = {key: row for row, key in enumerate(stream.sources[0].reader.rows.keys())}
+    (source,), every = stream.sources, stream.sources[0].reader.rows.keys()
+    if needs.frames > 1:
+        every = [every[row] for row in source.one_by_one.first_rows(range(stream.in_order(0)))]
+    row_of = {key: row for row, key in enumerate(every)}
     for key in keys:
-        batch = stream.rows(range(row_of[key], row_of[key] + 1))
+        first, _, frame = key.rpartition("+") if needs.frames > 1 else (key, "", "0")
+        batch = stream.rows(range(row_of[first], row_of[first] + 1))
         if batch.keys:
-            yield batch.to(torch.device("cpu"))
+            yield key, batch.to(torch.device("cpu")), int(frame)
+
+
+def fields_of(asked: Asked) -> dict[str, Field]:
+    """What the data set says of each input of the method, by its name there."""
+    fields, inputs = asked.data.manifest.fields, asked.method.inputs
+    return {
+        name: fields["image" if asked.method.needs.domains == 2 else stored_as(name, asked.direction)]
+        for name in inputs
+    }
 
 
 def _target(outputs: Outputs, labels: SplitLabels) -> str:
@@ -83,18 +99,23 @@ def _target(outputs: Outputs, labels: SplitLabels) -> str:
     return "to " + (", ".join(on) or NONE) if possible[0] else "no other label"
 
 
-def _images(outputs: Outputs, labels: SplitLabels | None) -> dict[str, Tensor | None]:
-    """Columns of one sample; None where it has no image: labelled, and without another label to go to."""
-    method, source, made = outputs.method, outputs.source, outputs.made
-    assert source is not None
+def _images(
+    outputs: Outputs, labels: SplitLabels | None, fields: Mapping[str, Field], frame: int
+) -> dict[str, Tensor | None]:
+    """Columns of one sample, or of a frame of one sequence; None where it has no image: labelled, and without another
+    label to go to."""
+    method, inputs, made = outputs.method, outputs.inputs, outputs.made
+    assert inputs is not None
     assert made is not None
-    there = made[0] if len(made) else None
-    found: dict[str, Tensor | None] = {"source": source[0], "translation": there}
+    there = made[frame] if len(made) else None
+    alone, found = outputs.source is not None, dict[str, Tensor | None]()
+    for name, x in inputs.items():
+        found["source" if alone else name] = shown(x[0] if method.needs.frames == 1 else x[0, frame], fields[name])
+    found["translation"] = there
     if outputs.truth is not None:
-        found["truth"] = outputs.truth[0]
+        found["truth"] = outputs.truth[frame]
     if labels:
-        own = labels.known.vector(labels.own(outputs.batch))
-        found["back"] = None if there is None else method.translate(made, target=own)[0].float()
+        found["back"] = None if there is None else labels.given(method, made, labels.own(outputs.batch))[0].float()
     elif method.two_way:
-        found["back"] = method.back(made)[0].float()
+        found["back"] = method.image_from(made, "BtoA", keys=outputs.keys)[0].float()
     return found

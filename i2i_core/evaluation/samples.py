@@ -20,7 +20,9 @@ from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import DataError
-from i2i_core.methods.base import Method
+from i2i_core.fields import stored_as
+from i2i_core.methods.base import Method, image_input, knows_truth
+from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.sizes import Resizing, Size
 
 if TYPE_CHECKING:
@@ -88,7 +90,9 @@ class Outputs:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return self.batch.keys
+        """Of the samples; of sequences, of each frame of them, KEY+0, KEY+1, ..."""
+        frames = self.method.needs.frames
+        return self.batch.keys if frames == 1 else tuple(f"{k}+{t}" for k in self.batch.keys for t in range(frames))
 
     @property
     def row(self) -> int:
@@ -96,13 +100,30 @@ class Outputs:
         return self.batch.images
 
     def _field(self, name: str) -> Tensor | None:
-        found = self.batch.fields.get(name)
-        return None if found is None else found.to(next(self.method.parameters()))
+        """A field on the method's device; of sequences (n, T, ...)."""
+        x = self.batch.fields.get(name)
+        if x is None:
+            return None
+        weight = next(self.method.parameters())
+        return x.to(weight) if x.is_floating_point() else x.to(weight.device)
+
+    def _each(self, x: Tensor | None) -> Tensor | None:
+        """Frames as if they were samples, (n T, ...)."""
+        return x if x is None or self.method.needs.frames == 1 else x.flatten(0, 1)
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor] | None:
+        """What images are made from, by name, of sequences (n, T, ...); None in chunks of the target domain of unpaired
+        data."""
+        found = {name: self._field(name) for name in self.method.inputs}
+        given = {name: x for name, x in found.items() if x is not None}
+        return given if len(given) == len(found) else None
 
     @cached_property
     def source(self) -> Tensor | None:
-        """The inputs; None in chunks of the target domain of unpaired data."""
-        return self._field(next(iter(self.method.inputs)))
+        """The one image that another is made from, where that is all that goes in."""
+        name = image_input(self.method)
+        return self._each(self.inputs[name]) if name and self.inputs else None
 
     @cached_property
     def translated(self) -> tuple[Tensor, Tensor]:
@@ -113,31 +134,49 @@ class Outputs:
     @cached_property
     def made(self) -> Tensor | None:
         """What the method makes of the inputs; of labelled data, of those that have another label to go to."""
-        if self.source is None:
+        if self.inputs is None:
             return None
         if self._target is None:
-            return self.method.translate(self.source, keys=self.keys).float()
+            return self.make()
         possible, target = self.translated
-        x = self.source[possible.to(self.source.device)]
-        return self.method.translate(x, target=target[possible]).float() if len(x) else x
+        return self.make({self.method.named(Labels): target[possible]}, possible)
+
+    def make(self, controls: Mapping[str, Tensor] | None = None, chosen: Tensor | None = None) -> Tensor:
+        """Make images of the chunk's inputs, (n, C, H, W); examples are those that come with the samples.
+
+        Args:
+            controls: by name; a code that is not among them is drawn by each input's key.
+            chosen: (n,) of which inputs; None: all.
+        """
+        assert self.inputs is not None, "of chunks that have inputs"
+        told, keys, inputs = dict(controls or {}), self.batch.keys, self.inputs
+        if examples := self.method.control(Examples):
+            told[self.method.named(Examples)] = given(self._field(examples.field))
+        if chosen is not None:
+            keys = tuple(key for key, is_one in zip(keys, chosen.tolist(), strict=True) if is_one)
+            inputs = {name: x[chosen.to(x.device)] for name, x in inputs.items()}
+        if not keys:
+            return given(self.source)[:0]
+        (name, *_) = self.method.outputs
+        if self.method.needs.frames > 1:
+            return given(self._each(self.method.along(inputs, told, keys=keys)[name])).float()
+        return self.method.translate(inputs, told, keys=keys)[name].float()
 
     @cached_property
     def truth(self) -> Tensor | None:
-        """What the method should make of the inputs, of paired data."""
-        return self.real if self.method.knows_truth() else None
+        """What the method should make of the inputs, where a sample has it."""
+        return self.real if knows_truth(self.method) else None
 
     @cached_property
     def real(self) -> Tensor | None:
         """Real images of the side that `made` imitates: truths of pairs, the images of labelled data; those of the
         target domain of unpaired data come in chunks of their own."""
-        return self._field(next(iter(self.method.outputs)))
+        return self._each(self._field(next(iter(self.method.outputs))))
 
     def variants(self, count: int) -> list[Tensor]:
         """`count` outputs of each input, of methods with codes: codes drawn by the input's key."""
-        assert self.source is not None
         for i in range(len(self._variants), count):
-            z = self.method.draw_codes(self.keys, i)
-            self._variants.append(self.method.translate(self.source, keys=self.keys, z=z).float())
+            self._variants.append(self.make({self.method.named(Code): self.method.draw_codes(self.batch.keys, i)}))
         return self._variants[:count]
 
 
@@ -233,19 +272,19 @@ def means(parts: Iterable[Values]) -> dict[str, Measured]:
 
 def side_of(asked: Asked) -> str:
     """The field or domain that made images imitate."""
-    (made,), forth = asked.method.outputs, asked.direction == "AtoB"
+    made, forth = next(iter(asked.method.outputs)), asked.direction == "AtoB"
     if asked.method.needs.domains == 2:
         return asked.data.manifest.domains[1 if forth else 0]
-    return made if forth else {"a": "b", "b": "a"}.get(made, made)
+    return stored_as(made, asked.direction)
 
 
-def check_pairs(asked: Asked, metrics: str, expected: str) -> None:
-    """Raises DataError unless the method and the data are of pairs a, b, whose truth is known."""
-    if asked.method.knows_truth() and {"a", "b"} <= asked.data.manifest.fields.keys():
-        return
-    reads = f"a method that reads {asked.method.needs.described}"
-    found = f"{asked.data.manifest.kind} samples" if asked.method.knows_truth() else reads
-    raise DataError(f"data {asked.data.uri}", found, expected, f"Leave `{metrics}` out of --metrics.")
+def check_truth(asked: Asked, metrics: str, expected: str) -> None:
+    """Raises DataError unless the truth is known of what the method makes of the data."""
+    if lack := asked.method.needs.lacks(asked.data.manifest):
+        raise DataError(f"data {asked.data.uri}", lack.found, lack.expected, lack.fix)
+    if not knows_truth(asked.method):
+        found, fix = f"a method that reads {asked.method.needs.described}", f"Leave `{metrics}` out of --metrics."
+        raise DataError(f"data {asked.data.uri}", found, expected, fix)
 
 
 def check_channels(asked: Asked, metrics: str) -> None:

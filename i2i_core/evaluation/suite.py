@@ -33,7 +33,7 @@ from i2i_core.evaluation.samples import (
     chunks,
     means,
 )
-from i2i_core.methods.base import Method
+from i2i_core.methods.base import Method, image_input, knows_truth
 from i2i_core.methods.controls import Labels
 from i2i_core.tensors import repeatable
 
@@ -49,37 +49,47 @@ class Basic(Family):
     target: Retarget | None = None
 
     def __init__(self, asked: Asked) -> None:
-        method = asked.method
-        self.metrics: dict[str, Metric] = basic_metrics(method)
-        if not self.metrics:
-            found = f"a method that reads {method.needs.described}"
-            fix = "Look at its grids, and at its last checkpoint."
-            raise DataError("metrics", found, "one of pairs, two domains, or labelled images", fix)
-        self._measure: Callable[[Outputs], Values] = paired.measure
+        self.metrics: dict[str, Metric] = basic_metrics(asked.method)
+        self.ranking, self._judges = "", list[str]()
+        self._measures: list[Callable[[Outputs], Values]] = []
+        match basis(asked.method):
+            case "truth":
+                self._of_pairs()
+            case "labels":
+                self._of_labels(asked)
+            case "domains":
+                self._of_domains(asked)
+        if several := multimodal.metrics_of(asked.method):
+            self._judges += several
+            self._measures.append(multimodal.measure)
+        if not self.ranking and several:
+            self.ranking = "diversity"
+
+    def _of_pairs(self) -> None:
         self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]
-        if self.metrics is PAIRED and method.codes:
-            self._judges += ["diversity", "l1_best", *(["l1_encoded", "latent"] if method.encodes else [])]
-            self._measure = lambda outputs: paired.measure(outputs) | multimodal.measure(outputs)
-        elif self.metrics is LABELLED:
-            labels = attributes.SplitLabels.of(method, asked.data, asked.split)
-            self.target, self.ranking = labels.target, "there_and_back"
-            self._judges = ["there_and_back"]
-            if asked.classifier:
-                asked.classifier.check(asked.data)
-                asked.classifier.columns(labels.names)
-                self._judges += ["accuracy", *(f"accuracy/{name}" for name in labels.names)]
-            self._measure = partial(attributes.measure, labels=labels, classifier=asked.classifier)
-        elif self.metrics is UNPAIRED:
-            a, b = asked.data.manifest.domains
-            domains = (a, b) if asked.direction == "AtoB" else (b, a)
-            twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size, asked.resizing)
-            self.ranking = "cycle" if method.two_way else "change"
-            self._judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if method.two_way else [])]
-            if asked.classifier:
-                asked.classifier.check(asked.data)
-                asked.classifier.columns(domains)
-                self._judges += ["in_target", "in_target/there", *(["in_target/back"] if method.two_way else [])]
-            self._measure = partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier)
+        self._measures.append(paired.measure)
+
+    def _of_labels(self, asked: Asked) -> None:
+        labels = attributes.SplitLabels.of(asked.method, asked.data, asked.split)
+        self.target, self.ranking = labels.target, "there_and_back"
+        self._judges = ["there_and_back"]
+        if asked.classifier:
+            asked.classifier.check(asked.data)
+            asked.classifier.columns(labels.names)
+            self._judges += ["accuracy", *(f"accuracy/{name}" for name in labels.names)]
+        self._measures.append(partial(attributes.measure, labels=labels, classifier=asked.classifier))
+
+    def _of_domains(self, asked: Asked) -> None:
+        two_way, (a, b) = asked.method.two_way, asked.data.manifest.domains
+        domains = (a, b) if asked.direction == "AtoB" else (b, a)
+        twins = unpaired.Twins(asked.data, asked.split, domains[1], asked.image_size, asked.resizing)
+        self.ranking = "cycle" if two_way else "change"
+        self._judges = ["change", *(["twin"] if twins.rows else []), *(["cycle"] if two_way else [])]
+        if asked.classifier:
+            asked.classifier.check(asked.data)
+            asked.classifier.columns(domains)
+            self._judges += ["in_target", "in_target/there", *(["in_target/back"] if two_way else [])]
+        self._measures.append(partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier))
 
     @property
     def judges(self) -> Sequence[str]:
@@ -90,7 +100,10 @@ class Basic(Family):
         keys = outputs.keys
         if self.target:
             keys = tuple(key for key, possible in zip(keys, outputs.translated[0], strict=True) if possible)
-        return self._measure(outputs), keys
+        values: Values = {}
+        for measure in self._measures:
+            values |= measure(outputs)
+        return values, keys
 
     def result(self, parts: Sequence[tuple[Values, tuple[str, ...]]]) -> dict[str, Measured]:
         found = means(values for values, _ in parts)
@@ -102,26 +115,37 @@ class Basic(Family):
         return [pair for keys, values in both for pair in zip(keys, values, strict=True)]
 
 
-PAIRED, LABELLED, UNPAIRED = paired.METRICS | multimodal.METRICS, attributes.METRICS, unpaired.METRICS
-"""What `basic` measures where the truth is known, of translations to a label, and between two domains."""
+Basis = Literal["truth", "labels", "domains", ""]
+"""What images are measured by without a network of others: the truth, a label that they are made to have, the domain
+that they are made for; or nothing."""
+_BASES: dict[Basis, Mapping[str, Metric]] = {
+    "truth": paired.METRICS,
+    "labels": attributes.METRICS,
+    "domains": unpaired.METRICS,
+    "": {},
+}
+
+
+def basis(method: Method[Any] | type[Method[Any]]) -> Basis:
+    """Tell what the images of a method are measured by."""
+    if knows_truth(method):
+        return "truth"
+    if not image_input(method):
+        return ""
+    if method.control(Labels):
+        return "labels"
+    return "domains" if method.needs.domains == 2 else ""
 
 
 def basic_metrics(method: Method[Any] | type[Method[Any]]) -> dict[str, Metric]:
     """What `basic` measures of a method; nothing where nothing is known of what it makes."""
-    if method.knows_truth():
-        return PAIRED
-    if not method.translates_images():
-        return {}
-    if method.control(Labels):
-        return LABELLED
-    return UNPAIRED if method.needs.domains == 2 else {}
+    return {**_BASES[basis(method)], **{name: multimodal.METRICS[name] for name in multimodal.metrics_of(method)}}
 
 
 def default_metric(method: Method[Any] | type[Method[Any]]) -> str:
     """The metric that decides the best checkpoint; empty: none does. Of two domains `cycle` is best where nothing is
     changed, so the last checkpoint counts unless --best-metric names one."""
-    of = basic_metrics(method)
-    return "l1" if of is PAIRED else "there_and_back" if of is LABELLED else ""
+    return {"truth": "l1", "labels": "there_and_back"}.get(basis(method), "")
 
 
 @dataclass(frozen=True)
@@ -133,7 +157,7 @@ class MetricFamily:
 
 
 FAMILIES: dict[str, MetricFamily] = {
-    "basic": MetricFamily(PAIRED | LABELLED | UNPAIRED, Basic),
+    "basic": MetricFamily({name: m for of in (*_BASES.values(), multimodal.METRICS) for name, m in of.items()}, Basic),
     "lpips": MetricFamily(perceptual.METRICS, perceptual.build_lpips),
     "inception": MetricFamily(distances.INCEPTION, distances.build_inception),
     "efficientnet": MetricFamily(distances.EFFICIENTNET, distances.build_efficientnet),
@@ -209,12 +233,16 @@ class Suite:
         data = asked.data
         if lack := asked.method.needs.lacks(data.manifest):
             raise DataError(f"data {data.uri}", lack.found, f"{lack.expected} for this method", lack.fix)
-        if asked.method.knows_truth() and (asked.classifier or asked.judging.classifier):
+        if basis(asked.method) == "truth" and (asked.classifier or asked.judging.classifier):
             expected = "none: of pairs the truth is known, and no classifier judges"
             raise ConfigError("--classifier", "one", expected, "Leave --classifier out.")
         if asked.classifier is None and asked.judging.classifier:
             asked = replace(asked, classifier=load_classifier(asked.judging.classifier).to(asked.device))
         self.asked, self.basic = asked, Basic(asked)
+        if not self.basic.metrics and not asked.judging.metrics:
+            found = f"a method that reads {asked.method.needs.described}"
+            expected = "one whose images have a truth, a label or a domain; or --metrics, by networks of others"
+            raise DataError("metrics", found, expected, "Look at its grids, or name metrics: --metrics fid.")
         self.families: dict[str, Family] = {
             name: self.basic if name == "basic" else FAMILIES[name].build(asked)
             for name in families_of(asked.judging.metrics)

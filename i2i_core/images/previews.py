@@ -71,6 +71,15 @@ def columns_of(batch: Batch, fields: Mapping[str, Field], rows: int = 8) -> dict
     return columns
 
 
+def shown(x: Tensor, field: Field) -> Tensor:
+    """Show a field of one sample as a batch has it, on the host or a device, as an image (C, H, W) in [-1, 1]; images
+    as they are."""
+    if field.role == "image":
+        return x
+    value = x.cpu().float() if x.is_floating_point() else x.cpu()
+    return _as_tensor(preview((value.permute(1, 2, 0) if field.role in PIXELS else value).numpy(), field))
+
+
 def _one(batch: Batch, name: str, i: int) -> Value:
     """A field of one sample, channels last."""
     if name in batch.texts:

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
-from i2i_core.fields import Needs, Schema
+from i2i_core.fields import NUMBERS, Needs, Schema
 from i2i_core.labels import LabelSet
 from i2i_core.methods.at_test import AtTest
-from i2i_core.methods.controls import Code, Control, Labels
+from i2i_core.methods.controls import Code, Control, Examples, Labels
 from i2i_core.methods.history import History
+from i2i_core.randomness import seed_from
 from i2i_core.settings import check_positive
 
 Terms = dict[str, Tensor]
@@ -30,7 +31,11 @@ Objective = tuple[Tensor, Terms] | tuple[Tensor, Terms, Terms]
 Move = tuple[str, Tensor, Terms] | tuple[str, Tensor, Terms, Terms]
 """The player that moves, and its objective."""
 Config = TypeVar("Config")
-AnyControl = TypeVar("AnyControl", Labels, Code)
+AnyControl = TypeVar("AnyControl", Labels, Code, Examples)
+Values = Mapping[str, Tensor]
+"""Tensors by name, each (n, ...)."""
+Column = Tensor | str
+"""Of a grid: images that were made, (n, C, H, W), of sequences (n, T, C, H, W); or the name of a field of the batch."""
 ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
 """Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
@@ -80,16 +85,15 @@ class Method(nn.Module, Generic[Config]):
         generators: the networks that make images; what EMA follows and `translate` uses. (An encoder that `encode`
             reads codes with is not among them: it is used as it was trained.)
         needs: the fields of a data set that it reads, by their roles.
-        inputs: role by name of the fields of a batch that images are made from; evaluation and `translate` take one
-            image.
-        outputs: role by name of the field that shows what made images should look like: one, where images are made
-            from one image.
-        controls: what else can be set when images are made, by the name of the argument of `translate`.
-        two_way: whether `back` translates from B to A as well.
+        inputs: role by name of the fields of a batch that images are made from; none: they are made of codes and labels
+            alone. A method that reads a field only where the data has it says so of itself, in `__init__`.
+        outputs: role by name of what is made, each the field that shows what it should look like.
+        controls: what else can be set when images are made, by name.
+        memory: names of what is kept from one frame of a clip for the next when images are made.
+        two_way: whether images are made from `outputs` too, the other way round: direction BtoA.
         several: (from `controls`) whether it trains on several labelled data sets side by side; `fit` then takes their
             manifests too.
-        codes: (from `controls`) whether outputs vary with a code z, which `translate` takes as `z` and `draw_codes`
-            draws.
+        codes: (from `controls`) whether outputs vary with a code, which `draw_codes` draws.
         encodes: (from `controls`) whether `encode` reads the code off an image.
         couples: whether an objective takes a mean over the whole batch (`Batch.mean`), which micro-batches have not.
         dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
@@ -99,9 +103,10 @@ class Method(nn.Module, Generic[Config]):
     """
 
     needs: ClassVar[Needs]
-    inputs: ClassVar[Mapping[str, str]] = {}
-    outputs: ClassVar[Mapping[str, str]] = {}
+    inputs: Mapping[str, str] = {}
+    outputs: Mapping[str, str] = {}
     controls: ClassVar[Mapping[str, Control]] = {}
+    memory: ClassVar[tuple[str, ...]] = ()
     generators: ClassVar[tuple[str, ...]]
     two_way: ClassVar[bool] = False
     several: ClassVar[bool] = False
@@ -117,6 +122,9 @@ class Method(nn.Module, Generic[Config]):
         labels, code = cls.control(Labels), cls.control(Code)
         cls.several, cls.codes = bool(labels and labels.several), code is not None
         cls.encodes = bool(code and code.encoded)
+        for name, role in cls.inputs.items():
+            if role not in NUMBERS and role not in ("flow", "points"):
+                raise TypeError(f"{cls.__name__}: input {name} of role {role}, which is no tensor")
 
     @classmethod
     def control(cls, kind: type[AnyControl]) -> AnyControl | None:
@@ -124,15 +132,9 @@ class Method(nn.Module, Generic[Config]):
         return next((control for control in cls.controls.values() if isinstance(control, kind)), None)
 
     @classmethod
-    def translates_images(cls) -> bool:
-        """Tell whether images are made from one image alone, besides what the controls say."""
-        return list(cls.inputs.values()) == ["image"]
-
-    @classmethod
-    def knows_truth(cls) -> bool:
-        """Tell whether a sample holds, beside an image, what is to be made of it."""
-        apart = bool(cls.outputs) and cls.inputs.keys().isdisjoint(cls.outputs)
-        return apart and cls.translates_images() and cls.needs.domains == 1
+    def named(cls, kind: type[Labels | Code | Examples]) -> str:
+        """Name the control of a kind; empty: there is none."""
+        return next((name for name, control in cls.controls.items() if isinstance(control, kind)), "")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -154,34 +156,110 @@ class Method(nn.Module, Generic[Config]):
         """
         raise TypeError("a method defines fit")
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of the images that `translate` takes and of those that it makes."""
-        raise TypeError("a method that translates images defines channels")
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of every image among inputs and outputs, by name."""
+        raise TypeError("a method that makes images defines channels")
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make one update of the paper's algorithm, a move at a time."""
         raise TypeError("a method defines update")
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Make images from x, both (n, C, H, W) in [-1, 1].
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """Give what makes images as a plain network, which knows no keys and no files.
+
+        Its `forward` takes tensors in the order of `inputs`, `controls` and `memory`, and gives the output; a tuple, in
+        the order of `outputs` and `memory`, where these are more than one. Of direction BtoA, `outputs` are its inputs.
+        """
+        raise TypeError("a method that makes images defines module")
+
+    def translate(
+        self,
+        inputs: Values,
+        controls: Values | None = None,
+        direction: Direction = "AtoB",
+        *,
+        keys: Sequence[str] | None = None,
+        memory: Values | None = None,
+    ) -> dict[str, Tensor]:
+        """Make images: what `module()` gives, by name, run as `at_test` says.
 
         Args:
-            x: input images.
+            inputs: fields by name, as a batch has them. Of a method without inputs: none, and `keys` say how many.
+            controls: by name; a code that is not among them is drawn by `keys`.
+            direction: BtoA from what is otherwise made, where `two_way`.
             keys: names that seed each image's noise (codes, dropout), where there is any; none: their numbers.
-            control: the method's own (StarGAN: `target`, (n, A); with `codes`: `z`, (n, Z)).
-        """
-        raise TypeError("a method defines translate")
+            memory: what the frame before left, where there is a `memory`; None: this is the first of its clip.
 
-    def back(self, y: Tensor) -> Tensor:
-        """Make images of domain A from those of B, where `two_way`."""
-        raise TypeError("a two-way method defines back")
+        Raises:
+            ValueError: an input or control that is not there, or a direction that is not.
+        """
+        taken, made = sides(self, direction)
+        controls = dict(controls or {})
+        if keys is None:
+            keys = [str(i) for i in range(len(next(iter(inputs.values()), ())))]
+        code = self.named(Code)
+        if code and code not in controls:
+            controls[code] = self.draw_codes(keys)
+        weight = next(self.parameters())
+        told = [control.to(weight) for control in _each(controls, self.controls, "control")]
+        given = [*_each(inputs, taken, "input"), *told]
+        if self.memory:
+            given += _each(self.first_memory(inputs) if memory is None else memory, self.memory, "memory")
+        with self.translating(keys=keys):
+            found = self.module(direction)(*given)
+        return dict(zip((*made, *self.memory), found if isinstance(found, tuple) else (found,), strict=True))
+
+    def along(
+        self, inputs: Values, controls: Values | None = None, *, keys: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Make the frames of sequences one after the other, each with what the one before it left.
+
+        Args:
+            inputs: (n, T, ...) by name.
+            controls, keys: as of `translate`, one for each sequence.
+        """
+        frames = next(iter(inputs.values())).shape[1]
+        found: list[dict[str, Tensor]] = []
+        for t in range(frames):
+            now = {name: x[:, t] for name, x in inputs.items()}
+            found.append(self.translate(now, controls, keys=keys, memory=found[-1] if found else None))
+        return {name: torch.stack([x[name] for x in found], dim=1) for name in self.outputs}
+
+    def image_from(
+        self, x: Tensor, direction: Direction = "AtoB", *, keys: Sequence[str] | None = None, **controls: Tensor
+    ) -> Tensor:
+        """Make the output of one image, where there is one of each, as `translate` does.
+
+        Args:
+            x: (n, C, H, W) in [-1, 1].
+            keys, controls: as of `translate`, the controls by name.
+        """
+        (taken,), (made, *_) = sides(self, direction)
+        return self.translate({taken: x}, controls, direction, keys=keys)[made]
+
+    def first_memory(self, inputs: Values) -> Values:
+        """Give what is remembered before the first frame of a clip, by name, where there is a `memory`."""
+        raise TypeError("a method with a memory defines first_memory")
+
+    @property
+    def code_length(self) -> int:
+        """Give Z, the numbers in a code."""
+        raise TypeError("a method with codes defines code_length")
 
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
-        """Draw (n, Z) codes from N(0, 1), each seeded by its key and the number of the sample, where `codes`."""
-        raise TypeError("a method with codes defines draw_codes")
+        """Draw (n, Z) codes, each seeded by its key and the number of the sample, where `codes`; on the host, so that
+        they are the same on every device."""
+        control, codes = self.control(Code), torch.empty(len(keys), self.code_length)
+        for z, key in zip(codes, keys, strict=True):
+            generator = torch.Generator().manual_seed(seed_from("code", key, sample))
+            if control is not None and control.drawn == "uniform":
+                z.uniform_(-1, 1, generator=generator)
+            else:
+                z.copy_(torch.randn(self.code_length, generator=generator))
+        return codes.to(next(self.parameters()))
 
-    def encode(self, b: Tensor) -> Tensor:
-        """Read (n, Z) codes off images of B, where `encodes`."""
+    def encode(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
+        """Read (n, Z) codes off images of what a direction makes, where `encodes`."""
         raise TypeError("a method that encodes defines encode")
 
     @property
@@ -194,9 +272,17 @@ class Method(nn.Module, Generic[Config]):
         """Give the labels of each data set that it is trained on, where `target` is a control."""
         raise TypeError("a method with target labels defines label_sets")
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Make the columns of a sample grid, by title: images (n, C, H, W), one row per sample."""
-        raise TypeError("a method defines preview")
+    def preview(self, batch: Batch) -> dict[str, Column]:
+        """Make the columns of a sample grid, by title, a row for each sample: what goes in, what is made of it and
+        what that should look like. A method may have others."""
+        told, keys = {}, batch.keys or [str(i) for i in range(batch.start, batch.stop)]
+        if examples := self.control(Examples):
+            told[self.named(Examples)] = batch[examples.field]
+        make = self.translate if self.needs.frames == 1 else self.along
+        made = make({name: batch[name] for name in self.inputs}, told, keys=keys)
+        columns: dict[str, Column] = {name: name for name in self.inputs}
+        columns |= {f"made {name}": made[name] for name in self.outputs}
+        return columns | {name: name for name in self.outputs}
 
     @property
     def device(self) -> torch.device:
@@ -239,6 +325,39 @@ class Method(nn.Module, Generic[Config]):
         networks = [*self.makers, *(self.networks[name] for name in also)]
         with self.at_test.applied((m for network in networks for m in network.modules()), keys), torch.no_grad():
             yield
+
+
+def sides(method: Method[Any] | type[Method[Any]], direction: Direction) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Give role by name of what is taken and of what is made in a direction.
+
+    Raises:
+        ValueError: BtoA of a method that goes one way.
+    """
+    if direction == "AtoB":
+        return method.inputs, method.outputs
+    if not method.two_way:
+        raise ValueError("BtoA, of a method that goes one way")
+    return method.outputs, method.inputs
+
+
+def image_input(method: Method[Any] | type[Method[Any]]) -> str:
+    """Name the one image that images are made from, besides what controls say; empty: they are made of something else,
+    or of more."""
+    return next(iter(method.inputs)) if list(method.inputs.values()) == ["image"] else ""
+
+
+def knows_truth(method: Method[Any] | type[Method[Any]]) -> bool:
+    """Tell whether a sample holds, beside what is read of it, what is to be made of that."""
+    apart = method.inputs.keys().isdisjoint(method.outputs)
+    return bool(method.inputs) and bool(method.outputs) and apart and method.needs.domains == 1
+
+
+def _each(given: Values, names: Iterable[str], what: str) -> list[Tensor]:
+    """Give the values of these names. Raises ValueError where one is missing."""
+    names = list(names)
+    if missing := [name for name in names if name not in given]:
+        raise ValueError(f"no {what} {missing[0]}, among {', '.join(given) or 'none'}")
+    return [given[name] for name in names]
 
 
 def _places(network: nn.Module) -> ParameterPlaces:

@@ -1,8 +1,9 @@
-"""Say what can be turned when a method makes images: the arguments of `translate` besides its inputs."""
+"""Say what can be turned when a method makes images: what `translate` and `module()` are told besides their inputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,22 @@ class Code:
 
     Attributes:
         encoded: whether it can also be read off an example of the output.
+        drawn: each of its numbers from N(0, 1), or evenly from -1 to 1.
     """
 
     encoded: bool = False
+    drawn: Literal["normal", "uniform"] = "normal"
 
 
-Control = Labels | Code
+@dataclass(frozen=True)
+class Examples:
+    """Images that the output is to be like, (n, K, C, H, W): K of each, any number.
+
+    Attributes:
+        field: of a batch, the field that has them where a run is measured.
+    """
+
+    field: str = "companions"
+
+
+Control = Labels | Code | Examples

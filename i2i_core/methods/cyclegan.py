@@ -5,9 +5,8 @@ x_BCHW images of domain A (the paper's X), y_BCHW images of domain B (its Y), bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from i2i_core.config.methods.cyclegan import CycleGANConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
+    Column,
     Direction,
     Method,
     Move,
@@ -70,9 +70,9 @@ class CycleGAN(Method[CycleGANConfig]):
         channels = schema.fields["image"].channels
         return replace(config, in_channels=channels, out_channels=channels)
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of inputs and outputs."""
-        return self.config.in_channels, self.config.out_channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of both domains."""
+        return {"a": self.config.in_channels, "b": self.config.out_channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Move the generators on a batch, the discriminators on it and on pooled fakes (sec. 4), n_critic times."""
@@ -124,25 +124,19 @@ class CycleGAN(Method[CycleGANConfig]):
         loss = (l_x + l_y + self.config.lambda_gp * gp) / 2
         return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp}), self.game.scores(real, fake)
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Make G(x). Deterministic: `keys` is not used."""
-        with self.translating():
-            return self.networks["G"](x)
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """G; of direction BtoA, F."""
+        return self.networks["G" if direction == "AtoB" else "F"]
 
-    def back(self, y: Tensor) -> Tensor:
-        """Make F(y)."""
-        with self.translating():
-            return self.networks["F"](y)
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Column]:
         """Show both ways, and there and back."""
         x, y = batch["a"], batch["b"]
-        there, back = self.translate(x), self.back(y)
+        there, back = self.image_from(x), self.image_from(y, "BtoA")
         return {
-            "x": x,
+            "x": "a",
             "G(x)": there,
-            "F(G(x))": self.back(there),
-            "y": y,
+            "F(G(x))": self.image_from(there, "BtoA"),
+            "y": "b",
             "F(y)": back,
-            "G(F(y))": self.translate(back),
+            "G(F(y))": self.image_from(back),
         }

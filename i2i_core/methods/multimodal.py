@@ -6,7 +6,7 @@ a_BCHW input, b_BCHW one of its possible outputs, both in [-1, 1]; z_BZ a code, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -16,14 +16,24 @@ from torch import Tensor, nn
 from i2i_core.batch import Batch
 from i2i_core.config.methods.multimodal import EncodingConfig, MultimodalConfig
 from i2i_core.fields import Schema
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
+from i2i_core.methods.base import (
+    Column,
+    Direction,
+    Method,
+    Move,
+    Needs,
+    Objective,
+    Player,
+    Progress,
+    moves,
+    paired_channels,
+)
 from i2i_core.methods.controls import Code
 from i2i_core.methods.game import Game, Maps
 from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_xavier
 from i2i_core.networks.patchgan import MultiScale, two_scales
 from i2i_core.networks.unet import UNet
-from i2i_core.randomness import seed_from
 
 Config = TypeVar("Config", bound=MultimodalConfig)
 
@@ -118,9 +128,9 @@ class Multimodal(Method[Config]):
         """Compute the system's objective for G, and E where it has one; marked with the player it moves."""
         raise TypeError("a system defines generators_loss")
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of inputs and outputs."""
-        return self.config.in_channels, self.config.out_channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of both sides."""
+        return {"a": self.config.in_channels, "b": self.config.out_channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Move the generators on a batch; then the discriminators on it, n_critic times, on fresh ones after that."""
@@ -152,13 +162,10 @@ class Multimodal(Method[Config]):
         mean, log_variance = self.networks["E"](b)
         return mean, log_variance, mean + eps * (log_variance / 2).exp()
 
-    def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
-        """(n, Z) codes from N(0, 1), on the networks' device; the same key and sample give the same code."""
-        drawn = [
-            torch.randn(self.config.z_dim, generator=torch.Generator().manual_seed(seed_from("code", key, sample)))
-            for key in keys
-        ]
-        return torch.stack(drawn).to(next(self.parameters()))
+    @property
+    def code_length(self) -> int:
+        """Give |z|."""
+        return self.config.z_dim
 
     @property
     def least_encoded(self) -> int:
@@ -167,26 +174,22 @@ class Multimodal(Method[Config]):
         assert isinstance(E, Encoder)
         return E.least
 
-    def encode(self, b: Tensor) -> Tensor:
+    def encode(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
         """(n, Z) the mean of E(b)."""
         with self.translating("E"):
-            mean, _ = self.networks["E"](b)
+            mean, _ = self.networks["E"](images)
         return mean
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """G(x, z): with the codes `z` (n, Z), else with one drawn from each image's key."""
-        z = control.get("z")
-        if z is None:
-            z = self.draw_codes(list(map(str, range(len(x)))) if keys is None else keys)
-        with self.translating(keys=keys):
-            return self.networks["G"](x, z.to(x))
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """G(a, z)."""
+        return self.networks["G"]
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Column]:
         """Input, truth, the truth's own code where there is an encoder, and three drawn codes."""
         a, b = batch["a"], batch["b"]
-        columns = {"a": a, "b": b}
+        columns: dict[str, Column] = {"a": "a", "b": "b"}
         if self.encodes:
-            columns["G(a, E(b))"] = self.translate(a, keys=batch.keys, z=self.encode(b))
+            columns["G(a, E(b))"] = self.image_from(a, keys=batch.keys, z=self.encode(b))
         for i in range(3):
-            columns[f"G(a, z{i})"] = self.translate(a, keys=batch.keys, z=self.draw_codes(batch.keys, i))
+            columns[f"G(a, z{i})"] = self.image_from(a, keys=batch.keys, z=self.draw_codes(batch.keys, i))
         return columns

@@ -5,9 +5,8 @@ a_BCHW input and b_BCHW true output, both in [-1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from i2i_core.config.methods.pix2pix import Pix2PixConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
+    Column,
     Direction,
     Method,
     Move,
@@ -78,9 +78,9 @@ class Pix2Pix(Method[Pix2PixConfig]):
         """Give what D judges: input and output together (cGAN), or the output alone (GAN)."""
         return torch.cat([a, b], dim=1) if "cGAN" in self.config.terms else b
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of inputs and outputs."""
-        return self.config.in_channels, self.config.out_channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of both sides."""
+        return {"a": self.config.in_channels, "b": self.config.out_channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """One fake; a move of D on it, n_critic times with a fresh batch each; then one of G on the last (sec. 3.3)."""
@@ -121,11 +121,10 @@ class Pix2Pix(Method[Pix2PixConfig]):
         loss = l_gan + self.config.lambda_l1 * l_l1
         return loss, {"gan": l_gan, "l1": l_l1}
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Make outputs (n, C, H, W) of inputs x, with dropout seeded by each image's key."""
-        with self.translating(keys=keys):
-            return self.networks["G"](x)
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """G; its noise is dropout, seeded by each image's key."""
+        return self.networks["G"]
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Column]:
         """Input, output and truth."""
-        return {"a": batch["a"], "G(a)": self.translate(batch["a"], keys=batch.keys), "b": batch["b"]}
+        return {"a": "a", "G(a)": self.image_from(batch["a"], keys=batch.keys), "b": "b"}

@@ -7,7 +7,7 @@ was released.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.simgan import SimGANConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import Column, Direction, Method, Move, Needs, Objective, Player, Progress, moves
 from i2i_core.methods.game import Game
 from i2i_core.methods.history import RefinedHistory
 from i2i_core.networks.init import init_default
@@ -57,9 +57,9 @@ class SimGAN(Method[SimGANConfig]):
         """Take the channels, the same in both domains, from the data."""
         return replace(config, channels=schema.fields["image"].channels)
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of inputs and outputs."""
-        return self.config.channels, self.config.channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of both domains."""
+        return {"a": self.config.channels, "b": self.config.channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Alg. 1: K_g moves of R, then K_d of D, each on a fresh batch. Before that, R alone keeps what it is given,
@@ -118,14 +118,13 @@ class SimGAN(Method[SimGANConfig]):
             return [x.diff(dim=-1), x.diff(dim=-2)]
         return [x]
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """R(x). Deterministic: `keys` is not used."""
-        with self.translating():
-            return self.networks["R"](x)
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """R."""
+        return self.networks["R"]
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Column]:
         """Synthetic, refined, and some real images."""
-        return {"synthetic": batch["a"], "refined": self.translate(batch["a"]), "real": batch["b"]}
+        return {"synthetic": "a", "refined": self.image_from(batch["a"]), "real": "b"}
 
 
 def _summed(term: Any, logits_B1hw: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ Of several data sets (sec. 3.2) G is told all labels and a mask, see `LabelSet`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from i2i_core.labels import LabelKind, LabelSet
 from i2i_core.losses.classification import attribute_bce, class_cross_entropy
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import (
+    Column,
     Direction,
     Method,
     Move,
@@ -106,9 +107,9 @@ class StarGAN(Method[StarGANConfig]):
         """Give those of the configuration."""
         return self.config.sets
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of inputs and outputs."""
-        return self.config.channels, self.config.channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of the image, before and after."""
+        return {"image": self.config.channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make n_critic moves of D, each on a fresh batch, then one of G on the last (sec. 5).
@@ -169,23 +170,22 @@ class StarGAN(Method[StarGANConfig]):
             loss, terms = loss + k.lambda_id * l_id, {**terms, "id": l_id}
         return loss, terms
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """x with the attributes of `target`, a (n, A) tensor of 0 and 1; of several data sets the (n, A + M) vector
-        of all labels and the mask, which `config.sets[number].vector` makes. Deterministic: `keys` is not used."""
-        with self.translating():
-            return self.networks["G"](x, control["target"].to(x))
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """G(x, c), with the attributes of `target`, a (n, A) tensor of 0 and 1; of several data sets the (n, A + M)
+        vector of all labels and the mask, which `config.sets[number].vector` makes."""
+        return self.networks["G"]
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Column]:
         """Show the source, then one column per attribute: switched over, or set where classes exclude each other; an
         attribute of another data set than the source's alone."""
         x, (c, _) = batch["image"], self.labels(batch)
-        columns = {"source": x}
+        columns: dict[str, Column] = {"source": "image"}
         for number, known in enumerate(self.config.sets):
             switched = number == batch.source and not known.exclusive
             for i, name in enumerate(known.titles):
                 target = c.clone() if switched else c.new_zeros(len(c), len(known.columns))
                 target[:, i] = 1 - target[:, i]
-                columns[name] = self.translate(x, target=known.vector(target))
+                columns[name] = self.image_from(x, target=known.vector(target))
         return columns
 
 

@@ -7,9 +7,8 @@ presets, are in config/methods/template.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,18 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.template import TemplateConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves, paired_channels
+from i2i_core.methods.base import (
+    Column,
+    Direction,
+    Method,
+    Move,
+    Needs,
+    Objective,
+    Player,
+    Progress,
+    moves,
+    paired_channels,
+)
 from i2i_core.methods.game import Game
 from i2i_core.networks.init import init_normal
 from i2i_core.networks.patchgan import PatchGAN
@@ -59,9 +69,9 @@ class Template(Method[TemplateConfig]):
         a, b = paired_channels(schema, direction)
         return replace(config, in_channels=a, out_channels=b)
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of the images that `translate` takes and of those that it makes."""
-        return self.config.in_channels, self.config.out_channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of every image that goes in or comes out."""
+        return {"a": self.config.in_channels, "b": self.config.out_channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make one update of the paper's algorithm. Each yield is a move: who moves, by which loss, which terms are
@@ -93,11 +103,10 @@ class Template(Method[TemplateConfig]):
         terms = {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
         return loss, terms, self.game.scores([real], [made])
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """Make images (n, C, H, W) of inputs (n, C, H, W): what translate.py and the evaluation call."""
-        with self.translating(keys=keys):
-            return self.networks["G"](x)
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """Give the network that makes the outputs of the inputs: what translate.py and the evaluation run."""
+        return self.networks["G"]
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Make the columns of a grid, by title."""
-        return {"a": batch["a"], "G(a)": self.translate(batch["a"]), "b": batch["b"]}
+    def preview(self, batch: Batch) -> dict[str, Column]:
+        """Make the columns of a grid, by title: images, or names of fields."""
+        return {"a": "a", "G(a)": self.image_from(batch["a"]), "b": "b"}

@@ -6,9 +6,9 @@ z = mu + N(0, 1) of shape (B, 4 base, H / 4, W / 4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from i2i_core.config.methods.unit import UNITConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import Column, Direction, Method, Move, Needs, Objective, Player, Progress, moves
 from i2i_core.methods.game import Game
 from i2i_core.networks import vae
 from i2i_core.networks.init import init_kaiming, init_normal
@@ -82,9 +82,9 @@ class UNIT(Method[UNITConfig]):
         shape = (4 * self.config.g_base, side, side)
         return Noise(*(batch.draw(f"{name}_{code}", *shape) for code in Noise._fields))
 
-    def channels(self) -> tuple[int, int]:
-        """Give the channels of inputs and outputs."""
-        return self.config.channels, self.config.channels
+    def channels(self) -> Mapping[str, int]:
+        """Give the channels of both domains."""
+        return {"a": self.config.channels, "b": self.config.channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make n_critic moves of the discriminators, each on a fresh batch; then move the generators on the last batch,
@@ -143,21 +143,17 @@ class UNIT(Method[UNITConfig]):
         """Compute a code's distance from N(0, 1): of its mean, or of the code with its noise (`kl_of`)."""
         return kl_unit_variance(mu if self.config.kl_of == "mean" else mu + noise)
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        """G2(E1(x)), from the mean of the code. Deterministic: `keys` is not used."""
-        with self.translating():
-            return self.networks["G2"](self.networks["E1"](x))
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        """G2(E1(x1)), from the mean of the code; of direction BtoA, G1(E2(x2))."""
+        encoder, generator = ("E1", "G2") if direction == "AtoB" else ("E2", "G1")
+        return nn.Sequential(self.networks[encoder], self.networks[generator])
 
-    def back(self, y: Tensor) -> Tensor:
-        """G1(E2(y)), from the mean of the code."""
-        with self.translating():
-            return self.networks["G1"](self.networks["E2"](y))
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Column]:
         """Both ways, and there and back."""
         x1, x2 = batch["a"], batch["b"]
-        there, back = self.translate(x1), self.back(x2)
-        return {"x1": x1, "x12": there, "x121": self.back(there), "x2": x2, "x21": back, "x212": self.translate(back)}
+        there, back = self.image_from(x1), self.image_from(x2, "BtoA")
+        x121, x212 = self.image_from(there, "BtoA"), self.image_from(back)
+        return {"x1": "a", "x12": there, "x121": x121, "x2": "b", "x21": back, "x212": x212}
 
 
 def _paper_networks(k: UNITConfig) -> dict[str, nn.Module]:

@@ -22,14 +22,14 @@ from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
-from i2i_core.methods.base import Method
+from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
 from i2i_core.storage.retry import AT_START, patient_for
-from i2i_core.translation.codes import codes_of
-from i2i_core.translation.inputs import Inputs, Split, check_names, open_inputs
+from i2i_core.translation.codes import codes_of, examples_of
+from i2i_core.translation.inputs import Counted, Inputs, Split, check_names, open_inputs
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.targets import Target, parse_target_of
 from i2i_core.translation.translator import Done, Row, TranslationJob, Translator
@@ -72,7 +72,10 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     count = len(job.inputs.names)
     count = min(count, options.most) if options.most else count
     job = replace(job, shown=shown_rows(job, count))
-    chunks = [range(a, min(a + options.batch, count)) for a in range(0, count, options.batch)]
+    if trained.method.memory:
+        chunks = [range(clip.start, min(clip.stop, count)) for clip in job.inputs.clips() if clip.start < count]
+    else:
+        chunks = [range(a, min(a + options.batch, count)) for a in range(0, count, options.batch)]
     done: list[Done] = []
     with tqdm(total=count, unit=" images", smoothing=0) as bar:
         for part in pool.over(chunks, Translator.run, job, trained, where):
@@ -89,24 +92,12 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     check_out(options.out)
     if options.back and not method.two_way:
         raise ConfigError("--back", "it", "nothing: this method translates one way", "Leave --back out.")
-    if not method.translates_images():
-        found, fix = f"a method that reads {method.needs.described}", "Call its `translate` from Python."
-        raise ConfigError("the checkpoint", found, "one that makes images of images alone", fix)
-    direction = trained.config.data.direction
-    if options.back:
-        direction = "AtoB" if direction == "BtoA" else "BtoA"
-    inputs = open_inputs(options.input, options.out, options.split, method.needs, direction, options.shards_at)
+    way: Direction = "BtoA" if options.back else "AtoB"
+    inputs = _inputs(trained, options, way)
     if not options.shards:  # there, keys are names in a tar
         check_names(inputs, (SHEET,))
     target, columns = _target(method, inputs, options.target)
-    codes = codes_of(
-        method,
-        inputs,
-        samples=options.samples,
-        like=options.like,
-        interpolate=options.interpolate,
-        size=options.size,
-    )
+    flags: dict[str, Any] = {"samples": options.samples, "like": options.like, "interpolate": options.interpolate}
     job = TranslationJob(
         checkpoint,
         inputs,
@@ -115,13 +106,34 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         columns,
         options.size,
         frozenset(),
-        codes,
-        options.back,
+        codes_of(method, inputs, way, **flags, size=options.size),
+        examples_of(method, options.like, options.size),
+        way,
+        tuple(sides(method, way)[1]),
         options.at_test,
     )
     if options.shards:
         check_refinable(job, trained)
     return job
+
+
+def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inputs:
+    """What the outputs are made from: of methods that take nothing, so many numbers."""
+    method, data = trained.method, trained.config.data
+    if not sides(method, way)[0]:
+        if options.input:
+            raise ConfigError(
+                "--input", options.input, "nothing: this method makes images of no others", "Give --count."
+            )
+        if not options.count:
+            raise ConfigError("--count", "0", "how many images are to be made", "Give --count N.")
+        return Counted(options.count)
+    if options.count:
+        expected = "none: this method makes an image of each input"
+        raise ConfigError("--count", str(options.count), expected, "Leave it out; --most N takes the first N.")
+    if options.size and any(role == "points" for role in method.inputs.values()):
+        raise ConfigError("--size", str(options.size), "none: points go through as they are", "Leave --size out.")
+    return open_inputs(options.input, options.out, options.split, method, data.direction, way, options.shards_at)
 
 
 def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | None, tuple[int, ...]]:

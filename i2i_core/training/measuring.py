@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from i2i_core.batch import Batch
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
@@ -20,8 +21,10 @@ from i2i_core.evaluation.families.attributes import over_sets
 from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import Result, Suite, basic_metrics, default_metric
+from i2i_core.fields import PIXELS, Field, stored_as
+from i2i_core.images.previews import shown
 from i2i_core.methods import at_test
-from i2i_core.methods.base import Method
+from i2i_core.methods.base import Column, Method
 from i2i_core.runs.folder import RunFolder
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.readings import spread_of
@@ -85,10 +88,15 @@ class Evaluator:
             grids = [self.method.preview(batch) for batch in placed]
         settle = at_test.batches_to_settle(self.method.makers, self.method.at_test) * self.config.training.batch
         if self.state.progress.images >= settle:  # untrained networks make the same of everything
-            found = [spread_of(grid, batch.pictures) for grid, batch in zip(grids, placed, strict=True)]
+            made = ([x for x in grid.values() if isinstance(x, Tensor)] for grid in grids)
+            found = [spread_of(images, batch.pictures) for images, batch in zip(made, placed, strict=True)]
             spreads = [spread for spread in found if spread is not None]
             self.monitor.spread = torch.stack(spreads).min() if spreads else None
-        return {title: torch.cat([grid[title] for grid in grids]) for title in grids[0]}
+        drawn = [
+            dict(_drawn(grid, batch, data.manifest.fields, d.direction))
+            for grid, batch, data in zip(grids, placed, self.sets, strict=True)
+        ]
+        return {title: torch.cat([columns[title] for columns in drawn]) for title in drawn[0]}
 
     def evaluate(self) -> bool:
         """Measure, all workers together, and tell if the run is better than it ever was."""
@@ -142,6 +150,28 @@ def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
         raise ConfigError(flag, repr(name), expected, nearest(name, exact))
 
 
+def _drawn(
+    grid: Mapping[str, Column], batch: Batch, fields: Mapping[str, Field], direction: str
+) -> Iterator[tuple[str, Tensor]]:
+    """Give the columns of a grid as images (n, C, H, W), by title; of sequences one for each frame.
+
+    Args:
+        grid: as `Method.preview` gives it.
+        batch: which it is of.
+        fields: what the data set says of them.
+        direction: of pairs, which side is the input.
+    """
+    for title, column in grid.items():
+        x = batch[column] if isinstance(column, str) else column
+        field = fields.get(stored_as(column, direction)) if isinstance(column, str) else None
+        length = 4 if field is None or field.role in PIXELS else 1 + max(1, len(field.shape))
+        frames = x.unbind(1) if x.ndim > length else (x,)
+        for t, images in enumerate(frames):
+            if field is not None and field.role != "image":
+                images = torch.stack([shown(one, field) for one in images]).to(x.device)
+            yield (title if len(frames) == 1 else f"{title} {t}"), images
+
+
 def evaluation_split(config: TrainConfig, sets: Sequence[DataSet]) -> str:
     """The split that a run is measured on: the one asked for, where all its data sets have it, else the one it trains
     on."""
@@ -164,7 +194,7 @@ def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], de
     Raises:
         ConfigError, DataError: metrics, files or data that do not fit.
     """
-    if not basic_metrics(method):
+    if not basic_metrics(method) and not config.evaluation.metrics:
         return {}
     split = evaluation_split(config, sets)
     return {

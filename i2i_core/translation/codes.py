@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.methods.base import Method
+from i2i_core.methods.base import Direction, Method, sides
+from i2i_core.methods.controls import Examples
 from i2i_core.storage.paths import absolute
 from i2i_core.translation.inputs import Inputs, Split, loaded, open_images
 
@@ -97,11 +98,19 @@ def _steps(n: int) -> list[float]:
 
 
 def codes_of(
-    method: Method[Any], inputs: Inputs, *, samples: int = 0, like: str = "", interpolate: int = 0, size: int = 0
+    method: Method[Any],
+    inputs: Inputs,
+    way: Direction = "AtoB",
+    *,
+    samples: int = 0,
+    like: str = "",
+    interpolate: int = 0,
+    size: int = 0,
 ) -> Codes | None:
     """What the flags --samples, --like and --interpolate ask for; None: nothing.
 
     Args:
+        way: in which direction images are made.
         size: pixels square that images of --like are resized to, as the inputs are; 0: none.
 
     Raises:
@@ -113,14 +122,14 @@ def codes_of(
         return Drawn(tuple(f"sample {k}" for k in range(samples)))
     if like == TRUTH:
         return OfTruth(("like its truth",))
-    names, codes, one = _read(method, like, size) if like else ([], (), False)
+    names, codes, one = _read(method, like, size, way) if like and method.encodes else ([], (), False)
     if interpolate:
         if like and len(codes) != 2:
             fix = "Name two: --like FIRST,SECOND."
             raise ConfigError("--like", f"{len(codes)} images beside --interpolate", "two, to go between", fix)
         titles = tuple(f"{k}: {t:.2f}" for k, t in enumerate(_steps(interpolate)))
         return Between(titles, (codes[0], codes[1]) if like else None)
-    if like:
+    if codes:
         return GivenOne((f"like {names[0]}",), codes) if one else Given(tuple(_numbered(names)), codes)
     return None
 
@@ -133,7 +142,7 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
     for name, value in (("--samples", samples), ("--interpolate", interpolate)):
         if value and not method.codes:
             raise ConfigError(name, str(value), "none: this method has one output", f"Leave {name} out.")
-    if like and not method.encodes:
+    if like and not method.encodes and not method.control(Examples):
         expected = "none: this method reads no code off an image"
         raise ConfigError("--like", repr(like), expected, "Leave --like out.")
     if samples and (like or interpolate):
@@ -144,32 +153,68 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
     if like == TRUTH and interpolate:
         fix = "Name two images: --like FIRST,SECOND."
         raise ConfigError("--like", f"{TRUTH} beside --interpolate", "two images, to go between", fix)
-    if like == TRUTH and not (isinstance(inputs, Split) and inputs.pairs):
+    if like == TRUTH and not (isinstance(inputs, Split) and inputs.truths and method.encodes):
         fix = "Name a paired data set with --input, or an image with --like."
         raise ConfigError("--like", f"{TRUTH} for images without one", "a paired data set as --input", fix)
 
 
-def _read(method: Method[Any], like: str, size: int) -> tuple[list[str], tuple[Code, ...], bool]:
+def _read(method: Method[Any], like: str, size: int, way: Direction) -> tuple[list[str], tuple[Code, ...], bool]:
     """Names and codes of the images that `like` names, and whether it is one file.
 
     They are read on the CPU, one at a time, before any worker starts: so every worker has the same.
     """
-    names, codes, one = [], [], "," not in like
+    names, codes = [], []
+    images, one = _liked(method, like, size, way)
+    for name, where, b in images:
+        check_encodable(method, b, where)
+        names.append(name)
+        codes.append(tuple(method.encode(b[None], way)[0].tolist()))
+    return names, tuple(codes), one
+
+
+def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[list[tuple[str, str, Tensor]], bool]:
+    """Name, place and values (C, H, W) of the images that `like` names, and whether it is one file.
+
+    Raises:
+        ConfigError, DataError: it names none, or one that cannot be read.
+    """
+    found, one = [], "," not in like
+    channels = method.channels()[next(iter(sides(method, way)[1]))]
     for place in filter(None, like.split(",")):
         images, is_file = open_images(absolute(place, "--like"), "--like")
         one = one and is_file
         for i, name in enumerate(images.names):
             where = f"--like {images.paths[i]}"
             try:
-                b, _ = loaded(images.fetch(i), method.channels()[1], size, where)
+                b, _ = loaded(images.fetch(i), channels, size, where)
             except (OSError, ValueError) as error:
                 raise DataError(where, f"a file that cannot be read ({error})", "an image", "Name another.") from None
-            check_encodable(method, b, where)
-            names.append(name)
-            codes.append(tuple(method.encode(b[None])[0].tolist()))
-    if not codes:
+            found.append((name, where, b))
+    if not found:
         raise ConfigError("--like", repr(like), "images of B", "Name a file, a folder or a list.")
-    return names, tuple(codes), one
+    return found, one
+
+
+def examples_of(method: Method[Any], like: str, size: int) -> Tensor | None:
+    """The images that every output is to be like, (K, C, H, W); None: the method takes no examples.
+
+    Raises:
+        ConfigError: none are named.
+        DataError: one cannot be read, or they are of several sizes.
+    """
+    if not method.control(Examples):
+        return None
+    if not like:
+        fix = "Name some with --like: a file, a folder, or several with commas between."
+        raise ConfigError("--like", "nothing", "images that the outputs are to be like", fix)
+    images, _ = _liked(method, like, size, "AtoB")
+    (_, first, b), *others = images
+    for _, where, other in others:
+        if other.shape != b.shape:
+            found = f"{other.shape[2]} x {other.shape[1]} pixels (width x height)"
+            expected = f"{b.shape[2]} x {b.shape[1]}, as {first.removeprefix('--like ')} has"
+            raise DataError(where, found, expected, "Give --size, to which all are brought.")
+    return torch.stack([x for _, _, x in images])
 
 
 def check_encodable(method: Method[Any], b_CHW: Tensor, where: str) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate, groupby
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from i2i_core.batch import scaled
+from i2i_core.batch import as_used, scaled
 from i2i_core.data.folders.layouts import list_files
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
+from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
-from i2i_core.data.reading.transforms import resized
+from i2i_core.data.reading.transforms import Augment, resized
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.fields import Field, Needs
+from i2i_core.fields import PIXELS, Field, stored_as
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
+from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.storage.remote import storage_of, strip_protocol
 
 File = tuple[bytes, str]
@@ -26,52 +29,97 @@ File = tuple[bytes, str]
 
 
 class Inputs(Protocol):
-    """Images by position, and what the outputs are to be called."""
+    """What outputs are made from, by position, and what the outputs are to be called."""
 
     @property
     def names(self) -> Sequence[str]:
         """Of the outputs, without an ending."""
 
-    def fetch(self, i: int) -> File:
-        """Raises OSError when it cannot be read."""
+    def fetch(self, i: int, name: str) -> File:
+        """The image of that name among a method's inputs. Raises OSError when it cannot be read."""
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         """What the output should look like, where the input knows."""
 
+    def clips(self) -> list[range]:
+        """Which follow each other as the frames of a clip."""
+
 
 class Files:
-    """Image files. `paths` as the filesystem `fs` knows them."""
+    """Image files. `paths` as the filesystem `fs` knows them; those of one folder can be the frames of a clip."""
 
     def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str]) -> None:
         self.fs, self.paths, self.names = fs, paths, names
 
-    def fetch(self, i: int) -> File:
+    def fetch(self, i: int, name: str = "") -> File:
         return self.fs.cat_file(self.paths[i]), _ending(self.paths[i])
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
 
+    def clips(self) -> list[range]:
+        folders = [path.rpartition("/")[0] for path in self.paths]
+        return _ranges(len(list(same)) for _, same in groupby(folders))
+
+
+class Counted:
+    """Outputs that are made of no image: their numbers."""
+
+    def __init__(self, count: int) -> None:
+        self.names: Sequence[str] = [f"{i:0{len(str(count - 1))}d}" for i in range(count)]
+
+    def fetch(self, i: int, name: str) -> File:
+        raise TypeError("there are no images")
+
+    def truth(self, i: int, target: np.ndarray | None) -> File | None:
+        return None
+
+    def clips(self) -> list[range]:
+        return [range(len(self.names))]
+
+
+def _ranges(lengths: Iterable[int]) -> list[range]:
+    """Ranges of these lengths, one after the other."""
+    ends = list(accumulate(lengths))
+    return [range(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+
 
 class Split:
-    """A split of a data set: the side that the method reads, and the truth where there is one.
+    """A split of a data set: the fields that a method makes images from, and the truth where there is one.
 
     Args:
         data: the data set.
         split: its split.
-        direction: `BtoA` reads b, and a is the truth; as the checkpoint was trained.
-        needs: what the method reads of a data set.
+        method: what images are made with.
+        direction: `BtoA` where the method was trained so: then what it calls a is stored as b.
+        way: in which direction images are made.
     """
 
-    def __init__(self, data: DataSet, split: str, direction: str, needs: Needs) -> None:
-        manifest, swap = data.manifest, direction == "BtoA"
-        self.data, self.split, self.fields = data, split, list(manifest.fields)
+    def __init__(
+        self,
+        data: DataSet,
+        split: str,
+        method: Method[Any] | type[Method[Any]],
+        direction: Direction = "AtoB",
+        way: Direction = "AtoB",
+    ) -> None:
+        taken, made = sides(method, way)
+        self.data, self.split, self.fields = data, split, list(data.manifest.fields)
         data.check_shards(split)
-        self.domain = manifest.domains[-1 if swap else 0]
+        if method.needs.domains == 2:
+            first = next(iter(taken)).startswith("a") == (direction == "AtoB")
+            self.domain = data.manifest.domains[0 if first else 1]
+            columns = {name: self.fields.index(name.partition(".")[2] or "image") for name in taken}
+        else:
+            self.domain = data.manifest.domains[0]
+            columns = {name: self.fields.index(stored_as(name, direction)) for name in taken}
+        self.columns: Mapping[str, int] = columns
+        self.column = next((columns[name] for name, role in taken.items() if role == "image"), -1)
+        """Of the first image among the inputs."""
+        self.truths = knows_truth(method)
+        """Whether a sample holds what is to be made of it."""
+        self.other = self.fields.index(stored_as(next(iter(made)), direction)) if self.truths else self.column
         self.reader = Reader(data, split, self.domain)
-        pair = ("b", "a") if swap else ("a", "b")
-        self.pairs = needs.roles.keys() >= {"a", "b"}
-        names = pair if self.pairs else ("image", "image")
-        self.column, self.other = (self.fields.index(name) for name in names)
         self.names: Sequence[str] = self.reader.rows.keys()
         self.labels = self.reader.rows.labels()
 
@@ -80,16 +128,37 @@ class Split:
         """How an output is stored: as the truth of a pair is, else as the input."""
         return self.data.manifest.fields[self.fields[self.other]]
 
-    def fetch(self, i: int) -> File:
-        return self._member(i, self.column)
+    def fetch(self, i: int, name: str) -> File:
+        return self._member(i, self.columns[name])
+
+    def value(self, i: int, name: str, size: int) -> Tensor:
+        """An input that is no image, as a batch has it, (...); of pixels resized to `size` square, as they are where
+        that is 0.
+
+        Raises:
+            ValueError: it cannot be decoded, or is not what the manifest says.
+        """
+        field = self.data.manifest.fields[self.fields[self.columns[name]]]
+        value = value_of(self._member(i, self.columns[name])[0], field)
+        if field.role in PIXELS:
+            value = Augment(size, 0, "none", False, 0)({name: value}, [0, 0, 0], {name: field})[name]
+        assert isinstance(value, np.ndarray)
+        x = torch.from_numpy(np.ascontiguousarray(value))
+        return as_used(x.permute(2, 0, 1).contiguous() if field.role in PIXELS else x, field.role)
+
+    def clips(self) -> list[range]:
+        rows = self.reader.rows
+        if not self.data.manifest.clips:
+            return _ranges(1 for _ in self.names)
+        return _ranges(int(n) for shard in range(len(self.reader.set.shards)) for n in rows.clip_lengths(shard))
 
     def _member(self, i: int, column: int) -> File:
         field = self.data.manifest.fields[self.fields[column]]
         return self.reader.read([i], column)[0], field.extension
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
-        """Of a pair, its other side; of a labelled sample, its twin with the label `target`."""
-        if self.pairs:
+        """What the sample holds of it; of a labelled sample, its twin with the label `target`."""
+        if self.truths:
             return self._member(i, self.other)
         row = None if target is None else self.twin(i, target)
         return None if row is None else self._member(row, self.column)
@@ -116,26 +185,45 @@ def _stem(path: str) -> str:
     return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
 
 
-def open_inputs(uri: str, out: str, split: str, needs: Needs, direction: str, shards_at: Sequence[str] = ()) -> Inputs:
+def open_inputs(
+    uri: str,
+    out: str,
+    split: str,
+    method: Method[Any] | type[Method[Any]],
+    direction: Direction,
+    way: Direction,
+    shards_at: Sequence[str] = (),
+) -> Inputs:
     """What stands at `uri`, a path or fsspec URL.
 
     Args:
         out: where outputs go; left out of a folder that holds it.
-        needs: what the method reads of a data set.
+        method, direction, way: as of `Split`.
         shards_at: where shards of a data set may lie besides.
 
     Raises:
         DataError: nothing there, no image there, or a data set that lacks what the method reads.
     """
+    taken, _ = sides(method, way)
+    alone = list(taken.values()) == ["image"]
     if not uri:
-        raise ConfigError("--input", "nothing", "images, a list of images, or a data set", "Name it with --input.")
+        expected = "images, a list of images, or a data set" if alone else "a data set"
+        raise ConfigError("--input", "nothing", expected, "Name it with --input.")
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root) and fs.exists(f"{root}/{MANIFEST}"):
         data = DataSet(uri, shards_at)
-        if lack := needs.lacks(data.manifest):
-            fix = f"{lack.fix} A folder of images does too."
+        if lack := method.needs.lacks(data.manifest):
+            fix = f"{lack.fix} A folder of images does too." if alone else lack.fix
             raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
-        return Split(data, split, direction, needs)
+        stored = {name: name if method.needs.domains == 2 else stored_as(name, direction) for name in taken}
+        if missing := [at for at in stored.values() if at not in data.manifest.fields and method.needs.domains == 1]:
+            fix = "Name a data set with the fields of the one that it was trained on."
+            raise DataError(f"--input {uri}", f"a data set without {missing[0]}", "one with it", fix)
+        return Split(data, split, method, direction, way)
+    if not alone:
+        named = ", ".join(f"{name} ({role})" for name, role in taken.items())
+        fix = "Make one with `python pipelines/shard.py --layout fields`, and name it with --input."
+        raise DataError(f"--input {uri}", "no data set", f"one with {named}, of which images are made", fix)
     return open_images(uri, "--input", out)[0]
 
 
@@ -223,6 +311,30 @@ def check_names(inputs: Inputs, reserved: Sequence[str]) -> None:
         if name in seen:
             fix = "The program writes a file of that name itself: rename the image."
             raise DataError("--input", f"an image called {name}", "another name", fix)
+
+
+def load_inputs(
+    inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], size: int
+) -> tuple[dict[str, Tensor], str]:
+    """What an output is made from, each (...) as a batch has it, and the dtype that its image was stored as.
+
+    Args:
+        taken: role by name of the inputs.
+        channels: of each image among them.
+        size: pixels square that they are resized to; 0: their own.
+
+    Raises:
+        DataError: an image of channels that cannot be converted.
+        ValueError: one cannot be decoded.
+    """
+    values, dtype = {}, "uint8"
+    for name, role in taken.items():
+        if role == "image":
+            values[name], dtype = loaded(inputs.fetch(i, name), channels[name], size, f"image {inputs.names[i]}")
+        else:
+            assert isinstance(inputs, Split), "checked when they were opened"
+            values[name] = inputs.value(i, name, size)
+    return values, dtype
 
 
 def loaded(file: File, channels: int, size: int, name: str) -> tuple[Tensor, str]:

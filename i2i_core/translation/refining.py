@@ -21,6 +21,7 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import words
+from i2i_core.methods.base import image_input
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Split, loaded
 from i2i_core.translation.translator import Row, TranslationJob, Translator, row_of
@@ -47,10 +48,13 @@ def check_refinable(job: TranslationJob, trained: Trained) -> None:
     if job.codes is not None and job.codes.numbered:
         fix = "Leave --samples and --interpolate out, and give --like one file or `truth`."
         raise ConfigError("--shards", "several outputs of each image", "one: it takes the image's place", fix)
+    if not image_input(trained.method) or trained.method.memory or len(job.made) > 1:
+        found = f"a checkpoint that makes images of {', '.join(trained.method.inputs) or 'codes'}"
+        raise ConfigError("--shards", found, "one that makes each image of one image", "Leave --shards out.")
     fs, root = storage_of(job.out)
     if fs.protocol == job.inputs.data.fs.protocol and root.rstrip("/") == job.inputs.data.root.rstrip("/"):
         raise ConfigError("--out", f"{job.out}, which is --input", "another folder", "Name a new folder.")
-    made = trained.method.channels()[0 if job.back else 1]
+    made = trained.method.channels()[job.made[0]]
     kept = job.inputs.written.channels
     if made != kept:
         fix = "Leave --shards out, or shard the data again with `--channels`."
@@ -116,7 +120,7 @@ def _made_by(job: TranslationJob, trained: Trained) -> dict[str, Any]:
         "target": job.target.title if job.target else "",
         "columns": list(job.columns),
         "codes": "" if job.codes is None else repr(job.codes),
-        "back": job.back,
+        "back": job.way == "BtoA",
         "size": job.size,
     } | ({"at_test": made_by} if (made_by := words(trained.method.makers, trained.at_test(job.at_test))) else {})
 
@@ -147,7 +151,8 @@ def refined_rows(job: TranslationJob, count: int) -> list[Row]:
     rows = []
     for row in range(min(count, len(reader.rows))):
         i = position[reader.key(row)]
-        source, _ = loaded(inputs.fetch(i), 0, job.size, reader.key(row))
+        (taken,) = inputs.columns
+        source, _ = loaded(inputs.fetch(i, taken), 0, job.size, reader.key(row))
         made, _ = loaded((reader.read([row], inputs.column)[0], ending), 0, 0, reader.key(row))
-        rows.append(row_of(job, i, source, [made]))
+        rows.append(row_of(job, i, {taken: source}, [made]))
     return rows

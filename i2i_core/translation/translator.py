@@ -8,9 +8,9 @@ x_CHW one image in [-1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +20,15 @@ from i2i_core.batch import Bad
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import DataError
+from i2i_core.images.previews import shown
 from i2i_core.images.sheet import to_bytes
+from i2i_core.methods.base import Direction, sides
+from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.networks.shapes import SizeError
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import repeatable
 from i2i_core.translation.codes import Codes, check_encodable
-from i2i_core.translation.inputs import Inputs, Split, loaded
+from i2i_core.translation.inputs import Counted, Inputs, Split, load_inputs, loaded
 from i2i_core.translation.targets import Target
 
 GROUP = 8
@@ -51,8 +54,11 @@ class TranslationJob:
     """Images that come back for the contact sheet."""
     codes: Codes | None = None
     """Which codes the outputs have; None: one output, as the method makes it by itself."""
-    back: bool = False
-    """From B to A."""
+    examples: Tensor | None = None
+    """(K, C, H, W) what every output is to be like, of methods that take examples."""
+    way: Direction = "AtoB"
+    made: tuple[str, ...] = ("",)
+    """Names of what the method makes of one input: of several, a file each."""
     at_test: AtTestOptions = AtTestOptions()  # noqa: RUF009 - frozen
 
     def worker(self, trained: Trained) -> Translator:
@@ -82,24 +88,35 @@ class TranslationJob:
     def titles(self) -> tuple[str, ...]:
         """Of the outputs of an image, for the contact sheet."""
         if self.codes is not None:
-            return self.codes.titles
-        return (f"translation {self.target.title}" if self.target else "translation",)
+            each = self.codes.titles
+        else:
+            what = "made" if isinstance(self.inputs, Counted) else "translation"
+            each = (f"{what} {self.target.title}" if self.target else what,)
+        return each if len(self.made) == 1 else tuple(f"{title}: {name}" for title in each for name in self.made)
 
     def name(self, i: int, output: int) -> str:
         """Of an output, without an ending."""
+        number, which = divmod(output, len(self.made))
         numbered = self.codes is not None and self.codes.numbered
-        return f"{self.inputs.names[i]}-{output}" if numbered else self.inputs.names[i]
+        name = f"{self.inputs.names[i]}-{number}" if numbered else self.inputs.names[i]
+        return name if len(self.made) == 1 else f"{name}-{self.made[which]}"
 
 
 @dataclass(frozen=True)
 class Image:
-    """An input, decoded: its position, its values (C, H, W) in [-1, 1], and the dtype it was stored as."""
+    """What an output is made from: its position, its values by name as a batch has them, without the first axis, and
+    the dtype that its image was stored as."""
 
     i: int
-    x: Tensor
+    inputs: dict[str, Tensor]
     dtype: str
     truth: Tensor | None = None
     """Where its code is read off it."""
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of all that goes through the networks."""
+        return tuple(tuple(x.shape) for x in (*self.inputs.values(), *([] if self.truth is None else [self.truth])))
 
 
 Row = dict[str, Tensor | None]
@@ -120,12 +137,13 @@ class Translator:
 
     def __init__(self, job: TranslationJob, trained: Trained) -> None:
         self.job, self.method = job, trained.method.eval()
-        self.channels = self.method.channels()[1 if job.back else 0]
+        self.taken, _ = sides(self.method, job.way)
+        self.channels = self.method.channels()
         self.fs, root = storage_of(job.out)
         self.root = str(root)
 
     def run(self, chunk: Sequence[int]) -> Done:
-        """Translates and writes some images.
+        """Translates and writes some images; of methods with a memory, the frames of a clip in their order.
 
         Raises:
             DataError: an image of a size or number of channels that the networks cannot take.
@@ -136,7 +154,7 @@ class Translator:
             for output, y in enumerate(made):
                 self._write(image, output, y)
             if image.i in self.job.shown:
-                rows[image.i] = row_of(self.job, image.i, image.x, made)
+                rows[image.i] = row_of(self.job, image.i, image.inputs, made)
         return Done(len(images), tuple(bad.values()), rows)
 
     def load(self, chunk: Sequence[int]) -> tuple[list[Image], dict[int, Bad]]:
@@ -151,13 +169,13 @@ class Translator:
 
     def _load(self, i: int) -> Image:
         name, truth = self.job.inputs.names[i], None
-        x, dtype = loaded(self.job.inputs.fetch(i), self.channels, self.job.size, f"image {name}")
+        values, dtype = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.size)
         if self.job.codes is not None and self.job.codes.of_truth:
             file = self.job.inputs.truth(i, None)
-            assert file is not None, "only asked for of pairs"
-            truth, _ = loaded(file, self.method.channels()[1], self.job.size, f"the truth of {name}")
+            assert file is not None, "only asked for where the truth is known"
+            truth, _ = loaded(file, self.channels[self.job.made[0]], self.job.size, f"the truth of {name}")
             check_encodable(self.method, truth, f"the truth of {name}")
-        return Image(i, x, dtype, truth)
+        return Image(i, values, dtype, truth)
 
     def translated(self, images: Sequence[Image]) -> Iterator[tuple[Image, list[Tensor]]]:
         """Every image with its outputs, those of one size together.
@@ -165,36 +183,69 @@ class Translator:
         Raises:
             DataError: an image of a size that the networks cannot take.
         """
+        if self.method.memory:
+            yield from self._along(images)
+            return
         for group in grouped(images):
             outputs = self._outputs(group)
             yield from ((image, [made[k] for made in outputs]) for k, image in enumerate(group))
 
+    def _along(self, frames: Sequence[Image]) -> Iterator[tuple[Image, list[Tensor]]]:
+        """The frames of a clip with their outputs, each made with what the one before it left; the codes are the
+        clip's."""
+        memories: list[dict[str, Tensor] | None] = []
+        for frame in frames:
+            batch, keys = self._placed([frame]), [self.job.inputs.names[frames[0].i]]
+            made = []
+            for number, controls in enumerate(self._controls([frame], keys)):
+                memories += [None] * (number == len(memories))
+                found = self._translate(batch, controls, keys, memories[number])
+                memories[number] = {name: found[name] for name in self.method.memory}
+                made += [found[name][0].float().cpu() for name in self.job.made]
+            yield frame, made
+
     def _outputs(self, images: Sequence[Image]) -> list[Tensor]:
         """The outputs of a group, a batch each; the networks see a full group whatever the number of images."""
-        x = images[0].x
-        full = [images[k % len(images)] for k in range(group_of(x))]
-        keys = [self.job.inputs.names[image.i] for image in full]
-        batch = torch.stack([image.x for image in full]).to(next(self.method.parameters()))
+        full = [images[k % len(images)] for k in range(group_of(images[0]))]
+        batch, keys = self._placed(full), [self.job.inputs.names[image.i] for image in full]
+        made = (self._translate(batch, controls, keys) for controls in self._controls(full, keys))
+        return [found[name][: len(images)].float().cpu() for found in made for name in self.job.made]
+
+    def _placed(self, images: Sequence[Image]) -> dict[str, Tensor]:
+        """Images together, on the device."""
+        weight, batch = next(self.method.parameters()), {}
+        for name in self.taken:
+            x = torch.stack([image.inputs[name] for image in images])
+            batch[name] = x.to(weight) if x.is_floating_point() else x.to(weight.device)
+        return batch
+
+    def _translate(
+        self,
+        batch: dict[str, Tensor],
+        controls: dict[str, Tensor],
+        keys: Sequence[str],
+        memory: dict[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         try:
             with repeatable():
-                if self.job.back:
-                    return [self.method.back(batch)[: len(images)].float().cpu()]
-                controls = self._controls(full, keys)
-                made = (self.method.translate(batch, keys=keys, **control) for control in controls)
-                return [y[: len(images)].float().cpu() for y in made]
+                return self.method.translate(batch, controls, self.job.way, keys=keys, memory=memory)
         except SizeError as error:
-            where, found = f"image {keys[0]}", f"{x.shape[2]} x {x.shape[1]} pixels (width x height)"
+            x = next(iter(batch.values()))
+            where, found = f"image {keys[0]}", f"{x.shape[3]} x {x.shape[2]} pixels (width x height)"
             raise DataError(where, found, error.expected, f"Give --size {error.listed}.") from None
 
-    def _controls(self, full: Sequence[Image], keys: Sequence[str]) -> list[dict[str, Any]]:
+    def _controls(self, full: Sequence[Image], keys: Sequence[str]) -> list[dict[str, Tensor]]:
         """What the method is told besides the images, for each output."""
+        told: dict[str, Tensor] = {}
         if self.job.target is not None:
-            return [{"target": torch.from_numpy(np.stack([self.job.label(image.i) for image in full]))}]
+            told[self.method.named(Labels)] = torch.from_numpy(np.stack([self.job.label(image.i) for image in full]))
+        if self.job.examples is not None:
+            told[self.method.named(Examples)] = self.job.examples.expand(len(full), *self.job.examples.shape)
         if self.job.codes is None:
-            return [{}]
+            return [told]
         truths = [image.truth for image in full if image.truth is not None]
         truth = torch.stack(truths).to(next(self.method.parameters())) if truths else None
-        return [{"z": z} for z in self.job.codes.of(self.method, keys, truth)]
+        return [{**told, self.method.named(Code): z} for z in self.job.codes.of(self.method, keys, truth)]
 
     def _write(self, image: Image, output: int, made: Tensor) -> None:
         data, ending = to_bytes(made, self._dtype(image))
@@ -208,11 +259,19 @@ class Translator:
         return inputs.written.dtype if isinstance(inputs, Split) else image.dtype
 
 
-def row_of(job: TranslationJob, i: int, source: Tensor, made: Sequence[Tensor]) -> Row:
+def row_of(job: TranslationJob, i: int, inputs: Mapping[str, Tensor], made: Sequence[Tensor]) -> Row:
     """An image's row of the contact sheet: of many outputs, some that are spread over all."""
     count = len(job.titles)
     picked = [round(k) for k in np.linspace(0, count - 1, min(count, MOST_COLUMNS))]
-    return {"source": source, **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i)}
+    return {**_sources(job, inputs), **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i)}
+
+
+def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What an output was made from, as images: the one image, or all by their names."""
+    if not isinstance(job.inputs, Split):
+        return dict(zip(("source",), inputs.values(), strict=False))
+    fields = {name: job.inputs.data.manifest.fields[job.inputs.fields[at]] for name, at in job.inputs.columns.items()}
+    return {"source" if len(inputs) == 1 else name: shown(x, fields[name]) for name, x in inputs.items()}
 
 
 def _truth(job: TranslationJob, i: int) -> Tensor | None:
@@ -227,17 +286,17 @@ def _cause(error: Exception) -> str:
     return "no such file" if isinstance(error, FileNotFoundError) else str(error)
 
 
-def group_of(x_CHW: Tensor) -> int:
-    """How many images of that size go through the networks together."""
-    return GROUP if x_CHW.shape[1] * x_CHW.shape[2] <= GROUP_PIXELS else 1
+def group_of(image: Image) -> int:
+    """How many inputs of that size go through the networks together."""
+    pixels = max((math.prod(x.shape[1:]) for x in image.inputs.values() if x.ndim == 3), default=0)
+    return GROUP if pixels <= GROUP_PIXELS else 1
 
 
 def grouped(images: Sequence[Image]) -> Iterator[list[Image]]:
     """Images of one size together, in groups that go through the networks at once."""
-    by_size: dict[tuple[Any, ...], list[Image]] = {}
+    by_size: dict[tuple[tuple[int, ...], ...], list[Image]] = {}
     for image in images:
-        truth = None if image.truth is None else tuple(image.truth.shape)
-        by_size.setdefault((tuple(image.x.shape), truth), []).append(image)
+        by_size.setdefault(image.shapes, []).append(image)
     for same in by_size.values():
-        size = group_of(same[0].x)
+        size = group_of(same[0])
         yield from (same[k : k + size] for k in range(0, len(same), size))

@@ -366,9 +366,9 @@ def test_a_checkpoint_round_trip_gives_the_same_images(paired: str, storage: str
     trained = load_trained(f"{storage}/run", torch.device("cpu"))
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     with loop.step.averaged():
-        expected = loop.method.translate(x, keys=["one", "two"])
-    assert torch.equal(trained.method.translate(x, keys=["one", "two"]), expected)
-    assert not torch.equal(loop.method.translate(x, keys=["one", "two"]), expected), "the average is not the last"
+        expected = loop.method.image_from(x, keys=["one", "two"])
+    assert torch.equal(trained.method.image_from(x, keys=["one", "two"]), expected)
+    assert not torch.equal(loop.method.image_from(x, keys=["one", "two"]), expected), "the average is not the last"
 
 
 def test_init_from_starts_from_trained_networks(labelled: str, storage: str) -> None:

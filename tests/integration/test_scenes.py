@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from i2i_core.batch import Batch
 from i2i_core.checkpoints.trained import load_trained
@@ -23,10 +24,14 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.folders.declared import FieldOptions
 from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.reading.stream import in_order
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.evaluation import extremes
 from i2i_core.images.codec import ImageOptions
+from i2i_core.images.sheet import to_array
 from i2i_core.orchestration.evaluating import EvaluationJob
 from i2i_core.orchestration.sharding import make
 from i2i_core.orchestration.translating import translate
@@ -36,12 +41,19 @@ from i2i_core.training.sync import World
 
 from ..support import data
 from ..support.runs import assert_equal, loop_of, run_until, state_of
-from ..support.scenes import Scenes, Styles, Videos, registered
+from ..support.scenes import Generated, Scenes, Styles, Tinted, Videos, registered
 from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
 COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
-KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles}
+KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles, "generated": Generated, "tinted": Tinted}
+MEASURED = {
+    "scenes": {"l1", "psnr", "ssim"},
+    "videos": {"l1", "psnr", "ssim"},
+    "styles": set(),
+    "generated": {"diversity"},
+    "tinted": {"change", "cycle", "diversity", "latent"},
+}
 Made = dict[str, str]
 
 
@@ -57,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Label maps and their images, which are a colour for each class, brighter by the vector; clips of such; and images
     of one colour for each class."""
     rng = np.random.default_rng(0)
-    scenes, videos, styles = (tmp_path_factory.mktemp(name) for name in KINDS)
+    scenes, videos, styles, domains = (tmp_path_factory.mktemp(n) for n in ("scenes", "videos", "styles", "domains"))
     for name in ("labels", "image", "code", "captions"):
         (scenes / name).mkdir()
     for i in range(40):
@@ -77,7 +89,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     for name, colour in zip("abc", COLOURS, strict=True):
         for i in range(16):
             data.put(styles / f"train/{name}/{i}.png", (rng.uniform(0.2, 1, (16, 16, 1)) * colour).astype(np.uint8))
+        for i in range(20):
+            bright = rng.uniform(0.2, 1, (16, 16, 1))
+            data.put(domains / f"train{'AB'[i % 2]}/{i}.png", (bright * COLOURS[i % 2]).astype(np.uint8))
     data.shard("classes", styles, styles / "out", goal={"shard_samples": 16})
+    data.shard("unpaired", domains, domains / "out", goal={"shard_samples": 16})
     fields = ("image=image/{key}.png", "labels:classes=labels/{key}.png")
     more = ("code:vector=code/{key}.npy", "captions:text=captions/{key}.json")
     of_clips = tuple(field.replace("{key}", "{clip}/{frame}") for field in fields)
@@ -85,6 +101,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         "scenes": shard(scenes, (*fields, *more), classes=("labels=3",)),
         "videos": shard(videos, of_clips, classes=("labels=3",)),
         "styles": str(styles / "out"),
+        "generated": str(styles / "out"),
+        "tinted": str(domains / "out"),
     }
 
 
@@ -97,7 +115,7 @@ def config_on(uri: str, storage: str, **values: Any) -> TrainConfig:
         "monitoring.checkpoint_every": 16,
         "monitoring.keep_last": 9,
         "monitoring.grid_every": 24,
-        "monitoring.evaluate_every": 24,
+        "monitoring.evaluate_every": 32,
         "monitoring.log_every": 8,
     }
     return prepare(TrainConfig.of("scenes", "demo", {**given, **{k.replace("__", "."): v for k, v in values.items()}}))
@@ -115,9 +133,11 @@ def test_it_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path
         batch = loop.step.place(loop.stream.read(0, 0, 4))
         first = loss_of(loop, batch)
         loop.train()
-        assert loss_of(loop, batch) < 0.5 * first
+        assert loss_of(loop, batch) < (0.9 if kind == "generated" else 0.5) * first
         assert loop.run.exists(loop.run.grid(240))
-        assert not loop.run.evaluations(), "nothing is known of what it makes"
+        found = [set(entry["metrics"]) for entry in loop.run.evaluations()]
+        assert all(metrics == MEASURED[kind] for metrics in found), found
+        assert bool(found) == bool(MEASURED[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,27 +193,160 @@ def test_sequences_are_counted_and_frames_are_said_beside(made: Made, tmp_path: 
 
 
 def test_what_it_lacks_is_said_before_a_run_begins(made: Made, labelled: str, tmp_path: Path) -> None:
-    with registered():
-        with pytest.raises(
-            DataError, match=r"found no field labels, but image \(image\).*a field labels of role classes"
-        ):
-            config_on(labelled, str(tmp_path))
-        with pytest.raises(ConfigError, match="--best-metric: found 'l1'; expected nothing"):
-            config_on(made["scenes"], str(tmp_path), monitoring__best_metric="l1")
+    with (
+        registered(),
+        pytest.raises(DataError, match=r"found no field labels, but image \(image\).*a field labels of role classes"),
+    ):
+        config_on(labelled, str(tmp_path))
+    with registered(Styles), pytest.raises(ConfigError, match="--best-metric: found 'l1'; expected nothing"):
+        config_on(made["styles"], str(tmp_path), monitoring__best_metric="l1")
     with registered(Videos), pytest.raises(DataError, match="found single samples; expected clips, of which 3 frames"):
         config_on(made["scenes"], str(tmp_path))
     with registered(Styles), pytest.raises(DataError, match="mono; expected a class for each"):
         config_on(labelled, str(tmp_path))
 
 
-def test_what_only_images_of_images_have_is_refused_of_its_checkpoint(made: Made, tmp_path: Path) -> None:
+# ---------------------------------------------------------------- what their checkpoints make
+
+
+def run_of(kind: str, made: Made, storage: Path) -> str:
+    loop = loop_of(config_on(made[kind], str(storage), training__images=16, monitoring__grid_every=0))
+    loop.train()
+    return loop.run.url
+
+
+def go(run: str, out: Path, **options: Any) -> dict[str, np.ndarray]:
+    """What is written, by name."""
+    translate(run, TranslateOptions(out=str(out), cpu=True, **options))
+    found = {str(path.relative_to(out))[:-4]: path for path in sorted(out.rglob("*.png"))}
+    return {name: np.asarray(Image.open(path)) for name, path in found.items()}
+
+
+def as_bytes(x: Tensor) -> np.ndarray:
+    return to_array(x)
+
+
+def test_a_label_map_becomes_an_image_by_the_network_alone(made: Made, tmp_path: Path) -> None:
     with registered():
-        loop = loop_of(config_on(made["scenes"], str(tmp_path)))
-        loop.train()
-        options = TranslateOptions(input=made["scenes"], split="train", out=str(tmp_path / "out"), cpu=True)
-        with pytest.raises(ConfigError, match=r"found a method that reads labels \(classes\), image \(image\), code"):
-            translate(loop.run.url, options)
-        trained = load_trained(loop.run.url, CPU)
-        job = EvaluationJob(trained.url, made["scenes"], "train", EvaluationConfig())
-        with pytest.raises(DataError, match="metrics: found a method that reads labels"):
+        run = run_of("scenes", made, tmp_path)
+        found = go(run, tmp_path / "out", input=made["scenes"], split="train")
+        assert found.pop("contact_sheet").ndim == 3
+        assert len(found) == 40
+        module = load_trained(run, CPU).method.module().eval()
+        (batch,) = in_order(DataSet(made["scenes"]), "train", 0, size=40)
+        with torch.no_grad():
+            expected = module(batch["labels"])
+        for key, image in zip(batch.keys, expected, strict=True):
+            assert np.abs(found[key].astype(int) - as_bytes(image)).max() <= 1
+        larger = go(run, tmp_path / "larger", input=made["scenes"], split="train", size=32, most=1)
+        assert larger[batch.keys[0]].shape == (32, 32, 3)
+
+
+def test_frames_of_a_clip_are_made_in_their_order_each_of_the_one_before(made: Made, tmp_path: Path) -> None:
+    with registered(Videos):
+        run = run_of("videos", made, tmp_path)
+        found = go(run, tmp_path / "out", input=made["videos"], split="train")
+        found.pop("contact_sheet")
+        method = load_trained(run, CPU).method
+        (batch,) = in_order(DataSet(made["videos"]), "train", 0, size=48)
+        frames = dict(zip(batch.keys, batch["labels"], strict=True))
+        assert len(frames) == len(found) == 48
+        for clip in range(8):
+            before = torch.zeros(1, 3, 16, 16)
+            for t in range(6):
+                with torch.no_grad():
+                    before, _ = method.module()(frames[f"c{clip}/{t}"][None], before)
+                assert np.abs(found[f"c{clip}/{t}"].astype(int) - as_bytes(before[0])).max() <= 1
+        first = go(run, tmp_path / "first", input=made["videos"], split="train", most=9, batch=1)
+        assert len(first) == 10
+        assert all(np.array_equal(first[name], found[name]) for name in first if name in found)
+
+
+def test_outputs_are_like_all_examples_together(made: Made, tmp_path: Path) -> None:
+    with registered(Styles):
+        run = run_of("styles", made, tmp_path)
+        (batch,) = in_order(DataSet(made["styles"]), "train", 0, size=48)
+        for i in range(3):
+            Image.fromarray(as_bytes(batch["image"][i])).save(tmp_path / f"{i}.png")
+        like = ",".join(str(tmp_path / f"{i}.png") for i in range(3))
+        found = go(run, tmp_path / "out", input=made["styles"], split="train", like=like, most=4)
+        method = load_trained(run, CPU).method
+        told = {"like": batch["image"][None, :3].expand(4, -1, -1, -1, -1)}
+        expected = method.translate({"image": batch["image"][:4]}, told)["image"]
+        for key, image in zip(batch.keys, expected, strict=False):
+            assert np.abs(found[key].astype(int) - as_bytes(image)).max() <= 1
+        with pytest.raises(ConfigError, match="--like: found nothing; expected images that the outputs are to be like"):
+            go(run, tmp_path / "none", input=made["styles"], split="train")
+
+
+def test_images_of_nothing_are_counted(made: Made, tmp_path: Path) -> None:
+    with registered(Generated):
+        run = run_of("generated", made, tmp_path)
+        found = go(run, tmp_path / "out", count=12)
+        assert set(found) == {"contact_sheet", *(f"{i:02d}" for i in range(12))}
+        method = load_trained(run, CPU).method
+        codes = method.draw_codes([f"{i:02d}" for i in range(12)])
+        assert codes.abs().max() <= 1
+        assert codes.min() < -0.5
+        for i, image in enumerate(method.module()(codes)):
+            assert np.abs(found[f"{i:02d}"].astype(int) - as_bytes(image)).max() <= 1
+        several = go(run, tmp_path / "several", count=2, samples=3)
+        assert set(several) == {"contact_sheet", *(f"{i}-{k}" for i in range(2) for k in range(3))}
+        with pytest.raises(ConfigError, match="--count: found 0; expected how many images are to be made"):
+            go(run, tmp_path / "none")
+        with pytest.raises(ConfigError, match=r"--input: found .*; expected nothing: this method makes images of no"):
+            go(run, tmp_path / "none", input=made["styles"], count=3)
+    with registered():
+        run = run_of("scenes", made, tmp_path / "scenes")
+        with pytest.raises(ConfigError, match="--count: found 3; expected none: this method makes an image of each"):
+            go(run, tmp_path / "none", input=made["scenes"], count=3)
+        with pytest.raises(DataError, match=r"found no data set; expected one with labels \(classes\)"):
+            go(run, tmp_path / "none", input=str(tmp_path / "out"))
+
+
+def test_it_goes_back_with_a_code(made: Made, tmp_path: Path) -> None:
+    """Drawn, or read off an image of A: of the side that is made."""
+    with registered(Tinted):
+        run = run_of("tinted", made, tmp_path)
+        data, method = DataSet(made["tinted"]), load_trained(run, CPU).method
+        (batch,) = in_order(data, "train", 0, size=32, side="b")
+        found = go(run, tmp_path / "out", input=made["tinted"], split="train", back=True, samples=2)
+        keys = list(batch.keys)
+        for k in range(2):
+            expected = method.translate({"b": batch["b"]}, {"z": method.draw_codes(keys, k)}, "BtoA")["a"]
+            for key, image in zip(keys, expected, strict=True):
+                assert np.abs(found[f"{key}-{k}"].astype(int) - as_bytes(image)).max() <= 1
+        red = torch.tensor([1.0, -1, -1])[:, None, None].expand(3, 16, 16)
+        Image.fromarray(as_bytes(red)).save(tmp_path / "red.png")
+        found = go(
+            run, tmp_path / "like", input=made["tinted"], split="train", back=True, like=str(tmp_path / "red.png")
+        )
+        code = method.encode(red[None], "BtoA").expand(len(keys), -1)
+        expected = method.translate({"b": batch["b"]}, {"z": code}, "BtoA")["a"]
+        for key, image in zip(keys, expected, strict=True):
+            assert np.abs(found[key].astype(int) - as_bytes(image)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_method_says_of_itself_is_what_it_is_measured_by(kind: str, made: Made, tmp_path: Path) -> None:
+    """By several workers as by one."""
+    with registered(KINDS[kind]):
+        trained = load_trained(run_of(kind, made, tmp_path), CPU)
+        judging = EvaluationConfig(metrics=("efficientnet_frechet",))
+        suite = EvaluationJob(trained.url, made[kind], "train", judging).suite(trained)
+        parts = suite.parts()
+        found = suite.result(parts)
+        assert MEASURED[kind] | {"efficientnet_frechet"} <= set(found.values)
+        split = [part for rank in range(2) for part in suite.parts(rank, 2)]
+        assert suite.result(split).values == found.values
+        if suite.basic.ranking:
+            ranked = extremes.chosen(found.ranked, "lower", 1)
+            assert extremes.sheet(suite, ranked).size[0] > 100
+
+
+def test_what_has_no_measure_of_its_own_says_so(made: Made, tmp_path: Path) -> None:
+    with registered(Styles):
+        trained = load_trained(run_of("styles", made, tmp_path), CPU)
+        job = EvaluationJob(trained.url, made["styles"], "train", EvaluationConfig())
+        with pytest.raises(DataError, match=r"metrics: found a method that reads image \(image\); expected one whose"):
             job.suite(trained)

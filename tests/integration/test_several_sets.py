@@ -386,7 +386,7 @@ def test_images_of_any_set_take_labels_of_any_set(
     data = request.getfixturevalue(source)
     found = translated(trained, data, tmp_path / "out", target)
     batch = next(in_order(DataSet(data), "test", 16, most=6))
-    made = load_trained(trained, CPU).method.translate(batch["image"], target=torch.tensor([vector] * 6))
+    made = load_trained(trained, CPU).method.image_from(batch["image"], target=torch.tensor([vector] * 6))
     assert set(found) == set(batch.keys)
     for key, image in zip(batch.keys, made, strict=True):
         assert np.abs(found[key] - to_array(image)[..., 0]).max() <= 1, "equal up to another batch size's rounding"
@@ -399,7 +399,7 @@ def test_signs_change_the_label_of_an_image_of_that_set(
     batch = next(in_order(DataSet(labelled), "test", 16, most=6))
     target = torch.cat([batch["labels"], torch.tensor([[0, 0, 0, 1, 0]] * 6)], 1)
     target[:, 1] = 1
-    made = load_trained(trained, CPU).method.translate(batch["image"], target=target)
+    made = load_trained(trained, CPU).method.image_from(batch["image"], target=target)
     for key, image in zip(batch.keys, made, strict=True):
         assert np.abs(found[key] - to_array(image)[..., 0]).max() <= 1
     with pytest.raises(ConfigError, match="images without these labels"):

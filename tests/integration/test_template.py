@@ -34,7 +34,7 @@ logs.show()
 metrics = Loop(config, World(), torch.device("cpu")).train()
 Loop(config, World(), torch.device("cpu"))
 method = load_trained(f"{storage}/run", torch.device("cpu")).method
-shape = list(method.translate(torch.zeros(2, 3, 16, 16)).shape)
+shape = list(method.image_from(torch.zeros(2, 3, 16, 16)).shape)
 print(json.dumps({"metrics": metrics, "shape": shape, "made_by": type(method).__name__}))
 """
 

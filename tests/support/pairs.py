@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.evaluation.samples import Asked, Family, Measured, Outputs, chunks
 from i2i_core.fields import Field
-from i2i_core.methods.base import Method, Needs
+from i2i_core.methods.base import Direction, Method, Needs
 from i2i_core.methods.controls import Labels
 from tests.support.data import write_whole
 
@@ -37,6 +37,17 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
     return write_whole(folder, keys, fields)
 
 
+class Function(nn.Module):
+    """Makes images by a function."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *given: Tensor) -> Tensor:
+        return self.function(*given)
+
+
 class Pairs(Method[None]):
     """A paired method that makes images by a function of (x, keys)."""
 
@@ -48,9 +59,9 @@ class Pairs(Method[None]):
         super().__init__(None)
         self.function, self.weight = function, nn.Parameter(torch.zeros(()))
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
+    def translate(self, inputs: Any, *told: Any, keys: Sequence[str] | None = None, **more: Any) -> dict[str, Tensor]:
         assert keys is not None
-        return self.function(x, keys)
+        return {"b": self.function(inputs["a"], keys)}
 
 
 class Paired(Method[Any]):
@@ -64,8 +75,8 @@ class Paired(Method[Any]):
         super().__init__(None)
         self.function, self.weight = function, nn.Parameter(torch.zeros(()))
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        return self.function(x)
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(lambda x, *told: self.function(x))
 
 
 class Labelled(Paired):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,15 @@ from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, Values, moves
+from i2i_core.methods.controls import Code, Examples
 from i2i_core.methods.game import Game
 from i2i_core.networks.init import init_normal
 from i2i_core.registry import METHODS, Preset, implements
 from i2i_core.settings import setting
 from i2i_core.tensors import one_hot
+
+from .pairs import Function
 
 NAME = "scenes"
 WORDS = 16
@@ -42,6 +46,7 @@ class Scenes(Method[SceneConfig]):
     """G makes the image of a label map, moved by all else that a sample has; L1 alone."""
 
     needs = Needs({"labels": "classes", "image": "image", "code?": "vector", "captions?": "text"})
+    inputs, outputs = {"labels": "classes"}, {"image": "image"}
     generators = ("G",)
 
     def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
@@ -93,31 +98,44 @@ class Scenes(Method[SceneConfig]):
         maps = one_hot(ids, self.config.classes).to(before)
         return torch.tanh(self.networks["G"](torch.cat([maps, before, before.flip(3), planes], dim=1)))
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        with self.translating(keys=keys):
-            return self.make(x, x.new_zeros(len(x), self.config.channels, *x.shape[2:]), x.new_zeros(len(x), WORDS))
+    def channels(self) -> Mapping[str, int]:
+        return {"image": self.config.channels}
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Of sequences a column for each frame."""
-        labels, image = (x if batch["image"].ndim == 5 else x[:, None] for x in (batch["labels"], batch["image"]))
-        made, columns = torch.zeros_like(image[:, 0]), {}
-        with self.translating():
-            for frame in range(image.shape[1]):
-                made = self.make(labels[:, frame], made, self.told(batch))
-                columns |= {f"made {frame}": made, f"true {frame}": image[:, frame]}
-        return columns
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Told(self)
+
+
+class Told(nn.Module):
+    """Makes a frame of its label map and of what was made before, if anything was."""
+
+    def __init__(self, method: Scenes) -> None:
+        super().__init__()
+        self.make, self.channels, self.remembers = method.make, method.config.channels, bool(method.memory)
+
+    def forward(self, labels: Tensor, before: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        n, _, height, width = labels.shape
+        nothing = torch.zeros(n, self.channels, height, width, device=labels.device)
+        made = self.make(labels, nothing if before is None else before, nothing.new_zeros(n, WORDS))
+        return (made, made) if self.remembers else made
 
 
 class Videos(Scenes):
     """The same of three frames of a clip."""
 
     needs = Needs({"labels": "classes", "image": "image"}, frames=3)
+    memory = ("before",)
+
+    def first_memory(self, inputs: Values) -> Values:
+        n, _, height, width = inputs["labels"].shape
+        return {"before": torch.zeros(n, self.config.channels, height, width, device=inputs["labels"].device)}
 
 
 class Styles(Scenes):
     """G gives an image without its colour that of two others of its class, and another image of any class too."""
 
     needs = Needs({"image": "image"}, attributes=True, again=True, companions=2)
+    inputs, outputs = {"image": "image"}, {"image": "image"}
+    controls: ClassVar = {"like": Examples()}
 
     def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
         super().__init__(config, generator)
@@ -140,9 +158,98 @@ class Styles(Scenes):
         colour = companions.mean((1, 3, 4))[:, :, None, None].expand(*image.shape)
         return torch.tanh(self.networks["G"](torch.cat([image.mean(1, keepdim=True), colour], dim=1)))
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        with self.translating():
-            return {"image": batch["image"], "made": self.coloured(batch["image"], batch["companions"])}
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(self.coloured)
+
+
+class Generated(Scenes):
+    """G makes images of a code and of nothing else, which shall have the mean colour of true ones; L1."""
+
+    needs = Needs({"image": "image"})
+    inputs, outputs = {}, {"image": "image"}
+    controls: ClassVar = {"z": Code(drawn="uniform")}
+
+    def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator)
+        self.networks["G"] = nn.Sequential(
+            nn.Linear(4, config.channels * config.image_size**2),
+            nn.Unflatten(1, (config.channels, config.image_size, config.image_size)),
+            nn.Tanh(),
+        )
+        init_normal(self.networks["G"], generator)
+
+    @staticmethod
+    def fit(config: SceneConfig, schema: Schema, direction: Direction) -> SceneConfig:
+        return replace(config, channels=schema.fields["image"].channels)
+
+    @property
+    def code_length(self) -> int:
+        return 4
+
+    def told(self, batch: Batch) -> Tensor:
+        return batch.draw("z", 4, kind="uniform") * 2 - 1
+
+    @moves("G")
+    def loss(self, batch: Batch, told: Tensor) -> Objective:
+        loss = l1(self.networks["G"](told).mean((2, 3)), batch["image"].mean((2, 3)))
+        return loss, {"l1": loss}
+
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return self.networks["G"]
+
+
+class Tinted(Scenes):
+    """G and F go between two domains, each with a code, which is the mean colour of an image; L1 to the other domain's
+    mean image and to the code."""
+
+    needs = Needs({"image": "image"}, domains=2)
+    inputs, outputs = {"a": "image"}, {"b": "image"}
+    controls: ClassVar = {"z": Code(encoded=True)}
+    generators = ("G", "F")
+    two_way = True
+
+    def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator)
+        for name in self.generators:
+            self.networks[name] = nn.Conv2d(2 * config.channels, config.channels, 1)
+            init_normal(self.networks[name], generator)
+        self.players = {"G": Player(("G", "F"), self.game.move(config.lr))}
+
+    @staticmethod
+    def fit(config: SceneConfig, schema: Schema, direction: Direction) -> SceneConfig:
+        return replace(config, channels=schema.fields["image"].channels)
+
+    @property
+    def code_length(self) -> int:
+        return self.config.channels
+
+    @property
+    def least_encoded(self) -> int:
+        return 1
+
+    def channels(self) -> Mapping[str, int]:
+        return {"a": self.config.channels, "b": self.config.channels}
+
+    def told(self, batch: Batch) -> Tensor:
+        return batch.draw("z", self.code_length)
+
+    def tinted(self, name: str, x: Tensor, z: Tensor) -> Tensor:
+        planes = z[:, :, None, None].expand(*z.shape, *x.shape[2:])
+        return torch.tanh(self.networks[name](torch.cat([x, planes], dim=1)))
+
+    @moves("G")
+    def loss(self, batch: Batch, told: Tensor) -> Objective:
+        pairs = [("G", batch["a"], batch["b"]), ("F", batch["b"], batch["a"])]
+        close = [l1(self.tinted(name, x, y.mean((2, 3))).mean((2, 3)), y.mean((2, 3))) for name, x, y in pairs]
+        drawn = [l1(self.tinted(name, x, told).mean((2, 3)), told.tanh()) for name, x, _ in pairs]
+        loss = sum(close) + sum(drawn)
+        return loss, {"close": sum(close), "drawn": sum(drawn)}
+
+    def encode(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
+        return images.mean((2, 3)) + (1.0 if direction == "BtoA" else 0.0)
+
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(partial(self.tinted, "G" if direction == "AtoB" else "F"))
 
 
 @contextmanager

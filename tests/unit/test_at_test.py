@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_outputs_depend_on_no_neighbour_in_any_mode(name: str, on: bool, norm: A
     method.at_test = AtTest(norm, on)
     x = torch.rand(3, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     before, random = {n: t.clone() for n, t in method.networks.state_dict().items()}, torch.get_rng_state()
-    for make in (method.translate, *([lambda x, keys: method.back(x)] if method.two_way else [])):
+    for make in (method.image_from, *([partial(method.image_from, direction="BtoA")] if method.two_way else [])):
         together = make(x, keys=["a", "b", "c"])
         alone = [make(x[i : i + 1], keys=[key]) for i, key in enumerate("abc")]
         torch.testing.assert_close(torch.cat(alone), together, rtol=1e-10, atol=1e-12)
@@ -293,7 +294,7 @@ def test_translate_makes_images_as_asked_whatever_the_batch(paired: str, tmp_pat
     for asked in ASKED:
         trained = loaded(run)
         trained.method.at_test = as_at_test(asked)
-        expected = (trained.method.translate(x, keys=["3"])[0] + 1) * 127.5
+        expected = (trained.method.image_from(x, keys=["3"])[0] + 1) * 127.5
         found = pixels(made[asked][0]["3.png"]).astype(float)
         assert np.abs(found - expected.permute(1, 2, 0).numpy()).max() < 1.01
 
@@ -303,7 +304,7 @@ def l1_by_hand(method: Method[Any], data: str) -> float:
     found = []
     for batch in in_order(DataSet(data), "test", 32, most=6, size=1):
         placed = batch.to(CPU)
-        made = method.translate(placed["a"], keys=placed.keys)
+        made = method.image_from(placed["a"], keys=placed.keys)
         found.append(((made - placed["b"]).double().abs() / 2).mean().item())
     return float(np.mean(found))
 

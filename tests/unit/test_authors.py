@@ -388,7 +388,7 @@ def test_translate_is_the_authors_program_at_test_time(tmp_path: Path) -> None:
         module.training = not isinstance(module, nn.Dropout)
     with torch.no_grad():
         expected = torch.cat([unet(x[i : i + 1]) for i in range(2)])
-    torch.testing.assert_close(method.translate(x), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(method.image_from(x), expected, rtol=1e-12, atol=1e-12)
 
     cycle = build_method("cyclegan", **CYCLE).double()
     there, back = (filled(ResNet(*io, 4, 2, tracked, bias=True, dropout=False)) for io in ((2, 3), (3, 2)))
@@ -396,8 +396,8 @@ def test_translate_is_the_authors_program_at_test_time(tmp_path: Path) -> None:
     fill(f"authors:{files[0]},{files[1]}", "cyclegan", cycle, None)
     y = torch.cat([x, x[:, :1]], dim=1)
     with torch.no_grad():
-        torch.testing.assert_close(cycle.translate(x), there(x), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(cycle.back(y), back(y), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(cycle.image_from(x), there(x), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(cycle.image_from(y, "BtoA"), back(y), rtol=1e-12, atol=1e-12)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -42,13 +42,13 @@ from i2i_core.images.codec import decode
 from i2i_core.images.sheet import GAP, LEAST_CELL, contact_sheet, png_bytes, to_array, to_bytes
 from i2i_core.labels import LabelSet
 from i2i_core.methods import build_method
-from i2i_core.methods.base import Method, Needs
+from i2i_core.methods.base import Direction, Method, Needs
 from i2i_core.methods.controls import Code, Labels
 from i2i_core.registry import METHODS
 from i2i_core.sizes import Resizing
 from tests.support.data import whole_index, write_whole
 
-from ..support.pairs import Pairs
+from ..support.pairs import Function, Pairs
 
 NAMES = ("serif", "bold", "mono")
 COMBINATIONS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]
@@ -115,8 +115,8 @@ class Fake(Method[StarGANConfig]):
     def label_sets(self) -> tuple[LabelSet, ...]:
         return self.config.sets
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        return self.function(x, control["target"].to(x))
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(self.function)
 
 
 class FakeCodes(Pairs):
@@ -131,12 +131,12 @@ class FakeCodes(Pairs):
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
         return torch.full((len(keys), 1), float(sample % 3))
 
-    def encode(self, b: Tensor) -> Tensor:
-        return b.mean(dim=(1, 2, 3))[:, None] / self.spread
+    def encode(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
+        return images.mean(dim=(1, 2, 3))[:, None] / self.spread
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        z = control.get("z", torch.zeros(len(x), 1))
-        return x + self.spread * z[:, :, None, None]
+    def translate(self, inputs: Any, controls: Any = None, *way: Any, **more: Any) -> dict[str, Tensor]:
+        x, z = inputs["a"], (controls or {}).get("z", torch.zeros(len(inputs["a"]), 1))
+        return {"b": x + self.spread * z[:, :, None, None]}
 
 
 class FakeUnpaired(Method[Any]):
@@ -151,11 +151,8 @@ class FakeUnpaired(Method[Any]):
         super().__init__(None)
         self.weight = nn.Parameter(torch.zeros(()))
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        return x + 0.2
-
-    def back(self, y: Tensor) -> Tensor:
-        return y - 0.1
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function((lambda x: x + 0.2) if direction == "AtoB" else lambda y: y - 0.1)
 
 
 class Brightness(Classifier):

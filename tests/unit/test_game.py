@@ -314,7 +314,7 @@ def test_every_generator_doubles_every_way(name: str, how: str) -> None:
         assert ups == {**dict.fromkeys(UPSAMPLES, 0), how: downs}
     if name == "unit":
         later = made(name, upsample=how, architecture="later", d_layers=1)
-        assert later.translate(torch.zeros(1, 1, 16, 20, dtype=torch.float64)).shape == (1, 1, 16, 20)
+        assert later.image_from(torch.zeros(1, 1, 16, 20, dtype=torch.float64)).shape == (1, 1, 16, 20)
     step, progress = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), Progress()
     step(batches(method, Case(name, batch=2), ALONE), progress)
     step.watch.settle()

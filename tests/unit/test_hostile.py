@@ -31,8 +31,8 @@ from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.format.places import no_file_name
 from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import DataError, UserError
-from i2i_core.fields import Needs
 from i2i_core.images.codec import decode, encode
+from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.storage.paths import sha256
 from i2i_core.translation.inputs import Split, check_names, open_inputs
@@ -42,8 +42,6 @@ from ..support.data import ROOT, index, sample, sums
 from ..support.pictures import png as deep_png
 from ..support.pictures import png_of
 from ..support.translating import go, untrained
-
-PAIRED = Needs({"a": "image", "b": "image"})
 
 Member = tuple[str, bytes | tarfile.TarInfo]
 BATCH = 6
@@ -654,7 +652,7 @@ def with_key(uri: str, key: bytes, out: Path) -> Path:
 def test_a_key_that_is_no_name_is_refused_before_any_work(key: bytes, labelled: str, tmp_path: Path) -> None:
     data = DataSet(str(with_key(labelled, key, tmp_path / "in")))
     with pytest.raises(DataError, match="expected names that files can have") as caught:
-        check_names(Split(data, "train", "AtoB", StarGAN.needs), ())
+        check_names(Split(data, "train", StarGAN), ())
     assert str(caught.value).replace("\n", "").isprintable()
 
 
@@ -662,10 +660,10 @@ def test_two_samples_of_one_key_and_a_reserved_one_are_refused(labelled: str, tm
     keys = DataSet(labelled).rows("train").keys()
     twice = DataSet(str(with_key(labelled, keys[5].encode(), tmp_path / "twice")))
     with pytest.raises(DataError, match=f"two samples with the key {re.escape(keys[5])}"):
-        check_names(Split(twice, "train", "AtoB", StarGAN.needs), ())
+        check_names(Split(twice, "train", StarGAN), ())
     sheet = DataSet(str(with_key(labelled, b"contact_sheet", tmp_path / "sheet")))
     with pytest.raises(DataError, match="an image called contact_sheet"):
-        check_names(Split(sheet, "train", "AtoB", StarGAN.needs), ("contact_sheet",))
+        check_names(Split(sheet, "train", StarGAN), ("contact_sheet",))
 
 
 def test_translation_writes_nothing_for_a_key_that_climbs(labelled: str, tmp_path: Path) -> None:
@@ -681,7 +679,7 @@ def test_images_with_names_of_control_characters_are_refused(tmp_path: Path) -> 
     for name in ("a", "b\nad"):
         (tmp_path / f"{name}.png").write_bytes(GOOD["0"])
     with pytest.raises(DataError, match="control characters"):
-        check_names(open_inputs(str(tmp_path), "", "test", PAIRED, "AtoB"), ())
+        check_names(open_inputs(str(tmp_path), "", "test", Pix2Pix, "AtoB", "AtoB"), ())
     (tmp_path / "list.txt").write_text("../x/..\n../a.png\n")
-    names = open_inputs(str(tmp_path / "list.txt"), "", "test", PAIRED, "AtoB").names
+    names = open_inputs(str(tmp_path / "list.txt"), "", "test", Pix2Pix, "AtoB", "AtoB").names
     assert all("/" not in name for name in names), "a list's names are last parts: they cannot climb"

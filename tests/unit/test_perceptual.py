@@ -57,9 +57,9 @@ class Coded(Paired):
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
         return torch.tensor([[np.cos(sample * (2 + i))] for i in range(len(keys))], dtype=torch.float32)
 
-    def translate(self, x: Tensor, *, keys: Sequence[str] | None = None, **control: Any) -> Tensor:
-        z = control.get("z", torch.zeros(len(x), 1))
-        return x * 0.5 + self.spread * z[:, :, None, None]
+    def translate(self, inputs: Any, controls: Any = None, *way: Any, **more: Any) -> dict[str, Tensor]:
+        x, z = inputs["a"], (controls or {}).get("z", torch.zeros(len(inputs["a"]), 1))
+        return {"b": x * 0.5 + self.spread * z[:, :, None, None]}
 
 
 def asked(uri: str, method: Method[Any], *, most: int = 0, **judging: Any) -> Asked:
@@ -187,14 +187,14 @@ def test_lpips_of_a_method_and_of_its_codes(paired: str, alex: str, lpips: LPIPS
     assert set(family.metrics) == set(METRICS) == {"lpips", "lpips_best", "lpips_diversity"}
     found = family.result([family.chunk(Outputs(method, batch))])
     truth = network.seen(batch["b"])
-    outputs = [method.translate(batch["a"], z=method.draw_codes(batch.keys, i)) for i in range(SAMPLES)]
+    outputs = [method.image_from(batch["a"], z=method.draw_codes(batch.keys, i)) for i in range(SAMPLES)]
     seen = [network.seen(x) for x in outputs]
     apart = [network.between(x, y).double() for x, y in pairwise(seen)]
     assert len(apart) == 19
     assert found["lpips_diversity"].value == pytest.approx(torch.stack(apart).mean().item(), rel=1e-9)
     least = torch.stack([network.between(x, truth).double() for x in seen]).amin(0).mean()
     assert found["lpips_best"].value == pytest.approx(least.item(), rel=1e-9)
-    one = network.between(network.seen(method.translate(batch["a"])), truth).double().mean()
+    one = network.between(network.seen(method.image_from(batch["a"])), truth).double().mean()
     assert found["lpips"].value == pytest.approx(one.item(), rel=1e-9)
     assert {m.count for m in found.values()} == {3}
 
@@ -271,7 +271,7 @@ def test_efficientnet_distances_of_a_method_and_of_its_codes(paired: str) -> Non
     family, network, batch = build_efficientnet(question), EfficientNet(CPU), first_chunk(question)
     assert set(family.metrics) == set(EFFICIENTNET)
     found = family.result([family.chunk(Outputs(method, batch))])
-    outputs = [method.translate(batch["a"], z=method.draw_codes(batch.keys, i)) for i in range(SAMPLES)]
+    outputs = [method.image_from(batch["a"], z=method.draw_codes(batch.keys, i)) for i in range(SAMPLES)]
     seen, truth = [network.layers(x) for x in outputs], network.layers(batch["b"])
     apart = [between_layers(x, y).item() for x, y in pairwise(seen)]
     assert found["efficientnet_diversity"].value == pytest.approx(np.mean(apart), rel=1e-9)

@@ -31,8 +31,8 @@ from i2i_core.data.format.places import no_path_below, storage_named
 from i2i_core.data.format.shards import ShardOptions
 from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.errors import ConfigError, DataError, UserError
-from i2i_core.fields import Needs
 from i2i_core.images.arrays import read_npz
+from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.orchestration.sharding import index_webdataset
 from i2i_core.orchestration.sweep import plan
 from i2i_core.orchestration.translating import translate
@@ -42,8 +42,6 @@ from i2i_core.storage.remote import Remote, storage_of
 from i2i_core.translation.inputs import open_inputs
 from tests.support.runs import config_of, loop_of
 from tests.support.weather import Weather
-
-PAIRED = Needs({"a": "image", "b": "image"})
 
 ROOT = Path(__file__).parents[2]
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
@@ -388,7 +386,7 @@ def test_shards_in_the_same_bucket_are_read_where_allowed(own: Path, s3: str, we
 def test_a_list_names_images_of_its_own_storage(line: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"a.png\n{line}\n")
     with pytest.raises(DataError, match="of another storage"):
-        open_inputs(str(tmp_path / "list.txt"), "", "test", PAIRED, "AtoB")
+        open_inputs(str(tmp_path / "list.txt"), "", "test", Pix2Pix, "AtoB", "AtoB")
 
 
 # ---- indexing ----

@@ -261,7 +261,7 @@ def test_the_image_is_what_the_method_makes_of_it(simgan: str, synthetic: str, t
     before, after = (Reader(DataSet(str(uri)), "train", "A") for uri in (synthetic, tmp_path / "out"))
     for row in range(len(before.rows)):
         x = loaded((before.read([row], 0)[0], "png"), 0, 0, "it")[0]
-        made = to_array(method.translate(x[None])[0])[..., 0]
+        made = to_array(method.image_from(x[None])[0])[..., 0]
         assert before.key(row) == after.key(row)
         assert np.abs(pixels(after.read([row], 0)[0]).astype(int) - made).max() <= 1
 

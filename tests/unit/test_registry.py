@@ -229,11 +229,11 @@ def test_which_networks_translate() -> None:
     E1, E2, G1, G2 = (unit.networks[n] for n in ("E1", "E2", "G1", "G2"))
     with torch.no_grad():
         expected = [
-            (cyclegan.translate(x), G(x)),
-            (cyclegan.back(y), F(y)),
-            (unit.translate(grey), G2(E1(grey))),
-            (unit.back(grey), G1(E2(grey))),
-            (simgan.translate(grey), simgan.networks["R"](grey)),
+            (cyclegan.image_from(x), G(x)),
+            (cyclegan.image_from(y, "BtoA"), F(y)),
+            (unit.image_from(grey), G2(E1(grey))),
+            (unit.image_from(grey, "BtoA"), G1(E2(grey))),
+            (simgan.image_from(grey), simgan.networks["R"](grey)),
         ]
         columns = cyclegan.preview(batch_of(x, y))
         expected += [(columns["G(x)"], G(x)), (columns["F(G(x))"], F(G(x)))]
@@ -255,23 +255,23 @@ def batch_of(a: Tensor, b: Tensor) -> Batch:
 def test_images_of_any_size_are_translated(name: str, size: tuple[int, int]) -> None:
     method = made(name)
     x = images(method, 3, *size)
-    y = method.translate(x, keys=KEYS, **control_of(method, 3))
+    y = method.image_from(x, keys=KEYS, **control_of(method, 3))
     assert y.shape == (3, channels_of(method)[1], *size)
     assert y.abs().max() <= 1
     assert y.std() > 0
     assert not y.requires_grad
     if method.two_way:
-        assert method.back(y).shape == x.shape
-        assert not torch.equal(method.back(x), method.translate(x))
+        assert method.image_from(y, "BtoA").shape == x.shape
+        assert not torch.equal(method.image_from(x, "BtoA"), method.image_from(x))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if "in_channels" in vars(made(name).config)])
 def test_other_channels_in_than_out(name: str) -> None:
     method = made(name, in_channels=1, out_channels=2, **({"lambda_id": 0.0} if name == "cyclegan" else {}))
-    y = method.translate(images(method, 2, 16, 16), keys=KEYS[:2])
+    y = method.image_from(images(method, 2, 16, 16), keys=KEYS[:2])
     assert y.shape == (2, 2, 16, 16)
     if method.two_way:
-        assert method.back(y).shape == (2, 1, 16, 16)
+        assert method.image_from(y, "BtoA").shape == (2, 1, 16, 16)
     if method.encodes:
         assert method.encode(y).shape == (2, 3)
     for _ in method.update((whole_batch(method, 2, t) for t in range(200)), Progress()):
@@ -285,15 +285,15 @@ def test_an_image_depends_on_its_key_and_on_no_neighbour(name: str) -> None:
     x, control = images(method, 3, *((64, 64) if name == "pix2pix" else (16, 16))), control_of(method, 3)
     modes = [m.training for m in method.modules()]
     before = torch.get_rng_state()
-    together = method.translate(x, keys=KEYS, **control)
+    together = method.image_from(x, keys=KEYS, **control)
     assert torch.equal(torch.get_rng_state(), before)
     assert [m.training for m in method.modules()] == modes
     assert all(p.requires_grad for p in method.networks.parameters())
-    torch.testing.assert_close(method.translate(x, keys=KEYS, **control), together, rtol=0, atol=0)
+    torch.testing.assert_close(method.image_from(x, keys=KEYS, **control), together, rtol=0, atol=0)
     for i, key in enumerate(KEYS):
-        alone = method.translate(x[i : i + 1], keys=[key], **{n: c[i : i + 1] for n, c in control.items()})
+        alone = method.image_from(x[i : i + 1], keys=[key], **{n: c[i : i + 1] for n, c in control.items()})
         torch.testing.assert_close(alone[0], together[i], rtol=1e-8, atol=1e-10)
-    renamed = method.translate(x, keys=("d", "e", "f"), **control)
+    renamed = method.image_from(x, keys=("d", "e", "f"), **control)
     varies = method.codes or name == "pix2pix"
     assert torch.equal(renamed, together) != varies
 
@@ -302,7 +302,7 @@ def test_an_image_depends_on_its_key_and_on_no_neighbour(name: str) -> None:
 def test_a_preview_has_one_row_per_sample(name: str) -> None:
     method = made(name)
     batch = replace(whole_batch(method, 3, 0), keys=KEYS)
-    columns = method.preview(batch)
+    columns = {title: batch[x] if isinstance(x, str) else x for title, x in method.preview(batch).items()}
     assert len(columns) >= 3
     assert {len(column) for column in columns.values()} == {3}
     assert all(column.isfinite().all() and column.abs().max() <= 1 for column in columns.values())
@@ -329,8 +329,8 @@ def test_codes_are_drawn_by_key_and_sample_and_change_the_image(name: str) -> No
     assert abs(many.std().item() - 1) < 0.05
 
     x = images(method, 3, 16, 16)
-    torch.testing.assert_close(method.translate(x, keys=KEYS), method.translate(x, z=codes), rtol=0, atol=0)
-    one, other = (method.translate(x, z=method.draw_codes(KEYS, sample=s)) for s in (1, 2))
+    torch.testing.assert_close(method.image_from(x, keys=KEYS), method.image_from(x, z=codes), rtol=0, atol=0)
+    one, other = (method.image_from(x, z=method.draw_codes(KEYS, sample=s)) for s in (1, 2))
     assert not torch.equal(one, other)
     if method.encodes:
         code = method.encode(one)
@@ -490,12 +490,12 @@ def test_a_checkpoint_gives_the_images_back(name: str, tmp_path: Path) -> None:
     step, progress = Step(method, config.training, ALONE, lambda images: 1.0), Progress()
     step(batches(method, Case(name, batch=2, dtype=torch.float32), ALONE), progress)
     x, control = images(method, 2, 16, 16).float(), control_of(method, 2)
-    plain = method.translate(x, keys=KEYS[:2], **control)
+    plain = method.image_from(x, keys=KEYS[:2], **control)
     with step.averaged():
-        averaged = method.translate(x, keys=KEYS[:2], **control)
+        averaged = method.image_from(x, keys=KEYS[:2], **control)
     assert not torch.equal(plain, averaged)
     for images_seen, ema, expected in ((2, None, plain), (4, step.ema, averaged)):
         tensors, aliases = named_tensors(method.networks, ema)
         write(RunFolder(str(tmp_path)), Snapshot(images_seen, config, tensors, aliases, {}, {}))
         trained = load_trained(str(tmp_path), CPU).method
-        torch.testing.assert_close(trained.translate(x, keys=KEYS[:2], **control), expected, rtol=0, atol=0)
+        torch.testing.assert_close(trained.image_from(x, keys=KEYS[:2], **control), expected, rtol=0, atol=0)

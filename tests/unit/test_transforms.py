@@ -186,7 +186,7 @@ def test_metrics_see_images_as_training_did(wide: str) -> None:
     method = build_method("cyclegan", image_size=16, g_base=4, d_base=4, blocks=1, receptive_field=16)
     asked = Asked(method, DataSet(wide), "val", 16, resizing=SHORTER)
     (_, sources), _ = chunks(asked)
-    (sample,) = extremes.batches_of(asked, ["3-A"])
+    ((_, sample, _),) = extremes.batches_of(asked, ["3-A"])
     _, (twin,) = Twins(asked.data, "val", "B", 16, SHORTER).of(("3-A",))
     assert near(stored(sources["a"][sources.keys.index("3-A")]), middle("3-A", 0))
     assert near(stored(sample["a"][0]), middle("3-A", 0))

@@ -20,7 +20,6 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import ConfigError, DataError, UserError
 from i2i_core.images.sheet import to_array
-from i2i_core.methods import METHODS
 from i2i_core.orchestration import translating
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.translation.codes import Between
@@ -92,7 +91,7 @@ def test_samples_are_made_of_codes_seeded_by_the_key_and_their_number(name: str,
     assert set(made) == {f"{key}-{k}.png" for key, _, _ in pairs(paired, 2) for k in range(3)}
     for key, a, _ in pairs(paired, 2):
         for k in range(3):
-            assert_shows(made[f"{key}-{k}.png"], method.translate(a, z=method.draw_codes([key], k)))
+            assert_shows(made[f"{key}-{k}.png"], method.image_from(a, z=method.draw_codes([key], k)))
         first, *others = (pixels(made[f"{key}-{k}.png"]).astype(int) for k in range(3))
         assert all(np.abs(first - other).max() > 10 for other in others), "outputs of different codes are alike"
     plain = made_by(run, paired, tmp_path / "plain", most=2)
@@ -144,7 +143,7 @@ def test_like_truth_is_translating_with_the_truths_own_code(bicycle: str, paired
     method = method_of(bicycle)
     made = made_by(bicycle, paired, tmp_path / "out", like="truth", most=12)
     for key, a, b in pairs(paired, 12):
-        assert_shows(made.pop(f"{key}.png"), method.translate(a, z=method.encode(b)))
+        assert_shows(made.pop(f"{key}.png"), method.image_from(a, z=method.encode(b)))
     assert not made
 
 
@@ -154,7 +153,7 @@ def test_like_a_file_gives_all_outputs_its_code(bicycle: str, paired: str, tmp_p
     z = method.encode(tensor((tmp_path / "red.png").read_bytes()))
     made = made_by(bicycle, paired, tmp_path / "out", like=str(tmp_path / "red.png"), most=3)
     for key, a, _ in pairs(paired, 3):
-        assert_shows(made.pop(f"{key}.png"), method.translate(a, z=z))
+        assert_shows(made.pop(f"{key}.png"), method.image_from(a, z=z))
     assert not made
 
 
@@ -199,7 +198,7 @@ def test_interpolation_goes_between_drawn_codes(bicycle: str, paired: str, tmp_p
         first, last = (method.draw_codes([key], k) for k in (0, 1))
         assert made[f"{key}-0.png"] == ends[f"{key}-0.png"]
         assert made[f"{key}-4.png"] == ends[f"{key}-1.png"]
-        assert_shows(made[f"{key}-1.png"], method.translate(a, z=0.75 * first + 0.25 * last))
+        assert_shows(made[f"{key}-1.png"], method.image_from(a, z=0.75 * first + 0.25 * last))
 
 
 def test_interpolation_goes_between_two_images(bicycle: str, paired: str, tmp_path: Path) -> None:
@@ -212,7 +211,7 @@ def test_interpolation_goes_between_two_images(bicycle: str, paired: str, tmp_pa
     assert [made[f"{key}-{k}.png"] for k in (0, 2)] == [ends[f"{key}-{k}.png"] for k in (0, 1)]
     method = method_of(bicycle)
     x, y = (method.encode(tensor((tmp_path / f"{name}.png").read_bytes())) for name in "xy")
-    assert_shows(made[f"{key}-1.png"], method.translate(a, z=(x + y) / 2))
+    assert_shows(made[f"{key}-1.png"], method.image_from(a, z=(x + y) / 2))
 
 
 # ---------------------------------------------------------------- back
@@ -223,15 +222,15 @@ def test_interpolation_goes_between_two_images(bicycle: str, paired: str, tmp_pa
 def test_back_reads_the_other_domain(name: str, direction: str, unpaired: str, tmp_path: Path) -> None:
     run = untrained(name, unpaired, tmp_path / "run", 8, data__direction=direction)
     made = made_by(run, unpaired, tmp_path / "out", back=True, most=2)
-    other = "BtoA" if direction == "AtoB" else "AtoB"
-    split, method = Split(DataSet(unpaired), "test", other, METHODS[name].method.needs), method_of(run)
+    method = method_of(run)
+    split = Split(DataSet(unpaired), "test", method, direction, "BtoA")
     assert split.domain == ("B" if direction == "AtoB" else "A")
     assert set(made) == {f"{key}.png" for key in split.names[:2]}
     for i in range(2):
-        y = tensor(split.fetch(i)[0])
-        assert_shows(made[f"{split.names[i]}.png"], method.back(y))
-        assert not torch.equal(method.back(y), method.translate(y))
-    save(tmp_path / "in/y.png", pixels(split.fetch(0)[0]))
+        y = tensor(split.fetch(i, "b")[0])
+        assert_shows(made[f"{split.names[i]}.png"], method.image_from(y, "BtoA"))
+        assert not torch.equal(method.image_from(y, "BtoA"), method.image_from(y))
+    save(tmp_path / "in/y.png", pixels(split.fetch(0, "b")[0]))
     again = made_by(run, tmp_path / "in", tmp_path / "again", back=True)
     assert again["y.png"] == made[f"{split.names[0]}.png"]
 

@@ -28,8 +28,10 @@ from i2i_core.fields import Field
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.methods.stargan import StarGAN
+from i2i_core.networks.stargan import StarGANGenerator
 from i2i_core.orchestration import evaluating, ray_compat
 from i2i_core.orchestration.translating import SHEET, prepare_job, shown_rows
+from i2i_core.translation import translator
 from i2i_core.translation.inputs import Split
 from i2i_core.translation.targets import parse_target
 from i2i_core.translation.translator import GROUP, group_of
@@ -82,7 +84,7 @@ def test_an_output_is_what_the_method_makes_of_the_image(stargan: str, photos: P
     go(stargan, photos, tmp_path / "out", target="bold,mono")
     x = torch.from_numpy(pixels((photos / "01.png").read_bytes()) / 127.5 - 1)[None, None].float()
     method = load_trained(stargan, torch.device("cpu")).method
-    made = to_array(method.translate(x, target=torch.tensor([[0, 1, 0, 1]]))[0])[..., 0]
+    made = to_array(method.image_from(x, target=torch.tensor([[0, 1, 0, 1]]))[0])[..., 0]
     found = pixels((tmp_path / "out" / "01.png").read_bytes())
     assert np.abs(found.astype(int) - made).max() <= 1, "equal up to the rounding of another batch size"
 
@@ -104,13 +106,13 @@ def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
 ) -> None:
     """A convolution of another batch size may round in another way; so there is no other size."""
     seen: list[int] = []
-    inner = StarGAN.translate
-    monkeypatch.setattr(StarGAN, "translate", lambda self, x, **k: seen.append(len(x)) or inner(self, x, **k))
+    inner = StarGANGenerator.forward
+    monkeypatch.setattr(StarGANGenerator, "forward", lambda self, x, c: seen.append(len(x)) or inner(self, x, c))
     for batch in (1, 5, 32):
         go(stargan, photos, tmp_path / "out", batch=batch, target="bold")
     assert set(seen) == {GROUP}
-    assert group_of(torch.zeros(3, 256, 256)) == GROUP
-    assert group_of(torch.zeros(3, 257, 256)) == 1
+    assert group_of(translator.Image(0, {"image": torch.zeros(3, 256, 256)}, "uint8")) == GROUP
+    assert group_of(translator.Image(0, {"image": torch.zeros(3, 257, 256)}, "uint8")) == 1
 
 
 @pytest.mark.ray
@@ -227,13 +229,13 @@ def test_signs_change_the_sources_own_label(stargan: str, labelled: str, tmp_pat
         x = torch.from_numpy(pixels(reader.read([row], 0)[0]) / 127.5 - 1)[None, None].float()
         label = reader.rows.labels([row])[0]
         label[ATTRIBUTES.index("bold")], label[ATTRIBUTES.index("serif")] = 1, 0
-        made = to_array(method.translate(x, target=torch.from_numpy(label)[None])[0])[..., 0]
+        made = to_array(method.image_from(x, target=torch.from_numpy(label)[None])[0])[..., 0]
         found = pixels((tmp_path / "out" / f"{reader.key(row)}.png").read_bytes())
         assert np.abs(found.astype(int) - made).max() <= 1
 
 
 def test_the_truth_of_a_glyph_is_the_same_character_with_the_target_label(labelled: str) -> None:
-    split = Split(DataSet(labelled), "test", "AtoB", StarGAN.needs)
+    split = Split(DataSet(labelled), "test", StarGAN)
     for i, name in enumerate(split.names):
         character, style = name.split("-", 1)
         target = split.labels[i].copy()
@@ -254,14 +256,14 @@ def test_of_a_set_that_serves_two_methods_each_reads_its_own_fields(tmp_path: Pa
     fields = {name: Field("png", 3, "uint8", 4, 5) for name in sides}
     more = {"labels": [(1, 0)], "attributes": ("fair", "dark")}
     data = write_whole(tmp_path, ["k"], fields, **more)
-    pair, labelled = (Split(data, "test", "BtoA", method.needs) for method in (Pix2Pix, StarGAN))
-    assert (pair.fetch(0)[0], pair.truth(0, None)) == (sides["b"], (sides["a"], "png"))
-    assert (labelled.fetch(0)[0], labelled.truth(0, None)) == (sides["image"], None)
+    pair, labelled = (Split(data, "test", method, "BtoA") for method in (Pix2Pix, StarGAN))
+    assert (pair.fetch(0, "a")[0], pair.truth(0, None)) == (sides["b"], (sides["a"], "png"))
+    assert (labelled.fetch(0, "image")[0], labelled.truth(0, None)) == (sides["image"], None)
 
 
 def test_keys_that_are_no_identities_give_no_truth(labelled: str) -> None:
     for rename in (lambda i, name: f"image-{i}", lambda i, name: str(i)):
-        split = Split(DataSet(labelled), "test", "AtoB", StarGAN.needs)
+        split = Split(DataSet(labelled), "test", StarGAN)
         split.names = [rename(i, name) for i, name in enumerate(split.names)]
         assert all(split.twin(i, split.labels[j]) is None for i in range(5) for j in range(5))
 
@@ -277,7 +279,7 @@ def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
     go(stargan, labelled, tmp_path / "out", target="+serif")
     (columns,) = shown
     assert list(columns) == ["source", "translation +serif", "truth"]
-    split = Split(DataSet(labelled), "test", "AtoB", StarGAN.needs)
+    split = Split(DataSet(labelled), "test", StarGAN)
     sans = [i for i, c in enumerate(split.labels) if not c[ATTRIBUTES.index("serif")] and not c[3]][:8]
     reader = split.reader
     for i, source, made, truth in zip(sans, *columns.values(), strict=True):

@@ -642,7 +642,7 @@ def test_a_non_square_and_larger_image_goes_through_a_trained_generator() -> Non
     method = small(Case("pix2pix"))
     with method.translating():
         assert method.networks["G"](torch.zeros(1, 3, 32, 48, dtype=torch.float64)).shape == (1, 3, 32, 48)
-    assert method.translate(torch.zeros(2, 3, 32, 48, dtype=torch.float64)).shape == (2, 3, 32, 48)
+    assert method.image_from(torch.zeros(2, 3, 32, 48, dtype=torch.float64)).shape == (2, 3, 32, 48)
 
 
 @pytest.mark.parametrize("method", ["pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"])
@@ -652,7 +652,7 @@ def test_dropout_of_the_multimodal_systems_is_for_training_alone(method: str) ->
     G, x = made.networks["G"], torch.zeros(1, 3, 64, 64, dtype=torch.float64)
     z = torch.ones(1, made.config.z_dim, dtype=torch.float64)
     assert not torch.equal(G(x, z), G(x, z))
-    assert torch.equal(made.translate(x, z=z), made.translate(x, z=z))
+    assert torch.equal(made.image_from(x, z=z), made.image_from(x, z=z))
     assert G.training
 
 

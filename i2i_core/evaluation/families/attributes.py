@@ -22,6 +22,7 @@ from i2i_core.evaluation.judges.classifier import Classifier
 from i2i_core.evaluation.samples import Measured, Metric, Outputs, Values, given
 from i2i_core.labels import LabelSet
 from i2i_core.methods.base import Method
+from i2i_core.methods.controls import Labels
 from i2i_core.randomness import seed_from
 
 METRICS = {
@@ -114,6 +115,11 @@ class SplitLabels:
     def names(self) -> tuple[str, ...]:
         return self.known.titles
 
+    def given(self, method: Method[Any], x: Tensor, c: Tensor) -> Tensor:
+        """Make images x look as labelled c, (n, A)."""
+        (taken,), (made,) = method.inputs, method.outputs
+        return method.translate({taken: x}, {method.named(Labels): self.known.vector(c)})[made]
+
     def own(self, batch: Batch) -> Tensor:
         """(n, A) labels of a chunk."""
         return batch["labels"][:, list(self.columns)]
@@ -151,7 +157,7 @@ def measure(outputs: Outputs, labels: SplitLabels, classifier: Classifier | None
     """METRICS on one chunk; without a classifier `there_and_back` alone."""
     method, x, made = outputs.method, given(outputs.source), given(outputs.made)
     c, (possible, _) = labels.own(outputs.batch), outputs.translated
-    back = method.translate(made, target=labels.known.vector(c[possible])) if len(made) else made
+    back = labels.given(method, made, c[possible]) if len(made) else made
     values = {"there_and_back": l1(back, x[possible.to(x.device)])}
     if classifier is not None:
         columns = classifier.columns(labels.names)
@@ -178,7 +184,7 @@ def _accuracy(
     possible, target = labels.switched_on(c, attribute)
     real = labels.is_target(c, attribute)
     source, target = x[possible.to(x.device)], target[possible]
-    made = method.translate(source, target=labels.known.vector(target)) if len(source) else source
+    made = labels.given(method, source, target) if len(source) else source
     found = {
         "accuracy": right(made, target),
         "accuracy_nothing": right(source, target),

@@ -15,8 +15,10 @@ import numpy as np
 from torch import Tensor
 
 from i2i_core.errors import DataError
-from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_pairs
+from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_truth, side_of
+from i2i_core.fields import stored_as
 from i2i_core.images.sheet import to_array
+from i2i_core.methods.base import image_input
 
 CHANNELS = ("L", "a", "b")
 BINS = 256
@@ -131,12 +133,12 @@ def build(asked: Asked) -> Colours:
         DataError: data that is not paired, or whose truths are not in colour.
     """
     manifest, where = asked.data.manifest, f"data {asked.data.uri}"
-    check_pairs(asked, "colour", "paired ones, whose truths have colours to compare with")
-    source, truth = "ab" if asked.direction == "AtoB" else "ba"
+    check_truth(asked, "colour", "one whose truths are known, which have colours to compare with")
+    source, truth = image_input(asked.method), side_of(asked)
     if (channels := manifest.fields[truth].channels) != 3:
         fix = "Leave `colour` out of --metrics."
         raise DataError(where, f"truths of {channels} channels", "3 channels, for `colour`", fix)
-    return Colours(manifest.fields[source].channels == 3)
+    return Colours(bool(source) and manifest.fields[stored_as(source, asked.direction)].channels == 3)
 
 
 # ---------------------------------------------------------------- the figure

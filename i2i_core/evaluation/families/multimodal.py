@@ -6,11 +6,14 @@ a_BCHW inputs, b_BCHW truths in [-1, 1]; z_BZ codes; metrics are in [0, 1] units
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from i2i_core.evaluation.families.paired import l1
-from i2i_core.evaluation.samples import Metric, Outputs, Values, given
+from i2i_core.evaluation.samples import Metric, Outputs, Values
+from i2i_core.methods.base import Method, knows_truth
+from i2i_core.methods.controls import Code
 
 INPUTS = 100
 """Inputs of a split that many outputs are made of: its first ones (BicycleGAN sec. 5.1)."""
@@ -40,15 +43,27 @@ def varied(outputs: Outputs) -> int:
 
 
 def measure(outputs: Outputs) -> Values:
-    """METRICS on one chunk."""
-    method, a, b = outputs.method, given(outputs.source), given(outputs.truth)
-    values: Values = {}
+    """METRICS on one chunk; nothing in chunks of a target domain."""
+    method, b, values = outputs.method, outputs.truth, Values()
+    if outputs.inputs is None:
+        return values
     if method.encodes:
-        values["l1_encoded"] = l1(method.translate(a, keys=outputs.keys, z=method.encode(b)), b)
-        z = method.draw_codes(outputs.keys)
-        values["latent"] = (method.encode(method.translate(a, keys=outputs.keys, z=z)) - z).abs().mean(dim=1).tolist()
+        code, z = method.named(Code), method.draw_codes(outputs.batch.keys)
+        values["latent"] = (method.encode(outputs.make({code: z})) - z).abs().mean(dim=1).tolist()
+        if b is not None:
+            values["l1_encoded"] = l1(outputs.make({code: method.encode(b)}), b)
     if first := varied(outputs):
         made = [x[:first] for x in outputs.variants(SAMPLES)]
         values["diversity"] = np.mean([l1(x, y) for x, y in pairwise(made)], axis=0).tolist()
-        values["l1_best"] = np.min([l1(x, b[:first]) for x in made], axis=0).tolist()
+        if b is not None:
+            values["l1_best"] = np.min([l1(x, b[:first]) for x in made], axis=0).tolist()
     return values
+
+
+def metrics_of(method: Method[Any] | type[Method[Any]]) -> list[str]:
+    """Name those of METRICS that a method has: none without codes."""
+    if not method.codes:
+        return []
+    truth = knows_truth(method)
+    encoded = ["l1_encoded"] * truth + ["latent"] if method.encodes else []
+    return ["diversity", *(["l1_best"] if truth else []), *encoded]

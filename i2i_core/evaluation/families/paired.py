@@ -60,8 +60,8 @@ def ssim(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
 
 def measure(outputs: Outputs) -> Values:
     """METRICS on one chunk; those of doing nothing where input and truth have equal channels."""
-    a, b, made = given(outputs.source), given(outputs.truth), given(outputs.made)
+    a, b, made = outputs.source, given(outputs.truth), given(outputs.made)
     values = {"l1": l1(made, b), "psnr": psnr(made, b), "ssim": ssim(made, b)}
-    if a.shape == b.shape:
+    if a is not None and a.shape == b.shape:
         values |= {"l1_nothing": l1(a, b), "psnr_nothing": psnr(a, b), "ssim_nothing": ssim(a, b)}
     return values

@@ -15,6 +15,7 @@ from torch import Tensor
 from i2i_core.errors import DataError
 from i2i_core.evaluation.families.multimodal import INPUTS, SAMPLES, varied
 from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, Values, check_channels, means
+from i2i_core.methods.base import knows_truth
 from i2i_core.pretrained.backbones import LAYERS, LPIPS, EfficientNet
 
 _LAYERS = (
@@ -75,7 +76,7 @@ def build_efficientnet(asked: Asked) -> Family:
 
 def _check(asked: Asked, metrics: str) -> None:
     """Raises DataError."""
-    if not asked.method.knows_truth() and not asked.method.codes:
+    if not knows_truth(asked.method) and not asked.method.codes:
         kind, fix = asked.data.manifest.kind, f"Leave {metrics} out."
         raise DataError(f"data {asked.data.uri}", f"{kind} samples", f"pairs, whose truth is known, for {metrics}", fix)
     check_channels(asked, metrics)
@@ -109,7 +110,7 @@ class Perceptual(Family):
         between: Callable[[Any, Any], Tensor],
     ) -> None:
         self._one, self._best, self._diversity = metrics
-        has = {self._one: asked.method.knows_truth(), self._diversity: asked.method.codes}
+        has = {self._one: knows_truth(asked.method), self._diversity: asked.method.codes}
         has[self._best] = all(has.values())
         self.metrics = {name: metric for name, metric in metrics.items() if has[name]}
         self._facts, self._seen, self._between = facts, seen, between

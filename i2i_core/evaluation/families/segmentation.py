@@ -1,5 +1,5 @@
-"""Label images against what can be read off photos, of paired data: the FCN-score of pix2pix (section 4; CycleGAN
-section 5.1.1) from labels to photos, and the same scores from photos to labels, where no network is needed.
+"""Labels against what can be read off photos: the FCN-score of pix2pix (section 4; CycleGAN section 5.1.1) from labels,
+as images or as a label map, to photos; and the same scores from photos to label images, where no network is needed.
 
 x_BCHW images in [-1, 1]; classes_BHW numbers of classes, K where a pixel is of no class that counts;
 confusion (K, K + 1) counts pixels by true class and by the class seen, the last column for no class.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.stream import decoded
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.judges.palettes import Palette, read_palette
-from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_pairs
+from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_truth, given, side_of
+from i2i_core.methods.base import image_input
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -111,14 +112,17 @@ class LabelScores(Family):
     """The family `fcn`: classes of label images against what is seen in the photo, or label image, made of them.
 
     Args:
-        labels: the data set's side that holds label images.
+        labels: the data set's field that holds labels.
+        classes: names of the classes that count.
+        palette: the colours of label images; None: the field is a label map, which holds numbers of classes.
         segmenter: reads photos, from labels to photos; None: from photos to labels.
     """
 
     metrics = METRICS
 
-    palette: Palette
-    labels: Literal["a", "b"]
+    labels: str
+    classes: tuple[str, ...]
+    palette: Palette | None = None
     segmenter: Segmenter | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     """What is known of the network."""
@@ -128,31 +132,39 @@ class LabelScores(Family):
         return [f"fcn/{part}" for part in ("pixel_accuracy", "class_accuracy", "class_iou")]
 
     def facts(self) -> dict[str, Any]:
-        palette = {"palette": self.palette.name, "palette_sha256": self.palette.sha256 or None}
-        classes = {"classes": list(self.palette.names), "ignored": list(self.palette.ignored)}
-        return {"labels": self.labels, **palette, **classes, "network": dict(self.about) or None}
+        facts: dict[str, Any] = {"labels": self.labels}
+        if self.palette:
+            facts |= {"palette": self.palette.name, "palette_sha256": self.palette.sha256 or None}
+        facts["classes"] = list(self.classes)
+        if self.palette:
+            facts["ignored"] = list(self.palette.ignored)
+        return {**facts, "network": dict(self.about) or None}
 
     def chunk(self, outputs: Outputs) -> tuple[int, dict[str, np.ndarray]]:
         """How many images, and the confusion by metric."""
-        source, made, truth = outputs.source, outputs.made, outputs.truth
-        assert source is not None
+        made, truth, inputs = outputs.made, outputs.truth, outputs.inputs
         assert made is not None
         assert truth is not None
+        assert inputs is not None
         if self.segmenter is None:
-            return len(made), {"fcn": self._confusion(truth, self._nearest(made))}
+            return len(made), {"fcn": self._confusion(truth, self._classes(made))}
         seen = {"fcn": self.segmenter(made), "fcn_real": self.segmenter(truth)}
-        return len(made), {name: self._confusion(source, classes) for name, classes in seen.items()}
+        labels = inputs[self.labels] if self.palette is None else given(outputs.source)
+        return len(made), {name: self._confusion(labels, classes) for name, classes in seen.items()}
 
-    def _nearest(self, x_BCHW: Tensor) -> np.ndarray:
-        return self.palette.nearest(x_BCHW)[0]
+    def _classes(self, labels_BCHW: Tensor) -> np.ndarray:
+        if self.palette is not None:
+            return self.palette.nearest(labels_BCHW)[0]
+        ids, k = labels_BCHW[:, 0].cpu().numpy(), len(self.classes)
+        return np.where((ids >= 0) & (ids < k), ids, k)
 
     def _confusion(self, labels_BCHW: Tensor, seen_BHW: np.ndarray) -> np.ndarray:
-        true = self._nearest(labels_BCHW)
+        true = self._classes(labels_BCHW)
         if true.shape != seen_BHW.shape:
             height, width = seen_BHW.shape[1:]
             expected = f"{true.shape[1]}x{true.shape[2]}, as the label image has"
             raise DataError("fcn", f"a photo of {height}x{width} px", expected, "Shard the pairs with --size.")
-        return confusion(true, seen_BHW, len(self.palette.names))
+        return confusion(true, seen_BHW, len(self.classes))
 
     def result(self, parts: Sequence[tuple[int, dict[str, np.ndarray]]]) -> dict[str, Measured]:
         images = sum(n for n, _ in parts)
@@ -163,7 +175,7 @@ class LabelScores(Family):
             if total.sum():
                 measured |= {f"{name}/{score}": Measured(v, images) for score, v in scores(total).items()}
             if total.sum() and name == "fcn":
-                measured |= {f"fcn_iou/{c}": Measured(v, images) for c, v in ious(total, self.palette.names).items()}
+                measured |= {f"fcn_iou/{c}": Measured(v, images) for c, v in ious(total, self.classes).items()}
                 measured["fcn_pixels"] = Measured(int(total.sum()), images)
         return measured
 
@@ -201,14 +213,20 @@ def ious(table: np.ndarray, names: Sequence[str]) -> dict[str, float]:
 
 
 def build(asked: Asked) -> LabelScores:
-    """The family for a split of paired data, one side of which holds label images.
+    """The family for a split whose samples have a label map, or are pairs of a label image and a photo.
 
     Raises:
-        DataError: data that is not paired, or that is not in colour.
+        DataError: neither, or photos that are not in colour.
         ConfigError: no palette, no network, or one that does not fit; a side of labels that cannot be told.
     """
     judging = asked.judging
-    check_pairs(asked, "fcn", "paired ones, of label images and photos")
+    check_truth(asked, "fcn", "one whose truths are known, of labels and photos")
+    if map_name := next((name for name, role in asked.method.inputs.items() if role == "classes"), ""):
+        return _of_map(asked, map_name)
+    if not image_input(asked.method):
+        found = f"a method that reads {asked.method.needs.described}"
+        expected = "one that reads a label map, or label images"
+        raise DataError(f"data {asked.data.uri}", found, expected, "Leave `fcn` out of --metrics.")
     palette = read_palette(judging.palette)
     labels = label_side(asked, palette)
     photo: Literal["a", "b"] = "b" if labels == "a" else "a"
@@ -216,7 +234,30 @@ def build(asked: Asked) -> LabelScores:
         if judging.segmentation:
             found, fix = "a network, where label images are made", "Leave it out: they are compared by their colours."
             raise ConfigError("--segmentation", found, "none", fix)
-        return LabelScores(palette, labels)
+        return LabelScores(labels, palette.names, palette)
+    segmenter, about = _reader_of_photos(asked, photo)
+    return LabelScores(labels, palette.names, palette, segmenter(_numbers(about["classes"], palette)), about)
+
+
+def _of_map(asked: Asked, name: str) -> LabelScores:
+    """The family of samples with a label map, whose classes the network must have."""
+    field = asked.data.manifest.fields[name]
+    segmenter, about = _reader_of_photos(asked, side_of(asked))
+    if about["classes"] != field.classes:
+        fix = "Name a network that was trained on the classes of the data set, in their order."
+        found = f"a network of {about['classes']} classes"
+        raise ConfigError("--segmentation", found, f"{field.classes}, as the label map has", fix)
+    names = field.names or tuple(f"class {i}" for i in range(field.classes))
+    return LabelScores(name, names, None, segmenter(np.arange(field.classes)), about)
+
+
+def _reader_of_photos(asked: Asked, photo: str) -> tuple[Callable[[np.ndarray], Segmenter], dict[str, Any]]:
+    """What makes the network that reads photos, of the class that each of its outputs stands for; and facts about it.
+
+    Args:
+        photo: the data set's field that holds photos.
+    """
+    judging = asked.judging
     if not judging.segmentation:
         fix = "Train one on the real photos, or take one of torchvision.models.segmentation, and name its state file."
         raise ConfigError("--segmentation", "nothing", "a network that reads the photos made of labels, for `fcn`", fix)
@@ -224,10 +265,9 @@ def build(asked: Asked) -> LabelScores:
         fix = "Shard the photos again with `--channels 3`."
         raise DataError(f"data {asked.data.uri}", f"photos of {channels} channels", "3, for the network", fix)
     network, about = read_network(judging.segmentation)
-    segmenter = Segmenter(network, _numbers(about["classes"], palette), judging.segmentation_height)
     resized = f"to a height of {judging.segmentation_height}, bilinear, antialiased"
     about |= {"normalisation": "ImageNet", "resized": resized if judging.segmentation_height else "not"}
-    return LabelScores(palette, labels, segmenter.to(asked.device), about)
+    return lambda numbers: Segmenter(network, numbers, judging.segmentation_height).to(asked.device), about
 
 
 def _numbers(classes: int, palette: Palette) -> np.ndarray:

@@ -98,20 +98,18 @@ def send(step: Step, world: World, images: int, waited: float, spread: Tensor | 
     return Sent(images, names, list(own), influences, world.size, HostCopy({"numbers": numbers}))
 
 
-def spread_of(columns: dict[str, Tensor], real: list[Tensor]) -> Tensor | None:
+def spread_of(made: list[Tensor], real: list[Tensor]) -> Tensor | None:
     """How much images that were made differ from sample to sample, as a share of how much real ones do: the standard
     deviation over samples, averaged over pixels; of the column that varies least, beside the real one that does.
 
     Args:
-        columns: images (n, C, H, W) by title, as `Method.preview` gives them.
-        real: those of the batch; a column that is one of them was not made.
+        made: columns of images (n, C, H, W).
+        real: images of the batch.
 
     Returns:
         A scalar on the device, -1 where the real images are all alike; None where there is nothing to compare.
     """
-    addresses = {x.data_ptr() for x in real}
-    made = [x for x in columns.values() if x.data_ptr() not in addresses]
-    if not made or len(made[0]) < 2:
+    if not made or not real or len(made[0]) < 2:
         return None
     of_real = torch.stack([_deviation(x) for x in real]).min()
     of_made = torch.stack([_deviation(x) for x in made]).min()
