@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from i2i_core.batch import Batch
 from i2i_core.checkpoints.trained import load_trained
@@ -30,6 +31,7 @@ from i2i_core.data.reading.stream import in_order
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation import extremes
+from i2i_core.evaluation.families import segmentation
 from i2i_core.images.codec import ImageOptions
 from i2i_core.images.sheet import to_array
 from i2i_core.orchestration.evaluating import EvaluationJob
@@ -342,6 +344,31 @@ def test_what_a_method_says_of_itself_is_what_it_is_measured_by(kind: str, made:
         if suite.basic.ranking:
             ranked = extremes.chosen(found.ranked, "lower", 1)
             assert extremes.sheet(suite, ranked).size[0] > 100
+
+
+def test_a_label_map_is_what_a_network_should_see_in_the_photo(made: Made, tmp_path: Path) -> None:
+    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    with registered():
+        trained = load_trained(run_of("scenes", made, tmp_path), CPU)
+        judging = EvaluationConfig(metrics=("fcn",), segmentation=str(tmp_path / "net.pth"))
+        suite = EvaluationJob(trained.url, made["scenes"], "train", judging).suite(trained)
+        found = suite.result(suite.parts()).values
+        (batch,) = in_order(DataSet(made["scenes"]), "train", 16, size=40)
+        photo = (batch["image"] + 1) / 2
+        mean, std = (torch.tensor(x)[:, None, None] for x in (segmentation.MEAN, segmentation.STD))
+        with torch.no_grad():
+            seen = network.eval()((photo - mean) / std)["out"].argmax(1)
+        true = batch["labels"][:, 0]
+        assert found["fcn_pixels"] == true.numel()
+        assert found["fcn_real/pixel_accuracy"] == pytest.approx((seen == true).double().mean().item(), abs=1e-3)
+        torch.save(
+            lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4).state_dict(),
+            tmp_path / "four.pth",
+        )
+        judging = EvaluationConfig(metrics=("fcn",), segmentation=str(tmp_path / "four.pth"))
+        with pytest.raises(ConfigError, match="found a network of 4 classes; expected 3, as the label map has"):
+            EvaluationJob(trained.url, made["scenes"], "train", judging).suite(trained)
 
 
 def test_what_has_no_measure_of_its_own_says_so(made: Made, tmp_path: Path) -> None:

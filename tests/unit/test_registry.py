@@ -5,6 +5,7 @@ pytest tests/unit/test_registry.py
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -244,6 +245,34 @@ def test_which_networks_translate() -> None:
         expected += [(columns["x21"], back), (columns["x212"], G2(E1(back)))]
     for found, right in expected:
         torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_network_can_leave_as_a_plain_program(name: str) -> None:
+    """Exported, saved, loaded: without a class of ours it makes the same images."""
+    method = made(name)
+    for direction in ("AtoB", *(("BtoA",) if method.two_way else ())):
+        x, told = images(method, 2, 32, 32), dict(control_of(method, 2))
+        if method.codes:
+            told["z"] = method.draw_codes(KEYS[:2])
+        program, file = torch.export.export(method.module(direction).eval(), (x, *told.values())), io.BytesIO()
+        torch.export.save(program, file)
+        file.seek(0)
+        plain = torch.export.load(file).module()
+        with torch.no_grad():
+            alone = plain(x, *told.values())
+        torch.testing.assert_close(alone, method.image_from(x, direction, **told), rtol=1e-10, atol=1e-12)
+
+
+def test_what_translate_lacks_is_named() -> None:
+    method = made("stargan")
+    x = images(method, 1, 16, 16)
+    with pytest.raises(ValueError, match="no control target, among none"):
+        method.translate({"image": x})
+    with pytest.raises(ValueError, match="no input image, among a"):
+        method.translate({"a": x}, control_of(method, 1))
+    with pytest.raises(ValueError, match="BtoA, of a method that goes one way"):
+        method.translate({"image": x}, control_of(method, 1), "BtoA")
 
 
 def batch_of(a: Tensor, b: Tensor) -> Batch:
