@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from i2i_core.orchestration.translating import translate
 from i2i_core.storage.folder import Folder
 
 from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
+from ..support.scene_data import write_scenes
 from ..support.server import SECRET, S3Server
 from ..support.sockets import listening
 
@@ -130,6 +132,46 @@ def test_a_job_that_asks_for_too_much_fails_and_its_last_words_say_why(
     assert job.type().wait(timeout=600) == 1
     assert "6 CPUs; expected at most what the cluster has or can grow to, 2 CPUs" in job.text()
     assert "Traceback" not in job.text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Scenes", "Videos", "Styles", "Generated", "Tinted"])
+def test_a_method_of_ones_own_is_a_job_like_ours(kind: str, cluster: dict[str, str], tmp_path: Path) -> None:
+    """It comes with the job's working directory, beside the programs: trains on two workers and goes on, is searched,
+    makes images and is measured."""
+    code, storage = tmp_path / "code", tmp_path / "runs"
+    for name in ("i2i_core", "pipelines", "tune_spaces"):
+        shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tests/support/scenes.py", code / "small.py")
+    data = write_scenes(tmp_path / "data")[kind.lower()]
+    env = cluster | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(FOLDER / "auth_token")}
+
+    def submitted(program: str, *arguments: object) -> str:
+        where = ["--address", f"http://127.0.0.1:{PORT}", "--working-dir", str(code)]
+        job = [env["RAY"], "job", "submit", *where, "--", "python", f"pipelines/{program}.py", *map(str, arguments)]
+        done = subprocess.run(job, capture_output=True, text=True, env=env, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    how = ("--method", f"small:{kind}", "--data", data, "--storage", storage)
+    submitted("train", *how, "--name", "run", "--workers", 2, "--images", 24)
+    said = submitted("train", *how, "--name", "run", "--workers", 2, "--images", 48)
+    assert "resumed from" in said
+    assert "finished after 48" in said
+    source = ("--count", 8) if kind == "Generated" else ("--input", data, "--split", "train", "--most", 8)
+    like = ("--like", tmp_path / "data/styles/train/a/0.png") if kind == "Styles" else ()
+    submitted("translate", storage / "run", *source, *like, "--out", tmp_path / "out")
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 9
+    measure = ("--data", data, "--split", "train", "--metrics", "efficientnet_frechet")
+    assert "efficientnet_frechet" in submitted("evaluate", storage / "run", *measure)
+    if kind == "Scenes":
+        (code / "space.py").write_text(
+            "from i2i_core.search.space import Space, log_uniform\n"
+            'PARAMETERS = {"hyper.lr": log_uniform(1e-3, 1e-1, "1e-2 is the default")}\n'
+            'SPACE = Space(method="small:Scenes", parameters=PARAMETERS, metrics=("l1",))\n'
+        )
+        searched = ("--space", "space.py", "--samples", 1, "--evaluate-every", 24, "--name", "sweep")
+        assert "1 of 1 trials done" in submitted("tune", *how, *searched)
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from i2i_core.methods.base import Direction, Method, Needs
 from i2i_core.methods.controls import Labels
 from tests.support.data import write_whole
 
+from .scenes import Function
+
 
 def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> DataSet:
     """A paired data set of one shard from images (H, W, C) of 8 bits: split `test`, keys 0000, 0001, ..."""
@@ -35,17 +37,6 @@ def write_pairs(folder: Path, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) 
                 tar.addfile(member, io.BytesIO(out.getvalue()))
     fields = {side: Field("png", x[0].shape[2], "uint8", *x[0].shape[:2]) for side, x in (("a", a), ("b", b))}
     return write_whole(folder, keys, fields)
-
-
-class Function(nn.Module):
-    """Makes images by a function."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *given: Tensor) -> Tensor:
-        return self.function(*given)
 
 
 class Pairs(Method[None]):

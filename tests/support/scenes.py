@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,8 +28,6 @@ from i2i_core.registry import METHODS, Preset, implements
 from i2i_core.settings import setting
 from i2i_core.tensors import one_hot
 
-from .pairs import Function
-
 NAME = "scenes"
 WORDS = 16
 
@@ -42,8 +40,22 @@ class SceneConfig(GameConfig):
     lr: float = setting(1e-2)
 
 
+class Function(nn.Module):
+    """Makes images by a function."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *given: Tensor) -> Tensor:
+        return self.function(*given)
+
+
 class Scenes(Method[SceneConfig]):
     """G makes the image of a label map, moved by all else that a sample has; L1 alone."""
+
+    Config = SceneConfig
+    presets: ClassVar = {"demo": Preset("A few numbers.", {"training.images": 48, "training.batch": 4})}
 
     needs = Needs({"labels": "classes", "image": "image", "code?": "vector", "captions?": "text"})
     inputs, outputs = {"labels": "classes"}, {"image": "image"}
@@ -257,7 +269,7 @@ def registered(kind: type[Scenes] = Scenes) -> Iterator[str]:
     """Make it a method, by name."""
     module = types.ModuleType(f"i2i_core.methods.{NAME}")
     sys.modules[module.__name__] = module
-    register(NAME, SceneConfig, {"demo": Preset("A few numbers.", {"training.images": 48, "training.batch": 4})})
+    register(NAME, SceneConfig, kind.presets)
     implements(NAME)(kind)
     try:
         yield NAME
