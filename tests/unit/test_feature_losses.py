@@ -77,11 +77,11 @@ def test_perceptual_of_parts_adds_up(normalised: bool) -> None:
     assert total == pytest.approx(whole.item(), rel=1e-12)
 
 
-def test_perceptual_of_half_precision_is_summed_in_float32() -> None:
-    x = torch.full((1, 1, 64, 64), 1.0, dtype=torch.bfloat16)
-    found = perceptual(lambda x: [x * 1.0], x, x - 0.0078125, [1.0])
+def test_perceptual_of_half_precision_is_computed_in_float32() -> None:
+    x, y = noise(2, 3, 16, 16).bfloat16(), noise(2, 3, 16, 16, seed=1).bfloat16()
+    found = perceptual(lambda x: [x], x, y, [1.0], distance="l2")
     assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(0.0078125, rel=1e-6)
+    assert found.item() == pytest.approx((x.double() - y.double()).square().mean().item(), rel=1e-5)
 
 
 def test_perceptual_that_cannot_be_is_refused() -> None:

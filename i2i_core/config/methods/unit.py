@@ -103,8 +103,8 @@ REFERENCE = Preset(
     scales of least-squares discriminators, GAN 1, reconstruction 10, KL 0.01, cycle 10, cycle KL 0.01, a learning rate
     halved every 100,000 of 1,000,000 iterations. The generators move on noise of their own, and so on other fakes than
     the discriminators have just seen. The shorter side of an image is resized to the image size (256), bilinear, and
-    the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features is off
-    there too.)
+    the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features,
+    `--lambda-perceptual`, is off there too.)
 
     Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
     --resample bilinear`, lest the shape is gone before training.""",
