@@ -105,7 +105,8 @@ class Features(Frozen):
             x = prepared(as_rgb(x), self.convention)
             for number, link in enumerate(self.network.children()):
                 x = link(x)
-                found[self.after.get(number, "")] = x
+                if (name := self.after.get(number, "")) in self.layers:
+                    found[name] = x
         return tuple(found[name] for name in self.layers)
 
 
