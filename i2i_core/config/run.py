@@ -27,7 +27,10 @@ VERSION = 2
 READ = (1, VERSION)
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
-SINCE_VERSION_1 = (("data", "frame_stride"), ("data", "balance"))
+SINCE_VERSION_1 = (
+    *(("data", name) for name in ("frame_stride", "balance")),
+    *(("hyper", name) for name in ("lambda_perceptual", "perceptual", "perceptual_input", "perceptual_sha256")),
+)
 """Options (section, name) that must match on resume and that programs of version 1 did not have."""
 EPOCHS_BEFORE = 1.0
 """What files of earlier versions hold beside --images, where nobody had given --epochs."""
@@ -153,7 +156,7 @@ class TrainConfig:
         since."""
         values = _matched(self, with_defaults=True)
         for section, name in SINCE_VERSION_1:
-            del values[section][name]
+            values[section].pop(name, None)
         return self._hashed(values)
 
     def _hashed(self, values: dict[str, Any]) -> str:

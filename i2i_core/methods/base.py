@@ -156,6 +156,22 @@ class Method(nn.Module, Generic[Config]):
         """
         raise TypeError("a method defines fit")
 
+    @classmethod
+    def with_files(cls, config: Any) -> Any:
+        """Make paths of files that the objectives need absolute, and note the files' checksums, before a run starts.
+
+        Raises:
+            ConfigError: a file is not there, or is something else.
+        """
+        return config
+
+    def attach(self) -> None:
+        """Read those files, once, where training begins; frozen networks go to the device, and not into `networks`.
+
+        Raises:
+            ConfigError: a file is not there, or not the one that the run began with.
+        """
+
     def channels(self) -> Mapping[str, int]:
         """Give the channels of every image among inputs and outputs, by name."""
         raise TypeError("a method that makes images defines channels")

@@ -20,10 +20,14 @@ from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Column, Direction, Method, Move, Needs, Objective, Player, Progress, moves
 from i2i_core.methods.game import Game
+from i2i_core.methods.perceptual import Layers, Perceptual, with_checksum
 from i2i_core.networks import vae
 from i2i_core.networks.init import init_kaiming, init_normal
 from i2i_core.networks.shapes import Upsample
 from i2i_core.registry import implements
+
+LAYERS: Layers = {"vgg16": {"relu5_3": 1.0}, "vgg19": {"relu5_3": 1.0}, "efficientnet_lite0": {"block10": 1.0}}
+"""What a translation and its source are compared by, at 1/16 of their sides."""
 
 
 class Noise(NamedTuple):
@@ -65,6 +69,7 @@ class UNIT(Method[UNITConfig]):
         init_normal(self.networks["D1"], generator)
         init_normal(self.networks["D2"], generator)
         self.game = Game(k)
+        self.perceptual = Perceptual(k, LAYERS, distance="l2", normalised=True)
         clip = self.game.after_move(self.networks["D1"], self.networks["D2"])
         self.players = {
             "discriminators": Player(("D1", "D2"), self.game.move(k.lr, k.weight_decay), clip),
@@ -75,6 +80,15 @@ class UNIT(Method[UNITConfig]):
     def fit(config: UNITConfig, schema: Schema, direction: Direction) -> UNITConfig:
         """Take the channels, the same in both domains, from the data."""
         return replace(config, channels=schema.fields["image"].channels)
+
+    @classmethod
+    def with_files(cls, config: UNITConfig) -> UNITConfig:
+        """Note the checksum of the perceptual network."""
+        return with_checksum(config, LAYERS)
+
+    def attach(self) -> None:
+        """Read the perceptual network, where it counts."""
+        self.perceptual.read(next(self.parameters()))
 
     def noise(self, batch: Batch, name: str = "z") -> Noise:
         """Draw the batch's noise of that name; every code has one shape."""
@@ -121,7 +135,8 @@ class UNIT(Method[UNITConfig]):
 
     @moves("generators")
     def generators_loss(self, x1: Tensor, x2: Tensor, made: Made, noise: Noise) -> Objective:
-        """Eq. 2: L_VAE (Eq. 3) + L_GAN (Eq. 4) + L_CC (Eq. 5) of both domains."""
+        """Eq. 2: L_VAE (Eq. 3) + L_GAN (Eq. 4) + L_CC (Eq. 5) of both domains; and the later program's optional
+        distance of a translation from its source, as a network sees them without the domain's statistics."""
         k, (E1, E2, G1, G2) = self.config, (self.networks[name] for name in self.generators)
         mu12, mu21 = E2(made.x12), E1(made.x21)
         x121, x212 = G1(mu12 + noise.x12), G2(mu21 + noise.x21)
@@ -130,14 +145,17 @@ class UNIT(Method[UNITConfig]):
         l_gan = self.game.generator(self.networks["D1"](made.x21)) + self.game.generator(self.networks["D2"](made.x12))
         l_cyc = l1(x121, x1) + l1(x212, x2)
         l_cyc_kl = self.kl(mu12, noise.x12) + self.kl(mu21, noise.x21)
+        l_perceptual = self.perceptual(made.x12, x1) + self.perceptual(made.x21, x2)
         loss = (
             k.lambda_gan * l_gan
             + k.lambda_rec * l_rec
             + k.lambda_kl * l_kl
             + k.lambda_cyc * l_cyc
             + k.lambda_cyc_kl * l_cyc_kl
+            + k.lambda_perceptual * l_perceptual
         )
-        return loss, {"gan": l_gan, "rec": l_rec, "kl": l_kl, "cyc": l_cyc, "cyc_kl": l_cyc_kl}
+        terms = {"gan": l_gan, "rec": l_rec, "kl": l_kl, "cyc": l_cyc, "cyc_kl": l_cyc_kl}
+        return loss, terms | ({"perceptual": l_perceptual} if k.lambda_perceptual else {})
 
     def kl(self, mu: Tensor, noise: Tensor) -> Tensor:
         """Compute a code's distance from N(0, 1): of its mean, or of the code with its noise (`kl_of`)."""

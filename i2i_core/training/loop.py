@@ -51,6 +51,7 @@ class Loop:
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
+        ConfigError: a file of a frozen network cannot be used.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Loop:
         sets, training = open_sets(config.data), config.training
         _check_data(config, sets)
         method = build_from(config.method, config.hyper, seed=training.seed).to(device)
+        method.attach()
         self.stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed, method.needs)
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")

@@ -59,7 +59,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
         data.shard_set(config.data.split, data.manifest.domains[0])
         data.check_shards(config.data.split)
     first, *others = [data.manifest for data in sets]
-    hyper = method.fit(config.hyper, first, config.data.direction, *others)
+    hyper = method.with_files(method.fit(config.hyper, first, config.data.direction, *others))
     slots_of(config.training.batch, 0, config.launch.worker_range[1])
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
     config = config.with_section("data", fingerprint=fingerprint, order=order.VERSION)

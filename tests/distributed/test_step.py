@@ -5,6 +5,7 @@ pytest tests/distributed/test_step.py
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,9 @@ FORMS = {
     "unit with noise anew": Case("unit", hyper={"g_noise": "own", "kl_of": "code", "n_critic": 2}),
 }
 """Updates that take another course than their method's usual one."""
+if importlib.util.find_spec("efficientnet_lite_pytorch"):  # not on a machine with torch and nothing else
+    SEES = {"lambda_perceptual": 5.0, "perceptual": "efficientnet_lite0", "image_size": 32}
+    FORMS["unit with a perceptual term"] = Case("unit", hyper=SEES)
 CASES = [
     case
     for method in SMALL

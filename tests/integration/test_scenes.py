@@ -26,10 +26,10 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation import extremes
-from i2i_core.evaluation.families import segmentation
 from i2i_core.images.sheet import to_array
 from i2i_core.orchestration.evaluating import EvaluationJob
 from i2i_core.orchestration.translating import translate
+from i2i_core.pretrained import segmentation
 from i2i_core.training.loop import Loop
 from i2i_core.training.preparing import prepare
 from i2i_core.training.sync import World

@@ -42,7 +42,9 @@ class Case:
 
 
 def small(case: Case) -> Method[Any]:
-    return build_method(case.method, seed=1, **{**SMALL[case.method], **case.hyper}).to(case.dtype)
+    method = build_method(case.method, seed=1, **{**SMALL[case.method], **case.hyper}).to(case.dtype)
+    method.attach()
+    return method
 
 
 def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:

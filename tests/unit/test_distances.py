@@ -339,7 +339,7 @@ def test_published_weights_of_a_site_that_does_not_answer_are_given_up(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConfigError, match="timed out") as raised:
-            Published("a network", f"{address}/net.pth", "00000000", "--net", "something else").read("")
+            Published("a network", f"{address}/net.pth", "00000000", "--net", "measure something else").read("")
     assert "--net FILE. Or measure something else." in str(raised.value)
     assert socket.getdefaulttimeout() is None
 

@@ -21,9 +21,10 @@ from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.families import segmentation
-from i2i_core.evaluation.families.segmentation import Segmenter, build, confusion, read_network, scores
+from i2i_core.evaluation.families.segmentation import build, confusion, scores
 from i2i_core.evaluation.judges.palettes import CITYSCAPES, cityscapes, read_palette
 from i2i_core.evaluation.samples import Asked, Measured
+from i2i_core.pretrained.segmentation import ARCHITECTURES, MEAN, STD, Segmenter, read_network
 
 from ..support.pairs import maker, measured, parts_of, range_of, write_pairs
 
@@ -196,9 +197,7 @@ class Brightest(nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         self.size = tuple(x.shape[-2:])
-        return {
-            "out": x * torch.tensor(segmentation.STD)[:, None, None] + torch.tensor(segmentation.MEAN)[:, None, None]
-        }
+        return {"out": x * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]}
 
 
 def test_photos_reach_the_network_normalised_and_at_the_height_asked_for() -> None:
@@ -222,7 +221,7 @@ def test_outputs_of_the_network_are_the_classes_that_count_or_all(tmp_path: Path
         segmentation._numbers(4, palette)
 
 
-@pytest.mark.parametrize("name", segmentation.ARCHITECTURES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_network_is_told_by_its_state(name: str, tmp_path: Path) -> None:
     """With the auxiliary head that training has, as torchvision's reference script saves it, and as DDP names it."""
     options: dict[str, Any] = {} if name == LRASPP else {"aux_loss": True}

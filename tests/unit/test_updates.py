@@ -19,6 +19,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.training import TrainingConfig
 from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Method, Progress
+from i2i_core.pretrained.backbones import read_efficientnet
 from i2i_core.randomness import seed_from
 from i2i_core.training.step import Step
 
@@ -282,6 +283,30 @@ def simgan_with_other_terms(networks: nn.ModuleDict, k: Any, feed: Feed, updates
     return losses
 
 
+class Eye:
+    """EfficientNet-lite0 up to its block 10, and each map of a sample without its mean, by its deviation."""
+
+    def __init__(self) -> None:
+        self.network = read_efficientnet("", "")[0].double()
+
+    def tells(self, x: Tensor, y: Tensor) -> Tensor:
+        return ((self._seen(x) - self._seen(y)) ** 2).mean()
+
+    def _seen(self, x: Tensor) -> Tensor:
+        net = self.network
+        x = net._conv_stem(x.expand(-1, 3, -1, -1))
+        x = (x - _by_channel(net._bn0.running_mean)) / (_by_channel(net._bn0.running_var) + net._bn0.eps).sqrt()
+        x = (x * _by_channel(net._bn0.weight) + _by_channel(net._bn0.bias)).clamp(0, 6)
+        for block in list(net._blocks)[:11]:
+            x = block(x)
+        centred = x - x.mean(dim=(2, 3), keepdim=True)
+        return centred / ((centred**2).mean(dim=(2, 3), keepdim=True) + 1e-5).sqrt()
+
+
+def _by_channel(x: Tensor) -> Tensor:
+    return x[:, None, None]
+
+
 def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
     """Liu et al. 2017, Eq. 2 to 5, KL terms as means over the code: D, then E and G, on the same codes; or, as in the
     authors' later program, on codes with new noise. The first program's KL squares codes with their noise."""
@@ -292,6 +317,7 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
         assert list(E1.shared.parameters())
         assert list(G1.shared.parameters())
     rules, losses, codes = Rules(k), [], ("x1", "x2", "x12", "x21")
+    eye = Eye() if k.lambda_perceptual else None
     g_moves = Optimiser(k, k.lr, E1, E2, G1, G2, weight_decay=k.weight_decay)
     d_moves = Optimiser(k, k.lr, D1, D2, weight_decay=k.weight_decay)
     for _ in range(updates):
@@ -320,6 +346,8 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
         g_loss = g_loss + k.lambda_kl * ((c1**2).mean() + (c2**2).mean())
         g_loss = g_loss + k.lambda_cyc * (distance(x121, x1) + distance(x212, x2))
         g_loss = g_loss + k.lambda_cyc_kl * ((c12**2).mean() + (c21**2).mean())
+        if eye:
+            g_loss = g_loss + k.lambda_perceptual * (eye.tells(x12, x1) + eye.tells(x21, x2))
         losses.append(g_moves.move(g_loss))
     return losses
 
@@ -511,6 +539,7 @@ CASES: dict[str, tuple[Any, Case]] = {
     "unit, later": case(unit, lambda_rec=9.0, lambda_kl=0.3, lambda_cyc=7.0, lambda_cyc_kl=0.2, **LATER),
     "unit, later, wgan": case(unit, **{**LATER, **WGAN}),
     "unit, wgan-gp": case(unit, **GP),
+    "unit, perceptual": case(unit, lambda_perceptual=5.0, perceptual="efficientnet_lite0", image_size=32),
     "unit, KL of codes with noise": case(unit, kl_of="code", lambda_kl=0.3, lambda_cyc_kl=0.2),
     "unit, noise anew, n_critic": case(unit, g_noise="own", kl_of="code", n_critic=2, **GP),
     "pix2pix_noise": case(pix2pix_noise, lambda_l1=3.0),

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from i2i_core.config.methods.checks import check_multiple
-from i2i_core.config.methods.game import GameConfig
+from i2i_core.config.methods.perceptual import PerceptualConfig
 from i2i_core.config.sections import register
+from i2i_core.errors import ConfigError
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_choice, check_positive, setting
 
 
 @dataclass(frozen=True)
-class UNITConfig(GameConfig):
+class UNITConfig(PerceptualConfig):
     """UNIT's own hyper-parameters."""
 
     image_size: int = setting(256)
@@ -38,6 +39,9 @@ class UNITConfig(GameConfig):
     """Weight of the reconstruction after there and back (Eq. 5, lambda_4)."""
     lambda_cyc_kl: float = setting(0.1)
     """Weight of the distance from N(0, 1) of the translations' codes (Eq. 5, lambda_3)."""
+    perceptual_input: Literal["imagenet", "caffe", "plain"] = setting("caffe")
+    """How a VGG is given images: caffe, BGR from 0 to 255 less means, as the authors' later program does for the VGG
+    authors' weights; imagenet, as torchvision's weights were trained; plain, in [-1, 1]."""
     n_critic: int = setting(1)
     """Moves of the discriminators, each on a fresh batch, per move of the generators."""
     g_base: int = setting(64)
@@ -67,6 +71,9 @@ class UNITConfig(GameConfig):
         check_choice(self, "kl_of", ("mean", "code"))
         check_choice(self, "g_noise", ("shared", "own"))
         check_multiple(self.image_size, 4, "UNIT's encoder")
+        if self.lambda_perceptual and self.image_size < 32:  # at 1/16 of a side there must be two positions at least
+            found, fix = f"{self.image_size} with --lambda-perceptual", "Give --image-size 32 or more."
+            raise ConfigError("--image-size", found, "at least 32 px, which that term compares at 1/16", fix)
         if self.architecture == "later":  # reflect padding needs two pixels, at the coarsest scale and layer
             check_multiple(self.image_size, 2 ** (self.d_scales - 1 + (self.d_layers or 4)), "UNIT's discriminator")
 
@@ -96,8 +103,8 @@ REFERENCE = Preset(
     scales of least-squares discriminators, GAN 1, reconstruction 10, KL 0.01, cycle 10, cycle KL 0.01, a learning rate
     halved every 100,000 of 1,000,000 iterations. The generators move on noise of their own, and so on other fakes than
     the discriminators have just seen. The shorter side of an image is resized to the image size (256), bilinear, and
-    the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features is off
-    there too.)
+    the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features,
+    `--lambda-perceptual`, is off there too.)
 
     Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
     --resample bilinear`, lest the shape is gone before training.""",

@@ -7,18 +7,13 @@ confusion (K, K + 1) counts pixels by true class and by the class seen, the last
 
 from __future__ import annotations
 
-import argparse
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from safetensors.torch import load as safetensors_load
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2i_core.batch import scaled
 from i2i_core.data.reading.reader import Reader
@@ -27,24 +22,8 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation.judges.palettes import Palette, read_palette
 from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_truth, given, side_of
 from i2i_core.methods.base import image_input
-from i2i_core.storage.paths import sha256
-from i2i_core.storage.remote import storage_of
+from i2i_core.pretrained.segmentation import Segmenter, read_network
 
-ARCHITECTURES = (
-    "fcn_resnet50",
-    "fcn_resnet101",
-    "deeplabv3_resnet50",
-    "deeplabv3_resnet101",
-    "deeplabv3_mobilenet_v3_large",
-    "lraspp_mobilenet_v3_large",
-)
-"""Of torchvision.models.segmentation."""
-LAST = ("classifier.4.weight", "classifier.low_classifier.weight")
-"""What the weights of the layer that gives classes are called, in one or other of them."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, in [0, 1]: what torchvision's networks were trained with."""
-TOGETHER = 4
-"""Photos in one forward pass of the network."""
 SAMPLED = 8
 """Pairs that are looked at to tell labels from photos."""
 NEAR = 24
@@ -56,41 +35,6 @@ SCORES = (
     "over classes; class_iou: intersection over union of each class, mean over classes. Of all pixels of the split "
     "together, without those of ignored classes; over the classes that occur in the truth"
 )
-
-
-class Segmenter(nn.Module):
-    """A torchvision network that reads classes off photos.
-
-    Args:
-        numbers: (channels,) the class of each of its outputs; K for one that does not count.
-        height: pixels that photos are resized to for it (bilinear, antialiased), the width in proportion; 0: as they
-            are.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, numbers: np.ndarray, height: int = 0) -> None:
-        super().__init__()
-        self.network, self.numbers, self.height = network.eval().requires_grad_(False), numbers, height
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(STD)[:, None, None])
-
-    @torch.no_grad()
-    def forward(self, x_BCHW: Tensor) -> np.ndarray:
-        """classes_BHW of photos in [-1, 1]."""
-        return np.concatenate([self._some(part) for part in x_BCHW.split(TOGETHER)])
-
-    def _some(self, x_BCHW: Tensor) -> np.ndarray:
-        size = x_BCHW.shape[-2:]
-        x = ((x_BCHW.to(self.mean).clamp(-1, 1) + 1) / 2 - self.mean) / self.std
-        if self.height:
-            larger = (self.height, max(1, round(self.height * size[1] / size[0])))
-            x = F.interpolate(x, larger, mode="bilinear", antialias=True, align_corners=False)
-        logits = self.network(x)["out"]
-        if self.height:
-            logits = F.interpolate(logits, size, mode="bilinear", antialias=True, align_corners=False)
-        return self.numbers[logits.argmax(1).cpu().numpy()]
 
 
 METRICS = {
@@ -321,60 +265,3 @@ def near_share(asked: Asked, palette: Palette, side: Literal["a", "b"]) -> float
         distance = palette.nearest(x[None])[1]
         near, pixels = near + int((distance <= NEAR**2).sum()), pixels + distance.size
     return near / pixels if pixels else 0.0
-
-
-# ---------------------------------------------------------------- the network's file
-
-
-def read_network(path: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A network of torchvision.models.segmentation from a file of its state, and facts about it. Which one it is, and
-    how many classes it has, is told by the state's names and shapes; an auxiliary head is left out.
-
-    The file is torch's (a state dict, or one under `model` or `state_dict`, with or without `module.` before its names)
-    or safetensors.
-
-    Raises:
-        ConfigError: no such file, not a file of tensors, or of another network.
-    """
-    from torchvision.models import segmentation  # late: seconds to import
-
-    state, data = _read_state(path)
-    state = {name: x for name, x in state.items() if not name.startswith("aux_classifier.")}
-    shapes = {name: tuple(x.shape) for name, x in state.items()}
-    last = next((shapes[name] for name in LAST if len(shapes.get(name, ())) == 4), None)
-    for name in ARCHITECTURES if last else ():
-        options: dict[str, Any] = {"weights": None, "weights_backbone": None, "num_classes": last[0] if last else 0}
-        with torch.device("meta"):
-            network = getattr(segmentation, name)(**options, **({} if "lraspp" in name else {"aux_loss": False}))
-        if {key: tuple(x.shape) for key, x in network.state_dict().items()} == shapes:
-            network.load_state_dict(state, assign=True)
-            return network.float().eval(), {
-                "network": name, "classes": options["num_classes"], "file": path, "sha256": sha256(data)
-            }  # fmt: skip
-    found = f"{path}, a state of {len(shapes)} tensors" + (f" ({min(shapes)}, ...)" if shapes else "")
-    raise ConfigError("--segmentation", found, "one of " + ", ".join(ARCHITECTURES), "Save network.state_dict().")
-
-
-def _read_state(path: str) -> tuple[dict[str, Tensor], bytes]:
-    """The tensors of a state file by name, and the file."""
-    fix = "Name a file that torch.save(network.state_dict(), FILE) wrote, or a safetensors file."
-    fs, place = storage_of(path)
-    if not fs.isfile(place):
-        raise ConfigError("--segmentation", f"no file {path}", "a network's state", fix)
-    data = fs.cat_file(place)
-    try:
-        if path.endswith(".safetensors"):
-            state = safetensors_load(data)
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace]):  # torchvision's script keeps its flags there
-                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of another kind fail in many ways, each with its own exception
-        cause = str(error).partition("\n")[0] or type(error).__name__
-        found = f"{path}, which cannot be read as tensors alone ({cause})"
-        raise ConfigError("--segmentation", found, "a network's state", fix) from None
-    for key in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(x, Tensor) for x in state.values()):
-        raise ConfigError("--segmentation", f"{path}, which is no state", "tensors by name", fix)
-    return {str(name).removeprefix("module."): x for name, x in state.items()}, data

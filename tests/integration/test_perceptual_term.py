@@ -1,0 +1,138 @@
+"""UNIT's perceptual term: what it computes, and its network's file from launch to translation.
+
+pytest tests/integration/test_perceptual_term.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.run import TrainConfig
+from i2i_core.errors import ConfigError
+from i2i_core.methods import build_method
+from i2i_core.pretrained.features import VGG
+from i2i_core.runs.folder import RunFolder
+from i2i_core.storage.paths import sha256
+from i2i_core.training.loop import Loop
+from i2i_core.training.preparing import check_same_run
+from i2i_core.training.sync import World
+
+from ..support.backbones import vgg_file
+from ..support.methods import SMALL, Case, small
+from ..support.runs import config_of, latest, loop_of, prompt
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return vgg_file(tmp_path_factory.mktemp("vgg"), "vgg16")
+
+
+def term_config(data: str, storage: str, file: str, **values: Any) -> TrainConfig:
+    given = {"hyper__lambda_perceptual": 1.0, "hyper__perceptual_weights": file, "hyper__image_size": 32}
+    return config_of("unit", data, storage, **{**given, "training__images": 12, **values})
+
+
+def seen(file: str, x: Tensor) -> Tensor:
+    """VGG16's relu5_3 of images as Caffe has them, each map of a sample without its mean, by its deviation."""
+    state, place = torch.load(file, weights_only=True), 0
+    r, g, b = (127.5 * (x[:, i] + 1) for i in range(3))
+    x = torch.stack([b - 103.939, g - 116.779, r - 123.68], 1)
+    for block, convs in enumerate((2, 2, 3, 3, 3)):
+        x = F.max_pool2d(x, 2) if block else x
+        for _ in range(convs):
+            x = F.conv2d(x, state[f"features.{place}.weight"], state[f"features.{place}.bias"], padding=1).relu()
+            place += 2
+        place += 1
+    return (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
+
+
+def test_term_is_its_definition(vgg: str) -> None:
+    hyper = {**SMALL["unit"], "channels": 3, "image_size": 48, "lambda_perceptual": 1.0, "perceptual_weights": vgg}
+    method = build_method("unit", **hyper)
+    method.attach()
+    x, y = torch.rand(2, 2, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = (seen(vgg, x) - seen(vgg, y)).square().mean()
+    assert expected > 0.1
+    assert method.perceptual(x, y).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_without_the_term_no_network_is_read() -> None:
+    method = small(Case("unit"))
+    assert method.perceptual.features is None
+    assert method.perceptual(torch.ones(1), torch.zeros(1)).item() == 0
+    assert type(method).with_files(replace(method.config, perceptual_sha256="x")).perceptual_sha256 == ""
+
+
+def test_network_is_no_part_of_what_is_trained_or_saved(vgg: str) -> None:
+    hyper = {"lambda_perceptual": 1.0, "image_size": 32}
+    without, having = small(Case("unit", hyper={"image_size": 32})), build_method("unit", **SMALL["unit"] | hyper)
+    having.perceptual.config = replace(having.config, perceptual_weights=vgg)
+    before = [*having.state_dict()]
+    having.attach()
+    assert having.perceptual.features is not None
+    assert [*having.state_dict()] == before == [*without.state_dict()]
+    assert len([*having.parameters()]) == len([*without.parameters()])
+
+
+def test_run_notes_the_file_and_trains_and_translates_without_it(
+    unpaired: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path(vgg_file(tmp_path, "vgg16"))
+    config = term_config(unpaired, storage, file.name)
+    assert config.hyper.perceptual_weights == str(file)
+    assert config.hyper.perceptual_sha256 == sha256(file.read_bytes())
+    shown: dict[str, float] = {}
+    prompt(Loop(config, World(), CPU, measured=shown.update)).train()
+    assert shown["generators/perceptual"] > 0
+    run = RunFolder(f"{storage}/run")
+    networks, averaged, _ = latest(run).networks()
+    assert not [name for name in (*networks, *averaged) if not name.startswith(("E", "G", "D"))]
+    file.unlink()
+    trained = load_trained(f"{storage}/run", CPU)
+    assert trained.method.translate(torch.zeros(1, 1, 32, 32)).shape == (1, 1, 32, 32)
+
+
+def test_another_file_is_refused_by_a_run_that_is_there(unpaired: str, storage: str, vgg: str, tmp_path: Path) -> None:
+    config = term_config(unpaired, storage, vgg)
+    run = RunFolder(f"{storage}/run")
+    run.write("config.json", config.dumps().encode())
+    moved = tmp_path / "same.pth"
+    moved.write_bytes(Path(vgg).read_bytes())
+    check_same_run(term_config(unpaired, storage, str(moved)), run)
+    other = term_config(unpaired, storage, vgg_file(tmp_path, "vgg16", seed=1))
+    with pytest.raises(ConfigError, match=r"hyper\.perceptual_sha256: saved '[0-9a-f]{64}', given '[0-9a-f]{64}'"):
+        check_same_run(other, run)
+    with pytest.raises(ConfigError, match=r"--perceptual-weights: found weights of sha256(.|\n)*as at launch"):
+        loop_of(replace(other, hyper=replace(other.hyper, perceptual_sha256=config.hyper.perceptual_sha256)))
+
+
+def test_what_cannot_be_is_refused_before_a_run(
+    unpaired: str, storage: str, vgg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="--perceptual-weights: found no file"):
+        term_config(unpaired, storage, str(tmp_path / "none.pth"))
+    with pytest.raises(ConfigError, match=r"without 12 of 32 tensors(.|\n)*vgg19-dcbb9e9d\.pth"):
+        term_config(unpaired, storage, vgg, hyper__perceptual="vgg19")
+    with pytest.raises(ConfigError, match="come as a package"):
+        term_config(unpaired, storage, vgg, hyper__perceptual="efficientnet_lite0")
+    with pytest.raises(ConfigError, match="--image-size: found 16 with --lambda-perceptual; expected at least 32 px"):
+        term_config(unpaired, storage, vgg, hyper__image_size=16)
+    with pytest.raises(ConfigError, match="--lambda-perceptual"):
+        term_config(unpaired, storage, vgg, hyper__lambda_perceptual=-1.0)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setitem(VGG, "vgg16", replace(VGG["vgg16"], url="http://127.0.0.1:9/vgg16-397923af.pth"))
+    with pytest.raises(ConfigError, match=r"none to be had(.|\n)*Or look through (.|\n)*efficientnet_lite0"):
+        term_config(unpaired, storage, "")
+    assert not Path(storage).exists()
