@@ -115,6 +115,8 @@ class Outputs:
     def inputs(self) -> dict[str, Tensor] | None:
         """What images are made from, by name, of sequences (n, T, ...); None in chunks of the target domain of unpaired
         data."""
+        if self.real is None and not self.method.inputs:
+            return None  # as many are made as there are real ones to compare with
         found = {name: self._field(name) for name in self.method.inputs}
         given = {name: x for name, x in found.items() if x is not None}
         return given if len(given) == len(found) else None
@@ -272,10 +274,8 @@ def means(parts: Iterable[Values]) -> dict[str, Measured]:
 
 def side_of(asked: Asked) -> str:
     """The field or domain that made images imitate."""
-    made, forth = next(iter(asked.method.outputs)), asked.direction == "AtoB"
-    if asked.method.needs.domains == 2:
-        return asked.data.manifest.domains[1 if forth else 0]
-    return stored_as(made, asked.direction)
+    made = stored_as(next(iter(asked.method.outputs)), asked.direction)
+    return asked.data.manifest.domains["ab".index(made)] if asked.method.needs.domains == 2 else made
 
 
 def check_truth(asked: Asked, metrics: str, expected: str) -> None:

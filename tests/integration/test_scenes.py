@@ -36,16 +36,17 @@ from i2i_core.training.sync import World
 
 from ..support.runs import assert_equal, loop_of, run_until, state_of
 from ..support.scene_data import write_scenes
-from ..support.scenes import Generated, Scenes, Styles, Tinted, Videos, registered
+from ..support.scenes import Both, Generated, Scenes, Styles, Tinted, Videos, registered
 from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
-KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles, "generated": Generated, "tinted": Tinted}
+KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles, "generated": Generated, "both": Both, "tinted": Tinted}
 MEASURED = {
     "scenes": {"l1", "psnr", "ssim"},
     "videos": {"l1", "psnr", "ssim"},
     "styles": set(),
     "generated": {"diversity"},
+    "both": {"diversity"},
     "tinted": {"change", "cycle", "diversity", "latent"},
 }
 Made = dict[str, str]
@@ -83,7 +84,7 @@ def test_it_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path
         batch = loop.step.place(loop.stream.read(0, 0, 4))
         first = loss_of(loop, batch)
         loop.train()
-        assert loss_of(loop, batch) < (0.9 if kind == "generated" else 0.5) * first
+        assert loss_of(loop, batch) < (0.9 if kind in ("generated", "both") else 0.5) * first
         assert loop.run.exists(loop.run.grid(240))
         found = [set(entry["metrics"]) for entry in loop.run.evaluations()]
         assert all(metrics == MEASURED[kind] for metrics in found), found
@@ -252,6 +253,18 @@ def test_images_of_nothing_are_counted(made: Made, tmp_path: Path) -> None:
             go(run, tmp_path / "none", input=made["scenes"], count=3)
         with pytest.raises(DataError, match=r"found no data set; expected one with labels \(classes\)"):
             go(run, tmp_path / "none", input=str(tmp_path / "out"))
+
+
+def test_several_outputs_are_a_file_each(made: Made, tmp_path: Path) -> None:
+    with registered(Both):
+        run = run_of("both", made, tmp_path)
+        found = go(run, tmp_path / "out", count=3)
+        method = load_trained(run, CPU).method
+        codes = method.draw_codes(["0", "1", "2"])
+        assert set(found) == {"contact_sheet", *(f"{i}-{side}" for i in range(3) for side in "ab")}
+        for side, code in (("a", codes), ("b", -codes)):
+            for i, image in enumerate(method.networks["G"](code)):
+                assert np.abs(found[f"{i}-{side}"].astype(int) - as_bytes(image)).max() <= 1
 
 
 def test_it_goes_back_with_a_code(made: Made, tmp_path: Path) -> None:

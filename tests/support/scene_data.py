@@ -65,5 +65,6 @@ def write_scenes(folder: Path) -> dict[str, str]:
         "videos": shard(videos, of_clips, classes=("labels=3",)),
         "styles": str(styles / "out"),
         "generated": str(styles / "out"),
+        "both": str(domains / "out"),
         "tinted": str(domains / "out"),
     }

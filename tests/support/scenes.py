@@ -210,6 +210,25 @@ class Generated(Scenes):
         return self.networks["G"]
 
 
+class Both(Generated):
+    """One code, an image in each of two domains."""
+
+    needs = Needs({"image": "image"}, domains=2)
+    outputs: ClassVar = {"a": "image", "b": "image"}
+
+    def channels(self) -> Mapping[str, int]:
+        return {"a": self.config.channels, "b": self.config.channels}
+
+    @moves("G")
+    def loss(self, batch: Batch, told: Tensor) -> Objective:
+        a, b = self.module()(told)
+        loss = sum((x - batch[side]).mean((2, 3)).square().mean() for side, x in (("a", a), ("b", b)))
+        return loss, {"l1": loss}
+
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(lambda z: (self.networks["G"](z), self.networks["G"](-z)))
+
+
 class Tinted(Scenes):
     """G and F go between two domains, each with a code, which is the mean colour of an image; L1 to the other domain's
     mean image and to the code."""
