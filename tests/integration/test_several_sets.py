@@ -316,9 +316,7 @@ def test_a_grid_shows_images_of_every_set_with_the_attributes_of_every_set(
     """Independent attributes of the image's own set are switched over, all others are set alone."""
     assert {p.name for p in Path(trained, "grids").iterdir()} >= {"images-000000000000.png", "images-000000000096.png"}
     method = load_trained(trained, CPU).method
-    told: list[Tensor] = []
-    inner = method.translate
-    method.translate = lambda x, target: told.append(target) or inner(x, target=target)  # type: ignore
+    told = told_to(method)
     for number, data in enumerate((labelled, shapes)):
         told.clear()
         batch = replace(next(in_order(DataSet(data), "val", 16, most=5, size=5)), source=number)
@@ -334,11 +332,22 @@ def test_a_grid_shows_images_of_every_set_with_the_attributes_of_every_set(
             assert torch.equal(labels, expected)
 
 
-def test_a_data_set_is_measured_with_its_own_labels_and_mask(trained: str, labelled: str, shapes: str) -> None:
-    method = load_trained(trained, CPU).method
+def told_to(method: Any) -> list[Tensor]:
+    """The targets that it will be given from now on."""
     told: list[Tensor] = []
     inner = method.translate
-    method.translate = lambda x, target: told.append(target) or inner(x, target=target)  # type: ignore
+
+    def translate(inputs: Any, controls: Any, *way: Any, **more: Any) -> Any:
+        told.append(controls["target"])
+        return inner(inputs, controls, *way, **more)
+
+    method.translate = translate
+    return told
+
+
+def test_a_data_set_is_measured_with_its_own_labels_and_mask(trained: str, labelled: str, shapes: str) -> None:
+    method = load_trained(trained, CPU).method
+    told = told_to(method)
     for number, data in enumerate((labelled, shapes)):
         told.clear()
         names = (STYLES, SHAPES)[number]
