@@ -47,7 +47,10 @@ ARROWS: dict[str, set[str]] = {
     "checkpoints": {"methods", "networks.shapes", "config", "data.reading", "runs", "storage"},
     "translation": {"checkpoints", "methods", "networks.shapes", "config", "data.folders", *DATA, "images", "storage"},
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
-    "training": {"training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config", *DATA, "images", "storage"},
+    "training": {
+        *("training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config"),
+        *(*DATA, "images", "storage"),
+    },
     "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
     "search": {"training", "evaluation", "runs", "config", "storage"},
     "orchestration": {
