@@ -27,7 +27,7 @@ VERSION = 2
 READ = (1, VERSION)
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
-SINCE_VERSION_1 = (("data", "frame_stride"), ("data", "balance"))
+SINCE_VERSION_1 = (("data", "frame_stride"), ("data", "balance"), ("training", "batch_norm"))
 """Options (section, name) that must match on resume and that programs of version 1 did not have."""
 EPOCHS_BEFORE = 1.0
 """What files of earlier versions hold beside --images, where nobody had given --epochs."""
