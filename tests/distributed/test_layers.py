@@ -15,15 +15,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from i2i_core import registry
 from i2i_core.batch import Batch
+from i2i_core.checkpoints.norm_batches import norm_batches_of_a_batch, norm_batches_of_a_run
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.methods.pix2pix import Pix2PixConfig
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.training import TrainingConfig
 from i2i_core.data.reading.lanes import slots_of
+from i2i_core.errors import ConfigError
 from i2i_core.methods.base import Progress
+from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.randomness import seed_from
+from i2i_core.settings import differences
 from i2i_core.training.layers import Layers, Masks, normalised_by_all
 from i2i_core.training.sync import World
 
 from ..support.layered import Layered, Made, parts, state_after, step_of, whole
 from ..support.methods import ALONE
+from ..support.runs import config_of, loop_of
 from ..support.workers import on_workers
 
 GLOBAL = {"batch_norm": "global"}
@@ -412,3 +422,56 @@ def test_layers_run_as_ever_outside_of_a_segment() -> None:
         assert sum("forward" in vars(module) for module in networks.modules()) == 3
         raise KeyError
     assert not any("forward" in vars(module) for module in networks.modules())
+
+
+# ---------------------------------------------------------------- in a run
+
+SMALL_RUN: dict[str, Any] = {"training__batch_norm": "global", "hyper__norm": "batch", "training__batch": 5}
+
+
+def test_batch_norm_of_the_whole_batch_is_refused_where_it_cannot_be(paired: str, storage: str) -> None:
+    config_of("pix2pix", paired, storage, **SMALL_RUN)
+    with pytest.raises(ConfigError, match="--micro-batch: found 2; expected none: --batch-norm global is of the whole"):
+        config_of("pix2pix", paired, storage, **SMALL_RUN, training__micro_batch=2)
+    with pytest.raises(
+        ConfigError, match="--batch-norm: found global; expected worker: the networks have no batch norm"
+    ):
+        config_of("pix2pix", paired, storage, **{**SMALL_RUN, "hyper__norm": "instance"}, training__micro_batch=2)
+    with pytest.raises(ConfigError, match="--batch-norm"):
+        TrainingConfig(batch_norm="all")  # type: ignore[arg-type]
+
+
+def test_batch_norm_must_match_on_resume_and_counts_the_images_of_the_whole_batch() -> None:
+    of = {which: TrainConfig.of("pix2pix", "demo", {"training.batch_norm": which}) for which in ("worker", "global")}
+    assert differences(of["worker"], of["global"]) == ["training.batch_norm: saved 'worker', given 'global'"]
+    together = of["global"].with_section("training", batch=5)
+    assert norm_batches_of_a_batch(together, 2) == {5: 5}
+    assert norm_batches_of_a_run(together, 20, 5) == {5: 20}
+
+
+class Spectral(Pix2Pix):
+    """pix2pix whose D has spectral norm, put on after its first weights are drawn."""
+
+    def __init__(self, config: Pix2PixConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator)
+        for layer in [m for m in self.networks.modules() if isinstance(m, nn.Conv2d)]:
+            spectral_norm(layer)
+
+
+def test_run_with_spectral_norm_is_saved_read_and_gone_on_with(
+    paired: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve images, and six and then six: bit for bit, vectors too; and neither hangs on global random state."""
+    monkeypatch.setitem(registry._CLASSES, "pix2pix", Spectral)
+    states = []
+    for number, lengths in enumerate([(12,), (6, 12)]):
+        storage = str(tmp_path / str(number))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            for length in lengths:
+                loop_of(config_of("pix2pix", paired, storage, training__images=length)).train()
+        loaded = load_trained(f"{storage}/run", torch.device("cpu"))
+        states.append(loaded.method.networks.state_dict())
+    assert any(name.startswith("G.") and name.endswith("_u") for name in states[0])
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value), name
