@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
 
 from i2i_core import registry
 from i2i_core.batch import Batch
@@ -28,6 +28,7 @@ from i2i_core.methods.base import Progress
 from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.randomness import seed_from
 from i2i_core.settings import differences
+from i2i_core.training.buffers import measured
 from i2i_core.training.layers import Layers, Masks, normalised_by_all
 from i2i_core.training.sync import World
 
@@ -195,16 +196,28 @@ def test_averaged_generators_may_have_spectral_norm() -> None:
         assert torch.isfinite(averaged(whole(made, 0)["a"])).all()
 
 
-def test_spectral_norm_is_found_in_full_precision_under_autocast() -> None:
-    layer = spectral_norm(nn.Linear(40, 30))
-    alone = spectral_norm(nn.Linear(40, 30))
-    alone.load_state_dict(layer.state_dict())
-    layers, part = Layers(layer, None, autocast=True), Batch({}, 2, 0, 2, 0, 0)
-    with layers.running(part), torch.autocast("cpu", torch.bfloat16):
-        assert layer(torch.randn(2, 40)).dtype == torch.bfloat16
-    alone(torch.randn(2, 40))
-    for name, value in alone.state_dict().items():
-        assert torch.equal(layer.state_dict()[name], value), name
+def test_vectors_of_spectral_norm_are_not_averaged_over_workers() -> None:
+    """Workers have the same, bit for bit; running statistics are averaged, where they are of a worker's part."""
+    method = Layered(Made(g_norm=True, spectral=True))
+    names = {id(buffer): name for name, buffer in method.networks.named_buffers()}
+    assert [names[id(b)] for b in measured(method.networks)] == ["G.1.running_mean", "G.1.running_var"]
+    together = Layers(method.networks, World(0, 2), autocast=False)
+    assert measured(method.networks, together.alike) == []
+
+
+def test_spectral_norm_is_found_outside_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """(The CPU's autocast leaves its products alone; a GPU's does not: tests/gpu.)"""
+    layer, seen, right = spectral_norm(nn.Linear(40, 30)), [], _SpectralNorm.forward
+
+    def noted(self: _SpectralNorm, weight: Tensor) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return right(self, weight)
+
+    monkeypatch.setattr(_SpectralNorm, "forward", noted)
+    for autocast in (True, False):
+        with Layers(layer, None, autocast).running(Batch({}, 2, 0, 2, 0, 0)), torch.autocast("cpu", torch.bfloat16):
+            assert layer(torch.randn(2, 40)).dtype == torch.bfloat16
+    assert seen == [False, True]
 
 
 # ---------------------------------------------------------------- batch norm over all workers
