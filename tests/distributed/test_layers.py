@@ -30,6 +30,7 @@ from i2i_core.randomness import seed_from
 from i2i_core.settings import differences
 from i2i_core.training.buffers import measured
 from i2i_core.training.layers import Layers, Masks, normalised_by_all
+from i2i_core.training.loop import Loop
 from i2i_core.training.sync import World
 
 from ..support.layered import Layered, Made, parts, state_after, step_of, whole
@@ -488,3 +489,27 @@ def test_run_with_spectral_norm_is_saved_read_and_gone_on_with(
     assert any(name.startswith("G.") and name.endswith("_u") for name in states[0])
     for name, value in states[0].items():
         assert torch.equal(states[1][name], value), name
+
+
+def ended(world: World, config: TrainConfig) -> dict[str, Tensor]:
+    """Weights and buffers of a run by the real loop, in float64."""
+    loop = Loop(config, world, torch.device("cpu"))
+    loop.method.double()
+    loop.train()
+    return {name: tensor.clone() for name, tensor in loop.method.networks.state_dict().items()}
+
+
+@pytest.mark.processes
+def test_run_of_two_workers_ends_with_the_weights_of_one(paired: str, tmp_path: Any) -> None:
+    """pix2pix with its batch norm and dropout, 3 + 2 samples, from the data to the last checkpoint."""
+    values = {**SMALL_RUN, "hyper__image_size": 32, "hyper__dropout": 0.5, "training__images": 20}
+    alone, two = (
+        config_of("pix2pix", paired, str(tmp_path / name), **values, training__ema_halflife=0)
+        for name in ("one", "two")
+    )
+    expected = ended(ALONE, alone)
+    assert any("running" in name for name in expected)
+    for found_there in on_workers(2, ended, two):
+        assert_close(found_there, expected, 1e-9)
+    saved = load_trained(f"{tmp_path}/two/run", torch.device("cpu"))
+    assert saved.norm_batches == {5: 20}
