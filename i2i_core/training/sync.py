@@ -58,7 +58,10 @@ class World:
 
     def summed(self, x: Tensor) -> Tensor:
         """Give x summed over workers, with gradients: that of each worker's x is the sum of all workers' of the sum."""
-        return x if self.size == 1 else torch.distributed.nn.functional.all_reduce(x, group=self.group())
+        if self.size == 1:
+            return x
+        total: Tensor = _Sum.apply(x, self)
+        return total
 
     def gather(self, value: Any) -> list[Any]:
         """Every worker's value, by rank."""
@@ -90,6 +93,19 @@ class World:
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over workers. Its gradient is one too, and so on: gradients of gradients go to all workers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, world: World) -> Tensor:
+        ctx.world = world
+        return world.sum_(x.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Sum.apply(gradient, ctx.world), None
 
 
 @contextmanager
