@@ -229,8 +229,8 @@ class Step:
 
     def _segment(self, run: Iterator[Move], feed: Feed, m: int, made: int) -> Move | None:
         """The code of run m up to its next move, under autocast of its own: held open across a move, autocast would
-        keep the moved network's old bf16 weights. Masks of dropout do not depend on the part: those of another
-        worker's, and of another micro-batch, are cut from the same draws."""
+        keep the moved network's old bf16 weights."""
+        # No rank and no m in the seed of dropout's masks: every part cuts its own from the same draws.
         layers = self.layers.running(feed.current[m], self.config.seed, 0, feed.began, 0, made)
         with layers, torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             return next(run, None)

@@ -224,7 +224,7 @@ def test_spectral_norm_is_found_outside_autocast(monkeypatch: pytest.MonkeyPatch
 # ---------------------------------------------------------------- batch norm over all workers
 
 
-class Image:
+class Norms:
     """Norms of every kind, and inputs that they take: of 7 samples, far from zero."""
 
     KINDS: ClassVar[dict[str, Callable[[], nn.Module]]] = {
@@ -238,7 +238,7 @@ class Image:
 
     @staticmethod
     def norm(kind: str) -> Any:
-        norm = Image.KINDS[kind]().double()
+        norm = Norms.KINDS[kind]().double()
         with torch.no_grad():
             for number, p in enumerate(norm.parameters()):
                 p.copy_(torch.linspace(0.5, 2 + number, 4))
@@ -269,10 +269,10 @@ def looked_at(norm: Any, forward: Callable[[Tensor], Tensor], x: Tensor, weights
 def normalised(world: World) -> dict[str, Any]:
     """Each kind of norm on this worker's part: what is seen, and its buffers."""
     world, found = world.apart(), {}
-    for kind in Image.KINDS:
-        norm = Image.norm(kind)
+    for kind in Norms.KINDS:
+        norm = Norms.norm(kind)
         for t in range(2):
-            x, weights = Image.x(kind, t), Image.x(kind, 10 + t)
+            x, weights = Norms.x(kind, t), Norms.x(kind, 10 + t)
             start, stop = slots_of(7, world.rank, world.size)
             forward = norm if world.size == 1 else lambda x, n=norm: normalised_by_all(n, world, x)
             found[f"{kind} {t}"] = looked_at(norm, forward, x[start:stop], weights[start:stop])
@@ -281,7 +281,7 @@ def normalised(world: World) -> dict[str, Any]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("kind", Image.KINDS)
+@pytest.mark.parametrize("kind", Norms.KINDS)
 def test_norm_over_workers_is_torch_s_over_the_whole_batch(found: Found, kind: str) -> None:
     """Outputs, gradients, gradients of gradients and running statistics, of values a hundred deviations from 0."""
     alone = normalised(ALONE)
