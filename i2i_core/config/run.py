@@ -29,6 +29,7 @@ LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
 SINCE_VERSION_1 = (
     *(("data", name) for name in ("frame_stride", "balance")),
+    ("training", "batch_norm"),
     *(("hyper", name) for name in ("lambda_perceptual", "perceptual", "perceptual_input", "perceptual_sha256")),
 )
 """Options (section, name) that must match on resume and that programs of version 1 did not have."""

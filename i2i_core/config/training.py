@@ -23,6 +23,10 @@ class TrainingConfig:
     """Length of the run in passes over the data; 0: --images gives it."""
     micro_batch: int = setting(0, resume="free")
     """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
+    batch_norm: Literal["worker", "global"] = setting("worker")
+    """What batch norm takes its statistics of in training. worker: each worker's part of the batch (with --micro-batch,
+    each part of that). global: the whole batch over all workers, so that their number changes nothing; workers then
+    wait for each other at every batch norm."""
     precision: Literal["fp32", "bf16"] = setting("fp32")
     """bf16: forward passes under autocast; weights, losses and moves stay float32."""
     lr_schedule: Literal["constant", "linear", "epochs", "steps"] = setting("constant")
@@ -55,6 +59,7 @@ class TrainingConfig:
         check_at_least(self, 1, "batch", "lr_step")
         check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
         check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
+        check_choice(self, "batch_norm", ("worker", "global"))
         check_choice(self, "precision", ("fp32", "bf16"))
         check_choice(self, "lr_schedule", ("constant", "linear", "epochs", "steps"))
         if self.init_parts and not self.init_from:

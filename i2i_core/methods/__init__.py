@@ -37,5 +37,6 @@ def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overr
 
 def build_from(name: str, config: Any, *, seed: int = 0) -> Method[Any]:
     """Build the method `name` of a configuration that is already made."""
-    with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces
+    with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces,
+        torch.default_generator.manual_seed(seed_from("constructors", seed))  # and spectral norm's first vectors
         return entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))

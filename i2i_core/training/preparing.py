@@ -19,6 +19,7 @@ from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import Alternating, open_sets
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.methods import METHODS, at_test, build_from
+from i2i_core.methods.base import Method
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import differences
@@ -119,12 +120,26 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     if method.couples and config.training.micro_batch:
         found, fix = str(config.training.micro_batch), "Leave --micro-batch out, or spread the batch over more workers."
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
+    _check_batch_norm(config, method)
     measured = suites(config, sets, method, torch.device("cpu"))
     if best := config.monitoring.best_metric:
         check_judge(measured, best, "--best-metric")
     training = config.training
     if training.init_from and not RunFolder.of(config).whole_checkpoints():  # once it has begun, a run needs it no more
         starting.read(training.init_from, training.init_parts, config.method, method)
+
+
+def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:
+    """Refuse statistics of the whole batch where nothing takes any, or where micro-batches have only their own."""
+    if config.training.batch_norm == "worker":
+        return
+    if not at_test.has_batch_norm(method.networks.values()):
+        expected, fix = "worker: the networks have no batch norm", "Leave --batch-norm out."
+        raise ConfigError("--batch-norm", config.training.batch_norm, expected, fix)
+    if config.training.micro_batch:
+        found, expected = str(config.training.micro_batch), "none: --batch-norm global is of the whole batch"
+        fix = "Leave --micro-batch out, or spread the batch over more workers; or give --batch-norm worker."
+        raise ConfigError("--micro-batch", found, expected, fix)
 
 
 def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONFIG) -> str:

@@ -17,15 +17,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from i2i_core.batch import Batch
 from i2i_core.config.training import TrainingConfig
+from i2i_core.methods.at_test import has_batch_norm
 from i2i_core.methods.base import Method, Move, Player, Progress, Terms
-from i2i_core.randomness import seed_from
 from i2i_core.tensors import host_copy
+from i2i_core.training.buffers import Passes
 from i2i_core.training.finite import FiniteWatch
+from i2i_core.training.layers import Layers
 from i2i_core.training.optim import load_state, make_optimiser, move
 from i2i_core.training.sync import GradientSum, World, average_buffers
 from i2i_core.training.timing import Stopwatch
@@ -115,7 +116,7 @@ class Step:
         self.device = method.device
         self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
         self.watch = FiniteWatch(self.device, world)
-        self.noisy = any(isinstance(m, _DropoutNd) for m in method.networks.modules())
+        self.layers = self._layers()
         # Together, so that a parameter that two generators share is averaged once.
         self.generators = nn.ModuleDict({name: method.networks[name] for name in method.generators})
         self.ema = copy.deepcopy(self.generators).requires_grad_(False) if config.ema_halflife else None
@@ -125,6 +126,14 @@ class Step:
         self.stopwatch = Stopwatch(self.device)
         self.wishes: deque[Wish] = deque()
         self.asked: Wish | None = None
+
+    def _layers(self) -> Layers:
+        """The layers that run in a way of their own. All workers call this together."""
+        together = self.config.batch_norm == "global" and has_batch_norm(self.method.networks.values())
+        if together and self.config.micro_batch:
+            raise ValueError("batch norm over the whole batch, which a micro-batch of it cannot know")
+        world = self.world.apart() if together and self.world.size > 1 else None
+        return Layers(self.method.networks, world, self.config.precision == "bf16")
 
     def ask(self, what: Wish) -> None:
         """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.
@@ -149,22 +158,25 @@ class Step:
         """
         feed = Feed(batches, self.config.micro_batch, self.world)
         runs = [self.method.update(feed.part(m), progress) for m in range(len(feed.current))]
+        passes = Passes(self.method.networks, [part.weight / feed.share for part in feed.current])
         made = 0
-        while self._move(runs, feed, progress, made):
+        while self._move(runs, feed, progress, passes, made):
             made += 1
-        average_buffers(self.method.networks, self.world, feed.share)
+        average_buffers(self.method.networks, self.world, feed.share, self.layers.alike)
         self._average(feed.ended - feed.began)
         progress.images = feed.ended
         self.watch.end_of_update()
         wishes = self.watch.take()
         self.asked = None if not wishes else "stop" if wishes >= WISHES["stop"] else "save"
 
-    def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, made: int) -> bool:
+    def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, passes: Passes, made: int) -> bool:
         """One move: every part's backward, then the weights. False when the update is over."""
         gathered = None
         self.stopwatch.start()
         for m, run in enumerate(runs):
-            yielded = self._segment(run, (self.config.seed, self.world.rank, feed.began, m, made))
+            passes.begin(m)
+            yielded = self._segment(run, feed, m, made)
+            passes.end(m)
             if yielded is not None:
                 gathered = self._backward(yielded, gathered, feed.current[m].weight, last=m == len(runs) - 1)
         if gathered is None:
@@ -215,12 +227,12 @@ class Step:
         # The norm is already of the whole batch: weighted by this worker's share, the sum over workers is itself.
         self._add(gathered, torch.cat([gathered.terms, gathered.share * norm.detach().float()[None]]))
 
-    def _segment(self, run: Iterator[Move], noise: tuple[int, ...]) -> Move | None:
-        """The method's code up to its next move, under autocast of its own: held open across a move,
-        autocast would keep the moved network's old bf16 weights."""
-        if self.noisy:
-            torch.manual_seed(seed_from("layers", *noise))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+    def _segment(self, run: Iterator[Move], feed: Feed, m: int, made: int) -> Move | None:
+        """The code of run m up to its next move, under autocast of its own: held open across a move, autocast would
+        keep the moved network's old bf16 weights."""
+        # No rank and no m in the seed of dropout's masks: every part cuts its own from the same draws.
+        layers = self.layers.running(feed.current[m], self.config.seed, 0, feed.began, 0, made)
+        with layers, torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             return next(run, None)
 
     def _add(self, gathered: Gathered, terms: Tensor) -> None:

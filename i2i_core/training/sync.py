@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -18,9 +19,15 @@ import torch.distributed as dist
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
+from i2i_core.training.buffers import measured
+
 BUCKET_BYTES = 25 * 2**20
 PIECE_BYTES = 64 * 2**20
 """The most of one value that travels from rank 0 at once."""
+
+
+def _default() -> None:
+    """Name the process group that all workers have joined, as torch.distributed does."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,15 @@ class World:
 
     rank: int = 0
     size: int = 1
+    group: Callable[[], dist.ProcessGroup | None] = field(default=_default, compare=False)
+    """Gives the process group that sums go through. torch.distributed alone keeps it alive: it ends with all others."""
+
+    def apart(self) -> World:
+        """Give the same workers in a process group of their own, whose sums keep their order among themselves and do
+        not wait for any other. All workers call this together."""
+        if self.size == 1:
+            return self
+        return replace(self, group=weakref.ref(cast(dist.ProcessGroup, dist.new_group())))
 
     @property
     def leads(self) -> bool:
@@ -37,12 +53,15 @@ class World:
     def sum_(self, x: Tensor) -> Tensor:
         """x summed over workers, in place."""
         if self.size > 1:
-            dist.all_reduce(x)
+            dist.all_reduce(x, group=self.group())
         return x
 
     def summed(self, x: Tensor) -> Tensor:
         """Give x summed over workers, with gradients: that of each worker's x is the sum of all workers' of the sum."""
-        return x if self.size == 1 else torch.distributed.nn.functional.all_reduce(x)
+        if self.size == 1:
+            return x
+        total: Tensor = _Sum.apply(x, self)
+        return total
 
     def gather(self, value: Any) -> list[Any]:
         """Every worker's value, by rank."""
@@ -74,6 +93,19 @@ class World:
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over workers. Its gradient is one too, and so on: gradients of gradients go to all workers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, world: World) -> Tensor:
+        ctx.world = world
+        return world.sum_(x.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Sum.apply(gradient, ctx.world), None
 
 
 @contextmanager
@@ -193,10 +225,16 @@ def _buckets(parameters: list[nn.Parameter], most: int) -> list[list[nn.Paramete
     return buckets
 
 
-def average_buffers(networks: nn.Module, world: World, weight: float) -> None:
-    """Running statistics (batch norm's) averaged over workers by their share of the batch, in place."""
-    buffers = [b for b in networks.buffers() if b.is_floating_point()]
-    if world.size == 1 or not buffers:
+def average_buffers(
+    networks: nn.Module, world: World, weight: float, alike: Collection[nn.Module] = frozenset()
+) -> None:
+    """Average running statistics over workers by their share of the batch, in place.
+
+    Args:
+        alike: modules whose buffers all workers have alike, besides those that `measured` knows of.
+    """
+    buffers = measured(networks, alike) if world.size > 1 else []
+    if not buffers:
         return
     flat = world.sum_(torch.cat([b.reshape(-1) for b in buffers]) * weight)
     for b, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):

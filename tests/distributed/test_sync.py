@@ -5,6 +5,7 @@ pytest tests/distributed/test_sync.py
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -56,9 +57,9 @@ def statistics(world: World) -> list[tuple[float, dict[str, Tensor], dict[str, T
     step = Step(method, TrainingConfig(), world, lambda images: 1.0)
     right = step_module.average_buffers
 
-    def noted(networks: nn.Module, world: World, weight: float) -> None:
+    def noted(networks: nn.Module, world: World, weight: float, alike: Collection[nn.Module]) -> None:
         before = floats(networks)
-        right(networks, world, weight)
+        right(networks, world, weight, alike)
         found.append((weight, before, floats(networks)))
 
     step_module.average_buffers = noted

@@ -60,7 +60,10 @@ ARROWS: dict[str, set[str]] = {
     "cli": set(),
 }
 """What the files of a room may import besides each other and the vocabulary: whole rooms, or single modules."""
-STEP = {"training.step", "training.sync", "training.optim", "training.schedule", "training.finite", "training.timing"}
+STEP = {
+    *("training.step", "training.sync", "training.buffers", "training.layers", "training.optim", "training.schedule"),
+    *("training.finite", "training.timing"),
+}
 """What moves the weights: knows no metric, no file and no log."""
 OF_THE_STEP = {"methods", "config"}
 NEEDS_RAY = "orchestration"

@@ -1,0 +1,179 @@
+"""How layers that look beyond one sample run in training: dropout by slot, batch norm over all workers.
+
+Their forwards are replaced inside the step's segments alone, so that grids and evaluations run them as `at_test` says.
+x_NCL: a layer's input, flattened behind its channels or not; N is its samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrizations import _SpectralNorm
+
+from i2i_core.batch import Batch
+from i2i_core.randomness import seed_from
+from i2i_core.training.sync import World
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+class Layers:
+    """The layers of a method's networks that the step runs in ways of its own.
+
+    Args:
+        networks: of the method.
+        world: all workers, over whom batch norm takes its statistics, in a process group of their own; None: each
+            part of the batch has its own.
+        autocast: whether segments run in bf16.
+
+    Attributes:
+        alike: the modules whose buffers all workers have alike, because each knows of the whole batch.
+
+    Raises:
+        ValueError: a kind of dropout that has no masks by slot.
+    """
+
+    def __init__(self, networks: nn.Module, world: World | None, autocast: bool) -> None:
+        named = [(name, module) for name, module in networks.named_modules()]
+        self.world = world
+        self.dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
+        self.norms = [module for _, module in named if world and isinstance(module, _BatchNorm)]
+        self.spectral = [module for _, module in named if autocast and isinstance(module, _SpectralNorm)]
+        self.alike = frozenset[nn.Module](self.norms)
+        for name, layer in self.dropouts:
+            if not isinstance(layer, DROPOUTS):
+                kinds = ", ".join(kind.__name__ for kind in DROPOUTS)
+                raise ValueError(f"{name} is {type(layer).__name__}, which has no masks by slot; expected {kinds}")
+
+    @contextmanager
+    def running(self, part: Batch, *seed: object) -> Iterator[None]:
+        """Run the layers so inside the block; what they were is put back.
+
+        Args:
+            part: whose slots of the global batch go through.
+            seed: of dropout's masks, the same for every part of the batch.
+        """
+        masks = Masks(part, seed)
+        replaced: list[tuple[nn.Module, Callable[..., Tensor]]] = []
+        replaced += [(layer, partial(masks.apply, name, layer)) for name, layer in self.dropouts]
+        replaced += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
+        replaced += [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
+        try:
+            for module, forward in replaced:
+                module.forward = forward
+            yield
+        finally:
+            for module, _ in replaced:
+                vars(module).pop("forward", None)  # the class's own again
+
+
+class Masks:
+    """Draw dropout's masks for the global batch, layer after layer, and cut them to the slots of a part.
+
+    So neither the number of workers nor that of micro-batches changes a mask. Each part draws all masks of the batch.
+    Of a part that is the whole batch they are those of `F.dropout` on the CPU with its generator so seeded.
+    """
+
+    def __init__(self, part: Batch, seed: tuple[object, ...]) -> None:
+        self.part, self.seed = part, seed
+        self.generators: dict[torch.device, torch.Generator] = {}
+
+    def apply(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
+        """Drop values (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p).
+
+        Raises:
+            ValueError: the samples of the input are not those of the part, once or several times over.
+        """
+        if not layer.training or layer.p == 0:
+            return x_NCL
+        factor = self._factor(name, layer, x_NCL) if layer.p < 1 else x_NCL.new_zeros(())
+        return x_NCL.mul_(factor) if layer.inplace else x_NCL * factor
+
+    def _factor(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
+        """(N, C, ...) what each value is multiplied by: 0 or 1 / (1 - p)."""
+        part, N = self.part, len(x_NCL) if x_NCL.dim() else 0
+        n, B = part.stop - part.start, part.size
+        if N == 0 or N % n or (isinstance(layer, nn.Dropout1d) and x_NCL.dim() == 2):
+            found = f"{type(layer).__name__} {name} of an input {tuple(x_NCL.shape)}"
+            raise ValueError(
+                f"{found}, in a part of {n} samples; expected ({n}, ...), or several such one after another"
+            )
+        sides = x_NCL.shape[1:] if isinstance(layer, nn.Dropout) else (*x_NCL.shape[1:2], *[1] * (x_NCL.dim() - 2))
+        drawn = torch.empty((N // n * B, *sides), dtype=x_NCL.dtype, device=x_NCL.device)
+        drawn.bernoulli_(1 - layer.p, generator=self._generator(x_NCL.device))
+        if n < B:
+            drawn = drawn.unflatten(0, (-1, B))[:, part.start : part.stop].flatten(0, 1)
+        return drawn / (1 - layer.p)
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if device not in self.generators:
+            self.generators[device] = torch.Generator(device).manual_seed(seed_from("layers", *self.seed))
+        return self.generators[device]
+
+
+def in_full_precision(spectral: _SpectralNorm, weight: Tensor) -> Tensor:
+    """Divide a weight by its spectral norm outside autocast: in bf16 the norm has two to three digits."""
+    with torch.autocast(weight.device.type, enabled=False):
+        normalised: Tensor = type(spectral).forward(spectral, weight)
+    return normalised
+
+
+def normalised_by_all(norm: _BatchNorm, world: World, x_NCL: Tensor) -> Tensor:
+    """Normalise by the mean and variance of all workers' inputs together, and note them as torch does for one batch.
+
+    Statistics are taken in fp32 at least. Gradients, of every order, go to all workers' inputs.
+
+    Raises:
+        ValueError: an input of other dimensions than the norm takes.
+    """
+    if not norm.training:
+        evaluated: Tensor = type(norm).forward(norm, x_NCL)
+        return evaluated
+    norm._check_input_dim(x_NCL)
+    with torch.autocast(x_NCL.device.type, enabled=False):
+        x = x_NCL.float() if x_NCL.dtype in (torch.float16, torch.bfloat16) else x_NCL
+        mean_C, variance_C, count = moments(x, world)
+        note(norm, mean_C.detach(), variance_C.detach() * (count / (count - 1)))
+        scale_C = torch.rsqrt(variance_C + norm.eps)
+        if norm.weight is not None:
+            scale_C = scale_C * norm.weight
+        sides = [1] * (x.dim() - 2)
+        y = (x - mean_C.view(-1, *sides)) * scale_C.view(-1, *sides)
+        if norm.bias is not None:
+            y = y + norm.bias.view(-1, *sides)
+    return y.to(x_NCL.dtype)
+
+
+def moments(x_NCL: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
+    """Give mean and biased variance of each channel over all workers, both (C,), and the count of values, ().
+
+    Each worker's own mean and squared distances travel in one sum, each in a row of its own; put together so (Chan et
+    al. 1979), a variance far smaller than its mean is not lost, and every worker finds the same bits.
+    """
+    C = x_NCL.shape[1]
+    own_C, mean_C = torch.var_mean(x_NCL, [d for d in range(x_NCL.dim()) if d != 1], correction=0)
+    count = mean_C.new_full((1,), x_NCL.numel() // C)
+    row = torch.cat([count, mean_C, own_C])
+    rows_WD = world.summed(torch.stack([row if r == world.rank else torch.zeros_like(row) for r in range(world.size)]))
+    counts_W1, means_WC, owns_WC = rows_WD.split([1, C, C], 1)
+    total = counts_W1.sum().detach()
+    shares_W1 = counts_W1.detach() / total
+    mean_C = (shares_W1 * means_WC).sum(0)
+    return mean_C, (shares_W1 * (owns_WC + (means_WC - mean_C) ** 2)).sum(0), total
+
+
+@torch.no_grad()
+def note(norm: _BatchNorm, mean_C: Tensor, variance_C: Tensor) -> None:
+    """Advance the running statistics, where the norm keeps any, by those of one batch."""
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    kept: float | Tensor = 1 - (1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum)
+    norm.running_mean.mul_(kept).add_(mean_C * (1 - kept))
+    norm.running_var.mul_(kept).add_(variance_C * (1 - kept))
