@@ -16,6 +16,7 @@ from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import CheckpointFolder, RunFolder
+from i2i_core.sizes import Size
 from i2i_core.storage.retry import AT_START, patient_for
 
 
@@ -30,6 +31,11 @@ class Trained:
     norm_batches: NormBatches
     identity: str
     """Checksum of the whole checkpoint."""
+
+    @property
+    def image_size(self) -> Size:
+        """Pixels of the training images of its stage."""
+        return self.config.stages(self.method.needs.frames)[self.method.stage].size
 
     def at_test(self, asked: AtTestOptions) -> AtTest:
         """Choose how its networks make images: as asked, else as its run has it. Raises ConfigError as `chosen`."""
@@ -65,5 +71,6 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
     trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity)
+    method.stage = saved.stage
     method.at_test = trained.at_test(AtTestOptions())
     return trained

@@ -16,6 +16,7 @@ from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.sections import SECTIONS
+from i2i_core.config.stages import Stage, filled
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.registry import METHODS, entry
@@ -27,7 +28,7 @@ VERSION = 2
 READ = (1, VERSION)
 LENGTHS = ("training.images", "training.epochs")
 """Two ways to say how long a run is; a configuration has one of them."""
-SINCE_VERSION_1 = (("data", "frame_stride"), ("data", "balance"))
+SINCE_VERSION_1 = (("data", "frame_stride"), ("data", "balance"), ("training", "stages"))
 """Options (section, name) that must match on resume and that programs of version 1 did not have."""
 EPOCHS_BEFORE = 1.0
 """What files of earlier versions hold beside --images, where nobody had given --epochs."""
@@ -166,6 +167,14 @@ class TrainConfig:
         """Pixels of training images: a square's side, or height and width where the method has both."""
         size: Size = self.hyper.size
         return size
+
+    def stages(self, frames: int) -> tuple[Stage, ...]:
+        """What each stage of the run reads and trains; one where it has no stages.
+
+        Args:
+            frames: of a sequence, as the method has it.
+        """
+        return filled(self.training.parsed_stages, self.image_size, self.data.load_size, frames)
 
     def with_section(self, section: str, /, **values: Any) -> TrainConfig:
         """Change some fields of one section."""

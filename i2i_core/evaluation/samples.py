@@ -67,6 +67,8 @@ class Asked:
     """Judges translations of labelled or unpaired data; none: that of `judging`, if it names one."""
     resizing: Resizing = Resizing()
     """How images come to that size: as in the training of the method."""
+    frames: int = 0
+    """Of a sequence; 0: as many as the method's own."""
 
 
 Retarget = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -217,7 +219,7 @@ def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place,
             direction=asked.direction,
             side=side,
             resizing=asked.resizing,
-            needs=asked.method.needs,
+            needs=asked.method.needs.of_frames(asked.frames),
         )
         yield from (((number, chunk.images // CHUNK), chunk) for chunk in found)
 

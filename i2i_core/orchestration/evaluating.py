@@ -62,7 +62,7 @@ class EvaluationJob:
                 trained.method,
                 DataSet(self.data, self.shards_at),
                 self.split,
-                config.image_size,
+                trained.image_size,
                 config.data.direction,
                 self.judging,
                 device,

@@ -57,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": set(),
 }
 """What the files of a room may import besides each other and the vocabulary: whole rooms, or single modules."""
-STEP = {"training.step", "training.sync", "training.optim", "training.schedule", "training.finite", "training.timing"}
+STEP = {f"training.{name}" for name in ("step", "sync", "optim", "schedule", "stages", "finite", "timing")}
 """What moves the weights: knows no metric, no file and no log."""
 OF_THE_STEP = {"methods", "config"}
 NEEDS_RAY = "orchestration"
