@@ -11,12 +11,12 @@ from i2i_core.checkpoints.checkpoint import read
 from i2i_core.checkpoints.norm_batches import NormBatches
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.stages import Stage
 from i2i_core.errors import CheckpointError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import CheckpointFolder, RunFolder
-from i2i_core.sizes import Size
 from i2i_core.storage.retry import AT_START, patient_for
 
 
@@ -33,9 +33,9 @@ class Trained:
     """Checksum of the whole checkpoint."""
 
     @property
-    def image_size(self) -> Size:
-        """Pixels of the training images of its stage."""
-        return self.config.stages(self.method.needs.frames)[self.method.stage].size
+    def stage(self) -> Stage:
+        """The stage of its run's last update: the size of the images that it was trained on, and of sequences."""
+        return self.config.stages(self.method.needs.frames)[self.method.stage]
 
     def at_test(self, asked: AtTestOptions) -> AtTest:
         """Choose how its networks make images: as asked, else as its run has it. Raises ConfigError as `chosen`."""

@@ -62,13 +62,14 @@ class EvaluationJob:
                 trained.method,
                 DataSet(self.data, self.shards_at),
                 self.split,
-                trained.image_size,
+                trained.stage.size,
                 config.data.direction,
                 self.judging,
                 device,
                 self.most,
                 classifier,
                 config.data.resizing,
+                trained.stage.frames,
             )
         )
 

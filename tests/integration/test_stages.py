@@ -71,6 +71,33 @@ def test_resume_from_every_checkpoint_equals_the_run_left_alone(paired: str, sto
     assert [whole[images].get("progress.stage", 0) for images in (24, 30, 42, 48)] == [0, 1, 1, 2]
 
 
+def test_resume_of_updates_of_several_batches_equals_the_run_left_alone(labelled: str, storage: str) -> None:
+    """StarGAN's updates take two batches; stages end in the middle of one, and D moves alone at first."""
+
+    def config(at: str) -> TrainConfig:
+        stages = ("images=18 players=D lr=0.5", "images=20 frozen=G.net.0,D.trunk.0.bias fresh", "")
+        more = {"monitoring__checkpoint_every": 1, "monitoring__keep_last": 99, "monitoring__log_every": 24}
+        more |= {"monitoring__evaluate_every": 24, "monitoring__evaluate_samples": 6, "training__images": 84}
+        return config_of("stargan", labelled, at, training__stages=stages, training__lr_schedule="linear", **more)
+
+    whole, starts = compare_resumed(config, storage, World())
+    assert starts == [*range(12, 84, 12)]
+    assert [whole[images].get("progress.stage", 0) for images in (24, 36, 48, 60)] == [0, 1, 1, 2]
+    assert whole[24].get("progress.moves.G", 0) == 0
+    assert whole[84]["progress.moves.G"] > 0
+
+
+def test_parts_of_a_batch_add_up_to_the_whole_in_every_stage(paired: str, storage: str) -> None:
+    """Histories, frozen parts and sizes are the same for --micro-batch."""
+    weights = []
+    for micro in (0, 2):
+        loop = loop_of(config_at(paired, f"{storage}/{micro}", training__micro_batch=micro, training__precision="fp32"))
+        loop.train()
+        weights.append({name: p.detach() for name, p in loop.method.named_parameters()})
+    for name, p in weights[0].items():
+        torch.testing.assert_close(weights[1][name], p, rtol=1e-3, atol=1e-5)
+
+
 def resumed_on_two(world: World, data: str, storage: str) -> list[int]:
     with staged.registered():
         return compare_resumed(lambda at: config_at(data, at), storage, world)[1]
@@ -256,7 +283,7 @@ def test_a_checkpoint_makes_images_as_its_stage_does(ended: Loop) -> None:
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     for images, stage, size in ((24, 0, 8), (30, 1, 16), (66, 2, 24)):
         found = load_trained(f"{ended.run.url}/checkpoints/{name_at(images)}", CPU)
-        assert (found.method.stage, found.image_size) == (stage, size)
+        assert (found.method.stage, found.stage.size) == (stage, size)
         assert torch.equal(found.method.translate(x), found.method.make(x, stage).detach())
         suite = EvaluationJob(found.url, ended.config.data.uri, "val", EvaluationConfig()).suite(found)
         assert suite.asked.image_size == size

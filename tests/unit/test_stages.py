@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i_core import cli
 from i2i_core.batch import Batch
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.stages import Stage, filled, parsed
@@ -92,6 +93,16 @@ def test_a_run_without_stages_has_its_name_of_before() -> None:
     assert before != config.dumps()
     assert TrainConfig.loads(before, "config.json") == config
     assert TrainConfig.loads(staged.dumps(), "config.json") == staged
+
+
+def test_stages_come_from_the_command_line_and_from_files() -> None:
+    flags = ["--stages", "epochs=1 size=128", "images=8 players=G", "", "--images", "900"]
+    asked = cli.parse(TrainConfig.of("pix2pix", "demo"), "train.py", flags)
+    assert asked.training.stages == ("epochs=1 size=128", "images=8 players=G", "")
+    text = 'method: pix2pix\npreset: demo\ntraining: {images: 900, stages: ["epochs=1 size=128", fresh]}\n'
+    assert TrainConfig.filled(text, "x.yaml").training.stages == ("epochs=1 size=128", "fresh")
+    with pytest.raises(ConfigError, match=r"x\.yaml: --stages: stage 1 of 1: found 'frsh'"):
+        TrainConfig.filled(text.replace('["epochs=1 size=128", fresh]', "[frsh]"), "x.yaml")
 
 
 def stages_of(texts: tuple[str, ...], images: int = 100, per_epoch: tuple[int, ...] = (), **training: Any) -> Stages:
