@@ -430,6 +430,17 @@ def test_frames_follow_the_global_batch(clips: str, storage: str, videos: None) 
     assert loop.length == 40 + 36, "one epoch of 40 and a half and one of 24"
 
 
+def test_frames_change_where_stages_end_and_nowhere_else(clips: str, storage: str, videos: None) -> None:
+    """After 20 images, in the middle of an epoch; after one and a half epochs of four frames, 9 batches. An end where
+    frames stay as they are cuts no epoch short."""
+    stages = ("images=18 frames=2", "images=4 frames=4 size=8", "epochs=1.5 frames=4", "frames=3")
+    config = config_of_clips(clips, storage, training__stages=stages, training__epochs=9.0)
+    batches = played(config, 1, 0, 0, 17)
+    assert [batch["image"].shape[1] for batch in batches] == [2] * 5 + [4] * 10 + [3] * 2
+    keys = [key for batch in batches[5:11] for key in batch.keys]
+    assert len({*keys}) == len(keys) == 24, "the epoch of six batches goes on over the end of the second stage"
+
+
 @pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders", "first"), [(2, 0, 7), (1, 2, 6), (2, 2, 9)])
 def test_frames_do_not_depend_on_workers_or_loaders(

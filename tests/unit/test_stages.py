@@ -276,6 +276,8 @@ def test_what_is_frozen_keeps_its_state() -> None:
         step(feed, progress)
     assert changed(before, held()) == before.keys() - still
     assert progress.stage == method.stage == 1
+    learns = {name for name, p in method.networks.named_parameters() if p.requires_grad}
+    assert learns == before.keys() - still, "no gradient of what is frozen is ever built"
     before = held()
     step(feed, progress)
     assert changed(before, held()) == before.keys(), "they move again afterwards"
