@@ -122,7 +122,7 @@ class Loop:
         self.monitor.tell(_introduced(self))
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
             self.monitor.tell(f"grids and evaluations: {made_by}")
-        for number in range(len(self.stages)) if len(self.stages) > 1 else ():
+        for number in range(len(self.config.training.stages)):
             self.monitor.tell(self.stages.said(number, self.method))
         self.keeper.name_best()
         finished = False

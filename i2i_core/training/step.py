@@ -199,7 +199,7 @@ class Step:
 
         Raises:
             NonFiniteError: an earlier move was not finite; neither it nor any since has moved a weight.
-            RunError: nothing moves in this stage.
+            RunError: nothing moves in this stage, or a loss depends on nothing that does.
         """
         self.enter(progress)
         for name, value in self.values.items():
@@ -237,6 +237,8 @@ class Step:
     def _backward(self, yielded: Move, gathered: Gathered | None, weight: float, last: bool) -> Gathered:
         """Adds the gradients of one part, weighted by its share of the global batch."""
         player, loss, terms, *scores = yielded
+        if not loss.requires_grad:
+            raise RunError(f"stage {self.stage + 1}: the loss of {player} depends on nothing of it that moves")
         mover = self.movers[player]
         if self.influence.get(player, ((),))[0] != tuple(terms):
             self.influence[player] = (tuple(terms), influence(loss, terms))

@@ -222,6 +222,15 @@ def test_stages_are_listed_and_each_is_said_where_it_begins(ended: Loop, said: l
     assert lines == [*LINES, *begun]
 
 
+def test_a_single_stage_lasts_all_the_run(paired: str, storage: str, said: list[str]) -> None:
+    loop = loop_of(config_at(paired, storage, training__stages=("size=8 frozen=G2",), training__images=18))
+    before = loop.method.networks["G2"].weight.clone()
+    loop.train()
+    assert torch.equal(loop.method.networks["G2"].weight, before)
+    assert any(line.startswith("stage 1 of 1: images 0 to 18; 8 px; moving G, D; frozen G2") for line in said)
+    assert load_trained(loop.run.url, CPU).stage.size == 8
+
+
 def test_grids_and_evaluations_have_the_size_of_the_stage(paired: str, storage: str) -> None:
     """At a boundary those of the stage that ends there, whose networks made them."""
     loop, met = loop_of(config_at(paired, storage)), []

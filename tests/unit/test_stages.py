@@ -321,6 +321,13 @@ def test_an_update_that_moves_nobody_ends_the_run() -> None:
         step(batches((16,) * 4), Progress())
 
 
+def test_a_loss_of_nothing_that_moves_ends_the_run() -> None:
+    """G2 is left to move, and G1 alone makes images of stage 0."""
+    step = step_of(method_of(), ("images=4 frozen=G1", ""))
+    with pytest.raises(RunError, match="stage 1: the loss of G depends on nothing of it that moves"):
+        step(batches((16,) * 4), Progress())
+
+
 def test_an_update_that_takes_several_batches_ends_in_the_stage_that_it_began_in() -> None:
     """Updates of 3 batches of 4 images; stage 1 begins at image 16, in the middle of the second one."""
     method, met = method_of(), []
