@@ -128,6 +128,8 @@ class Step:
         self.device = method.device
         self.stages, self.stage = stages, -1
         """The stages, and the number of the one that is set up; -1 before the first update."""
+        self.still: set[nn.Parameter] = set()
+        """What is frozen in it."""
         self.values = {name: torch.zeros((), device=self.device) for name in method.schedule}
         """What `Progress.value` gives: filled in place, so that a captured update sees them change."""
         self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
@@ -186,11 +188,11 @@ class Step:
             return
         stage = self.stages[self.stage]
         progress.players = moving(stage, method)
-        still = frozen(stage, method.networks)
-        for p in method.networks.parameters():
-            p.requires_grad_(p not in still)
+        before, self.still = self.still, frozen(stage, method.networks)
+        for p in before | self.still:
+            p.requires_grad_(p not in self.still)
         for name, mover in self.movers.items():
-            own = [p for p in method.parameters_of(name) if p not in still]
+            own = [p for p in method.parameters_of(name) if p not in self.still]
             if {*own} != {*mover.parameters} and own:
                 mover.parameters, mover.gradients = own, GradientSum(own, self.world)
 
