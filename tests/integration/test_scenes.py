@@ -21,14 +21,8 @@ from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.data.folders.declared import FieldOptions
-from i2i_core.data.folders.layouts import LayoutOptions, find
-from i2i_core.data.format.shards import ShardOptions, plan
-from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.evaluating import EvaluationJob
-from i2i_core.orchestration.sharding import make
 from i2i_core.orchestration.translating import translate
 from i2i_core.training.loop import Loop
 from i2i_core.training.preparing import prepare
@@ -36,20 +30,12 @@ from i2i_core.training.sync import World
 
 from ..support import data
 from ..support.runs import assert_equal, loop_of, run_until, state_of
-from ..support.scenes import Scenes, Styles, Videos, registered
+from ..support.scenes import COLOURS, Scenes, Styles, Videos, clips, registered, shard
 from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
-COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
 KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles}
 Made = dict[str, str]
-
-
-def shard(folder: Path, fields: tuple[str, ...], **more: Any) -> str:
-    layout = LayoutOptions(layout="fields", input=str(folder), split=(1, 0, 0))
-    goal, options = ShardOptions(out=str(folder / "out"), shard_samples=16), FieldOptions(field=fields, **more)
-    make(plan(find(layout, None, options), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
-    return goal.out
 
 
 @pytest.fixture(scope="module")
@@ -66,24 +52,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         Image.fromarray(COLOURS[ids]).save(scenes / f"image/{i}.png")
         np.save(scenes / f"code/{i}.npy", rng.standard_normal(4).astype(np.float32))
         (scenes / f"captions/{i}.json").write_text(json.dumps([f"number {i}", "a scene"]))
-    for clip in range(8):
-        for name in ("labels", "image"):
-            (videos / name / f"c{clip}").mkdir(parents=True)
-        first = rng.integers(0, 3, (16, 16), dtype=np.uint8)
-        for frame in range(6):
-            ids = np.roll(first, frame, axis=1)
-            Image.fromarray(ids).save(videos / f"labels/c{clip}/{frame}.png")
-            Image.fromarray(COLOURS[ids]).save(videos / f"image/c{clip}/{frame}.png")
+    of_clips = clips(videos, rng)
     for name, colour in zip("abc", COLOURS, strict=True):
         for i in range(16):
             data.put(styles / f"train/{name}/{i}.png", (rng.uniform(0.2, 1, (16, 16, 1)) * colour).astype(np.uint8))
     data.shard("classes", styles, styles / "out", goal={"shard_samples": 16})
     fields = ("image=image/{key}.png", "labels:classes=labels/{key}.png")
     more = ("code:vector=code/{key}.npy", "captions:text=captions/{key}.json")
-    of_clips = tuple(field.replace("{key}", "{clip}/{frame}") for field in fields)
     return {
         "scenes": shard(scenes, (*fields, *more), classes=("labels=3",)),
-        "videos": shard(videos, of_clips, classes=("labels=3",)),
+        "videos": of_clips,
         "styles": str(styles / "out"),
     }
 

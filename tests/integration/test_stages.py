@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from i2i_core.batch import Batch, join
@@ -38,7 +37,6 @@ from ..support import scenes, staged
 from ..support.runs import compare_resumed, config_of, latest, loop_of, prompt, state_of
 from ..support.staged import STAGES
 from ..support.workers import on_workers
-from .test_scenes import COLOURS, shard
 
 CPU = torch.device("cpu")
 
@@ -390,18 +388,7 @@ def test_another_length_that_changes_the_rate_is_said_by_the_stage(paired: str, 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Eight clips of six frames, of which each is the one before it, moved."""
-    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("clips")
-    for clip in range(8):
-        for name in ("labels", "image"):
-            (folder / name / f"c{clip}").mkdir(parents=True)
-        first = rng.integers(0, 3, (16, 16), dtype=np.uint8)
-        for frame in range(6):
-            ids = np.roll(first, frame, axis=1)
-            Image.fromarray(ids).save(folder / f"labels/c{clip}/{frame}.png")
-            Image.fromarray(COLOURS[ids]).save(folder / f"image/c{clip}/{frame}.png")
-    fields = ("image=image/{clip}/{frame}.png", "labels:classes=labels/{clip}/{frame}.png")
-    return shard(folder, fields, classes=("labels=3",))
+    return scenes.clips(tmp_path_factory.mktemp("clips"), np.random.default_rng(0))
 
 
 def config_of_clips(data: str, storage: str, **values: Any) -> TrainConfig:

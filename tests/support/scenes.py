@@ -8,26 +8,36 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from i2i_core import registry
 from i2i_core.batch import Batch
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
+from i2i_core.data.folders.declared import FieldOptions
+from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.format.shards import ShardOptions, plan
+from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.fields import Schema
+from i2i_core.images.codec import ImageOptions
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, moves
 from i2i_core.methods.game import Game
 from i2i_core.networks.init import init_normal
+from i2i_core.orchestration.sharding import make
 from i2i_core.registry import METHODS, Preset, implements
 from i2i_core.settings import setting
 from i2i_core.tensors import one_hot
 
 NAME = "scenes"
 WORDS = 16
+COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -156,3 +166,25 @@ def registered(kind: type[Scenes] = Scenes) -> Iterator[str]:
         yield NAME
     finally:
         del METHODS[NAME], sys.modules[module.__name__], registry._CLASSES[NAME]
+
+
+def shard(folder: Path, fields: tuple[str, ...], **more: Any) -> str:
+    """Make a data set of a folder's fields, and give its place."""
+    layout = LayoutOptions(layout="fields", input=str(folder), split=(1, 0, 0))
+    goal, options = ShardOptions(out=str(folder / "out"), shard_samples=16), FieldOptions(field=fields, **more)
+    make(plan(find(layout, None, options), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
+    return goal.out
+
+
+def clips(folder: Path, rng: np.random.Generator) -> str:
+    """Make a data set of eight clips of six frames, label maps and their images, each frame the one before it moved."""
+    for clip in range(8):
+        for name in ("labels", "image"):
+            (folder / name / f"c{clip}").mkdir(parents=True)
+        first = rng.integers(0, 3, (16, 16), dtype=np.uint8)
+        for frame in range(6):
+            ids = np.roll(first, frame, axis=1)
+            Image.fromarray(ids).save(folder / f"labels/c{clip}/{frame}.png")
+            Image.fromarray(COLOURS[ids]).save(folder / f"image/c{clip}/{frame}.png")
+    fields = ("image=image/{clip}/{frame}.png", "labels:classes=labels/{clip}/{frame}.png")
+    return shard(folder, fields, classes=("labels=3",))
