@@ -22,6 +22,7 @@ from i2i_core.errors import ConfigError, RunError
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Progress
 from i2i_core.training.stages import Stages, frozen
+from i2i_core.training.state import Position
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE
@@ -93,6 +94,13 @@ def test_a_run_without_stages_has_its_name_of_before() -> None:
     assert before != config.dumps()
     assert TrainConfig.loads(before, "config.json") == config
     assert TrainConfig.loads(staged.dumps(), "config.json") == staged
+
+
+def test_a_checkpoint_of_a_run_without_stages_is_as_before() -> None:
+    position = Position(images=6, moves={"G": 1})
+    assert position.state_dict() == {"images": 6, "moves": {"G": 1}}
+    position.load_state_dict({"images": 12, "moves": {"G": 2}})
+    assert (position.images, position.stage) == (12, 0)
 
 
 def test_stages_come_from_the_command_line_and_from_files() -> None:
