@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -254,6 +255,12 @@ class Needs:
         self.roles = {name.removesuffix("?"): role for name, role in fields.items()}
         self.optional = frozenset(name.removesuffix("?") for name in fields if name.endswith("?"))
         self.domains, self.attributes, self.frames = domains, attributes, frames
+
+    def of_frames(self, frames: int) -> Needs:
+        """Ask for the same with sequences of so many frames; 0: as it is."""
+        other = copy(self)
+        other.frames = frames or self.frames
+        return other
 
     @property
     def kind(self) -> Kind:

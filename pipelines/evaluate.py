@@ -113,7 +113,8 @@ def measure(options: EvaluateOptions) -> None:
     if options.out:
         evaluating.check_out(options.out)
     if options.train_classifier:
-        how = options.classifier_network, trained.config, options.cpu, options.shards_at
+        size, resizing = trained.stage.size, trained.config.data.resizing
+        how = options.classifier_network, size, resizing, options.cpu, options.shards_at
         job = replace(job, classifier=once(evaluating.classifier_of, workers, data.uri, kept, *how))
     samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
     with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
@@ -152,7 +153,7 @@ def _write(options: EvaluateOptions, trained: Trained, measured: Measurement, fi
         "checkpoint": {"url": trained.url, "method": trained.config.method, "images": trained.images},
         "data": {"uri": options.data, "fingerprint": fingerprint, "split": options.split},
         "most": options.most,
-        "image_size": trained.config.image_size,
+        "image_size": trained.stage.size,
         "shown": {"metric": ranking, **shown},
     }
     write(options.out, as_json(suite, result, about).encode())

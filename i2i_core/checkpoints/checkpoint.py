@@ -3,7 +3,8 @@
 config.json           the run's configuration: rebuilds the method
 networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a tensor that several names
                       share is stored once, with the other names in the header's `aliases`; of networks with batch
-                      norm, the header's `norm_batches` says how many images shared a normalisation in training
+                      norm, the header's `norm_batches` says how many images shared a normalisation in training;
+                      `stage` is that of the last update, where it is not the first
 state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
@@ -55,6 +56,7 @@ class Snapshot:
     state: dict[str, Any]
     metrics: dict[str, float]
     norm_batches: NormBatches = field(default_factory=dict)
+    stage: int = 0
 
     @property
     def name(self) -> str:
@@ -89,6 +91,8 @@ def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda
     metadata = {"aliases": json.dumps(snapshot.aliases)}
     if snapshot.norm_batches:
         metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
+    if snapshot.stage:
+        metadata["stage"] = json.dumps(snapshot.stage)
     files = {
         Names.CONFIG: snapshot.config.dumps().encode(),
         Names.NETWORKS: safetensors_bytes(snapshot.tensors, metadata),
@@ -133,6 +137,11 @@ class Saved:
     def config(self) -> TrainConfig:
         """Parse the run's configuration. Raises CheckpointError when it cannot be used."""
         return _parse_config(self.files[Names.CONFIG], self.at(Names.CONFIG))
+
+    @property
+    def stage(self) -> int:
+        """The number of the stage of the run's last update, from 0 on. The networks can be read (`networks`)."""
+        return int(_read_header(self.files[Names.NETWORKS], "stage") or 0)
 
     def metrics(self) -> dict[str, float]:
         """Parse the last measured metrics."""

@@ -11,6 +11,7 @@ from i2i_core.checkpoints.checkpoint import read
 from i2i_core.checkpoints.norm_batches import NormBatches
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.stages import Stage
 from i2i_core.errors import CheckpointError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
@@ -30,6 +31,11 @@ class Trained:
     norm_batches: NormBatches
     identity: str
     """Checksum of the whole checkpoint."""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of its run's last update: the size of the images that it was trained on, and of sequences."""
+        return self.config.stages(self.method.needs.frames)[self.method.stage]
 
     def at_test(self, asked: AtTestOptions) -> AtTest:
         """Choose how its networks make images: as asked, else as its run has it. Raises ConfigError as `chosen`."""
@@ -65,5 +71,6 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
     trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity)
+    method.stage = saved.stage
     method.at_test = trained.at_test(AtTestOptions())
     return trained

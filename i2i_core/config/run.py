@@ -16,6 +16,7 @@ from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.sections import SECTIONS
+from i2i_core.config.stages import Stage, filled
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.registry import METHODS, entry
@@ -30,6 +31,7 @@ LENGTHS = ("training.images", "training.epochs")
 SINCE_VERSION_1 = (
     *(("data", name) for name in ("frame_stride", "balance")),
     ("training", "batch_norm"),
+    ("training", "stages"),
     *(("hyper", name) for name in ("lambda_perceptual", "perceptual", "perceptual_input", "perceptual_sha256")),
 )
 """Options (section, name) that must match on resume and that programs of version 1 did not have."""
@@ -170,6 +172,14 @@ class TrainConfig:
         """Pixels of training images: a square's side, or height and width where the method has both."""
         size: Size = self.hyper.size
         return size
+
+    def stages(self, frames: int) -> tuple[Stage, ...]:
+        """What each stage of the run reads and trains; one where it has no stages.
+
+        Args:
+            frames: of a sequence, as the method has it.
+        """
+        return filled(self.training.parsed_stages, self.image_size, self.data.load_size, frames)
 
     def with_section(self, section: str, /, **values: Any) -> TrainConfig:
         """Change some fields of one section."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from i2i_core.config.stages import Stage, parsed
 from i2i_core.errors import ConfigError
 from i2i_core.settings import check_at_least, check_between, check_choice, setting
 
@@ -45,6 +46,11 @@ class TrainingConfig:
     """Half-life of the moving average of the generators, images; 0: none (0.999 per move at batch 16 is 11000)."""
     clip_grad: float = setting(0.0)
     """Largest gradient norm of a player's move; 0: unbounded."""
+    stages: tuple[str, ...] = setting(())
+    """Stages that the run goes through, each one text of KEY=VALUE (docs/adding_a_method.md): "epochs=60 size=256"
+    "frozen=G.trunk lr=0.5 fresh". All but the last have a length, epochs=E or images=N; size=S, load=S and frames=T say
+    what is read, players=P,Q what moves, frozen=G,D.trunk what does not, lr=FACTOR how fast, and fresh has optimisers
+    begin anew and the schedule run over the stage alone."""
     seed: int = setting(0)
     """Of first weights, order, augmentation and noise."""
     init_from: str = setting("")
@@ -70,6 +76,12 @@ class TrainingConfig:
         if self.images and self.epochs:
             found = f"{self.images:,}, beside --epochs {self.epochs:g}"
             raise ConfigError("--images", found, "one length", "Give --images or --epochs, not both.")
+        parsed(self.stages)
+
+    @property
+    def parsed_stages(self) -> tuple[Stage, ...]:
+        """What the texts of the stages say; none: the run has no stages."""
+        return parsed(self.stages)
 
     def check_length(self) -> None:
         """Raise ConfigError where the run has no length."""

@@ -69,7 +69,7 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
 def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[tuple[str, Batch, int]]:
     """Give each key with its sample, as `samples.chunks` gives it, of unpaired data of the source domain; of KEY+T the
     sequence that begins with the sample KEY, and T."""
-    needs = asked.method.needs
+    needs = asked.method.needs.of_frames(asked.frames)
     stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing, needs)
     stream.sources = stream.sources[:1]
     (source,), every = stream.sources, stream.sources[0].reader.rows.keys()
@@ -110,7 +110,7 @@ def _images(
     there = made[frame] if len(made) else None
     alone, found = outputs.source is not None, dict[str, Tensor | None]()
     for name, x in inputs.items():
-        found["source" if alone else name] = shown(x[0] if method.needs.frames == 1 else x[0, frame], fields[name])
+        found["source" if alone else name] = shown(x[0] if outputs.frames == 1 else x[0, frame], fields[name])
     found["translation"] = there
     if outputs.truth is not None:
         found["truth"] = outputs.truth[frame]

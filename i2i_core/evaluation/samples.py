@@ -69,6 +69,8 @@ class Asked:
     """Judges translations of labelled or unpaired data; none: that of `judging`, if it names one."""
     resizing: Resizing = Resizing()
     """How images come to that size: as in the training of the method."""
+    frames: int = 0
+    """Of a sequence; 0: as many as the method's own."""
 
 
 Retarget = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -91,8 +93,13 @@ class Outputs:
     @property
     def keys(self) -> tuple[str, ...]:
         """Of the samples; of sequences, of each frame of them, KEY+0, KEY+1, ..."""
-        frames = self.method.needs.frames
+        frames = self.frames
         return self.batch.keys if frames == 1 else tuple(f"{k}+{t}" for k in self.batch.keys for t in range(frames))
+
+    @property
+    def frames(self) -> int:
+        """Of each sequence; 1 of samples that stand alone."""
+        return 1 if self.method.needs.frames == 1 else next(iter(self.batch.fields.values())).shape[1]
 
     @property
     def row(self) -> int:
@@ -109,7 +116,7 @@ class Outputs:
 
     def _each(self, x: Tensor | None) -> Tensor | None:
         """Frames as if they were samples, (n T, ...)."""
-        return x if x is None or self.method.needs.frames == 1 else x.flatten(0, 1)
+        return x if x is None or self.frames == 1 else x.flatten(0, 1)
 
     @cached_property
     def inputs(self) -> dict[str, Tensor] | None:
@@ -160,7 +167,7 @@ class Outputs:
         if not keys:
             return given(self.source)[:0]
         (name, *_) = self.method.outputs
-        if self.method.needs.frames > 1:
+        if self.frames > 1:
             return given(self._each(self.method.along(inputs, told, keys=keys)[name])).float()
         return self.method.translate(inputs, told, keys=keys)[name].float()
 
@@ -258,7 +265,7 @@ def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place,
             direction=asked.direction,
             side=side,
             resizing=asked.resizing,
-            needs=asked.method.needs,
+            needs=asked.method.needs.of_frames(asked.frames),
         )
         yield from (((number, chunk.images // CHUNK), chunk) for chunk in found)
 

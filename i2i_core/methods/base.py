@@ -69,10 +69,32 @@ class Player:
 
 @dataclass
 class Progress:
-    """How far a run is: images served, moves made by each player, and the run's length."""
+    """How far a run is.
+
+    Attributes:
+        images: served.
+        moves: made by each player.
+        stage: the number of the stage that an update belongs to, from 0 on; of a run without stages 0.
+        players: who moves in it; moves of others are left out, and an update need not make them.
+        values: what `value` gives, by name.
+    """
 
     images: int = 0
     moves: dict[str, int] = field(default_factory=dict)
+    stage: int = 0
+    players: tuple[str, ...] = ()
+    values: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def value(self, name: str) -> Tensor:
+        """Give the present value of the method's `schedule` of that name: a scalar on the device, float32, the same
+        tensor in every update.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        if name not in self.values:
+            raise KeyError(f"no value {name!r} in the method's schedule: {', '.join(self.values) or 'it is empty'}")
+        return self.values[name]
 
 
 class Method(nn.Module, Generic[Config]):
@@ -95,10 +117,15 @@ class Method(nn.Module, Generic[Config]):
             manifests too.
         codes: (from `controls`) whether outputs vary with a code, which `draw_codes` draws.
         encodes: (from `controls`) whether `encode` reads the code off an image.
+        any_size: whether its networks take images of several sizes, so that stages of a run may have sizes of their
+            own; which ones, its configuration says.
         couples: whether an objective takes a mean over the whole batch (`Batch.mean`), which micro-batches have not.
         dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
         at_test: how batch norm and dropout run when images are made. A loop and a loaded checkpoint set it by how the
             run trained; of networks just built, as for one image a normalisation.
+        stage: the number of the stage that it is in, from 0 on: networks that stages add take no part in images before
+            theirs. Training and a loaded checkpoint set it.
+        schedule: by name, what changes as a run goes on: of the number of images served. `Progress.value` has it.
         pools: histories of made images, by name; part of the training state.
     """
 
@@ -112,6 +139,7 @@ class Method(nn.Module, Generic[Config]):
     several: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     encodes: ClassVar[bool] = False
+    any_size: ClassVar[bool] = False
     couples: ClassVar[bool] = False
     dropout_is_noise: ClassVar[bool] = False
     networks: nn.ModuleDict
@@ -139,6 +167,8 @@ class Method(nn.Module, Generic[Config]):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.stage = 0
+        self.schedule: Mapping[str, Callable[[int], float]] = {}
         self.pools: dict[str, History] = {}
         self._known: dict[str, tuple[nn.Module, ParameterPlaces]] = {}
         """By name, the network that was last met under it, and its places."""

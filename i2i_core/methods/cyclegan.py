@@ -42,6 +42,7 @@ class CycleGAN(Method[CycleGANConfig]):
     inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("G", "F")
     two_way = True
+    any_size = True
 
     def __init__(self, config: CycleGANConfig, generator: torch.Generator) -> None:
         super().__init__(config)

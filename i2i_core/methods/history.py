@@ -60,8 +60,9 @@ class History(ABC):
         """
 
     def _reach(self, fake: Tensor, batch: Batch) -> None:
-        """Room for this part's slots. They come in order, so only the first update finds any missing."""
-        if self.images is None or self.filled is None:
+        """Room for this part's slots. They come in order, so only the first update finds any missing; so does the first
+        with images of another size, which begins anew."""
+        if self.images is None or self.filled is None or self.images.shape[2:] != fake.shape[1:]:
             self.first = batch.start
             deep = -(-self.capacity // batch.size)
             self.images = fake.new_zeros(0, deep, *fake.shape[1:])

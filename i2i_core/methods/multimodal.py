@@ -75,6 +75,7 @@ class Multimodal(Method[Config]):
     inputs, outputs = {"a": "image"}, {"b": "image"}
     controls: ClassVar = {"z": Code()}
     generators = ("G",)
+    any_size = True
     variance: ClassVar[bool] = True
     """Whether the encoder says how sure it is of a code."""
 

@@ -41,6 +41,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
     needs = Needs({"a": "image", "b": "image"})
     inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("G",)
+    any_size = True
     dropout_is_noise = True  # "at both training and test time" (sec. 2.1)
 
     def __init__(self, config: Pix2PixConfig, generator: torch.Generator) -> None:

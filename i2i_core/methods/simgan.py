@@ -33,6 +33,7 @@ class SimGAN(Method[SimGANConfig]):
     needs = Needs({"image": "image"}, domains=2)
     inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("R",)
+    any_size = True
 
     def __init__(self, config: SimGANConfig, generator: torch.Generator) -> None:
         super().__init__(config)

@@ -44,6 +44,7 @@ class Template(Method[TemplateConfig]):
     needs = Needs({"a": "image", "b": "image"})  # the fields of a sample, by their roles
     inputs, outputs = {"a": "image"}, {"b": "image"}  # what images are made from; what they should look like
     generators = ("G",)  # what EMA follows and `translate` uses
+    any_size = True  # the networks take images of any size that the configuration does not refuse
 
     def __init__(self, config: TemplateConfig, generator: torch.Generator) -> None:
         """Networks named as in the paper; players: which of them move together, by which optimiser."""

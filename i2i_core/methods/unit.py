@@ -59,6 +59,7 @@ class UNIT(Method[UNITConfig]):
     inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("E1", "E2", "G1", "G2")
     two_way = True
+    any_size = True
 
     def __init__(self, config: UNITConfig, generator: torch.Generator) -> None:
         super().__init__(config)
@@ -91,9 +92,9 @@ class UNIT(Method[UNITConfig]):
         self.perceptual.read(next(self.parameters()))
 
     def noise(self, batch: Batch, name: str = "z") -> Noise:
-        """Draw the batch's noise of that name; every code has one shape."""
-        side = self.config.image_size // 4
-        shape = (4 * self.config.g_base, side, side)
+        """Draw the batch's noise of that name; every code has one shape, a quarter of the images'."""
+        height, width = batch["a"].shape[-2:]
+        shape = (4 * self.config.g_base, height // 4, width // 4)
         return Noise(*(batch.draw(f"{name}_{code}", *shape) for code in Noise._fields))
 
     def channels(self) -> Mapping[str, int]:

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
-from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ResourceError
 from i2i_core.evaluation.judges.classifier import (
@@ -27,6 +26,7 @@ from i2i_core.evaluation.judges.classifier import (
 from i2i_core.evaluation.samples import CHUNK, Asked
 from i2i_core.evaluation.suite import Result, Suite
 from i2i_core.orchestration import pool
+from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.folder import Folder
 
 logger = logging.getLogger(__name__)
@@ -62,13 +62,14 @@ class EvaluationJob:
                 trained.method,
                 DataSet(self.data, self.shards_at),
                 self.split,
-                config.image_size,
+                trained.stage.size,
                 config.data.direction,
                 self.judging,
                 device,
                 self.most,
                 classifier,
                 config.data.resizing,
+                trained.stage.frames,
             )
         )
 
@@ -119,7 +120,8 @@ def classifier_of(
     uri: str,
     path: str,
     network: Literal["resnet18", "small"],
-    config: TrainConfig,
+    image_size: Size,
+    resizing: Resizing,
     cpu: bool,
     shards_at: tuple[str, ...] = (),
 ) -> Classifier:
@@ -127,9 +129,8 @@ def classifier_of(
     that is trained, on a GPU if there is one and it may be used, and kept.
 
     Args:
-        config: of the run to judge, for the size of its images and how they come to it.
+        image_size, resizing: pixels of the images of the run to judge, and how they come to that size.
     """
-    image_size, resizing = config.image_size, config.data.resizing
     data = DataSet(uri, shards_at)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):

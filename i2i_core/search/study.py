@@ -34,7 +34,8 @@ from i2i_core.search.space import Space, configured, paper_values, suggest
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
-from i2i_core.training.resuming import images_per_epoch
+from i2i_core.training.resuming import stream_to_count
+from i2i_core.training.staged import stages_of
 
 logger = logging.getLogger(__name__)
 
@@ -419,7 +420,7 @@ def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
 
 def length_of(config: TrainConfig) -> int:
     """Count the images of a prepared run."""
-    return config.training.images or config.training.length(images_per_epoch(config))
+    return config.training.images or stages_of(config.training, stream_to_count(config)).length
 
 
 def study_of(sweep: Folder) -> optuna.Study:

@@ -109,8 +109,9 @@ class Keeper:
         if not self.step.world.leads:
             return None
         tensors, aliases = named_tensors(self.step.method.networks, self.step.ema)
-        images, metrics = self.state.progress.images, self.state.evaluations.metrics
-        return Snapshot(images, self.config, tensors, aliases, host_copy(state), metrics, state["norm_batches"])
+        progress, metrics = self.state.progress, self.state.evaluations.metrics
+        copied, norm_batches = host_copy(state), state["norm_batches"]
+        return Snapshot(progress.images, self.config, tensors, aliases, copied, metrics, norm_batches, progress.stage)
 
     def forget(self) -> None:
         """Have the next `save` write a checkpoint, also where one of this moment was put."""

@@ -18,7 +18,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.ahead import Ahead
 from i2i_core.data.reading.lanes import slots_of
-from i2i_core.data.reading.stream import Alternating, open_sets
+from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import DataError, RunError, Stopped, TakenOverError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method
@@ -28,7 +28,7 @@ from i2i_core.training.measuring import Evaluator
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.trackers import ShowScalars
 from i2i_core.training.node import Node
-from i2i_core.training.schedule import lr_factor
+from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.state import Position, RunState
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
@@ -70,18 +70,19 @@ class Loop:
         _check_data(config, sets)
         method = build_from(config.method, config.hyper, seed=training.seed).to(device)
         method.attach()
-        self.stream = Alternating(sets, config.data, config.image_size, training.batch, training.seed, method.needs)
+        self.stream = stream_of(config, sets, method.needs)
+        self.stages = stages_of(training, self.stream)
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
-        per_epoch = self.stream.images_per_epoch
-        self.step = Step(method, training, world, lambda images: lr_factor(training, images, per_epoch))
+        self.step = Step(method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages)
         self.monitor = Monitor(config, self.step, self.run, measured)
         self.state = RunState(config, self.step, slots, self.monitor)
         writer = Writer(self.run, config.monitoring.keep_last, ours, partial(self.ask, "stop"))
         self.keeper = Keeper(config, self.run, self.step, self.state, self.monitor, writer)
         self.keeper.begin()
-        self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run)
+        self.step.set_up(self.progress)
+        self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run, self.stages)
 
     @property
     def method(self) -> Method[Any]:
@@ -96,7 +97,7 @@ class Loop:
     @property
     def length(self) -> int:
         """The run's length in images."""
-        return self.config.training.length(self.stream.images_per_epoch)
+        return self.stages.length
 
     def ask(self, what: Wish) -> None:
         """Has all workers save, or save and stop, after the same update: the next or the one after it.
@@ -123,6 +124,8 @@ class Loop:
         self.monitor.tell(_introduced(self))
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
             self.monitor.tell(f"grids and evaluations: {made_by}")
+        for number in range(len(self.config.training.stages)):
+            self.monitor.tell(self.stages.said(number, self.method))
         self.keeper.name_best()
         finished = False
         try:
@@ -154,6 +157,8 @@ class Loop:
             self._draw()
         while self.progress.images < self.length:
             self._do_what_is_due()
+            if self.step.enter(self.progress):
+                self.monitor.tell(f"{self.progress.images:,} images: {self._said()}")
             self.step(batches, self.progress)
             if self.step.asked:
                 self.keeper.save()
@@ -164,6 +169,9 @@ class Loop:
                     "Everything is saved: the same command goes on from there."
                 )
         self._finish()
+
+    def _said(self) -> str:
+        return self.stages.said(self.progress.stage, self.method)
 
     @property
     def _periodic(self) -> Sequence[tuple[int, Callable[[], None]]]:
@@ -226,7 +234,7 @@ class Loop:
 
 def _introduced(loop: Loop) -> str:
     """Say in a line what a run is, and how far."""
-    stream, sets, frames = loop.stream, loop.measuring.sets, loop.method.needs.frames
+    stream, sets, frames = loop.stream, loop.measuring.sets, loop.measuring.stage.frames
     what = "images" if frames == 1 else f"sequences of {frames} frames"
     return (
         f"{loop.config.method}: {loop.progress.images:,} of {loop.length:,} {what}, "

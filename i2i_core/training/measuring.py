@@ -14,6 +14,7 @@ from torch import Tensor
 
 from i2i_core.batch import Batch
 from i2i_core.config.run import TrainConfig
+from i2i_core.config.stages import Stage
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError, nearest
@@ -28,6 +29,7 @@ from i2i_core.methods.base import Column, Method
 from i2i_core.runs.folder import RunFolder
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.readings import spread_of
+from i2i_core.training.stages import Stages
 from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
 
@@ -42,6 +44,7 @@ class Evaluator:
         state: of the run: evaluations go into it.
         monitor: shows and says what comes of it.
         run: the run's folder.
+        stages: of the run: images have the size and the frames of the stage of the last update.
     """
 
     def __init__(
@@ -52,13 +55,26 @@ class Evaluator:
         state: RunState,
         monitor: Monitor,
         run: RunFolder,
+        stages: Stages,
     ) -> None:
         self.config, self.sets, self.step, self.state, self.monitor, self.run = config, sets, step, state, monitor, run
-        self.method = step.method
+        self.method, self.stages = step.method, stages
         self.split = evaluation_split(config, sets)
-        self.suites = suites(config, sets, step.method, step.device)
+        self.measured = self.stage
+        self.suites = suites(config, sets, step.method, step.device, self.measured)
         self.warned: set[str] = set()
         """What was said of metrics."""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of the last update."""
+        return self.stages[self.state.progress.stage]
+
+    def _keep_up(self) -> None:
+        """Measure images as the present stage has them."""
+        before, self.measured = self.measured, self.stage
+        if (before.size, before.frames) != (self.measured.size, self.measured.frames):
+            self.suites = suites(self.config, self.sets, self.method, self.step.device, self.measured)
 
     @property
     def at_test(self) -> at_test.AtTest:
@@ -75,8 +91,9 @@ class Evaluator:
 
     def _made(self) -> dict[str, Tensor]:
         """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
-        rows, size, d = self.config.monitoring.grid_rows, self.config.image_size, self.config.data
-        how: dict[str, Any] = {"direction": d.direction, "resizing": d.resizing, "needs": self.method.needs}
+        rows, size, d = self.config.monitoring.grid_rows, self.stage.size, self.config.data
+        needs = self.method.needs.of_frames(self.stage.frames)
+        how: dict[str, Any] = {"direction": d.direction, "resizing": d.resizing, "needs": needs}
         how["frame_stride"] = d.frame_stride
         read = (in_order(data, self.split, size, most=rows, size=rows, **how) for data in self.sets)
         samples = [next(batches, None) for batches in read]
@@ -102,6 +119,7 @@ class Evaluator:
         """Measure, all workers together, and tell if the run is better than it ever was."""
         if not self.suites:
             return False
+        self._keep_up()
         images, start = self.state.progress.images, time.monotonic()
         self.method.at_test = self.at_test
         with self.step.averaged():
@@ -119,7 +137,7 @@ class Evaluator:
         value = metrics.get(name)
         if value is None or math.isnan(value):  # nothing in the split that it could be measured on
             return False
-        return self.state.best.judge(name, value, images)
+        return self.state.best.judge(name, value, images, self.stage.size if self.stages.changes_size else None)
 
     def _report(self, images: int, results: Mapping[str, Result]) -> None:
         """Write the evaluations so far and the last in full, and say each warning once."""
@@ -187,9 +205,14 @@ def trained_on(split: str) -> str:
     )
 
 
-def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device) -> dict[str, Suite]:
-    """What a run is measured by: a suite for each of its data sets, by name. None where nothing is known of
-    what it makes.
+def suites(
+    config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device, stage: Stage | None = None
+) -> dict[str, Suite]:
+    """What a run is measured by: a suite for each of its data sets, by name. None where nothing is known of what it
+    makes.
+
+    Args:
+        stage: of the run, for the size of its images; None: the run has none.
 
     Raises:
         ConfigError, DataError: metrics, files or data that do not fit.
@@ -203,12 +226,13 @@ def suites(config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], de
                 method,
                 data,
                 split,
-                config.image_size,
+                stage.size if stage else config.image_size,
                 config.data.direction,
                 config.evaluation,
                 device,
                 most=config.monitoring.evaluate_samples,
                 resizing=config.data.resizing,
+                frames=stage.frames if stage else 0,
             )
         )
         for name, data in zip(config.data.names, sets, strict=True)

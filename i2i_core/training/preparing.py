@@ -16,7 +16,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading import order
 from i2i_core.data.reading.lanes import slots_of
-from i2i_core.data.reading.stream import Alternating, open_sets
+from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.methods.base import Method
@@ -29,6 +29,7 @@ from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
 from i2i_core.training.resuming import check_order
+from i2i_core.training.staged import check_moves, check_stages, stages_of, stream_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def prepare(config: TrainConfig) -> TrainConfig:
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
     config = config.with_section("data", fingerprint=fingerprint, order=order.VERSION)
     config = replace(config, hyper=hyper)
-    Alternating(sets, config.data, config.image_size, config.training.batch, config.training.seed, method.needs)
+    check_stages(config)
+    stages_of(config.training, stream_of(config, sets, method.needs))
     if not config.launch.name and (name := automatic_name(config)) != config.run_name:
         config = config.with_section("launch", name=name)
     _check_networks(config, sets)
@@ -121,7 +123,11 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
         found, fix = str(config.training.micro_batch), "Leave --micro-batch out, or spread the batch over more workers."
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
     _check_batch_norm(config, method)
-    measured = suites(config, sets, method, torch.device("cpu"))
+    stages = config.stages(method.needs.frames)
+    for number, stage in enumerate(stages):
+        check_moves(stage, method, number, len(stages))
+    for stage in {(stage.size, stage.frames): stage for stage in stages}.values():
+        measured = suites(config, sets, method, torch.device("cpu"), stage)
     if best := config.monitoring.best_metric:
         check_judge(measured, best, "--best-metric")
     training = config.training

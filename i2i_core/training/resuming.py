@@ -12,8 +12,9 @@ from i2i_core.data.reading import order
 from i2i_core.data.reading.stream import Alternating, open_sets
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import build_from
+from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder, images_of
-from i2i_core.training.schedule import lr_factor
+from i2i_core.training.staged import stages_of, stream_of
 
 LR_MAY_RISE = "--lr-may-rise"
 BY_LENGTH = ("linear", "epochs")
@@ -45,11 +46,9 @@ def check_order(saved: TrainConfig, url: str, instead: str = "") -> None:
     )
 
 
-def images_per_epoch(config: TrainConfig) -> int:
-    """Return the number of images in one pass over a prepared run's data."""
-    sets = open_sets(config.data)
-    training = config.training
-    return Alternating(sets, config.data, config.image_size, training.batch, training.seed).images_per_epoch
+def stream_to_count(config: TrainConfig) -> Alternating:
+    """What a prepared run reads, to count its images."""
+    return stream_of(config, open_sets(config.data), entry(config.method).method.needs)
 
 
 def rate_change(config: TrainConfig, run: RunFolder, may_rise: bool = False) -> str:
@@ -69,9 +68,10 @@ def rate_change(config: TrainConfig, run: RunFolder, may_rise: bool = False) -> 
     saved, given = checkpoint.read_config(run).training, config.training
     if (saved.images, saved.epochs) == (given.images, given.epochs):
         return ""
-    images, per_epoch = images_of(whole[-1]), images_per_epoch(config)
-    now, then = (lr_factor(training, images, per_epoch) for training in (saved, given))
-    if now == then or images >= given.length(per_epoch):
+    images, stream = images_of(whole[-1]), stream_to_count(config)
+    both = [stages_of(training, stream) for training in (saved, given)]
+    now, then = (stages.lr(images, stages.at(images)) for stages in both)
+    if now == then or images >= both[1].length:
         return ""
     rates = _rates(config, now, then)
     if then > now and not may_rise:

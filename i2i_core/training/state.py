@@ -21,6 +21,7 @@ from i2i_core.methods import at_test
 from i2i_core.methods.base import Progress
 from i2i_core.randomness import seed_from
 from i2i_core.runs.folder import name_at
+from i2i_core.sizes import Size, sides
 from i2i_core.training.bad_samples import BadSamples
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.step import Step
@@ -42,13 +43,13 @@ class StatePart(Protocol):
 
 
 class Position(Progress):
-    """How far a run is."""
+    """How far a run is. Its stage is that of its last update, which is kept where there are several."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images, "moves": dict(self.moves)}
+        return {"images": self.images, "moves": dict(self.moves)} | ({"stage": self.stage} if self.stage else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.images, self.moves = state["images"], dict(state["moves"])
+        self.images, self.moves, self.stage = state["images"], dict(state["moves"]), state.get("stage", 0)
 
 
 class Histories:
@@ -99,12 +100,17 @@ class Best:
     def __init__(self) -> None:
         self.found: dict[str, Any] | None = None
 
-    def judge(self, metric: str, value: float, images: int) -> bool:
-        """Tell if a value is better than what was found so far, or of another metric; it is then the best."""
-        found = self.found
-        if found is not None and found["metric"] == metric and not better(metric, value, found["value"]):
+    def judge(self, metric: str, value: float, images: int, size: Size | None = None) -> bool:
+        """Tell if a value is better than what was found so far, or of another metric or size; it is then the best.
+
+        Args:
+            size: of the images, where they have several in the course of the run.
+        """
+        found, of = self.found, {} if size is None else {"size": list(sides(size))}
+        alike = found is not None and (found["metric"], found.get("size")) == (metric, of.get("size"))
+        if found is not None and alike and not better(metric, value, found["value"]):
             return False
-        self.found = {"metric": metric, "value": value, "checkpoint": name_at(images)}
+        self.found = {"metric": metric, "value": value, "checkpoint": name_at(images), **of}
         return True
 
     def state_dict(self) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from i2i_core.batch import Batch
 from i2i_core.config.training import TrainingConfig
+from i2i_core.errors import RunError
 from i2i_core.methods.at_test import has_batch_norm
 from i2i_core.methods.base import Method, Move, Player, Progress, Terms
 from i2i_core.tensors import host_copy
@@ -28,6 +29,7 @@ from i2i_core.training.buffers import Passes
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.layers import Layers
 from i2i_core.training.optim import load_state, make_optimiser, move
+from i2i_core.training.stages import Stages, frozen, moving
 from i2i_core.training.sync import GradientSum, World, average_buffers
 from i2i_core.training.timing import Stopwatch
 
@@ -38,7 +40,12 @@ WISHES: dict[Wish, float] = {"save": 1, "stop": 1024}
 
 @dataclass
 class Mover:
-    """A player with its optimiser and the sum of its gradients."""
+    """A player with its optimiser and the sum of its gradients.
+
+    Attributes:
+        parameters: those that move in the present stage. The optimiser has all of the player's: it passes over those
+            without a gradient, and keeps what it remembers of them.
+    """
 
     player: Player
     parameters: list[nn.Parameter]
@@ -102,6 +109,7 @@ class Step:
         config: precision, accumulation, clipping, EMA, seed.
         world: this worker among its peers; gradients are summed over it.
         lr_factor: images seen -> what learning rates are multiplied by.
+        stages: of the run; None: it has none.
 
     Attributes:
         ema: moving average of the generators, or None.
@@ -110,10 +118,21 @@ class Step:
     """
 
     def __init__(
-        self, method: Method[Any], config: TrainingConfig, world: World, lr_factor: Callable[[int], float]
+        self,
+        method: Method[Any],
+        config: TrainingConfig,
+        world: World,
+        lr_factor: Callable[[int], float],
+        stages: Stages | None = None,
     ) -> None:
         self.method, self.config, self.world, self.lr_factor = method, config, world, lr_factor
         self.device = method.device
+        self.stages, self.stage = stages, -1
+        """The stages, and the number of the one that is set up; -1 before the first update."""
+        self.still: set[nn.Parameter] = set()
+        """What is frozen in it."""
+        self.values = {name: torch.zeros((), device=self.device) for name in method.schedule}
+        """What `Progress.value` gives: filled in place, so that a captured update sees them change."""
         self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
         self.watch = FiniteWatch(self.device, world)
         self.layers = self._layers()
@@ -150,18 +169,61 @@ class Step:
         optimiser = make_optimiser(parameters, player.optimiser)
         return Mover(player, parameters, optimiser, GradientSum(parameters, self.world))
 
+    @property
+    def frames(self) -> int:
+        """How many a sequence has in the present stage; 1 where samples are single images."""
+        return self.stages[max(0, self.stage)].frames if self.stages else self.method.needs.frames
+
+    def enter(self, progress: Progress) -> bool:
+        """Begin the stage that the next update belongs to, and tell whether that is another than the last one's."""
+        number = self.stages.at(progress.images) if self.stages else 0
+        changes = number != progress.stage
+        if self.stages and changes and self.stages.entered_anew(progress.stage, number):
+            for name, mover in self.movers.items():
+                mover.optimiser = make_optimiser(self.method.parameters_of(name), mover.player.optimiser)
+        progress.stage = number
+        self.set_up(progress)
+        return changes
+
+    def set_up(self, progress: Progress) -> None:
+        """Bring the method to the stage of its last update: what moves, and what is frozen."""
+        method = self.method
+        progress.values = self.values
+        if self.stage == progress.stage and progress.players:
+            return
+        self.stage = method.stage = progress.stage
+        progress.players = tuple(self.movers)
+        if self.stages is None:
+            return
+        stage = self.stages[self.stage]
+        progress.players = moving(stage, method)
+        before, self.still = self.still, frozen(stage, method.networks)
+        for p in before | self.still:
+            p.requires_grad_(p not in self.still)
+        for name, mover in self.movers.items():
+            own = [p for p in method.parameters_of(name) if p not in self.still]
+            if {*own} != {*mover.parameters} and own:
+                mover.parameters, mover.gradients = own, GradientSum(own, self.world)
+
     def __call__(self, batches: Iterator[Batch], progress: Progress) -> None:
         """One update. `progress.images` stays what it was until the update is over.
 
         Raises:
             NonFiniteError: an earlier move was not finite; neither it nor any since has moved a weight.
+            RunError: nothing moves in this stage, or a loss depends on nothing that does.
         """
+        self.enter(progress)
+        for name, value in self.values.items():
+            value.fill_(self.method.schedule[name](progress.images))
         feed = Feed(batches, self.config.micro_batch, self.world)
-        runs = [self.method.update(feed.part(m), progress) for m in range(len(feed.current))]
+        idle = self.movers.keys() - {*progress.players}
+        runs = [_without(idle, self.method.update(feed.part(m), progress)) for m in range(len(feed.current))]
         passes = Passes(self.method.networks, [part.weight / feed.share for part in feed.current])
         made = 0
         while self._move(runs, feed, progress, passes, made):
             made += 1
+        if idle and not made:
+            raise RunError(f"stage {self.stage + 1}: an update made no move of {', '.join(progress.players)}")
         average_buffers(self.method.networks, self.world, feed.share, self.layers.alike)
         self._average(feed.ended - feed.began)
         progress.images = feed.ended
@@ -189,6 +251,8 @@ class Step:
     def _backward(self, yielded: Move, gathered: Gathered | None, weight: float, last: bool) -> Gathered:
         """Adds the gradients of one part, weighted by its share of the global batch."""
         player, loss, terms, *scores = yielded
+        if not loss.requires_grad:
+            raise RunError(f"stage {self.stage + 1}: the loss of {player} depends on nothing of it that moves")
         mover = self.movers[player]
         if self.influence.get(player, ((),))[0] != tuple(terms):
             self.influence[player] = (tuple(terms), influence(loss, terms))
@@ -322,6 +386,11 @@ class Step:
         """Takes up this worker's slots of saved histories, by however many workers they were held."""
         for name, pool in self.method.pools.items():
             pool.load(pools.get(name, []), slots, self.device)
+
+
+def _without(idle: Collection[str], moves: Iterator[Move]) -> Iterator[Move]:
+    """The moves but for those of some players."""
+    return (move for move in moves if move[0] not in idle)
 
 
 def influence(loss: Tensor, terms: Terms) -> Tensor:

@@ -26,7 +26,6 @@ from i2i_core.methods import METHODS
 from i2i_core.randomness import seed_from
 from i2i_core.runs.folder import RunFolder, images_of, name_at
 from i2i_core.training.loop import Loop, Through
-from i2i_core.training.monitoring.readings import Reading
 from i2i_core.training.preparing import check_same_run
 from i2i_core.training.step import Wish
 from i2i_core.training.sync import World
@@ -35,13 +34,12 @@ from ..support import processes
 from ..support.methods import SMALL
 from ..support.processes import ROOT, differences
 from ..support.runs import (
-    LateWriter,
     assert_equal,
+    compare_resumed,
     config_of,
-    contents,
+    cut_after,
     latest,
     loop_of,
-    noted,
     prompt,
     run_until,
     state_of,
@@ -105,45 +103,13 @@ def with_everything_between(method: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ended(config: TrainConfig, world: World = World()) -> tuple[list[Reading], dict[int, dict[str, Any]]]:  # noqa: B008
-    """A run to its end, by the latest writer: its logs, and what its checkpoints hold, by images; those rank 0's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("i2i_core.training.loop.Writer", LateWriter)
-        loop = Loop(config, world, torch.device("cpu"))
-        logs = noted(loop)
-        loop.train()
-    assert isinstance(loop.keeper.writer, LateWriter)
-    return logs, {one.images: contents(one) for one, _ in loop.keeper.writer.put_by if one}
-
-
 def resumed_from_each(method: str, data: str, storage: str, world: World) -> int:
     """Compares runs resumed from every checkpoint with the run left alone; how many."""
     over = with_everything_between(method)
-    logs, whole = ended(config_of(method, data, f"{storage}/whole", **over), world)
-    starts = world.from_leader([*whole][:-1])
-    for images in starts:
-        if world.leads:
-            cut_after(f"{storage}/whole/run", f"{storage}/{images}/run", images)
-        world.gather(None)  # it is there
-        rest_logs, rest = ended(config_of(method, data, f"{storage}/{images}", **over), world)
-        assert list(rest) == [later for later in whole if later > images]
-        for later, held in rest.items():
-            assert_equal(whole[later], held)
-        assert [numbers(log) for log in rest_logs] == [numbers(log) for log in logs if log.images > images]
+    whole, starts = compare_resumed(lambda at: config_of(method, data, at, **over), storage, world)
     filled = {name: held for name, held in whole.get(max(whole, default=0), {}).items() if name.endswith(".filled")}
     assert all(held.any() for held in filled.values()), "a history is empty"
     return len(starts)
-
-
-def cut_after(run: str, copy: str, images: int) -> None:
-    """A copy of a run as it was when it had this checkpoint and no later one."""
-    shutil.copytree(run, copy)
-    RunFolder(copy).discard_after(images)
-
-
-def numbers(log: Reading) -> list[Any]:
-    """What a log says of the objectives, in its order."""
-    return [log.images, *log.terms.items(), *log.weighted.items(), log.spread]
 
 
 @pytest.mark.parametrize("method", KINDS)

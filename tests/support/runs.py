@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -198,3 +199,50 @@ def run_until(config: TrainConfig, images: int) -> None:
 
     with pytest.raises(KilledError):
         prompt(loop_of(config)).train(cut)
+
+
+def ended(config: TrainConfig, world: World = World()) -> tuple[list[Reading], dict[int, dict[str, Any]]]:  # noqa: B008
+    """A run to its end, by the latest writer: its logs, and what its checkpoints hold, by images; those rank 0's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("i2i_core.training.loop.Writer", LateWriter)
+        loop = Loop(config, world, torch.device("cpu"))
+        logs = noted(loop)
+        loop.train()
+    assert isinstance(loop.keeper.writer, LateWriter)
+    return logs, {one.images: contents(one) for one, _ in loop.keeper.writer.put_by if one}
+
+
+def cut_after(run: str, copy: str, images: int) -> None:
+    """A copy of a run as it was when it had this checkpoint and no later one."""
+    shutil.copytree(run, copy)
+    RunFolder(copy).discard_after(images)
+
+
+def numbers(log: Reading) -> list[Any]:
+    """What a log says of the objectives, in its order."""
+    return [log.images, *log.terms.items(), *log.weighted.items(), log.spread]
+
+
+def compare_resumed(
+    config_in: Callable[[str], TrainConfig], storage: str, world: World
+) -> tuple[dict[int, dict[str, Any]], list[int]]:
+    """Compares runs resumed from every checkpoint with the run left alone: later checkpoints, and logs.
+
+    Args:
+        config_in: of the run, called `run`, in a storage.
+
+    Returns:
+        What the checkpoints of the whole run hold, on rank 0, and the images that it was resumed at.
+    """
+    logs, whole = ended(config_in(f"{storage}/whole"), world)
+    starts = world.from_leader([*whole][:-1])
+    for images in starts:
+        if world.leads:
+            cut_after(f"{storage}/whole/run", f"{storage}/{images}/run", images)
+        world.gather(None)  # it is there
+        rest_logs, rest = ended(config_in(f"{storage}/{images}"), world)
+        assert list(rest) == [later for later in whole if later > images]
+        for later, held in rest.items():
+            assert_equal(whole[later], held)
+        assert [numbers(log) for log in rest_logs] == [numbers(log) for log in logs if log.images > images]
+    return whole, starts

@@ -22,10 +22,25 @@ COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
 
 
 def shard(folder: Path, fields: tuple[str, ...], **more: Any) -> str:
+    """Make a data set of a folder's fields, and give its place."""
     layout = LayoutOptions(layout="fields", input=str(folder), split=(1, 0, 0))
     goal, options = ShardOptions(out=str(folder / "out"), shard_samples=16), FieldOptions(field=fields, **more)
     make(plan(find(layout, None, options), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
     return goal.out
+
+
+def clips(folder: Path, rng: np.random.Generator) -> str:
+    """Make a data set of eight clips of six frames, label maps and their images, each frame the one before it moved."""
+    for clip in range(8):
+        for name in ("labels", "image"):
+            (folder / name / f"c{clip}").mkdir(parents=True)
+        first = rng.integers(0, 3, (16, 16), dtype=np.uint8)
+        for frame in range(6):
+            ids = np.roll(first, frame, axis=1)
+            Image.fromarray(ids).save(folder / f"labels/c{clip}/{frame}.png")
+            Image.fromarray(COLOURS[ids]).save(folder / f"image/c{clip}/{frame}.png")
+    fields = ("image=image/{clip}/{frame}.png", "labels:classes=labels/{clip}/{frame}.png")
+    return shard(folder, fields, classes=("labels=3",))
 
 
 def write_scenes(folder: Path) -> dict[str, str]:
@@ -41,14 +56,7 @@ def write_scenes(folder: Path) -> dict[str, str]:
         Image.fromarray(COLOURS[ids]).save(scenes / f"image/{i}.png")
         np.save(scenes / f"code/{i}.npy", rng.standard_normal(4).astype(np.float32))
         (scenes / f"captions/{i}.json").write_text(json.dumps([f"number {i}", "a scene"]))
-    for clip in range(8):
-        for name in ("labels", "image"):
-            (videos / name / f"c{clip}").mkdir(parents=True)
-        first = rng.integers(0, 3, (16, 16), dtype=np.uint8)
-        for frame in range(6):
-            ids = np.roll(first, frame, axis=1)
-            Image.fromarray(ids).save(videos / f"labels/c{clip}/{frame}.png")
-            Image.fromarray(COLOURS[ids]).save(videos / f"image/c{clip}/{frame}.png")
+    of_clips = clips(videos, rng)
     for name, colour in zip("abc", COLOURS, strict=True):
         for i in range(16):
             data.put(styles / f"train/{name}/{i}.png", (rng.uniform(0.2, 1, (16, 16, 1)) * colour).astype(np.uint8))
@@ -59,10 +67,9 @@ def write_scenes(folder: Path) -> dict[str, str]:
     data.shard("unpaired", domains, domains / "out", goal={"shard_samples": 16})
     fields = ("image=image/{key}.png", "labels:classes=labels/{key}.png")
     more = ("code:vector=code/{key}.npy", "captions:text=captions/{key}.json")
-    of_clips = tuple(field.replace("{key}", "{clip}/{frame}") for field in fields)
     return {
         "scenes": shard(scenes, (*fields, *more), classes=("labels=3",)),
-        "videos": shard(videos, of_clips, classes=("labels=3",)),
+        "videos": of_clips,
         "styles": str(styles / "out"),
         "generated": str(styles / "out"),
         "both": str(domains / "out"),

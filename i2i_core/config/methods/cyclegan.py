@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from i2i_core.config.methods.checks import check_multiple, check_patch_size
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
@@ -72,6 +72,10 @@ class CycleGANConfig(GameConfig):
         elif not self.lambda_cyc:
             found = "0, with --lambda-cyc 0"
             raise ConfigError("--lambda-gan", found, "at least one of them above 0", "Nothing would be learnt.")
+
+    @property
+    def of_size(self) -> dict[str, Any]:
+        return {"blocks": self.g_blocks}
 
     @property
     def g_blocks(self) -> int:

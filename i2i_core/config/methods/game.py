@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 from i2i_core.errors import ConfigError
 from i2i_core.losses.formulations import FORMULATIONS, WITH_TARGET, Formulation, is_target
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
-from i2i_core.sizes import Size
+from i2i_core.sizes import Size, sides
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,27 @@ class GameConfig:
         """Pixels of training images, which every method has: a square's side, or height and width."""
         side: int = self.image_size  # type: ignore[attr-defined]
         return side
+
+    @property
+    def of_size(self) -> dict[str, Any]:
+        """What follows from the image size where it is not given, as it is now: networks are of one shape all through
+        a run, whatever the sizes of its stages."""
+        return {}
+
+    def at_size(self, size: Size) -> Self:
+        """Give the section of the same networks with images of another size.
+
+        Raises:
+            ConfigError: they cannot take it.
+        """
+        height, width = sides(size)
+        values = {**self.of_size, "image_size": height}
+        if hasattr(self, "image_width"):
+            values["image_width"] = width
+        elif height != width:
+            expected = "a square's side, which is what this method's networks take"
+            raise ConfigError("--image-size", f"{height}x{width}", expected, f"Give --image-size {height}.")
+        return replace(self, **values)
 
     def __post_init__(self) -> None:
         check_choice(self, "adversarial", FORMULATIONS)

@@ -72,6 +72,10 @@ class MultimodalConfig(GameConfig):
             raise ConfigError("--matching-aware", found, "--conditional-d: there is no condition to match", fix)
 
     @property
+    def of_size(self) -> dict[str, Any]:
+        return {"downs": self.g_downs}
+
+    @property
     def g_downs(self) -> int:
         """Stride-2 layers of G."""
         return downs_for(self.image_size, self.downs)
@@ -93,6 +97,10 @@ class EncodingConfig(MultimodalConfig):
         if self.image_size < 2 ** (self.blocks + 1):
             fix = f"Give --e-blocks {max(1, self.image_size.bit_length() - 2)} or less."
             raise ConfigError("--e-blocks", str(self.blocks), f"an image left of {self.image_size} px", fix)
+
+    @property
+    def of_size(self) -> dict[str, Any]:
+        return {**super().of_size, "e_blocks": self.blocks}
 
     @property
     def blocks(self) -> int:

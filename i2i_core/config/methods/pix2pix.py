@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from i2i_core.config.methods.checks import check_patch_size, check_unet
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
@@ -70,6 +70,10 @@ class Pix2PixConfig(GameConfig):
             fix = "Give --objective L1+cGAN, or leave --matching-aware out."
             found = f"--objective {self.objective}, whose discriminator does not see the input"
             raise ConfigError("--matching-aware", found, "a cGAN: there is no condition to match", fix)
+
+    @property
+    def of_size(self) -> dict[str, Any]:
+        return {"downs": self.g_downs}
 
     @property
     def g_downs(self) -> int:

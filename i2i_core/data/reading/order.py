@@ -126,8 +126,14 @@ class Order:
         starts = count_starts(self.counts, clips, [stage.frames for stage in stages], unit)
         self.starts = [starts[stage.frames] for stage in stages]
         self.cuts = [Cut(each.total, batch, lanes, window) for each in self.starts]
-        self.ends, self.first_epochs = _table(stages, self.cuts, ends)
+        self.stages = tuple(stages)
+        self.end_at(ends)
         self._remember()
+
+    def end_at(self, ends: Sequence[int] | None) -> None:
+        """Have the stages end at these global batches, but for the last; None: by their epochs. Before anything is
+        read. Raises ConfigError for stages that end before they begin."""
+        self.ends, self.first_epochs = _table(self.stages, self.cuts, ends)
 
     def _remember(self) -> None:
         lanes = max(self.batch * cut.per_slot for cut in self.cuts)
@@ -146,6 +152,10 @@ class Order:
     def batches(self) -> int:
         """Global batches in an epoch of the first stage."""
         return self.cuts[0].batches
+
+    def batches_in(self, stage: int) -> int:
+        """Return the global batches in a whole epoch of a stage."""
+        return self.cuts[stage].batches
 
     def epoch_at(self, t: int) -> Epoch:
         """Return the epoch of global batch number t."""

@@ -92,6 +92,14 @@ class Balanced:
         """Global batches in an epoch, as without balance."""
         return self.order.batches
 
+    def batches_in(self, stage: int) -> int:
+        """As `Order.batches_in`."""
+        return self.order.batches_in(stage)
+
+    def end_at(self, ends: Sequence[int]) -> None:
+        """As `Order.end_at`."""
+        self.order.end_at(ends)
+
     def locate_all(self, t: int, start: int, stop: int) -> tuple[int, np.ndarray]:
         """As `Order.locate_all`."""
         found = [self.around(t, slot) for slot in range(start, stop)]

@@ -7,6 +7,7 @@ n_X counts; slots_n slot numbers; rows_n positions in the shard set.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from heapq import merge
@@ -20,12 +21,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2i_core.batch import Bad, Batch
 from i2i_core.config.data import DataConfig
+from i2i_core.config.stages import Stage, filled
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.roles import value_of
 from i2i_core.data.format.table import label_counts
 from i2i_core.data.reading.collate import Columns, Sample, collated
 from i2i_core.data.reading.lanes import ROOM, lane_bytes, lanes_of
-from i2i_core.data.reading.order import Order, Stage
+from i2i_core.data.reading.order import Order
+from i2i_core.data.reading.order import Stage as StageOfOrder
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.relations import Balanced, Companions
 from i2i_core.data.reading.source import Mate, Source, companions_of, none_usable, second_of
@@ -86,6 +89,7 @@ class Stream(Numbered):
         seed: of the run.
         number: the data set's place among those of the run; each has an order and augmentation of its own.
         needs: what is read of a sample; None: all of its fields.
+        stages: of the run, filled in; none: one, of images of `image_size`. `end_at` says when they end.
 
     Raises:
         DataError: no such split; an index that does not fit, where one is read at once (version 1, clips).
@@ -102,16 +106,20 @@ class Stream(Numbered):
         seed: int,
         number: int = 0,
         needs: Needs | None = None,
+        stages: Sequence[Stage] = (),
     ) -> None:
         self.reads = needs.reads(data.manifest) if needs else frozenset(data.manifest.fields)
-        self.frames = Frames(needs.frames if needs else 1, config.frame_stride)
+        self.stages = tuple(stages) or filled((), image_size, config.load_size, needs.frames if needs else 1)
+        self.ends: tuple[int, ...] = ()
+        """The global batches at which stages end."""
+        self.frames = Frames(self.stages[0].frames, config.frame_stride)
         if self.frames.stride > 1 and self.frames.number == 1:
             expected = "1: samples stand alone, no frame follows another"
             raise ConfigError("--frame-stride", str(config.frame_stride), expected, "Leave --frame-stride out.")
         _check_flip(data, config, self.reads)
         self.config, self.batch, self.seed = config, batch, seed
         self.own_seed = seed_from(seed, "data set", number) if number else seed
-        self.augment = Augment(image_size, config.load_size, config.crop, config.flip, self.own_seed, config.resizing)
+        self.augments = [self._augment(stage) for stage in self.stages]
         self.again = bool(needs and needs.again)
         self._cache = None if is_local(data.fs) or not config.cache_gb else Cache(config.cache, config.cache_bytes)
         self.sources = [self._source(data, domain, names) for domain, names in self._plan(data).items()]
@@ -121,7 +129,40 @@ class Stream(Numbered):
             self.sources = [replace(own, companions=with_them)]
         if self.again:
             self.sources.append(second_of(self.sources[0]))
-        self.batches_per_epoch = max(source.order.batches for source in self.sources)
+        self.batches_per_epoch = self.batches_in(0)
+
+    def _augment(self, stage: Stage) -> Augment:
+        k = self.config
+        return Augment(stage.size, stage.load, k.crop, k.flip, self.own_seed, k.resizing)
+
+    @property
+    def _kinds(self) -> list[int]:
+        """The first of those stages that follow each other with as many frames, which are one stage of an order: an
+        epoch goes on over an end where only something else changes."""
+        frames = [stage.frames for stage in self.stages]
+        return [i for i in range(len(frames)) if i == 0 or frames[i] != frames[i - 1]]
+
+    def batches_in(self, stage: int) -> int:
+        """Return the global batches in an epoch of a stage: as many as the longest domain has."""
+        kind = bisect_right(self._kinds, stage) - 1
+        return max(source.order.batches_in(kind) for source in self.sources)
+
+    def end_at(self, ends: Sequence[int]) -> None:
+        """Have all stages but the last end at these global batches. Before anything is read.
+
+        Raises:
+            ConfigError: one with frames of its own ends before it begins.
+        """
+        self.ends = tuple(ends)
+        for source in self.sources:
+            source.order.end_at([ends[first - 1] for first in self._kinds[1:]])
+
+    def _sources_at(self, t: int) -> list[Source]:
+        """Give the sources as they read global batch number t."""
+        if not self.ends:
+            return self.sources
+        augment = self.augments[bisect_right(self.ends, t)]
+        return [replace(source, augment=augment) for source in self.sources]
 
     @property
     def cache(self) -> Cache | None:
@@ -150,11 +191,11 @@ class Stream(Numbered):
         reader = Reader(data, k.split, domain, self._cache)
         shards, lanes = reader.set.shards, self._lanes(data, reader)
         clips = None
-        if self.frames.number > 1 and reader.set.clips:
+        if max(stage.frames for stage in self.stages) > 1 and reader.set.clips:
             clips = LookedUp(reader.set.clips.number, reader.set.clips.shortest, reader.rows.clip_lengths)
         orders = 2 if self.again else 1
         reader.rows.keep(orders * lanes * (k.window + reader.set.samples // len(shards)))
-        stages = (Stage(self.frames),)
+        stages = [StageOfOrder(Frames(self.stages[i].frames, k.frame_stride)) for i in self._kinds]
         order: Order | Balanced
         order = Order(shards.samples, self.batch, lanes, self.own_seed, domain, k.window, clips=clips, stages=stages)
         if k.balance:
@@ -164,9 +205,8 @@ class Stream(Numbered):
         one_by_one = OneByOne(self.frames, shards.samples, clips)
         columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
-        return Source(
-            reader, order, tuple((to, *one) for to, one in zip(names, members, strict=True)), self.augment, one_by_one
-        )
+        of_fields = tuple((to, *one) for to, one in zip(names, members, strict=True))
+        return Source(reader, order, of_fields, self.augments[0], one_by_one)
 
     def _lanes(self, data: DataSet, reader: Reader) -> int:
         """Return how many lanes an order may have: all orders of the run have equal shares of the room on a node.
@@ -192,7 +232,7 @@ class Stream(Numbered):
         columns = Columns()
         bad: list[Bad] = []
         keys: list[str] = []
-        for source in self.sources:
+        for source in self._sources_at(t):
             if source.companions:
                 keys = self._read_related(source, source.companions, t, start, stop, columns, bad)
                 continue
@@ -351,6 +391,10 @@ class Alternating(Numbered):
 
     Args: as `Stream`, with the data sets in the order of their numbers.
 
+    Attributes:
+        stages: of the run, one at least.
+        ends: the global batches at which all stages but the last end.
+
     Raises:
         DataError: as `Stream`, and where a class is too small for the companions that are asked for.
     """
@@ -363,13 +407,30 @@ class Alternating(Numbered):
         batch: int,
         seed: int,
         needs: Needs | None = None,
+        stages: Sequence[Stage] = (),
     ) -> None:
         self.uris = [data.uri for data in sets]
-        self.streams = [Stream(data, config, image_size, batch, seed, n, needs) for n, data in enumerate(sets)]
+        self.streams = [Stream(data, config, image_size, batch, seed, n, needs, stages) for n, data in enumerate(sets)]
         for stream in self.streams:
             _check_companions(stream)
         self.batch = batch
-        self.batches_per_epoch = len(sets) * max(stream.batches_per_epoch for stream in self.streams)
+        self.batches_per_epoch = self.batches_in(0)
+        self.stages = self.streams[0].stages
+        self.ends = self._ends(self.stages[:-1])
+        for n, stream in enumerate(self.streams):
+            stream.end_at([-((n - end) // len(sets)) for end in self.ends])
+
+    def batches_in(self, stage: int) -> int:
+        """Return the global batches in an epoch of a stage."""
+        return len(self.streams) * max(stream.batches_in(stage) for stream in self.streams)
+
+    def _ends(self, stages: Sequence[Stage]) -> tuple[int, ...]:
+        ends, end = [], 0
+        for number, stage in enumerate(stages):
+            epochs = max(1, round(stage.epochs * self.batches_in(number)))
+            end += -(-stage.images // self.batch) if stage.images else epochs
+            ends.append(end)
+        return tuple(ends)
 
     @property
     def cache(self) -> Cache | None:

@@ -43,7 +43,6 @@ class Monitor:
         measured: given every scalar, by a thread; called on rank 0 only.
 
     Attributes:
-        frames: how many a sequence has; 1 where samples are single images.
         diagnosis: what the logs so far are signs of.
         spread: rank 0's, of what was made since the last log.
         since: the last log.
@@ -52,7 +51,7 @@ class Monitor:
     """
 
     def __init__(self, config: TrainConfig, step: Step, run: RunFolder, measured: ShowScalars) -> None:
-        self.step, self.frames = step, step.method.needs.frames
+        self.step = step
         self.diagnosis = Diagnosis(step.method)
         self.spread: Tensor | None = None
         self.since = Since(time.monotonic(), 0)
@@ -85,7 +84,8 @@ class Monitor:
         rate = (images - since.images) / seconds
         of_worker = rate / self.step.world.size
         speed = {"speed/images_per_second": rate, "speed/images_per_second_per_worker": of_worker}
-        return speed | ({"speed/frames_per_second": rate * self.frames} if self.frames > 1 else {})
+        frames = self.step.frames
+        return speed | ({"speed/frames_per_second": rate * frames} if frames > 1 else {})
 
     def show(self, speed: Mapping[str, float], length: int) -> None:
         """Say and show the log that was sent last, once it has arrived.
@@ -96,12 +96,12 @@ class Monitor:
         """
         if not (self.tracker and self.sent):
             return
-        tracker, sent = self.tracker, self.sent
+        tracker, sent, frames = self.tracker, self.sent, self.step.frames
         rates = {f"{player}/lr": lr for player, lr in self.step.learning_rates().items()}
 
         def write() -> None:
             log, rate = sent.read(), speed["speed/images_per_second"]
-            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, self.frames))
+            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, frames))
             tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
 
         tracker.later(write)

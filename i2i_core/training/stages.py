@@ -1,0 +1,119 @@
+"""Say which stage a run is in, how long it is, and its learning rate, as pure functions of images seen."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from torch import nn
+
+from i2i_core.config.stages import Stage, said_size, where
+from i2i_core.config.training import TrainingConfig
+from i2i_core.errors import ConfigError
+from i2i_core.methods.base import Method
+from i2i_core.training.schedule import lr_factor
+
+
+class Stages:
+    """The stages of a run, numbered from 0; one where it has none.
+
+    A stage begins at the first update before which its first image is reached: an update that takes several batches
+    and began before that is the stage's before it, to its end.
+
+    Args:
+        training: the run's length and schedule.
+        stages: filled in.
+        begins: images before each.
+        per_epoch: images in an epoch of each.
+
+    Attributes:
+        length: of the run in images. Where it is given in epochs, each stage's are as long as its own frames make them.
+
+    Raises:
+        ConfigError: stages that are longer than the run.
+    """
+
+    def __init__(
+        self, training: TrainingConfig, stages: Sequence[Stage], begins: Sequence[int], per_epoch: Sequence[int]
+    ) -> None:
+        self.training, self.stages = training, tuple(stages)
+        self.begins, self.per_epoch = tuple(begins), tuple(per_epoch)
+        self.length = self._length()
+        if len(self) > 1 and self.begins[-1] >= self.length:
+            of = len(self)
+            found = f"{self.begins[-1]:,} images in the stages before it"
+            given = f"--images {training.images}" if training.images else f"--epochs {training.epochs:g}"
+            fix = "Give shorter stages, or a longer run."
+            raise ConfigError(where(of - 1, of), found, f"fewer than the run has, {self.length:,} ({given})", fix)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __getitem__(self, number: int) -> Stage:
+        return self.stages[number]
+
+    def _length(self) -> int:
+        training = self.training
+        if training.images or len({*self.per_epoch}) == 1:
+            return training.length(self.per_epoch[0])
+        training.check_length()
+        spans = zip(pairwise(self.begins), self.per_epoch, strict=False)
+        left = training.epochs - sum((end - begin) / per_epoch for (begin, end), per_epoch in spans)
+        return self.begins[-1] + round(left * self.per_epoch[-1])
+
+    def at(self, images: int) -> int:
+        """The number of the stage that the update after so many images belongs to."""
+        return bisect_right(self.begins, images) - 1
+
+    def lr(self, images: int, number: int) -> float:
+        """What learning rates are multiplied by after `images`, in an update of a stage.
+
+        The schedule runs over the whole run, its epochs as long as the first stage's; of a fresh stage, over that stage
+        alone.
+        """
+        stage, begin = self[number], self.begins[number]
+        if not stage.fresh:
+            whole = replace(self.training, images=self.length, epochs=0.0)
+            return stage.lr * lr_factor(whole, images, self.per_epoch[0])
+        end = self.length if number == len(self) - 1 else self.begins[number + 1]
+        own = replace(self.training, images=max(1, end - begin), epochs=0.0)
+        return stage.lr * lr_factor(own, images - begin, self.per_epoch[number])
+
+    def entered_anew(self, before: int, now: int) -> bool:
+        """Tell whether optimisers begin anew on the way from one stage to a later one."""
+        return any(stage.fresh for stage in self.stages[before + 1 : now + 1])
+
+    @property
+    def changes_size(self) -> bool:
+        """Tell whether images have several sizes in the course of the run."""
+        return len({stage.size for stage in self.stages}) > 1
+
+    def said(self, number: int, method: Method[Any]) -> str:
+        """Say in a line what a stage is."""
+        stage, begin = self[number], self.begins[number]
+        end = self.begins[number + 1] if number + 1 < len(self) else self.length
+        words = [f"images {begin:,} to {end:,}", f"{said_size(stage.size)} px"]
+        words += [f"{stage.frames} frames"] if stage.frames > 1 else []
+        words += [f"moving {', '.join(moving(stage, method))}"]
+        if stage.frozen:
+            count = sum(p.numel() for p in frozen(stage, method.networks))
+            words += [f"frozen {', '.join(stage.frozen)} ({count:,} parameters)"]
+        factor = self.lr(begin, number)
+        rates = (f"{player} {factor * method.players[player].optimiser.lr:.3g}" for player in moving(stage, method))
+        words += [f"learning rate {', '.join(rates)}"]
+        words += ["optimisers and schedule begin anew"] if stage.fresh else []
+        return f"stage {number + 1} of {len(self)}: {'; '.join(words)}"
+
+
+def moving(stage: Stage, method: Method[Any]) -> tuple[str, ...]:
+    """The players that move in a stage."""
+    return tuple(player for player in method.players if not stage.players or player in stage.players)
+
+
+def frozen(stage: Stage, networks: nn.ModuleDict) -> set[nn.Parameter]:
+    """The parameters that are frozen in a stage, by any of their names."""
+    named = networks.named_parameters(remove_duplicate=False) if stage.frozen else ()
+    return {p for name, p in named if stage.freezes(name)}
