@@ -18,6 +18,7 @@ from i2i_core.evaluation.suite import Suite
 from i2i_core.fields import Field, stored_as
 from i2i_core.images.previews import shown
 from i2i_core.images.sheet import contact_sheet
+from i2i_core.methods.base import image_input
 from i2i_core.methods.controls import Labels
 from i2i_core.translation.targets import NONE
 
@@ -114,7 +115,7 @@ def _images(
     found["translation"] = there
     if outputs.truth is not None:
         found["truth"] = outputs.truth[frame]
-    if labels:
+    if labels and image_input(method):
         found["back"] = None if there is None else labels.given(method, made, labels.own(outputs.batch))[0].float()
     elif method.two_way:
         found["back"] = method.image_from(made, "BtoA", keys=outputs.keys)[0].float()

@@ -161,6 +161,9 @@ class Outputs:
         told, keys, inputs = dict(controls or {}), self.batch.keys, self.inputs
         if examples := self.method.control(Examples):
             told[self.method.named(Examples)] = given(self._field(examples.field))
+        labels = self.method.named(Labels)
+        if labels and labels not in told and self._target:
+            told[labels] = self.translated[1]
         if chosen is not None:
             keys = tuple(key for key, is_one in zip(keys, chosen.tolist(), strict=True) if is_one)
             inputs = {name: x[chosen.to(x.device)] for name, x in inputs.items()}

@@ -59,6 +59,8 @@ class Basic(Family):
                 self._of_labels(asked)
             case "domains":
                 self._of_domains(asked)
+        if asked.method.control(Labels) and self.target is None:
+            self.target = attributes.SplitLabels.of(asked.method, asked.data, asked.split).kept
         if several := multimodal.metrics_of(asked.method):
             self._judges += several
             self._measures.append(multimodal.measure)

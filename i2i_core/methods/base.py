@@ -318,12 +318,19 @@ class Method(nn.Module, Generic[Config]):
         """Give the labels of each data set that it is trained on, where `target` is a control."""
         raise TypeError("a method with target labels defines label_sets")
 
+    def own_labels(self, batch: Batch) -> Tensor:
+        """Give the labels of a batch's samples as the method is told them, where `target` is a control."""
+        known = self.label_sets[batch.source]
+        return known.vector(batch["labels"][:, list(known.columns)].to(batch.like))
+
     def preview(self, batch: Batch) -> dict[str, Column]:
         """Make the columns of a sample grid, by title, a row for each sample: what goes in, what is made of it and
-        what that should look like. A method may have others."""
+        what that should look like, with the labels of the sample. A method may have others."""
         told, keys = {}, batch.keys or [str(i) for i in range(batch.start, batch.stop)]
         if examples := self.control(Examples):
             told[self.named(Examples)] = batch[examples.field]
+        if labels := self.named(Labels):
+            told[labels] = self.own_labels(batch)
         make = self.translate if self.needs.frames == 1 else self.along
         made = make({name: batch[name] for name in self.inputs}, told, keys=keys)
         columns: dict[str, Column] = {name: name for name in self.inputs}

@@ -31,6 +31,16 @@ from ..support.sockets import listening
 
 pytestmark = pytest.mark.ray
 
+SCENES = {
+    "Scenes": "l1",
+    "Videos": "ssim",
+    "Styles": "efficientnet_frechet",
+    "Generated": "diversity",
+    "Conditional": "diversity",
+    "Both": "diversity",
+    "Tinted": "latent",
+}
+"""The small methods of the tests, and what they are searched by."""
 IMAGES, EVERY = 1600, 160  # epochs are of 216; what a job says is heard a second or two later
 LOCAL = str(ROOT / "cluster" / "local.sh")
 
@@ -135,8 +145,10 @@ def test_a_job_that_asks_for_too_much_fails_and_its_last_words_say_why(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["Scenes", "Videos", "Styles", "Generated", "Tinted"])
-def test_a_method_of_ones_own_is_a_job_like_ours(kind: str, cluster: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "metric"), SCENES.items())
+def test_a_method_of_ones_own_is_a_job_like_ours(
+    kind: str, metric: str, cluster: dict[str, str], tmp_path: Path
+) -> None:
     """It comes with the job's working directory, beside the programs: trains on two workers and goes on, is searched,
     makes images and is measured."""
     code, storage = tmp_path / "code", tmp_path / "runs"
@@ -158,20 +170,25 @@ def test_a_method_of_ones_own_is_a_job_like_ours(kind: str, cluster: dict[str, s
     said = submitted("train", *how, "--name", "run", "--workers", 2, "--images", 48)
     assert "resumed from" in said
     assert "finished after 48" in said
-    source = ("--count", 8) if kind == "Generated" else ("--input", data, "--split", "train", "--most", 8)
+    source = (
+        ("--count", 8)
+        if kind in ("Generated", "Conditional", "Both")
+        else ("--input", data, "--split", "train", "--most", 8)
+    )
+    source += ("--target", "b") if kind == "Conditional" else ()
     like = ("--like", tmp_path / "data/styles/train/a/0.png") if kind == "Styles" else ()
     submitted("translate", storage / "run", *source, *like, "--out", tmp_path / "out")
-    assert len(list((tmp_path / "out").rglob("*.png"))) == 9
+    assert len(list((tmp_path / "out").rglob("*.png"))) == (17 if kind == "Both" else 9)
     measure = ("--data", data, "--split", "train", "--metrics", "efficientnet_frechet")
     assert "efficientnet_frechet" in submitted("evaluate", storage / "run", *measure)
-    if kind == "Scenes":
-        (code / "space.py").write_text(
-            "from i2i_core.search.space import Space, log_uniform\n"
-            'PARAMETERS = {"hyper.lr": log_uniform(1e-3, 1e-1, "1e-2 is the default")}\n'
-            'SPACE = Space(method="small:Scenes", parameters=PARAMETERS, metrics=("l1",))\n'
-        )
-        searched = ("--space", "space.py", "--samples", 1, "--evaluate-every", 24, "--name", "sweep")
-        assert "1 of 1 trials done" in submitted("tune", *how, *searched)
+    (code / "space.py").write_text(
+        "from i2i_core.search.space import Space, log_uniform\n"
+        'PARAMETERS = {"hyper.lr": log_uniform(1e-3, 1e-1, "1e-2 is the default")}\n'
+        f'SPACE = Space(method="small:{kind}", parameters=PARAMETERS, metrics=("{metric}",))\n'
+    )
+    searched = ("--space", "space.py", "--samples", 1, "--evaluate-every", 24, "--name", "sweep")
+    extra = ("--metrics", metric) if kind == "Styles" else ()
+    assert "1 of 1 trials done" in submitted("tune", *how, *searched, *extra)
 
 
 @pytest.mark.slow

@@ -36,16 +36,17 @@ from i2i_core.training.sync import World
 
 from ..support.runs import assert_equal, loop_of, run_until, state_of
 from ..support.scene_data import write_scenes
-from ..support.scenes import Both, Generated, Scenes, Styles, Tinted, Videos, registered
+from ..support.scenes import Both, Conditional, Generated, Scenes, Styles, Tinted, Videos, registered
 from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
-KINDS = {"scenes": Scenes, "videos": Videos, "styles": Styles, "generated": Generated, "both": Both, "tinted": Tinted}
+KINDS = {kind.__name__.lower(): kind for kind in (Scenes, Videos, Styles, Generated, Conditional, Both, Tinted)}
 MEASURED = {
     "scenes": {"l1", "psnr", "ssim"},
     "videos": {"l1", "psnr", "ssim"},
     "styles": set(),
     "generated": {"diversity"},
+    "conditional": {"diversity"},
     "both": {"diversity"},
     "tinted": {"change", "cycle", "diversity", "latent"},
 }
@@ -84,7 +85,7 @@ def test_it_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path
         batch = loop.step.place(loop.stream.read(0, 0, 4))
         first = loss_of(loop, batch)
         loop.train()
-        assert loss_of(loop, batch) < (0.9 if kind in ("generated", "both") else 0.5) * first
+        assert loss_of(loop, batch) < (0.9 if kind in ("generated", "conditional", "both") else 0.5) * first
         assert loop.run.exists(loop.run.grid(240))
         found = [set(entry["metrics"]) for entry in loop.run.evaluations()]
         assert all(metrics == MEASURED[kind] for metrics in found), found
@@ -253,6 +254,18 @@ def test_images_of_nothing_are_counted(made: Made, tmp_path: Path) -> None:
             go(run, tmp_path / "none", input=made["scenes"], count=3)
         with pytest.raises(DataError, match=r"found no data set; expected one with labels \(classes\)"):
             go(run, tmp_path / "none", input=str(tmp_path / "out"))
+
+
+def test_images_of_a_class_and_a_code_show_that_class(made: Made, tmp_path: Path) -> None:
+    with registered(Conditional):
+        run = run_of("conditional", made, tmp_path)
+        found = go(run, tmp_path / "out", count=3, target="b")
+        method = load_trained(run, CPU).method
+        label = torch.tensor([[0.0, 1, 0]]).expand(3, -1)
+        for i, image in enumerate(method.module()(label, method.draw_codes(["0", "1", "2"]))):
+            assert np.abs(found[str(i)].astype(int) - as_bytes(image)).max() <= 1
+        with pytest.raises(ConfigError, match="--target: found nothing; expected names"):
+            go(run, tmp_path / "none", count=3)
 
 
 def test_several_outputs_are_a_file_each(made: Made, tmp_path: Path) -> None:

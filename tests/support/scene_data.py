@@ -72,6 +72,7 @@ def write_scenes(folder: Path) -> dict[str, str]:
         "videos": of_clips,
         "styles": str(styles / "out"),
         "generated": str(styles / "out"),
+        "conditional": str(styles / "out"),
         "both": str(domains / "out"),
         "tinted": str(domains / "out"),
     }

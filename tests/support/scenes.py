@@ -19,9 +19,10 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.fields import Schema
+from i2i_core.labels import LabelSet
 from i2i_core.losses.reconstruction import l1
 from i2i_core.methods.base import Direction, Method, Move, Needs, Objective, Player, Progress, Values, moves
-from i2i_core.methods.controls import Code, Examples
+from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.methods.game import Game
 from i2i_core.networks.init import init_normal
 from i2i_core.registry import METHODS, Preset, implements
@@ -37,6 +38,7 @@ class SceneConfig(GameConfig):
     image_size: int = setting(16)
     classes: int = setting(3, derived=True)
     channels: int = setting(3, derived=True)
+    names: tuple[str, ...] = setting((), derived=True)
     lr: float = setting(1e-2)
 
 
@@ -208,6 +210,39 @@ class Generated(Scenes):
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
         return self.networks["G"]
+
+
+class Conditional(Generated):
+    """G makes images of a class and a code."""
+
+    needs = Needs({"image": "image"}, attributes=True)
+    controls: ClassVar = {"label": Labels(), "z": Code()}
+
+    def __init__(self, config: SceneConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator)
+        side, channels = config.image_size, config.channels
+        layers = (nn.Linear(4 + config.classes, channels * side**2), nn.Unflatten(1, (channels, side, side)), nn.Tanh())
+        self.networks["G"] = nn.Sequential(*layers)
+        init_normal(self.networks["G"], generator)
+
+    @staticmethod
+    def fit(config: SceneConfig, schema: Schema, direction: Direction) -> SceneConfig:
+        names, channels = schema.attributes, schema.fields["image"].channels
+        return replace(config, names=names, classes=len(names), channels=channels)
+
+    @property
+    def label_sets(self) -> tuple[LabelSet, ...]:
+        n = self.config.classes
+        return (LabelSet(self.config.names, tuple(range(n)), True, 0, n, 0, 1),)
+
+    @moves("G")
+    def loss(self, batch: Batch, told: Tensor) -> Objective:
+        made = self.module()(self.own_labels(batch), told)
+        loss = (made - batch["image"]).mean((2, 3)).square().mean()
+        return loss, {"l1": loss}
+
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(lambda label, z: self.networks["G"](torch.cat([label, z], dim=1)))
 
 
 class Both(Generated):

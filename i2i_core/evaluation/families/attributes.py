@@ -129,6 +129,11 @@ class SplitLabels:
         possible, target = self.others(self.own(batch), batch.keys)
         return possible, self.known.vector(target)
 
+    def kept(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(n,) that all samples can be made with their own labels, and (n, ...) these, as the method is told them."""
+        own = self.own(batch)
+        return torch.ones(len(own), dtype=torch.bool), self.known.vector(own)
+
     def occurs(self, c_BA: Tensor) -> Tensor:
         """(B,) whether each label occurs in the split."""
         return (c_BA[:, None] == self.occurring).all(-1).any(-1)
