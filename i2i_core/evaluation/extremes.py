@@ -71,7 +71,9 @@ def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[tuple[str, Batch, 
     """Give each key with its sample, as `samples.chunks` gives it, of unpaired data of the source domain; of KEY+T the
     sequence that begins with the sample KEY, and T."""
     needs = asked.method.needs.of_frames(asked.frames)
-    stream = unaugmented(asked.data, asked.split, asked.image_size, asked.direction, asked.resizing, needs)
+    stream = unaugmented(
+        asked.data, asked.split, asked.image_size, asked.direction, asked.resizing, needs, asked.frame_stride
+    )
     stream.sources = stream.sources[:1]
     (source,), every = stream.sources, stream.sources[0].reader.rows.keys()
     if needs.frames > 1:

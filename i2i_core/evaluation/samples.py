@@ -71,6 +71,8 @@ class Asked:
     """How images come to that size: as in the training of the method."""
     frames: int = 0
     """Of a sequence; 0: as many as the method's own."""
+    frame_stride: int = 1
+    """Rows from each frame of a sequence to the next."""
 
 
 Retarget = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -269,6 +271,7 @@ def chunks(asked: Asked, rank: int = 0, world: int = 1) -> Iterator[tuple[Place,
             side=side,
             resizing=asked.resizing,
             needs=asked.method.needs.of_frames(asked.frames),
+            frame_stride=asked.frame_stride,
         )
         yield from (((number, chunk.images // CHUNK), chunk) for chunk in found)
 

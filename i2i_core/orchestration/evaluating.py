@@ -70,6 +70,7 @@ class EvaluationJob:
                 classifier,
                 config.data.resizing,
                 trained.stage.frames,
+                config.data.frame_stride,
             )
         )
 

@@ -233,6 +233,7 @@ def suites(
                 most=config.monitoring.evaluate_samples,
                 resizing=config.data.resizing,
                 frames=stage.frames if stage else 0,
+                frame_stride=config.data.frame_stride,
             )
         )
         for name, data in zip(config.data.names, sets, strict=True)

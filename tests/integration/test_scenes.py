@@ -214,6 +214,20 @@ def test_frames_of_a_clip_are_made_in_their_order_each_of_the_one_before(made: M
         assert all(np.array_equal(first[name], found[name]) for name in first if name in found)
 
 
+def test_sequences_are_measured_at_the_stride_of_their_training(made: Made, tmp_path: Path) -> None:
+    with registered(Videos):
+        loop = loop_of(config_on(made["videos"], str(tmp_path), training__images=8, data__frame_stride=2))
+        loop.train()
+        trained = load_trained(loop.run.url, CPU)
+        suite = EvaluationJob(trained.url, made["videos"], "train", EvaluationConfig()).suite(trained)
+        (batch,) = in_order(DataSet(made["videos"]), "train", 16, needs=Videos.needs, frame_stride=2)
+        assert len(batch.keys) == 8, "one of three frames at 0, 2, 4 in each clip of six"
+        with torch.no_grad():
+            made_of = trained.method.along({"labels": batch["labels"]})["image"]
+        l1 = (made_of - batch["image"]).abs().mean().item() / 2
+        assert suite.result(suite.parts()).values["l1"] == pytest.approx(l1, rel=1e-5)
+
+
 def test_outputs_are_like_all_examples_together(made: Made, tmp_path: Path) -> None:
     with registered(Styles):
         run = run_of("styles", made, tmp_path)
