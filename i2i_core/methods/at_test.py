@@ -5,11 +5,11 @@ x_BCHW images or features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,14 +53,28 @@ class AtTest:
             elif self.dropout and isinstance(module, _DropoutNd):
                 replaced.append((module, partial(masks.apply, module)))
         try:
-            for module, forward in replaced:
-                module.forward = forward
-            yield
+            with run_by(replaced):
+                yield
         finally:
-            for module, _ in replaced:
-                del module.forward  # the class's own again
             for module, mode in modes:
                 module.training = mode
+
+
+@contextmanager
+def run_by(forwards: Iterable[tuple[nn.Module, Callable[..., Tensor]]]) -> Iterator[None]:
+    """Run modules by other forwards inside the block; what each had before is put back."""
+    before: list[tuple[nn.Module, Any]] = []
+    try:
+        for module, forward in forwards:
+            before.append((module, vars(module).get("forward")))
+            module.forward = forward
+        yield
+    finally:
+        for module, own in reversed(before):
+            if own is None:
+                del module.forward  # the class's own again
+            else:
+                module.forward = own
 
 
 def normalised_alone(norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:

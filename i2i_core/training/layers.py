@@ -17,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 from i2i_core.batch import Batch
+from i2i_core.methods.at_test import run_by
 from i2i_core.randomness import seed_from
 from i2i_core.training.sync import World
 
@@ -64,13 +65,8 @@ class Layers:
         replaced += [(layer, partial(masks.apply, name, layer)) for name, layer in self.dropouts]
         replaced += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
         replaced += [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
-        try:
-            for module, forward in replaced:
-                module.forward = forward
+        with run_by(replaced):
             yield
-        finally:
-            for module, _ in replaced:
-                vars(module).pop("forward", None)  # the class's own again
 
 
 class Masks:

@@ -29,7 +29,7 @@ from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation.suite import evaluate
 from i2i_core.methods import build_from, build_method
-from i2i_core.methods.at_test import AtTest
+from i2i_core.methods.at_test import AtTest, run_by
 from i2i_core.methods.base import Method
 from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.orchestration import evaluating
@@ -129,6 +129,16 @@ def test_at_test_dropout_of_everything_leaves_nothing() -> None:
     layer = nn.Dropout(1.0)
     with AtTest("image", True).applied([layer], None):
         assert torch.equal(layer(torch.ones(2, 3, 4, 4)), torch.zeros(2, 3, 4, 4))
+
+
+def test_a_forward_that_was_replaced_before_is_put_back() -> None:
+    layer, x = nn.Identity(), torch.ones(1)
+    with run_by([(layer, lambda x: x + 1)]):
+        with run_by([(layer, lambda x: x + 2)]):
+            assert layer(x) == 3
+        assert layer(x) == 2
+    assert layer(x) == 1
+    assert "forward" not in vars(layer)
 
 
 CASES = [("pix2pix", on) for on in (False, True)] + [(name, False) for name in ("cyclegan", "bicyclegan")]
