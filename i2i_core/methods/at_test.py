@@ -5,6 +5,7 @@ x_BCHW images or features.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import instance_norm
+from torch.nn.functional import batch_norm, dropout, dropout2d, instance_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -75,6 +76,52 @@ def run_by(forwards: Iterable[tuple[nn.Module, Callable[..., Tensor]]]) -> Itera
                 del module.forward  # the class's own again
             else:
                 module.forward = own
+
+
+def fixed(network: nn.Module, at_test: AtTest) -> nn.Module:
+    """Give a copy of a network that by itself runs as `at_test` says, in evaluation mode and in training mode alike.
+
+    Dropout that is on draws from torch's global random state: there are no keys.
+    """
+    copied = copy.deepcopy(network).requires_grad_(False).eval()
+    for parent in list(copied.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, _BatchNorm):
+                setattr(parent, name, FixedNorm(module, at_test.norm == "image"))
+            elif isinstance(module, _DropoutNd):
+                setattr(parent, name, FixedDropout(module) if at_test.dropout else nn.Identity())
+    return copied
+
+
+class FixedNorm(nn.Module):
+    """Normalise by each image's own statistics, or by the running ones of a batch norm.
+
+    Args:
+        norm: whose statistics, scale and shift are used.
+        alone: by each image's own.
+    """
+
+    def __init__(self, norm: _BatchNorm, alone: bool) -> None:
+        super().__init__()
+        self.norm, self.alone = norm, alone
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        n = self.norm
+        if self.alone:
+            return normalised_alone(n, x_BCHW)
+        return batch_norm(x_BCHW, n.running_mean, n.running_var, n.weight, n.bias, False, 0.0, n.eps)
+
+
+class FixedDropout(nn.Module):
+    """Drop values (of `nn.Dropout2d` and its like: channels) in whatever mode the network is."""
+
+    def __init__(self, dropout: _DropoutNd) -> None:
+        super().__init__()
+        self.p, self.of_channels = dropout.p, not isinstance(dropout, nn.Dropout)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        drop = dropout2d if self.of_channels else dropout
+        return drop(x_BCHW, self.p, True)
 
 
 def normalised_alone(norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:

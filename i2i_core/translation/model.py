@@ -1,0 +1,221 @@
+"""A checkpoint from Python: loaded in a line, it translates tensors, arrays and PIL images, and gives its network away.
+
+x_BCHW images in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i_core.batch import scaled
+from i2i_core.checkpoints.trained import Trained, load_trained
+from i2i_core.config.evaluation import AtTestOptions
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.images.codec import Picture
+from i2i_core.images.sheet import to_array
+from i2i_core.methods.at_test import fixed
+from i2i_core.methods.base import Direction, Method, sides
+from i2i_core.methods.controls import Examples, Labels
+from i2i_core.networks.shapes import SizeError
+from i2i_core.storage.paths import absolute
+from i2i_core.tensors import repeatable
+from i2i_core.translation.inputs import converted
+from i2i_core.translation.targets import parse_target_of
+
+Picturable: TypeAlias = Tensor | np.ndarray | Image.Image
+"""An image: (C, H, W) in [-1, 1]; (H, W, C) or (H, W) of uint8, uint16 or float32 in [-1, 1]; or of PIL."""
+
+
+def load(place: str, device: str | torch.device = "cpu", at_test: AtTestOptions | None = None) -> Model:
+    """Load a run's best checkpoint, else its last; or one checkpoint.
+
+    Args:
+        place: its folder or URL.
+        device: where its networks go.
+        at_test: how batch norm and dropout run, where that is not to be as the run has it.
+
+    Raises:
+        CheckpointError: none there, or damaged.
+        ConfigError: an option without effect on its networks.
+    """
+    trained = load_trained(absolute(place, "the checkpoint"), torch.device(device))
+    trained.method.at_test = trained.at_test(at_test or AtTestOptions())
+    return Model(trained)
+
+
+class Model:
+    """A checkpoint that makes images.
+
+    Attributes:
+        trained: its method, its run's configuration, and what is known of it.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        self.trained = trained
+        self.method: Method[Any] = trained.method.eval()
+
+    def translate(
+        self,
+        images: Picturable | Sequence[Picturable],
+        direction: Direction = "AtoB",
+        *,
+        keys: Sequence[str] | None = None,
+        **controls: Any,
+    ) -> Any:
+        """Make an image of each image, where the method makes one of one.
+
+        Args:
+            images: a batch (n, C, H, W) in [-1, 1], one image, or several of one size.
+            direction: BtoA, of two-way methods.
+            keys: names that seed noise and codes; translate.py takes the images' names. None: their numbers.
+            controls: by the method's names: target labels as words (`target="bold,serif"`) or as a tensor (n, A); a
+                code as a tensor (n, Z); examples as images.
+
+        Returns:
+            What was given: a batch for a batch, else an image or a list of images, of the kind of the first; arrays
+            and PIL images with the bits of what was given.
+
+        Raises:
+            DataError: images that the networks cannot take.
+            ConfigError: controls that the method does not have, or labels that it does not know.
+            ValueError: a control that it needs, or a direction that it does not have.
+        """
+        (taken,), (made, *_) = self._sides(direction)
+        if isinstance(images, Tensor) and images.ndim == 4:
+            return self._made(taken, made, images, direction, keys, controls)
+        given = [images] if isinstance(images, Picturable) else list(images)
+        batch = self._batch(given, taken)
+        found = [_as(given[0], x) for x in self._made(taken, made, batch, direction, keys, controls)]
+        return found[0] if isinstance(images, Picturable) else found
+
+    def generate(self, count: int, *, keys: Sequence[str] | None = None, **controls: Any) -> Tensor:
+        """Make images of codes, (n, C, H, W), where the method takes no image.
+
+        Args:
+            keys: names that seed their codes; None: 0, 1, ...
+            controls: as of `translate`.
+        """
+        if self.method.inputs:
+            raise ConfigError("generate", f"a method that takes {', '.join(self.method.inputs)}", "none", "Translate.")
+        keys = [str(i) for i in range(count)] if keys is None else keys
+        with repeatable():
+            made = self.method.translate({}, self._told(controls, len(keys)), keys=keys)
+        return made[next(iter(self.method.outputs))].float()
+
+    def encode(self, images: Picturable | Sequence[Picturable], direction: Direction = "AtoB") -> Tensor:
+        """Read codes (n, Z) off images of what a direction makes, where the method can."""
+        if not self.method.encodes:
+            raise ConfigError("encode", "a method that reads no code off an image", "one that does", "Draw codes.")
+        _, (made, *_) = self._sides(direction)
+        return self.method.encode(self._batch(images, made), direction)
+
+    def network(self, direction: Direction = "AtoB") -> nn.Module:
+        """Give a network of its own that makes what `translate` makes: tensors in the order of the method's inputs and
+        controls, to an image.
+
+        Batch norm and dropout are part of it, as the checkpoint runs them; dropout that is the method's noise is drawn
+        from torch's global random state, as no key is told.
+        """
+        return fixed(self.method.module(direction), self.method.at_test)
+
+    def _sides(self, direction: Direction) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        taken, made = sides(self.method, direction)
+        if len(taken) != 1 or next(iter(taken.values())) != "image":
+            found = f"a method that takes {', '.join(f'{n} ({r})' for n, r in taken.items()) or 'no image'}"
+            fix = "Call `model.method.translate(inputs, controls)`, or `generate` where there are no inputs."
+            raise ConfigError("translate", found, "one that makes an image of an image", fix)
+        return taken, made
+
+    def _made(
+        self,
+        taken: str,
+        made: str,
+        x_BCHW: Tensor,
+        direction: Direction,
+        keys: Sequence[str] | None,
+        controls: Mapping[str, Any],
+    ) -> Tensor:
+        weight, told = next(self.method.parameters()), self._told(controls, len(x_BCHW))
+        try:
+            with repeatable():
+                found = self.method.translate({taken: x_BCHW.to(weight)}, told, direction, keys=keys)
+        except SizeError as error:
+            found_size = f"{x_BCHW.shape[3]} x {x_BCHW.shape[2]} pixels (width x height)"
+            raise DataError("images", found_size, error.expected, f"Resize them to {error.listed}.") from None
+        return found[made].float()
+
+    def _told(self, controls: Mapping[str, Any], n: int) -> dict[str, Tensor]:
+        """Controls as the method takes them, each (n, ...)."""
+        told: dict[str, Tensor] = {}
+        for name, value in controls.items():
+            if name not in self.method.controls:
+                expected = f"controls of this method: {', '.join(self.method.controls) or 'it has none'}"
+                raise ConfigError(name, "a control", expected, "Leave it out.")
+            if isinstance(value, str) and name == self.method.named(Labels):
+                target = parse_target_of(value, self.method.label_sets)
+                if target.edit:
+                    fix = "Name all that is to be on, without signs."
+                    raise ConfigError(name, repr(value), "labels, not a change of an image's own", fix)
+                value = torch.from_numpy(target.vector(None)).expand(n, -1)
+            elif name == self.method.named(Examples) and not (isinstance(value, Tensor) and value.ndim == 5):
+                examples = self._batch(value, next(iter(self.method.outputs)))
+                value = examples.expand(n, *examples.shape)
+            told[name] = value
+        return told
+
+    def _batch(self, images: Picturable | Sequence[Picturable], name: str) -> Tensor:
+        """Images as (n, C, H, W), with the channels of an input or output of the method, on its device."""
+        if not (isinstance(images, Tensor) and images.ndim == 4):
+            given = _alike([images] if isinstance(images, Picturable) else list(images))
+            images = torch.stack([self._tensor(image, name, f"image {i}") for i, image in enumerate(given)])
+        return images.to(next(self.method.parameters()))
+
+    def _tensor(self, image: Picturable, name: str, where: str) -> Tensor:
+        """(C, H, W) in [-1, 1], with the channels that the method has there."""
+        if isinstance(image, Tensor):
+            return image
+        picture = _picture(image)
+        pixels = converted(picture, self.method.channels()[name], where)
+        return scaled(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
+
+
+def _picture(image: np.ndarray | Image.Image) -> Picture:
+    alpha = isinstance(image, Image.Image) and image.has_transparency_data
+    if isinstance(image, Image.Image):
+        plain = image.mode in ("L", "LA", "RGB", "RGBA", "I;16")
+        image = np.asarray(image if plain else image.convert("RGBA" if alpha else "RGB"))
+    pixels = image[..., None] if image.ndim == 2 else image
+    return Picture(pixels, alpha and pixels.shape[2] in (2, 4))
+
+
+def _alike(images: Sequence[Picturable]) -> Sequence[Picturable]:
+    """The images, if there are any and all are of one size. Raises DataError."""
+    sizes = {_size(image) for image in images}
+    if len(sizes) != 1:
+        found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)) or "none"
+        raise DataError("images", found, "some of one size", "Translate them one by one, or resize them.")
+    return images
+
+
+def _size(image: Picturable) -> tuple[int, int]:
+    if isinstance(image, Image.Image):
+        return image.height, image.width
+    height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
+    return int(height), int(width)
+
+
+def _as(given: Picturable, x_CHW: Tensor) -> Picturable:
+    """A made image as one of the kind that was given."""
+    if isinstance(given, Tensor):
+        return x_CHW
+    if isinstance(given, np.ndarray):
+        made = to_array(x_CHW, str(given.dtype))
+        return made[..., 0] if given.ndim == 2 and made.shape[2] == 1 else made
+    made = to_array(x_CHW, "uint16" if given.mode == "I;16" and len(x_CHW) == 1 else "uint8")
+    return Image.fromarray(made[..., 0] if made.shape[2] == 1 else made)

@@ -1,0 +1,163 @@
+"""A checkpoint from Python: what docs/python.md says, and its network by itself.
+
+pytest tests/unit/test_python.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i_core.config.evaluation import AtTestOptions
+from i2i_core.errors import ConfigError, DataError
+from i2i_core.methods.at_test import AtTest, fixed
+from i2i_core.translation.model import Model, load
+
+from ..support.data import ROOT
+from ..support.table import TABLE
+from ..support.translating import files, go, noise, pixels, save, untrained
+
+PAGE = ROOT / "docs" / "python.md"
+
+
+def small(name: str, data: str, folder: Path, **values: Any) -> str:
+    keep = {k: v for k, v in TABLE[name].small.items() if k not in ("channels", "c_dim")}
+    return untrained(name, data, folder, 8, **{f"hyper__{k}": v for k, v in {**keep, **values}.items()})
+
+
+def test_the_page_runs_as_it_is_written(
+    labelled: str, paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(small("stargan", labelled, tmp_path / "runs")).rename(tmp_path / "runs/faces")
+    save(tmp_path / "photos/cat.png", noise(32, 32, 3))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/pairs").symlink_to(paired)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 4
+    known: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), known)
+    assert np.asarray(Image.open("bold.png")).shape == (32, 32)
+
+
+@pytest.fixture(scope="module")
+def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return small("stargan", labelled, tmp_path_factory.mktemp("stargan"))
+
+
+def test_it_makes_what_translate_makes(stargan: str, tmp_path: Path) -> None:
+    """Of files, of PIL images, arrays, tensors, one or several, of either depth."""
+    for name, image in {"grey": noise(16, 20), "colour": noise(16, 20, 3, seed=1)}.items():
+        save(tmp_path / f"in/{name}.png", image)
+    go(stargan, tmp_path / "in", tmp_path / "out", target="bold")
+    expected = {name: pixels(data) for name, data in files(tmp_path / "out").items()}
+    model = load(stargan)
+    for name in ("grey", "colour"):
+        file = Image.open(tmp_path / f"in/{name}.png")
+        for given in (file, np.asarray(file)):
+            made = np.asarray(model.translate(given, target="bold", keys=[name]))
+            assert np.abs(np.squeeze(made).astype(int) - expected[f"{name}.png"]).max() <= 1
+    both = model.translate([np.asarray(Image.open(tmp_path / "in/grey.png"))] * 2, target="bold")
+    assert len(both) == 2
+    assert np.array_equal(both[0], both[1])
+    deep = model.translate(noise(16, 20, dtype="uint16"), target="bold")
+    assert deep.dtype == np.uint16
+    x = torch.rand(3, 1, 16, 16) * 2 - 1
+    batch = model.translate(x, target=torch.tensor([[0.0, 1, 0, 0]] * 3))
+    torch.testing.assert_close(model.translate(x[1], target="bold"), batch[1], rtol=1e-4, atol=1e-5)
+
+
+def test_codes_examples_and_the_way_back(paired: str, unpaired: str, tmp_path: Path) -> None:
+    bicycle = load(small("bicyclegan", paired, tmp_path / "bicycle"))
+    x = torch.rand(2, 3, 16, 16) * 2 - 1
+    z = bicycle.method.draw_codes(["cat", "dog"])
+    one, other = bicycle.translate(x, z=z), bicycle.translate(x, keys=["cat", "dog"])
+    assert torch.equal(one, other)
+    assert torch.equal(bicycle.encode(x), bicycle.method.encode(x))
+    cycle = load(small("cyclegan", unpaired, tmp_path / "cycle"))
+    y = torch.rand(2, cycle.method.channels()["b"], 16, 16) * 2 - 1
+    assert torch.equal(cycle.translate(y, "BtoA"), cycle.method.image_from(y, "BtoA"))
+
+
+def test_what_does_not_fit_is_one_message(stargan: str) -> None:
+    model = load(stargan)
+    image = noise(16, 16)
+    with pytest.raises(ConfigError, match="--target: found 'bald'; expected one of"):
+        model.translate(image, target="bald")
+    with pytest.raises(ConfigError, match="target: found '\\+bold'; expected labels, not a change"):
+        model.translate(image, target="+bold")
+    with pytest.raises(ConfigError, match="z: found a control; expected controls of this method: target"):
+        model.translate(image, z=torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="no control target"):
+        model.translate(image)
+    with pytest.raises(DataError, match="found 16 x 16, 20 x 16; expected some of one size"):
+        model.translate([image, noise(16, 20)], target="bold")
+    with pytest.raises(DataError, match="found none; expected some of one size"):
+        model.translate([], target="bold")
+    with pytest.raises(DataError, match=r"images: found 17 x 16 pixels \(width x height\); expected"):
+        model.translate(noise(16, 17), target="bold")
+    with pytest.raises(DataError, match="image 0: found 5 channels; expected 1"):
+        model.translate(noise(16, 16, 5), target="bold")
+    with pytest.raises(ConfigError, match="generate: found a method that takes image; expected none"):
+        model.generate(3)
+    with pytest.raises(ConfigError, match="encode: found a method that reads no code"):
+        model.encode(image)
+
+
+@pytest.mark.parametrize("norm", ["image", "running"])
+@pytest.mark.parametrize("name", list(TABLE))
+def test_the_network_by_itself_makes_translates_pictures(
+    name: str, norm: Any, labelled: str, paired: str, unpaired: str, tmp_path: Path
+) -> None:
+    data = {"stargan": labelled, "cyclegan": unpaired, "unit": unpaired, "simgan": unpaired}.get(name, paired)
+    norms = {"norm": "batch"} if "norm" in TABLE[name].small or "dropout" in TABLE[name].small else {}
+    run = small(name, data, tmp_path, **norms, **({"image_size": 32} if norms else {}))
+    model = load(run)
+    model.method.at_test = AtTest(norm, False)
+    trained_a_while(model.method.networks)
+    for direction in ("AtoB", *(("BtoA",) if model.method.two_way else ())):
+        taken = next(iter(model.method.inputs))
+        x = torch.rand(3, model.method.channels()[taken], 32, 32) * 2 - 1
+        told = {"target": torch.eye(4)[:3]} if name == "stargan" else {}
+        if model.method.codes:
+            told["z"] = model.method.draw_codes(["a", "b", "c"])
+        with torch.no_grad():
+            alone = model.network(direction)(x, *told.values())
+        torch.testing.assert_close(alone, model.translate(x, direction, **told), rtol=1e-4, atol=1e-5)
+
+
+def trained_a_while(networks: nn.Module) -> None:
+    """Give batch norm running statistics that are not those it begins with."""
+    for module in networks.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+
+
+def test_dropout_that_is_noise_stays_on_and_the_networks_are_left_alone(paired: str, tmp_path: Path) -> None:
+    run = small("pix2pix", paired, tmp_path, dropout=0.5, image_size=32)
+    model: Model = load(run)
+    network, x = model.network(), torch.rand(2, 3, 32, 32)
+    assert not torch.equal(network(x), network(x))
+    assert not torch.equal(network.eval()(x), network(x))
+    still = load(run, at_test=AtTestOptions(test_dropout="off")).network()
+    assert torch.equal(still(x), still(x))
+    assert any(isinstance(m, nn.Dropout) for m in model.method.networks.modules())
+    assert all(p.requires_grad for p in model.method.networks.parameters())
+
+
+def test_dropout_of_channels_drops_whole_ones() -> None:
+    network = fixed(nn.Sequential(nn.Dropout2d(0.5)), AtTest("image", True))
+    kept: Tensor = network(torch.ones(4, 8, 5, 5)).flatten(2)
+    assert set(kept.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(kept.amin(2), kept.amax(2))
