@@ -72,7 +72,7 @@ def test_it_makes_what_translate_makes(stargan: str, tmp_path: Path) -> None:
     assert deep.dtype == np.uint16
     x = torch.rand(3, 1, 16, 16) * 2 - 1
     batch = model.translate(x, target=torch.tensor([[0.0, 1, 0, 0]] * 3))
-    torch.testing.assert_close(model.translate(x[1], target="bold"), batch[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.translate(x[1], target="bold"), batch[1], rtol=1e-3, atol=1e-4)
 
 
 def test_codes_examples_and_the_way_back(paired: str, unpaired: str, tmp_path: Path) -> None:
