@@ -205,11 +205,6 @@ def field_on(side: str, name: str) -> str:
     return side if name == "image" else f"{side}.{name}"
 
 
-def stored_as(name: str, direction: str) -> str:
-    """Name the field of a data set that a method reads under a name: of pairs trained from b to a, the other side."""
-    return {"a": "b", "b": "a"}.get(name, name) if direction == "BtoA" else name
-
-
 @dataclass(frozen=True)
 class Lack:
     """Say what a data set lacks for a method: what was found, what was expected, and how to make it."""
@@ -279,6 +274,15 @@ class Needs:
             return tuple(field_on(side, name) for side in "ab" for name in self.roles)
         sides = ["again"] * self.again + ["companions"] * bool(self.companions)
         return (*self.roles, *(field_on(side, name) for side in sides for name in self.roles))
+
+    def stored(self, name: str, direction: str) -> str:
+        """Name the field of a data set that a batch has under a name: what stands behind the side (`b.labels`), or the
+        image; of pairs that are read from b to a, the other side."""
+        side, _, rest = name.partition(".")
+        if self.domains == 2 or (side in ("again", "companions") and side not in self.roles):
+            return rest or "image"
+        swapped = direction == "BtoA" and self.roles.keys() >= {"a", "b"}
+        return {"a": "b", "b": "a"}.get(name, name) if swapped else name
 
     @property
     def described(self) -> str:

@@ -14,11 +14,10 @@ from i2i_core.batch import Batch
 from i2i_core.data.reading.stream import unaugmented
 from i2i_core.evaluation.families.attributes import SplitLabels
 from i2i_core.evaluation.samples import Asked, Outputs
-from i2i_core.evaluation.suite import Suite
-from i2i_core.fields import Field, stored_as
+from i2i_core.evaluation.suite import Suite, basis
+from i2i_core.fields import Field
 from i2i_core.images.previews import shown
 from i2i_core.images.sheet import contact_sheet
-from i2i_core.methods.base import image_input
 from i2i_core.methods.controls import Labels
 from i2i_core.translation.targets import NONE
 
@@ -88,11 +87,8 @@ def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[tuple[str, Batch, 
 
 def fields_of(asked: Asked) -> dict[str, Field]:
     """What the data set says of each input of the method, by its name there."""
-    fields, inputs = asked.data.manifest.fields, asked.method.inputs
-    return {
-        name: fields["image" if asked.method.needs.domains == 2 else stored_as(name, asked.direction)]
-        for name in inputs
-    }
+    fields, needs = asked.data.manifest.fields, asked.method.needs
+    return {name: fields[needs.stored(name, asked.direction)] for name in asked.method.inputs}
 
 
 def _target(outputs: Outputs, labels: SplitLabels) -> str:
@@ -117,8 +113,8 @@ def _images(
     found["translation"] = there
     if outputs.truth is not None:
         found["truth"] = outputs.truth[frame]
-    if labels and image_input(method):
-        found["back"] = None if there is None else labels.given(method, made, labels.own(outputs.batch))[0].float()
+    if labels and basis(method) == "labels":
+        found["back"] = None if there is None else labels.given(outputs, made, labels.own(outputs.batch))[0].float()
     elif method.two_way:
-        found["back"] = method.image_from(made, "BtoA", keys=outputs.keys)[0].float()
+        found["back"] = outputs.back(made)[frame]
     return found

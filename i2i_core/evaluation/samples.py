@@ -20,8 +20,7 @@ from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import DataError
-from i2i_core.fields import stored_as
-from i2i_core.methods.base import Method, image_input, knows_truth
+from i2i_core.methods.base import Method, image_input, knows_truth, sides
 from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.sizes import Resizing, Size
 
@@ -116,9 +115,12 @@ class Outputs:
         weight = next(self.method.parameters())
         return x.to(weight) if x.is_floating_point() else x.to(weight.device)
 
-    def _each(self, x: Tensor | None) -> Tensor | None:
+    def single(self, x: Tensor) -> Tensor:
         """Frames as if they were samples, (n T, ...)."""
-        return x if x is None or self.frames == 1 else x.flatten(0, 1)
+        return x if self.frames == 1 else x.flatten(0, 1)
+
+    def _each(self, x: Tensor | None) -> Tensor | None:
+        return None if x is None else self.single(x)
 
     @cached_property
     def inputs(self) -> dict[str, Tensor] | None:
@@ -152,29 +154,49 @@ class Outputs:
         possible, target = self.translated
         return self.make({self.method.named(Labels): target[possible]}, possible)
 
-    def make(self, controls: Mapping[str, Tensor] | None = None, chosen: Tensor | None = None) -> Tensor:
+    def make(
+        self, controls: Mapping[str, Tensor] | None = None, chosen: Tensor | None = None, of: Tensor | None = None
+    ) -> Tensor:
         """Make images of the chunk's inputs, (n, C, H, W); examples are those that come with the samples.
 
         Args:
             controls: by name; a code that is not among them is drawn by each input's key.
             chosen: (n,) of which inputs; None: all.
+            of: images to take in place of the one input, of those that are chosen.
         """
         assert self.inputs is not None, "of chunks that have inputs"
-        told, keys, inputs = dict(controls or {}), self.batch.keys, self.inputs
-        if examples := self.method.control(Examples):
-            told[self.method.named(Examples)] = given(self._field(examples.field))
-        labels = self.method.named(Labels)
-        if labels and labels not in told and self._target:
-            told[labels] = self.translated[1]
+        own, keys, inputs = self._own(), self.batch.keys, self.inputs
         if chosen is not None:
             keys = tuple(key for key, is_one in zip(keys, chosen.tolist(), strict=True) if is_one)
             inputs = {name: x[chosen.to(x.device)] for name, x in inputs.items()}
+            own = {name: x[chosen.to(x.device)] for name, x in own.items()}
+        if of is not None:
+            inputs = {image_input(self.method): of}
         if not keys:
             return given(self.source)[:0]
         (name, *_) = self.method.outputs
+        told = own | dict(controls or {})
         if self.frames > 1:
             return given(self._each(self.method.along(inputs, told, keys=keys)[name])).float()
         return self.method.translate(inputs, told, keys=keys)[name].float()
+
+    def _own(self) -> dict[str, Tensor]:
+        """What the samples say of controls: examples, and the labels that they are translated to."""
+        told: dict[str, Tensor] = {}
+        if examples := self.method.control(Examples):
+            told[self.method.named(Examples)] = given(self._field(examples.field))
+        if (labels := self.method.named(Labels)) and self._target:
+            told[labels] = self.translated[1]
+        return told
+
+    def back(self, made_BCHW: Tensor) -> Tensor:
+        """Make images of the source domain of those of the target, (n, C, H, W), of two-way methods; of sequences frame
+        by frame, as in `make`."""
+        ((taken, _), *_), ((name, _), *_) = (side.items() for side in sides(self.method, "BtoA"))
+        if self.frames == 1:
+            return self.method.image_from(made_BCHW, "BtoA", keys=self.keys).float()
+        frames = {taken: made_BCHW.unflatten(0, (-1, self.frames))}
+        return given(self._each(self.method.along(frames, keys=self.batch.keys, direction="BtoA")[name])).float()
 
     @cached_property
     def truth(self) -> Tensor | None:
@@ -287,8 +309,10 @@ def means(parts: Iterable[Values]) -> dict[str, Measured]:
 
 def side_of(asked: Asked) -> str:
     """The field or domain that made images imitate."""
-    made = stored_as(next(iter(asked.method.outputs)), asked.direction)
-    return asked.data.manifest.domains["ab".index(made)] if asked.method.needs.domains == 2 else made
+    made = next(iter(asked.method.outputs))
+    if asked.method.needs.domains == 2:
+        return asked.data.manifest.domains[made.startswith("b") == (asked.direction == "AtoB")]
+    return asked.method.needs.stored(made, asked.direction)
 
 
 def check_truth(asked: Asked, metrics: str, expected: str) -> None:

@@ -105,7 +105,9 @@ class Basic(Family):
         values: Values = {}
         for measure in self._measures:
             values |= measure(outputs)
-        return values, keys
+        return values, keys[
+            : len(values.get(self.ranking, ()))
+        ]  # of the first inputs alone, for what is of many outputs
 
     def result(self, parts: Sequence[tuple[Values, tuple[str, ...]]]) -> dict[str, Measured]:
         found = means(values for values, _ in parts)
@@ -233,6 +235,7 @@ class Suite:
 
     def __init__(self, asked: Asked) -> None:
         data = asked.data
+        _check_inputs(asked)
         if lack := asked.method.needs.lacks(data.manifest):
             raise DataError(f"data {data.uri}", lack.found, f"{lack.expected} for this method", lack.fix)
         if basis(asked.method) == "truth" and (asked.classifier or asked.judging.classifier):
@@ -309,6 +312,15 @@ class Suite:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+
+def _check_inputs(asked: Asked) -> None:
+    """Raise DataError where the data lacks an optional field that the method was trained to make images from."""
+    method, fields = asked.method, asked.data.manifest.fields
+    for name in method.inputs:
+        if name.partition(".")[0] in method.needs.optional and method.needs.stored(name, asked.direction) not in fields:
+            fix = "Name a data set with the fields of the one that it was trained on."
+            raise DataError(f"data {asked.data.uri}", f"no field {name}", f"one, of role {method.inputs[name]}", fix)
 
 
 def _own(parts: Sequence[tuple[Place, Found]], family: str) -> list[Any]:

@@ -150,9 +150,6 @@ class Method(nn.Module, Generic[Config]):
         labels, code = cls.control(Labels), cls.control(Code)
         cls.several, cls.codes = bool(labels and labels.several), code is not None
         cls.encodes = bool(code and code.encoded)
-        for name, role in cls.inputs.items():
-            if role not in NUMBERS and role not in ("flow", "points"):
-                raise TypeError(f"{cls.__name__}: input {name} of role {role}, which is no tensor")
 
     @classmethod
     def control(cls, kind: type[AnyControl]) -> AnyControl | None:
@@ -251,25 +248,37 @@ class Method(nn.Module, Generic[Config]):
         given = [*_each(inputs, taken, "input"), *told]
         if self.memory:
             given += _each(self.first_memory(inputs) if memory is None else memory, self.memory, "memory")
-        with self.translating(keys=keys):
-            found = self.module(direction)(*given)
-        return dict(zip((*made, *self.memory), found if isinstance(found, tuple) else (found,), strict=True))
+        module, names = self.module(direction), (*made, *self.memory)
+        with self.translating(module, keys=keys):
+            found = module(*given)
+        values = found if isinstance(found, tuple) else (found,)
+        shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in values]
+        if len(values) != len(names) or not all(isinstance(x, Tensor) and len(x) == len(keys) for x in values):
+            expected = f"{', '.join(names)}, each a tensor (n, ...) of {len(keys)}"
+            raise TypeError(f"module() of {type(self).__name__} gave {shapes}; expected {expected}")
+        return dict(zip(names, values, strict=True))
 
     def along(
-        self, inputs: Values, controls: Values | None = None, *, keys: Sequence[str] | None = None
+        self,
+        inputs: Values,
+        controls: Values | None = None,
+        *,
+        keys: Sequence[str] | None = None,
+        direction: Direction = "AtoB",
     ) -> dict[str, Tensor]:
         """Make the frames of sequences one after the other, each with what the one before it left.
 
         Args:
             inputs: (n, T, ...) by name.
-            controls, keys: as of `translate`, one for each sequence.
+            controls, keys, direction: as of `translate`, of controls and keys one for each sequence.
         """
         frames = next(iter(inputs.values())).shape[1]
         found: list[dict[str, Tensor]] = []
         for t in range(frames):
             now = {name: x[:, t] for name, x in inputs.items()}
-            found.append(self.translate(now, controls, keys=keys, memory=found[-1] if found else None))
-        return {name: torch.stack([x[name] for x in found], dim=1) for name in self.outputs}
+            before = found[-1] if found else None
+            found.append(self.translate(now, controls, direction, keys=keys, memory=before))
+        return {name: torch.stack([x[name] for x in found], dim=1) for name in sides(self, direction)[1]}
 
     def image_from(
         self, x: Tensor, direction: Direction = "AtoB", *, keys: Sequence[str] | None = None, **controls: Tensor
@@ -369,14 +378,15 @@ class Method(nn.Module, Generic[Config]):
         return [self.networks[name] for name in self.generators]
 
     @contextmanager
-    def translating(self, *also: str, keys: Sequence[str] | None = None) -> Iterator[None]:
-        """Run generators, and networks named besides, as `at_test` says, without gradients.
+    def translating(self, *also: str | nn.Module, keys: Sequence[str] | None = None) -> Iterator[None]:
+        """Run generators, and networks given or named besides, as `at_test` says, without gradients.
 
         Args:
             keys: names of the images, which seed dropout where it is on; none: their numbers in the batch.
         """
-        networks = [*self.makers, *(self.networks[name] for name in also)]
-        with self.at_test.applied((m for network in networks for m in network.modules()), keys), torch.no_grad():
+        networks = [*self.makers, *(self.networks[one] if isinstance(one, str) else one for one in also)]
+        modules = dict.fromkeys(m for network in networks for m in network.modules())
+        with self.at_test.applied(modules, keys), torch.no_grad():
             yield
 
 
@@ -403,6 +413,29 @@ def knows_truth(method: Method[Any] | type[Method[Any]]) -> bool:
     """Tell whether a sample holds, beside what is read of it, what is to be made of that."""
     apart = method.inputs.keys().isdisjoint(method.outputs)
     return bool(method.inputs) and bool(method.outputs) and apart and method.needs.domains == 1
+
+
+def check_declared(method: Method[Any]) -> None:
+    """Check that what a method says of itself can be.
+
+    Raises:
+        TypeError: an input or output that is no field of what it needs, or no tensor, or no image; two controls of a
+            kind; sequences with what they have not.
+    """
+    name, fields = type(method).__name__, {*method.needs.in_batch}
+    for what, roles in (("input", method.inputs), ("output", method.outputs)):
+        for field_name, role in roles.items():
+            if field_name not in fields:
+                raise TypeError(f"{name}: {what} {field_name}, which is none of its fields {', '.join(sorted(fields))}")
+            if role not in NUMBERS | {"flow", "points"} or (what == "output" and role != "image"):
+                raise TypeError(
+                    f"{name}: {what} {field_name} of role {role}; expected {'tensors' if what == 'input' else 'images'}"
+                )
+    kinds = [type(control) for control in method.controls.values()]
+    if len(kinds) > len({*kinds}):
+        raise TypeError(f"{name}: {len(kinds)} controls of {len({*kinds})} kinds; expected one of each kind")
+    if method.needs.frames > 1 and (method.control(Labels) or method.encodes or not method.inputs):
+        raise TypeError(f"{name}: sequences without inputs, with target labels or with codes of examples")
 
 
 def _each(given: Values, names: Iterable[str], what: str) -> list[Tensor]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
-from i2i_core.errors import ResourceError
+from i2i_core.errors import DataError, ResourceError
 from i2i_core.evaluation.judges.classifier import (
     EPOCHS,
     SEEN,
@@ -56,6 +56,7 @@ class EvaluationJob:
         have no effect on the checkpoint's networks."""
         trained.method.at_test = trained.at_test(self.at_test)
         config, device = trained.config, trained.method.device
+        _check_channels(trained, DataSet(self.data, self.shards_at))
         classifier = self.classifier.to(device) if self.classifier else None
         return Suite(
             Asked(
@@ -73,6 +74,19 @@ class EvaluationJob:
                 config.data.frame_stride,
             )
         )
+
+
+def _check_channels(trained: Trained, data: DataSet) -> None:
+    """Raise DataError where images have other channels than those that the checkpoint was trained on."""
+    needs, direction = trained.method.needs, trained.config.data.direction
+    for name, channels in trained.method.channels().items():
+        field = data.manifest.fields.get(needs.stored(name, direction))
+        if field is not None and field.role == "image" and field.channels != channels:
+            found, expected = (
+                f"field {name} of {field.channels} channels",
+                f"{channels}, as the checkpoint was trained on",
+            )
+            raise DataError(f"data {data.uri}", found, expected, f"Shard it again with `--channels {channels}`.")
 
 
 @dataclass(frozen=True)

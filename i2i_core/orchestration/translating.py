@@ -69,19 +69,29 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
         refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
         rows = refined_rows(job, SHEET_ROWS) if refined.written else []
         return _outcome(job, trained, refined.written, refined.bad, rows)
-    count = len(job.inputs.names)
-    count = min(count, options.most) if options.most else count
-    job = replace(job, shown=shown_rows(job, count))
-    if trained.method.memory:
-        chunks = [range(clip.start, min(clip.stop, count)) for clip in job.inputs.clips() if clip.start < count]
-    else:
-        chunks = [range(a, min(a + options.batch, count)) for a in range(0, count, options.batch)]
+    chunks = _chunks(job, trained.method, options)
+    count = sum(map(len, chunks))
+    job = replace(job, shown=shown_rows(job, [i for chunk in chunks for i in chunk]))
     done: list[Done] = []
     with tqdm(total=count, unit=" images", smoothing=0) as bar:
         for part in pool.over(chunks, Translator.run, job, trained, where):
             done.append(part)
             bar.update(part.written + len(part.bad))
     return _finish(job, trained, done)
+
+
+def _chunks(job: TranslationJob, method: Method[Any], options: TranslateOptions) -> list[Sequence[int]]:
+    """What a worker takes at a time: so many images; of a method with a memory, a clip."""
+    count = len(job.inputs.names)
+    if not method.memory:
+        most = min(count, options.most) if options.most else count
+        return [range(a, min(a + options.batch, most)) for a in range(0, most, options.batch)]
+    left, chunks = options.most or count, list[Sequence[int]]()
+    for clip in job.inputs.clips():
+        if left > 0:
+            chunks.append(clip[:left])
+        left -= len(clip)
+    return chunks
 
 
 @patient_for(AT_START)
@@ -95,7 +105,8 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     way: Direction = "BtoA" if options.back else "AtoB"
     inputs = _inputs(trained, options, way)
     if not options.shards:  # there, keys are names in a tar
-        check_names(inputs, (SHEET,))
+        chosen = [i for clip in inputs.clips() for i in clip] if method.memory else None
+        check_names(inputs, (SHEET,), chosen)
     target, columns = _target(method, inputs, options.target)
     flags: dict[str, Any] = {"samples": options.samples, "like": options.like, "interpolate": options.interpolate}
     job = TranslationJob(
@@ -107,7 +118,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         options.size,
         frozenset(),
         codes_of(method, inputs, way, **flags, size=options.size),
-        examples_of(method, options.like, options.size),
+        examples_of(method, options.like, options.size, way),
         way,
         tuple(sides(method, way)[1]),
         options.at_test,
@@ -127,6 +138,10 @@ def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inpu
             )
         if not options.count:
             raise ConfigError("--count", "0", "how many images are to be made", "Give --count N.")
+        for flag, given in (("--size", options.size), ("--shards-at", options.shards_at), ("--shards", options.shards)):
+            if given:
+                expected = "nothing: images of codes have a size of their own, and no data set"
+                raise ConfigError(flag, str(given), expected, f"Leave {flag} out.")
         return Counted(options.count)
     if options.count:
         expected = "none: this method makes an image of each input"
@@ -169,7 +184,7 @@ def check_out(out: str) -> None:
         raise ResourceError("--out", found, "a place that can be written", "Name another.") from None
 
 
-def shown_rows(job: TranslationJob, count: int) -> frozenset[int]:
+def shown_rows(job: TranslationJob, chosen: Sequence[int]) -> frozenset[int]:
     """Choose the images of the sheet: the first; of a labelled data set, first those that the target changes and whose
     truth is known."""
 
@@ -180,8 +195,7 @@ def shown_rows(job: TranslationJob, count: int) -> frozenset[int]:
         changed = bool((label != job.inputs.labels[i]).any())
         return 2 - changed - (changed and job.inputs.twin(i, label) is not None)
 
-    first = range(min(count, 64 * SHEET_ROWS))
-    return frozenset(sorted(first, key=rank)[:SHEET_ROWS])
+    return frozenset(sorted(chosen[: 64 * SHEET_ROWS], key=rank)[:SHEET_ROWS])
 
 
 def _finish(job: TranslationJob, trained: Trained, done: Sequence[Done]) -> Translated:

@@ -22,7 +22,7 @@ from i2i_core.evaluation.families.attributes import over_sets
 from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import Result, Suite, basic_metrics, default_metric
-from i2i_core.fields import PIXELS, Field, stored_as
+from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.previews import shown
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Column, Method
@@ -110,7 +110,7 @@ class Evaluator:
             spreads = [spread for spread in found if spread is not None]
             self.monitor.spread = torch.stack(spreads).min() if spreads else None
         drawn = [
-            dict(_drawn(grid, batch, data.manifest.fields, d.direction))
+            dict(_drawn(grid, batch, data.manifest.fields, self.method.needs, d.direction))
             for grid, batch, data in zip(grids, placed, self.sets, strict=True)
         ]
         return {title: torch.cat([columns[title] for columns in drawn]) for title in drawn[0]}
@@ -169,7 +169,7 @@ def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
 
 
 def _drawn(
-    grid: Mapping[str, Column], batch: Batch, fields: Mapping[str, Field], direction: str
+    grid: Mapping[str, Column], batch: Batch, fields: Mapping[str, Field], needs: Needs, direction: str
 ) -> Iterator[tuple[str, Tensor]]:
     """Give the columns of a grid as images (n, C, H, W), by title; of sequences one for each frame.
 
@@ -177,11 +177,11 @@ def _drawn(
         grid: as `Method.preview` gives it.
         batch: which it is of.
         fields: what the data set says of them.
-        direction: of pairs, which side is the input.
+        needs, direction: of the method and its run, by which fields have their names in a batch.
     """
     for title, column in grid.items():
         x = batch[column] if isinstance(column, str) else column
-        field = fields.get(stored_as(column, direction)) if isinstance(column, str) else None
+        field = fields.get(needs.stored(column, direction)) if isinstance(column, str) else None
         length = 4 if field is None or field.role in PIXELS else 1 + max(1, len(field.shape))
         frames = x.unbind(1) if x.ndim > length else (x,)
         for t, images in enumerate(frames):

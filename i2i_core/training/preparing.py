@@ -16,10 +16,11 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading import order
 from i2i_core.data.reading.lanes import slots_of
-from i2i_core.data.reading.stream import open_sets
+from i2i_core.data.reading.stream import open_sets, unaugmented
 from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.fields import Needs
 from i2i_core.methods import METHODS, at_test, build_from
-from i2i_core.methods.base import Method
+from i2i_core.methods.base import Method, check_declared
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import differences
@@ -122,7 +123,9 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     if method.couples and config.training.micro_batch:
         found, fix = str(config.training.micro_batch), "Leave --micro-batch out, or spread the batch over more workers."
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
+    check_declared(method)
     _check_batch_norm(config, method)
+    check_clips(config, sets, method.needs)
     stages = config.stages(method.needs.frames)
     for number, stage in enumerate(stages):
         check_moves(stage, method, number, len(stages))
@@ -133,6 +136,19 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     training = config.training
     if training.init_from and not RunFolder.of(config).whole_checkpoints():  # once it has begun, a run needs it no more
         starting.read(training.init_from, training.init_parts, config.method, method)
+
+
+def check_clips(config: TrainConfig, sets: Sequence[DataSet], needs: Needs) -> None:
+    """Refuse clips to measure on that are too short for the sequences of a stage. Raises DataError."""
+    split, data = evaluation_split(config, sets), config.data
+    for stage in config.stages(needs.frames) if needs.frames > 1 else ():
+        for one in sets:
+            try:
+                of = (stage.size, data.direction, data.resizing, needs.of_frames(stage.frames), data.frame_stride)
+                unaugmented(one, split, *of)
+            except DataError as error:
+                where = f"split {split!r} of {one.uri}, which the run is measured on"
+                raise DataError(where, error.found, error.expected, error.fix) from None
 
 
 def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:

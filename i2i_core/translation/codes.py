@@ -117,12 +117,14 @@ def codes_of(
         ConfigError: the method or the input has no such outputs, or flags do not go together.
         DataError: an image of --like cannot be used.
     """
+    if method.control(Examples):
+        like = ""  # examples, and no codes
     _check_flags(method, inputs, samples, like, interpolate)
     if samples:
         return Drawn(tuple(f"sample {k}" for k in range(samples)))
     if like == TRUTH:
         return OfTruth(("like its truth",))
-    names, codes, one = _read(method, like, size, way) if like and method.encodes else ([], (), False)
+    names, codes, one = _read(method, like, size, way) if like else ([], (), False)
     if interpolate:
         if like and len(codes) != 2:
             fix = "Name two: --like FIRST,SECOND."
@@ -142,7 +144,7 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
     for name, value in (("--samples", samples), ("--interpolate", interpolate)):
         if value and not method.codes:
             raise ConfigError(name, str(value), "none: this method has one output", f"Leave {name} out.")
-    if like and not method.encodes and not method.control(Examples):
+    if like and not method.encodes:
         expected = "none: this method reads no code off an image"
         raise ConfigError("--like", repr(like), expected, "Leave --like out.")
     if samples and (like or interpolate):
@@ -153,7 +155,7 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
     if like == TRUTH and interpolate:
         fix = "Name two images: --like FIRST,SECOND."
         raise ConfigError("--like", f"{TRUTH} beside --interpolate", "two images, to go between", fix)
-    if like == TRUTH and not (isinstance(inputs, Split) and inputs.truths and method.encodes):
+    if like == TRUTH and not (isinstance(inputs, Split) and inputs.truths):
         fix = "Name a paired data set with --input, or an image with --like."
         raise ConfigError("--like", f"{TRUTH} for images without one", "a paired data set as --input", fix)
 
@@ -195,7 +197,7 @@ def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[l
     return found, one
 
 
-def examples_of(method: Method[Any], like: str, size: int) -> Tensor | None:
+def examples_of(method: Method[Any], like: str, size: int, way: Direction = "AtoB") -> Tensor | None:
     """The images that every output is to be like, (K, C, H, W); None: the method takes no examples.
 
     Raises:
@@ -207,7 +209,7 @@ def examples_of(method: Method[Any], like: str, size: int) -> Tensor | None:
     if not like:
         fix = "Name some with --like: a file, a folder, or several with commas between."
         raise ConfigError("--like", "nothing", "images that the outputs are to be like", fix)
-    images, _ = _liked(method, like, size, "AtoB")
+    images, _ = _liked(method, like, size, way)
     (_, first, b), *others = images
     for _, where, other in others:
         if other.shape != b.shape:

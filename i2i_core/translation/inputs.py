@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from i2i_core.batch import as_used, scaled
-from i2i_core.data.folders.layouts import list_files
+from i2i_core.data.folders.layouts import by_number, list_files
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.transforms import Augment, resized
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.fields import PIXELS, Field, stored_as
+from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.storage.remote import storage_of, strip_protocol
@@ -41,7 +41,7 @@ class Inputs(Protocol):
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         """What the output should look like, where the input knows."""
 
-    def clips(self) -> list[range]:
+    def clips(self) -> list[Sequence[int]]:
         """Which follow each other as the frames of a clip."""
 
 
@@ -57,9 +57,12 @@ class Files:
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
 
-    def clips(self) -> list[range]:
-        folders = [path.rpartition("/")[0] for path in self.paths]
-        return _ranges(len(list(same)) for _, same in groupby(folders))
+    def clips(self) -> list[Sequence[int]]:
+        """The images of each folder, by their numbers."""
+        folders: dict[str, list[int]] = {}
+        for i, path in enumerate(self.paths):
+            folders.setdefault(path.rpartition("/")[0], []).append(i)
+        return [sorted(same, key=lambda i: by_number(self.paths[i])) for same in folders.values()]
 
 
 class Counted:
@@ -74,8 +77,8 @@ class Counted:
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
 
-    def clips(self) -> list[range]:
-        return [range(len(self.names))]
+    def clips(self) -> list[Sequence[int]]:
+        return [[i] for i in range(len(self.names))]
 
 
 def _ranges(lengths: Iterable[int]) -> list[range]:
@@ -106,27 +109,31 @@ class Split:
         taken, made = sides(method, way)
         self.data, self.split, self.fields = data, split, list(data.manifest.fields)
         data.check_shards(split)
-        if method.needs.domains == 2:
-            first = next(iter(taken)).startswith("a") == (direction == "AtoB")
-            self.domain = data.manifest.domains[0 if first else 1]
-            columns = {name: self.fields.index(name.partition(".")[2] or "image") for name in taken}
-        else:
-            self.domain = data.manifest.domains[0]
-            columns = {name: self.fields.index(stored_as(name, direction)) for name in taken}
+        needs = method.needs
+        first = needs.domains == 1 or next(iter(taken)).startswith("a") == (direction == "AtoB")
+        self.domain = data.manifest.domains[0 if first else 1]
+        columns = {name: self.fields.index(needs.stored(name, direction)) for name in taken}
         self.columns: Mapping[str, int] = columns
         self.column = next((columns[name] for name, role in taken.items() if role == "image"), -1)
         """Of the first image among the inputs."""
-        self.truths = knows_truth(method)
+        shows = needs.stored(next(iter(made)), direction)
+        self.truths = knows_truth(method) and shows in self.fields
         """Whether a sample holds what is to be made of it."""
-        self.other = self.fields.index(stored_as(next(iter(made)), direction)) if self.truths else self.column
+        as_made = shows in self.fields and (self.truths or needs.domains == 2 or self.column < 0)
+        self.other = self.fields.index(shows) if as_made else self.column
         self.reader = Reader(data, split, self.domain)
         self.names: Sequence[str] = self.reader.rows.keys()
         self.labels = self.reader.rows.labels()
 
     @property
     def written(self) -> Field:
-        """How an output is stored: as the truth of a pair is, else as the input."""
+        """How an output is stored: as what it is to look like is, else as the image that it is made of."""
         return self.data.manifest.fields[self.fields[self.other]]
+
+    @property
+    def dtype(self) -> str:
+        """What an output's values are stored as."""
+        return "uint8" if self.other < 0 else self.written.dtype
 
     def fetch(self, i: int, name: str) -> File:
         return self._member(i, self.columns[name])
@@ -146,11 +153,20 @@ class Split:
         x = torch.from_numpy(np.ascontiguousarray(value))
         return as_used(x.permute(2, 0, 1).contiguous() if field.role in PIXELS else x, field.role)
 
-    def clips(self) -> list[range]:
-        rows = self.reader.rows
+    def clips(self) -> list[Sequence[int]]:
+        """A clip that was cut at the end of a shard is one again, without the frames that its parts share."""
+        rows, found = self.reader.rows, list[list[int]]()
         if not self.data.manifest.clips:
-            return _ranges(1 for _ in self.names)
-        return _ranges(int(n) for shard in range(len(self.reader.set.shards)) for n in rows.clip_lengths(shard))
+            return [[i] for i in range(len(self.names))]
+        lengths = (int(n) for shard in range(len(self.reader.set.shards)) for n in rows.clip_lengths(shard))
+        for part in _ranges(lengths):
+            of, last = self.names[part.start].rpartition("/")[0], found[-1] if found else []
+            if of and last and self.names[last[-1]].rpartition("/")[0] == of:
+                had = {self.names[i] for i in last}
+                last += [i for i in part if self.names[i] not in had]
+            else:
+                found.append(list(part))
+        return [*found]
 
     def _member(self, i: int, column: int) -> File:
         field = self.data.manifest.fields[self.fields[column]]
@@ -212,19 +228,30 @@ def open_inputs(
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root) and fs.exists(f"{root}/{MANIFEST}"):
         data = DataSet(uri, shards_at)
-        if lack := method.needs.lacks(data.manifest):
-            fix = f"{lack.fix} A folder of images does too." if alone else lack.fix
-            raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
-        stored = {name: name if method.needs.domains == 2 else stored_as(name, direction) for name in taken}
-        if missing := [at for at in stored.values() if at not in data.manifest.fields and method.needs.domains == 1]:
-            fix = "Name a data set with the fields of the one that it was trained on."
-            raise DataError(f"--input {uri}", f"a data set without {missing[0]}", "one with it", fix)
+        _check_fields(uri, data, method, direction, taken)
         return Split(data, split, method, direction, way)
     if not alone:
         named = ", ".join(f"{name} ({role})" for name, role in taken.items())
         fix = "Make one with `python pipelines/shard.py --layout fields`, and name it with --input."
         raise DataError(f"--input {uri}", "no data set", f"one with {named}, of which images are made", fix)
     return open_images(uri, "--input", out)[0]
+
+
+def _check_fields(
+    uri: str,
+    data: DataSet,
+    method: Method[Any] | type[Method[Any]],
+    direction: Direction,
+    taken: Mapping[str, str],
+) -> None:
+    """Raise DataError where a data set lacks what images are made from; what is read for training alone it need not
+    have."""
+    needs = method.needs
+    wanted = Needs({needs.stored(name, direction): role for name, role in taken.items()}, domains=needs.domains)
+    if lack := wanted.lacks(data.manifest):
+        lack = needs.lacks(data.manifest) or lack
+        fix = f"{lack.fix} A folder of images does too." if list(taken.values()) == ["image"] else lack.fix
+        raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
 
 
 def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
@@ -285,18 +312,20 @@ def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
     return f"{path.rsplit('/', 1)[0]}/{line}"
 
 
-def check_names(inputs: Inputs, reserved: Sequence[str]) -> None:
+def check_names(inputs: Inputs, reserved: Sequence[str], chosen: Sequence[int] | None = None) -> None:
     """Every output can be written under its input's name, and no two are written to one place.
 
     Args:
         reserved: names that outputs cannot have.
+        chosen: which inputs outputs are made of; None: all.
 
     Raises:
         DataError: naming the first image, or two, for which that is not so.
     """
     places = inputs.paths if isinstance(inputs, Files) else inputs.names
     seen: dict[str, str] = {}
-    for name, place in zip(inputs.names, places, strict=True):
+    for i in range(len(places)) if chosen is None else chosen:
+        name, place = inputs.names[i], places[i]
         if wrong := no_file_name(name):
             fix = "Outputs have the names of their images: rename this one, or make the data set again without it."
             raise DataError("--input", f"{place!r}, {wrong}", "names that files can have", fix)

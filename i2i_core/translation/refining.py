@@ -22,6 +22,7 @@ from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import words
 from i2i_core.methods.base import image_input
+from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Split, loaded
 from i2i_core.translation.translator import Row, TranslationJob, Translator, row_of
@@ -119,6 +120,7 @@ def _made_by(job: TranslationJob, trained: Trained) -> dict[str, Any]:
         "checkpoint": trained.identity,
         "target": job.target.title if job.target else "",
         "columns": list(job.columns),
+        **({} if job.examples is None else {"examples": sha256(job.examples.numpy().tobytes())}),
         "codes": "" if job.codes is None else repr(job.codes),
         "back": job.way == "BtoA",
         "size": job.size,

@@ -150,7 +150,7 @@ class Translator:
         """
         images, bad = self.load(chunk)
         rows: dict[int, Row] = {}
-        for image, made in self.translated(images):
+        for image, made in self.translated(images, self.job.inputs.names[chunk[0]] if chunk else ""):
             for output, y in enumerate(made):
                 self._write(image, output, y)
             if image.i in self.job.shown:
@@ -177,25 +177,32 @@ class Translator:
             check_encodable(self.method, truth, f"the truth of {name}")
         return Image(i, values, dtype, truth)
 
-    def translated(self, images: Sequence[Image]) -> Iterator[tuple[Image, list[Tensor]]]:
+    def translated(self, images: Sequence[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor]]]:
         """Every image with its outputs, those of one size together.
 
+        Args:
+            clip: of methods with a memory, the name of the first frame, which seeds the codes of all.
+
         Raises:
-            DataError: an image of a size that the networks cannot take.
+            DataError: an image of a size that the networks cannot take; or frames of a clip of two sizes.
         """
         if self.method.memory:
-            yield from self._along(images)
+            yield from self._along(images, clip)
             return
         for group in grouped(images):
             outputs = self._outputs(group)
             yield from ((image, [made[k] for made in outputs]) for k, image in enumerate(group))
 
-    def _along(self, frames: Sequence[Image]) -> Iterator[tuple[Image, list[Tensor]]]:
+    def _along(self, frames: Sequence[Image], clip: str) -> Iterator[tuple[Image, list[Tensor]]]:
         """The frames of a clip with their outputs, each made with what the one before it left; the codes are the
         clip's."""
         memories: list[dict[str, Tensor] | None] = []
         for frame in frames:
-            batch, keys = self._placed([frame]), [self.job.inputs.names[frames[0].i]]
+            if frame.shapes != frames[0].shapes:
+                sizes = [" and ".join(map(str, one.shapes)) for one in (frame, frames[0])]
+                where = f"frame {self.job.inputs.names[frame.i]}"
+                raise DataError(where, sizes[0], f"{sizes[1]}, as the first of its clip has", "Give --size N.")
+            batch, keys = self._placed([frame]), [clip]
             made = []
             for number, controls in enumerate(self._controls([frame], keys)):
                 memories += [None] * (number == len(memories))
@@ -230,9 +237,14 @@ class Translator:
             with repeatable():
                 return self.method.translate(batch, controls, self.job.way, keys=keys, memory=memory)
         except SizeError as error:
-            x = next(iter(batch.values()))
-            where, found = f"image {keys[0]}", f"{x.shape[3]} x {x.shape[2]} pixels (width x height)"
+            height, width = next(x.shape[-2:] for x in batch.values() if x.ndim == 4)
+            where, found = f"image {keys[0]}", f"{width} x {height} pixels (width x height)"
             raise DataError(where, found, error.expected, f"Give --size {error.listed}.") from None
+        except ValueError as error:  # a network's own, of what it was given
+            shapes = ", ".join(f"{name} {tuple(x.shape[1:])}" for name, x in batch.items())
+            raise DataError(
+                f"image {keys[0]}", f"{shapes} ({error})", "what the networks take", "Give --size."
+            ) from None
 
     def _controls(self, full: Sequence[Image], keys: Sequence[str]) -> list[dict[str, Tensor]]:
         """What the method is told besides the images, for each output."""
@@ -256,7 +268,7 @@ class Translator:
     def _dtype(self, image: Image) -> str:
         """Of a pair, what the truth is stored as; else as the input."""
         inputs = self.job.inputs
-        return inputs.written.dtype if isinstance(inputs, Split) else image.dtype
+        return inputs.dtype if isinstance(inputs, Split) else image.dtype
 
 
 def row_of(job: TranslationJob, i: int, inputs: Mapping[str, Tensor], made: Sequence[Tensor]) -> Row:

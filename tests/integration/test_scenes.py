@@ -31,11 +31,12 @@ from i2i_core.orchestration.evaluating import EvaluationJob
 from i2i_core.orchestration.translating import translate
 from i2i_core.pretrained import segmentation
 from i2i_core.training.loop import Loop
-from i2i_core.training.preparing import prepare
+from i2i_core.training.preparing import check_clips, prepare
 from i2i_core.training.sync import World
 
+from ..support import data
 from ..support.runs import assert_equal, loop_of, run_until, state_of
-from ..support.scene_data import write_scenes
+from ..support.scene_data import CLIPS, COLOURS, shard, write_scenes
 from ..support.scenes import Both, Conditional, Generated, Scenes, Styles, Tinted, Videos, registered
 from ..support.workers import on_workers
 
@@ -212,6 +213,79 @@ def test_frames_of_a_clip_are_made_in_their_order_each_of_the_one_before(made: M
         first = go(run, tmp_path / "first", input=made["videos"], split="train", most=9, batch=1)
         assert len(first) == 10
         assert all(np.array_equal(first[name], found[name]) for name in first if name in found)
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_a_clip_that_was_cut_is_made_as_a_whole(overlap: int, made: Made, tmp_path: Path) -> None:
+    with registered(Videos):
+        run = run_of("videos", made, tmp_path)
+        whole = go(run, tmp_path / "whole", input=made["videos"], split="train")
+        cut = shard(Path(made["videos"]).parent, CLIPS, 4, f"cut{overlap}", classes=("labels=3",), clip_overlap=overlap)
+        found = go(run, tmp_path / "cut", input=cut, split="train")
+        whole.pop("contact_sheet")
+        found.pop("contact_sheet")
+        assert found.keys() == whole.keys()
+        assert all(np.array_equal(found[name], whole[name]) for name in whole)
+
+
+def test_frames_of_two_sizes_are_one_message(made: Made, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for frame in range(3):
+        for name in ("labels", "image"):
+            (tmp_path / f"{name}/c").mkdir(parents=True, exist_ok=True)
+        ids = rng.integers(0, 3, (16 if frame < 2 else 24,) * 2, dtype=np.uint8)
+        Image.fromarray(ids).save(tmp_path / f"labels/c/{frame}.png")
+        Image.fromarray(COLOURS[ids]).save(tmp_path / f"image/c/{frame}.png")
+    odd = shard(tmp_path, CLIPS, classes=("labels=3",))
+    with registered(Videos):
+        run = run_of("videos", made, tmp_path / "run")
+        with pytest.raises(DataError, match=r"frame c/2: found \(1, 24, 24\); expected \(1, 16, 16\), as the first"):
+            go(run, tmp_path / "none", input=odd, split="train")
+        assert len(go(run, tmp_path / "same", input=odd, split="train", size=16)) == 4
+        config = config_on(made["videos"], str(tmp_path / "long"), training__stages=("images=8 frames=2", "frames=4"))
+        with pytest.raises(DataError, match=r"split 'train' of .*: found 1 clips, all shorter than 4 rows"):
+            check_clips(config, [DataSet(odd)], Videos.needs)
+
+
+def test_new_label_maps_need_no_photos(made: Made, tmp_path: Path) -> None:
+    folder = Path(made["scenes"]).parent
+    bare = shard(folder, ("labels:classes=labels/{key}.png",), out="bare", classes=("labels=3",))
+    with registered():
+        run = run_of("scenes", made, tmp_path)
+        whole = go(run, tmp_path / "whole", input=made["scenes"], split="train")
+        found = go(run, tmp_path / "out", input=bare, split="train")
+        assert all(np.array_equal(found[name], whole[name]) for name in whole if name != "contact_sheet")
+
+
+def test_more_are_made_of_nothing_than_are_varied(made: Made, tmp_path: Path) -> None:
+    """Diversity is of the first hundred."""
+    rng = np.random.default_rng(0)
+    for i in range(130):
+        data.put(tmp_path / f"many/train/a/{i}.png", rng.integers(0, 255, (16, 16, 3), np.uint8))
+    data.shard("classes", tmp_path / "many", tmp_path / "many/out")
+    with registered(Generated):
+        trained = load_trained(run_of("generated", made, tmp_path), CPU)
+        suite = EvaluationJob(trained.url, str(tmp_path / "many/out"), "train", EvaluationConfig()).suite(trained)
+        found = suite.result(suite.parts())
+        assert found.metrics["diversity"].count == len(found.ranked) == 100
+
+
+def test_a_data_set_of_other_examples_is_another_one(made: Made, tmp_path: Path) -> None:
+    with registered(Styles):
+        run = run_of("styles", made, tmp_path)
+        how: dict[str, Any] = {"input": made["styles"], "split": "train", "shards": True}
+        places = [str(Path(made["styles"]).parent / f"train/{name}/0.png") for name in "ab"]
+        translate(run, TranslateOptions(out=str(tmp_path / "out"), cpu=True, like=places[0], **how))
+        with pytest.raises(DataError, match="found a data set made from another input or with other options"):
+            translate(run, TranslateOptions(out=str(tmp_path / "out"), cpu=True, like=places[1], **how))
+
+
+def test_flags_that_codes_alone_have_no_use_for_are_refused(made: Made, tmp_path: Path) -> None:
+    with registered(Generated):
+        run = run_of("generated", made, tmp_path)
+        for flag, value in {"size": 64, "shards_at": ("/nowhere",), "shards": True}.items():
+            with pytest.raises(ConfigError, match=f"--{flag.replace('_', '-')}: found .*; expected nothing: images of"):
+                go(run, tmp_path / "none", count=2, **{flag: value})
 
 
 def test_sequences_are_measured_at_the_stride_of_their_training(made: Made, tmp_path: Path) -> None:

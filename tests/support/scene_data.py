@@ -18,13 +18,14 @@ from i2i_core.orchestration.sharding import make
 
 from . import data
 
+CLIPS = ("image=image/{clip}/{frame}.png", "labels:classes=labels/{clip}/{frame}.png")
 COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]], np.uint8)
 
 
-def shard(folder: Path, fields: tuple[str, ...], **more: Any) -> str:
+def shard(folder: Path, fields: tuple[str, ...], samples: int = 16, out: str = "out", **more: Any) -> str:
     """Make a data set of a folder's fields, and give its place."""
     layout = LayoutOptions(layout="fields", input=str(folder), split=(1, 0, 0))
-    goal, options = ShardOptions(out=str(folder / "out"), shard_samples=16), FieldOptions(field=fields, **more)
+    goal, options = ShardOptions(out=str(folder / out), shard_samples=samples), FieldOptions(field=fields, **more)
     make(plan(find(layout, None, options), layout, GlyphOptions(), ImageOptions(), goal), goal, 0)
     return goal.out
 
@@ -39,8 +40,7 @@ def clips(folder: Path, rng: np.random.Generator) -> str:
             ids = np.roll(first, frame, axis=1)
             Image.fromarray(ids).save(folder / f"labels/c{clip}/{frame}.png")
             Image.fromarray(COLOURS[ids]).save(folder / f"image/c{clip}/{frame}.png")
-    fields = ("image=image/{clip}/{frame}.png", "labels:classes=labels/{clip}/{frame}.png")
-    return shard(folder, fields, classes=("labels=3",))
+    return shard(folder, CLIPS, classes=("labels=3",))
 
 
 def write_scenes(folder: Path) -> dict[str, str]:

@@ -625,9 +625,12 @@ def _matched(one: Declared, known: Sequence[Declared], listing: Listing, where: 
 
 
 def _in_order(places: Places) -> tuple[object, ...]:
-    """Frames by their numbers: 2 before 10."""
-    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", places.name)]
-    return (*places[:4], numbers, places.name)
+    return (*places[:4], by_number(places.name), places.name)
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Give what orders names by the numbers in them: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _check_keys(records: Sequence[Record], where: str) -> None:

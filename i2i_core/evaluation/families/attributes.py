@@ -115,10 +115,13 @@ class SplitLabels:
     def names(self) -> tuple[str, ...]:
         return self.known.titles
 
-    def given(self, method: Method[Any], x: Tensor, c: Tensor) -> Tensor:
-        """Make images x look as labelled c, (n, A)."""
-        (taken,), (made,) = method.inputs, method.outputs
-        return method.translate({taken: x}, {method.named(Labels): self.known.vector(c)})[made]
+    def given(self, outputs: Outputs, x: Tensor, c: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Make images x of a chunk look as labelled c, (n, A).
+
+        Args:
+            chosen: (n,) which of the chunk's samples they are; None: all.
+        """
+        return outputs.make({outputs.method.named(Labels): self.known.vector(c)}, chosen, x)
 
     def own(self, batch: Batch) -> Tensor:
         """(n, A) labels of a chunk."""
@@ -160,19 +163,19 @@ class SplitLabels:
 
 def measure(outputs: Outputs, labels: SplitLabels, classifier: Classifier | None) -> Values:
     """METRICS on one chunk; without a classifier `there_and_back` alone."""
-    method, x, made = outputs.method, given(outputs.source), given(outputs.made)
+    x, made = given(outputs.source), given(outputs.made)
     c, (possible, _) = labels.own(outputs.batch), outputs.translated
-    back = labels.given(method, made, c[possible]) if len(made) else made
+    back = labels.given(outputs, made, c[possible], possible) if len(made) else made
     values = {"there_and_back": l1(back, x[possible.to(x.device)])}
     if classifier is not None:
         columns = classifier.columns(labels.names)
         for attribute in range(len(labels.names)):
-            values |= _accuracy(method, x, c, labels, attribute, classifier, columns)
+            values |= _accuracy(outputs, x, c, labels, attribute, classifier, columns)
     return values
 
 
 def _accuracy(
-    method: Method[Any],
+    outputs: Outputs,
     x: Tensor,
     c: Tensor,
     labels: SplitLabels,
@@ -189,7 +192,7 @@ def _accuracy(
     possible, target = labels.switched_on(c, attribute)
     real = labels.is_target(c, attribute)
     source, target = x[possible.to(x.device)], target[possible]
-    made = labels.given(method, source, target) if len(source) else source
+    made = labels.given(outputs, source, target, possible) if len(source) else source
     found = {
         "accuracy": right(made, target),
         "accuracy_nothing": right(source, target),

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from i2i_core.errors import DataError
 from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_truth, side_of
-from i2i_core.fields import stored_as
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.base import image_input
 
@@ -138,7 +137,7 @@ def build(asked: Asked) -> Colours:
     if (channels := manifest.fields[truth].channels) != 3:
         fix = "Leave `colour` out of --metrics."
         raise DataError(where, f"truths of {channels} channels", "3 channels, for `colour`", fix)
-    return Colours(bool(source) and manifest.fields[stored_as(source, asked.direction)].channels == 3)
+    return Colours(bool(source) and manifest.fields[asked.method.needs.stored(source, asked.direction)].channels == 3)
 
 
 # ---------------------------------------------------------------- the figure

@@ -93,7 +93,7 @@ class LabelScores(Family):
         if self.segmenter is None:
             return len(made), {"fcn": self._confusion(truth, self._classes(made))}
         seen = {"fcn": self.segmenter(made), "fcn_real": self.segmenter(truth)}
-        labels = inputs[self.labels] if self.palette is None else given(outputs.source)
+        labels = outputs.single(inputs[self.labels]) if self.palette is None else given(outputs.source)
         return len(made), {name: self._confusion(labels, classes) for name, classes in seen.items()}
 
     def _classes(self, labels_BCHW: Tensor) -> np.ndarray:

@@ -88,7 +88,7 @@ def measure(
         seen.add("in_target_real/there", y, target)
         if method.two_way:
             seen.add("in_target_nothing/back", y, source)
-            seen.add("in_target/back", method.image_from(y, "BtoA"), source)
+            seen.add("in_target/back", outputs.back(y), source)
         return seen.values
     values = {"change": l1(made, x)}
     having, images = twins.of(outputs.keys)
@@ -98,7 +98,7 @@ def measure(
     seen.add("in_target_nothing/there", x, target)
     seen.add("in_target/there", made, target)
     if method.two_way:
-        values["cycle"] = l1(method.image_from(made, "BtoA"), x)
+        values["cycle"] = l1(outputs.back(made), x)
         seen.add("in_target_real/back", x, source)
     return values | seen.values
 

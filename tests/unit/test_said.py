@@ -1,0 +1,168 @@
+"""What a method says of itself: names of fields, what cannot be, and what is made frame by frame.
+
+pytest tests/unit/test_said.py
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2i_core.batch import Batch
+from i2i_core.evaluation.samples import Outputs
+from i2i_core.fields import Needs
+from i2i_core.methods.base import Direction, Method, Values, check_declared
+from i2i_core.methods.controls import Code, Examples, Labels
+from i2i_core.translation.codes import codes_of
+from i2i_core.translation.inputs import Files
+
+from ..support.scenes import Function
+
+PAIRS, ONE = Needs({"a": "image", "b": "image"}), Needs({"labels": "classes", "a": "image"})
+DOMAINS, GROUPS = Needs({"image": "image", "labels": "classes"}, domains=2), Needs({"image": "image"}, companions=2)
+
+
+@pytest.mark.parametrize(
+    ("needs", "name", "direction", "stored"),
+    [
+        (PAIRS, "a", "AtoB", "a"),
+        (PAIRS, "a", "BtoA", "b"),
+        (ONE, "a", "BtoA", "a"),
+        (ONE, "labels", "BtoA", "labels"),
+        (DOMAINS, "b", "BtoA", "image"),
+        (DOMAINS, "a.labels", "AtoB", "labels"),
+        (GROUPS, "companions", "AtoB", "image"),
+    ],
+)
+def test_a_field_of_a_batch_is_one_of_the_data_set(needs: Needs, name: str, direction: str, stored: str) -> None:
+    assert needs.stored(name, direction) == stored
+
+
+class Said(Method[None]):
+    """One that says what a test has it say."""
+
+    generators = ()
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(None)
+        self.weight = nn.Parameter(torch.zeros(()))
+        for name, value in {"needs": PAIRS, "inputs": {"a": "image"}, "outputs": {"b": "image"}, **said}.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"inputs": {"label": "image"}}, "input label, which is none of its fields a, b"),
+        ({"outputs": {"img": "image"}}, "output img, which is none of its fields"),
+        (
+            {"needs": ONE, "inputs": {"a": "image"}, "outputs": {"labels": "classes"}},
+            "labels of role classes; expected im",
+        ),
+        ({"needs": Needs({"a": "text", "b": "image"}), "inputs": {"a": "text"}}, "a of role text; expected tensors"),
+        ({"controls": {"z": Code(), "w": Code()}}, "2 controls of 1 kinds"),
+        ({"needs": Needs({"a": "image", "b": "image"}, frames=2), "inputs": {}}, "sequences without inputs"),
+    ],
+)
+def test_what_cannot_be_is_said_before_a_run(said: dict[str, Any], message: str) -> None:
+    check_declared(Said())
+    with pytest.raises(TypeError, match=message):
+        check_declared(Said(**said))
+
+
+@pytest.mark.parametrize("found", [None, [torch.zeros(2, 1, 4, 4)], torch.zeros(1, 4, 4), (torch.zeros(2, 1),) * 2])
+def test_what_a_module_gives_is_looked_at(found: Any) -> None:
+    method = Said()
+    method.module = lambda direction: Function(lambda x: found)  # type: ignore[method-assign]
+    with pytest.raises(TypeError, match=r"module\(\) of Said gave .*; expected b, each a tensor \(n, ...\) of 2"):
+        method.translate({"a": torch.zeros(2, 1, 4, 4)})
+
+
+class Trace(Said):
+    """Each frame is the one before it, half as strong, and the new one; the other way with another share."""
+
+    memory: ClassVar = ("before",)
+    two_way = True
+
+    def first_memory(self, inputs: Values) -> Values:
+        return {"before": torch.zeros_like(next(iter(inputs.values())))}
+
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        share = 0.5 if direction == "AtoB" else 0.25
+
+        def frame(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+            return x + share * before, x + share * before
+
+        return Function(frame)
+
+
+def test_sequences_go_there_and_back_with_their_memory() -> None:
+    needs = Needs({"a": "image", "b": "image"}, frames=3)
+    method, x = Trace(needs=needs), torch.rand(2, 3, 1, 4, 4)
+    batch = Batch({"a": x, "b": x}, 2, 0, 2, 0, 0, keys=("k", "l"))
+    outputs = Outputs(method, batch)
+
+    def by_hand(frames: Tensor, share: float) -> Tensor:
+        made = [frames[:, 0]]
+        for t in (1, 2):
+            made.append(frames[:, t] + share * made[-1])
+        return torch.stack(made, dim=1)
+
+    assert outputs.made is not None
+    there = by_hand(x, 0.5)
+    torch.testing.assert_close(outputs.made, there.flatten(0, 1))
+    torch.testing.assert_close(outputs.back(outputs.made), by_hand(there, 0.25).flatten(0, 1))
+    assert outputs.keys == ("k+0", "k+1", "k+2", "l+0", "l+1", "l+2")
+
+
+def test_a_network_that_only_module_runs_is_left_as_it_was() -> None:
+    """Its running statistics among what is left."""
+    method, norm = Said(), nn.BatchNorm2d(1)
+    method.extra = norm.train()
+    method.module = lambda direction: norm  # type: ignore[method-assign]
+    method.translate({"a": torch.rand(4, 1, 3, 3)})
+    assert norm.training
+    assert norm.num_batches_tracked == 0
+
+
+def test_frames_of_folders_are_in_the_order_of_their_numbers() -> None:
+    paths = [f"{clip}/{frame}.png" for clip in ("c", "c/1", "d") for frame in (1, 10, 2)]
+    clips = Files(None, sorted(paths), [path[:-4] for path in sorted(paths)]).clips()
+    found = sorted([sorted(paths)[i] for i in clip] for clip in clips)
+    assert found == [[f"{clip}/{frame}.png" for frame in (1, 2, 10)] for clip in ("c", "c/1", "d")]
+
+
+class Coded(Said):
+    controls: ClassVar = {"like": Examples(), "z": Code()}
+
+
+def test_examples_and_codes_have_flags_of_their_own() -> None:
+    inputs: Any = SimpleNamespace(names=["x"])
+    samples = codes_of(Coded(), inputs, samples=3, like="some.png")
+    assert samples is not None
+    assert len(samples.titles) == 3
+    between = codes_of(Coded(), inputs, interpolate=4, like="some.png")
+    assert between is not None
+    assert len(between.titles) == 4
+    assert codes_of(Coded(), inputs, like="some.png") is None
+
+
+class Labelled(Said):
+    controls: ClassVar = {"like": Examples("again"), "target": Labels()}
+
+
+def test_examples_of_chosen_samples_go_with_them() -> None:
+    needs, told = Needs({"image": "image"}, attributes=True), list[Tensor]()
+    method = Labelled(needs=needs, inputs={"image": "image"}, outputs={"image": "image"})
+    method.module = lambda direction: Function(lambda x, like, c: told.append(like) or x)  # type: ignore
+    x, like = torch.rand(3, 1, 4, 4), torch.rand(3, 2, 1, 4, 4)
+    batch = Batch({"image": x, "again": like}, 3, 0, 3, 0, 0, keys=("k", "l", "m"))
+    chosen = torch.tensor([True, False, True])
+    outputs = Outputs(method, batch, lambda batch: (chosen, torch.zeros(3, 2)))
+    assert outputs.made is not None
+    assert torch.equal(told[0], like[chosen])
+    assert torch.equal(outputs.make({"target": torch.zeros(2, 2)}, chosen, x[:2]), x[:2])
