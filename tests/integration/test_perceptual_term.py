@@ -100,7 +100,7 @@ def test_run_notes_the_file_and_trains_and_translates_without_it(
     assert not [name for name in (*networks, *averaged) if not name.startswith(("E", "G", "D"))]
     file.unlink()
     trained = load_trained(f"{storage}/run", CPU)
-    assert trained.method.translate(torch.zeros(1, 1, 32, 32)).shape == (1, 1, 32, 32)
+    assert trained.method.image_from(torch.zeros(1, 1, 32, 32)).shape == (1, 1, 32, 32)
 
 
 def test_another_file_is_refused_by_a_run_that_is_there(unpaired: str, storage: str, vgg: str, tmp_path: Path) -> None:
