@@ -20,6 +20,7 @@ from i2i_core.checkpoints.trained import Trained, load_trained
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
+from i2i_core.fields import PIXELS
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Direction, Method, sides
@@ -146,8 +147,10 @@ def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inpu
     if options.count:
         expected = "none: this method makes an image of each input"
         raise ConfigError("--count", str(options.count), expected, "Leave it out; --most N takes the first N.")
-    if options.size and any(role == "points" for role in method.inputs.values()):
-        raise ConfigError("--size", str(options.size), "none: points go through as they are", "Leave --size out.")
+    roles = {*sides(method, way)[0].values()}
+    if options.size and ("points" in roles or not roles & (PIXELS | {"flow"})):
+        expected = "none: vectors and points go through as they are"
+        raise ConfigError("--size", str(options.size), expected, "Leave --size out.")
     return open_inputs(options.input, options.out, options.split, method, data.direction, way, options.shards_at)
 
 
@@ -159,7 +162,7 @@ def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | No
             raise ConfigError("--target", repr(text), "none: this method has one output", "Leave --target out.")
         return None, ()
     target = parse_target_of(text, method.label_sets)
-    if isinstance(inputs, Split):
+    if isinstance(inputs, Split) and inputs.data.manifest.attributes:
         known = target.known or known_labels(method, inputs.data.manifest, "--input")
         if has(inputs.data.manifest, known):
             return target, columns_in(inputs.data.manifest, known)

@@ -182,7 +182,7 @@ class Model:
             return image
         picture = _picture(image)
         pixels = converted(picture, self.method.channels()[name], where)
-        return scaled(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
+        return scaled(torch.from_numpy(np.require(pixels.transpose(2, 0, 1), requirements=("C", "W"))))
 
 
 def _picture(image: np.ndarray | Image.Image) -> Picture:

@@ -261,6 +261,18 @@ def test_of_a_set_that_serves_two_methods_each_reads_its_own_fields(tmp_path: Pa
     assert (labelled.fetch(0, "image")[0], labelled.truth(0, None)) == (sides["image"], None)
 
 
+def test_a_data_set_without_labels_is_translated_like_a_folder(stargan: str, tmp_path: Path) -> None:
+    image = noise(16, 16)
+    save(tmp_path / "in/k.png", image)
+    write_tar(tmp_path / "all.tar", {"k": {"image.png": (tmp_path / "in/k.png").read_bytes()}})
+    write_whole(tmp_path, ["k"], {"image": Field("png", 1, "uint8", 16, 16)})
+    go(stargan, tmp_path / "in", tmp_path / "folder", target="bold")
+    go(stargan, tmp_path, tmp_path / "set", target="bold")
+    assert files(tmp_path / "folder")["k.png"] == files(tmp_path / "set")["k.png"]
+    with pytest.raises(ConfigError, match="for images without these labels"):
+        go(stargan, tmp_path, tmp_path / "set", target="+bold")
+
+
 def test_keys_that_are_no_identities_give_no_truth(labelled: str) -> None:
     for rename in (lambda i, name: f"image-{i}", lambda i, name: str(i)):
         split = Split(DataSet(labelled), "test", StarGAN)
