@@ -82,8 +82,10 @@ def run() -> int:
     from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
     from i2i_core.training.preparing import prepare, warn
+    from i2i_core.training.staged import check_stages
 
     if not config.data.uri:
+        check_stages(config)  # before a minute of sharding; `prepare` refuses the same of other data
         found = METHODS[config.method]
         glyphs = found.presets[config.preset].glyphs
         uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs)

@@ -1,8 +1,8 @@
 """How many images shared a normalisation while a run trained: what batch norm's running statistics are of.
 
 A worker's part of a batch, or a micro-batch of it, goes through batch norm together; with --batch-norm global, the
-whole batch does. A checkpoint keeps how many images
-of the run were normalised in parts of each size, so that the networks can be used as they were trained.
+whole batch does. A checkpoint keeps how many images of the run were normalised in parts of each size, so that the
+networks can be used as they were trained.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def norm_batches_of_a_batch(config: TrainConfig, workers: int) -> NormBatches:
         ResourceError: more workers than slots.
     """
     training, sizes = config.training, Counter[int]()
+    if training.batch_norm == "global":
+        return {training.batch: training.batch}
     for rank in range(workers):
         start, stop = slots_of(training.batch, rank, workers)
         part = min(training.micro_batch or stop - start, stop - start)
         whole, rest = divmod(stop - start, part)
         sizes[part] += whole * part
         sizes[rest] += rest
-    if training.batch_norm == "global":
-        return {training.batch: training.batch}
     return {size: images for size, images in sorted(sizes.items()) if images}
 
 

@@ -174,7 +174,7 @@ class TrainConfig:
         return size
 
     def stages(self, frames: int) -> tuple[Stage, ...]:
-        """What each stage of the run reads and trains; one where it has no stages.
+        """Say what each stage of the run reads and trains; one where it has no stages.
 
         Args:
             frames: of a sequence, as the method has it.

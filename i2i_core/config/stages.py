@@ -148,7 +148,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "lr": _positive,
     FRESH: lambda value: True,
 }
-"""How the value of each word is read."""
+"""Read the value of each word so."""
 EXAMPLES = {
     "epochs": "60",
     "images": "20000",

@@ -25,8 +25,8 @@ class TrainingConfig:
     micro_batch: int = setting(0, resume="free")
     """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
     batch_norm: Literal["worker", "global"] = setting("worker")
-    """What batch norm takes its statistics of in training. worker: each worker's part of the batch (with --micro-batch,
-    each part of that). global: the whole batch over all workers, so that their number changes nothing; workers then
+    """Take the statistics of batch norm in training of: worker, each worker's part of the batch (with --micro-batch,
+    each part of that); global, the whole batch over all workers, so that their number changes nothing; workers then
     wait for each other at every batch norm."""
     precision: Literal["fp32", "bf16"] = setting("fp32")
     """bf16: forward passes under autocast; weights, losses and moves stay float32."""
@@ -80,7 +80,7 @@ class TrainingConfig:
 
     @property
     def parsed_stages(self) -> tuple[Stage, ...]:
-        """What the texts of the stages say; none: the run has no stages."""
+        """Read the texts of the stages; none: the run has no stages."""
         return parsed(self.stages)
 
     def check_length(self) -> None:

@@ -149,10 +149,7 @@ class Outputs:
         """What the method makes of the inputs; of labelled data, of those that have another label to go to."""
         if self.inputs is None:
             return None
-        if self._target is None:
-            return self.make()
-        possible, target = self.translated
-        return self.make({self.method.named(Labels): target[possible]}, possible)
+        return self.make(chosen=None if self._target is None else self.translated[0])
 
     def make(
         self, controls: Mapping[str, Tensor] | None = None, chosen: Tensor | None = None, of: Tensor | None = None

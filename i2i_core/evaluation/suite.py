@@ -235,7 +235,7 @@ class Suite:
 
     def __init__(self, asked: Asked) -> None:
         data = asked.data
-        _check_inputs(asked)
+        check_inputs(asked)
         if lack := asked.method.needs.lacks(data.manifest):
             raise DataError(f"data {data.uri}", lack.found, f"{lack.expected} for this method", lack.fix)
         if basis(asked.method) == "truth" and (asked.classifier or asked.judging.classifier):
@@ -314,7 +314,7 @@ class Suite:
         return outcome
 
 
-def _check_inputs(asked: Asked) -> None:
+def check_inputs(asked: Asked) -> None:
     """Raise DataError where the data lacks an optional field that the method was trained to make images from."""
     method, fields = asked.method, asked.data.manifest.fields
     for name in method.inputs:

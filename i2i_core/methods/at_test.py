@@ -79,7 +79,7 @@ def run_by(forwards: Iterable[tuple[nn.Module, Callable[..., Tensor]]]) -> Itera
 
 
 def fixed(network: nn.Module, at_test: AtTest) -> nn.Module:
-    """Give a copy of a network that by itself runs as `at_test` says, in evaluation mode and in training mode alike.
+    """Give a copy of a network that by itself runs as `at_test` says.
 
     Dropout that is on draws from torch's global random state: there are no keys.
     """

@@ -61,6 +61,13 @@ def test_wrong_flags(arguments: list[str], said: str, monkeypatch: Patch, capsys
     assert said in message(arguments, monkeypatch, capsys)
 
 
+def test_stages_are_refused_before_built_in_data_is_made(monkeypatch: Patch, capsys: Captured) -> None:
+    monkeypatch.setattr("i2i_core.orchestration.sharding.builtin_data", lambda *_: pytest.fail("made"))
+    stages = ["--stages", "images=8", "size=48"]
+    said = message(["--method", "pix2pix", "--preset", "demo", *stages], monkeypatch, capsys)
+    assert "--stages: stage 2 of 2: found size=48" in said
+
+
 def test_a_configuration_of_a_url(s3: str) -> None:
     """As `tune.py` leaves the best one of a sweep."""
     config = TrainConfig.of("stargan", "demo", {"hyper.lambda_rec": 7.0})

@@ -5,21 +5,29 @@ pytest tests/unit/test_said.py
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_core.batch import Batch
+from i2i_core.batch import Bad, Batch
+from i2i_core.errors import DataError
+from i2i_core.evaluation import extremes
 from i2i_core.evaluation.samples import Outputs
-from i2i_core.fields import Needs
+from i2i_core.evaluation.suite import check_inputs
+from i2i_core.fields import WHOLE, Field, Needs
+from i2i_core.images.codec import encode
 from i2i_core.methods.base import Direction, Method, Values, check_declared
 from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.translation.codes import codes_of
-from i2i_core.translation.inputs import Files
+from i2i_core.translation.inputs import Files, Split
+from i2i_core.translation.translator import Translator
 
+from ..support.data import png, write_tar, write_whole
 from ..support.scenes import Function
 
 PAIRS, ONE = Needs({"a": "image", "b": "image"}), Needs({"labels": "classes", "a": "image"})
@@ -117,6 +125,76 @@ def test_sequences_go_there_and_back_with_their_memory() -> None:
     torch.testing.assert_close(outputs.made, there.flatten(0, 1))
     torch.testing.assert_close(outputs.back(outputs.made), by_hand(there, 0.25).flatten(0, 1))
     assert outputs.keys == ("k+0", "k+1", "k+2", "l+0", "l+1", "l+2")
+
+
+class Mapped(Said):
+    two_way = False
+
+    def channels(self) -> dict[str, int]:
+        return {"b": 3}
+
+
+def test_outputs_of_a_map_of_one_domain_are_stored_as_images_of_the_other(tmp_path: Path) -> None:
+    """Not as the last field is."""
+    fields = {
+        "image": Field("png", 3, "uint8", 4, 5),
+        "labels": Field("png", 1, "uint8", 4, 5, role="classes", classes=2),
+        "vec": Field("npy", 0, "float32", 0, 0, role="vector", shape=(2,)),
+    }
+    members = {"image.png": png(), "labels.png": encode(np.zeros((4, 5, 1), np.uint8), "png")}
+    write_tar(tmp_path / "all.tar", {"k": {**members, "vec.npy": encode(np.zeros((1, 2, 1), np.float32), "npy")}})
+    data = write_whole(tmp_path, ["k"], fields)
+    whole = data.manifest.splits["test"].pop(WHOLE)
+    data.manifest.splits["test"].update({"A": whole, "B": whole})
+    object.__setattr__(data.manifest, "domains", ("A", "B"))
+    needs = Needs({"image": "image", "labels": "classes"}, domains=2)
+    split = Split(data, "test", Mapped(needs=needs, inputs={"a.labels": "classes"}, outputs={"b": "image"}))
+    assert split.columns == {"a.labels": 1}
+    assert (split.dtype, split.truths) == ("uint8", False)
+    assert split.written is data.manifest.fields["image"]
+
+
+def test_codes_of_a_clip_are_those_of_its_first_frame_though_that_is_bad() -> None:
+    """So that the others do not change with it."""
+    seen: list[Any] = []
+
+    class Noted(Translator):
+        def __init__(self) -> None:
+            self.job: Any = SimpleNamespace(inputs=SimpleNamespace(names=["c/0", "c/1", "c/2"]), shown=())
+
+        def load(self, chunk: Any) -> Any:
+            return [], {0: Bad("c/0", "broken")}
+
+        def translated(self, images: Any, clip: str = "") -> Any:
+            seen.append(clip)
+            return iter(())
+
+    Noted().run([0, 1, 2])
+    assert seen == ["c/0"]
+
+
+def test_a_field_that_was_trained_on_must_be_in_what_is_measured() -> None:
+    needs = Needs({"labels": "classes", "image": "image", "edges?": "map"})
+    method = Said(needs=needs, inputs={"labels": "classes", "edges": "map"}, outputs={"image": "image"})
+    manifest = SimpleNamespace(fields={"labels": None, "image": None})
+    asked: Any = SimpleNamespace(method=method, data=SimpleNamespace(manifest=manifest, uri="x"), direction="AtoB")
+    with pytest.raises(DataError, match="data x: found no field edges; expected one, of role map"):
+        check_inputs(asked)
+
+
+class PairsOfLabels(Said):
+    controls: ClassVar = {"target": Labels()}
+
+
+def test_only_what_is_made_to_have_labels_goes_back_by_its_own() -> None:
+    """Of pairs with labels what is made is another kind of image, with other channels."""
+    method, x = PairsOfLabels(), torch.rand(1, 1, 4, 4)
+    method.module = lambda direction: Function(lambda a, c: a.expand(-1, 3, -1, -1))  # type: ignore[method-assign]
+    batch = Batch({"a": x, "b": x}, 1, 0, 1, 0, 0, keys=("k",))
+    outputs = Outputs(method, batch, lambda batch: (torch.tensor([True]), torch.zeros(1, 2)))
+    labels: Any = SimpleNamespace(own=lambda batch: torch.zeros(1, 2))
+    image = Field("png", 1, "uint8", 4, 4)
+    assert list(extremes._images(outputs, labels, {"a": image}, 0)) == ["source", "translation", "truth"]
 
 
 def test_a_network_that_only_module_runs_is_left_as_it_was() -> None:

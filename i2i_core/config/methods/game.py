@@ -38,8 +38,8 @@ class GameConfig:
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """What follows from the image size where it is not given, as it is now: networks are of one shape all through
-        a run, whatever the sizes of its stages."""
+        """Give the values that follow from the image size where they are not given: networks are of one shape all
+        through a run, whatever the sizes of its stages."""
         return {}
 
     def at_size(self, size: Size) -> Self:

@@ -20,10 +20,10 @@ class PerceptualConfig(GameConfig):
     lambda_perceptual: float = setting(0.0)
     """Weight of the distance between features of a network trained on ImageNet; 0: none, and no network is read."""
     perceptual: Literal["vgg16", "vgg19", "efficientnet_lite0"] = setting("vgg16")
-    """That network. The weights of efficientnet_lite0 come as a package."""
+    """Choose that network. The weights of efficientnet_lite0 come as a package."""
     perceptual_input: Literal["imagenet", "caffe", "plain"] = setting("imagenet")
-    """How a VGG is given images: imagenet, as torchvision's weights were trained; caffe, BGR from 0 to 255 less means,
-    as those of the VGG authors were; plain, in [-1, 1]."""
+    """Give a VGG its images as it was trained: imagenet, for torchvision's weights; caffe, BGR from 0 to 255 less
+    means, for those of the VGG authors; or plain, in [-1, 1]."""
     perceptual_weights: str = setting("", resume="free")
     """File of a VGG's weights, named as torchvision names them; none: torchvision's, fetched once."""
     perceptual_sha256: str = setting("", derived=True)

@@ -40,8 +40,8 @@ class UNITConfig(PerceptualConfig):
     lambda_cyc_kl: float = setting(0.1)
     """Weight of the distance from N(0, 1) of the translations' codes (Eq. 5, lambda_3)."""
     perceptual_input: Literal["imagenet", "caffe", "plain"] = setting("caffe")
-    """How a VGG is given images: caffe, BGR from 0 to 255 less means, as the authors' later program does for the VGG
-    authors' weights; imagenet, as torchvision's weights were trained; plain, in [-1, 1]."""
+    """Give a VGG its images as it was trained: caffe, BGR from 0 to 255 less means, as the authors' later program does
+    for the VGG authors' weights; imagenet, for torchvision's; or plain, in [-1, 1]."""
     n_critic: int = setting(1)
     """Moves of the discriminators, each on a fresh batch, per move of the generators."""
     g_base: int = setting(64)
