@@ -105,9 +105,8 @@ class Basic(Family):
         values: Values = {}
         for measure in self._measures:
             values |= measure(outputs)
-        return values, keys[
-            : len(values.get(self.ranking, ()))
-        ]  # of the first inputs alone, for what is of many outputs
+        count = len(values.get(self.ranking, ()))  # diversity is of a split's first inputs alone
+        return values, keys[:count]
 
     def result(self, parts: Sequence[tuple[Values, tuple[str, ...]]]) -> dict[str, Measured]:
         found = means(values for values, _ in parts)
