@@ -56,12 +56,13 @@ class EvaluationJob:
         have no effect on the checkpoint's networks."""
         trained.method.at_test = trained.at_test(self.at_test)
         config, device = trained.config, trained.method.device
-        _check_channels(trained, DataSet(self.data, self.shards_at))
+        data = DataSet(self.data, self.shards_at)
+        _check_channels(trained, data)
         classifier = self.classifier.to(device) if self.classifier else None
         return Suite(
             Asked(
                 trained.method,
-                DataSet(self.data, self.shards_at),
+                data,
                 self.split,
                 trained.stage.size,
                 config.data.direction,
