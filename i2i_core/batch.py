@@ -163,6 +163,11 @@ class Batch:
             moved, fields={k: as_used(v, self.roles.get(k, "image"), dtype) for k, v in moved.fields.items()}
         )
 
+    def laid_out(self, order: torch.memory_format) -> Batch:
+        """With images and maps, (n, C, H, W), in this order in memory."""
+        fields = {k: v.contiguous(memory_format=order) if v.ndim == 4 else v for k, v in self.fields.items()}
+        return replace(self, fields=fields)
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,

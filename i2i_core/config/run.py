@@ -160,6 +160,7 @@ class TrainConfig:
         values = _matched(self, with_defaults=True)
         for section, name in SINCE_VERSION_1:
             values[section].pop(name, None)
+        values["training"]["precision"] = "bf16" if self.training.fast == ("bf16",) else "fp32"
         return self._hashed(values)
 
     def _hashed(self, values: dict[str, Any]) -> str:
@@ -251,7 +252,18 @@ def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
     if version not in READ or isinstance(version, bool):
         expected = f"a configuration of version {' or '.join(map(str, READ))}"
         raise ConfigError(where, f"version {version!r}" if version else "no version", expected, FIX)
+    values = _with_fast(values)
     return _of_version_1(values, method, where) if version == 1 else values
+
+
+def _with_fast(values: dict[str, Any]) -> dict[str, Any]:
+    """Say by `fast` what files of earlier programs said by `precision`."""
+    training = values.get("training")
+    if not isinstance(training, Mapping) or "precision" not in training:
+        return values
+    training = dict(training)
+    names = {"fp32": ["off"], "bf16": ["bf16"]}.get(training.pop("precision"))
+    return {**values, "training": {"fast": names, **training} if names else training}
 
 
 def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Say how a run trains: length, batch, precision, schedule."""
+"""Say how a run trains: length, batch, schedule, and how fast."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from i2i_core.config.fast import check_fast
 from i2i_core.config.stages import Stage, parsed
 from i2i_core.errors import ConfigError
 from i2i_core.settings import check_at_least, check_between, check_choice, setting
@@ -13,7 +14,7 @@ from i2i_core.settings import check_at_least, check_between, check_choice, setti
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Set length, batch, precision, schedule. Progress is counted in images."""
+    """Set length, batch, schedule and ways to run faster. Progress is counted in images."""
 
     batch: int = setting(16)
     """GLOBAL batch: samples per move over all workers together."""
@@ -28,8 +29,9 @@ class TrainingConfig:
     """Take the statistics of batch norm in training of: worker, each worker's part of the batch (with --micro-batch,
     each part of that); global, the whole batch over all workers, so that their number changes nothing; workers then
     wait for each other at every batch norm."""
-    precision: Literal["fp32", "bf16"] = setting("fp32")
-    """bf16: forward passes under autocast; weights, losses and moves stay float32."""
+    fast: tuple[str, ...] = setting(("auto",), resume="free")
+    """Ways to run faster that change nothing but rounding (docs/performance.md): auto, what has measured faster on such
+    a device; off, plain eager fp32; or some of bf16, channels_last, passes, compile, graphs, bf16_sums."""
     lr_schedule: Literal["constant", "linear", "epochs", "steps"] = setting("constant")
     """Learning rate: kept; from --lr-decay-from on brought down image by image, or epoch by epoch (as pix2pix's and
     CycleGAN's program did up to July 2020; since then that one is an epoch ahead); or multiplied by --lr-step-factor
@@ -66,7 +68,7 @@ class TrainingConfig:
         check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
         check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
         check_choice(self, "batch_norm", ("worker", "global"))
-        check_choice(self, "precision", ("fp32", "bf16"))
+        check_fast(self.fast)
         check_choice(self, "lr_schedule", ("constant", "linear", "epochs", "steps"))
         if self.init_parts and not self.init_from:
             found = f"{' '.join(self.init_parts)}, without --init-from"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, dropout, dropout2d, instance_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
@@ -157,6 +158,12 @@ class Masks:
 def has_batch_norm(networks: Iterable[nn.Module]) -> bool:
     """Tell if any of the networks has batch norm."""
     return any(isinstance(module, _BatchNorm) for network in networks for module in network.modules())
+
+
+def counts_calls(network: nn.Module) -> bool:
+    """Tell if a network makes something else of two batches in one call than in two: by batch norm's statistics, by
+    dropout's draws, by spectral norm's iterations."""
+    return any(isinstance(module, (_BatchNorm, _DropoutNd, _SpectralNorm)) for module in network.modules())
 
 
 def has_dropout(networks: Iterable[nn.Module]) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from i2i_core.batch import Batch
 from i2i_core.fields import NUMBERS, Needs, Schema
 from i2i_core.labels import LabelSet
-from i2i_core.methods.at_test import AtTest
+from i2i_core.methods.at_test import AtTest, counts_calls
 from i2i_core.methods.controls import Code, Control, Examples, Labels
 from i2i_core.methods.history import History
 from i2i_core.randomness import seed_from
@@ -127,6 +127,7 @@ class Method(nn.Module, Generic[Config]):
             theirs. Training and a loaded checkpoint set it.
         schedule: by name, what changes as a run goes on: of the number of images served. `Progress.value` has it.
         pools: histories of made images, by name; part of the training state.
+        passes_together: whether `each` makes one call of several. Training sets it.
     """
 
     needs: ClassVar[Needs]
@@ -167,6 +168,7 @@ class Method(nn.Module, Generic[Config]):
         self.stage = 0
         self.schedule: Mapping[str, Callable[[int], float]] = {}
         self.pools: dict[str, History] = {}
+        self.passes_together = False
         self._known: dict[str, tuple[nn.Module, ParameterPlaces]] = {}
         """By name, the network that was last met under it, and its places."""
         self.at_test = AtTest("image", self.dropout_is_noise)
@@ -198,6 +200,14 @@ class Method(nn.Module, Generic[Config]):
         Raises:
             ConfigError: a file is not there, or not the one that the run began with.
         """
+
+    def each(self, network: str, *images: Tensor) -> list[Any]:
+        """Give what a network makes of each of several batches of images, all of one size: from one call where
+        `passes_together` is set and no layer tells one call from several (`counts_calls`); else one after the other."""
+        module = self.networks[network]
+        if not self.passes_together or counts_calls(module):
+            return [module(x) for x in images]
+        return _parted(module(torch.cat(images)), [len(x) for x in images])
 
     def channels(self) -> Mapping[str, int]:
         """Give the channels of every image among inputs and outputs, by name."""
@@ -444,6 +454,13 @@ def _each(given: Values, names: Iterable[str], what: str) -> list[Tensor]:
     if missing := [name for name in names if name not in given]:
         raise ValueError(f"no {what} {missing[0]}, among {', '.join(given) or 'none'}")
     return [given[name] for name in names]
+
+
+def _parted(found: Any, sizes: list[int]) -> list[Any]:
+    """Part what a network gives, a tensor (N, ...) or several of them, by samples."""
+    if isinstance(found, Tensor):
+        return [*found.split(sizes)]
+    return [type(found)(parts) for parts in zip(*(_parted(one, sizes) for one in found), strict=True)]
 
 
 def _places(network: nn.Module) -> ParameterPlaces:

@@ -89,8 +89,8 @@ class BicycleGAN(Multimodal[BicycleGANConfig]):
     def discriminators_loss(self, drawn: Both) -> Objective:
         """-L_GAN^VAE of D and -L_GAN of D2, not halved (authors' code)."""
         D, D2, wrong_a = self.networks["D"], self.networks["D2"], drawn.a if self.config.matching_aware else None
-        one = self.judged(D, drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a)
-        two = self.judged(D2, drawn.a_random, drawn.b_random, drawn.a, drawn.fake_random, wrong_a)
+        one = self.judged("D", drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a)
+        two = self.judged("D2", drawn.a_random, drawn.b_random, drawn.a, drawn.fake_random, wrong_a)
         l_real, l_fake = self.game.real(one.real), self.game.made(one.fake, one.wrong)
         l_real_2, l_fake_2 = self.game.real(two.real), self.game.made(two.fake, two.wrong)
         gp = self.game.penalty(D, *one.between, drawn.alpha) + self.game.penalty(D2, *two.between, drawn.alpha)

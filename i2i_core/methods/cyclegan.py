@@ -5,7 +5,7 @@ x_BCHW images of domain A (the paper's X), y_BCHW images of domain B (its Y), bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -79,8 +79,8 @@ class CycleGAN(Method[CycleGANConfig]):
         """Move the generators on a batch, the discriminators on it and on pooled fakes (sec. 4), n_critic times."""
         batch = next(batches)
         x, y = batch["a"], batch["b"]
-        fake_y, fake_x = self.networks["G"](x), self.networks["F"](y)
-        yield "generators", *self.generators_loss(x, y, fake_y, fake_x)
+        (fake_y, *same_y), (fake_x, *same_x) = self.made("G", x, y), self.made("F", y, x)
+        yield "generators", *self.generators_loss(x, y, fake_y, fake_x, [*same_y, *same_x])
         if "discriminators" not in self.players:
             return
         for move in range(self.config.n_critic):
@@ -93,9 +93,22 @@ class CycleGAN(Method[CycleGANConfig]):
             alpha = self.game.alpha(batch)
             yield "discriminators", *self.discriminators_loss(x, y, pooled_x, pooled_y, alpha)
 
+    def made(self, network: str, source: Tensor, own: Tensor) -> list[Tensor]:
+        """Translate `source`; and in the same call, where calls are made together and the identity counts, an image
+        of the network's `own` domain."""
+        k = self.config
+        both = self.passes_together and k.lambda_id and k.lambda_cyc
+        return self.each(network, source, *([own] if both else []))
+
     @moves("generators")
-    def generators_loss(self, x: Tensor, y: Tensor, fake_y: Tensor, fake_x: Tensor) -> Objective:
-        """Eq. 3, L_GAN(G) + L_GAN(F) + lambda L_cyc, and + lambda_id lambda L_identity (sec. 5.2)."""
+    def generators_loss(
+        self, x: Tensor, y: Tensor, fake_y: Tensor, fake_x: Tensor, same: Sequence[Tensor] = ()
+    ) -> Objective:
+        """Eq. 3, L_GAN(G) + L_GAN(F) + lambda L_cyc, and + lambda_id lambda L_identity (sec. 5.2).
+
+        Args:
+            same: G(y) and F(x), where they were made with the fakes.
+        """
         k, G, F = self.config, self.networks["G"], self.networks["F"]
         l_gan = l_cyc = l_id = torch.zeros((), device=x.device, dtype=x.dtype)
         terms = {}
@@ -108,7 +121,8 @@ class CycleGAN(Method[CycleGANConfig]):
             l_backward = l1(G(fake_x), y) if k.cycles != "forward" else l_cyc
             l_cyc, terms = l_forward + l_backward, {**terms, "cyc_x": l_forward, "cyc_y": l_backward}
         if k.lambda_id and k.lambda_cyc:
-            l_id = l1(G(y), y) + l1(F(x), x)
+            same_y, same_x = same or (G(y), F(x))
+            l_id = l1(same_y, y) + l1(same_x, x)
             terms = {**terms, "id": l_id}
         loss = k.lambda_gan * l_gan + k.lambda_cyc * l_cyc + k.lambda_id * k.lambda_cyc * l_id
         return loss, terms
@@ -119,7 +133,7 @@ class CycleGAN(Method[CycleGANConfig]):
     ) -> Objective:
         """-L_GAN of each discriminator, halved (sec. 4; 7.1)."""
         D_X, D_Y = self.networks["D_X"], self.networks["D_Y"]
-        real, fake = (D_X(x), D_Y(y)), (D_X(fake_x), D_Y(fake_y))
+        real, fake = zip(self.each("D_X", x, fake_x), self.each("D_Y", y, fake_y), strict=True)
         l_x, l_y = (self.game.real(r) + self.game.fake(f) for r, f in zip(real, fake, strict=True))
         gp = self.game.penalty(D_X, x, fake_x, alpha) + self.game.penalty(D_Y, y, fake_y, alpha)
         loss = (l_x + l_y + self.config.lambda_gp * gp) / 2

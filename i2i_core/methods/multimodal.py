@@ -146,17 +146,19 @@ class Multimodal(Method[Config]):
     @moves("discriminators")
     def discriminators_loss(self, drawn: Drawn) -> Objective:
         """-L_GAN of the one discriminator, not halved."""
-        said = self.judged(self.networks["D"], drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a)
+        said = self.judged("D", drawn.a, drawn.b, drawn.a, drawn.fake, drawn.other_a)
         l_real, l_fake = self.game.real(said.real), self.game.made(said.fake, said.wrong)
         gp = self.game.penalty(self.networks["D"], *said.between, drawn.alpha)
         loss = l_real + l_fake + self.config.lambda_gp * gp
         terms = {"real": l_real, "fake": l_fake} | ({} if drawn.alpha is None else {"gp": gp})
         return loss, terms, self.game.scores([said.real], said.made)
 
-    def judged(self, D: nn.Module, a: Tensor, b: Tensor, fake_a: Tensor, fake: Tensor, wrong_a: Tensor | None) -> Said:
-        """Ask D about the true output b of a, the made one of fake_a, and b beside a wrong input."""
+    def judged(self, D: str, a: Tensor, b: Tensor, fake_a: Tensor, fake: Tensor, wrong_a: Tensor | None) -> Said:
+        """Ask a discriminator about the true output b of a, the made one of fake_a, and b beside a wrong input."""
         real, made = self.seen(a, b), self.seen(fake_a, fake.detach())
-        return Said(D(real), D(made), None if wrong_a is None else D(self.seen(wrong_a, b)), (real, made))
+        wrongs = [] if wrong_a is None else [self.seen(wrong_a, b)]
+        of_real, of_made, *of_wrong = self.each(D, real, made, *wrongs)
+        return Said(of_real, of_made, of_wrong[0] if of_wrong else None, (real, made))
 
     def code_of(self, b: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log variance of E(b), and z drawn from it by the noise eps (reparameterised, sec. 3.2)."""

@@ -98,13 +98,13 @@ class Pix2Pix(Method[Pix2PixConfig]):
     def discriminator_loss(
         self, a: Tensor, b: Tensor, fake_b: Tensor, other_a: Tensor | None, alpha: Tensor | None
     ) -> Objective:
-        """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart: it may have batch norm."""
-        D = self.networks["D"]
+        """-L_cGAN(G, D) / 2 (Eq. 1; halved, sec. 3.3). Real and made go through D apart where it has batch norm."""
         real, fake = self.seen_by_D(a, b), self.seen_by_D(a, fake_b)
-        right, made = D(real), D(fake)
-        wrong = None if other_a is None else D(self.seen_by_D(other_a, b))
+        wrongs = [] if other_a is None else [self.seen_by_D(other_a, b)]
+        right, made, *others = self.each("D", real, fake, *wrongs)
+        wrong = others[0] if others else None
         l_real, l_fake = self.game.real(right), self.game.made(made, wrong)
-        gp = self.game.penalty(D, real, fake, alpha)
+        gp = self.game.penalty(self.networks["D"], real, fake, alpha)
         loss = (l_real + l_fake + self.config.lambda_gp * gp) / 2
         terms = {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
         return loss, terms, self.game.scores([right], [made] if wrong is None else [made, wrong])

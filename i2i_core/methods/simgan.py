@@ -98,10 +98,9 @@ class SimGAN(Method[SimGANConfig]):
     @moves("D")
     def discriminator_loss(self, refined: Tensor, y: Tensor, alpha: Tensor | None) -> Objective:
         """Eq. 2: cross entropies of refined and of real patches, summed over patches; means over samples."""
-        D = self.networks["D"]
-        fake, real = D(refined), D(y)
+        fake, real = self.each("D", refined, y)
         l_refined, l_real = _summed(self.game.fake, fake), _summed(self.game.real, real)
-        gp = self.game.penalty(D, y, refined, alpha)
+        gp = self.game.penalty(self.networks["D"], y, refined, alpha)
         loss = l_refined + l_real + self.config.lambda_gp * gp
         terms = {"refined": l_refined, "real": l_real} | ({} if alpha is None else {"gp": gp})
         return loss, terms, self.game.scores([real], [fake])

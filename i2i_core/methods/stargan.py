@@ -139,7 +139,7 @@ class StarGAN(Method[StarGANConfig]):
             number: of the data set that x is from.
         """
         k, D = self.config, self.networks["D"]
-        (real, logits), (made, _) = D(x), D(fake)
+        (real, logits), (made, _) = self.each("D", x, fake)
         l_real, l_fake = self.game.real(real), self.game.fake(made)
         gp = self.game.penalty(lambda x_hat: D(x_hat)[0], x, fake, alpha)
         l_cls_r = self.classification(logits, c, number)

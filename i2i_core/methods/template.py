@@ -96,10 +96,9 @@ class Template(Method[TemplateConfig]):
     @moves("D")
     def discriminator_loss(self, b: Tensor, fake: Tensor, alpha: Tensor | None) -> Objective:
         """-L_GAN(G, D)."""
-        D = self.networks["D"]
-        real, made = D(b), D(fake)
+        real, made = self.each("D", b, fake)
         l_real, l_fake = self.game.real(real), self.game.fake(made)
-        gp = self.game.penalty(D, b, fake, alpha)
+        gp = self.game.penalty(self.networks["D"], b, fake, alpha)
         loss = l_real + l_fake + self.config.lambda_gp * gp
         terms = {"real": l_real, "fake": l_fake} | ({} if alpha is None else {"gp": gp})
         return loss, terms, self.game.scores([real], [made])

@@ -122,13 +122,16 @@ class UNIT(Method[UNITConfig]):
         E1, E2, G1, G2 = (self.networks[name] for name in self.generators)
         mu1, mu2 = E1(x1), E2(x2)
         z1, z2 = mu1 + noise.x1, mu2 + noise.x2
+        if self.passes_together:
+            (x11, x21), (x22, x12) = self.each("G1", z1, z2), self.each("G2", z2, z1)
+            return Made(mu1, mu2, x11, x22, x12, x21)
         return Made(mu1, mu2, x11=G1(z1), x22=G2(z2), x12=G2(z1), x21=G1(z2))
 
     @moves("discriminators")
     def discriminators_loss(self, x1: Tensor, x2: Tensor, x21: Tensor, x12: Tensor, alpha: Tensor | None) -> Objective:
         """-lambda_0 L_GAN of both domains (Eq. 4)."""
         k, D1, D2 = self.config, self.networks["D1"], self.networks["D2"]
-        real, fake = (D1(x1), D2(x2)), (D1(x21), D2(x12))
+        real, fake = zip(self.each("D1", x1, x21), self.each("D2", x2, x12), strict=True)
         l_1, l_2 = (self.game.real(r) + self.game.fake(f) for r, f in zip(real, fake, strict=True))
         gp = self.game.penalty(D1, x1, x21, alpha) + self.game.penalty(D2, x2, x12, alpha)
         loss = k.lambda_gan * (l_1 + l_2 + k.lambda_gp * gp)

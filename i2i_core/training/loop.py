@@ -23,6 +23,7 @@ from i2i_core.errors import DataError, RunError, Stopped, TakenOverError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import RunFolder
+from i2i_core.training.fast import choose
 from i2i_core.training.keeping import Keeper
 from i2i_core.training.measuring import Evaluator
 from i2i_core.training.monitoring.monitor import Monitor
@@ -75,7 +76,10 @@ class Loop:
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
-        self.step = Step(method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages)
+        self.choice = choose(training.fast, method.networks, device, world.size)
+        self.step = Step(
+            method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages, self.choice.fast
+        )
         self.monitor = Monitor(config, self.step, self.run, measured)
         self.state = RunState(config, self.step, slots, self.monitor)
         writer = Writer(self.run, config.monitoring.keep_last, ours, partial(self.ask, "stop"))
@@ -122,6 +126,7 @@ class Loop:
         ahead = Ahead(self.read(self.progress.images // self.stream.batch), self._ready)
         self.monitor.begin(self.progress.images)
         self.monitor.tell(_introduced(self))
+        self.monitor.tell(self.choice.said())
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
             self.monitor.tell(f"grids and evaluations: {made_by}")
         for number in range(len(self.config.training.stages)):

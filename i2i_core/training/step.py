@@ -26,6 +26,7 @@ from i2i_core.methods.at_test import has_batch_norm
 from i2i_core.methods.base import Method, Move, Player, Progress, Terms
 from i2i_core.tensors import host_copy
 from i2i_core.training.buffers import Passes
+from i2i_core.training.fast import Fast
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.layers import Layers
 from i2i_core.training.optim import load_state, make_optimiser, move
@@ -106,10 +107,11 @@ class Step:
 
     Args:
         method: on its device.
-        config: precision, accumulation, clipping, EMA, seed.
+        config: accumulation, clipping, EMA, seed.
         world: this worker among its peers; gradients are summed over it.
         lr_factor: images seen -> what learning rates are multiplied by.
         stages: of the run; None: it has none.
+        fast: ways in which it runs faster; none: plain eager fp32.
 
     Attributes:
         ema: moving average of the generators, or None.
@@ -124,9 +126,13 @@ class Step:
         world: World,
         lr_factor: Callable[[int], float],
         stages: Stages | None = None,
+        fast: Fast = Fast(),  # noqa: B008  it is frozen
     ) -> None:
-        self.method, self.config, self.world, self.lr_factor = method, config, world, lr_factor
+        self.method, self.config, self.world, self.lr_factor, self.fast = method, config, world, lr_factor, fast
         self.device = method.device
+        method.passes_together = fast.passes
+        if fast.channels_last:
+            method.networks.to(memory_format=torch.channels_last)
         self.stages, self.stage = stages, -1
         """The stages, and the number of the one that is set up; -1 before the first update."""
         self.still: set[nn.Parameter] = set()
@@ -152,7 +158,7 @@ class Step:
         if together and self.config.micro_batch:
             raise ValueError("batch norm over the whole batch, which a micro-batch of it cannot know")
         world = self.world.apart() if together and self.world.size > 1 else None
-        return Layers(self.method.networks, world, self.config.precision == "bf16")
+        return Layers(self.method.networks, world, self.fast.bf16)
 
     def ask(self, what: Wish) -> None:
         """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.
@@ -160,14 +166,18 @@ class Step:
         self.wishes.append(what)
 
     def place(self, batch: Batch) -> Batch:
-        """Bring a batch to where the networks are, in their type."""
+        """Bring a batch to where the networks are, in their type, and laid out in memory as they are."""
         weight = next(self.method.parameters())
-        return batch.to(weight.device, weight.dtype)
+        placed = batch.to(weight.device, weight.dtype)
+        return placed.laid_out(torch.channels_last) if self.fast.channels_last else placed
 
     def _mover(self, name: str, player: Player) -> Mover:
         parameters = self.method.parameters_of(name)
         optimiser = make_optimiser(parameters, player.optimiser)
-        return Mover(player, parameters, optimiser, GradientSum(parameters, self.world))
+        return Mover(player, parameters, optimiser, self._sum(parameters))
+
+    def _sum(self, parameters: list[nn.Parameter]) -> GradientSum:
+        return GradientSum(parameters, self.world, dtype=torch.bfloat16 if self.fast.bf16_sums else None)
 
     @property
     def frames(self) -> int:
@@ -203,7 +213,7 @@ class Step:
         for name, mover in self.movers.items():
             own = [p for p in method.parameters_of(name) if p not in self.still]
             if {*own} != {*mover.parameters} and own:
-                mover.parameters, mover.gradients = own, GradientSum(own, self.world)
+                mover.parameters, mover.gradients = own, self._sum(own)
 
     def __call__(self, batches: Iterator[Batch], progress: Progress) -> None:
         """One update. `progress.images` stays what it was until the update is over.
@@ -296,7 +306,7 @@ class Step:
         keep the moved network's old bf16 weights."""
         # No rank and no m in the seed of dropout's masks: every part cuts its own from the same draws.
         layers = self.layers.running(feed.current[m], self.config.seed, 0, feed.began, 0, made)
-        with layers, torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with layers, torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast.bf16):
             return next(run, None)
 
     def _add(self, gathered: Gathered, terms: Tensor) -> None:

@@ -138,14 +138,21 @@ class GradientSum:
         parameters: of one player; each dense in memory, in whatever order of dimensions.
         world: this worker among its peers.
         bucket_bytes: size from which on a bucket takes no more gradients.
+        dtype: what gradients travel as; None: as they are.
 
     Attributes:
         wishes: after `finish`, every worker's `wish`, summed: a scalar on the device. It travels as one more
             number of the first bucket, so that workers tell each other something without a collective of its own.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], world: World, bucket_bytes: int = BUCKET_BYTES) -> None:
-        self.parameters, self.world = list(parameters), world
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        world: World,
+        bucket_bytes: int = BUCKET_BYTES,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.parameters, self.world, self.dtype = list(parameters), world, dtype
         self.buckets = _buckets(self.parameters, bucket_bytes) if world.size > 1 else []
         self.bucket_of = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
         self.listening = False
@@ -179,7 +186,7 @@ class GradientSum:
         parts = [_flat(p) for p in bucket]
         if not self.flying:
             parts.append(self.wishes.to(parts[0].dtype)[None])
-        flat = torch.cat(parts)
+        flat = torch.cat(parts) if self.dtype is None else torch.cat(parts).to(self.dtype)
         if not self.flying:
             flat[0] += self.poison
         self.flying.append((flat, dist.all_reduce(flat, async_op=True)))
@@ -193,9 +200,9 @@ class GradientSum:
             for bucket, (flat, work) in zip(self.buckets, self.flying, strict=True):
                 work.wait()
                 sizes = [p.numel() for p in bucket]
-                for p, gradient in zip(bucket, flat[: sum(sizes)].split(sizes), strict=True):
+                for p, gradient in zip(bucket, flat[: sum(sizes)].to(bucket[0].dtype).split(sizes), strict=True):
                     p.grad = gradient.as_strided(p.size(), p.stride())
-            self.wishes = self.flying[0][0][-1]
+            self.wishes = self.flying[0][0][-1].to(self.parameters[0].dtype)
             self.flying = []
         for p in self.parameters:
             if p.grad is None:

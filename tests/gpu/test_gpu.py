@@ -19,7 +19,7 @@ from i2i_core.training.layers import Layers, Masks
 from i2i_core.training.step import Step
 
 from ..support.layered import Layered, Made, parts, step_of
-from ..support.methods import ALONE, SMALL, Case, batches, poisoned, small
+from ..support.methods import ALONE, SMALL, Case, batches, poisoned, small, step_of_case
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CUDA = torch.device("cuda")
@@ -27,7 +27,7 @@ CUDA = torch.device("cuda")
 
 def stepped(case: Case, device: torch.device, updates: int) -> tuple[Any, Step]:
     method = small(case).to(device)
-    step, progress = Step(method, TrainingConfig(**case.training), ALONE, lambda images: 1.0), Progress()
+    step, progress = step_of_case(method, case), Progress()
     feed = (batch.to(device, case.dtype) for batch in batches(method, case, ALONE))
     for _ in range(updates):
         step(feed, progress)
@@ -45,7 +45,7 @@ def test_gpu_agrees_with_cpu(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_bf16_stays_finite(name: str) -> None:
-    method, step = stepped(Case(name, dtype=torch.float32, training={"precision": "bf16"}), CUDA, 50)
+    method, step = stepped(Case(name, dtype=torch.float32, fast=("bf16",)), CUDA, 50)
     step.watch.settle()
     assert all(torch.isfinite(p).all() for p in method.parameters())
 

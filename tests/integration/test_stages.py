@@ -89,7 +89,7 @@ def test_parts_of_a_batch_add_up_to_the_whole_in_every_stage(paired: str, storag
     """Histories, frozen parts and sizes are the same for --micro-batch."""
     weights = []
     for micro in (0, 2):
-        loop = loop_of(config_at(paired, f"{storage}/{micro}", training__micro_batch=micro, training__precision="fp32"))
+        loop = loop_of(config_at(paired, f"{storage}/{micro}", training__micro_batch=micro, training__fast=("off",)))
         loop.train()
         weights.append({name: p.detach() for name, p in loop.method.named_parameters()})
     for name, p in weights[0].items():

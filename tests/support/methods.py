@@ -14,6 +14,7 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.data.reading.lanes import slots_of
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Move, Progress
+from i2i_core.training.fast import Fast
 from i2i_core.training.step import Step
 from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World
 
@@ -33,6 +34,7 @@ class Case:
     updates: int = 3
     training: dict[str, Any] = field(default_factory=dict)
     hyper: dict[str, Any] = field(default_factory=dict)
+    fast: tuple[str, ...] = ()
     dtype: torch.dtype = torch.float64
     save: str = ""
     """File for the state after the last update."""
@@ -75,12 +77,16 @@ def batches(method: Method[Any], case: Case, world: World, first: int = 0) -> It
         t += 1
 
 
+def step_of_case(method: Method[Any], case: Case, world: World = ALONE) -> Step:
+    return Step(method, TrainingConfig(**case.training), world, lambda images: 1.0, fast=Fast.named(*case.fast))
+
+
 def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
     """Weights, averaged weights and mean terms after the case's updates."""
     method = small(case)
-    step = Step(method, TrainingConfig(**case.training), world, lambda images: 1.0)
+    step = step_of_case(method, case, world)
     for mover in step.movers.values():
-        mover.gradients = GradientSum(mover.parameters, world, case.bucket_bytes)
+        mover.gradients = GradientSum(mover.parameters, world, case.bucket_bytes, mover.gradients.dtype)
     progress, start = Progress(), 0
     if case.resume:
         saved = torch.load(case.resume, weights_only=True)
@@ -89,7 +95,7 @@ def run(case: Case, world: World = ALONE) -> dict[str, Tensor]:
         step.load_unread(saved["unread"])
         step.load_pools(saved["pools"], slots_of(case.batch, world.rank, world.size))
         progress, start = Progress(saved["images"], saved["moves"]), saved["images"] // case.batch
-    feed = batches(method, case, world, start)
+    feed = map(step.place, batches(method, case, world, start))
     for _ in range(case.updates):
         step(feed, progress)
     step.watch.settle()

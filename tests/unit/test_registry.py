@@ -27,6 +27,7 @@ from i2i_core.methods import METHODS, build_from, build_method
 from i2i_core.methods.base import Method, Progress
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import flag, setting
+from i2i_core.training.fast import Fast
 from i2i_core.training.step import Step
 
 from ..support.methods import ALONE, SMALL, Case, batches, small, whole_batch
@@ -397,8 +398,8 @@ def test_fifty_updates_in_bf16_stay_finite(name: str) -> None:
     """Autocast in the forward passes; weights, losses, averages and moments stay float32."""
     fewer: dict[str, Any] = {"stargan": {"n_critic": 1}, "cyclegan": {"lambda_id": 0.0}}.get(name, {})
     method = made(name, torch.float32, **fewer, **({"downs": 2} if "g_downs" in dir(METHODS[name].config) else {}))
-    config = TrainingConfig(precision="bf16", ema_halflife=30)
-    step, progress = Step(method, config, ALONE, lambda images: 1.0), Progress()
+    config = TrainingConfig(ema_halflife=30)
+    step, progress = Step(method, config, ALONE, lambda images: 1.0, fast=Fast.named("bf16")), Progress()
     before = {n: w.clone() for n, w in method.networks.state_dict().items()}
     seen = [whole_batch(method, 1, t).to(CPU) for t in range(4)]
     feed = (seen[t % 4] for t in range(10_000))

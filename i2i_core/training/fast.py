@@ -1,0 +1,141 @@
+"""Choose the ways in which a step runs faster than plain eager fp32, and say which and why.
+
+None of them changes the mathematics of a method beyond rounding. docs/performance.md has the measurements that `auto`
+goes by.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from i2i_core.config.fast import OPTIONS
+from i2i_core.errors import ConfigError
+
+FEWEST_WEIGHTS = 100_000
+"""Networks with fewer weights than this have more overhead than arithmetic: nothing here makes them faster."""
+
+
+@dataclass(frozen=True)
+class Fast:
+    """Say which options are on; none is plain eager fp32. `config.fast.OPTIONS` tells what each does."""
+
+    bf16: bool = False
+    channels_last: bool = False
+    passes: bool = False
+    compile: bool = False
+    graphs: bool = False
+    bf16_sums: bool = False
+
+    @staticmethod
+    def named(*names: str) -> Fast:
+        """Turn options on by name."""
+        return Fast(**dict.fromkeys(names, True))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """List the options that are on."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run does of all options.
+
+    Attributes:
+        fast: those that are on.
+        why_not: by option that is off, the reason.
+    """
+
+    fast: Fast
+    why_not: dict[str, str] = field(default_factory=dict)
+
+    def said(self) -> str:
+        """Say it in a line."""
+        on = ", ".join(self.fast.names) or "nothing: plain eager fp32"
+        off = "; ".join(f"not {name}: {why}" for name, why in self.why_not.items())
+        return f"fast: {on}" + (f" ({off})" if off else "")
+
+
+def choose(asked: tuple[str, ...], networks: nn.Module, device: torch.device, workers: int = 1) -> Choice:
+    """Choose what a run's `--fast` comes to on this device.
+
+    Args:
+        asked: `("auto",)`, `("off",)`, or options by name.
+        networks: of the method.
+        workers: of the run.
+
+    Raises:
+        ConfigError: an option that cannot be here.
+    """
+    impossible = _impossible(device, workers)
+    if asked == ("off",):
+        return Choice(Fast())
+    if asked == ("auto",):
+        return _auto(networks, device, impossible)
+    for name in asked:
+        if name in impossible:
+            others = [other for other in asked if other not in impossible]
+            fix = f"Give --fast {' '.join(others) or 'auto'}."
+            raise ConfigError("--fast", name, f"options that are possible here; {impossible[name]}", fix)
+    return Choice(Fast.named(*asked))
+
+
+def _impossible(device: torch.device, workers: int) -> dict[str, str]:
+    """Tell why options cannot be, by name."""
+    found: dict[str, str] = {}
+    if device.type == "cpu" and (missing := _missing_to_compile()):
+        found["compile"] = f"compiling for a CPU needs {missing}"
+    if device.type != "cuda":
+        found["graphs"] = "a CPU has no launches to save"
+    elif workers > 1:
+        found["graphs"] = "gradients of several workers are summed between the moves"
+    if workers == 1:
+        found["bf16_sums"] = "one worker sends no gradients"
+    return found
+
+
+def _auto(networks: nn.Module, device: torch.device, impossible: dict[str, str]) -> Choice:
+    """Choose what has measured faster on a device of this kind."""
+    weights = sum(p.numel() for p in networks.parameters())
+    if weights < FEWEST_WEIGHTS:
+        return Choice(Fast(), {"auto": f"networks of {weights:,} weights are too small to gain"})
+    off = {"bf16_sums": "changes what workers add up; give it by name"} | impossible
+    if device.type == "cpu":
+        off.setdefault("compile", "on a CPU it takes longer than it saves")
+        fast = Fast(bf16=True, channels_last=True)
+        if not has_bf16(device):
+            fast, off = replace(fast, bf16=False), {"bf16": "this CPU has no bf16 arithmetic"} | off
+        return Choice(fast, {name: why for name, why in off.items() if name in ("bf16", "compile")})
+    fast = Fast(bf16=has_bf16(device), channels_last=True)
+    unmeasured = "not measured on a GPU yet; give it by name"
+    for name in ("passes", "compile", "graphs"):
+        off.setdefault(name, unmeasured)
+    if not fast.bf16:
+        off["bf16"] = "this device has no bf16 arithmetic"
+    return Choice(fast, off)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether a device multiplies matrices of bf16 in its own instructions, and not by way of fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("amx_tile"))
+
+
+def _missing_to_compile() -> str:
+    """Name what compiling for a CPU lacks here; empty: nothing."""
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        return "a C++ compiler (g++ or clang++)"
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        return "Python's headers (Python.h)"
+    return ""
+
+
+assert {f.name for f in fields(Fast)} == OPTIONS.keys()
