@@ -24,6 +24,9 @@ class TrainingConfig:
     """Length of the run in passes over the data; 0: --images gives it."""
     micro_batch: int = setting(0, resume="free")
     """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
+    checkpoint_activations: bool = setting(False, resume="free")
+    """Keep only what goes into a generator's or encoder's blocks, and compute the rest again when gradients come back:
+    less memory, for one more forward pass. It changes no number (docs/performance.md)."""
     batch_norm: Literal["worker", "global"] = setting("worker")
     """Take the statistics of batch norm in training of: worker, each worker's part of the batch (with --micro-batch,
     each part of that); global, the whole batch over all workers, so that their number changes nothing; workers then

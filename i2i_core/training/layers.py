@@ -1,4 +1,5 @@
-"""How layers that look beyond one sample run in training: dropout by slot, batch norm over all workers.
+"""How layers that look beyond one sample run in training: dropout by slot, batch norm over all workers; and how blocks
+do whose activations are not kept.
 
 Their forwards are replaced inside the step's segments alone, so that grids and evaluations run them as `at_test` says.
 x_NCL: a layer's input, flattened behind its channels or not; N is its samples.
@@ -19,6 +20,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from i2i_core.batch import Batch
 from i2i_core.methods.at_test import run_by
 from i2i_core.randomness import seed_from
+from i2i_core.training.recomputing import Block, Forwards, blocks_of
 from i2i_core.training.sync import World
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -32,6 +34,7 @@ class Layers:
         world: all workers, over whom batch norm takes its statistics, in a process group of their own; None: each
             part of the batch has its own.
         autocast: whether segments run in bf16.
+        checkpoint: whether blocks keep only what goes into them.
 
     Attributes:
         alike: the modules whose buffers all workers have alike, because each knows of the whole batch.
@@ -40,12 +43,13 @@ class Layers:
         ValueError: a kind of dropout that has no masks by slot.
     """
 
-    def __init__(self, networks: nn.Module, world: World | None, autocast: bool) -> None:
+    def __init__(self, networks: nn.Module, world: World | None, autocast: bool, checkpoint: bool = False) -> None:
         named = [(name, module) for name, module in networks.named_modules()]
         self.world = world
         self.dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
         self.norms = [module for _, module in named if world and isinstance(module, _BatchNorm)]
         self.spectral = [module for _, module in named if autocast and isinstance(module, _SpectralNorm)]
+        self.blocks = blocks_of(networks) if checkpoint else []
         self.alike = frozenset[nn.Module](self.norms)
         for name, layer in self.dropouts:
             if not isinstance(layer, DROPOUTS):
@@ -61,12 +65,22 @@ class Layers:
             seed: of dropout's masks, the same for every part of the batch.
         """
         masks = Masks(part, seed)
-        replaced: list[tuple[nn.Module, Callable[..., Tensor]]] = []
-        replaced += [(layer, partial(masks.apply, name, layer)) for name, layer in self.dropouts]
+        forwards_of = partial(self._forwards_again, masks)
+        by_blocks = [(blocks.module, partial(blocks.forward, forwards_of)) for blocks in self.blocks]
+        with run_by([*self._forwards(masks), *by_blocks]):
+            yield
+
+    def _forwards(self, masks: Masks) -> Forwards:
+        """Give what layers run by, with these masks."""
+        replaced: Forwards = [(layer, partial(masks.apply, name, layer)) for name, layer in self.dropouts]
         replaced += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
         replaced += [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
-        with run_by(replaced):
-            yield
+        return replaced
+
+    def _forwards_again(self, masks: Masks, block: Block) -> Callable[[], Forwards]:
+        """Say what a block's layers run by when it is computed again: the masks go on from where they are now."""
+        now = masks.copy() if block.drops else masks
+        return lambda: self._forwards(now.copy())
 
 
 class Masks:
@@ -79,6 +93,14 @@ class Masks:
     def __init__(self, part: Batch, seed: tuple[object, ...]) -> None:
         self.part, self.seed = part, seed
         self.generators: dict[torch.device, torch.Generator] = {}
+
+    def copy(self) -> Masks:
+        """Give masks that go on as these would."""
+        copied = Masks(self.part, self.seed)
+        for device, generator in self.generators.items():
+            copied.generators[device] = torch.Generator(device)
+            copied.generators[device].set_state(generator.get_state())
+        return copied
 
     def apply(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
         """Drop values (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p).

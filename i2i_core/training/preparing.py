@@ -29,6 +29,7 @@ from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
+from i2i_core.training.recomputing import blocks_of
 from i2i_core.training.resuming import check_order
 from i2i_core.training.staged import check_moves, check_stages, stages_of, stream_of
 
@@ -125,6 +126,7 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
     check_declared(method)
     _check_batch_norm(config, method)
+    check_blocks(config, method)
     check_clips(config, sets, method.needs)
     stages = config.stages(method.needs.frames)
     for number, stage in enumerate(stages):
@@ -162,6 +164,14 @@ def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:
         found, expected = str(config.training.micro_batch), "none: --batch-norm global is of the whole batch"
         fix = "Leave --micro-batch out, or spread the batch over more workers; or give --batch-norm worker."
         raise ConfigError("--micro-batch", found, expected, fix)
+
+
+def check_blocks(config: TrainConfig, method: Method[Any]) -> None:
+    """Refuse activations that are computed again where no network has blocks. Raises ConfigError."""
+    if config.training.checkpoint_activations and not blocks_of(method.networks):
+        expected = f"nothing: no network of {config.method} says which blocks it is made of"
+        fix = "Leave --checkpoint-activations out, or give the networks `blocks_to_checkpoint`."
+        raise ConfigError("--checkpoint-activations", "given", expected, fix)
 
 
 def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONFIG) -> str:

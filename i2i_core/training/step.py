@@ -152,7 +152,8 @@ class Step:
         if together and self.config.micro_batch:
             raise ValueError("batch norm over the whole batch, which a micro-batch of it cannot know")
         world = self.world.apart() if together and self.world.size > 1 else None
-        return Layers(self.method.networks, world, self.config.precision == "bf16")
+        autocast, checkpoint = self.config.precision == "bf16", self.config.checkpoint_activations
+        return Layers(self.method.networks, world, autocast, checkpoint)
 
     def ask(self, what: Wish) -> None:
         """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.

@@ -62,7 +62,7 @@ ARROWS: dict[str, set[str]] = {
 """What the files of a room may import besides each other and the vocabulary: whole rooms, or single modules."""
 STEP = {
     *("training.step", "training.sync", "training.buffers", "training.layers", "training.optim", "training.schedule"),
-    *("training.stages", "training.finite", "training.timing"),
+    *("training.stages", "training.finite", "training.timing", "training.recomputing"),
 }
 """What moves the weights: knows no metric, no file and no log."""
 OF_THE_STEP = {"methods", "config"}
