@@ -8,15 +8,16 @@ from typing import Literal
 
 from i2i_core.config.stages import Stage, parsed
 from i2i_core.errors import ConfigError
-from i2i_core.settings import check_at_least, check_between, check_choice, setting
+from i2i_core.settings import Auto, check_at_least, check_between, check_choice, setting
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Set length, batch, precision, schedule. Progress is counted in images."""
 
-    batch: int = setting(16)
-    """GLOBAL batch: samples per move over all workers together."""
+    batch: int = setting(16, auto=True)
+    """GLOBAL batch: samples per move over all workers together. auto: the largest that fits the memory of every worker,
+    found before the run starts and kept by it: tried on GPUs, estimated on CPUs (docs/operations.md)."""
     images: int = setting(0, resume="free")
     """Length of the run in images served; 0: --epochs gives it. A length that is given takes the place of the
     preset's, whichever of the two that is."""
@@ -65,7 +66,7 @@ class TrainingConfig:
     must fit."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch", "lr_step")
+        check_at_least(self, 1, "lr_step", *(() if isinstance(self.batch, Auto) else ("batch",)))
         check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
         check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
         check_choice(self, "batch_norm", ("worker", "global"))

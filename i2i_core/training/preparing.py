@@ -23,7 +23,7 @@ from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.methods.base import Method, check_declared
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
-from i2i_core.settings import differences
+from i2i_core.settings import Auto, differences
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
@@ -45,6 +45,9 @@ def prepare(config: TrainConfig) -> TrainConfig:
         ConfigError, ResourceError: values that do not go together.
         CheckpointError: `--init-from` is not a checkpoint, or authors' weights, of this method and sizes.
     """
+    if isinstance(config.training.batch, Auto):
+        expected, fix = "a number by now", "Give --batch N; train.py and tune.py put one in its place before this."
+        raise ConfigError("--batch", "auto", expected, fix)
     config = config.with_section("launch", storage=absolute(config.launch.storage, "--storage"))
     also = tuple(absolute(uri, "--also") for uri in config.data.also)
     apart = tuple(absolute(at, "--shards-at") for at in config.data.shards_at)
