@@ -32,9 +32,9 @@ MOST = 256
 """Samples of one worker at most: larger batches need other learning rates than any preset has."""
 SHARE_OF_GPU = 0.9
 """What updates may take of a GPU: the rest is for sums over workers, grids, and memory in pieces."""
-SHARE_OF_HOST = 0.5
-"""What activations may take of a host's free memory: the rest is for what the estimate does not see, workspaces of
-convolutions and gradients of activations."""
+SHARE_OF_HOST = 0.4
+"""What autograd may keep of a host's free memory: processes grew by 1.4 to 2.0 times that in an update, by workspaces
+of convolutions and gradients of activations, too."""
 COPIES = 5
 """Of every parameter: itself, its gradient, two moments of Adam, its moving average."""
 
@@ -202,9 +202,9 @@ def fitting(config: TrainConfig, device: torch.device, workers: int, on_node: in
 def _of_stage(trial: Trial, on_node: int, most: int) -> int:
     memory = memory_of(trial.device)
     if trial.device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(SHARE_OF_GPU, trial.device)
+        torch.cuda.set_per_process_memory_fraction(SHARE_OF_GPU)
         found = largest(lambda n: fits_on_gpu(trial, n), most)
-        torch.cuda.set_per_process_memory_fraction(1.0, trial.device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
     else:
         needed, room = bytes_of_updates(trial), SHARE_OF_HOST * memory.free / on_node
         found = largest(lambda n: needed(n) <= room, most)

@@ -71,20 +71,29 @@ def test_configuration_with_a_number_is_given_back(paired: str, storage: str) ->
     assert with_number(given) is given
 
 
+def typed(program: str, *flags: str) -> str:
+    """What a command of `pipelines/` says, of the small method with `--batch auto`."""
+    small = [f"--{name.partition('.')[2].replace('_', '-')}={value}" for name, value in SMALL.items()]
+    command = [sys.executable, f"pipelines/{program}.py", "--method", "pix2pix", "--preset", "demo", *small]
+    command += ["--cpu", "--loaders", "0", "--batch", "auto", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.ray
+def test_sweep_has_a_number_before_its_trials(paired: str, tmp_path: Path) -> None:
+    said = typed("tune", "--data", paired, "--storage", str(tmp_path), "--evaluate-every", "100", "--dry-run")
+    assert "--batch auto: 256, 256 for each of 1 workers (an estimate, by what two small updates keep" in said
+    assert "hyper.lambda_l1:" in said
+
+
 @pytest.mark.ray
 def test_run_of_two_workers_trains_at_what_fits(paired: str, tmp_path: Path) -> None:
     """An epoch has 648 samples, so that each of two workers may have the most that is tried, 256."""
-    flags = [f"--{name.partition('.')[2].replace('_', '-')}={value}" for name, value in SMALL.items()]
-    command = [sys.executable, "pipelines/train.py", "--method", "pix2pix", "--preset", "demo", "--cpu", *flags]
-    command += ["--data", paired, "--storage", str(tmp_path), "--workers", "2", "--loaders", "0", "--batch", "auto"]
-    command += ["--images", "1024", "--grid-every", "0", "--evaluate-samples", "16"]
-
-    def typed() -> str:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    said = typed()
+    command = ["train", "--data", paired, "--storage", str(tmp_path), "--workers", "2", "--grid-every", "0"]
+    command += ["--images", "1024", "--evaluate-samples", "16"]
+    said = typed(*command)
     found = re.search(
         r"--batch auto: (\d+), (\d+) for each of 2 workers \(an estimate, by what two small updates", said
     )
@@ -93,6 +102,6 @@ def test_run_of_two_workers_trains_at_what_fits(paired: str, tmp_path: Path) -> 
     (run,) = tmp_path.iterdir()
     assert json.loads((run / "config.json").read_text())["training"]["batch"] == 512
     assert "batch 512 over 2 workers" in said
-    said = typed()
+    said = typed(*command)
     assert f"--batch auto: 512, which {run.name} began with" in said
     assert "finished after 1,024 images" in said

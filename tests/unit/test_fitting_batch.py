@@ -17,7 +17,16 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, ResourceError
 from i2i_core.settings import AUTO, Auto, from_dict, to_dict
 from i2i_core.training import fitting_batch
-from i2i_core.training.fitting_batch import COPIES, Kept, Trial, bytes_of_updates, fits_on_gpu, fitting, largest
+from i2i_core.training.fitting_batch import (
+    COPIES,
+    SHARE_OF_HOST,
+    Kept,
+    Trial,
+    bytes_of_updates,
+    fits_on_gpu,
+    fitting,
+    largest,
+)
 from i2i_core.training.node import Memory
 from i2i_core.training.preparing import prepare
 
@@ -125,12 +134,12 @@ def of_memory(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     monkeypatch.setattr(fitting_batch, "memory_of", lambda device: Memory(2**40, int(free)))
 
 
-def test_fitting_takes_half_of_a_worker_share_of_the_host(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fitting_takes_a_worker_share_of_the_host(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = bytes_of_updates(trial)
-    of_memory(monkeypatch, 2 * 3 * needed(10) + 6)
+    of_memory(monkeypatch, 3 * needed(10) / SHARE_OF_HOST + 9)
     assert fitting(trial.config, CPU, workers=2, on_node=3) == 10
     assert fitting(trial.config, CPU, workers=2, on_node=3, most=4) == 4
-    of_memory(monkeypatch, 2 * needed(1) - 2)
+    of_memory(monkeypatch, needed(1) / SHARE_OF_HOST - 9)
     with pytest.raises(ResourceError, match="--batch: found auto, and an update of one sample does not fit"):
         fitting(trial.config, CPU, workers=2, on_node=1)
 
@@ -141,8 +150,27 @@ def test_fitting_looks_at_every_stage(unpaired: str, storage: str, monkeypatch: 
     config = config_of("cyclegan", unpaired, storage, training__stages=stages, training__batch=1)
     small, large, _ = (bytes_of_updates(Trial(config, CPU, 1, number)) for number in range(3))
     assert large(8) > 2 * small(8)
-    of_memory(monkeypatch, 2 * large(8) + 2)
+    of_memory(monkeypatch, large(8) / SHARE_OF_HOST + 9)
     assert fitting(config, CPU, workers=1, on_node=1) == 8
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_fitting_on_a_gpu_is_the_most_that_fits(paired: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In half a GiB of it: what is found fits, twice as many do not, and all of the memory is free again."""
+    config = config_of("pix2pix", paired, storage, training__batch=1, hyper__image_size=64, hyper__g_base=32)
+    device, total = torch.device("cuda"), torch.cuda.mem_get_info()[1]
+    monkeypatch.setattr(fitting_batch, "SHARE_OF_GPU", 2**29 / total)
+    found = fitting(config, device, workers=1, on_node=1, most=2**16)
+    assert 1 < found < 2**15
+    trial = Trial(config, device, 1)
+    torch.cuda.set_per_process_memory_fraction(2**29 / total)
+    try:
+        assert fits_on_gpu(trial, found)
+        assert not fits_on_gpu(trial, 2 * found)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert torch.cuda.memory_reserved() < 2**29
 
 
 # ---------------------------------------------------------------- a number before anything reads it

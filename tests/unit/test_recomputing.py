@@ -26,7 +26,7 @@ from i2i_core.training.recomputing import blocks_of
 from i2i_core.training.step import Step
 
 from ..support.layered import Layered, Made
-from ..support.methods import ALONE, SMALL, Case, run, small
+from ..support.methods import ALONE, SMALL, Case, run, run_on, small
 
 NORMS = {"norm": "batch", "dropout": 0.5, "image_size": 32}
 CASES = {method: Case(method, updates=2) for method in SMALL} | {
@@ -47,6 +47,16 @@ def test_recomputed_updates_equal_kept_ones(case: Case) -> None:
     recomputed = run(replace(case, training={**case.training, "checkpoint_activations": True}))
     assert kept.keys() == recomputed.keys()
     assert not [name for name in kept if not torch.equal(kept[name], recomputed[name])]
+
+
+@pytest.mark.processes
+def test_recomputed_updates_of_workers_equal_kept_ones() -> None:
+    """Two, whose batch norm takes sums over both in the middle of a block, also when it is computed again."""
+    kept = [CASES["global batch norm"], CASES["in micro-batches"]]
+    recomputed = [replace(case, training={**case.training, "checkpoint_activations": True}) for case in kept]
+    for found in run_on(2, kept + recomputed):
+        for before, after in zip(found[:2], found[2:], strict=True):
+            assert not [name for name in before if not torch.equal(before[name], after[name])]
 
 
 @pytest.mark.parametrize("method", SMALL)
