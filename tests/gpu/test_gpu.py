@@ -143,7 +143,7 @@ def test_activations_computed_again_move_weights_alike(name: str) -> None:
 
 
 def test_activations_computed_again_take_less_memory() -> None:
-    """The most that CycleGAN's generator takes for eight images of 256 px, forward and backward, besides its weights."""
+    """The most that CycleGAN's generator takes besides its weights, for eight images of 256 px and their gradients."""
     network, x = ResNetGenerator().to(CUDA), torch.rand(8, 3, 256, 256, device=CUDA)
     batch = Batch({"a": x}, 8, 0, 8, 0, 0)
     most = {}
