@@ -11,13 +11,22 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructTypeInfo
 
 from i2i_core.errors import RunError, Stopped, UserError
+from i2i_core.settings import AUTO
 
 Options = TypeVar("Options")
 PASSED_ON = HelptextFromCommentsOff
 """Marks a dataclass that our rule passes on to tyro's own. Comments beside fields are no help texts."""
+NUMBER_OR_AUTO = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="INT|auto",
+    instance_from_str=lambda given: AUTO if given == ["auto"] else int(given[0]),
+    is_instance=lambda value: isinstance(value, int),
+    str_from_instance=lambda value: [str(value)],
+)
+"""How a number is read that may be `auto`."""
 
 
 def main(run: Callable[[], int | None]) -> NoReturn:
@@ -118,4 +127,6 @@ def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
 def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:
     if noted.get("derived"):
         return Annotated[kind, Suppress]
+    if noted.get("auto"):
+        return Annotated[kind, NUMBER_OR_AUTO]
     return Annotated[kind, tyro.conf.arg(name=noted["name"])] if noted.get("name") else kind

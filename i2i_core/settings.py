@@ -16,18 +16,36 @@ from typing import Any, Literal, TypeVar
 
 from i2i_core.errors import ConfigError, nearest
 
+
+class Auto(int):
+    """Stand for a number that is found before a run starts: `auto` on the command line and in files."""
+
+    def __new__(cls, value: int = 0) -> Auto:
+        return super().__new__(cls, 0)
+
+    def __repr__(self) -> str:
+        return "auto"
+
+    __str__ = __repr__
+
+
+AUTO = Auto()
 Resume = Literal["match", "free"]
 Section = TypeVar("Section")
 
 
-def setting(default: Any, *, resume: Resume = "match", name: str = "", derived: bool = False) -> Any:
+def setting(
+    default: Any, *, resume: Resume = "match", name: str = "", derived: bool = False, auto: bool = False
+) -> Any:
     """A dataclass field with its default, its rule on resume, and its flag.
 
     Args:
         name: the flag's name where it is not the field's.
         derived: filled in from the data; has no flag.
+        auto: whether the number may be AUTO, which `pipelines/` replace before anything else reads it.
     """
-    return dataclasses.field(default=default, metadata={"resume": resume, "name": name, "derived": derived})
+    noted = {"resume": resume, "name": name, "derived": derived, "auto": auto}
+    return dataclasses.field(default=default, metadata=noted)
 
 
 def resume_rule(field: dataclasses.Field[Any]) -> Resume:
@@ -86,6 +104,8 @@ def to_dict(section: Any) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Auto):
+            return "auto"
         if isinstance(value, tuple | list):
             return [plain(v) for v in value]
         if isinstance(value, Mapping):
@@ -104,11 +124,14 @@ def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "conf
     if not isinstance(values, Mapping):
         raise ConfigError(where, repr(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
     hints = typing.get_type_hints(kind)
-    fields = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {f.name: f.metadata for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             raise ConfigError(f"{where}.{key}", "an unknown key", f"a field of {kind.__name__}", nearest(key, fields))
-    return kind(**{key: _typed(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    said = {key for key, value in values.items() if isinstance(value, Auto) or value == "auto"}
+    autos = {key: AUTO for key in said if fields[key].get("auto")}
+    typed = {key: _typed(hints[key], value, f"{where}.{key}") for key, value in values.items() if key not in autos}
+    return kind(**typed, **autos)
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:

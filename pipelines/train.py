@@ -79,6 +79,7 @@ def run() -> int:
     options = configure(sys.argv[1:])
     config = options.run
     logs.show(config.launch.log_level)
+    from i2i_core.orchestration.fitting import with_number
     from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
     from i2i_core.training.preparing import prepare, warn
@@ -90,7 +91,7 @@ def run() -> int:
         glyphs = found.presets[config.preset].glyphs
         uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs)
         config = config.with_section("data", uri=uri)
-    config = prepare(config)
+    config = prepare(with_number(config))
     print(f"run {config.launch.storage}/{config.run_name}")
     warn(config)
     if options.dry_run:

@@ -60,7 +60,8 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
 def run() -> int:
     options = configure(sys.argv[1:])
     logs.show(options.run.launch.log_level)
-    from i2i_core.orchestration.sweep import plan, run_sweep
+    from i2i_core.orchestration.fitting import with_number
+    from i2i_core.orchestration.sweep import SWEEP, plan, run_sweep
     from i2i_core.search.report import table
     from i2i_core.search.study import STUDY
     from i2i_core.training.preparing import warn
@@ -72,7 +73,7 @@ def run() -> int:
         found = METHODS[base.method]
         uri = builtin_data(found.method.needs.kind, base.hyper.image_size, found.presets[base.preset].glyphs)
         base = base.with_section("data", uri=uri)
-    planned = plan(base, options.sweep)
+    planned = plan(with_number(base, "sweep-", SWEEP), options.sweep)
     warn(planned.base)
     if options.dry_run:
         for key, parameter in planned.space.parameters.items():

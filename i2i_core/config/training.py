@@ -9,15 +9,16 @@ from typing import Literal
 from i2i_core.config.fast import check_fast
 from i2i_core.config.stages import Stage, parsed
 from i2i_core.errors import ConfigError
-from i2i_core.settings import check_at_least, check_between, check_choice, setting
+from i2i_core.settings import Auto, check_at_least, check_between, check_choice, setting
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Set length, batch, schedule and ways to run faster. Progress is counted in images."""
 
-    batch: int = setting(16)
-    """GLOBAL batch: samples per move over all workers together."""
+    batch: int = setting(16, auto=True)
+    """GLOBAL batch: samples per move over all workers together. auto: the largest that fits the memory of every worker,
+    found before the run starts and kept by it: tried on GPUs, estimated on CPUs (docs/operations.md)."""
     images: int = setting(0, resume="free")
     """Length of the run in images served; 0: --epochs gives it. A length that is given takes the place of the
     preset's, whichever of the two that is."""
@@ -25,6 +26,9 @@ class TrainingConfig:
     """Length of the run in passes over the data; 0: --images gives it."""
     micro_batch: int = setting(0, resume="free")
     """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
+    checkpoint_activations: bool = setting(False, resume="free")
+    """Keep only what goes into a generator's or encoder's blocks, and compute the rest again when gradients come back:
+    less memory, for one more forward pass. It changes no number (docs/performance.md)."""
     batch_norm: Literal["worker", "global"] = setting("worker")
     """Take the statistics of batch norm in training of: worker, each worker's part of the batch (with --micro-batch,
     each part of that); global, the whole batch over all workers, so that their number changes nothing; workers then
@@ -64,7 +68,7 @@ class TrainingConfig:
     must fit."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch", "lr_step")
+        check_at_least(self, 1, "lr_step", *(() if isinstance(self.batch, Auto) else ("batch",)))
         check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
         check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
         check_choice(self, "batch_norm", ("worker", "global"))

@@ -50,6 +50,8 @@ class Encoder(nn.Module):
         least: pixels of a side that are halved to one.
     """
 
+    blocks_to_checkpoint = ("trunk",)
+
     def __init__(
         self,
         channels: int = 3,

@@ -37,6 +37,8 @@ class Refiner(nn.Module):
         ValueError: `first` is even: the image would grow.
     """
 
+    blocks_to_checkpoint = ("net",)
+
     def __init__(self, channels: int = 1, base: int = 64, first: int = 3, blocks: int = 4) -> None:
         super().__init__()
         if first % 2 == 0:

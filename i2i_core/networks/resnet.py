@@ -26,6 +26,8 @@ class ResNetGenerator(nn.Module):
         upsample: how u128 and u64 double the image; see `layers.up_layer`.
     """
 
+    blocks_to_checkpoint = ("net",)
+
     def __init__(
         self,
         in_channels: int = 3,

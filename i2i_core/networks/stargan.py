@@ -23,6 +23,8 @@ class StarGANGenerator(nn.Module):
     authors' code tracks running statistics, and never uses them). No convolution has a bias; zero padding.
     """
 
+    blocks_to_checkpoint = ("net",)
+
     def __init__(
         self,
         image_channels: int = 3,

@@ -55,6 +55,8 @@ class UNet(nn.Module):
             code, z passes the block's LeakyReLU together with the features.
     """
 
+    blocks_to_checkpoint = ("downs", "ups")
+
     def __init__(
         self,
         in_channels: int,

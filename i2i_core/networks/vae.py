@@ -21,6 +21,8 @@ class Encoder(nn.Module):
     sharing: the same storage), or empty.
     """
 
+    blocks_to_checkpoint = ("own", "shared")
+
     def __init__(self, own: nn.Module, shared: nn.Module) -> None:
         super().__init__()
         self.own, self.shared = own, shared
@@ -34,6 +36,8 @@ class Encoder(nn.Module):
 
 class Generator(nn.Module):
     """Latent code -> image in [-1, 1]. `shared` comes first, and may be one module in both domains' generators."""
+
+    blocks_to_checkpoint = ("shared", "own")
 
     def __init__(self, shared: nn.Module, own: nn.Module) -> None:
         super().__init__()

@@ -84,7 +84,7 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers:
     import ray  # isort: skip
 
     connect()
-    remote = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_called).options(name=task.__name__)
+    remote = ray.remote(num_cpus=1, max_retries=TRIES - 1)(called).options(name=task.__name__)
 
     def cancel(flying: Sequence[Any]) -> None:
         for late in flying:
@@ -131,8 +131,8 @@ def once(task: Callable[..., Answer], where: Where, *arguments: Any) -> Answer:
     takes = _takes(replace(where, workers=1))
     import ray
 
-    with _told():
-        return ray.get(ray.remote(**takes)(_called).options(name=task.__name__).remote(logs.shown(), task, *arguments))
+    with told():
+        return ray.get(ray.remote(**takes)(called).options(name=task.__name__).remote(logs.shown(), task, *arguments))
 
 
 def _takes(where: Where) -> dict[str, int]:
@@ -163,7 +163,7 @@ def _flow(
     waiting = iter(units)
     flying = {lane(unit): lane for lane, unit in zip(lanes, waiting, strict=False)}
     try:
-        with _told():
+        with told():
             while flying:
                 (ready,), _ = ray.wait(list(flying), num_returns=1)
                 lane = flying.pop(ready)
@@ -175,7 +175,7 @@ def _flow(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """What a worker raised that a user can mend is raised here."""
     import ray
 
@@ -189,7 +189,7 @@ def _told() -> Iterator[None]:
         raise RunError(f"a worker was lost ({str(error).splitlines()[0]}); run the same command again") from error
 
 
-def _called(level: logs.Level, task: Callable[..., Answer], *arguments: Any) -> Answer:
+def called(level: logs.Level, task: Callable[..., Answer], *arguments: Any) -> Answer:
     """Call a function on a worker of Ray, whose log is then this process's too."""
     logs.show(level)
     return task(*arguments)

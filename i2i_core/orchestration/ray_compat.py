@@ -129,3 +129,10 @@ def being_drained() -> bool:
     from ray.train.v2._internal.execution.context import get_train_context
 
     return get_train_context().preemption_context.preemption_info is not None
+
+
+def log_no_trace() -> None:
+    """Keep Ray Train, in this training worker, from logging the trace of what is about to be raised."""
+    from ray.train.v2._internal.util import logger
+
+    logger.setLevel("CRITICAL")

@@ -62,18 +62,21 @@ class Choice:
         return f"fast: {on}" + (f" ({off})" if off else "")
 
 
-def choose(asked: tuple[str, ...], networks: nn.Module, device: torch.device, workers: int = 1) -> Choice:
+def choose(
+    asked: tuple[str, ...], networks: nn.Module, device: torch.device, workers: int = 1, again: bool = False
+) -> Choice:
     """Choose what a run's `--fast` comes to on this device.
 
     Args:
         asked: `("auto",)`, `("off",)`, or options by name.
         networks: of the method.
         workers: of the run.
+        again: whether blocks are computed again in backward (`--checkpoint-activations`).
 
     Raises:
         ConfigError: an option that cannot be here.
     """
-    impossible = _impossible(device, workers)
+    impossible = _impossible(device, workers, again)
     if asked == ("off",):
         return Choice(Fast())
     if asked == ("auto",):
@@ -86,9 +89,10 @@ def choose(asked: tuple[str, ...], networks: nn.Module, device: torch.device, wo
     return Choice(Fast.named(*asked))
 
 
-def _impossible(device: torch.device, workers: int) -> dict[str, str]:
+def _impossible(device: torch.device, workers: int, again: bool) -> dict[str, str]:
     """Tell why options cannot be, by name."""
-    found: dict[str, str] = {}
+    written = "--checkpoint-activations has blocks computed again as they are written"
+    found = {"compile": written, "graphs": written} if again else {}
     if device.type == "cpu" and (missing := _missing_to_compile()):
         found["compile"] = f"compiling for a CPU needs {missing}"
     if device.type != "cuda":

@@ -1,4 +1,5 @@
-"""How layers that look beyond one sample run in training: dropout by slot, batch norm over all workers.
+"""How layers that look beyond one sample run in training: dropout by slot, batch norm over all workers; and how blocks
+do whose activations are not kept.
 
 Their forwards are replaced inside the step's segments alone, so that grids and evaluations run them as `at_test` says.
 x_NCL: a layer's input, flattened behind its channels or not; N is its samples.
@@ -19,6 +20,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from i2i_core.batch import Batch
 from i2i_core.methods.at_test import run_by
 from i2i_core.randomness import seed_from
+from i2i_core.training.recomputing import Block, Forwards, blocks_of
 from i2i_core.training.sync import World
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -33,6 +35,7 @@ class Layers:
             part of the batch has its own.
         autocast: whether segments run in bf16.
         compiled: whether the networks are compiled; what replaces a layer's forward then stays as it is.
+        checkpoint: whether blocks keep only what goes into them.
 
     Attributes:
         alike: the modules whose buffers all workers have alike, because each knows of the whole batch.
@@ -41,26 +44,34 @@ class Layers:
         ValueError: a kind of dropout that has no masks by slot.
     """
 
-    def __init__(self, networks: nn.Module, world: World | None, autocast: bool, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        networks: nn.Module,
+        world: World | None,
+        *,
+        autocast: bool,
+        compiled: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
         named = [(name, module) for name, module in networks.named_modules()]
-        dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
+        self.world = world
+        self.dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
         self.norms = [module for _, module in named if world and isinstance(module, _BatchNorm)]
+        self.spectral = [module for _, module in named if autocast and isinstance(module, _SpectralNorm)]
         self.alike = frozenset[nn.Module](self.norms)
-        for name, layer in dropouts:
+        for name, layer in self.dropouts:
             if not isinstance(layer, DROPOUTS):
                 kinds = ", ".join(kind.__name__ for kind in DROPOUTS)
                 raise ValueError(f"{name} is {type(layer).__name__}, which has no masks by slot; expected {kinds}")
         self.masks: Masks | None = None
         """Of the segment that runs."""
-        self.forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = []
-        """Modules, and what they run as."""
-        self.forwards += [(layer, partial(self._dropped, name, layer)) for name, layer in dropouts]
-        self.forwards += [(norm, partial(normalised_by_all, norm, world)) for norm in self.norms if world]
-        spectral = [module for _, module in named if autocast and isinstance(module, _SpectralNorm)]
-        self.forwards += [(module, partial(in_full_precision, module)) for module in spectral]
+        self.forwards = self._forwards(self._dropped)
+        """Modules, and what they run as in a segment."""
         if compiled:
             self.forwards = [(module, torch.compiler.disable(forward)) for module, forward in self.forwards]
             self.forwards += [(network, torch.compile(network.forward)) for network in networks.children()]
+        for blocks in blocks_of(networks) if checkpoint else ():
+            self.forwards.append((blocks.module, partial(blocks.forward, self._forwards_again)))
 
     @contextmanager
     def running(self, part: Batch, *seed: object) -> Iterator[None]:
@@ -73,6 +84,18 @@ class Layers:
         self.masks = Masks(part, seed)
         with run_by(self.forwards):
             yield
+
+    def _forwards(self, dropped: Callable[[str, _DropoutNd, Tensor], Tensor]) -> Forwards:
+        """Give what layers run by, with this for dropout."""
+        found: Forwards = [(layer, partial(dropped, name, layer)) for name, layer in self.dropouts]
+        found += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
+        return found + [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
+
+    def _forwards_again(self, block: Block) -> Callable[[], Forwards]:
+        """Say what a block's layers run by when it is computed again: the masks go on from where they are now."""
+        assert self.masks, "a segment runs"
+        now = self.masks.copy() if block.drops else self.masks
+        return lambda: self._forwards(now.copy().apply)
 
     def _dropped(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
         assert self.masks, "a segment runs"
@@ -95,6 +118,15 @@ class Masks:
         self.calls = 0
         self.generators: dict[tuple[int, torch.device], torch.Generator] = {}
         """By the images before the batch, and device."""
+
+    def copy(self) -> Masks:
+        """Give masks that go on as these would."""
+        copied = Masks(self.part, self.seed)
+        copied.calls = self.calls
+        for (images, device), generator in self.generators.items():
+            copied.generators[images, device] = torch.Generator(device)
+            copied.generators[images, device].set_state(generator.get_state())
+        return copied
 
     def apply(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
         """Drop values (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p).

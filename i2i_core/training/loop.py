@@ -26,6 +26,7 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.training.fast import choose
 from i2i_core.training.keeping import Keeper
 from i2i_core.training.measuring import Evaluator
+from i2i_core.training.memory import Held
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.trackers import ShowScalars
 from i2i_core.training.node import Node
@@ -76,7 +77,7 @@ class Loop:
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
-        self.choice = choose(training.fast, method.networks, device, world.size)
+        self.choice = choose(training.fast, method.networks, device, world.size, training.checkpoint_activations)
         self.step = Step(
             method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages, self.choice.fast
         )
@@ -87,6 +88,7 @@ class Loop:
         self.keeper.begin()
         self.step.set_up(self.progress)
         self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run, self.stages)
+        self.held = Held(config, method, device, slots[1] - slots[0], self.choice.fast)
 
     @property
     def method(self) -> Method[Any]:
@@ -118,6 +120,7 @@ class Loop:
 
         Raises:
             NonFiniteError: a move was not finite.
+            ResourceError: an update, a grid or an evaluation does not fit into memory; of this worker alone.
             Stopped: it was asked to; on every worker alike.
             RunError: too many unusable samples, no room for the last checkpoint, storage that takes none any more, or,
                 where that is asked for, a run that diverges; on every worker alike.
@@ -164,7 +167,8 @@ class Loop:
             self._do_what_is_due()
             if self.step.enter(self.progress):
                 self.monitor.tell(f"{self.progress.images:,} images: {self._said()}")
-            self.step(batches, self.progress)
+            with self.held.during("an update", self.measuring.stage):
+                self.step(batches, self.progress)
             if self.step.asked:
                 self.keeper.save()
             if self.step.asked == "stop":
@@ -218,11 +222,14 @@ class Loop:
 
     def _draw(self) -> None:
         if self.config.monitoring.grid_every:
-            self.measuring.draw()
+            with self.held.during("a grid", self.measuring.stage):
+                self.measuring.draw()
 
     def _evaluate(self) -> None:
         """A new best is saved at once."""
-        if self.measuring.evaluate():
+        with self.held.during("an evaluation", self.measuring.stage):
+            is_best = self.measuring.evaluate()
+        if is_best:
             self.keeper.save()
 
     def _give_up_if_collapsed(self) -> None:

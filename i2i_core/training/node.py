@@ -1,11 +1,60 @@
-"""What a worker has of its node."""
+"""What a worker has of its node: CPUs, loaders, memory."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 MOST_LOADERS = 8
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a host or a device: all of them, and those that can be had now."""
+
+    total: int
+    free: int
+
+
+def host_memory(root: Path = Path("/")) -> Memory:
+    """Measure the memory of this process's host, or of its container where that may use less.
+
+    Args:
+        root: where /proc and /sys are.
+    """
+    meminfo = root / "proc/meminfo"
+    if not meminfo.is_file():  # macOS
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return Memory(total, total)
+    lines = (line.split() for line in meminfo.read_text().splitlines())
+    found = {name.rstrip(":"): int(value) * 1024 for name, value, *_ in lines}
+    every = [Memory(found["MemTotal"], found["MemAvailable"]), *_limits(root)]
+    return Memory(min(one.total for one in every), max(0, min(one.free for one in every)))
+
+
+def _limits(root: Path) -> Iterator[Memory]:
+    """Give what the control groups allow that this process is in, of version 2 and of version 1.
+
+    What files were read into memory is given back when it is asked for, and counts as free.
+    """
+    cgroups = root / "proc/self/cgroup"
+    for line in cgroups.read_text().splitlines() if cgroups.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        base = root / "sys/fs/cgroup" / controllers
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        limit, used, cached = names if controllers else ("memory.max", "memory.current", "inactive_file")
+        own = base / path.strip("/")
+        for group in (own, *own.parents):  # a container may see its own group as the root
+            if (group / limit).is_file() and (most := (group / limit).read_text().strip()) != "max":
+                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                held = int((group / used).read_text()) - int(stat.get(cached, 0))
+                yield Memory(int(most), int(most) - held)
+            if group == base:
+                break
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.methods.base import Method, check_declared
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
-from i2i_core.settings import differences
+from i2i_core.settings import Auto, differences
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
+from i2i_core.training.recomputing import blocks_of
 from i2i_core.training.resuming import check_order
 from i2i_core.training.staged import check_moves, check_stages, stages_of, stream_of
 
@@ -44,6 +45,9 @@ def prepare(config: TrainConfig) -> TrainConfig:
         ConfigError, ResourceError: values that do not go together.
         CheckpointError: `--init-from` is not a checkpoint, or authors' weights, of this method and sizes.
     """
+    if isinstance(config.training.batch, Auto):
+        expected, fix = "a number by now", "Give --batch N; train.py and tune.py put one in its place before this."
+        raise ConfigError("--batch", "auto", expected, fix)
     config = config.with_section("launch", storage=absolute(config.launch.storage, "--storage"))
     also = tuple(absolute(uri, "--also") for uri in config.data.also)
     apart = tuple(absolute(at, "--shards-at") for at in config.data.shards_at)
@@ -125,6 +129,7 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
     check_declared(method)
     _check_batch_norm(config, method)
+    check_blocks(config, method)
     check_clips(config, sets, method.needs)
     stages = config.stages(method.needs.frames)
     for number, stage in enumerate(stages):
@@ -162,6 +167,14 @@ def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:
         found, expected = str(config.training.micro_batch), "none: --batch-norm global is of the whole batch"
         fix = "Leave --micro-batch out, or spread the batch over more workers; or give --batch-norm worker."
         raise ConfigError("--micro-batch", found, expected, fix)
+
+
+def check_blocks(config: TrainConfig, method: Method[Any]) -> None:
+    """Refuse activations that are computed again where no network has blocks. Raises ConfigError."""
+    if config.training.checkpoint_activations and not blocks_of(method.networks):
+        expected = f"nothing: no network of {config.method} says which blocks it is made of"
+        fix = "Leave --checkpoint-activations out, or give the networks `blocks_to_checkpoint`."
+        raise ConfigError("--checkpoint-activations", "given", expected, fix)
 
 
 def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONFIG) -> str:

@@ -80,7 +80,7 @@ class Recorded:
 
     def _towards(self, kind: Hashable, batches: Iterator[Batch], progress: Progress) -> None:
         """Make an update as it is written; the last before a recording has what it reads and draws noted."""
-        step, images = self.step, progress.images
+        step = self.step
         done = self.eager[kind] = self.eager.get(kind, 0) + 1
         if done < EAGER:
             step.update(batches, progress)
@@ -91,7 +91,7 @@ class Recorded:
         if self.refused:
             logger.info(f"no CUDA graphs: {self.refused}")
             return
-        plan = [(move.player, move.images - images) for move in step.watch.moves]
+        plan = [(move.player, move.images - taken[0].images) for move in step.watch.moves]
         precise = torch.float32 if step.device.type == "cuda" else torch.float64  # as fused Adam reads it
         rates = torch.zeros(len(plan), dtype=precise, device=step.device)
         self.recordings[kind] = Recording(graphs.kept(taken, draws), draws, rates, plan, self.recorder())
@@ -103,9 +103,9 @@ class Recorded:
             self.step.update(graphs.put_back(taken, batches), progress)
             return
         found.fill(taken, lambda batch: batch.split(self.step.config.micro_batch))
-        self._set_rates(found, progress.images)
+        self._set_rates(found, taken[0].images)
         if found.moves:
-            self._again(found, taken[-1], progress)
+            self._again(found, taken, progress)
         else:
             self._record(kind, found, taken, progress)
         if wish := self.step.wish():
@@ -136,21 +136,21 @@ class Recorded:
         finally:
             self.recording = False
         found.moves = [
-            MadeMove(one.player, one.images - images, one.names, one.values, step.sums[one.player])
+            MadeMove(one.player, one.images - taken[0].images, one.names, one.values, step.sums[one.player])
             for one in step.watch.moves
         ]
         for one in step.watch.moves:
             one.values = one.values.clone()
 
-    def _again(self, found: Recording, last: Batch, progress: Progress) -> None:
+    def _again(self, found: Recording, taken: list[Batch], progress: Progress) -> None:
         """Launch the recording, and keep the books that Python keeps of an update."""
         step = self.step
         found.recorder.again()
         for move in found.moves:
-            step.watch.note(move.player, progress.images + move.past, move.names, move.values.clone())
+            step.watch.note(move.player, taken[0].images + move.past, move.names, move.values.clone())
             progress.moves[move.player] = progress.moves.get(move.player, 0) + 1
             move.sums.moves += 1
-        progress.images = last.images + last.size
+        progress.images = taken[-1].images + taken[-1].size
 
     def rate(self) -> Tensor:
         """Give the learning rate of the next move of the recording, a scalar on the device."""

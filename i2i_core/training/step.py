@@ -162,7 +162,13 @@ class Step:
         if together and self.config.micro_batch:
             raise ValueError("batch norm over the whole batch, which a micro-batch of it cannot know")
         world = self.world.apart() if together and self.world.size > 1 else None
-        return Layers(self.method.networks, world, self.fast.bf16, self.fast.compile)
+        return Layers(
+            self.method.networks,
+            world,
+            autocast=self.fast.bf16,
+            compiled=self.fast.compile,
+            checkpoint=self.config.checkpoint_activations,
+        )
 
     def ask(self, what: Wish) -> None:
         """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.

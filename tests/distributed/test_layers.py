@@ -216,7 +216,10 @@ def test_spectral_norm_is_found_outside_autocast(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(_SpectralNorm, "forward", noted)
     for autocast in (True, False):
-        with Layers(layer, None, autocast).running(Batch({}, 2, 0, 2, 0, 0)), torch.autocast("cpu", torch.bfloat16):
+        with (
+            Layers(layer, None, autocast=autocast).running(Batch({}, 2, 0, 2, 0, 0)),
+            torch.autocast("cpu", torch.bfloat16),
+        ):
             assert layer(torch.randn(2, 40)).dtype == torch.bfloat16
     assert seen == [False, True]
 

@@ -15,7 +15,9 @@ from i2i_core.batch import Batch
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import NonFiniteError
 from i2i_core.methods.base import Progress
+from i2i_core.networks.resnet import ResNetGenerator
 from i2i_core.training.layers import Layers, Masks
+from i2i_core.training.memory import asked_for, is_out_of_memory, memory_of
 from i2i_core.training.step import Step
 
 from ..support.layered import Layered, Made, parts, step_of
@@ -129,3 +131,36 @@ def test_a_healthy_update_with_every_kind_of_layer_never_stops_the_host() -> Non
         step(feed, progress)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_activations_computed_again_move_weights_alike(name: str) -> None:
+    kept, again = (
+        stepped(Case(name, training={"checkpoint_activations": checkpoint}), CUDA, 3)[0] for checkpoint in (False, True)
+    )
+    for key, weight in kept.networks.state_dict().items():
+        torch.testing.assert_close(again.networks.state_dict()[key], weight, rtol=1e-9, atol=1e-9)
+
+
+def test_activations_computed_again_take_less_memory() -> None:
+    """The most that CycleGAN's generator takes besides its weights, for eight images of 256 px and their gradients."""
+    network, x = ResNetGenerator().to(CUDA), torch.rand(8, 3, 256, 256, device=CUDA)
+    batch = Batch({"a": x}, 8, 0, 8, 0, 0)
+    most = {}
+    for checkpoint in (False, True):
+        with Layers(torch.nn.ModuleDict({"G": network}), None, autocast=False, checkpoint=checkpoint).running(batch, 0):
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            loss = network(x).mean()
+        torch.autograd.grad(loss, list(network.parameters()))
+        most[checkpoint] = torch.cuda.max_memory_allocated() - before
+        del loss
+    assert most[True] < 0.7 * most[False], most
+
+
+def test_allocation_that_cannot_succeed_is_out_of_memory() -> None:
+    with pytest.raises(torch.OutOfMemoryError) as raised:
+        torch.empty(2**50, dtype=torch.uint8, device=CUDA)
+    assert is_out_of_memory(raised.value)
+    assert asked_for(raised.value) == "1048576.00 GiB"
+    assert 0 < memory_of(CUDA).free <= memory_of(CUDA).total

@@ -211,6 +211,8 @@ def test_what_cannot_be_is_refused_with_what_can(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError, match=r"(?s)one worker sends no gradients.*Give --fast auto"):
         choose(("bf16_sums",), LARGE, CPU)
     assert choose(("bf16_sums",), LARGE, CPU, workers=2).fast.bf16_sums
+    with pytest.raises(ConfigError, match="--checkpoint-activations has blocks computed again"):
+        choose(("compile",), LARGE, CPU, again=True)
     monkeypatch.setattr(fast.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="compiling for a CPU needs a C\\+\\+ compiler"):
         choose(("compile",), LARGE, CPU)

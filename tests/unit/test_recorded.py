@@ -1,68 +1,185 @@
-"""Recorded updates equal those that are made as they are written; on a GPU: tests/gpu."""
+"""Recorded updates equal those that are made as they are written. On a GPU: tests/gpu."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
 from torch import Tensor
 
-from i2i_core.methods.base import Progress
-from i2i_core.training.recorded import Recorded
-from i2i_core.training.step import Step
+from i2i_core.batch import Batch
+from i2i_core.errors import NonFiniteError
+from i2i_core.methods.base import Method, Move, Progress
+from i2i_core.training.graphs import EAGER
 
-from ..support.methods import SMALL, Case, batches, small, step_of_case
+from ..support.methods import ALONE, SMALL, Case, batches
+from ..support.recorded import go, launched, same, state_of, stepping
 from ..support.tape import Tape
 
-
-def with_tape(step: Step) -> Step:
-    step.recorded = Recorded(step, Tape)
-    return step
-
-
-def state_of(step: Step, progress: Progress) -> dict[str, Any]:
-    found: dict[str, Any] = {**step.method.networks.state_dict()}
-    found |= {f"pool {name}": pool.images for name, pool in step.method.pools.items()}
-    found |= {f"ema {name}": x for name, x in (step.ema.state_dict() if step.ema else {}).items()}
-    found["optimisers"], found["moves"], found["images"] = step.state_dict(), dict(progress.moves), progress.images
-    found["stop"] = step.watch.stop
-    return found
-
-
-def after(case: Case, updates: int, recorded: bool, log_at: int = 5) -> tuple[Step, dict[str, Any], list[Tensor]]:
-    """The state after some updates, with a log in the middle; its terms."""
-    method = small(case)
-    step, progress = step_of_case(method, case), Progress()
-    if recorded:
-        with_tape(step)
-    feed, terms = batches(method, case, step.world), []
-    for number in range(updates):
-        step(feed, progress)
-        if number in (log_at, updates - 1):
-            names, values = step.read_terms()
-            terms.append(values)
-            assert names
-    step.watch.settle()
-    return step, state_of(step, progress), terms
-
-
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(one, Tensor) else bool(one == other)
+EVERYTHING = {"ema_halflife": 20, "clip_grad": 1.0}
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_recorded_updates_equal_written_ones_bit_for_bit(name: str) -> None:
-    case = Case(name, batch=3, training={"ema_halflife": 20, "clip_grad": 1.0})
-    _, expected, terms = after(case, 10, recorded=False)
-    step, found, own = after(case, 10, recorded=True)
-    assert step.recorded is not None
-    assert not step.recorded.refused
-    assert any(recording.moves for recording in step.recorded.recordings.values()), "nothing was recorded"
-    wrong = [key for key in expected if not same(found[key], expected[key])]
-    assert not wrong
+    """Weights, moments, histories, averages, draws, a learning rate that falls, and the logs' terms."""
+    case = Case(name, batch=3, training=EVERYTHING)
+    written, recorded = stepping(case, None), stepping(case, Tape)
+    before, after = Progress(), Progress()
+    terms, own = go(written, case, before, 10), go(recorded, case, after, 10)
+    assert launched(recorded)
+    expected, found = state_of(written, before), state_of(recorded, after)
+    assert not [key for key in expected if not same(found[key], expected[key])]
     assert same(own, terms)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("bicyclegan", hyper={"dropout": 0.5, "image_size": 64}, batch=2),
+        Case("cyclegan", batch=3, training={"micro_batch": 2}),
+        Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}, batch=2),
+        Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}, batch=2),
+        Case("simgan", hyper={"warmup_r": 5, "warmup_d": 5}, batch=2),
+        Case("unit", batch=2, fast=("channels_last", "passes")),
+    ],
+    ids=["dropout", "micro-batches", "two data sets", "fresh batches", "phases", "other options"],
+)
+def test_every_form_of_an_update_is_recorded(case: Case) -> None:
+    written, recorded = stepping(case, None), stepping(case, Tape)
+    before, after = Progress(), Progress()
+    terms, own = go(written, case, before, 18), go(recorded, case, after, 18)
+    assert launched(recorded)
+    expected, found = state_of(written, before), state_of(recorded, after)
+    assert not [key for key in expected if not same(found[key], expected[key])]
+    assert same(own, terms)
+
+
+def test_a_run_goes_on_from_a_recorded_one_s_state() -> None:
+    case = Case("cyclegan", batch=2)
+    whole, first, second = stepping(case, Tape), stepping(case, Tape), stepping(case, Tape)
+    through, before = Progress(), Progress()
+    go(whole, case, through, 14)
+    go(first, case, before, 7)
+    second.method.load_state_dict(copy.deepcopy(first.method.state_dict()))
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    second.load_pools(first.pools(), (0, 2))
+    after = Progress(before.images, dict(before.moves))
+    go(second, case, after, 7)
+    assert launched(second)
+    expected, found = state_of(whole, through), state_of(second, after)
+    assert not [key for key in expected if not same(found[key], expected[key])]
+
+
+def test_a_batch_of_another_shape_is_made_as_it_is_written() -> None:
+    case = Case("pix2pix", batch=3)
+    ends = []
+    for recorder in (None, Tape):
+        step, progress = stepping(case, recorder), Progress()
+        whole = batches(step.method, case, ALONE)
+        feed = (batch._cut(0, 2) if batch.images == 18 else batch for batch in whole)
+        for _ in range(9):
+            step(feed, progress)
+        step.watch.settle()
+        ends.append(state_of(step, progress))
+    assert not [key for key in ends[0] if not same(ends[1][key], ends[0][key])]
+
+
+class Counting:
+    """A method's update that counts how often Python runs it."""
+
+    def __init__(self, method: Method[object]) -> None:
+        self.update, self.runs, self.reads = method.update, 0, False
+        method.update = self  # type: ignore[method-assign, assignment]
+
+    def __call__(self, feed: Iterator[Batch], progress: Progress) -> Iterator[Move]:
+        self.runs += 1
+        return self.update(feed, Progress(progress.images) if self.reads else progress)
+
+
+def test_a_launched_update_runs_no_python_of_the_method() -> None:
+    case = Case("pix2pix", batch=2)
+    step, progress = stepping(case, Tape), Progress()
+    counting = Counting(step.method)
+    for _ in range(20):
+        step(batches(step.method, case, ALONE, progress.images // 2), progress)
+    assert counting.runs == EAGER + 1
+    step.read_terms()
+    step(batches(step.method, case, ALONE), progress)
+    assert counting.runs == EAGER + 2, "after a log, the terms' influence is found"
+
+
+def test_an_update_that_reads_the_progress_is_not_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case("pix2pix", batch=2)
+    step, progress = stepping(case, Tape), Progress()
+    Counting(step.method).reads = True
+    with caplog.at_level("INFO"):
+        go(step, case, progress, 8)
+    assert not launched(step)
+    assert "no CUDA graphs: its update reads progress.images, and the method has no `phase`" in caplog.text
+
+
+class Failing(Tape):
+    def record(self, work: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_recording_that_fails_leaves_the_run_as_it_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case("cyclegan", batch=2)
+    written, failing = stepping(case, None), stepping(case, Failing)
+    before, after = Progress(), Progress()
+    go(written, case, before, 8)
+    go(failing, case, after, 8)
+    assert "an update cannot be recorded: operation not permitted" in caplog.text
+    expected, found = state_of(written, before), state_of(failing, after)
+    assert not [key for key in expected if not same(found[key], expected[key])]
+
+
+def test_wishes_are_heard_by_launched_updates() -> None:
+    case = Case("pix2pix", batch=2)
+    step, progress = stepping(case, Tape), Progress()
+    heard, feed = [], batches(step.method, case, ALONE)
+    for number in range(12):
+        if number in (EAGER, 8):  # of the update that is recorded, and of one that is launched
+            step.ask("save")
+        if number == 10:
+            step.ask("stop")
+        step(feed, progress)
+        heard.append(step.asked)
+    assert [number for number, asked in enumerate(heard) if asked == "save"] == [EAGER + 1, 9]
+    assert heard[11] == "stop"
+
+
+def test_a_launched_move_that_is_not_finite_is_suppressed_and_named() -> None:
+    case = Case("pix2pix", batch=2)
+    step, progress = stepping(case, Tape), Progress()
+    feed = batches(step.method, case, ALONE)
+    for _ in range(8):
+        step(feed, progress)
+    weights = {name: p.clone() for name, p in step.method.named_parameters()}
+    broken = next(feed)
+    broken.fields["b"][:] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"player D after 16 images: term real = nan on worker 0"):
+        for batch in chain([broken], feed):
+            step(iter([batch]), progress)
+    for name, p in step.method.named_parameters():
+        assert torch.equal(p, weights[name]), name
+
+
+def test_no_number_of_the_first_update_is_left_in_the_recording() -> None:
+    """Two recordings of one run, begun at other updates, make the same of a later one."""
+    case = Case("unit", batch=1)
+    ends: list[dict[str, Tensor]] = []
+    for beginning in (EAGER + 1, EAGER + 3):
+        step, progress = stepping(replace(case, batch=1), Tape), Progress()
+        feed = batches(step.method, case, ALONE)
+        assert step.recorded is not None
+        step.recorded.eager = {(0, tuple(step.movers), ()): EAGER - beginning}
+        for _ in range(10):
+            step(feed, progress)
+        assert launched(step)
+        ends.append(dict(step.method.networks.state_dict()))
+    assert same(*ends)

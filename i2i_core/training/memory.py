@@ -1,0 +1,127 @@
+"""Say what did not fit into memory, and what would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from i2i_core.config.run import TrainConfig
+from i2i_core.config.stages import Stage, said_size
+from i2i_core.errors import ResourceError
+from i2i_core.methods.base import Method
+from i2i_core.training.fast import Fast
+from i2i_core.training.node import Memory, host_memory
+from i2i_core.training.recomputing import blocks_of
+
+Doing = Literal["an update", "a grid", "an evaluation"]
+SIGNS = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How RuntimeErrors of torch and CUDA say that memory is short, besides `torch.OutOfMemoryError`."""
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory is short, of a device or of the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def asked_for(error: BaseException) -> str:
+    """Read off an error how much memory was asked for, "2.00 GiB"; empty where it does not say."""
+    found = re.search(r"allocate ([\d.]+) ?(bytes|[KMGTPE]iB)", str(error))
+    if not found:
+        return ""
+    return said_bytes(int(found[1])) if found[2] == "bytes" else f"{found[1]} {found[2]}"
+
+
+def said_bytes(count: float) -> str:
+    """Write a number of bytes for people: `1.50 GiB`."""
+    unit = 0
+    while count >= 1024 and unit < len(UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:.2f} {UNITS[unit]}" if unit else f"{count:.0f} B"
+
+
+def memory_of(device: torch.device) -> Memory:
+    """Measure a GPU's memory, or the host's."""
+    if device.type != "cuda":
+        return host_memory()
+    free, total = torch.cuda.mem_get_info(device)
+    return Memory(total, free)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a worker brings into memory, and where.
+
+    Attributes:
+        part: samples of the global batch that are this worker's.
+        fast: options that are on.
+    """
+
+    config: TrainConfig
+    method: Method[Any]
+    device: torch.device
+    part: int
+    fast: Fast = Fast()  # noqa: RUF009  it is frozen
+
+    @contextmanager
+    def during(self, doing: Doing, stage: Stage) -> Iterator[None]:
+        """Raise ResourceError where what is done inside the block does not fit into memory."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            found, helps = self.found(doing, stage, asked_for(error)), self.helps(doing)
+            where = "GPU memory" if self.device.type == "cuda" else "memory"
+            raise ResourceError(where, found, "what fits", f"Give {'; or '.join(helps)}.") from None
+
+    @property
+    def at_once(self) -> int:
+        """Samples that go through the networks together in an update."""
+        return min(self.config.training.micro_batch or self.part, self.part)
+
+    def found(self, doing: Doing, stage: Stage, asked: str) -> str:
+        """Say what was done, how large it is, and how much memory there is."""
+        size, training = said_size(stage.size), self.config.training
+        frames = f", {stage.frames} frames each" if stage.frames > 1 else ""
+        if doing == "an update":
+            many = f" with {self.at_once} at once" if self.at_once < self.part else ""
+            what = f"an update of {self.part} samples of {size} px{frames} (this worker's of --batch {training.batch})"
+            what += many
+        elif doing == "a grid":
+            what = f"a grid of {self.config.monitoring.grid_rows} samples of {size} px{frames}"
+        else:
+            what = f"an evaluation at {size} px{frames}"
+        more = f", which asked for {asked} more," if asked else ""
+        total = said_bytes(memory_of(self.device).total)
+        return f"{what}{more} on a {'GPU' if self.device.type == 'cuda' else 'host'} of {total}"
+
+    def helps(self, doing: Doing) -> list[str]:
+        """List the options that would make it smaller, the least costly first; only those that apply and are not on."""
+        config, helps = self.config, list[str]()
+        if doing == "an update":
+            helps = self._helps_update()
+        elif doing == "a grid" and config.monitoring.grid_rows > 1:
+            helps = [f"--grid-rows {config.monitoring.grid_rows // 2}"]
+        elif doing == "an evaluation" and config.evaluation.metrics:
+            helps = [f"fewer --metrics than {' '.join(config.evaluation.metrics)}"]
+        return [*helps, "a smaller --image-size"]
+
+    def _helps_update(self) -> list[str]:
+        training, helps = self.config.training, list[str]()
+        if self.at_once > 1 and not self.method.couples and training.batch_norm == "worker":
+            helps.append(f"--micro-batch {self.at_once // 2}")
+        if self.at_once > 1:
+            helps.append("more --workers, or as a new run a smaller --batch")
+        if not self.fast.bf16:
+            helps.append(f"--fast {' '.join([*self.fast.names, 'bf16'])}")
+        if not training.checkpoint_activations and blocks_of(self.method.networks):
+            helps.append("--checkpoint-activations")
+        return helps
