@@ -91,10 +91,11 @@ class SampleNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        mean_B111 = x_BCHW.mean(dim=(1, 2, 3), keepdim=True)
-        std_B111 = x_BCHW.flatten(1).std(dim=1)[:, None, None, None]
-        x_BCHW = (x_BCHW - mean_B111) / (std_B111 + 1e-5)
-        return x_BCHW * self.weight[:, None, None] + self.bias[:, None, None]
+        x = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))  # statistics, under autocast too
+        mean_B111 = x.mean(dim=(1, 2, 3), keepdim=True)
+        std_B111 = x.flatten(1).std(dim=1)[:, None, None, None]
+        x = (x - mean_B111) / (std_B111 + 1e-5)
+        return (x * self.weight[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)
 
 
 def with_label_planes(x_BCHW: Tensor, c_BA: Tensor) -> Tensor:

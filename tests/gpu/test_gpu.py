@@ -5,6 +5,8 @@ The same updates on CPU and GPU agree; bf16 stays finite; a healthy update never
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,12 +18,14 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import NonFiniteError
 from i2i_core.methods.base import Progress
 from i2i_core.networks.resnet import ResNetGenerator
+from i2i_core.training.graphs import CudaGraph
 from i2i_core.training.layers import Layers, Masks
 from i2i_core.training.memory import asked_for, is_out_of_memory, memory_of
 from i2i_core.training.step import Step
 
 from ..support.layered import Layered, Made, parts, step_of
 from ..support.methods import ALONE, SMALL, Case, batches, poisoned, small, step_of_case
+from ..support.recorded import go, launched, stepping
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CUDA = torch.device("cuda")
@@ -164,3 +168,84 @@ def test_allocation_that_cannot_succeed_is_out_of_memory() -> None:
     assert is_out_of_memory(raised.value)
     assert asked_for(raised.value) == "1048576.00 GiB"
     assert 0 < memory_of(CUDA).free <= memory_of(CUDA).total
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_recorded_updates_equal_written_ones_on_the_device(name: str) -> None:
+    """In float64; fused Adam reads the learning rate of a recorded move in float32."""
+    case = Case(name, batch=3, training={"ema_halflife": 20, "clip_grad": 1.0})
+    written, recorded = stepping(case, None, CUDA), stepping(case, CudaGraph, CUDA)
+    before, after = Progress(), Progress()
+    go(written, case, before, 10)
+    go(recorded, case, after, 10)
+    assert recorded.recorded is not None
+    assert launched(recorded), recorded.recorded.refused
+    assert (before.images, before.moves) == (after.images, after.moves)
+    expected = written.method.networks.state_dict()
+    for key, weight in recorded.method.networks.state_dict().items():
+        torch.testing.assert_close(weight, expected[key], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [("channels_last", "passes"), ("bf16", "channels_last", "passes")], ids="+".join)
+@pytest.mark.parametrize("name", SMALL)
+def test_recorded_updates_go_with_other_options_and_stay_finite(name: str, options: tuple[str, ...]) -> None:
+    case = Case(name, batch=2, dtype=torch.float32, fast=options)
+    step, progress = stepping(case, CudaGraph, CUDA), Progress()
+    go(step, case, progress, 30)
+    assert step.recorded is not None
+    assert launched(step), step.recorded.refused
+    assert all(torch.isfinite(p).all() for p in step.method.parameters())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_launched_update_never_stops_the_host(name: str) -> None:
+    case = Case(name, dtype=torch.float32)
+    step, progress = stepping(case, CudaGraph, CUDA), Progress()
+    made = [step.place(batch) for batch, _ in zip(batches(step.method, case, ALONE), range(40), strict=False)]
+    feed = iter(made)
+    for _ in range(5):
+        step(feed, progress)
+    assert launched(step)
+    step.watch.settle()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(feed, progress)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_launched_move_that_is_not_finite_is_suppressed_on_the_device() -> None:
+    case = Case("pix2pix", batch=2, dtype=torch.float32)
+    step, progress = stepping(case, CudaGraph, CUDA), Progress()
+    feed = map(step.place, batches(step.method, case, ALONE))
+    for _ in range(8):
+        step(feed, progress)
+    weights = {name: p.clone() for name, p in step.method.named_parameters()}
+    broken = next(feed)
+    broken.fields["b"].fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match="player D after 16 images: term real = nan"):
+        for batch in itertools.chain([broken], feed):
+            step(iter([batch]), progress)
+    for name, p in step.method.named_parameters():
+        assert torch.equal(p, weights[name]), name
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_options_change_nothing_but_rounding_on_the_device(name: str) -> None:
+    case = Case(name, batch=2)
+    plain, other = (stepping(replace(case, fast=fast), None, CUDA) for fast in ((), ("channels_last", "passes")))
+    go(plain, case, Progress(), 3)
+    go(other, case, Progress(), 3)
+    expected = plain.method.networks.state_dict()
+    for key, weight in other.method.networks.state_dict().items():
+        if key.endswith("weight"):
+            torch.testing.assert_close(weight, expected[key], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
+def test_compiled_networks_make_the_same_update_on_the_device(name: str) -> None:
+    case = Case(name, batch=2, dtype=torch.float32)
+    plain, other = (stepping(replace(case, fast=fast), None, CUDA) for fast in ((), ("compile",)))
+    terms, own = go(plain, case, Progress(), 1), go(other, case, Progress(), 1)
+    torch.testing.assert_close(own[0], terms[0], rtol=1e-2, atol=1e-3)
