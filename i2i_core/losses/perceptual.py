@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import instance_norm
 
 from i2i_core.losses.numeric import check_same_shape, upcast
+from i2i_core.tensors import instance_norm
 
 Distance = Literal["l1", "l2"]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, dropout, dropout2d, instance_norm
+from torch.nn.functional import batch_norm, dropout, dropout2d
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrizations import _SpectralNorm
@@ -22,6 +22,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
 from i2i_core.randomness import seed_from
+from i2i_core.tensors import instance_norm
 
 SETTLED = 44
 """Batches after which 0.9^n is below 1/100: batch norm's running statistics keep nine tenths of themselves at each."""
@@ -131,7 +132,7 @@ def normalised_alone(norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:
     Raises:
         ValueError: an image has one value a channel, as batch norm in training does.
     """
-    return instance_norm(x_BCHW, weight=norm.weight, bias=norm.bias, eps=norm.eps)
+    return instance_norm(x_BCHW, norm.weight, norm.bias, norm.eps)
 
 
 class Masks:

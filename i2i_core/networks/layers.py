@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.networks.shapes import UPSAMPLES, Norm, Padding, Upsample
+from i2i_core.tensors import instance_norm
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -24,12 +25,19 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     if norm == "instance":
-        return nn.InstanceNorm2d(channels, affine=False, track_running_stats=False)
+        return InstanceNorm2d(channels)
     if norm == "instance_affine":
-        return nn.InstanceNorm2d(channels, affine=True, track_running_stats=False)
+        return InstanceNorm2d(channels, affine=True)
     if norm == "none":
         return nn.Identity()
     raise ValueError(f"norm {norm!r}, not one of {', '.join(typing.get_args(Norm))}")
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance norm by the instance's own statistics, right in every memory layout (`tensors.instance_norm`)."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return instance_norm(x_BCHW, self.weight, self.bias, self.eps)
 
 
 def uses_bias(norm: Norm) -> bool:

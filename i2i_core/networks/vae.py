@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from i2i_core.networks.layers import ResidualBlock, SampleNorm, up_layer
+from i2i_core.networks.layers import InstanceNorm2d, ResidualBlock, SampleNorm, up_layer
 from i2i_core.networks.patchgan import MultiScale
 from i2i_core.networks.shapes import Upsample, check_multiple
 
@@ -88,7 +88,7 @@ def later_encoder(channels: int = 3, base: int = 64, blocks: int = 4) -> nn.Modu
 
     def conv(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
         layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode="reflect")
-        return [layer, nn.InstanceNorm2d(outputs), nn.ReLU(inplace=True)]
+        return [layer, InstanceNorm2d(outputs), nn.ReLU(inplace=True)]
 
     return nn.Sequential(
         *conv(channels, base, 7, 1, 3),

@@ -81,10 +81,11 @@ def one_update_from_each_state(case: Case, options: tuple[str, ...], states: int
 
 
 @pytest.mark.parametrize("states", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", SMALL)
-def test_an_update_from_each_state_of_a_run_is_the_plain_one(name: str, states: int) -> None:
+def test_an_update_from_each_state_of_a_run_is_the_plain_one(name: str, batch: int, states: int) -> None:
     """In float64, so that a difference is a mistake and not rounding."""
-    differences = one_update_from_each_state(Case(name, batch=2), ("channels_last", "passes"), states)
+    differences = one_update_from_each_state(Case(name, batch=batch), ("channels_last", "passes"), states)
     assert len(differences) > 3
     assert max(differences.values()) < 1e-5, sorted(differences.items(), key=lambda pair: -pair[1])[:10]
 

@@ -943,3 +943,33 @@ def test_configurations_refuse_it_by_the_flag(act: Callable[[], object], message
 @pytest.mark.parametrize("size", [256, 512, 768])
 def test_accepted_sizes(size: int) -> None:
     check_unet(size, 8)
+
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("of_gradient", LAYOUTS, ids=str)
+@pytest.mark.parametrize("of_images", LAYOUTS, ids=str)
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_instance_norm_is_right_in_every_layout(
+    n: int, affine: bool, of_images: torch.memory_format, of_gradient: torch.memory_format
+) -> None:
+    """torch's own has a wrong gradient of one image whose gradient lies channels last."""
+    norm = norm_layer("instance_affine" if affine else "instance", 5).double()
+    if affine:
+        nn.init.uniform_(norm.weight)
+        nn.init.uniform_(norm.bias)
+    x, towards = torch.rand(2, n, 5, 4, 6, dtype=torch.float64)
+    x = x.contiguous(memory_format=of_images).requires_grad_()
+    towards = towards.contiguous(memory_format=of_gradient)
+    weights = list(norm.parameters())
+    found = torch.autograd.grad(norm(x), [x, *weights], towards)
+
+    mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), correction=0, keepdim=True)
+    y = (x - mean) / (variance + 1e-5).sqrt()
+    if affine:
+        y = y * weights[0][:, None, None] + weights[1][:, None, None]
+    torch.testing.assert_close(norm(x), y)
+    for mine, expected in zip(found, torch.autograd.grad(y, [x, *weights], towards), strict=True):
+        torch.testing.assert_close(mine, expected)
