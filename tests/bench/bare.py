@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -64,30 +64,33 @@ class Effort:
     """Say how long to measure.
 
     Attributes:
-        rounds: at most; fewer, but two, where they would take longer than `most` seconds.
+        rounds: at most; no further one is begun, after the second, when all took `most` seconds.
         seconds: of a round of one side; at least one update.
         warm_up: updates that are not counted.
     """
 
     rounds: int = 5
-    seconds: float = 1.0
-    warm_up: int = 2
+    seconds: float = 0.7
+    warm_up: int = 3
     most: float = 20.0
 
     def updates(self, length: float) -> int:
         """Give the updates of a round, where one takes `length` seconds."""
         return min(MOST_UPDATES, max(1, int(self.seconds / length)))
 
-    def rounds_of(self, lengths: Iterable[float]) -> int:
-        """Give the number of rounds, where an update takes those lengths, by side."""
-        one = sum(self.updates(length) * length for length in lengths)
-        return max(min(2, self.rounds), min(self.rounds, int(self.most / one)))
+    def spend(self) -> Iterator[int]:
+        """Number the rounds that there is time for."""
+        began = time.monotonic()
+        for number in range(self.rounds):
+            if number > 1 and time.monotonic() - began > self.most:
+                break
+            yield number
 
 
 CPU = Effort()
 HEAVY = Effort(warm_up=1)
 """For updates of many seconds."""
-GPU = Effort(seconds=0.3, warm_up=3)
+GPU = Effort(seconds=0.3)
 
 
 @dataclass
@@ -149,14 +152,16 @@ class Bare:
         return (time.perf_counter() - start) / times
 
     def warm_up(self, times: int, count: bool) -> float:
-        """Make the first updates, counting the operations of one more where that is asked for; give the seconds of the
-        last."""
-        begun = watch_memory(self.device)
-        self.first = self.update()
-        seconds = [self.update() for _ in range(times - 1)] or [self.first]
+        """Make the first updates, and count the operations of the second (of the first, if it is alone) where that is
+        asked for; give the seconds of the last."""
+        begun, seconds = watch_memory(self.device), list[float]()
+        for number in range(times):
+            if count and number == min(1, times - 1):
+                self.flops = flops_of(lambda: seconds.append(self.update()))
+            else:
+                seconds.append(self.update())
+        self.first = seconds[0]
         self.memory = most_memory(self.device, begun)
-        if count:
-            self.flops = flops_of(self.update)
         self.step.stopwatch.read(), self.step.stopwatch.read()
         self.progress.moves, self.updates, self.feed.taken = {}, 0, 0
         return seconds[-1]
@@ -206,7 +211,7 @@ def compare(case: Case, asked: str, device: str, effort: Effort) -> Values:
     if choice.fast != Fast():
         sides["fast"] = Bare.of(case, choice.fast, device)
         lengths["fast"] = sides["fast"].warm_up(effort.warm_up, count=False)
-    for _ in range(effort.rounds_of(lengths.values())):
+    for _ in effort.spend():
         for name, side in sides.items():
             side.rounds.append(side.update(effort.updates(lengths[name])))
     found = {name: side.values() for name, side in sides.items()}

@@ -36,7 +36,7 @@ from .peak import synchronize
 from .results import ROOT, Key, Results, Values
 
 ROUNDS = 3
-SECONDS = 2.0
+SECONDS = 1.5
 """Of a round of the loop, and of one of the bare step."""
 SKIPPED = 3
 """First updates of the loop that are not counted: what is read ahead begins with them."""

@@ -199,10 +199,17 @@ def test_flops_of_update_grow_with_batch() -> None:
     assert three == 3 * one
 
 
-def test_effort_shortens_what_takes_long() -> None:
+def test_effort_shortens_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     effort = Effort(rounds=5, seconds=1.0, most=20.0)
     assert [effort.updates(length) for length in (1e-6, 0.3, 7.0)] == [bare.MOST_UPDATES, 3, 1]
-    assert [effort.rounds_of(lengths) for lengths in ([0.5, 0.5], [3.0, 3.0], [30.0])] == [5, 3, 2]
+    for of_round, rounds in ((0.0, 5), (8.0, 3), (30.0, 2)):
+        clock = [0.0]
+        monkeypatch.setattr("time.monotonic", lambda clock=clock: clock[0])
+        done = 0
+        for _ in effort.spend():
+            clock[0] += of_round
+            done += 1
+        assert done == rounds
 
 
 def test_largest_batch_is_last_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
