@@ -1,7 +1,7 @@
 """Time the bare step on one fixed batch: every method, plain eager fp32 against each way of making it fast.
 
 A row is a pair: plain and one way, in alternating rounds of the same process, medians. Peak memory is that of the first
-updates, where anything is compiled or captured, less what the other of the pair holds; on a CPU it is left out.
+updates, where anything is compiled or captured, less what was there before; on a CPU it is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from i2i_core.training.sync import World
 
 from ..support.methods import whole_batch
 from .peak import flops_of, measure_peak, synchronize
-from .results import Key, Results, Values, free
+from .results import Key, Results, Values, free, reason
 
 ROUNDED = {"simgan": {"warmup_r": 0, "warmup_d": 0}}
 """Hyper-parameters over those of a preset: SimGAN is measured in its rounds, not in what precedes them."""
@@ -116,7 +116,8 @@ class Bare:
         first: seconds of the first update, with what is compiled or captured in it.
         rounds: seconds of an update, by round.
         flops: of one update; 0: not counted.
-        memory: the most bytes allocated and reserved on a GPU by the first updates.
+        memory: the most bytes allocated and reserved on a GPU by its networks and first updates.
+        begun: bytes that were allocated before it was built.
     """
 
     step: Step
@@ -127,14 +128,16 @@ class Bare:
     rounds: list[float] = field(default_factory=list)
     flops: int = 0
     memory: Values = field(default_factory=dict)
+    begun: int = 0
 
     @classmethod
     def of(cls, case: Case, fast: Fast, device: str) -> Bare:
         """Build the step of a case on the device."""
+        begun = watch_memory(device)
         method = build_method(case.method, case.preset, **ROUNDED.get(case.method, {})).to(torch.device(device))
         method.attach()
         step = Step(method, TrainingConfig(batch=case.batch), World(), lambda images: 1.0, fast=fast)
-        return cls(step, Same(step.place(whole_batch(method, case.batch, 0))))
+        return cls(step, Same(step.place(whole_batch(method, case.batch, 0))), begun=begun)
 
     @property
     def device(self) -> str:
@@ -154,14 +157,14 @@ class Bare:
     def warm_up(self, times: int, count: bool) -> float:
         """Make the first updates, and count the operations of the second (of the first, if it is alone) where that is
         asked for; give the seconds of the last."""
-        begun, seconds = watch_memory(self.device), list[float]()
+        seconds: list[float] = []
         for number in range(times):
             if count and number == min(1, times - 1):
                 self.flops = flops_of(lambda: seconds.append(self.update()))
             else:
                 seconds.append(self.update())
         self.first = seconds[0]
-        self.memory = most_memory(self.device, begun)
+        self.memory = most_memory(self.device, self.begun)
         self.step.stopwatch.read(), self.step.stopwatch.read()
         self.progress.moves, self.updates, self.feed.taken = {}, 0, 0
         return seconds[-1]
@@ -171,7 +174,7 @@ class Bare:
         seconds = statistics.median(self.rounds)
         images = self.feed.taken * self.feed.batch.size / self.updates
         of_moves = self.step.stopwatch.read() or self.step.stopwatch.read()  # a GPU's are read one reading later
-        by_player = {name: each * self.progress.moves[name] / self.updates for name, each in of_moves.items()}
+        by_player = {name: each * self.progress.moves.get(name, 0) / self.updates for name, each in of_moves.items()}
         return {
             "images_per_second": images / seconds,
             "seconds": seconds,
@@ -229,27 +232,32 @@ def possible(device: str) -> list[str]:
 
 
 def largest(case: Case, device: str) -> Values:
-    """Double the batch until an update no longer fits in memory, or takes longer than `LONGEST`.
+    """Double the batch until an update no longer fits in memory, takes longer than `LONGEST`, or fails otherwise.
 
     Raises:
-        RuntimeError: not even the case's own batch fits.
+        RuntimeError: not even the case's own batch can be updated.
     """
     batch, ended = 0, ""
     while not ended:
-        tried = Case(case.method, case.preset, 2 * batch or case.batch)
+        tried = replace(case, batch=2 * batch or case.batch)
         try:
             bare = Bare.of(tried, Fast(), device)
             bare.update()
             seconds = bare.update()
-        except torch.OutOfMemoryError:
-            ended = "memory"
+        except RuntimeError as error:
+            if not batch:
+                raise
+            ended = "memory" if is_memory(error) else reason(error)
         else:
             batch, ended = tried.batch, "time" if seconds > LONGEST else ""
         bare = None
         free()
-    if not batch:
-        raise RuntimeError(f"batch {case.batch} does not fit")
     return {"batch": batch, "ended_by": ended}
+
+
+def is_memory(error: RuntimeError) -> bool:
+    """Tell whether memory was short: torch's own, or that of a library under it."""
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def bench_cpu(results: Results, methods: Sequence[str] = (), asked: Sequence[str] = ()) -> None:
