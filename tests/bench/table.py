@@ -51,15 +51,20 @@ def line(cells: Cells) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def short(value: float) -> str:
+    """Write a number with three digits, or with all that it has before the point; without an exponent."""
+    size = abs(value)
+    return f"{value:.0f}" if size >= 100 else f"{value:.3g}" if size >= 0.001 or not size else f"{value:.6f}"
+
+
 # ---- a table each ----
 
 
 def peaks(rows: list[Row], results: Results) -> list[str]:
     """Say what the machine can multiply."""
-    values = rows[0]["values"]
-    return [
-        f"{name}: {values[name] / 1e12:.3g} TFLOP/s, {values['side']} x {values['side']}" for name in ("bf16", "fp32")
-    ]
+    values, side = rows[0]["values"], rows[0]["values"]["side"]
+    found = ", ".join(f"{name} {short(values[name] / 1e12)}" for name in ("bf16", "fp32"))
+    return [f"{side} x {side}, TFLOP/s: {found}."]
 
 
 def largest(rows: list[Row], results: Results) -> list[str]:
@@ -99,12 +104,12 @@ def update_cells(row: Row, side: str, results: Results) -> Cells:
         name = f"off (what {key['fast']} comes to)"
     speed = mine["images_per_second"]
     return (
-        *(key["method"], key["preset"], key["batch"], name, f"{speed:.4g}"),
+        *(key["method"], key["preset"], key["batch"], name, short(speed)),
         f"{speed / plain['images_per_second']:.2f}",
-        ", ".join(f"{player} {1e3 * seconds:.3g}" for player, seconds in mine["seconds_by_player"].items()),
+        ", ".join(f"{player} {short(1e3 * seconds)}" for player, seconds in mine["seconds_by_player"].items()),
         part_of_peak(results, values["flops"], mine["seconds"]),
-        f"{mine['peak_bytes'] / 1e9:.3g}" if "peak_bytes" in mine else "-",
-        f"{mine['first_seconds']:.2g}",
+        short(mine["peak_bytes"] / 1e9) if "peak_bytes" in mine else "-",
+        short(mine["first_seconds"]),
     )
 
 
@@ -138,8 +143,8 @@ def workers(rows: list[Row], results: Results) -> list[str]:
         key, values = row["key"], row["values"]
         one, speed = alone.get(key["method"]), values["images_per_second"]
         over = f"{speed / one['images_per_second']:.2f}" if one else "-"
-        exposed = f"{1e3 * values['exposed']:.3g}", f"{values['exposed'] / values['seconds']:.1%}"
-        cells.append((key["method"], key["workers"], key["fixed"], values["batch"], f"{speed:.4g}", over, *exposed))
+        exposed = short(1e3 * values["exposed"]), f"{values['exposed'] / values['seconds']:.1%}"
+        cells.append((key["method"], key["workers"], key["fixed"], values["batch"], short(speed), over, *exposed))
     return markdown(head, cells)
 
 
@@ -151,7 +156,7 @@ def loops(rows: list[Row], results: Results) -> list[str]:
 
 def loop_cells(name: object, values: Values) -> Cells:
     """Write one loop."""
-    speeds = f"{values['bare']:.4g}", f"{values['loop']:.4g}", f"{values['ratio']:.3f}", f"{values['data_wait']:.1%}"
+    speeds = short(values["bare"]), short(values["loop"]), f"{values['ratio']:.3f}", f"{values['data_wait']:.1%}"
     return (name, ", ".join(values["options"]) or "off", *speeds)
 
 
@@ -168,7 +173,7 @@ def seconds(*names: str) -> Callable[[list[Row], Results], list[str]]:
 
 def figure(name: str, value: float) -> str:
     """Write a number of seconds, or of bytes as MB."""
-    return f"{value / 1e6:.0f}" if name == "bytes" else f"{value:.3g}"
+    return f"{value / 1e6:.0f}" if name == "bytes" else short(value)
 
 
 TABLES: dict[str, tuple[str, Callable[[list[Row], Results], list[str]]]] = {
@@ -197,15 +202,20 @@ def bars(results: Results) -> dict[str, dict[str, float]]:
     return found
 
 
+def ways_of(found: dict[str, dict[str, float]]) -> list[str]:
+    """List what was asked of `--fast` in any case."""
+    return list(dict.fromkeys(way for speeds in found.values() for way in speeds))
+
+
 def draw(every: Sequence[Results], path: Path) -> None:
     """Draw speeds over plain eager fp32 into a PNG, a panel a file of results."""
     import matplotlib.pyplot as plt
 
-    most = max(len(bars(results)) for results in every)
-    figure, panels = plt.subplots(1, len(every), figsize=(8 * len(every), 1.5 + 0.45 * most), squeeze=False)
+    most = max(max(2, len(ways_of(found))) * len(found) for found in map(bars, every))
+    figure, panels = plt.subplots(1, len(every), figsize=(9 * len(every), 1.5 + 0.17 * most), squeeze=False)
     for panel, results in zip(panels[0], every, strict=True):
         found = bars(results)
-        ways = list(dict.fromkeys(way for speeds in found.values() for way in speeds))
+        ways = ways_of(found)
         height = 0.8 / max(1, len(ways))
         for i, way in enumerate(ways):
             cases = [(y, speeds[way]) for y, speeds in enumerate(found.values()) if way in speeds]
@@ -216,7 +226,8 @@ def draw(every: Sequence[Results], path: Path) -> None:
         panel.axvline(1, color="black", linewidth=1)
         panel.set_xlabel("images/s over plain eager fp32 of the same run")
         panel.set_title(f"{results.about['machine']}, {results.about['commit']}", fontsize=10)
-        panel.legend(loc="lower right", fontsize=8)
+        panel.margins(x=0.1)
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=100)
     plt.close(figure)

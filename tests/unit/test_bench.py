@@ -335,6 +335,12 @@ def test_table_of_workers_is_over_one_worker(tmp_path: Path) -> None:
     assert table.workers(results.rows, results)[-1] == "| unit | 2 | global | 8 | 18 | 1.80 | 50 | 10.0% |"
 
 
+def test_numbers_are_short_and_have_no_exponent() -> None:
+    assert [table.short(x) for x in (12345.6, 99.94, 1.0, 0.00123, 0.0, -0.0000123)] == [
+        *("12346", "99.9", "1", "0.00123", "0", "-0.000012")
+    ]
+
+
 def test_every_bench_has_a_table() -> None:
     from ..bench.__main__ import BENCHES
 
