@@ -55,7 +55,7 @@ chaos: $(READY)  ## kills processes of a run at random moments (KILLS=8 SEED=0),
 	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED)
 
 bench: $(READY)  ## times steps, workers, loops, checkpoints and the start on this CPU into bench-output/ (10 minutes)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --minutes 8
 
 bench-table: $(READY)  ## the newest file of bench-output/ as Markdown for docs/performance.md, and as a picture
 	$(BIN)/python -m tests.bench table --plot bench-output/speeds.png

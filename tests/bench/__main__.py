@@ -1,14 +1,17 @@
 """Timings, which are not tests. Rows go to bench-output/MACHINE-COMMIT.json; one that is there is not measured again.
 
-python -m tests.bench                        all of these but the last two, on the CPU (make bench)
-python -m tests.bench --device cuda          step and workers on GPUs; needs torch alone (make bench-gpu)
-python -m tests.bench step                   the bare step of every method on one fixed batch
-python -m tests.bench workers                the step on 1 and more workers
-python -m tests.bench loop                   the loop against the bare step, built-in glyphs
-python -m tests.bench save                   how long a checkpoint holds up the step, and how long it takes
-python -m tests.bench start                  seconds from the command to the first update
-python -m tests.bench resume                 seconds to the first batch at 1 % and 99 % of an epoch, local and S3
-python -m tests.bench table [FILE]           what was measured, as Markdown for docs/performance.md (make bench-table)
+    python -m tests.bench                        all of these but the last two, on the CPU (make bench)
+    python -m tests.bench --device cuda          step and workers on GPUs; needs torch alone (make bench-gpu)
+    python -m tests.bench step                   the bare step of every method on one fixed batch
+    python -m tests.bench paper                  two methods at the paper's size and batch 1; minutes
+    python -m tests.bench workers                the step on 1 and more workers
+    python -m tests.bench loop                   the loop against the bare step, built-in glyphs
+    python -m tests.bench save                   how long a checkpoint holds up the step, and how long it takes
+    python -m tests.bench start                  seconds from the command to the first update
+    python -m tests.bench resume                 seconds to the first batch at 1 % and 99 % of an epoch, local and S3
+    python -m tests.bench table [FILE]           what was measured, for docs/performance.md (make bench-table)
+
+docs/performance.md says what the numbers mean.
 """
 
 from __future__ import annotations
@@ -41,6 +44,13 @@ def step(results: Results, given: argparse.Namespace) -> None:
     measure(results, given.methods, given.fast)
 
 
+def paper(results: Results, given: argparse.Namespace) -> None:
+    """Time the bare step at the papers' sizes on a CPU. Raises ConfigError on another device."""
+    if given.device == "cuda":
+        raise ConfigError("--device", "cuda, of paper", "cpu", "Give `step --device cuda`: it takes the papers' sizes.")
+    bare.bench_paper(results, given.methods, given.fast)
+
+
 def workers(results: Results, given: argparse.Namespace) -> None:
     """Time the step on several workers."""
     from .workers import bench
@@ -59,9 +69,9 @@ def running(name: str) -> Bench:
     return bench
 
 
-BENCHES: dict[str, Bench] = {"step": step, "workers": workers}
+BENCHES: dict[str, Bench] = {"step": step, "paper": paper, "workers": workers}
 BENCHES |= {name: running(name) for name in ("loop", "save", "start", "resume")}
-ALL = {"cpu": ("step", "workers", "loop", "save", "start"), "cuda": ("step", "workers")}
+ALL = {"cpu": ("step", "workers", "loop", "save", "start", "paper"), "cuda": ("step", "workers")}
 """What is run where no bench is named; on a GPU what needs torch alone."""
 
 
@@ -70,9 +80,11 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser("tests.bench", None, __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("all", *BENCHES, "table"), default="all")
     parser.add_argument("files", nargs="*", type=Path, help="of table: the results to show; none: the newest")
-    parser.add_argument("--methods", nargs="+", choices=[*METHODS], default=[], help="of step; none: all")
+    parser.add_argument(
+        "--methods", nargs="+", choices=[*METHODS], default=[], help="of step and paper; none: all, or two"
+    )
     fast = ["auto", "off", *OPTIONS]
-    words = "of step, measured one by one beside plain eager fp32; none: auto, on a GPU then every option"
+    words = "of step and paper, measured one by one beside plain eager fp32; none: auto, on a GPU then every option"
     parser.add_argument("--fast", nargs="+", choices=fast, default=[], help=words)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the files of results")

@@ -33,7 +33,7 @@ from .results import Key, Results, Values, free, reason
 ROUNDED = {"simgan": {"warmup_r": 0, "warmup_d": 0}}
 """Hyper-parameters over those of a preset: SimGAN is measured in its rounds, not in what precedes them."""
 PAPER_SIZED = ("pix2pix", "cyclegan")
-"""What a CPU is asked to update at the paper's size."""
+"""What a CPU is asked to update at the paper's size, unless told otherwise."""
 MOST_UPDATES = 50
 """The most updates of a round."""
 LONGEST = 3.0
@@ -166,7 +166,6 @@ class Bare:
         self.first = seconds[0]
         self.memory = most_memory(self.device, self.begun)
         self.step.stopwatch.read(), self.step.stopwatch.read()
-        self.progress.moves, self.updates, self.feed.taken = {}, 0, 0
         return seconds[-1]
 
     def values(self) -> Values:
@@ -261,20 +260,29 @@ def is_memory(error: RuntimeError) -> bool:
 
 
 def bench_cpu(results: Results, methods: Sequence[str] = (), asked: Sequence[str] = ()) -> None:
-    """Measure every demo at its batch, and pix2pix and CycleGAN at the paper's size and batch 1.
+    """Measure every demo at its batch.
 
     Args:
         methods: that are measured; none: all.
         asked: of `--fast`, one at a time; none: auto.
     """
     results.measure({"bench": "peak"}, partial(measure_peak, "cpu"))
-    names = [*(methods or METHODS)]
     for fast in asked or ("auto",):
-        for name in names:
+        for name in methods or METHODS:
             measure(results, Case.of(name, "demo"), fast, CPU)
-        for name in PAPER_SIZED:
-            if name in names:
-                measure(results, Case(name, "reference", 1), fast, HEAVY)
+
+
+def bench_paper(results: Results, methods: Sequence[str] = (), asked: Sequence[str] = ()) -> None:
+    """Measure some methods at the paper's size and batch 1 on a CPU, which takes minutes.
+
+    Args:
+        methods: that are measured; none: `PAPER_SIZED`.
+        asked: of `--fast`, one at a time; none: auto.
+    """
+    results.measure({"bench": "peak"}, partial(measure_peak, "cpu"))
+    for fast in asked or ("auto",):
+        for name in methods or PAPER_SIZED:
+            measure(results, Case(name, "reference", 1), fast, HEAVY)
 
 
 def bench_cuda(results: Results, methods: Sequence[str] = (), asked: Sequence[str] = ()) -> None:

@@ -100,7 +100,7 @@ def loop_beside_step(name: str, folder: Path, device: str) -> Values:
         loop = begun(name, uri, folder / f"{name}-{number}", device)
         bare = Bare(loop.step, Same(first_batch(loop)))
         updates = max(SKIPPED, int(SECONDS / bare.warm_up(2, count=False)))
-        seconds, served = bare.update(updates), bare.feed.taken // updates
+        seconds, served = bare.update(updates), bare.feed.taken // bare.updates
         rates["bare"].append(served * loop.stream.batch / seconds)
         clock = Clock((SKIPPED + updates) * served, device)
         try:

@@ -62,7 +62,7 @@ def together(size: int, device: str, case: Case, effort: Effort) -> Values:
 
 def timed(world: World, case: Case, device: str, effort: Effort) -> Values:
     """Time this worker's part of updates, with the sums over workers and without."""
-    sides = {"summed": part_of(world, world, case, device), "apart": part_of(world, World(), case, device)}
+    sides = sides_of(world, case, device)
     lengths = {name: side.warm_up(effort.warm_up, count=False) for name, side in sides.items()}
     updates = world.from_leader(effort.updates(max(lengths.values())))
     for _ in range(effort.rounds):
@@ -79,6 +79,11 @@ def timed(world: World, case: Case, device: str, effort: Effort) -> Values:
         "exposed": summed - apart,
         "rounds": {name: side.rounds for name, side in sides.items()},
     }
+
+
+def sides_of(world: World, case: Case, device: str) -> dict[str, Bare]:
+    """Build a worker's step twice: with its sums over workers, and without."""
+    return {"summed": part_of(world, world, case, device), "apart": part_of(world, World(), case, device)}
 
 
 def part_of(world: World, summing: World, case: Case, device: str) -> Bare:

@@ -272,10 +272,9 @@ def test_workers_share_global_batch_and_leave_sums_out() -> None:
 def moved(world: Any, case: Case) -> dict[str, torch.Tensor]:
     """Give a weight after an update with sums over workers and one without."""
     found = {}
-    for name, summing in (("summed", world), ("apart", workers.World())):
-        part = workers.part_of(world, summing, case, "cpu")
-        part.update()
-        found[name] = next(part.step.method.parameters()).detach().clone()
+    for name, side in workers.sides_of(world, case, "cpu").items():
+        side.update()
+        found[name] = next(side.step.method.parameters()).detach().clone()
     return found
 
 
@@ -344,7 +343,7 @@ def test_numbers_are_short_and_have_no_exponent() -> None:
 def test_every_bench_has_a_table() -> None:
     from ..bench.__main__ import BENCHES
 
-    assert {*table.TABLES} == {*BENCHES} - {"step"} | {"peak", "largest", "update"}
+    assert {*table.TABLES} == {*BENCHES} - {"step", "paper"} | {"peak", "largest", "update"}
 
 
 def test_picture_shows_speeds_over_plain(tmp_path: Path) -> None:
