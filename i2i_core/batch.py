@@ -6,7 +6,7 @@ Pure torch: networks, methods and the training step import this without Ray or w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -117,12 +117,24 @@ class Batch:
         """On the device and of the dtype of `like`, without stopping the host."""
         return (x.pin_memory() if like.is_cuda else x).to(like, non_blocking=True)
 
+    def drawn(self, key: tuple[Hashable, ...], make: Callable[[Batch], Tensor]) -> Tensor:
+        """Give what `make` draws for this part. Everything that is drawn in an update comes through here, so that a
+        recorded update can be given other draws.
+
+        Args:
+            key: tells the draw from all others of this batch in the update.
+        """
+        return make(self)
+
     def draw(self, name: str, *shape: int, kind: Literal["normal", "uniform"] = "normal") -> Tensor:
         """Noise for this part, (n, *shape): N(0, 1) or U[0, 1). The same name gives the same noise.
 
         It is drawn on the host, and so the same for every device, but for draws of more than ON_HOST numbers, which
         are the same for every device of one kind.
         """
+        return self.drawn((name, *shape, kind), lambda batch: batch._draw(name, shape, kind))
+
+    def _draw(self, name: str, shape: tuple[int, ...], kind: Literal["normal", "uniform"]) -> Tensor:
         make = torch.randn if kind == "normal" else torch.rand
         device = "cpu" if self.size * math.prod(shape) <= ON_HOST else self.like.device
         whole = make(self.size, *shape, generator=self._generator(name, device), device=device)
@@ -130,6 +142,9 @@ class Batch:
 
     def permutation(self, name: str) -> Tensor:
         """A seeded permutation of all B slots, (B,), the same on every worker."""
+        return self.drawn((name, "permutation"), lambda batch: batch._permutation(name))
+
+    def _permutation(self, name: str) -> Tensor:
         order = torch.randperm(self.size, generator=self._generator(name))
         return self._placed(order, torch.empty(0, dtype=order.dtype, device=self.like.device))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,13 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
     """Raise ValueError where the shapes differ; broadcasting would give a finite, wrong loss."""
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
+
+
+def as_written() -> AbstractContextManager[object]:
+    """Run what is compiled as it is written, inside the block."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it takes seconds
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def mean(x: Tensor) -> Tensor:

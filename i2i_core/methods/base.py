@@ -8,7 +8,7 @@ moves weights) runs it, once for every micro-batch side by side; see docs/decisi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -216,6 +216,11 @@ class Method(nn.Module, Generic[Config]):
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Make one update of the paper's algorithm, a move at a time."""
         raise TypeError("a method defines update")
+
+    def phase(self, progress: Progress) -> Hashable:
+        """Say what of the progress decides which moves an update makes: updates of one phase are one program, which
+        can be recorded once. Only a method whose `update` reads `progress.images` or `progress.moves` has several."""
+        return ()
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
         """Give what makes images as a plain network, which knows no keys and no files.

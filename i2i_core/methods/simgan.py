@@ -79,6 +79,11 @@ class SimGAN(Method[SimGANConfig]):
             refined = self.pools["refined"](refined, batch)
             yield "D", *self.discriminator_loss(refined, batch["b"], self.game.alpha(batch))
 
+    def phase(self, progress: Progress) -> tuple[bool, bool]:
+        """Whether R is still alone, and whether D then is."""
+        k = self.config
+        return progress.moves.get("R", 0) < k.warmup_r, progress.moves.get("D", 0) < k.warmup_d
+
     @moves("R")
     def regularisation(self, x: Tensor) -> Objective:
         """lambda ||psi(R(x)) - psi(x)||_1 alone (sec. 3.1)."""

@@ -18,14 +18,12 @@ from i2i_core.training.sync import World
 
 @dataclass
 class Judged:
-    """One move: what it was, and whether its gradient was finite."""
+    """One move: what it was, and (2 + T,) whether it was bad, its gradient's norm, and its terms."""
 
     player: str
     images: int
-    bad: Tensor
-    norm: Tensor
     names: tuple[str, ...]
-    terms: Tensor
+    values: Tensor
 
 
 class FiniteWatch:
@@ -46,15 +44,17 @@ class FiniteWatch:
         self.host = torch.zeros(2, pin_memory=device.type == "cuda")
         self.copied = torch.cuda.Event() if device.type == "cuda" else None
 
-    def judge(
-        self, player: str, images: int, norm: Tensor, names: tuple[str, ...], terms: Tensor, wishes: Tensor
-    ) -> None:
-        """Notes a move by the norm of its summed gradient, and raises `stop` where it is not finite; adds the
-        wishes that came with it."""
+    def judge(self, norm: Tensor, terms: Tensor, wishes: Tensor) -> Tensor:
+        """Raise `stop` where the norm of a move's summed gradient is not finite; add the wishes that came with it; give
+        the values for `note`. All on the device."""
         bad = (~torch.isfinite(norm)).float()
-        self.stop = torch.maximum(self.stop, bad)
+        torch.maximum(self.stop, bad, out=self.stop)
         self.wishes += wishes
-        self.moves.append(Judged(player, images, bad, norm, names, terms))
+        return torch.cat([torch.stack([bad.to(terms.dtype), norm.detach().to(terms.dtype)]), terms])
+
+    def note(self, player: str, images: int, names: tuple[str, ...], values: Tensor) -> None:
+        """Keep what a move was, for a message."""
+        self.moves.append(Judged(player, images, names, values))
 
     def end_of_update(self) -> None:
         """Reads the flag and the wishes of the update before, and sends for this one's.
@@ -87,17 +87,18 @@ class FiniteWatch:
         stop, wishes = self.host.tolist()
         self.read += wishes
         if stop:
-            raise NonFiniteError(self._explain(next(m for m in self.unread if m.bad.item())))
+            raise NonFiniteError(self._explain(next(m for m in self.unread if m.values[0].item())))
 
     def _explain(self, move: Judged) -> str:
-        mine = dict(zip(move.names, move.terms.tolist(), strict=True))
+        _, norm, *terms = move.values.tolist()
+        mine = dict(zip(move.names, terms, strict=True))
         named = [
             f"term {name} = {value} on worker {rank}"
             for rank, terms in enumerate(self.world.gather(mine))
             for name, value in terms.items()
             if value - value != 0  # NaN and both infinities
         ]
-        what = "; ".join(named) or f"gradient norm {move.norm.item()}, all its terms finite: {mine}"
+        what = "; ".join(named) or f"gradient norm {norm}, all its terms finite: {mine}"
         return (
             f"non-finite move of player {move.player} after {move.images} images: {what}. "
             "No weight was moved by it. The last checkpoint is whole; continue from it with a lower learning "

@@ -32,6 +32,7 @@ class Layers:
         world: all workers, over whom batch norm takes its statistics, in a process group of their own; None: each
             part of the batch has its own.
         autocast: whether segments run in bf16.
+        compiled: whether the networks are compiled; what replaces a layer's forward then stays as it is.
 
     Attributes:
         alike: the modules whose buffers all workers have alike, because each knows of the whole batch.
@@ -40,17 +41,26 @@ class Layers:
         ValueError: a kind of dropout that has no masks by slot.
     """
 
-    def __init__(self, networks: nn.Module, world: World | None, autocast: bool) -> None:
+    def __init__(self, networks: nn.Module, world: World | None, autocast: bool, compiled: bool = False) -> None:
         named = [(name, module) for name, module in networks.named_modules()]
-        self.world = world
-        self.dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
+        dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
         self.norms = [module for _, module in named if world and isinstance(module, _BatchNorm)]
-        self.spectral = [module for _, module in named if autocast and isinstance(module, _SpectralNorm)]
         self.alike = frozenset[nn.Module](self.norms)
-        for name, layer in self.dropouts:
+        for name, layer in dropouts:
             if not isinstance(layer, DROPOUTS):
                 kinds = ", ".join(kind.__name__ for kind in DROPOUTS)
                 raise ValueError(f"{name} is {type(layer).__name__}, which has no masks by slot; expected {kinds}")
+        self.masks: Masks | None = None
+        """Of the segment that runs."""
+        self.forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = []
+        """Modules, and what they run as."""
+        self.forwards += [(layer, partial(self._dropped, name, layer)) for name, layer in dropouts]
+        self.forwards += [(norm, partial(normalised_by_all, norm, world)) for norm in self.norms if world]
+        spectral = [module for _, module in named if autocast and isinstance(module, _SpectralNorm)]
+        self.forwards += [(module, partial(in_full_precision, module)) for module in spectral]
+        if compiled:
+            self.forwards = [(module, torch.compiler.disable(forward)) for module, forward in self.forwards]
+            self.forwards += [(network, torch.compile(network.forward)) for network in networks.children()]
 
     @contextmanager
     def running(self, part: Batch, *seed: object) -> Iterator[None]:
@@ -58,15 +68,15 @@ class Layers:
 
         Args:
             part: whose slots of the global batch go through.
-            seed: of dropout's masks, the same for every part of the batch.
+            seed: of dropout's masks, the same for every part of the batch; see `Masks`.
         """
-        masks = Masks(part, seed)
-        replaced: list[tuple[nn.Module, Callable[..., Tensor]]] = []
-        replaced += [(layer, partial(masks.apply, name, layer)) for name, layer in self.dropouts]
-        replaced += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
-        replaced += [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
-        with run_by(replaced):
+        self.masks = Masks(part, seed)
+        with run_by(self.forwards):
             yield
+
+    def _dropped(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
+        assert self.masks, "a segment runs"
+        return self.masks.apply(name, layer, x_NCL)
 
 
 class Masks:
@@ -74,11 +84,17 @@ class Masks:
 
     So neither the number of workers nor that of micro-batches changes a mask. Each part draws all masks of the batch.
     Of a part that is the whole batch they are those of `F.dropout` on the CPU with its generator so seeded.
+
+    Args:
+        part: of the batch.
+        seed: what the seed is made of; what is called with the batch gives its part of it.
     """
 
     def __init__(self, part: Batch, seed: tuple[object, ...]) -> None:
         self.part, self.seed = part, seed
-        self.generators: dict[torch.device, torch.Generator] = {}
+        self.calls = 0
+        self.generators: dict[tuple[int, torch.device], torch.Generator] = {}
+        """By the images before the batch, and device."""
 
     def apply(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
         """Drop values (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p).
@@ -101,16 +117,24 @@ class Masks:
                 f"{found}, in a part of {n} samples; expected ({n}, ...), or several such one after another"
             )
         sides = x_NCL.shape[1:] if isinstance(layer, nn.Dropout) else (*x_NCL.shape[1:2], *[1] * (x_NCL.dim() - 2))
-        drawn = torch.empty((N // n * B, *sides), dtype=x_NCL.dtype, device=x_NCL.device)
-        drawn.bernoulli_(1 - layer.p, generator=self._generator(x_NCL.device))
-        if n < B:
-            drawn = drawn.unflatten(0, (-1, B))[:, part.start : part.stop].flatten(0, 1)
-        return drawn / (1 - layer.p)
+        shape, dtype, device = (N // n * B, *sides), x_NCL.dtype, x_NCL.device
 
-    def _generator(self, device: torch.device) -> torch.Generator:
-        if device not in self.generators:
-            self.generators[device] = torch.Generator(device).manual_seed(seed_from("layers", *self.seed))
-        return self.generators[device]
+        def make(batch: Batch) -> Tensor:
+            drawn = torch.empty(shape, dtype=dtype, device=device)
+            drawn.bernoulli_(1 - layer.p, generator=self._generator(batch, device))
+            if n < B:
+                drawn = drawn.unflatten(0, (-1, B))[:, part.start : part.stop].flatten(0, 1)
+            return drawn / (1 - layer.p)
+
+        self.calls += 1
+        return part.drawn(("mask", *(one for one in self.seed if not callable(one)), self.calls), make)
+
+    def _generator(self, batch: Batch, device: torch.device) -> torch.Generator:
+        at = (batch.images, device)
+        if at not in self.generators:
+            seed = seed_from("layers", *(one(batch) if callable(one) else one for one in self.seed))
+            self.generators = {at: torch.Generator(device).manual_seed(seed)}
+        return self.generators[at]
 
 
 def in_full_precision(spectral: _SpectralNorm, weight: Tensor) -> Tensor:

@@ -10,28 +10,55 @@ from torch import Tensor, nn
 from i2i_core.methods.base import Optimiser
 
 
-def make_optimiser(parameters: list[nn.Parameter], how: Optimiser) -> torch.optim.Optimizer:
+def make_optimiser(parameters: list[nn.Parameter], how: Optimiser, recorded: bool = False) -> torch.optim.Optimizer:
     """Adam or RMSProp over the parameters.
 
     Adam is the fused one: it takes a `found_inf` flag, under which it changes neither weights nor state.
+
+    Args:
+        recorded: whether its moves are recorded as CUDA graphs.
     """
     if how.kind == "adam":
-        return torch.optim.Adam(parameters, how.lr, how.betas, weight_decay=how.weight_decay, fused=True)
-    return torch.optim.RMSprop(parameters, how.lr, weight_decay=how.weight_decay)
+        return torch.optim.Adam(
+            parameters, how.lr, how.betas, weight_decay=how.weight_decay, fused=True, capturable=recorded
+        )
+    return torch.optim.RMSprop(parameters, how.lr, weight_decay=how.weight_decay, capturable=recorded)
+
+
+def state_of(optimiser: torch.optim.Optimizer, lr: float) -> dict[str, Any]:
+    """Give an optimiser's state as any other of its kind can take it up, whether it is recorded or not.
+
+    Args:
+        lr: of its last move.
+    """
+    state = optimiser.state_dict()
+    groups = [
+        {**group, "lr": lr} | ({"capturable": False} if "capturable" in group else {})
+        for group in state["param_groups"]
+    ]
+    return {**state, "param_groups": groups}
 
 
 def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Take up a saved state, laid out in memory as the parameters are: a fused optimiser goes through a parameter, its
     gradient and its moments as they lie in memory, and the run that saved them may have had them in another order."""
+    recorded = [group.get("capturable") for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
+    for group, capturable in zip(optimiser.param_groups, recorded, strict=True):
+        if capturable is not None:
+            group["capturable"] = capturable
     for p, held in optimiser.state.items():
         for name, moment in held.items():
             if isinstance(moment, Tensor) and moment.shape == p.shape and moment.stride() != p.stride():
                 held[name] = torch.empty_like(p, dtype=moment.dtype, requires_grad=False).copy_(moment)
 
 
-def move(optimiser: torch.optim.Optimizer, lr: float, suppress: Tensor) -> None:
-    """One move at this learning rate; none where `suppress` (a float32 scalar on the device) is not 0."""
+def move(optimiser: torch.optim.Optimizer, lr: float | Tensor, suppress: Tensor) -> None:
+    """One move at this learning rate, a number or a scalar on the device; none where `suppress` is not 0.
+
+    Args:
+        suppress: a float32 scalar on the device.
+    """
     for group in optimiser.param_groups:
         group["lr"] = lr
     if isinstance(optimiser, torch.optim.Adam):

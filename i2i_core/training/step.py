@@ -29,7 +29,8 @@ from i2i_core.training.buffers import Passes
 from i2i_core.training.fast import Fast
 from i2i_core.training.finite import FiniteWatch
 from i2i_core.training.layers import Layers
-from i2i_core.training.optim import load_state, make_optimiser, move
+from i2i_core.training.optim import load_state, make_optimiser, move, state_of
+from i2i_core.training.recorded import Recorded
 from i2i_core.training.stages import Stages, frozen, moving
 from i2i_core.training.sync import GradientSum, World, average_buffers
 from i2i_core.training.timing import Stopwatch
@@ -52,6 +53,8 @@ class Mover:
     parameters: list[nn.Parameter]
     optimiser: torch.optim.Optimizer
     gradients: GradientSum
+    lr: float
+    """Of the last move."""
 
 
 class Feed:
@@ -150,6 +153,7 @@ class Step:
         """By player, since terms were last read: its terms, and what each counts for in its loss, (T,)."""
         self.stopwatch = Stopwatch(self.device)
         self.wishes: deque[Wish] = deque()
+        self.recorded = Recorded(self) if fast.graphs else None
         self.asked: Wish | None = None
 
     def _layers(self) -> Layers:
@@ -158,7 +162,7 @@ class Step:
         if together and self.config.micro_batch:
             raise ValueError("batch norm over the whole batch, which a micro-batch of it cannot know")
         world = self.world.apart() if together and self.world.size > 1 else None
-        return Layers(self.method.networks, world, self.fast.bf16)
+        return Layers(self.method.networks, world, self.fast.bf16, self.fast.compile)
 
     def ask(self, what: Wish) -> None:
         """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.
@@ -173,8 +177,8 @@ class Step:
 
     def _mover(self, name: str, player: Player) -> Mover:
         parameters = self.method.parameters_of(name)
-        optimiser = make_optimiser(parameters, player.optimiser)
-        return Mover(player, parameters, optimiser, self._sum(parameters))
+        optimiser = make_optimiser(parameters, player.optimiser, self.fast.graphs)
+        return Mover(player, parameters, optimiser, self._sum(parameters), player.optimiser.lr)
 
     def _sum(self, parameters: list[nn.Parameter]) -> GradientSum:
         return GradientSum(parameters, self.world, dtype=torch.bfloat16 if self.fast.bf16_sums else None)
@@ -190,7 +194,8 @@ class Step:
         changes = number != progress.stage
         if self.stages and changes and self.stages.entered_anew(progress.stage, number):
             for name, mover in self.movers.items():
-                mover.optimiser = make_optimiser(self.method.parameters_of(name), mover.player.optimiser)
+                made = make_optimiser(self.method.parameters_of(name), mover.player.optimiser, self.fast.graphs)
+                mover.optimiser = made
         progress.stage = number
         self.set_up(progress)
         return changes
@@ -225,9 +230,24 @@ class Step:
         self.enter(progress)
         for name, value in self.values.items():
             value.fill_(self.method.schedule[name](progress.images))
+        if self.recorded is None:
+            self.update(batches, progress)
+        else:
+            self.recorded.update(batches, progress)
+        self.watch.end_of_update()
+        wishes = self.watch.take()
+        self.asked = None if not wishes else "stop" if wishes >= WISHES["stop"] else "save"
+
+    def update(self, batches: Iterator[Batch], progress: Progress, told: Any = None) -> None:
+        """Run the method's update, and bring `progress` to where it ended.
+
+        Args:
+            told: what the update is given for the progress; None: the progress.
+        """
         feed = Feed(batches, self.config.micro_batch, self.world)
         idle = self.movers.keys() - {*progress.players}
-        runs = [_without(idle, self.method.update(feed.part(m), progress)) for m in range(len(feed.current))]
+        told = progress if told is None else told
+        runs = [_without(idle, self.method.update(feed.part(m), told)) for m in range(len(feed.current))]
         passes = Passes(self.method.networks, [part.weight / feed.share for part in feed.current])
         made = 0
         while self._move(runs, feed, progress, passes, made):
@@ -237,14 +257,12 @@ class Step:
         average_buffers(self.method.networks, self.world, feed.share, self.layers.alike)
         self._average(feed.ended - feed.began)
         progress.images = feed.ended
-        self.watch.end_of_update()
-        wishes = self.watch.take()
-        self.asked = None if not wishes else "stop" if wishes >= WISHES["stop"] else "save"
 
     def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, passes: Passes, made: int) -> bool:
         """One move: every part's backward, then the weights. False when the update is over."""
         gathered = None
-        self.stopwatch.start()
+        if not self._recording:
+            self.stopwatch.start()
         for m, run in enumerate(runs):
             passes.begin(m)
             yielded = self._segment(run, feed, m, made)
@@ -254,7 +272,8 @@ class Step:
         if gathered is None:
             return False
         self._step(gathered, feed.current[0].images)
-        self.stopwatch.stop(gathered.player)
+        if not self._recording:
+            self.stopwatch.stop(gathered.player)
         progress.moves[gathered.player] = progress.moves.get(gathered.player, 0) + 1
         return True
 
@@ -276,12 +295,16 @@ class Step:
         gathered.share += weight
         gathered.poison += loss.detach() * 0
         if last:
-            mover.gradients.listen(gathered.poison, self._wish())
+            mover.gradients.listen(gathered.poison, 0.0 if self._recording else self.wish())
         loss.backward(inputs=mover.parameters)
         return gathered
 
-    def _wish(self) -> float:
-        """The most that this worker was asked for since the last move, which is told once."""
+    @property
+    def _recording(self) -> bool:
+        return self.recorded is not None and self.recorded.recording
+
+    def wish(self) -> float:
+        """The most that this worker was asked for since this was last called."""
         wish = 0.0
         while self.wishes:
             wish = max(wish, WISHES[self.wishes.popleft()])
@@ -291,11 +314,12 @@ class Step:
         """Sums gradients over workers, judges and clips them, moves, and does what follows the move."""
         mover = self.movers[gathered.player]
         norm = get_total_norm(mover.gradients.finish()) + gathered.poison
-        means = gathered.terms / gathered.share
-        self.watch.judge(gathered.player, images, norm, gathered.names, means, mover.gradients.wishes)
+        values = self.watch.judge(norm, gathered.terms / gathered.share, mover.gradients.wishes)
+        self.watch.note(gathered.player, images, gathered.names, values)
         if self.config.clip_grad:
             clip_grads_with_norm_(mover.parameters, self.config.clip_grad, norm)
-        move(mover.optimiser, mover.player.optimiser.lr * self.lr_factor(images), self.watch.stop)
+        mover.lr = mover.player.optimiser.lr * self.lr_factor(images)
+        move(mover.optimiser, self.recorded.rate() if self.recorded and self._recording else mover.lr, self.watch.stop)
         if mover.player.after_move:
             mover.player.after_move(self.watch.stop)
         # The norm is already of the whole batch: weighted by this worker's share, the sum over workers is itself.
@@ -305,7 +329,8 @@ class Step:
         """The code of run m up to its next move, under autocast of its own: held open across a move, autocast would
         keep the moved network's old bf16 weights."""
         # No rank and no m in the seed of dropout's masks: every part cuts its own from the same draws.
-        layers = self.layers.running(feed.current[m], self.config.seed, 0, feed.began, 0, made)
+        past = feed.current[m].images - feed.began
+        layers = self.layers.running(feed.current[m], self.config.seed, 0, lambda b: b.images - past, 0, made)
         with layers, torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast.bf16):
             return next(run, None)
 
@@ -328,7 +353,8 @@ class Step:
         names = [f"{player}/{name}" for player, sums in moved.items() for name in sums.names]
         means = [sums.total / sums.moves for sums in moved.values()]
         for sums in moved.values():
-            sums.total, sums.moves = torch.zeros_like(sums.total), 0
+            sums.total.zero_()  # in place: a recorded update adds to this very tensor
+            sums.moves = 0
         self.influence = {}
         return names, self.world.sum_(torch.cat([*means, *also])) if means or also else torch.zeros(0)
 
@@ -356,7 +382,7 @@ class Step:
 
     def learning_rates(self) -> dict[str, float]:
         """Of each player's last move."""
-        return {name: mover.optimiser.param_groups[0]["lr"] for name, mover in self.movers.items()}
+        return {name: mover.lr for name, mover in self.movers.items()}
 
     @torch.no_grad()
     def _average(self, images: int) -> None:
@@ -380,11 +406,12 @@ class Step:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs besides networks, EMA and histories."""
-        return {name: mover.optimiser.state_dict() for name, mover in self.movers.items()}
+        return {name: state_of(mover.optimiser, mover.lr) for name, mover in self.movers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, mover in self.movers.items():
             load_state(mover.optimiser, state[name])
+            mover.lr = state[name]["param_groups"][0]["lr"]
 
     def pools(self) -> dict[str, list[Any]]:
         """What every worker's histories hold, by name, on rank 0. All workers call this together."""

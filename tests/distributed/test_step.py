@@ -37,6 +37,7 @@ CASES = [
     for case in (
         Case(method, training={"ema_halflife": 20, "clip_grad": 0.5}),
         Case(method, training={"micro_batch": 2}),
+        Case(method, fast=("channels_last", "passes")),
     )
 ] + [
     Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}),
@@ -59,6 +60,34 @@ def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]])
     for results in run_on(size, CASES):
         for alone, together in zip(one, results, strict=True):
             assert_same(alone, together)
+
+
+def test_options_that_change_the_order_of_sums_change_nothing_else(one: list[dict[str, Tensor]]) -> None:
+    for case, found in zip(CASES, one, strict=True):
+        if case.fast:
+            assert_same(run(replace(case, fast=())), found)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("options", [("bf16_sums",), ("bf16", "channels_last", "bf16_sums")])
+def test_gradients_that_travel_as_bf16_move_all_workers_alike(options: tuple[str, ...]) -> None:
+    """Rounded alike everywhere: the workers have the same weights, bit for bit, near those of sums in float32."""
+    cases = [Case(name, dtype=torch.float32, updates=2, fast=options) for name in ("stargan", "pix2pix")]
+    for case, first, second in zip(cases, *run_on(2, cases), strict=True):
+        alone = run(replace(case, fast=()))
+        for name in alone:
+            assert torch.equal(first[name], second[name]), name
+            assert name.partition("/")[2] or torch.allclose(first[name], alone[name], atol=3e-3), name
+
+
+@pytest.mark.processes
+def test_buckets_of_a_kilobyte_equal_those_of_25_megabytes_with_every_option() -> None:
+    cases = [
+        Case(name, bucket_bytes=size, fast=("channels_last", "passes")) for name in SMALL for size in (1024, 25 << 20)
+    ]
+    for results in run_on(2, cases):
+        for small_buckets, large in zip(results[::2], results[1::2], strict=True):
+            assert_same(small_buckets, large)
 
 
 WITH_HISTORY = [name for name in SMALL if small(Case(name)).pools]

@@ -35,6 +35,8 @@ class Case:
     training: dict[str, Any] = field(default_factory=dict)
     hyper: dict[str, Any] = field(default_factory=dict)
     fast: tuple[str, ...] = ()
+    rounded: bool = False
+    """Whether the first weights are off by one rounding."""
     dtype: torch.dtype = torch.float64
     save: str = ""
     """File for the state after the last update."""
@@ -46,6 +48,10 @@ class Case:
 def small(case: Case) -> Method[Any]:
     method = build_method(case.method, seed=1, **{**SMALL[case.method], **case.hyper}).to(case.dtype)
     method.attach()
+    if case.rounded:
+        with torch.no_grad():
+            for p in method.parameters():
+                p.mul_(1 + torch.finfo(p.dtype).eps)
     return method
 
 

@@ -63,6 +63,7 @@ ARROWS: dict[str, set[str]] = {
 STEP = {
     *("training.step", "training.sync", "training.buffers", "training.layers", "training.optim", "training.schedule"),
     *("training.stages", "training.finite", "training.timing", "training.fast", "training.graphs"),
+    "training.recorded",
 }
 """What moves the weights: knows no metric, no file and no log."""
 OF_THE_STEP = {"methods", "config"}

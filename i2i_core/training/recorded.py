@@ -1,0 +1,157 @@
+"""Make a step's updates by launching recorded ones, wherever that is the same; see `graphs`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from i2i_core.batch import Batch
+from i2i_core.methods.base import Progress
+from i2i_core.training import graphs
+from i2i_core.training.graphs import EAGER, CudaGraph, Draws, MadeMove, Read, Recorder, Recording
+
+if TYPE_CHECKING:
+    from i2i_core.training.step import Step
+
+logger = logging.getLogger(__name__)
+
+
+class Recorded:
+    """The recordings of a step, one for each kind of update: of each stage and phase.
+
+    The first few updates of a kind are made as they are written, and so is one after every log (what the terms count
+    for in the losses is found there) and any whose batches have other shapes.
+
+    Args:
+        step: which makes the updates.
+        recorder: makes what records.
+
+    Attributes:
+        recording: whether an update is being recorded: what is told to the device now is told again later.
+        refused: why nothing is recorded; empty while something may be.
+    """
+
+    def __init__(self, step: Step, recorder: Callable[[], Recorder] = CudaGraph) -> None:
+        self.step, self.recorder = step, recorder
+        self.recordings: dict[Hashable, Recording] = {}
+        self.eager: dict[Hashable, int] = {}
+        """By kind, how many updates were made as they are written before one was recorded."""
+        self.recording = False
+        self.refused = ""
+        self.rates: Iterator[Tensor] = iter(())
+        """The learning rates of the moves of the recording that are still to be made."""
+        self.stream = torch.cuda.Stream(step.device) if step.device.type == "cuda" else None
+
+    def update(self, batches: Iterator[Batch], progress: Progress) -> None:
+        """Make one update, as `Step.update` does."""
+        kind = (progress.stage, progress.players, self.step.method.phase(progress))
+        found = self.recordings.get(kind)
+        with self._apart():
+            if self.refused:
+                self.step.update(batches, progress)
+            elif found is None:
+                self._towards(kind, batches, progress)
+            elif not self._in_force(found):
+                self.step.update(batches, progress)
+            else:
+                self._by(kind, found, batches, progress)
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Work in a stream of its own, which a recording needs, in order with the one that is current."""
+        if self.stream is None:
+            yield
+            return
+        outer = torch.cuda.current_stream(self.step.device)
+        self.stream.wait_stream(outer)
+        with torch.cuda.stream(self.stream):
+            yield
+        outer.wait_stream(self.stream)
+
+    def _in_force(self, found: Recording) -> bool:
+        """Tell if Python has nothing to find out in this update: after a log, how much each term counts."""
+        return all(player in self.step.influence for player, _ in found.plan)
+
+    def _towards(self, kind: Hashable, batches: Iterator[Batch], progress: Progress) -> None:
+        """Make an update as it is written; the last before a recording has what it reads and draws noted."""
+        step, images = self.step, progress.images
+        done = self.eager[kind] = self.eager.get(kind, 0) + 1
+        if done < EAGER:
+            step.update(batches, progress)
+            return
+        draws, taken, told = Draws(), list[Batch](), Read(progress)
+        step.update(graphs.noted(batches, draws, taken), progress, told)
+        self.refused = graphs.refusal(step.method, taken, told)
+        if self.refused:
+            logger.info(f"no CUDA graphs: {self.refused}")
+            return
+        plan = [(move.player, move.images - images) for move in step.watch.moves]
+        precise = torch.float32 if step.device.type == "cuda" else torch.float64  # as fused Adam reads it
+        rates = torch.zeros(len(plan), dtype=precise, device=step.device)
+        self.recordings[kind] = Recording(graphs.kept(taken, draws), draws, rates, plan, self.recorder())
+
+    def _by(self, kind: Hashable, found: Recording, batches: Iterator[Batch], progress: Progress) -> None:
+        """Make an update by a recording, where its batches fit."""
+        taken = list(islice(batches, len(found.batches)))
+        if not found.fits(taken):
+            self.step.update(graphs.put_back(taken, batches), progress)
+            return
+        found.fill(taken, lambda batch: batch.split(self.step.config.micro_batch))
+        self._set_rates(found, progress.images)
+        if found.moves:
+            self._again(found, taken[-1], progress)
+        else:
+            self._record(kind, found, taken, progress)
+        if wish := self.step.wish():
+            self.step.watch.wishes += wish
+
+    def _set_rates(self, found: Recording, images: int) -> None:
+        movers = self.step.movers
+        for player, past in found.plan:
+            movers[player].lr = movers[player].player.optimiser.lr * self.step.lr_factor(images + past)
+        of_moves = [movers[p].player.optimiser.lr * self.step.lr_factor(images + past) for p, past in found.plan]
+        rates = torch.tensor(of_moves, dtype=found.rates.dtype, pin_memory=found.rates.is_cuda)
+        found.rates.copy_(rates, non_blocking=True)
+
+    def _record(self, kind: Hashable, found: Recording, taken: list[Batch], progress: Progress) -> None:
+        """Make the update and record it; make it as it is written, and record none any more, where that fails."""
+        step, images, counts = self.step, progress.images, dict(progress.moves)
+        self.recording, self.rates = True, iter(found.rates)
+        try:
+            found.recorder.record(lambda: step.update(iter(found.at(taken)), progress))
+        except RuntimeError as error:
+            self.recording, self.refused = False, str(error)
+            logger.warning(f"no CUDA graphs: an update cannot be recorded: {error}")
+            progress.images, progress.moves = images, counts
+            step.watch.moves.clear()
+            self.recordings.clear()
+            step.update(iter(taken), progress)
+            return
+        finally:
+            self.recording = False
+        found.moves = [
+            MadeMove(one.player, one.images - images, one.names, one.values, step.sums[one.player])
+            for one in step.watch.moves
+        ]
+        for one in step.watch.moves:
+            one.values = one.values.clone()
+
+    def _again(self, found: Recording, last: Batch, progress: Progress) -> None:
+        """Launch the recording, and keep the books that Python keeps of an update."""
+        step = self.step
+        found.recorder.again()
+        for move in found.moves:
+            step.watch.note(move.player, progress.images + move.past, move.names, move.values.clone())
+            progress.moves[move.player] = progress.moves.get(move.player, 0) + 1
+            move.sums.moves += 1
+        progress.images = last.images + last.size
+
+    def rate(self) -> Tensor:
+        """Give the learning rate of the next move of the recording, a scalar on the device."""
+        return next(self.rates)
