@@ -23,6 +23,7 @@ from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Progress
 from i2i_core.training.fast import Fast, choose
+from i2i_core.training.graphs import EAGER
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
@@ -90,7 +91,7 @@ class Effort:
 CPU = Effort()
 HEAVY = Effort(warm_up=1)
 """For updates of many seconds."""
-GPU = Effort(seconds=0.3)
+GPU = Effort(seconds=0.3, warm_up=EAGER + 3)
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Bare:
     """A step with its fixed batch, and what its updates took.
 
     Attributes:
-        first: seconds of the first update, with what is compiled or captured in it.
+        first: seconds of each of the first updates, with what is compiled or captured in them.
         rounds: seconds of an update, by round.
         flops: of one update; 0: not counted.
         memory: the most bytes allocated and reserved on a GPU by its networks and first updates.
@@ -124,7 +125,7 @@ class Bare:
     feed: Same
     progress: Progress = field(default_factory=Progress)
     updates: int = 0
-    first: float = 0.0
+    first: list[float] = field(default_factory=list)
     rounds: list[float] = field(default_factory=list)
     flops: int = 0
     memory: Values = field(default_factory=dict)
@@ -156,17 +157,16 @@ class Bare:
 
     def warm_up(self, times: int, count: bool) -> float:
         """Make the first updates, and count the operations of the second (of the first, if it is alone) where that is
-        asked for; give the seconds of the last."""
-        seconds: list[float] = []
+        asked for; give the seconds of the last that was not counted."""
+        last: list[float] = []
         for number in range(times):
             if count and number == min(1, times - 1):
-                self.flops = flops_of(lambda: seconds.append(self.update()))
+                self.flops = flops_of(lambda: last.append(self.update()))
             else:
-                seconds.append(self.update())
-        self.first = seconds[0]
+                self.first.append(self.update())
         self.memory = most_memory(self.device, self.begun)
         self.step.stopwatch.read(), self.step.stopwatch.read()
-        return seconds[-1]
+        return (self.first or last)[-1]
 
     def values(self) -> Values:
         """Sum up the rounds: medians, and seconds of an update by player."""
@@ -178,7 +178,8 @@ class Bare:
             "images_per_second": images / seconds,
             "seconds": seconds,
             "rounds": self.rounds,
-            "first_seconds": self.first,
+            "start_seconds": max(0.0, sum(self.first) - len(self.first) * seconds),
+            "refused": self.step.recorded.refused if self.step.recorded else "",
             "seconds_by_player": by_player,
             **self.memory,
         }

@@ -85,7 +85,7 @@ def updates(rows: list[Row], results: Results) -> list[str]:
         "ms by player",
         "of peak",
         "GB",
-        "first, s",
+        "start, s",
     )
     return markdown(head, (update_cells(*one, results) for row in rows for one in sides_of(row)))
 
@@ -106,17 +106,18 @@ def update_cells(row: Row, side: str, results: Results) -> Cells:
     return (
         *(key["method"], key["preset"], key["batch"], name, short(speed)),
         f"{speed / plain['images_per_second']:.2f}",
-        ", ".join(f"{player} {short(1e3 * seconds)}" for player, seconds in mine["seconds_by_player"].items()),
+        ", ".join(f"{player} {short(1e3 * seconds)}" for player, seconds in mine["seconds_by_player"].items()) or "-",
         part_of_peak(results, values["flops"], mine["seconds"]),
         short(mine["peak_bytes"] / 1e9) if "peak_bytes" in mine else "-",
-        short(mine["first_seconds"]),
+        short(mine["start_seconds"]),
     )
 
 
 def options_of(row: Row) -> str:
     """Name what a row's `--fast` was, and for `auto` what that came to."""
     asked, options = row["key"]["fast"], row["values"]["options"]
-    return f"{asked}: {', '.join(options)}" if asked == "auto" else str(asked)
+    refused = " (no graphs: refused)" if row["values"]["fast"]["refused"] else ""
+    return (f"{asked}: {', '.join(options)}" if asked == "auto" else str(asked)) + refused
 
 
 def part_of_peak(results: Results, flops: int, seconds: float) -> str:

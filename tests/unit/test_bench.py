@@ -185,6 +185,7 @@ def test_compare_measures_plain_beside_option() -> None:
         assert images == pytest.approx(n_critic * case.batch), "images served by one update"
         assert found[side]["seconds_by_player"].keys() == {"D", "G"}
         assert sum(found[side]["seconds_by_player"].values()) <= found[side]["seconds"]
+        assert found[side]["start_seconds"] >= 0
     assert found["flops"] > 0
 
 
@@ -304,8 +305,8 @@ def test_clock_ends_loop_after_its_batches() -> None:
 
 def made_up(tmp_path: Path) -> Results:
     """Results of a machine that multiplies 1 TFLOP a second."""
-    plain = {"images_per_second": 20.0, "seconds": 0.4, "first_seconds": 1.0, "seconds_by_player": {"G": 0.3, "D": 0.1}}
-    fast = {**plain, "images_per_second": 50.0, "seconds": 0.16, "peak_bytes": 3_000_000_000}
+    plain = {"images_per_second": 20.0, "seconds": 0.4, "start_seconds": 1.0, "seconds_by_player": {"G": 0.3, "D": 0.1}}
+    fast = {**plain, "images_per_second": 50.0, "seconds": 0.16, "peak_bytes": 3_000_000_000, "refused": ""}
     pair = {"options": ["bf16", "channels_last"], "flops": 80_000_000_000, "plain": plain, "fast": fast}
     results = Results(tmp_path / "x.json", about("cpu", "abc123"))
     key = {"bench": "update", "preset": "demo", "batch": 8}
@@ -313,6 +314,8 @@ def made_up(tmp_path: Path) -> Results:
     results.measure({**key, "method": "pix2pix", "fast": "auto"}, lambda: pair)
     alone = {"options": [], "flops": 4, "plain": plain}
     results.measure({**key, "method": "simgan", "fast": "auto"}, lambda: alone)
+    refused = {**fast, "refused": "it is told why", "seconds_by_player": {}}
+    results.measure({**key, "method": "stargan", "fast": "graphs"}, lambda: {**pair, "fast": refused})
     results.measure({**key, "method": "unit", "fast": "graphs"}, fails)
     return results
 
@@ -323,6 +326,7 @@ def test_table_of_updates(tmp_path: Path) -> None:
     assert "| pix2pix | demo | 8 | off | 20 | 1.00 | G 300, D 100 | 20% | - | 1 |" in lines
     assert "| pix2pix | demo | 8 | auto: bf16, channels_last | 50 | 2.50 | G 300, D 100 | 50% | 3 | 1 |" in lines
     assert "| simgan | demo | 8 | off (what auto comes to) | 20 | 1.00 | G 300, D 100 | 0% | - | 1 |" in lines
+    assert "| stargan | demo | 8 | graphs (no graphs: refused) | 50 | 2.50 | - | 50% | 3 | 1 |" in lines
     assert "- update demo 8 unit graphs: OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB" in lines
 
 
@@ -350,7 +354,11 @@ def test_picture_shows_speeds_over_plain(tmp_path: Path) -> None:
     from PIL import Image
 
     results = made_up(tmp_path)
-    assert table.bars(results) == {"pix2pix, demo, 8": {"auto": 2.5}, "simgan, demo, 8": {"auto": 1.0}}
+    assert table.bars(results) == {
+        "pix2pix, demo, 8": {"auto": 2.5},
+        "simgan, demo, 8": {"auto": 1.0},
+        "stargan, demo, 8": {"graphs": 2.5},
+    }
     table.draw([results], tmp_path / "speeds.png")
     with Image.open(tmp_path / "speeds.png") as picture:
         assert picture.width > 600
