@@ -10,7 +10,7 @@ SEED ?= 0
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table test test-quick test-all lint format chaos bench bench-gpu bench-stream simulate setup clean help
+.PHONY: demo sweep-demo methods-table test test-quick test-all lint format chaos bench bench-table bench-gpu bench-stream simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -54,8 +54,11 @@ format: $(READY)  ## put files into the formatter's form
 chaos: $(READY)  ## kills processes of a run at random moments (KILLS=8 SEED=0), and compares with one left alone
 	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED)
 
-bench: $(READY)  ## images/s of the loop and of the bare step on the same batch
-	$(BIN)/python -m tests.bench loop
+bench: $(READY)  ## times steps, workers, loops, checkpoints and the start on this CPU into bench-output/ (10 minutes)
+	$(BIN)/python -m tests.bench --minutes 8
+
+bench-table: $(READY)  ## the newest file of bench-output/ as Markdown for docs/performance.md, and as a picture
+	$(BIN)/python -m tests.bench table --plot bench-output/speeds.png
 
 bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvision, local and from S3 (5 minutes)
 	$(BIN)/python -m tests.bench_stream --s3
@@ -63,8 +66,8 @@ bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvi
 simulate: $(READY)  ## what a data set costs by how many samples it has: 10^6 to 10^9 in 100,000 shards (2 minutes)
 	$(BIN)/python -m tests.simulate
 
-bench-gpu:  ## images/s of the bare step at the papers' sizes; needs torch and a GPU, nothing else
-	$(PYTHON) -m tests.bench step --device cuda
+bench-gpu:  ## times the step of every method at the papers' sizes; needs torch and a GPU, nothing else (8 minutes)
+	$(PYTHON) -m tests.bench --device cuda --minutes 7
 
 clean:  ## remove the environment and what runs made
-	rm -rf $(VENV) *.egg-info demo-output methods-output runs data
+	rm -rf $(VENV) *.egg-info demo-output methods-output bench-output runs data
