@@ -196,8 +196,8 @@ def looped(loop: Any, updates: int) -> float:
 
     begin = loop.progress.images
     monitoring = replace(loop.config.monitoring, log_every=served(loop) * 10)
-    training = replace(loop.config.training, images=begin + updates * served(loop))
-    loop.config = replace(loop.config, monitoring=monitoring, training=training)
+    loop.config = replace(loop.config, monitoring=monitoring)
+    loop.stages.length = begin + updates * served(loop)
     loop._finish = lambda: None
     start = time.perf_counter()
     loop.train()
