@@ -106,7 +106,7 @@ def bench_loop(arguments: argparse.Namespace) -> None:
 
 
 def bench_save(arguments: argparse.Namespace) -> None:
-    """pix2pix at its paper's size, after one update, into a local folder."""
+    """StarGAN and pix2pix at their papers' sizes, after one update, into a local folder."""
     import tempfile
     from pathlib import Path
 
@@ -115,26 +115,30 @@ def bench_save(arguments: argparse.Namespace) -> None:
     from i2i_core.training.loop import Loop
     from i2i_core.training.preparing import prepare
 
-    with tempfile.TemporaryDirectory() as folder:
-        shard_glyphs(f"{folder}/data", "paired", 256, characters=20)
-        values = {"data.uri": f"{folder}/data", "data.loaders": 0, "launch.storage": folder}
-        loop = Loop(prepare(TrainConfig.of("pix2pix", "reference", values)), World(), torch.device(arguments.device))
-        batch = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
-        loop.step(repeat(batch), loop.progress)
-        stalls, wholes = [], []
-        for _ in range(arguments.repeats):
-            loop.progress.images += 1
-            start = time.perf_counter()
-            loop.keeper.save()
-            stalls.append(time.perf_counter() - start)
-            loop.keeper.writer.wait()
-            wholes.append(time.perf_counter() - start)
-        loop.monitor.close(True)
-        size = sum(file.stat().st_size for file in Path(folder).rglob("checkpoints/*/*")) / 1e6
-        print(
-            f"checkpoint of {size:.0f} MB: the step waits {statistics.median(stalls):.3f} s, "
-            f"it is there after {statistics.median(wholes):.2f} s"
-        )
+    for name, kind, size in (("stargan", "labelled", 128), ("pix2pix", "paired", 256)):
+        with tempfile.TemporaryDirectory() as folder:
+            shard_glyphs(f"{folder}/data", kind, size, characters=20)  # type: ignore[arg-type]
+            values = {"data.uri": f"{folder}/data", "data.loaders": 0, "launch.storage": folder, "training.batch": 1}
+            loop = Loop(prepare(TrainConfig.of(name, "reference", values)), World(), torch.device(arguments.device))
+            batch = loop.step.place(next(loop.stream.batches(0, (0, loop.stream.batch), 0)))
+            loop.step(repeat(batch), loop.progress)
+            stalls, wholes = [], []
+            for _ in range(arguments.repeats + 1):
+                loop.progress.images += 1
+                start = time.perf_counter()
+                loop.keeper.save()
+                stalls.append(time.perf_counter() - start)
+                loop.keeper.writer.wait()
+                wholes.append(time.perf_counter() - start)
+            loop.monitor.close(True)
+            last = max(Path(folder).rglob("checkpoints/*"))
+            size_mb = sum(file.stat().st_size for file in last.iterdir()) / 1e6
+            print(
+                f"{name}: checkpoint of {size_mb:.0f} MB: the step waits {stalls[0]:.3f} s for the first and "
+                f"{statistics.median(stalls[1:]):.3f} s for others, which are there after "
+                f"{statistics.median(wholes[1:]):.2f} s",
+                flush=True,
+            )
 
 
 def bench_resume(arguments: argparse.Namespace) -> None:
@@ -170,7 +174,7 @@ def bench_resume(arguments: argparse.Namespace) -> None:
 
 def compare(loop: Any, arguments: argparse.Namespace) -> tuple[float, float]:
     """Images per second of the bare step and of the loop, in alternating rounds."""
-    one = next(loop.stream.batches(0, (0, loop.stream.batch), 0)).to(loop.method.device)
+    one = loop.step.place(next(loop.stream.batches(0, (0, loop.stream.batch), 0)))
     rates: dict[str, list[float]] = {"bare": [], "loop": []}
     for _ in range(arguments.repeats):
         rates["bare"].append(timed(lambda: loop.step(repeat(one), Progress()), loop, arguments.updates))
