@@ -32,6 +32,7 @@ from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.state import Position, RunState
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
+from i2i_core.training.timing import Spent, device_name, shares, spent_lines
 from i2i_core.training.together import by_leader
 
 Through = Callable[[Iterator[Batch]], Iterator[Batch]]
@@ -48,6 +49,7 @@ class Loop:
         measured: given every scalar that is logged, by a thread; called by rank 0 only.
         node: where this worker is; None: what this process may use.
         run: the run's folder; None: where the configuration has it.
+        spent: where the time goes, from whenever it began; None: from now on.
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
@@ -63,7 +65,9 @@ class Loop:
         measured: ShowScalars = lambda values: None,
         node: Node | None = None,
         run: RunFolder | None = None,
+        spent: Spent | None = None,
     ) -> None:
+        self.spent = spent or Spent()
         self.config, self.world = config, world
         self.run = (run or RunFolder.of(config)).guarded(partial(_check_ours, config, ours))
         sets, training = open_sets(config.data), config.training
@@ -129,6 +133,7 @@ class Loop:
         self.keeper.name_best()
         finished = False
         try:
+            self.spent.begin(self.progress.images)
             self._repeat(self._counted(through(ahead)))
             finished = True
         finally:
@@ -146,8 +151,11 @@ class Loop:
         """The same batches, noting how long each was waited for and which samples were replaced."""
         while True:
             start = time.monotonic()
-            batch = next(batches)
-            self.monitor.since.waited += time.monotonic() - start
+            with self.spent.on("data"):
+                batch = next(batches)
+            waited = time.monotonic() - start
+            self.monitor.since.waited += waited
+            self.step.stopwatch.waited += waited
             self.state.seen.add(batch)
             self.state.bad_samples.note(batch)
             yield batch
@@ -159,11 +167,12 @@ class Loop:
             self._do_what_is_due()
             if self.step.enter(self.progress):
                 self.monitor.tell(f"{self.progress.images:,} images: {self._said()}")
-            self.step(batches, self.progress)
+            with self.spent.on(Spent.STEP):
+                self.step(batches, self.progress)
             if self.step.asked:
-                self.keeper.save()
+                self._save()
             if self.step.asked == "stop":
-                self.keeper.settle()
+                self._settle()
                 raise Stopped(
                     f"stopped after {self.progress.images:,} of {self.length:,} images, as asked. "
                     "Everything is saved: the same command goes on from there."
@@ -181,7 +190,7 @@ class Loop:
             (out.log_every, self._log),
             (out.grid_every, self._draw),
             (out.evaluate_every, self._evaluate),
-            (out.checkpoint_every, self.keeper.save),
+            (out.checkpoint_every, self._save),
             (out.log_every if out.stop_on_collapse else 0, self._give_up_if_collapsed),
         )
 
@@ -200,32 +209,57 @@ class Loop:
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
         for _, act in self._periodic[:-1]:
             act()
-        self.keeper.settle()
         if bad := self.state.bad_samples.known:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")
+        self._settle()
 
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
-        speed = self.monitor.send(self.progress.images)
-        self.state.bad_samples.agree()
-        self.monitor.show(speed, self.length)
+        with self.spent.on("log"):
+            speed = self.monitor.send(self.progress.images)
+            self.state.bad_samples.agree()
+            self.monitor.show(speed, self.length)
 
     def _draw(self) -> None:
         if self.config.monitoring.grid_every:
-            self.measuring.draw()
+            with self.spent.on("grid"):
+                self.measuring.draw()
 
     def _evaluate(self) -> None:
         """A new best is saved at once."""
-        if self.measuring.evaluate():
+        with self.spent.on("evaluation"):
+            better = self.measuring.evaluate()
+        if better:
+            self._save()
+
+    def _save(self) -> None:
+        with self.spent.on("checkpoint"):
             self.keeper.save()
+
+    def _settle(self) -> None:
+        """Wait for the last checkpoint, and say where the time of this start of the run went."""
+        with self.spent.on("checkpoint"):
+            self.keeper.settle()
+        seconds = self.spent.by_part(self.step.stopwatch.worked())
+        report = {
+            "seconds": seconds,
+            "share": shares(seconds),
+            "images": self.progress.images - self.spent.from_images,
+            "from_images": self.spent.from_images,
+            "workers": self.world.size,
+            "device": device_name(self.step.device),
+        }
+        for line in spent_lines(report):
+            self.monitor.tell(line)
+        self.monitor.later(lambda: self.run.write_json(RunFolder.SPEED, report))
 
     def _give_up_if_collapsed(self) -> None:
         """Save, and end a run that diverges on every worker alike."""
         if not (collapse := self.monitor.diagnosis.collapse):
             return
-        self.keeper.save()
-        self.keeper.settle()
+        self._save()
+        self._settle()
         raise RunError(
             f"stopped after {self.progress.images:,} of {self.length:,} images, as --stop-on-collapse asks: "
             f"{collapse}.\n  Everything is saved: the same command without it goes on from there."
