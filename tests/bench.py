@@ -95,13 +95,15 @@ def bench_loop(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        for name, kind, size in (("stargan", "labelled", 32), ("pix2pix", "paired", 64)):
+        for name, kind, size in (("stargan", "labelled", 32), ("cyclegan", "unpaired", 32), ("pix2pix", "paired", 64)):
             shard_glyphs(f"{folder}/{kind}", kind, size, characters=400)  # type: ignore[arg-type]
             values = {"data.uri": f"{folder}/{kind}", "data.loaders": 0, "launch.storage": folder}
             config = prepare(TrainConfig.of(name, "demo", values))
-            bare, whole = compare(Loop(config, World(), torch.device("cpu")), arguments)
+            bare, whole, own_bare, own_whole = compare(Loop(config, World(), torch.device("cpu")), arguments)
             print(
-                f"{name}: bare step {bare:.1f} images/s, in the loop {whole:.1f}, ratio {whole / bare:.3f}", flush=True
+                f"{name}: bare step {bare:.1f} images/s, in the loop {whole:.1f}, ratio {whole / bare:.3f}; "
+                f"by the time of the step's thread {own_bare:.1f}, {own_whole:.1f}, ratio {own_whole / own_bare:.3f}",
+                flush=True,
             )
 
 
@@ -172,30 +174,34 @@ def bench_resume(arguments: argparse.Namespace) -> None:
                 print(f"{where} {share:.0%}: first batch after {statistics.median(seconds):.2f} s")
 
 
-def compare(loop: Any, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Images per second of the bare step and of the loop, in alternating rounds."""
+def compare(loop: Any, arguments: argparse.Namespace) -> list[float]:
+    """Images per second of the bare step and of the loop, in alternating rounds; then the same per second that the
+    step's own thread had a core, which neighbours on the machine and the loop's threads do not change."""
     one = loop.step.place(next(loop.stream.batches(0, (0, loop.stream.batch), 0)))
-    rates: dict[str, list[float]] = {"bare": [], "loop": []}
+    rounds: list[tuple[float, ...]] = []
     for _ in range(arguments.repeats):
-        rates["bare"].append(timed(lambda: loop.step(repeat(one), Progress()), loop, arguments.updates))
-        rates["loop"].append(looped(loop, arguments.updates))
-    return statistics.median(rates["bare"]), statistics.median(rates["loop"])
+        bare = timed(lambda: loop.step(repeat(one), Progress()), loop, arguments.updates)
+        whole = looped(loop, arguments.updates)
+        rounds.append((bare[0], whole[0], bare[1], whole[1]))
+    return [statistics.median(column) for column in zip(*rounds, strict=True)]
 
 
 def served(loop: Any) -> int:
     return loop.stream.batch * getattr(loop.config.hyper, "n_critic", 1)
 
 
-def timed(update: Callable[[], None], loop: Any, updates: int) -> float:
+def timed(update: Callable[[], None], loop: Any, updates: int) -> tuple[float, float]:
+    """Images per second, and per second of this thread."""
     update()
-    start = time.perf_counter()
+    start, own = time.perf_counter(), time.thread_time()
     for _ in range(updates):
         update()
-    return updates * served(loop) / (time.perf_counter() - start)
+    images = updates * served(loop)
+    return images / (time.perf_counter() - start), images / (time.thread_time() - own)
 
 
-def looped(loop: Any, updates: int) -> float:
-    """Images per second of `Loop.train` over so many updates, evaluation and checkpoint at its end left out."""
+def looped(loop: Any, updates: int) -> tuple[float, float]:
+    """The same of `Loop.train` over so many updates, evaluation and checkpoint at its end left out."""
     from dataclasses import replace
 
     begin = loop.progress.images
@@ -203,9 +209,10 @@ def looped(loop: Any, updates: int) -> float:
     loop.config = replace(loop.config, monitoring=monitoring)
     loop.stages.length = begin + updates * served(loop)
     loop._finish = lambda: None
-    start = time.perf_counter()
+    start, own = time.perf_counter(), time.thread_time()
     loop.train()
-    return (loop.progress.images - begin) / (time.perf_counter() - start)
+    images = loop.progress.images - begin
+    return images / (time.perf_counter() - start), images / (time.thread_time() - own)
 
 
 if __name__ == "__main__":

@@ -238,9 +238,11 @@ class Loop:
             self.keeper.save()
 
     def _settle(self) -> None:
-        """Wait for the last checkpoint, and say where the time of this start of the run went."""
+        """Wait for the last checkpoint, and say where the time of this start of the run went, if it trained."""
         with self.spent.on("checkpoint"):
             self.keeper.settle()
+        if self.progress.images == self.spent.from_images:
+            return
         seconds = self.spent.by_part(self.step.stopwatch.worked())
         report = {
             "seconds": seconds,

@@ -98,5 +98,14 @@ def test_run_that_is_asked_to_stop_says_where_its_time_went(labelled: str, stora
     assert found["images"] == loop.progress.images
 
 
+def test_start_that_trains_nothing_leaves_the_report_of_the_one_before(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    loop_of(config).train()
+    again = loop_of(config)
+    before = again.run.read(RunFolder.SPEED)
+    again.train()
+    assert again.run.read(RunFolder.SPEED) == before
+
+
 def test_shares_of_nothing_are_nothing() -> None:
     assert shares({"rest": 0.0}) == {"rest": 0.0}
