@@ -76,8 +76,8 @@ class HostMemory:
         return host
 
     def _stage(self, x: Tensor, host: Tensor, form: torch.memory_format) -> None:
-        """Copy a tensor on its GPU, which takes a thousandth of the way to the host; where there is no room for that,
-        send it from where it is: later moves in the same stream wait."""
+        """Copy a tensor on its GPU, which is quick beside the way to the host; where there is no room for that, send it
+        from where it is: later moves in the same stream wait."""
         try:
             self._coming.append((host, x.clone(memory_format=form)))
         except torch.OutOfMemoryError:

@@ -58,7 +58,7 @@ class TensorBoard:
 
     Each call opens the file, appends to it and closes it, so that an error is the caller's: torch's own writer leaves
     one to a thread, which prints a traceback and writes nothing any more. Each imports what it writes with, in the
-    tracker's thread: that takes as long as a sixth of torch, and a launch, which writes nothing, does without.
+    tracker's thread: that takes as long as a tenth of torch, and a launch, which writes nothing, does without.
     """
 
     def __init__(self, run: RunFolder) -> None:
