@@ -27,6 +27,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from i2i_core.checkpoints.fitting import compare
+from i2i_core.checkpoints.host_memory import HostMemory
 from i2i_core.checkpoints.norm_batches import NormBatches, norm_batches_of_a_run
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError
@@ -36,7 +37,6 @@ from i2i_core.runs.folder import CheckpointFolder as Names
 from i2i_core.runs.folder import RunFolder, images_of, name_at
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
-from i2i_core.tensors import host_copy
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,11 @@ PUT_BACK = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment, on the host: nothing in it changes while it is being written."""
+    """A run at one moment, on the host: nothing in it changes while it is being written.
+
+    Attributes:
+        memory: what its tensors lie in; of a GPU's they may still be on their way. None: they are whole.
+    """
 
     images: int
     config: TrainConfig
@@ -57,6 +61,7 @@ class Snapshot:
     metrics: dict[str, float]
     norm_batches: NormBatches = field(default_factory=dict)
     stage: int = 0
+    memory: HostMemory | None = None
 
     @property
     def name(self) -> str:
@@ -64,8 +69,15 @@ class Snapshot:
         return name_at(self.images)
 
 
-def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Host copies of every parameter and buffer by name, and `other name -> name` for shared storage."""
+def named_tensors(
+    networks: nn.ModuleDict, ema: nn.ModuleDict | None, memory: HostMemory | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Host copies of every parameter and buffer by name, and `other name -> name` for shared storage.
+
+    Args:
+        memory: what they are copied into; None: a new one.
+    """
+    memory = memory or HostMemory()
     named = dict(networks.state_dict(keep_vars=True))
     named |= {f"ema.{name}": tensor for name, tensor in ema.state_dict(keep_vars=True).items()} if ema else {}
     first: dict[int, str] = {}
@@ -73,7 +85,7 @@ def named_tensors(networks: nn.ModuleDict, ema: nn.ModuleDict | None) -> tuple[d
     for name, tensor in named.items():
         owner = first.setdefault(id(tensor), name)
         if owner == name:
-            tensors[name] = host_copy(tensor).contiguous()
+            tensors[name] = memory.copy(tensor, f"networks/{name}", contiguous=True)
         else:
             aliases[name] = owner
     return tensors, aliases
@@ -85,6 +97,8 @@ def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda
     Args:
         check: called before they are; raises if they are not to be.
     """
+    if snapshot.memory:
+        snapshot.memory.wait()
     run.remove_checkpoint(snapshot.name)  # a damaged checkpoint, or a half one, which this one replaces
     state = io.BytesIO()
     torch.save(snapshot.state, state)

@@ -10,6 +10,7 @@ from typing import Any
 
 from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK, Snapshot, write
+from i2i_core.checkpoints.host_memory import HostMemories
 from i2i_core.errors import RunError, TakenOverError
 from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.storage.retry import FULL, StorageError, patience
@@ -35,6 +36,9 @@ class Writer:
         keep_last: how many checkpoints are kept besides the best.
         ours: whether the run is still this launch's to write.
         stop: called once, in the thread, when the run cannot go on.
+
+    Attributes:
+        memories: what snapshots are copied into; a snapshot's is lent again when it is written or left out.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Writer:
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.run, self.keep_last, self.ours, self.stop = run, keep_last, ours, stop
+        self.memories = HostMemories()
         self.waiting: tuple[Snapshot | None, dict[str, Any] | None] | None = None
         self.changed = Condition()
         self.background = Background("checkpoint")
@@ -71,9 +76,14 @@ class Writer:
                 if self.waiting and self.waiting[0]:
                     late = self.waiting[0].name
                     logger.info(f"checkpoint {late} is left out: the one before it is still being written")
+                    self._release(self.waiting[0])
             if self.waiting is None:
                 self.background.add(self._write_waiting)
             self.waiting = (snapshot, best)
+
+    def _release(self, snapshot: Snapshot | None) -> None:
+        if snapshot and snapshot.memory:
+            self.memories.give_back(snapshot.memory)
 
     def _best_waits(self, best: dict[str, Any] | None) -> bool:
         snapshot = self.waiting[0] if self.waiting else None
@@ -91,6 +101,8 @@ class Writer:
             self._end(error)
         except OSError as error:
             self._end(self._unwritable(snapshot, error))
+        finally:
+            self._release(snapshot)
 
     def _end(self, error: RunError) -> None:
         self.ended = error

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from i2i_core import logs
+from i2i_core import BEGAN, logs
 from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
@@ -23,6 +23,7 @@ from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.loop import Loop
 from i2i_core.training.node import Node
 from i2i_core.training.sync import World
+from i2i_core.training.timing import Spent
 from i2i_core.training.together import by_leader
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,8 @@ def train(
         if _is_over(folder, attempt, world, launched):
             return {}
         measured = gauges.show if gauges else lambda values: None
-        loop = Loop(config, world, device, lambda: not is_over_for(folder, attempt), measured, node)
+        spent = Spent(BEGAN if launched else None)
+        loop = Loop(config, world, device, lambda: not is_over_for(folder, attempt), measured, node, spent=spent)
         if gauges:
             gauges.players = tuple(loop.method.players)
         with _watching(loop, folder, attempt, drained):

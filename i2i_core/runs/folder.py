@@ -8,6 +8,7 @@ checkpoints/NAME/     checkpoints (checkpoints/checkpoint.py); without checksums
 best.json             which checkpoint is the best, by which metric
 evaluations.json      every evaluation so far, a list of {images, metrics}
 last_evaluation.json  the last one in full, by data set: each metric's definition, and what it was measured with
+speed.json            where the time of its last start went: seconds and share by part
 grids/                pictures of fixed samples
 tensorboard/          TensorBoard's event files
 trackers/             the ids that the run has elsewhere
@@ -51,7 +52,7 @@ class RunFolder(Folder):
 
     CONFIG, STATUS, STOP, ATTEMPTS = "config.json", "status.json", "stop", "attempts"
     CHECKPOINTS, BEST = "checkpoints", "best.json"
-    EVALUATIONS, LAST_EVALUATION = "evaluations.json", "last_evaluation.json"
+    EVALUATIONS, LAST_EVALUATION, SPEED = "evaluations.json", "last_evaluation.json", "speed.json"
     GRIDS, EVENTS, TRACKERS = "grids", "tensorboard", "trackers"
 
     @classmethod

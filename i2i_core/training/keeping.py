@@ -11,7 +11,6 @@ from i2i_core.checkpoints.checkpoint import Saved, Snapshot, named_tensors
 from i2i_core.checkpoints.writer import Writer
 from i2i_core.config.run import TrainConfig
 from i2i_core.runs.folder import CheckpointFolder, RunFolder
-from i2i_core.tensors import host_copy
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.resuming import check_order
 from i2i_core.training.state import RunState
@@ -108,10 +107,14 @@ class Keeper:
         state = self.state.state_dict()
         if not self.step.world.leads:
             return None
-        tensors, aliases = named_tensors(self.step.method.networks, self.step.ema)
-        progress, metrics = self.state.progress, self.state.evaluations.metrics
-        copied, norm_batches = host_copy(state), state["norm_batches"]
-        return Snapshot(progress.images, self.config, tensors, aliases, copied, metrics, norm_batches, progress.stage)
+        memory, progress = self.writer.memories.take(), self.state.progress
+        with memory.filling():
+            tensors, aliases = named_tensors(self.step.method.networks, self.step.ema, memory)
+            copied = memory.copy(state, "state")
+        metrics, norm_batches = self.state.evaluations.metrics, state["norm_batches"]
+        return Snapshot(
+            progress.images, self.config, tensors, aliases, copied, metrics, norm_batches, progress.stage, memory
+        )
 
     def forget(self) -> None:
         """Have the next `save` write a checkpoint, also where one of this moment was put."""

@@ -34,6 +34,7 @@ from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.state import Position, RunState
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
+from i2i_core.training.timing import Spent, device_name, shares, spent_lines
 from i2i_core.training.together import by_leader
 
 Through = Callable[[Iterator[Batch]], Iterator[Batch]]
@@ -50,6 +51,7 @@ class Loop:
         measured: given every scalar that is logged, by a thread; called by rank 0 only.
         node: where this worker is; None: what this process may use.
         run: the run's folder; None: where the configuration has it.
+        spent: where the time goes, from whenever it began; None: from now on.
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
@@ -65,8 +67,10 @@ class Loop:
         measured: ShowScalars = lambda values: None,
         node: Node | None = None,
         run: RunFolder | None = None,
+        spent: Spent | None = None,
     ) -> None:
-        self.config, self.world = config, world
+        self.spent = spent or Spent()
+        self.config = config
         self.run = (run or RunFolder.of(config)).guarded(partial(_check_ours, config, ours))
         sets, training = open_sets(config.data), config.training
         _check_data(config, sets)
@@ -77,18 +81,24 @@ class Loop:
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
-        self.choice = choose(training.fast, method.networks, device, world.size, training.checkpoint_activations)
+        choice = choose(training.fast, method.networks, device, world.size, training.checkpoint_activations)
         self.step = Step(
-            method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages, self.choice.fast
+            method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages, choice.fast
         )
         self.monitor = Monitor(config, self.step, self.run, measured)
+        self.monitor.tell(choice.said())
         self.state = RunState(config, self.step, slots, self.monitor)
         writer = Writer(self.run, config.monitoring.keep_last, ours, partial(self.ask, "stop"))
         self.keeper = Keeper(config, self.run, self.step, self.state, self.monitor, writer)
         self.keeper.begin()
         self.step.set_up(self.progress)
         self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run, self.stages)
-        self.held = Held(config, method, device, slots[1] - slots[0], self.choice.fast)
+        self.held = Held(config, method, device, slots[1] - slots[0], choice.fast)
+
+    @property
+    def world(self) -> World:
+        """This worker among its peers."""
+        return self.step.world
 
     @property
     def method(self) -> Method[Any]:
@@ -129,7 +139,6 @@ class Loop:
         ahead = Ahead(self.read(self.progress.images // self.stream.batch), self._ready)
         self.monitor.begin(self.progress.images)
         self.monitor.tell(_introduced(self))
-        self.monitor.tell(self.choice.said())
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
             self.monitor.tell(f"grids and evaluations: {made_by}")
         for number in range(len(self.config.training.stages)):
@@ -137,6 +146,7 @@ class Loop:
         self.keeper.name_best()
         finished = False
         try:
+            self.spent.begin(self.progress.images)
             self._repeat(self._counted(through(ahead)))
             finished = True
         finally:
@@ -154,8 +164,11 @@ class Loop:
         """The same batches, noting how long each was waited for and which samples were replaced."""
         while True:
             start = time.monotonic()
-            batch = next(batches)
-            self.monitor.since.waited += time.monotonic() - start
+            with self.spent.on("data"):
+                batch = next(batches)
+            waited = time.monotonic() - start
+            self.monitor.since.waited += waited
+            self.step.stopwatch.waited += waited
             self.state.seen.add(batch)
             self.state.bad_samples.note(batch)
             yield batch
@@ -167,12 +180,12 @@ class Loop:
             self._do_what_is_due()
             if self.step.enter(self.progress):
                 self.monitor.tell(f"{self.progress.images:,} images: {self._said()}")
-            with self.held.during("an update", self.measuring.stage):
+            with self.spent.on(Spent.STEP), self.held.during("an update", self.measuring.stage):
                 self.step(batches, self.progress)
             if self.step.asked:
-                self.keeper.save()
+                self._save()
             if self.step.asked == "stop":
-                self.keeper.settle()
+                self._settle()
                 raise Stopped(
                     f"stopped after {self.progress.images:,} of {self.length:,} images, as asked. "
                     "Everything is saved: the same command goes on from there."
@@ -190,7 +203,7 @@ class Loop:
             (out.log_every, self._log),
             (out.grid_every, self._draw),
             (out.evaluate_every, self._evaluate),
-            (out.checkpoint_every, self.keeper.save),
+            (out.checkpoint_every, self._save),
             (out.log_every if out.stop_on_collapse else 0, self._give_up_if_collapsed),
         )
 
@@ -209,35 +222,60 @@ class Loop:
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
         for _, act in self._periodic[:-1]:
             act()
-        self.keeper.settle()
         if bad := self.state.bad_samples.known:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")
+        self._settle()
 
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
-        speed = self.monitor.send(self.progress.images)
-        self.state.bad_samples.agree()
-        self.monitor.show(speed, self.length)
+        with self.spent.on("log"):
+            speed = self.monitor.send(self.progress.images)
+            self.state.bad_samples.agree()
+            self.monitor.show(speed, self.length)
 
     def _draw(self) -> None:
         if self.config.monitoring.grid_every:
-            with self.held.during("a grid", self.measuring.stage):
+            with self.spent.on("grid"), self.held.during("a grid", self.measuring.stage):
                 self.measuring.draw()
 
     def _evaluate(self) -> None:
         """A new best is saved at once."""
-        with self.held.during("an evaluation", self.measuring.stage):
+        with self.spent.on("evaluation"), self.held.during("an evaluation", self.measuring.stage):
             is_best = self.measuring.evaluate()
         if is_best:
+            self._save()
+
+    def _save(self) -> None:
+        with self.spent.on("checkpoint"):
             self.keeper.save()
+
+    def _settle(self) -> None:
+        """Wait for the last checkpoint, and say where the time of this start of the run went, if it trained."""
+        with self.spent.on("checkpoint"):
+            self.keeper.settle()
+        if self.progress.images == self.spent.from_images:
+            return
+        seconds = self.spent.by_part(self.step.stopwatch.worked())
+        report = {
+            "seconds": seconds,
+            "share": shares(seconds),
+            "images": self.progress.images - self.spent.from_images,
+            "from_images": self.spent.from_images,
+            "workers": self.world.size,
+            "fast": self.step.fast.names,
+            "device": device_name(self.step.device),
+        }
+        for line in spent_lines(report):
+            self.monitor.tell(line)
+        self.monitor.later(lambda: self.run.write_json(RunFolder.SPEED, report))
 
     def _give_up_if_collapsed(self) -> None:
         """Save, and end a run that diverges on every worker alike."""
         if not (collapse := self.monitor.diagnosis.collapse):
             return
-        self.keeper.save()
-        self.keeper.settle()
+        self._save()
+        self._settle()
         raise RunError(
             f"stopped after {self.progress.images:,} of {self.length:,} images, as --stop-on-collapse asks: "
             f"{collapse}.\n  Everything is saved: the same command without it goes on from there."

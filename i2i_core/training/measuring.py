@@ -27,6 +27,7 @@ from i2i_core.images.previews import shown
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Column, Method
 from i2i_core.runs.folder import RunFolder
+from i2i_core.sizes import Size
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.readings import spread_of
 from i2i_core.training.stages import Stages
@@ -64,6 +65,8 @@ class Evaluator:
         self.suites = suites(config, sets, step.method, step.device, self.measured)
         self.warned: set[str] = set()
         """What was said of metrics."""
+        self.samples: tuple[tuple[Size, int], list[Batch]] | None = None
+        """Those of the grids, and the size and frames that they have."""
 
     @property
     def stage(self) -> Stage:
@@ -91,15 +94,9 @@ class Evaluator:
 
     def _made(self) -> dict[str, Tensor]:
         """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
-        rows, size, d = self.config.monitoring.grid_rows, self.stage.size, self.config.data
-        needs = self.method.needs.of_frames(self.stage.frames)
-        how: dict[str, Any] = {"direction": d.direction, "resizing": d.resizing, "needs": needs}
-        how["frame_stride"] = d.frame_stride
-        read = (in_order(data, self.split, size, most=rows, size=rows, **how) for data in self.sets)
-        samples = [next(batches, None) for batches in read]
-        if not all(samples):  # the evaluation says so
+        direction, placed = self.config.data.direction, self._samples()
+        if not placed:  # the evaluation says so
             return {}
-        placed = [replace(self.step.place(sample), source=i) for i, sample in enumerate(samples) if sample]
         self.method.at_test = self.at_test
         with self.step.averaged():
             grids = [self.method.preview(batch) for batch in placed]
@@ -110,10 +107,28 @@ class Evaluator:
             spreads = [spread for spread in found if spread is not None]
             self.monitor.spread = torch.stack(spreads).min() if spreads else None
         drawn = [
-            dict(_drawn(grid, batch, data.manifest.fields, self.method.needs, d.direction))
+            dict(_drawn(grid, batch, data.manifest.fields, self.method.needs, direction))
             for grid, batch, data in zip(grids, placed, self.sets, strict=True)
         ]
         return {title: torch.cat([columns[title] for columns in drawn]) for title in drawn[0]}
+
+    def _samples(self) -> list[Batch]:
+        """Give the fixed samples, of each data set a batch on the device, as the present stage has them; they are read
+        once for a size and number of frames, and the next grid does not wait for storage. None where not one of a set
+        can be read."""
+        rows, d, stage = self.config.monitoring.grid_rows, self.config.data, self.stage
+        if self.samples and self.samples[0] == (stage.size, stage.frames):
+            return self.samples[1]
+        needs = self.method.needs.of_frames(stage.frames)
+        how: dict[str, Any] = {"direction": d.direction, "resizing": d.resizing, "needs": needs}
+        how["frame_stride"] = d.frame_stride
+        read = (in_order(data, self.split, stage.size, most=rows, size=rows, **how) for data in self.sets)
+        found = [next(batches, None) for batches in read]
+        if not all(found):
+            return []
+        placed = [replace(self.step.place(sample), source=i) for i, sample in enumerate(found) if sample]
+        self.samples = ((stage.size, stage.frames), placed)
+        return placed
 
     def evaluate(self) -> bool:
         """Measure, all workers together, and tell if the run is better than it ever was."""

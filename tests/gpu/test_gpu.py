@@ -14,6 +14,7 @@ import torch
 from torch.nn.utils.parametrizations import spectral_norm
 
 from i2i_core.batch import Batch
+from i2i_core.checkpoints.host_memory import HostMemory
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import NonFiniteError
 from i2i_core.methods.base import Progress
@@ -249,3 +250,31 @@ def test_compiled_networks_make_the_same_update_on_the_device(name: str) -> None
     plain, other = (stepping(replace(case, fast=fast), None, CUDA) for fast in ((), ("compile",)))
     terms, own = go(plain, case, Progress(), 1), go(other, case, Progress(), 1)
     torch.testing.assert_close(own[0], terms[0], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_copy_for_a_checkpoint_holds_the_moment_and_does_not_stop_the_host(
+    room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without room on the GPU for a second copy, too."""
+    memory, x = HostMemory(), torch.randn(64, 512, 512, device=CUDA)
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    for _ in range(2):  # the first pins the memory
+        expected = x.cpu()
+        with monkeypatch.context() as patch:
+            if not room:
+                patch.setattr(torch.Tensor, "clone", full)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                with memory.filling():
+                    copied = memory.copy({"x": x}, "state")
+                x.add_(1)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        memory.wait()
+        assert copied["x"].is_pinned()
+        assert torch.equal(copied["x"], expected)
+        assert torch.equal(x.cpu(), expected + 1)

@@ -151,7 +151,7 @@ def test_storage_that_does_not_answer_ends_the_run_and_is_recorded(
             super().write(path, data)
 
     loop = loop_of(config, run=Silent(f"{storage}/run"))
-    monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args: loop)
+    monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args, **named: loop)
     assert train(config, World(), CPU, "one") == {}
     status = loop.run.read_json(RunFolder.STATUS)
     assert status["state"] == "failed"

@@ -5,7 +5,9 @@ pytest tests/integration/test_loop.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError
 from i2i_core.evaluation.judges.classifier import Classifier, ClassifierInfo, save_classifier
 from i2i_core.methods.base import Progress
+from i2i_core.training import measuring
 from i2i_core.training.step import Feed, Step
 from i2i_core.training.sync import World
 
@@ -42,6 +45,27 @@ def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str
     expected = next(in_order(DataSet(paired), "val", 16, most=rows, size=rows, direction="BtoA"))["a"]
     assert shown
     assert all(torch.equal(a, expected) for a in shown)
+
+
+def test_samples_of_grids_are_read_once(paired: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("pix2pix", paired, storage, monitoring__grid_every=24, monitoring__evaluate_samples=6)
+    loop, read, seen = loop_of(config), [], []
+    right, preview = measuring.in_order, loop.method.preview
+
+    def noted(*args: Any, **named: Any) -> Iterator[Batch]:
+        read.append(named["most"])
+        return right(*args, **named)
+
+    def shown(batch: Batch) -> Any:
+        seen.append(batch["a"].clone())
+        return preview(batch)
+
+    monkeypatch.setattr(measuring, "in_order", noted)
+    loop.method.preview = shown  # type: ignore[method-assign]
+    loop.train()
+    assert read == [config.monitoring.grid_rows]
+    assert len(seen) > 3
+    assert all(torch.equal(a, seen[0]) for a in seen)
 
 
 def test_loop_has_few_attributes_and_all_from_its_beginning(labelled: str, storage: str) -> None:

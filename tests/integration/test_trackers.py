@@ -112,7 +112,7 @@ def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_th
     over: dict[str, Any] = {"monitoring__grid_every": 12, **EVERY}
     config = config_of("stargan", labelled, storage, monitoring__stop_on_collapse=True, **over)
     made = collapsing(config, World())
-    monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args: made)
+    monkeypatch.setattr("i2i_core.orchestration.worker.Loop", lambda *args, **named: made)
     assert train(config, World(), torch.device("cpu"), "attempt") == {}
     status = made.run.read_json("status.json")
     assert status["state"] == "failed"

@@ -5,6 +5,7 @@ pytest tests/integration/test_writer.py
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -82,6 +83,47 @@ def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(
     assert slow.whole_checkpoints() == [name_at(12), name_at(36)]
     assert len(said) == 1
     assert f"{name_at(24)} is left out" in said[0]
+
+
+class LateToBegin(RunFolder):
+    """Storage where a checkpoint is made into bytes once the gate is open: until then it lies in memory."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.gate, self.begun = Event(), Event()
+
+    def remove_checkpoint(self, name: str) -> None:
+        self.begun.set()
+        assert self.gate.wait(60), "the step waits for storage"
+        super().remove_checkpoint(name)
+
+
+def test_checkpoint_that_is_being_written_or_waits_is_not_overwritten_by_a_later_one(
+    labelled: str, storage: str
+) -> None:
+    """The third takes the place of the second, and the fourth that of the third, while the first is being written."""
+    run = LateToBegin(f"{storage}/run")
+    loop = loop_of(config_of("stargan", labelled, storage, monitoring__keep_last=9), run=run)
+    batches, states = loop.read(0), {}
+    for _ in range(4):
+        loop.step((loop.step.place(batch) for batch in batches), loop.progress)
+        states[loop.progress.images] = copy.deepcopy(loop.method.networks.state_dict())
+        loop.keeper.save()
+        assert run.begun.wait(60)
+    run.gate.set()
+    loop.keeper.writer.wait()
+    written = run.whole_checkpoints()
+    assert [images_of(name) for name in written] == [min(states), max(states)]
+    for name in written:
+        saved, _, _ = checkpoint.read(run.checkpoint(name)).networks()
+        assert_equal({key: saved[key] for key in states[images_of(name)]}, states[images_of(name)])
+    loop.monitor.close(True)
+
+
+def test_checkpoints_one_after_the_other_lie_in_one_memory(labelled: str, storage: str) -> None:
+    loop = loop_of(config_of("stargan", labelled, storage, monitoring__checkpoint_every=12))
+    prompt(loop).train()
+    assert len(loop.keeper.writer.memories.free) == 1
 
 
 def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:

@@ -22,6 +22,7 @@ from i2i_core.training.monitoring.diagnosis import Change
 from i2i_core.training.monitoring.readings import Reading
 from i2i_core.training.preparing import prepare
 from i2i_core.training.sync import World
+from i2i_core.training.timing import Spent
 
 from .methods import SMALL
 
@@ -101,8 +102,8 @@ def prompt(loop: Loop) -> Loop:
     return loop
 
 
-def loop_of(config: TrainConfig, run: RunFolder | None = None) -> Loop:
-    return Loop(config, World(), torch.device("cpu"), run=run)
+def loop_of(config: TrainConfig, run: RunFolder | None = None, spent: Spent | None = None) -> Loop:
+    return Loop(config, World(), torch.device("cpu"), run=run, spent=spent)
 
 
 def latest(run: RunFolder) -> Saved:
@@ -130,15 +131,16 @@ def state_of(loop: Loop) -> dict[str, Any]:
 
 def contents(snapshot: Snapshot) -> dict[str, Any]:
     """All that a checkpoint promises, flat: `networks.*` (`networks.ema.*`), `metrics.*`, and what is in state.pt."""
-    return dict(_leaves({"networks": snapshot.tensors, "metrics": snapshot.metrics, **snapshot.state}, ""))
+    return dict(leaves({"networks": snapshot.tensors, "metrics": snapshot.metrics, **snapshot.state}, ""))
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What a nested state holds, by dotted path."""
     held = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     if not held:  # empty ones count
         yield name, value
     for key, each in held:
-        yield from _leaves(each, f"{name}.{key}" if name else str(key))
+        yield from leaves(each, f"{name}.{key}" if name else str(key))
 
 
 def assert_equal(a: dict[str, Any], b: dict[str, Any]) -> None:

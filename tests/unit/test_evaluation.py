@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from i2i_core.batch import scaled
 from i2i_core.config.methods.stargan import StarGANConfig
@@ -629,6 +630,15 @@ def test_a_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> None:
 
 
 # ---------------------------------------------------------------- structural similarity, codes, unpaired domains
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 16, 16), (2, 1, 6, 40)])
+def test_ssim_is_that_of_torchmetrics(shape: tuple[int, ...]) -> None:
+    noise = torch.Generator().manual_seed(1)
+    x, y = (torch.rand(shape, generator=noise, dtype=torch.float64) * 2 - 1 for _ in range(2))
+    y[0] = 0.9 * x[0]
+    found = structural_similarity_index_measure((x + 1) / 2, (y + 1) / 2, data_range=1.0, reduction="none")
+    assert paired_metrics.ssim(x, y) == pytest.approx(found.tolist(), abs=1e-12)
 
 
 def test_ssim_of_equal_and_of_shifted_images_by_hand() -> None:

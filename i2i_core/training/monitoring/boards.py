@@ -23,11 +23,6 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import RecordWriter
-from torch.utils.tensorboard.summary import image, scalar
-from torch.utils.tensorboard.summary import text as text_summary
 
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
@@ -62,7 +57,8 @@ class TensorBoard:
     by `flush`.
 
     Each call opens the file, appends to it and closes it, so that an error is the caller's: torch's own writer leaves
-    one to a thread, which prints a traceback and writes nothing any more.
+    one to a thread, which prints a traceback and writes nothing any more. Each imports what it writes with, in the
+    tracker's thread: that takes as long as a tenth of torch, and a launch, which writes nothing, does without.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -73,16 +69,25 @@ class TensorBoard:
         self.file = self.events / f"events.out.tfevents.{place}"
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        from torch.utils.tensorboard.summary import scalar
+
         self._append(images, [scalar(name, value) for name, value in values.items()])
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
+        from torch.utils.tensorboard.summary import image
+
         self._append(images, [image("samples", torch.from_numpy(pixels_HWC), dataformats="HWC")])
 
     def text(self, images: int, title: str, text: str) -> None:
+        from torch.utils.tensorboard.summary import text as text_summary
+
         self._append(images, [text_summary(title, text)])
 
-    def _append(self, images: int, summaries: Sequence[Summary]) -> None:
+    def _append(self, images: int, summaries: Sequence[Any]) -> None:
         """Whole records, or after an error none."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from torch.utils.tensorboard import RecordWriter
+
         if self.run.local:
             self.run.make(self.run.EVENTS)
         with open(self.file, "ab", buffering=0) as out:

@@ -1,0 +1,111 @@
+"""What a run says of its time: every second once, in the part that it belongs to.
+
+The clock counts how often it is asked: a part that holds no other takes one second each time.
+
+pytest tests/integration/test_where_time_goes.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from i2i_core.errors import Stopped
+from i2i_core.runs.folder import RunFolder
+from i2i_core.training.loop import Loop
+from i2i_core.training.timing import Spent, shares
+
+from ..support.runs import config_of, loop_of, run_until
+
+
+class Clock:
+    """A second later each time it is asked."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def counting(loop: Loop, name: str, of: Any) -> list[int]:
+    """How often a method of a part of the loop is called."""
+    calls, right = [0], getattr(of, name)
+
+    def counted(*args: Any) -> Any:
+        calls[0] += 1
+        return right(*args)
+
+    setattr(of, name, counted)
+    return calls
+
+
+def test_time_inside_a_part_of_another_is_counted_once() -> None:
+    times = iter([5, 7, 11, 14, 20, 30])
+    spent = Spent(began=0, clock=lambda: next(times))
+    spent.begin(0)  # at 5
+    with spent.on("step"), spent.on("data"):  # from 7 to 20, from 11 to 14
+        pass
+    parts = spent.by_part({"D": 1, "G": 2})  # at 30
+    assert parts == {"start_up": 5, "rest": 2 + 10, "step/D": 10 / 3, "step/G": 20 / 3, "data": 3}
+
+
+def test_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: list[str]) -> None:
+    over = {"monitoring__grid_every": 24, "monitoring__evaluate_every": 48, "monitoring__log_every": 12}
+    clock = Clock()
+    began = clock.now
+    loop = loop_of(config_of("stargan", labelled, storage, **over), spent=Spent(began, clock))
+    grids, evaluations = (counting(loop, name, loop.measuring) for name in ("draw", "evaluate"))
+    logs, saves = counting(loop, "send", loop.monitor), counting(loop, "save", loop.keeper)
+    settled = counting(loop, "settle", loop.keeper)
+    loop.train()
+    found = loop.run.read_json(RunFolder.SPEED)
+    seconds = found["seconds"]
+    assert sum(seconds.values()) == pytest.approx(clock.now - began)
+    assert sum(found["share"].values()) == pytest.approx(1)
+    assert found["share"]["data"] == pytest.approx(seconds["data"] / (clock.now - began))
+    assert seconds["data"] == loop.progress.images / loop.stream.batch
+    assert seconds["grid"] == grids[0] > 1
+    assert seconds["evaluation"] == evaluations[0] > 1
+    assert seconds["log"] == logs[0] > 1
+    assert seconds["checkpoint"] == saves[0] + settled[0]
+    assert {name for name in seconds if name.startswith("step/")} == {"step/D", "step/G"}
+    assert (found["images"], found["from_images"], found["workers"], found["device"]) == (96, 0, 1, "cpu")
+    table = said[[i for i, line in enumerate(said) if line.startswith("where the time went")][-1] :]
+    assert table[0].endswith("96 images of the run, 1 worker, cpu")
+    assert {line.split()[0].replace("-", "_") for line in table[1:]} == {*seconds}
+
+
+def test_resumed_run_says_the_time_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:
+    config = config_of("stargan", labelled, storage)
+    run_until(config, 60)
+    loop = loop_of(config)
+    loop.train()
+    found = loop.run.read_json(RunFolder.SPEED)
+    assert (found["images"], found["from_images"]) == (96 - 36, 36)
+    assert any("60 images of this start of the run, from image 36 on" in line for line in said)
+
+
+def test_run_that_is_asked_to_stop_says_where_its_time_went(labelled: str, storage: str) -> None:
+    loop = loop_of(config_of("stargan", labelled, storage))
+    loop.ask("stop")
+    with pytest.raises(Stopped):
+        loop.train()
+    found = loop.run.read_json(RunFolder.SPEED)
+    assert 0 < found["images"] < 96
+    assert found["images"] == loop.progress.images
+
+
+def test_start_that_trains_nothing_leaves_the_report_of_the_one_before(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage)
+    loop_of(config).train()
+    again = loop_of(config)
+    before = again.run.read(RunFolder.SPEED)
+    again.train()
+    assert again.run.read(RunFolder.SPEED) == before
+
+
+def test_shares_of_nothing_are_nothing() -> None:
+    assert shares({"rest": 0.0}) == {"rest": 0.0}
