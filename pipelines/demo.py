@@ -73,6 +73,8 @@ class Demo:
     """Length of the training in images; 0: the preset's."""
     direct: bool = False
     """Run train.py itself, without a cluster to submit it to."""
+    fast: tuple[str, ...] = ("auto",)
+    """As of train.py: auto is bf16 where the CPU has it, off plain fp32."""
 
 
 def shown(part: str) -> str:
@@ -119,7 +121,7 @@ def run() -> int:
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
     call(python, f"{here}/shard.py", *glyph_flags(demo.method), "--out", str(data), "--workers", "0")
-    where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2"]
+    where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", "--fast", *demo.fast]
     seconds = train(demo, [*where, *length])
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"
     measured = pictures.with_suffix(".json")

@@ -83,11 +83,13 @@ def measured(method: str, out: Path) -> Measured:
         return result
     shutil.rmtree(out / "runs" / f"{method}-demo", ignore_errors=True)
     started = time.monotonic()
-    command = ["-m", "pipelines.demo", "--method", method, "--direct", "--out", str(out)]
+    command = ["-m", "pipelines.demo", "--method", method, "--direct", "--fast", "off", "--out", str(out)]
     if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
         raise RunError(f"the demo of {method} failed")
     report = json.loads((out / f"{method}-translated.json").read_text())
-    about = f"{datetime.date.today()}, torch {torch.__version__.split('+')[0]}, {os.cpu_count()} CPU cores, 2 workers"
+    about = (
+        f"{datetime.date.today()}, torch {torch.__version__.split('+')[0]}, {os.cpu_count()} CPU cores, 2 workers, fp32"
+    )
     metrics = {name: metric["value"] for name, metric in report["metrics"].items()}
     seconds = time.monotonic() - started
     result = Measured(recipe(method), about, report["checkpoint"]["images"], seconds, metrics)

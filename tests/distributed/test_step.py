@@ -19,7 +19,7 @@ from i2i_core.methods.base import Progress
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
 
-from ..support.methods import ALONE, SMALL, Case, assert_same, batches, poisoned, run, run_on, small
+from ..support.methods import ALONE, SMALL, Case, assert_same, batches, poisoned, run, run_on, small, step_of_case
 from ..support.workers import on_workers
 
 FORMS = {
@@ -145,6 +145,7 @@ ASKING = [
     Case("cyclegan", training={"micro_batch": 2}),
     Case("simgan"),  # the players that move differ from update to update
     Case("pix2pix", dtype=torch.float32),
+    Case("pix2pix", dtype=torch.float32, fast=("bf16_sums",)),
 ]
 ASKED: dict[int, list[tuple[int, Wish]]] = {
     1: [(1, "save")],
@@ -158,7 +159,7 @@ HEARD = [None, None, "save", None, "save", None, "stop", None]
 def asked(case: Case, world: World) -> list[Wish | None]:
     """What this worker hears after each of eight updates."""
     method = small(case)
-    step, progress = Step(method, TrainingConfig(**case.training), world, lambda images: 1.0), Progress()
+    step, progress = step_of_case(method, case, world), Progress()
     feed, heard = batches(method, case, world), []
     for update in range(8):
         for rank, what in ASKED.get(update, []):

@@ -22,11 +22,12 @@ from i2i_core.training.optim import load_state
 from i2i_core.training.step import Step
 from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World
 
-from ..support.methods import ALONE, Case, assert_same, batches, poisoned, run, small, whole_batch
+from ..support.methods import ALONE, Case, assert_same, batches, poisoned, run, small, step_of_case, whole_batch
 from ..support.workers import on_workers
 
 FINE = Case("cyclegan", bucket_bytes=1024, training={"clip_grad": 0.5})
 COARSE = Case("cyclegan", training={"clip_grad": 0.5})
+BAD = [Case("cyclegan"), Case("cyclegan", fast=("channels_last", "passes", "bf16_sums"))]
 NORMED = Case("pix2pix", hyper={"norm": "batch"})
 
 
@@ -38,8 +39,8 @@ class Found(NamedTuple):
     buckets: tuple[int, int]
     statistics: list[tuple[float, dict[str, Tensor], dict[str, Tensor]]]
     """Of each update: the share of the batch, running statistics before they are averaged, and after."""
-    poisoned: tuple[str, bool]
-    """What stopped it, and whether all weights are as before the bad move."""
+    poisoned: list[tuple[str, bool]]
+    """Of each of BAD: what stopped it, and whether all weights are as before the bad move."""
     strided: dict[str, list[Tensor]]
 
 
@@ -47,7 +48,12 @@ def look(world: World) -> Found:
     parameters = small(COARSE).parameters_of("generators")
     counts = [len(GradientSum(parameters, world, most).buckets) for most in (1024, BUCKET_BYTES)]
     return Found(
-        run(FINE, world), run(COARSE, world), (counts[0], counts[1]), statistics(world), stopped(world), strided(world)
+        run(FINE, world),
+        run(COARSE, world),
+        (counts[0], counts[1]),
+        statistics(world),
+        [stopped(world, case) for case in BAD],
+        strided(world),
     )
 
 
@@ -74,15 +80,14 @@ def floats(networks: nn.Module) -> dict[str, Tensor]:
     return {name: b.clone() for name, b in networks.named_buffers() if b.is_floating_point()}
 
 
-def stopped(world: World) -> tuple[str, bool]:
+def stopped(world: World, case: Case) -> tuple[str, bool]:
     """A loss that is NaN on the last worker alone, while every gradient is finite."""
-    case = Case("cyclegan")
     method = small(case)
     before = {name: tensor.clone() for name, tensor in method.networks.state_dict().items()}
     if world.rank == world.size - 1:
         poisoned(method, "generators", at=0, gradients=False)
-    step, feed = Step(method, TrainingConfig(), world, lambda images: 1.0), batches(method, case, world)
-    step(feed, Progress())
+    step = step_of_case(method, case, world)
+    step(map(step.place, batches(method, case, world)), Progress())
     flags = world.gather(step.watch.stop.item())
     message = f"not heard by all: {flags}"
     if all(flags):  # else one would wait for the others
@@ -175,8 +180,7 @@ def test_running_statistics_are_the_mean_over_workers_by_their_share(two: list[F
 
 @pytest.mark.processes
 def test_a_loss_that_is_nan_on_one_worker_stops_all_before_a_weight_moved(two: list[Found]) -> None:
-    for found in two:
-        message, unmoved = found.poisoned
+    for message, unmoved in (one for found in two for one in found.poisoned):
         assert "non-finite move of player generators after 0 images" in message
         assert "on worker 1" in message
         assert "on worker 0" not in message
