@@ -30,8 +30,8 @@ def instance_norm(
     """Normalise each channel of each image by its own mean and variance: what torch's function computes, right and fast
     in every layout.
 
-    Torch's own gives a wrong gradient for a single image whose gradient comes with the channels last (2.11 to 2.14, on
-    a CPU), and copies several such images there and back at the slow end of its kernels.
+    Torch's own gives a wrong gradient for a single image whose gradient comes with the channels last (on a CPU, by 2.11
+    and 2.14), and copies several such images there and back at the slow end of its kernels.
     """
     if len(x_BCHW) == 1:
         return functional.batch_norm(x_BCHW, None, None, weight, bias, True, 0.0, eps)

@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 torch.set_num_threads(1)
 
 ON_TORCH_ALONE = ["gpu", "distributed", "unit/test_networks.py", "unit/test_losses.py", "unit/test_finite.py"]
+ON_TORCH_ALONE += ["unit/test_fast.py", "unit/test_recorded.py"]
 if importlib.util.find_spec("ray") is None:  # a GPU machine with torch and nothing else
     here = Path(__file__).parent
     kept = [here / name for name in ON_TORCH_ALONE]

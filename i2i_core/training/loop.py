@@ -86,14 +86,13 @@ class Loop:
             method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages, choice.fast
         )
         self.monitor = Monitor(config, self.step, self.run, measured)
-        self.monitor.tell(choice.said())
         self.state = RunState(config, self.step, slots, self.monitor)
         writer = Writer(self.run, config.monitoring.keep_last, ours, partial(self.ask, "stop"))
         self.keeper = Keeper(config, self.run, self.step, self.state, self.monitor, writer)
         self.keeper.begin()
         self.step.set_up(self.progress)
         self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run, self.stages)
-        self.held = Held(config, method, device, slots[1] - slots[0], choice.fast)
+        self.held = Held(config, method, device, slots[1] - slots[0], choice)
 
     @property
     def world(self) -> World:
@@ -139,6 +138,7 @@ class Loop:
         ahead = Ahead(self.read(self.progress.images // self.stream.batch), self._ready)
         self.monitor.begin(self.progress.images)
         self.monitor.tell(_introduced(self))
+        self.monitor.tell(self.held.choice.said())
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
             self.monitor.tell(f"grids and evaluations: {made_by}")
         for number in range(len(self.config.training.stages)):
@@ -222,10 +222,10 @@ class Loop:
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
         for _, act in self._periodic[:-1]:
             act()
+        self._settle()
         if bad := self.state.bad_samples.known:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")
-        self._settle()
 
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""

@@ -14,7 +14,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.stages import Stage, said_size
 from i2i_core.errors import ResourceError
 from i2i_core.methods.base import Method
-from i2i_core.training.fast import Fast
+from i2i_core.training.fast import Choice, Fast
 from i2i_core.training.node import Memory, host_memory
 from i2i_core.training.recomputing import blocks_of
 
@@ -61,14 +61,14 @@ class Held:
 
     Attributes:
         part: samples of the global batch that are this worker's.
-        fast: options that are on.
+        choice: options that make it faster, and those that do not.
     """
 
     config: TrainConfig
     method: Method[Any]
     device: torch.device
     part: int
-    fast: Fast = Fast()  # noqa: RUF009  it is frozen
+    choice: Choice = Choice(Fast())  # noqa: RUF009  it is frozen
 
     @contextmanager
     def during(self, doing: Doing, stage: Stage) -> Iterator[None]:
@@ -120,8 +120,8 @@ class Held:
             helps.append(f"--micro-batch {self.at_once // 2}")
         if self.at_once > 1:
             helps.append("more --workers, or as a new run a smaller --batch")
-        if not self.fast.bf16:
-            helps.append(f"--fast {' '.join([*self.fast.names, 'bf16'])}")
+        if not self.choice.fast.bf16:
+            helps.append(f"--fast {' '.join([*self.choice.fast.names, 'bf16'])}")
         if not training.checkpoint_activations and blocks_of(self.method.networks):
             helps.append("--checkpoint-activations")
         return helps

@@ -15,7 +15,7 @@ import torch
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.stages import Stage
 from i2i_core.errors import ResourceError
-from i2i_core.training.fast import Fast
+from i2i_core.training.fast import Choice, Fast
 from i2i_core.training.memory import Held, asked_for, is_out_of_memory, memory_of, said_bytes
 from i2i_core.training.node import host_memory
 
@@ -80,8 +80,8 @@ ALL += ["--checkpoint-activations", "a smaller --image-size"]
         (held(training__micro_batch=4), ["--micro-batch 2", *ALL[1:]]),
         (held(training__micro_batch=1), ALL[2:]),
         (held(training__batch_norm="global"), ALL[1:]),
-        (replace(held(), fast=Fast.named("bf16")), [*ALL[:2], *ALL[3:]]),
-        (replace(held(), fast=Fast.named("passes")), [*ALL[:2], "--fast passes bf16", *ALL[3:]]),
+        (replace(held(), choice=Choice(Fast.named("bf16"))), [*ALL[:2], *ALL[3:]]),
+        (replace(held(), choice=Choice(Fast.named("passes"))), [*ALL[:2], "--fast passes bf16", *ALL[3:]]),
         (held(training__checkpoint_activations=True), [*ALL[:3], *ALL[4:]]),
         (replace(held(), method=Layered(Made())), [*ALL[:3], *ALL[4:]]),
     ],
