@@ -262,13 +262,16 @@ def test_a_cache_never_holds_more_than_it_may(files: Any, tmp_path: Path) -> Non
     cache, over = Cache(str(tmp_path), 85_000), []
     done = threading.Event()
 
+    def look() -> list[tuple[str, int, int]]:
+        stats = [(path.name, path.stat()) for path in tmp_path.iterdir()]
+        return sorted((name, stat.st_ctime_ns, stat.st_size) for name, stat in stats)
+
     def watch() -> None:
         while not done.is_set():
             with suppress(FileNotFoundError):
-                there = sorted(tmp_path.iterdir())
-                held = sum(path.stat().st_size for path in there)
-                if sorted(tmp_path.iterdir()) == there:  # else files went and came between the looks
-                    over.append(held)
+                there = look()
+                if look() == there:  # else files went, came or grew between the looks
+                    over.append(sum(size for _, _, size in there))
 
     def fetch(seed: int) -> None:
         lot = random.Random(seed)
