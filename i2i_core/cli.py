@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -13,12 +15,46 @@ import tyro
 from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructTypeInfo
 
-from i2i_core.errors import RunError, Stopped, UserError
-from i2i_core.settings import AUTO
+from i2i_core.errors import ConfigError, RunError, Stopped, UserError
+from i2i_core.settings import AUTO, flag_of
 
 Options = TypeVar("Options")
 PASSED_ON = HelptextFromCommentsOff
 """Marks a dataclass that our rule passes on to tyro's own. Comments beside fields are no help texts."""
+OURS = {
+    "--batch": "Give --batch N: the samples of a move, of all workers together.",
+    "--gpu": "Give --gpu, and --workers N for N of them.",
+    "--data": "Give --data FOLDER_OR_URL: a data set that shard.py made.",
+    "--input": "Give --input FOLDER_OR_URL.",
+    "--storage": "Give --storage FOLDER_OR_URL, where runs are kept; --name NAME is the run's own folder there.",
+    "--out": "Give --out FOLDER_OR_URL.",
+    "--fast": "Give --fast bf16; or leave it out: auto takes bf16 where it is faster.",
+    "--loaders": "Give --loaders N for processes that read and decode; --workers N is how many train.",
+    "--images": "Give --images N: progress is counted in images, of which an update takes a batch or several.",
+    "--epochs": "Give --epochs N.",
+    "--init-from": "Give --init-from RUN_OR_CHECKPOINT to begin with its networks; the same command resumes a run.",
+    "--image-size": "Give --image-size N.",
+    "--lr": "Give --lr RATE.",
+    "--g-lr": "Give --g-lr RATE and --d-lr RATE.",
+}
+"""By a flag of ours that goes by other names elsewhere: what to do."""
+ELSEWHERE = {
+    "--batch": ("batch-size", "bs", "train-batch-size", "global-batch"),
+    "--gpu": ("gpus", "gpu-ids", "num-gpus", "n-gpus", "device", "cuda"),
+    "--data": ("dataset", "dataroot", "data-dir", "data-path", "dataset-path", "train-data"),
+    "--input": ("images-dir", "source", "input-dir"),
+    "--out": ("output", "output-dir", "out-dir", "results-dir"),
+    "--storage": ("output", "output-dir", "out-dir", "checkpoints-dir", "log-dir", "save-dir", "run-dir"),
+    "--fast": ("precision", "amp", "fp16", "bf16", "mixed-precision", "compile"),
+    "--loaders": ("num-workers", "num-threads", "dataloader-workers"),
+    "--images": ("iterations", "iters", "steps", "max-steps", "num-iters"),
+    "--epochs": ("n-epochs", "num-epochs", "max-epochs", "niter"),
+    "--init-from": ("checkpoint", "pretrained", "load", "resume", "resume-from", "continue-train", "load-network"),
+    "--image-size": ("crop-size", "resolution", "img-size"),
+    "--lr": ("learning-rate",),
+    "--g-lr": ("learning-rate", "lr"),
+}
+"""What other programs call flags of ours."""
 NUMBER_OR_AUTO = PrimitiveConstructorSpec(
     nargs=1,
     metavar="INT|auto",
@@ -77,15 +113,52 @@ def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
 def parse(options: Options, program: str, arguments: Sequence[str], about: str = "") -> Options:
     """Read flags over the values of a dataclass whose sections are dataclasses too: one flag for each of their fields.
 
-    Unknown flags and values of a wrong type exit with code 2.
+    Unknown flags and values of a wrong type exit with code 2; help whose reader has seen enough (`| head`) with 0.
 
     Args:
         options: gives the type, and the defaults.
         about: heads `--help`; none given: the dataclass's docstring.
 
     Raises:
-        UserError: as the dataclasses do.
+        UserError: as the dataclasses do; of a flag that other programs have, with ours.
     """
+    _check_familiar(arguments, _flags_of(options), program)
+    with _quiet_pipe():
+        return _read(options, program, arguments, about)
+
+
+def _flags_of(section: Any) -> set[str]:
+    found: set[str] = set()
+    for f in fields(section):
+        value = getattr(section, f.name)
+        found |= _flags_of(value) if is_dataclass(value) else {flag_of(f)}
+    return found
+
+
+def _check_familiar(arguments: Sequence[str], known: set[str], program: str) -> None:
+    """Refuse flags that other programs have, with the name that they have here. Raises ConfigError."""
+    for given in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+        name = given[2:].replace("_", "-")
+        if f"--{name}" not in known:
+            for ours, names in ELSEWHERE.items():
+                if name in names and ours in known:
+                    raise ConfigError(given, f"a flag that {program} has not", ours, OURS[ours])
+
+
+@contextmanager
+def _quiet_pipe() -> Iterator[None]:
+    """End with 0 and without a word where what is printed inside the block is not wanted any more."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be said at the exit
+        sys.exit(0)
+
+
+def _read(options: Options, program: str, arguments: Sequence[str], about: str) -> Options:
     return tyro.cli(
         type(options),
         prog=program,

@@ -5,7 +5,11 @@ pytest tests/unit/test_cli.py
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,7 @@ from i2i_core import cli
 from i2i_core.errors import ConfigError, RunError, Stopped
 from i2i_core.settings import check_at_least, setting
 
+ROOT = Path(__file__).parents[2]
 ENDS: dict[str, tuple[BaseException | None, int, str]] = {
     "done": (None, 0, ""),
     "wrong input": (ConfigError("--a", "1", "2", "Give 2."), 2, "error: --a: found 1; expected 2.\n  Give 2.\n"),
@@ -115,3 +120,54 @@ def test_parse_shows_texts_of_fields_their_defaults_and_no_derived_field(capsys:
     texts += ["--bare INT (default: 0)"]
     assert [text for text in texts if text not in said] == []
     assert [text for text in ("Make a whole.", "channels", "no help text") if text in said] == []
+
+
+@dataclass(frozen=True)
+class Training:
+    batch: int = setting(16)
+    g_lr: float = setting(1e-4)
+    storage: str = setting("runs")
+
+
+@dataclass(frozen=True)
+class Program:
+    training: Training = field(default_factory=Training)
+    resume: bool = False
+
+
+@pytest.mark.parametrize(
+    ("given", "ours", "follow"),
+    [
+        (["--batch-size", "4"], "--batch", ["--batch", "4"]),
+        (["--batch_size=4"], "--batch", ["--batch", "4"]),
+        (["--learning-rate", "0.1"], "--g-lr", ["--g-lr", "0.1"]),
+        (["--output", "x"], "--storage", ["--storage", "x"]),
+    ],
+)
+def test_a_flag_of_other_programs_is_answered_with_ours(given: list[str], ours: str, follow: list[str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        cli.parse(Program(), "p.py", given)
+    assert str(raised.value).startswith(
+        f"{given[0].partition('=')[0]}: found a flag that p.py has not; expected {ours}."
+    )
+    cli.parse(Program(), "p.py", follow)
+
+
+def test_a_flag_that_the_program_has_is_its_own_whatever_others_mean_by_it() -> None:
+    assert cli.parse(Program(), "p.py", ["--resume"]).resume
+
+
+def test_every_flag_that_is_offered_for_another_says_what_to_do() -> None:
+    assert cli.OURS.keys() == cli.ELSEWHERE.keys()
+    assert all(ours in remedy for ours, remedy in cli.OURS.items())
+
+
+@pytest.mark.processes
+def test_help_whose_reader_has_seen_enough_ends_without_a_word() -> None:
+    """The pipe is closed before anything is written to it."""
+    command = [sys.executable, str(ROOT / "pipelines" / "train.py"), "--method", "stargan", "--help"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
