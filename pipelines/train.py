@@ -82,6 +82,7 @@ def run() -> int:
     from i2i_core.orchestration.fitting import with_number
     from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
+    from i2i_core.runs.folder import RunFolder
     from i2i_core.training.preparing import prepare, warn
     from i2i_core.training.staged import check_stages
 
@@ -92,7 +93,10 @@ def run() -> int:
         uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs)
         config = config.with_section("data", uri=uri)
     config = prepare(with_number(config))
-    print(f"run {config.launch.storage}/{config.run_name}")
+    folder = RunFolder.of(config)
+    print(f"run {folder.url}")
+    if "tensorboard" in config.monitoring.tracker:
+        print(f"watch with: tensorboard --logdir {folder.at(folder.EVENTS)}")
     warn(config)
     if options.dry_run:
         if said := check_run(config, options.lr_may_rise):
