@@ -40,6 +40,7 @@ class HostMemory:
     @contextmanager
     def filling(self) -> Iterator[None]:
         """Begin a copy; at the end of the block send what is on a GPU on its way, and drop what was not used again."""
+        self.wait()  # for an earlier copy that nobody has read
         self._used, self._coming, self._device = {}, [], None
         yield
         self.kept = self._used

@@ -163,6 +163,14 @@ class TrainConfig:
         values["training"]["precision"] = "bf16" if self.training.fast == ("bf16",) else "fp32"
         return self._hashed(values)
 
+    @property
+    def name_with_precision(self) -> str:
+        """The name that programs made which had `precision`, and held that a resumed run must agree with it."""
+        values = _matched(self, with_defaults=False)
+        if self.training.fast == ("bf16",):
+            values.setdefault("training", {})["precision"] = "bf16"
+        return self._hashed(values)
+
     def _hashed(self, values: dict[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         method = re.sub(r"[^\w.-]", "-", self.method)  # that of an outside one has a colon
@@ -252,18 +260,22 @@ def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
     if version not in READ or isinstance(version, bool):
         expected = f"a configuration of version {' or '.join(map(str, READ))}"
         raise ConfigError(where, f"version {version!r}" if version else "no version", expected, FIX)
-    values = _with_fast(values)
+    values = _with_fast(values, where)
     return _of_version_1(values, method, where) if version == 1 else values
 
 
-def _with_fast(values: dict[str, Any]) -> dict[str, Any]:
-    """Say by `fast` what files of earlier programs said by `precision`."""
+def _with_fast(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Say by `fast` what files of earlier programs said by `precision`. Raises ConfigError where that is neither."""
     training = values.get("training")
     if not isinstance(training, Mapping) or "precision" not in training:
         return values
-    training = dict(training)
-    names = {"fp32": ["off"], "bf16": ["bf16"]}.get(training.pop("precision"))
-    return {**values, "training": {"fast": names, **training} if names else training}
+    training, at = dict(training), f"{where}: training.precision"
+    precision = training.pop("precision")
+    if precision not in ("fp32", "bf16"):
+        raise ConfigError(at, repr(precision), "fp32 or bf16", 'Write "fast": ["bf16"] in its place, or leave it out.')
+    if "fast" in training:
+        raise ConfigError(at, "precision, beside fast", "one of them", "Remove precision.")
+    return {**values, "training": {"fast": ["off"] if precision == "fp32" else ["bf16"], **training}}
 
 
 def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ LOOKS_EVERY = 2.0
 TELLS_EVERY = 60.0
 """Seconds without a line after which the sweep says where it is."""
 COMPARABLE = (
-    *("training.images", "training.epochs"),
+    *("training.images", "training.epochs", "training.fast"),
     *("monitoring.evaluate_every", "monitoring.evaluate_split", "monitoring.evaluate_samples"),
     *(f"evaluation.{field.name}" for field in fields(EvaluationConfig) if field.name != "statistics"),
     *(f"at_test.{field.name}" for field in fields(AtTestOptions)),

@@ -16,9 +16,13 @@ from torch import nn
 
 from i2i_core.config.fast import OPTIONS
 from i2i_core.errors import ConfigError
+from i2i_core.training.sync import World
 
 FEWEST_WEIGHTS = 40_000
 """Of networks with fewer weights than this, conversions to bf16 cost what its arithmetic saves."""
+
+AS_WRITTEN = ("compile", "graphs")
+"""Options that do not go with what is computed again as it is written."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,18 @@ def choose(
     return Choice(Fast.named(*asked))
 
 
+def agreed(choice: Choice, world: World) -> Choice:
+    """Keep of a choice what every worker chose: they may be on machines of several kinds. All call this together."""
+    everyone = world.gather(choice.fast.names)
+    lacking = [name for name in choice.fast.names if not all(name in names for names in everyone)]
+    kept = [name for name in choice.fast.names if name not in lacking]
+    return Choice(Fast.named(*kept), choice.why_not | dict.fromkeys(lacking, "not every worker's device takes it"))
+
+
 def _impossible(device: torch.device, workers: int, again: bool) -> dict[str, str]:
     """Tell why options cannot be, by name."""
     written = "--checkpoint-activations has blocks computed again as they are written"
-    found = {"compile": written, "graphs": written} if again else {}
+    found = dict.fromkeys(AS_WRITTEN, written) if again else {}
     if device.type == "cpu" and (missing := _missing_to_compile()):
         found["compile"] = f"compiling for a CPU needs {missing}"
     if device.type != "cuda":

@@ -102,5 +102,5 @@ class FiniteWatch:
         return (
             f"non-finite move of player {move.player} after {move.images} images: {what}. "
             "No weight was moved by it. The last checkpoint is whole; continue from it with a lower learning "
-            "rate, with --clip-grad, or in fp32."
+            "rate, with --clip-grad, or in fp32 (--fast off)."
         )

@@ -24,6 +24,7 @@ from i2i_core.errors import ResourceError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method, Progress
 from i2i_core.training.fast import choose
+from i2i_core.training.graphs import EAGER
 from i2i_core.training.memory import Held, is_out_of_memory, memory_of, said_bytes
 from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.step import Step
@@ -109,7 +110,10 @@ class Trial:
     def __init__(self, config: TrainConfig, device: torch.device, workers: int, number: int = 0) -> None:
         self.config, self.device, self.workers, self.number = config, device, workers, number
         sets: Sequence[DataSet] = open_sets(config.data)
-        needs = self.build().needs
+        method, training = self.build(), config.training
+        again = training.checkpoint_activations
+        self.fast = choose(training.fast, method.networks, device, workers, again).fast
+        needs = method.needs
         config = config.with_section("training", batch=1)
         self.stream = stream_of(config, sets, needs)
         self.stages = stages_of(config.training, self.stream)
@@ -130,9 +134,7 @@ class Trial:
     def update(self, n: int, times: int = 1) -> None:
         """Make some first updates with n samples of each worker."""
         training = replace(self.config.training, batch=n * self.workers)
-        method = self.build()
-        fast = choose(training.fast, method.networks, self.device, self.workers).fast
-        step = Step(method, training, World(), lambda images: 1.0, self.stages, fast)
+        step = Step(self.build(), training, World(), lambda images: 1.0, self.stages, self.fast)
         progress = Progress(self.begin)
         for _ in range(times):
             progress.images = self.begin
@@ -157,9 +159,10 @@ class Trial:
 
 
 def fits_on_gpu(trial: Trial, n: int) -> bool:
-    """Tell whether two updates of n samples fit into the GPU's memory; the second has the optimisers' moments."""
+    """Tell whether updates of n samples fit into the GPU's memory: the second has the optimisers' moments, and by the
+    last, which is made as it is written, one has been recorded where that is done."""
     try:
-        trial.update(n, times=2)
+        trial.update(n, times=EAGER + 2 if trial.fast.graphs else 2)
         torch.cuda.synchronize(trial.device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

@@ -115,20 +115,34 @@ class Read:
 
 
 @dataclass(frozen=True)
-class MadeMove:
-    """A move of a recorded update.
+class Planned:
+    """A move that an update makes.
 
     Attributes:
-        player: who moved.
+        player: who moves.
         past: images between the first batch of the update and the move's.
         names: of its terms.
-        values: whether it was bad, its gradient's norm, and its terms, (2 + T,): filled by every launch.
-        sums: what its terms are added to.
     """
 
     player: str
     past: int
     names: tuple[str, ...]
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Name what is added up of it."""
+        return (*self.names, "grad_norm")
+
+
+@dataclass(frozen=True)
+class MadeMove(Planned):
+    """A move of a recorded update.
+
+    Attributes:
+        values: whether it was bad, its gradient's norm, and its terms, (2 + T,): filled by every launch.
+        sums: what its terms are added to.
+    """
+
     values: Tensor
     sums: Any
 
@@ -141,14 +155,14 @@ class Recording:
         batches: those that it reads, in memory of its own.
         draws: what it draws.
         rates: learning rates of its moves, (moves,).
-        plan: who moves, and how many images after the beginning of the update, in order.
+        plan: the moves that it makes, in order.
         moves: those it makes; empty until it is recorded.
     """
 
     batches: list[Noted]
     draws: Draws
     rates: Tensor
-    plan: list[tuple[str, int]]
+    plan: list[Planned]
     recorder: Recorder
     moves: list[MadeMove] = field(default_factory=list)
 

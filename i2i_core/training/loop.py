@@ -23,7 +23,7 @@ from i2i_core.errors import DataError, RunError, Stopped, TakenOverError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import RunFolder
-from i2i_core.training.fast import choose
+from i2i_core.training.fast import agreed, choose
 from i2i_core.training.keeping import Keeper
 from i2i_core.training.measuring import Evaluator
 from i2i_core.training.memory import Held
@@ -81,7 +81,8 @@ class Loop:
         slots = slots_of(self.stream.batch, world.rank, world.size)
         loaders = (node or Node.of_process()).loaders(config.data.loaders, device.type == "cuda")
         self.read = partial(self.stream.batches, slots=slots, loaders=loaders)
-        choice = choose(training.fast, method.networks, device, world.size, training.checkpoint_activations)
+        again = training.checkpoint_activations
+        choice = agreed(choose(training.fast, method.networks, device, world.size, again), world)
         self.step = Step(
             method, training, world, lambda images: self.stages.lr(images, method.stage), self.stages, choice.fast
         )

@@ -14,7 +14,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.stages import Stage, said_size
 from i2i_core.errors import ResourceError
 from i2i_core.methods.base import Method
-from i2i_core.training.fast import Choice, Fast
+from i2i_core.training.fast import AS_WRITTEN, Choice, Fast
 from i2i_core.training.node import Memory, host_memory
 from i2i_core.training.recomputing import blocks_of
 
@@ -112,7 +112,7 @@ class Held:
             helps = [f"--grid-rows {config.monitoring.grid_rows // 2}"]
         elif doing == "an evaluation" and config.evaluation.metrics:
             helps = [f"fewer --metrics than {' '.join(config.evaluation.metrics)}"]
-        return [*helps, "a smaller --image-size"]
+        return [*helps, "a smaller --image-size, as a new run"]
 
     def _helps_update(self) -> list[str]:
         training, helps = self.config.training, list[str]()
@@ -120,8 +120,11 @@ class Held:
             helps.append(f"--micro-batch {self.at_once // 2}")
         if self.at_once > 1:
             helps.append("more --workers, or as a new run a smaller --batch")
-        if not self.choice.fast.bf16:
-            helps.append(f"--fast {' '.join([*self.choice.fast.names, 'bf16'])}")
+        on = self.choice.fast.names
+        if "bf16" not in (*on, *self.choice.why_not):
+            helps.append(f"--fast {' '.join([*on, 'bf16'])}")
         if not training.checkpoint_activations and blocks_of(self.method.networks):
-            helps.append("--checkpoint-activations")
+            others = [name for name in on if name not in AS_WRITTEN]
+            besides = f" --fast {' '.join(others) or 'off'}" if len(others) < len(on) else ""
+            helps.append(f"--checkpoint-activations{besides}")
         return helps

@@ -186,7 +186,7 @@ def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONF
         file: what such a folder holds.
     """
     before = config.with_section("data", lanes=_lanes_of_order_1(config))
-    for name in (before.name_of_version_1, before.run_name):
+    for name in (before.name_of_version_1, before.name_with_precision, before.run_name):
         if Folder(f"{config.launch.storage}/{of}{name}").exists(file):
             return f"{of}{name}"
     return f"{of}{config.run_name}"
@@ -200,7 +200,9 @@ def _lanes_of_order_1(config: TrainConfig) -> int:
 
 def has_finished(config: TrainConfig, saved: TrainConfig, run: RunFolder) -> bool:
     """Tell whether a run, saved with its configuration, is as long as it is asked to be."""
-    return run.status().get("state") == "finished" and saved.training == config.training
+    was = saved.training
+    asked = replace(config.training, fast=was.fast, checkpoint_activations=was.checkpoint_activations)
+    return run.status().get("state") == "finished" and was == asked
 
 
 def check_same_run(config: TrainConfig, run: RunFolder) -> None:

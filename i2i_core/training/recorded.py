@@ -14,7 +14,7 @@ from torch import Tensor
 from i2i_core.batch import Batch
 from i2i_core.methods.base import Progress
 from i2i_core.training import graphs
-from i2i_core.training.graphs import EAGER, CudaGraph, Draws, MadeMove, Read, Recorder, Recording
+from i2i_core.training.graphs import EAGER, CudaGraph, Draws, MadeMove, Planned, Read, Recorder, Recording
 
 if TYPE_CHECKING:
     from i2i_core.training.step import Step
@@ -53,6 +53,7 @@ class Recorded:
         kind = (progress.stage, progress.players, self.step.method.phase(progress))
         found = self.recordings.get(kind)
         with self._apart():
+            batches = self._in_order(batches)
             if self.refused:
                 self.step.update(batches, progress)
             elif found is None:
@@ -74,9 +75,23 @@ class Recorded:
             yield
         outer.wait_stream(self.stream)
 
+    def _in_order(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Give batches, which another thread brings to the device by the default stream, once they are there; hold
+        their memory until this stream has used it."""
+        for batch in batches:
+            if self.stream is not None:
+                self.stream.wait_stream(torch.cuda.default_stream(self.step.device))
+                for x in (*batch.fields.values(), *batch.whole.values()):
+                    x.record_stream(self.stream)
+            yield batch
+
     def _in_force(self, found: Recording) -> bool:
-        """Tell if Python has nothing to find out in this update: after a log, how much each term counts."""
-        return all(player in self.step.influence for player, _ in found.plan)
+        """Tell if Python has nothing to find out in this update: after a log, how much each term counts; and whether
+        what the moves' terms are added to is still what logs read."""
+        step = self.step
+        known = all(move.player in step.influence for move in found.plan)
+        named = all(move.player in step.sums and step.sums[move.player].names == move.summed for move in found.plan)
+        return known and named and all(step.sums[move.player] is move.sums for move in found.moves)
 
     def _towards(self, kind: Hashable, batches: Iterator[Batch], progress: Progress) -> None:
         """Make an update as it is written; the last before a recording has what it reads and draws noted."""
@@ -91,7 +106,7 @@ class Recorded:
         if self.refused:
             logger.info(f"no CUDA graphs: {self.refused}")
             return
-        plan = [(move.player, move.images - taken[0].images) for move in step.watch.moves]
+        plan = [Planned(move.player, move.images - taken[0].images, move.names) for move in step.watch.moves]
         precise = torch.float32 if step.device.type == "cuda" else torch.float64  # as fused Adam reads it
         rates = torch.zeros(len(plan), dtype=precise, device=step.device)
         self.recordings[kind] = Recording(graphs.kept(taken, draws), draws, rates, plan, self.recorder())
@@ -113,9 +128,11 @@ class Recorded:
 
     def _set_rates(self, found: Recording, images: int) -> None:
         movers = self.step.movers
-        for player, past in found.plan:
-            movers[player].lr = movers[player].player.optimiser.lr * self.step.lr_factor(images + past)
-        of_moves = [movers[p].player.optimiser.lr * self.step.lr_factor(images + past) for p, past in found.plan]
+        of_moves = []
+        for move in found.plan:
+            mover = movers[move.player]
+            mover.lr = mover.player.optimiser.lr * self.step.lr_factor(images + move.past)
+            of_moves.append(mover.lr)
         rates = torch.tensor(of_moves, dtype=found.rates.dtype, pin_memory=found.rates.is_cuda)
         found.rates.copy_(rates, non_blocking=True)
 

@@ -99,6 +99,7 @@ def test_run_of_another_order_that_has_finished_or_not_begun_is_not_refused(
     config = config_in(storage, unpaired)
     cut.write_json(cut.STATUS, {"state": "finished", "images": 48, "metrics": {}})
     check_same_run(config, cut)
+    check_same_run(config.with_section("training", fast=("bf16",)), cut)
     with pytest.raises(CheckpointError, match="order 1"):
         check_same_run(config.with_section("training", images=96), cut)
     cut.remove(cut.STATUS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import docstring_parser
 import pytest
@@ -416,3 +417,32 @@ def test_learning_rates_by_hand() -> None:
     assert lr_factor(TrainingConfig(images=10), 10, 100) == 1
     steps = TrainingConfig(images=1000, lr_schedule="steps", lr_step=300, lr_step_factor=0.5)
     assert [lr_factor(steps, i, 100) for i in (0, 299, 300, 599, 600, 999)] == [1, 1, 0.5, 0.5, 0.25, 0.125]
+
+
+def test_name_of_a_bf16_run_of_programs_with_precision_is_known() -> None:
+    """As the last program that had `precision` made it; of plain runs the name is today's."""
+    values = {"data.uri": "/tmp/x/data", "launch.storage": "/tmp/x"}
+    bf16 = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("bf16",)})
+    assert bf16.name_with_precision == "pix2pix-demo-data-3b60ad2a"
+    plain = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("off",)})
+    assert plain.name_with_precision == plain.run_name == bf16.run_name
+
+
+def saved_with(**training: Any) -> str:
+    values = json.loads(TrainConfig.of("pix2pix", "demo").dumps())
+    del values["training"]["fast"]
+    values["training"] |= training
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(("precision", "fast"), [("fp32", ("off",)), ("bf16", ("bf16",))])
+def test_precision_of_earlier_programs_is_read(precision: str, fast: tuple[str, ...]) -> None:
+    assert TrainConfig.loads(saved_with(precision=precision), "config.json").training.fast == fast
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precision": "fp16"}, {"precision": ["bf16"]}, {"precision": "fp32", "fast": ["off"]}]
+)
+def test_precision_that_says_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"config\.json: training\.precision"):
+        TrainConfig.loads(saved_with(**wrong), "config.json")

@@ -17,10 +17,12 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods.base import Progress
 from i2i_core.training import fast
-from i2i_core.training.fast import Fast, choose
+from i2i_core.training.fast import Choice, Fast, agreed, choose
 from i2i_core.training.step import Step
+from i2i_core.training.sync import World
 
 from ..support.methods import ALONE, SMALL, Case, batches, run, small, step_of_case
+from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
 UPDATES_OF_A_FREE_RUN = 200
@@ -171,6 +173,62 @@ def test_bf16_is_near_float32(name: str) -> None:
         assert torch.allclose(plain[key], other[key], rtol=0.05, atol=0.02), (key, plain[key], other[key])
 
 
+# ---------------------------------------------------------------- what an option does
+
+
+def outputs_of_convolutions(case: Case) -> set[torch.dtype]:
+    """Types of what convolutions give in an update, penalty included."""
+    method, found = small(case), set[torch.dtype]()
+    for layer in method.networks.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda module, given, out: found.add(out.dtype))
+    step = step_of_case(method, case)
+    step(map(step.place, batches(method, case, ALONE)), Progress())
+    return found
+
+
+def test_bf16_is_of_convolutions_and_not_of_the_penalty() -> None:
+    case = Case("pix2pix", batch=2, dtype=torch.float32)
+    assert outputs_of_convolutions(case) == {torch.float32}
+    assert outputs_of_convolutions(replace(case, fast=("bf16",))) == {torch.bfloat16}
+    penalised = replace(case, fast=("bf16",), hyper={"adversarial": "wgan-gp"})
+    assert outputs_of_convolutions(penalised) == {torch.bfloat16, torch.float32}
+
+
+def test_channels_last_lays_out_weights_and_images() -> None:
+    case = Case("pix2pix", fast=("channels_last",))
+    step = step_of_case(small(case), case)
+    weights = [p for p in step.method.parameters() if p.ndim == 4]
+    images = step.place(next(batches(step.method, case, ALONE))).fields.values()
+    assert weights
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (*weights, *images))
+    assert not all(x.is_contiguous() for x in weights)
+    assert not any(x.is_contiguous() for x in images)
+
+
+def calls_of(case: Case, network: str) -> int:
+    method, calls = small(case), list[int]()
+    method.networks[network].register_forward_hook(lambda module, given, out: calls.append(len(given[0])))
+    step_of_case(method, case)(batches(method, case, ALONE), Progress())
+    return len(calls)
+
+
+@pytest.mark.parametrize(
+    ("case", "network", "apart", "together"),
+    [
+        (Case("cyclegan"), "G", 3, 2),
+        (Case("cyclegan"), "D_X", 3, 2),
+        (Case("unit"), "G1", 3, 2),
+        (Case("pix2pix"), "D", 3, 2),
+        (Case("pix2pix", hyper={"norm": "batch"}), "D", 3, 3),
+    ],
+    ids=["G of CycleGAN", "D of CycleGAN", "G of UNIT", "D of pix2pix", "with batch norm"],
+)
+def test_passes_are_fewer_calls(case: Case, network: str, apart: int, together: int) -> None:
+    assert calls_of(case, network) == apart
+    assert calls_of(replace(case, fast=("passes",)), network) == together
+
+
 # ---------------------------------------------------------------- what is chosen
 
 
@@ -200,6 +258,20 @@ def test_auto_leaves_tiny_networks_in_float32(able: Callable[[bool], None]) -> N
     choice = choose(("auto",), TINY, CPU)
     assert choice.fast == Fast.named("channels_last")
     assert "112 weights are too small to gain by it" in choice.said()
+
+
+def agreement(world: World) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What is agreed where the last worker's device has no bf16."""
+    has_it = world.rank < world.size - 1
+    found = agreed(Choice(Fast.named(*(["bf16"] if has_it else []), "channels_last")), world)
+    return found.fast.names, found.why_not
+
+
+@pytest.mark.processes
+def test_workers_on_unlike_machines_do_alike() -> None:
+    first, last = on_workers(2, agreement)
+    assert first[0] == last[0] == ("channels_last",)
+    assert first[1] == {"bf16": "not every worker's device takes it"}
 
 
 def test_off_is_plain_and_a_list_is_what_it_says() -> None:

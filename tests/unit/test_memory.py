@@ -68,7 +68,7 @@ def held(part: int = 8, method: str = "pix2pix", **values: Any) -> Held:
 
 
 ALL = ["--micro-batch 4", "more --workers, or as a new run a smaller --batch", "--fast bf16"]
-ALL += ["--checkpoint-activations", "a smaller --image-size"]
+ALL += ["--checkpoint-activations", "a smaller --image-size, as a new run"]
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,28 @@ ALL += ["--checkpoint-activations", "a smaller --image-size"]
         (held(training__batch_norm="global"), ALL[1:]),
         (replace(held(), choice=Choice(Fast.named("bf16"))), [*ALL[:2], *ALL[3:]]),
         (replace(held(), choice=Choice(Fast.named("passes"))), [*ALL[:2], "--fast passes bf16", *ALL[3:]]),
+        (replace(held(), choice=Choice(Fast(), {"bf16": "this device has none"})), [*ALL[:2], *ALL[3:]]),
+        (
+            replace(held(), choice=Choice(Fast.named("bf16", "compile"))),
+            [*ALL[:2], "--checkpoint-activations --fast bf16", *ALL[4:]],
+        ),
         (held(training__checkpoint_activations=True), [*ALL[:3], *ALL[4:]]),
         (replace(held(), method=Layered(Made())), [*ALL[:3], *ALL[4:]]),
     ],
-    ids=["all", "odd", "one", "micro-batch", "micro-batch of one", "global", "bf16", "passes", "on", "no blocks"],
+    ids=[
+        "all",
+        "odd",
+        "one",
+        "micro-batch",
+        "micro-batch of one",
+        "global",
+        "bf16",
+        "passes",
+        "none",
+        "compiled",
+        "on",
+        "no blocks",
+    ],
 )
 def test_helps_are_those_that_apply_and_are_not_on(given: Held, helps: list[str]) -> None:
     assert given.helps("an update") == helps

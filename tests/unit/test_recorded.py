@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -120,6 +121,31 @@ def test_an_update_that_reads_the_progress_is_not_recorded(caplog: pytest.LogCap
         go(step, case, progress, 8)
     assert not launched(step)
     assert "no CUDA graphs: its update reads progress.images, and the method has no `phase`" in caplog.text
+
+
+@pytest.mark.parametrize("in_turn", [True, False], ids=["in turn", "in one update"])
+def test_logs_are_right_where_a_player_s_terms_have_other_names(in_turn: bool) -> None:
+    """R moves by two objectives, in turn or one after the other in every update."""
+    case = Case("simgan", batch=2)
+
+    def logged(recorder: type[Tape] | None) -> Tensor:
+        step, progress = stepping(case, recorder), Progress()
+        method: Any = step.method
+
+        def update(feed: Iterator[Batch], told: Progress) -> Iterator[Move]:
+            x, first = next(feed)["a"], told.moves.get("R", 0) % 2 == 0
+            if first or not in_turn:
+                yield "R", *method.regularisation(x)
+            if not first or not in_turn:
+                yield "R", *method.refiner_loss(x)
+
+        method.update, method.phase = update, lambda told: told.moves.get("R", 0) % 2 * in_turn
+        feed = batches(method, case, ALONE)
+        for _ in range(12):
+            step(feed, progress)
+        return step.read_terms()[1]
+
+    assert torch.equal(logged(Tape), logged(None))
 
 
 class Failing(Tape):

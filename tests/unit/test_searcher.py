@@ -536,13 +536,14 @@ def test_sweep_is_resumed_with_the_same_trials_alone(base: TrainConfig, space_fi
     made.folder.write_json("sweep.json", made.saved)
     check_same_sweep(made, resume=True)
     other = base.with_section("monitoring", evaluate_samples=7).with_section("evaluation", metrics=())
-    other = other.with_section("at_test", test_norm="image")
+    other = other.with_section("at_test", test_norm="image").with_section("training", fast=("bf16",))
     with pytest.raises(ConfigError) as caught:
         check_same_sweep(plan(other, SweepConfig(space=space_file)), resume=True)
     for line in (
         "monitoring.evaluate_samples: saved 256, given 7",
         "evaluation.metrics: saved ('colour',), given ()",
         "at_test.test_norm: saved 'auto', given 'image'",
+        "training.fast: saved ('auto',), given ('bf16',)",
     ):
         assert line in str(caught.value)
 
