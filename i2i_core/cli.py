@@ -54,7 +54,7 @@ ELSEWHERE = {
     "--lr": ("learning-rate",),
     "--g-lr": ("learning-rate", "lr"),
 }
-"""What other programs call flags of ours."""
+"""Names, by a flag of ours, what other programs call it."""
 NUMBER_OR_AUTO = PrimitiveConstructorSpec(
     nargs=1,
     metavar="INT|auto",
@@ -62,7 +62,7 @@ NUMBER_OR_AUTO = PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, int),
     str_from_instance=lambda value: [str(value)],
 )
-"""How a number is read that may be `auto`."""
+"""Reads a number that may be `auto`."""
 
 
 def main(run: Callable[[], int | None]) -> NoReturn:

@@ -18,6 +18,7 @@ import tyro
 
 import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.cli import main
+from i2i_core.config.fast import check_fast
 from i2i_core.errors import ConfigError, RunError, nearest
 from i2i_core.registry import METHODS
 from i2i_core.settings import flag
@@ -116,6 +117,7 @@ def run() -> int:
     demo = tyro.cli(Demo, prog="demo.py")
     if demo.method not in EXAMPLES:
         raise ConfigError("--method", repr(demo.method), "a method with a demo", nearest(demo.method, EXAMPLES))
+    check_fast(demo.fast)
     started, example, out = time.monotonic(), EXAMPLES[demo.method], demo.out.resolve()
     data, storage, name = out / f"glyphs-{example.data}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from i2i_core.errors import ConfigError, nearest
 
-OPTIONS: dict[str, str] = {
-    "bf16": "forward passes under bf16 autocast; weights, losses, penalties, statistics and moves stay float32",
-    "channels_last": "images and convolutions laid out in memory with the channels last",
-    "passes": "one call where a network goes over several images, if it has no batch norm and no dropout",
-    "compile": "networks compiled by torch.compile, but where they are differentiated twice",
-    "graphs": "a whole update recorded as a CUDA graph, and launched as one",
-    "bf16_sums": "gradients travel between workers as bf16",
-}
-"""Every option, and what it does."""
+OPTIONS = ("bf16", "channels_last", "passes", "compile", "graphs", "bf16_sums")
 ALONE = ("auto", "off")
 
 

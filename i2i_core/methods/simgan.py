@@ -80,7 +80,7 @@ class SimGAN(Method[SimGANConfig]):
             yield "D", *self.discriminator_loss(refined, batch["b"], self.game.alpha(batch))
 
     def phase(self, progress: Progress) -> tuple[bool, bool]:
-        """Whether R is still alone, and whether D then is."""
+        """Say whether R is still alone, and whether D then is."""
         k = self.config
         return progress.moves.get("R", 0) < k.warmup_r, progress.moves.get("D", 0) < k.warmup_d
 

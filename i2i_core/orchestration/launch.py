@@ -16,6 +16,7 @@ from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
 from uuid import uuid4
 
+import torch
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -29,6 +30,7 @@ from i2i_core.runs.attempts import begin, check_claim, held, holder, record
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
+from i2i_core.training.fast import check_possible
 from i2i_core.training.preparing import check_same_run, has_finished
 from i2i_core.training.resuming import rate_change
 
@@ -77,8 +79,15 @@ def needed(config: TrainConfig, gpu: bool) -> tuple[Literal["CPU", "GPU"], int]:
 
 
 def check_cluster(config: TrainConfig, gpu: bool) -> None:
-    """Check that the cluster can hold the fewest workers asked for. Raises ResourceError when it never can."""
-    (kind, amount), (least, _) = needed(config, gpu), config.launch.worker_range
+    """Check that the cluster can hold the fewest workers asked for, and that the run's workers can be as fast as asked.
+
+    Raises:
+        ResourceError: it never can.
+        ConfigError: an option of `--fast` that cannot be.
+    """
+    (kind, amount), (least, most) = needed(config, gpu), config.launch.worker_range
+    device, training = torch.device("cuda" if gpu else "cpu"), config.training
+    check_possible(training.fast, device, most, training.checkpoint_activations)
     if (has := capacity()[kind]) < amount:
         fit = has if gpu else has // config.launch.cpus_per_worker
         raise ResourceError(

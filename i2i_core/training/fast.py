@@ -19,7 +19,7 @@ from i2i_core.errors import ConfigError
 from i2i_core.training.sync import World
 
 FEWEST_WEIGHTS = 40_000
-"""Of networks with fewer weights than this, conversions to bf16 cost what its arithmetic saves."""
+"""Below so many weights, conversions to bf16 cost what its arithmetic saves."""
 
 AS_WRITTEN = ("compile", "graphs")
 """Options that do not go with what is computed again as it is written."""
@@ -27,7 +27,16 @@ AS_WRITTEN = ("compile", "graphs")
 
 @dataclass(frozen=True)
 class Fast:
-    """Say which options are on; none is plain eager fp32. `config.fast.OPTIONS` tells what each does."""
+    """Say which options are on; none is plain eager fp32.
+
+    Attributes:
+        bf16: forward passes under bf16 autocast; weights, losses, penalties, statistics and moves stay float32.
+        channels_last: images and convolutions laid out in memory with the channels last.
+        passes: one call where a network goes over several images, if none of its layers tells one call from two.
+        compile: networks compiled by torch.compile, but where they are differentiated twice.
+        graphs: a whole update recorded as a CUDA graph, and launched as one.
+        bf16_sums: gradients travel between workers as bf16.
+    """
 
     bf16: bool = False
     channels_last: bool = False
@@ -49,7 +58,7 @@ class Fast:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run does of all options.
+    """Hold what a run does of all options.
 
     Attributes:
         fast: those that are on.
@@ -66,31 +75,45 @@ class Choice:
         return f"fast: {on}" + (f" ({off})" if off else "")
 
 
+def check_possible(asked: tuple[str, ...], device: torch.device, workers: int, again: bool) -> None:
+    """Refuse options that cannot be in a run, before it starts.
+
+    Args:
+        asked: as of `choose`.
+        device: of the workers.
+        workers: of the run, at most.
+        again: as of `choose`.
+
+    Raises:
+        ConfigError: it does, with the options that can be.
+    """
+    impossible = _impossible(device, workers, again)
+    for name in asked:
+        if name in impossible:
+            others = [other for other in asked if other not in impossible]
+            fix = f"Give --fast {' '.join(others) or 'auto'}."
+            raise ConfigError("--fast", name, f"options that are possible here; {impossible[name]}", fix)
+
+
 def choose(
     asked: tuple[str, ...], networks: nn.Module, device: torch.device, workers: int = 1, again: bool = False
 ) -> Choice:
-    """Choose what a run's `--fast` comes to on this device.
+    """Choose what a run's `--fast` comes to on this device and among so many workers, of whom an elastic run has now
+    more, now fewer: what cannot be is off, with the reason.
 
     Args:
         asked: `("auto",)`, `("off",)`, or options by name.
         networks: of the method.
-        workers: of the run.
+        workers: of the run, at present.
         again: whether blocks are computed again in backward (`--checkpoint-activations`).
-
-    Raises:
-        ConfigError: an option that cannot be here.
     """
     impossible = _impossible(device, workers, again)
     if asked == ("off",):
         return Choice(Fast())
     if asked == ("auto",):
         return _auto(networks, device, impossible)
-    for name in asked:
-        if name in impossible:
-            others = [other for other in asked if other not in impossible]
-            fix = f"Give --fast {' '.join(others) or 'auto'}."
-            raise ConfigError("--fast", name, f"options that are possible here; {impossible[name]}", fix)
-    return Choice(Fast.named(*asked))
+    possible = [name for name in asked if name not in impossible]
+    return Choice(Fast.named(*possible), {name: impossible[name] for name in asked if name in impossible})
 
 
 def agreed(choice: Choice, world: World) -> Choice:
@@ -148,4 +171,4 @@ def _missing_to_compile() -> str:
     return ""
 
 
-assert {f.name for f in fields(Fast)} == OPTIONS.keys()
+assert tuple(f.name for f in fields(Fast)) == OPTIONS

@@ -15,15 +15,24 @@ from torch import Tensor
 from i2i_core.errors import NonFiniteError
 from i2i_core.training.sync import World
 
+Values = tuple[Tensor, Tensor, Tensor]
+"""Of a move, on the device: whether it was bad, its gradient's norm, and its terms (T,)."""
+
+
+def copied(values: Values) -> Values:
+    """Copy what the next launch of a recorded update will fill again."""
+    bad, norm, terms = values
+    return bad.clone(), norm.clone(), terms.clone()
+
 
 @dataclass
 class Judged:
-    """One move: what it was, and (2 + T,) whether it was bad, its gradient's norm, and its terms."""
+    """One move: what it was, and how it went."""
 
     player: str
     images: int
     names: tuple[str, ...]
-    values: Tensor
+    values: Values
 
 
 class FiniteWatch:
@@ -44,15 +53,15 @@ class FiniteWatch:
         self.host = torch.zeros(2, pin_memory=device.type == "cuda")
         self.copied = torch.cuda.Event() if device.type == "cuda" else None
 
-    def judge(self, norm: Tensor, terms: Tensor, wishes: Tensor) -> Tensor:
+    def judge(self, norm: Tensor, terms: Tensor, wishes: Tensor) -> Values:
         """Raise `stop` where the norm of a move's summed gradient is not finite; add the wishes that came with it; give
         the values for `note`. All on the device."""
         bad = (~torch.isfinite(norm)).float()
         torch.maximum(self.stop, bad, out=self.stop)
         self.wishes += wishes
-        return torch.cat([torch.stack([bad.to(terms.dtype), norm.detach().to(terms.dtype)]), terms])
+        return bad, norm, terms
 
-    def note(self, player: str, images: int, names: tuple[str, ...], values: Tensor) -> None:
+    def note(self, player: str, images: int, names: tuple[str, ...], values: Values) -> None:
         """Keep what a move was, for a message."""
         self.moves.append(Judged(player, images, names, values))
 
@@ -90,15 +99,15 @@ class FiniteWatch:
             raise NonFiniteError(self._explain(next(m for m in self.unread if m.values[0].item())))
 
     def _explain(self, move: Judged) -> str:
-        _, norm, *terms = move.values.tolist()
-        mine = dict(zip(move.names, terms, strict=True))
+        _, norm, terms = move.values
+        mine = dict(zip(move.names, terms.tolist(), strict=True))
         named = [
             f"term {name} = {value} on worker {rank}"
             for rank, terms in enumerate(self.world.gather(mine))
             for name, value in terms.items()
             if value - value != 0  # NaN and both infinities
         ]
-        what = "; ".join(named) or f"gradient norm {norm}, all its terms finite: {mine}"
+        what = "; ".join(named) or f"gradient norm {norm.item()}, all its terms finite: {mine}"
         return (
             f"non-finite move of player {move.player} after {move.images} images: {what}. "
             "No weight was moved by it. The last checkpoint is whole; continue from it with a lower learning "

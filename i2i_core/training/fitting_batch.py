@@ -33,12 +33,12 @@ from i2i_core.training.sync import World
 MOST = 256
 """Samples of one worker at most: larger batches need other learning rates than any preset has."""
 SHARE_OF_GPU = 0.9
-"""What updates may take of a GPU: the rest is for sums over workers, grids, and memory in pieces."""
+"""Limits what updates may take of a GPU: the rest is for sums over workers, grids, and memory in pieces."""
 SHARE_OF_HOST = 0.4
-"""What autograd may keep of a host's free memory: processes grew by 1.4 to 2.0 times that in an update, by workspaces
-of convolutions and gradients of activations, too."""
+"""Limits what autograd may keep of a host's free memory: processes grew by 1.4 to 2.0 times that in an update, by
+workspaces of convolutions and gradients of activations, too."""
 COPIES = 5
-"""Of every parameter: itself, its gradient, two moments of Adam, its moving average."""
+"""Counts what there is of every parameter: itself, its gradient, two moments of Adam, its moving average."""
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from i2i_core.batch import Batch
 from i2i_core.methods.base import Method, Progress
+from i2i_core.training.finite import Values
 
 EAGER = 3
 """Updates of each kind that are made as they are written before one is recorded: they make what lasts (optimisers'
@@ -110,7 +110,7 @@ class Read:
 
     @property
     def moving(self) -> set[str]:
-        """What was read that is another in every update."""
+        """Name what was read that is another in every update."""
         return self._names & {"images", "moves"}
 
 
@@ -139,11 +139,11 @@ class MadeMove(Planned):
     """A move of a recorded update.
 
     Attributes:
-        values: whether it was bad, its gradient's norm, and its terms, (2 + T,): filled by every launch.
+        values: whether it was bad, its gradient's norm, and its terms, as `Judged` has them: filled by every launch.
         sums: what its terms are added to.
     """
 
-    values: Tensor
+    values: Values
     sums: Any
 
 
@@ -156,7 +156,7 @@ class Recording:
         draws: what it draws.
         rates: learning rates of its moves, (moves,).
         plan: the moves that it makes, in order.
-        moves: those it makes; empty until it is recorded.
+        moves: the same with what every launch fills; empty until it is recorded.
     """
 
     batches: list[Noted]
@@ -211,11 +211,6 @@ def kept(batches: list[Batch], draws: Draws) -> list[Noted]:
 def _as_noted(batch: Batch, number: int, draws: Draws, filled: bool) -> Noted:
     values = {f.name: getattr(batch, f.name) for f in fields(Batch)}
     return Noted(**values, number=number, draws=draws, filled=filled)
-
-
-def put_back(taken: list[Batch], batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Give batches that were taken, and then the others."""
-    return chain(taken, batches)
 
 
 def refusal(method: Method[Any], batches: list[Batch], read: Read) -> str:

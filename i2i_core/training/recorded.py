@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from i2i_core.batch import Batch
 from i2i_core.methods.base import Progress
 from i2i_core.training import graphs
+from i2i_core.training.finite import copied
 from i2i_core.training.graphs import EAGER, CudaGraph, Draws, MadeMove, Planned, Read, Recorder, Recording
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Recorded:
         """Make an update by a recording, where its batches fit."""
         taken = list(islice(batches, len(found.batches)))
         if not found.fits(taken):
-            self.step.update(graphs.put_back(taken, batches), progress)
+            self.step.update(chain(taken, batches), progress)
             return
         found.fill(taken, lambda batch: batch.split(self.step.config.micro_batch))
         self._set_rates(found, taken[0].images)
@@ -157,14 +158,14 @@ class Recorded:
             for one in step.watch.moves
         ]
         for one in step.watch.moves:
-            one.values = one.values.clone()
+            one.values = copied(one.values)
 
     def _again(self, found: Recording, taken: list[Batch], progress: Progress) -> None:
         """Launch the recording, and keep the books that Python keeps of an update."""
         step = self.step
         found.recorder.again()
         for move in found.moves:
-            step.watch.note(move.player, taken[0].images + move.past, move.names, move.values.clone())
+            step.watch.note(move.player, taken[0].images + move.past, move.names, copied(move.values))
             progress.moves[move.player] = progress.moves.get(move.player, 0) + 1
             move.sums.moves += 1
         progress.images = taken[-1].images + taken[-1].size

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-from torch import nn
 
 from i2i_core.batch import Batch
 from i2i_core.config.fast import OPTIONS
@@ -22,7 +21,7 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.methods.base import Progress
-from i2i_core.training.fast import Fast, choose
+from i2i_core.training.fast import Fast, check_possible, choose
 from i2i_core.training.graphs import EAGER
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
@@ -210,6 +209,7 @@ def compare(case: Case, asked: str, device: str, effort: Effort) -> Values:
     """
     sides = {"plain": Bare.of(case, Fast(), device)}
     lengths = {"plain": sides["plain"].warm_up(effort.warm_up, count=True)}
+    check_possible((asked,), torch.device(device), workers=1, again=False)
     choice = choose((asked,), sides["plain"].step.method.networks, torch.device(device))
     if choice.fast != Fast():
         sides["fast"] = Bare.of(case, choice.fast, device)
@@ -226,7 +226,7 @@ def possible(device: str) -> list[str]:
     found = []
     for name in OPTIONS:
         with suppress(ConfigError):
-            choose((name,), nn.ModuleDict(), torch.device(device))
+            check_possible((name,), torch.device(device), workers=1, again=False)
             found.append(name)
     return found
 

@@ -6,6 +6,7 @@ The same updates on CPU and GPU agree; bf16 stays finite; a healthy update never
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +42,17 @@ def stepped(case: Case, device: torch.device, updates: int) -> tuple[Any, Step]:
     return method, step
 
 
+def without_waiting(step: Step, feed: Iterator[Batch], progress: Progress) -> None:
+    """Make one more update, in which any operation that waits for the device raises."""
+    step.watch.settle()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(feed, progress)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_gpu_agrees_with_cpu(name: str) -> None:
     """float64, so that a difference is a mistake and not rounding."""
@@ -66,13 +78,7 @@ def test_a_healthy_update_never_stops_the_host(name: str) -> None:
     feed = iter(made)
     step(feed, progress)
     step(feed, progress)
-    step.watch.settle()
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")  # any operation that waits for the device raises
-    try:
-        step(feed, progress)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    without_waiting(step, feed, progress)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -129,13 +135,7 @@ def test_a_healthy_update_with_every_kind_of_layer_never_stops_the_host() -> Non
     feed = iter([batch.to(CUDA) for batch, _ in zip(parts(made, ALONE), range(8), strict=False)])
     step(feed, progress)
     step(feed, progress)
-    step.watch.settle()
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        step(feed, progress)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    without_waiting(step, feed, progress)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -207,13 +207,7 @@ def test_a_launched_update_never_stops_the_host(name: str) -> None:
     for _ in range(5):
         step(feed, progress)
     assert launched(step)
-    step.watch.settle()
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        step(feed, progress)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    without_waiting(step, feed, progress)
 
 
 def test_a_launched_move_that_is_not_finite_is_suppressed_on_the_device() -> None:

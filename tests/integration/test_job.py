@@ -145,6 +145,17 @@ def test_a_job_that_asks_for_too_much_fails_and_its_last_words_say_why(
 
 
 @pytest.mark.slow
+def test_a_job_that_asks_for_what_its_workers_cannot_is_wrong_input(
+    cluster: dict[str, str], labelled: str, storage: str
+) -> None:
+    """Said before a worker starts."""
+    job = Job("graphs", labelled, storage, ["--fast", "graphs", "--cpu"], cluster)
+    assert job.type().wait(timeout=600) == 1
+    assert "error: --fast: found graphs; expected options that are possible here; a CPU has no launches" in job.text()
+    assert "RayTrainWorker" not in job.text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "metric"), SCENES.items())
 def test_a_method_of_ones_own_is_a_job_like_ours(
     kind: str, metric: str, cluster: dict[str, str], tmp_path: Path

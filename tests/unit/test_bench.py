@@ -259,6 +259,7 @@ def test_bench_of_step_imports_torch_and_numpy_alone() -> None:
 # ---- workers and the loop ----
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_workers_share_global_batch_and_leave_sums_out() -> None:
     found = on_workers(2, workers.timed, Case("pix2pix", "demo", 4), "cpu", QUICK)

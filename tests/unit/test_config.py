@@ -421,7 +421,7 @@ def test_learning_rates_by_hand() -> None:
 
 def test_name_of_a_bf16_run_of_programs_with_precision_is_known() -> None:
     """As the last program that had `precision` made it; of plain runs the name is today's."""
-    values = {"data.uri": "/tmp/x/data", "launch.storage": "/tmp/x"}
+    values = {"data.uri": "/x/data"}
     bf16 = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("bf16",)})
     assert bf16.name_with_precision == "pix2pix-demo-data-3b60ad2a"
     plain = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("off",)})

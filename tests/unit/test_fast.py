@@ -17,7 +17,7 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods.base import Progress
 from i2i_core.training import fast
-from i2i_core.training.fast import Choice, Fast, agreed, choose
+from i2i_core.training.fast import Choice, Fast, agreed, check_possible, choose
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
@@ -281,16 +281,26 @@ def test_off_is_plain_and_a_list_is_what_it_says() -> None:
 
 def test_what_cannot_be_is_refused_with_what_can(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"(?s)--fast: found graphs.*a CPU has no launches to save.*Give --fast bf16"):
-        choose(("bf16", "graphs"), LARGE, CPU)
+        check_possible(("bf16", "graphs"), CPU, 1, again=False)
+    with pytest.raises(ConfigError, match="gradients of several workers are summed between the moves"):
+        check_possible(("graphs",), torch.device("cuda"), 2, again=False)
     with pytest.raises(ConfigError, match=r"(?s)one worker sends no gradients.*Give --fast auto"):
-        choose(("bf16_sums",), LARGE, CPU)
-    assert choose(("bf16_sums",), LARGE, CPU, workers=2).fast.bf16_sums
+        check_possible(("bf16_sums",), CPU, 1, again=False)
+    check_possible(("bf16_sums", "channels_last", "passes"), CPU, 2, again=False)
     with pytest.raises(ConfigError, match="--checkpoint-activations has blocks computed again"):
-        choose(("compile",), LARGE, CPU, again=True)
+        check_possible(("compile",), CPU, 1, again=True)
     monkeypatch.setattr(fast.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="compiling for a CPU needs a C\\+\\+ compiler"):
-        choose(("compile",), LARGE, CPU)
+        check_possible(("compile",), CPU, 1, again=False)
     assert choose(("auto",), LARGE, CPU).fast.channels_last, "auto works without a compiler"
+
+
+def test_a_worker_that_cannot_leaves_an_option_off_and_says_why() -> None:
+    """An elastic run goes on with one worker, which has nobody to send gradients to."""
+    choice = choose(("bf16_sums", "channels_last"), LARGE, CPU)
+    assert choice.fast == Fast.named("channels_last")
+    assert choice.said() == "fast: channels_last (not bf16_sums: one worker sends no gradients)"
+    assert choose(("bf16_sums",), LARGE, CPU, workers=2).fast == Fast.named("bf16_sums")
 
 
 @pytest.mark.parametrize("names", [("auto", "bf16"), ("off", "bf16"), ("bf17",), ()])

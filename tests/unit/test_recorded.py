@@ -37,17 +37,22 @@ def test_recorded_updates_equal_written_ones_bit_for_bit(name: str) -> None:
     assert same(own, terms)
 
 
+FORMS = {
+    "dropout": Case("bicyclegan", hyper={"dropout": 0.5, "image_size": 64}, batch=2),
+    "phases": Case("simgan", hyper={"warmup_r": 5, "warmup_d": 5}, batch=2),
+    "other options": Case("unit", batch=2, fast=("channels_last", "passes")),
+}
+LONG_FORMS = {
+    "micro-batches": Case("cyclegan", batch=3, training={"micro_batch": 2}),
+    "two data sets": Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}, batch=2),
+    "fresh batches": Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}, batch=2),
+}
+
+
 @pytest.mark.parametrize(
     "case",
-    [
-        Case("bicyclegan", hyper={"dropout": 0.5, "image_size": 64}, batch=2),
-        Case("cyclegan", batch=3, training={"micro_batch": 2}),
-        Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}, batch=2),
-        Case("cyclegan", hyper={"adversarial": "wgan-gp", "n_critic": 2}, batch=2),
-        Case("simgan", hyper={"warmup_r": 5, "warmup_d": 5}, batch=2),
-        Case("unit", batch=2, fast=("channels_last", "passes")),
-    ],
-    ids=["dropout", "micro-batches", "two data sets", "fresh batches", "phases", "other options"],
+    [*FORMS.values(), *(pytest.param(case, marks=pytest.mark.slow) for case in LONG_FORMS.values())],
+    ids=[*FORMS, *LONG_FORMS],
 )
 def test_every_form_of_an_update_is_recorded(case: Case) -> None:
     written, recorded = stepping(case, None), stepping(case, Tape)
