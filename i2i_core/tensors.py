@@ -27,11 +27,17 @@ def repeatable() -> AbstractContextManager[None]:
 def instance_norm(
     x_BCHW: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Normalise each channel of each image by its own mean and variance: what torch's function computes, right and fast
-    in every layout.
+    """Normalise each channel of each image by its own mean and variance (Ulyanov et al. 2016, Eq. 4): what torch's
+    function computes, right in every layout.
 
     Torch's own gives a wrong gradient for a single image whose gradient comes with the channels last (on a CPU, by 2.11
-    and 2.14), and copies several such images there and back at the slow end of its kernels.
+    and 2.14). Several such images go through group norm, which takes 0.77 to 0.98 of its time there.
+
+    Args:
+        weight, bias: (C,) scale and shift; None: none.
+
+    Raises:
+        ValueError: an image has one value a channel.
     """
     if len(x_BCHW) == 1:
         return functional.batch_norm(x_BCHW, None, None, weight, bias, True, 0.0, eps)
