@@ -48,6 +48,20 @@ def test_the_page_runs_as_it_is_written(
     assert np.asarray(Image.open("bold.png")).shape == (32, 32)
 
 
+def test_readme_code_runs_as_printed(labelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo-output/runs").mkdir(parents=True)
+    Path(small("stargan", labelled, tmp_path / "made")).rename(tmp_path / "demo-output/runs/stargan-demo")
+    save(tmp_path / "letter.png", noise(32, 32))
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len(block.splitlines()) <= 11, "ten lines, and an empty one"
+    known: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), known)
+    assert np.asarray(Image.open("bold.png")).shape == (32, 32)
+    assert known["y"].shape == known["x"].shape
+    assert isinstance(known["network"], nn.Module)
+
+
 @pytest.fixture(scope="module")
 def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return small("stargan", labelled, tmp_path_factory.mktemp("stargan"))
