@@ -1,6 +1,6 @@
-"""Timings, which are not tests. Rows go to bench-output/MACHINE-COMMIT.json; one that is there is not measured again.
+"""Time steps, workers, loops, checkpoints and starts. Rows go to bench-output/MACHINE-COMMIT.json, each measured once.
 
-    python -m tests.bench                        all of these but the last two, on the CPU (make bench)
+    python -m tests.bench                        all of these but resume and table, on the CPU (make bench)
     python -m tests.bench --device cuda          step and workers on GPUs; needs torch alone (make bench-gpu)
     python -m tests.bench step                   the bare step of every method on one fixed batch
     python -m tests.bench paper                  two methods at the paper's size and batch 1; minutes
@@ -32,7 +32,7 @@ from . import bare, table
 from .results import ROOT, Results, about, read
 
 OUT = ROOT / "bench-output"
-"""Where files of results go, unless told otherwise."""
+"""Folder of the files of results, unless --out names another."""
 
 
 Bench = Callable[[Results, argparse.Namespace], None]
@@ -59,7 +59,7 @@ def workers(results: Results, given: argparse.Namespace) -> None:
 
 
 def running(name: str) -> Bench:
-    """Give a bench of `running`, which needs all that a run needs: it is imported when it is asked for."""
+    """Give a bench of `running`, and import that module only when the bench runs: it needs all that a run needs."""
 
     def bench(results: Results, given: argparse.Namespace) -> None:
         from . import running
@@ -72,31 +72,31 @@ def running(name: str) -> Bench:
 BENCHES: dict[str, Bench] = {"step": step, "paper": paper, "workers": workers}
 BENCHES |= {name: running(name) for name in ("loop", "save", "start", "resume")}
 ALL = {"cpu": ("step", "workers", "loop", "save", "start", "paper"), "cuda": ("step", "workers")}
-"""What is run where no bench is named; on a GPU what needs torch alone."""
+"""The benches that run by default, by device; on a GPU those that need torch alone."""
 
 
 def parsed() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser("tests.bench", None, __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("all", *BENCHES, "table"), default="all")
-    parser.add_argument("files", nargs="*", type=Path, help="of table: the results to show; none: the newest")
+    parser.add_argument("files", nargs="*", type=Path, help="files of results that `table` shows; default: the newest")
     parser.add_argument(
-        "--methods", nargs="+", choices=[*METHODS], default=[], help="of step and paper; none: all, or two"
+        "--methods", nargs="+", choices=[*METHODS], default=[], help="methods of step and paper; default: all, or two"
     )
     fast = ["auto", "off", *OPTIONS]
-    words = "of step and paper, measured one by one beside plain eager fp32; none: auto, on a GPU then every option"
+    words = "options that step and paper time one by one beside plain fp32; default: auto, on a GPU then each alone"
     parser.add_argument("--fast", nargs="+", choices=fast, default=[], help=words)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the files of results")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many")
-    parser.add_argument("--retry", action="store_true", help="measure again what failed")
-    parser.add_argument("--commit", default="", help="what the tree is called where it has no git")
-    parser.add_argument("--plot", type=Path, help="of table: draw speeds into this PNG (needs matplotlib)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="minutes after which no row begins")
+    parser.add_argument("--retry", action="store_true", help="measure rows again that failed, out of memory say")
+    parser.add_argument("--commit", default="", help="name of the tree in results where it has no git")
+    parser.add_argument("--plot", type=Path, help="PNG that `table` draws speeds into; needs matplotlib")
     return parser.parse_args()
 
 
 def measure(given: argparse.Namespace) -> int:
-    """Run one bench, or all of a device; a row that fails is kept as failed, and is no error of the program.
+    """Run one bench, or all of a device; a row that fails is kept as failed, and the others go on.
 
     Raises:
         ConfigError: there is no GPU, or the file of results is of other versions.

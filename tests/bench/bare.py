@@ -33,7 +33,7 @@ from .results import Key, Results, Values, free, reason
 ROUNDED = {"simgan": {"warmup_r": 0, "warmup_d": 0}}
 """Hyper-parameters over those of a preset: SimGAN is measured in its rounds, not in what precedes them."""
 PAPER_SIZED = ("pix2pix", "cyclegan")
-"""What a CPU is asked to update at the paper's size, unless told otherwise."""
+"""The methods that a CPU updates at the paper's size by default."""
 MOST_UPDATES = 50
 """The most updates of a round."""
 LONGEST = 3.0
@@ -42,7 +42,7 @@ LONGEST = 3.0
 
 @dataclass(frozen=True)
 class Case:
-    """What updates are of."""
+    """Name what is updated: method, preset and batch."""
 
     method: str
     preset: str
@@ -89,7 +89,7 @@ class Effort:
 
 CPU = Effort()
 HEAVY = Effort(warm_up=1)
-"""For updates of many seconds."""
+"""The effort for updates of many seconds."""
 GPU = Effort(seconds=0.3, warm_up=EAGER + 3)
 
 
@@ -185,7 +185,7 @@ class Bare:
 
 
 def watch_memory(device: str) -> int:
-    """Begin to look for the most memory in use on a GPU; give what is in use now, bytes."""
+    """Reset the record of the most memory in use on a GPU; give the bytes in use now."""
     if device == "cpu":
         return 0
     free()

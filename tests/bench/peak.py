@@ -17,8 +17,8 @@ TYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Nowhere:
-    """Stands in for the tracker that tells which module an operation belongs to: its hooks refuse `torch.autograd.grad`
-    up to a leaf, which a gradient penalty is."""
+    """Replace torch's tracker of the module that an operation belongs to: its hooks refuse `torch.autograd.grad` up to
+    a leaf, as a gradient penalty needs it."""
 
     parents = frozenset({"Global"})
 
@@ -72,6 +72,6 @@ def fastest(values: Values) -> float:
 
 
 def synchronize(device: str) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its queued work."""
     if device == "cuda":
         torch.cuda.synchronize()

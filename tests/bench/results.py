@@ -27,7 +27,7 @@ from i2i_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ("i2i_core", "tests/bench", "tests/support/methods.py")
-"""The files whose state a commit has to stand for."""
+"""The files whose state a commit stands for."""
 Key = dict[str, str | int]
 Values = dict[str, Any]
 Row = dict[str, Any]
@@ -179,7 +179,7 @@ def reason(error: BaseException) -> str:
 
 
 def shown(row: Row) -> str:
-    """Say in a line what a row holds."""
+    """Describe a row in one line."""
     named = " ".join(str(part) for part in row["key"].values())
     found = f"FAILED {row['failed']}" if "failed" in row else json.dumps(row["values"])
     return f"{named} ({row['took']} s): {found}"

@@ -37,18 +37,18 @@ from .results import ROOT, Key, Results, Values
 
 ROUNDS = 3
 SECONDS = 1.5
-"""Of a round of the loop, and of one of the bare step."""
+"""Seconds of a round of the loop, and of a round of the bare step."""
 SKIPPED = 3
-"""First updates of the loop that are not counted: what is read ahead begins with them."""
+"""First updates of the loop that are not counted: prefetching begins with them."""
 CHARACTERS = 400
-"""Of the glyphs: more than a round reads, so that nothing is read twice."""
+"""Characters of the glyphs: more than a round reads, so that nothing is read twice."""
 
 
 # ---- the loop ----
 
 
 class Enough(Exception):  # noqa: N818
-    """Ends a loop that has been timed."""
+    """Raised to end a loop that has been timed."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ def loop_beside_step(name: str, folder: Path, device: str) -> Values:
 
 
 def data_of(name: str, folder: Path, **options: Any) -> str:
-    """Make the glyphs that a method's demo is for, unless they are there; where they are."""
+    """Make the glyphs that a method's demo is for, unless they are there; return their place."""
     preset, kind = METHODS[name].presets["demo"], METHODS[name].method.needs.kind
     glyphs = {"characters": CHARACTERS, **preset.glyphs, **options}
     size = glyphs.pop("size", preset.values["hyper.image_size"])
@@ -164,7 +164,8 @@ def bench_save(results: Results) -> None:
 
 
 def checkpoint(name: str, size: int, folder: Path, device: str) -> Values:
-    """Save a run again and again: bytes, seconds that the step waits, and until the checkpoint is there; medians."""
+    """Save a run again and again; return its bytes, the seconds that the step waits, and those until the checkpoint is
+    there, as medians."""
     uri, storage = data_of(name, folder, size=size, characters=20), folder / name
     loop = begun(name, uri, storage, device, "reference", **{"training.batch": 1})
     loop.step(repeat(first_batch(loop)), loop.progress)
@@ -187,8 +188,8 @@ def checkpoint(name: str, size: int, folder: Path, device: str) -> Values:
 
 
 def bench_start(results: Results) -> None:
-    """Measure `train.py` from the command to the first log of pix2pix's demo, Ray and all, twice: the second time files
-    lie in memory."""
+    """Measure `train.py` from the command to the first log of pix2pix's demo, Ray and all, twice: the second time
+    files lie in memory."""
     with tempfile.TemporaryDirectory() as folder:
         for time_ in ("first", "again"):
             key: Key = {"bench": "start", "method": "pix2pix", "preset": "demo", "time": time_}
@@ -196,7 +197,7 @@ def bench_start(results: Results) -> None:
 
 
 def start(name: str, folder: Path, run: str, device: str) -> Values:
-    """Start a run that logs after its first update; seconds until then, and until the command has ended.
+    """Start a run that logs after its first update; return the seconds until then, and until the command has ended.
 
     Raises:
         RuntimeError: it fails, or logs nothing.
@@ -231,7 +232,7 @@ def bench_resume(results: Results) -> None:
 
 
 def first_batches(place: str, share: float, cache: str) -> Values:
-    """Time the first batch at a share of an epoch; seconds, the median round."""
+    """Time the first batch at a share of an epoch; return the seconds of the median round."""
     seconds = []
     for number in range(ROUNDS):
         stream = Stream(DataSet(place), DataConfig(cache=f"{cache}-{number}"), 64, 16, 0)

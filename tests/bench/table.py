@@ -29,7 +29,7 @@ def entry(results: Results) -> str:
 
 
 def said(about: Values) -> str:
-    """Say on what, and with which versions and flags."""
+    """Name the machine, the versions and the flags."""
     where = f"{about['cores']} cores, torch with {about['torch_threads']} threads"
     gpu = f", {about['gpus']} GPUs, CUDA {about['cuda']}, cuDNN {about['cudnn']}" if about["device"] == "cuda" else ""
     flags = ", ".join(f"{name} {on}" for name, on in about.items() if name.startswith(("tf32", "cudnn_bench")))
@@ -37,7 +37,7 @@ def said(about: Values) -> str:
 
 
 def named(row: Row) -> str:
-    """Name what a row is of."""
+    """Join the parts of a row's key."""
     return " ".join(str(part) for part in row["key"].values())
 
 
@@ -61,14 +61,14 @@ def short(value: float) -> str:
 
 
 def peaks(rows: list[Row], results: Results) -> list[str]:
-    """Say what the machine can multiply."""
+    """Write the machine's rates of products."""
     values, side = rows[0]["values"], rows[0]["values"]["side"]
     found = ", ".join(f"{name} {short(values[name] / 1e12)}" for name in ("bf16", "fp32"))
     return [f"{side} x {side}, TFLOP/s: {found}."]
 
 
 def largest(rows: list[Row], results: Results) -> list[str]:
-    """Say which batches fit."""
+    """Write which batches fit."""
     found = [(row["key"]["method"], row["values"]["batch"], row["values"]["ended_by"]) for row in rows]
     return markdown(("method", "largest batch", "ended by"), found)
 

@@ -54,7 +54,7 @@ def bench(results: Results) -> None:
 
 
 def together(size: int, device: str, case: Case, effort: Effort) -> Values:
-    """Measure a case on `size` workers; what rank 0 found."""
+    """Measure a case on `size` workers; return what rank 0 found."""
     spread = on_gpus if device == "cuda" else on_workers
     found: Values = spread(size, timed, case, device, effort)[0]
     return found
@@ -96,7 +96,7 @@ def part_of(world: World, summing: World, case: Case, device: str) -> Bare:
 
 
 def on_gpus(size: int, work: Callable[..., Any], *args: Any) -> list[Any]:
-    """Call `work(world, *args)` in `size` processes, each with a GPU of its own; what they returned, by rank."""
+    """Call `work(world, *args)` in `size` processes, each with a GPU of its own; return their results by rank."""
     with tempfile.TemporaryDirectory(prefix="workers-") as folder:
         mp.start_processes(_on_gpu, (size, folder, work, args), nprocs=size, start_method="spawn")
         return [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(size)]

@@ -1,4 +1,4 @@
-"""What the benches keep, count and show; no time is judged here.
+"""Check what the benches keep, count and show; no time is judged here.
 
 pytest tests/unit/test_bench.py
 """
@@ -29,6 +29,7 @@ KEY = {"bench": "update", "method": "pix2pix"}
 
 
 def fails() -> dict[str, Any]:
+    """Run out of memory, as CUDA does."""
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more lines")
 
 
@@ -136,7 +137,7 @@ def test_slug_keeps_names_apart_and_paths_whole() -> None:
 # ---- peak ----
 
 
-def test_share_of_peak() -> None:
+def test_peak_share_is_rate_over_peak() -> None:
     assert product(8192) == 1_099_511_627_776
     assert share(flops=3e12, seconds=0.5, peak=24e12) == 0.25
     assert fastest({"side": 4096, "bf16": 2e12, "fp32": 3e12}) == 3e12
@@ -157,7 +158,7 @@ def test_flops_of_convolution_and_its_backward() -> None:
 
 
 def test_flops_of_gradient_penalty() -> None:
-    """A gradient with respect to a leaf, and its gradient: the tracker of modules refuses the first."""
+    """Take the gradient of a gradient by a leaf, which torch's tracker of modules refuses."""
     layer = torch.nn.Linear(5, 1, bias=False)
 
     def penalty() -> None:
@@ -214,7 +215,7 @@ def test_effort_shortens_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_largest_batch_is_last_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is made short by hand: a CPU has no limit that could be met here."""
+    """Make memory short by hand: a CPU has no limit that could be met here."""
     made = Bare.of
 
     def short(case: Case, fast: Any, device: str) -> Bare:
@@ -240,8 +241,8 @@ def test_possible_options_leave_out_what_one_worker_on_cpu_cannot() -> None:
 
 
 @pytest.mark.processes
-def test_bench_of_step_imports_torch_and_numpy_alone() -> None:
-    """In a process where importing anything else of the requirements fails."""
+def test_bare_step_imports_torch_and_numpy_alone() -> None:
+    """Import it in a process where importing anything else of the requirements fails."""
     code = (
         "import sys\n"
         "others = 'ray webdataset tyro optuna s3fs fsspec pyarrow matplotlib PIL torchvision tqdm scipy'.split()\n"
@@ -305,7 +306,7 @@ def test_clock_ends_loop_after_its_batches() -> None:
 
 
 def made_up(tmp_path: Path) -> Results:
-    """Results of a machine that multiplies 1 TFLOP a second."""
+    """Make results of a machine that multiplies 1 TFLOP a second."""
     plain = {"images_per_second": 20.0, "seconds": 0.4, "start_seconds": 1.0, "seconds_by_player": {"G": 0.3, "D": 0.1}}
     fast = {**plain, "images_per_second": 50.0, "seconds": 0.16, "peak_bytes": 3_000_000_000, "refused": ""}
     pair = {"options": ["bf16", "channels_last"], "flops": 80_000_000_000, "plain": plain, "fast": fast}
@@ -315,7 +316,7 @@ def made_up(tmp_path: Path) -> Results:
     results.measure({**key, "method": "pix2pix", "fast": "auto"}, lambda: pair)
     alone = {"options": [], "flops": 4, "plain": plain}
     results.measure({**key, "method": "simgan", "fast": "auto"}, lambda: alone)
-    refused = {**fast, "refused": "it is told why", "seconds_by_player": {}}
+    refused = {**fast, "refused": "a reason", "seconds_by_player": {}}
     results.measure({**key, "method": "stargan", "fast": "graphs"}, lambda: {**pair, "fast": refused})
     results.measure({**key, "method": "unit", "fast": "graphs"}, fails)
     return results
@@ -339,19 +340,19 @@ def test_table_of_workers_is_over_one_worker(tmp_path: Path) -> None:
     assert table.workers(results.rows, results)[-1] == "| unit | 2 | global | 8 | 18 | 1.80 | 50 | 10.0% |"
 
 
-def test_numbers_are_short_and_have_no_exponent() -> None:
+def test_table_numbers_are_short_and_have_no_exponent() -> None:
     assert [table.short(x) for x in (12345.6, 99.94, 1.0, 0.00123, 0.0, -0.0000123)] == [
         *("12346", "99.9", "1", "0.00123", "0", "-0.000012")
     ]
 
 
-def test_every_bench_has_a_table() -> None:
+def test_table_has_a_part_for_every_bench() -> None:
     from ..bench.__main__ import BENCHES
 
     assert {*table.TABLES} == {*BENCHES} - {"step", "paper"} | {"peak", "largest", "update"}
 
 
-def test_picture_shows_speeds_over_plain(tmp_path: Path) -> None:
+def test_table_picture_shows_speeds_over_plain(tmp_path: Path) -> None:
     from PIL import Image
 
     results = made_up(tmp_path)

@@ -1,4 +1,4 @@
-"""Messages: where, what was found, what was expected, what to do.
+"""Check messages: where, what was found, what was expected, what to do.
 
 pytest tests/unit/test_errors.py
 """
@@ -19,8 +19,7 @@ KINDS = {kind.__name__ for kind in (UserError, *UserError.__subclasses__())}
 
 
 def parts() -> Iterator[tuple[str, int, str]]:
-    """Of every message in the sources: its place, and the number and the end of each of the parts in the frame that are
-    written out there."""
+    """Give place, number and end of every part of a message that the sources write out."""
     for path in sorted([*ROOT.glob("i2i_core/**/*.py"), *ROOT.glob("pipelines/*.py")]):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
@@ -31,7 +30,7 @@ def parts() -> Iterator[tuple[str, int, str]]:
 
 
 def test_errors_parts_end_without_the_punctuation_of_their_frame() -> None:
-    """`where: found FOUND; expected EXPECTED.`: what ends in a colon, semicolon or full stop would have it twice."""
+    """Check ends in the frame `where: found FOUND; expected EXPECTED.`, which brings its own punctuation."""
     found = list(parts())
     assert len(found) > 300, "the sources are read"
     assert [part for part in found if part[2].rstrip().endswith((":", ";", "."))] == []

@@ -1,4 +1,4 @@
-"""Imports run downward only, and what trains runs without Ray or webdataset.
+"""Check that imports run downward only, and that what trains runs without Ray and webdataset.
 
 pytest tests/unit/test_imports.py
 """
@@ -59,24 +59,24 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": set(),
 }
-"""What the files of a room may import besides each other and the vocabulary: whole rooms, or single modules."""
+"""By room, what its files may import besides each other and the vocabulary: whole rooms, or single modules."""
 STEP = {
     *("training.step", "training.sync", "training.buffers", "training.layers", "training.optim", "training.schedule"),
     *("training.stages", "training.finite", "training.timing", "training.fast", "training.graphs"),
     *("training.recorded", "training.recomputing"),
 }
-"""What moves the weights: knows no metric, no file and no log."""
+"""The modules that move the weights: they know no metric, no file and no log."""
 OF_THE_STEP = {"methods", "config"}
 NEEDS_RAY = "orchestration"
 
 
 def name_of(module: str) -> str:
-    """`i2i_core.training.step` -> `training.step`."""
+    """Shorten `i2i_core.training.step` to `training.step`."""
     return module.removeprefix("i2i_core").lstrip(".")
 
 
 def room(name: str) -> str:
-    """The room of ARROWS that a module lies in."""
+    """Name the room of ARROWS that a module lies in."""
     first = name.split(".")[0]
     if first in VOCABULARY:
         return "vocabulary"
@@ -84,11 +84,12 @@ def room(name: str) -> str:
 
 
 def allowed(name: str, other: str, arrows: set[str]) -> bool:
+    """Tell whether the arrows of a module let it import another one."""
     return room(other) in (room(name), "vocabulary") or any(f"{other}.".startswith(f"{arrow}.") for arrow in arrows)
 
 
 def imports(file: Path) -> set[str]:
-    """Modules a file imports, wherever in the file; of a folder's, the file that is meant."""
+    """List the modules that a file imports, wherever in it; from a package, the module in it that is meant."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -101,6 +102,7 @@ def imports(file: Path) -> set[str]:
 
 
 def dotted(file: Path) -> str:
+    """Give the dotted name of a file's module."""
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -124,8 +126,8 @@ def test_imports_follow_the_arrows(file: Path) -> None:
         assert not module.startswith(("pipelines", "tune_spaces"))
 
 
-def test_no_arrow_runs_up() -> None:
-    """The table has no circle: rooms can be laid above each other so that every arrow runs down."""
+def test_arrows_form_no_circle() -> None:
+    """Lay the rooms above each other so that every arrow runs down."""
     below = {name: {room(arrow) for arrow in arrows} - {name} for name, arrows in ARROWS.items()}
     below["training"].discard("training.monitoring")  # a room of its own folder, which reads the step
     while below:
@@ -134,8 +136,8 @@ def test_no_arrow_runs_up() -> None:
         below = {name: arrows for name, arrows in below.items() if name not in lowest}
 
 
-def test_every_file_of_orchestration_needs_ray() -> None:
-    """By itself, or by another file of the room."""
+def test_orchestration_files_all_need_ray() -> None:
+    """Count a file that needs Ray by itself, or by another file of the room."""
     of_room = {name: found for name, found in OURS.items() if room(name_of(name)) == NEEDS_RAY}
     direct = {dotted(f) for f in FILES if any(m.split(".")[0] == "ray" for m in imports(f))}
     needing, before = set(direct), set[str]()
@@ -147,7 +149,7 @@ def test_every_file_of_orchestration_needs_ray() -> None:
 
 @pytest.mark.processes
 def test_networks_methods_and_step_import_without_ray_and_webdataset() -> None:
-    """In a process where importing either fails, as where it is not installed."""
+    """Import them in a process where importing either fails, as where it is not installed."""
     code = (
         "import sys\n"
         "for name in ('ray', 'webdataset', 'tyro', 'optuna', 's3fs'): sys.modules[name] = None\n"
@@ -160,7 +162,7 @@ def test_networks_methods_and_step_import_without_ray_and_webdataset() -> None:
 
 @pytest.mark.processes
 def test_configurations_and_presets_import_without_torch_and_tyro() -> None:
-    """What lists methods and flags starts in a moment; a machine that trains has no tyro."""
+    """Import them without both: listing methods and flags must be quick, and a machine that trains has no tyro."""
     code = (
         "import sys\n"
         "from i2i_core.config.run import TrainConfig\n"
@@ -172,7 +174,7 @@ def test_configurations_and_presets_import_without_torch_and_tyro() -> None:
 
 
 def printed(code: str) -> str:
-    """Run the code in a process of its own and give what it prints."""
+    """Run code in a process of its own; give what the process prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -180,7 +182,7 @@ def printed(code: str) -> str:
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name in ("networks", "losses")], ids=lambda p: p.stem)
 def test_networks_and_losses_know_no_flag(file: Path) -> None:
-    """They raise ValueError; a configuration says the same by its flag."""
+    """Look for flags and for errors that name one: networks and losses raise ValueError."""
     assert not {"--", "ConfigError", "UserError"} & {*re.findall(r"--|\w+", file.read_text())}
 
 
@@ -189,7 +191,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_test_file_imports_no_other_test_file(file: Path) -> None:
-    """What tests share lies in tests/support/."""
+    """Look at imports alone: what tests share lies in tests/support/."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(alias.name for alias in node.names)]

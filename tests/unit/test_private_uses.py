@@ -1,4 +1,4 @@
-"""What Ray and s3fs keep to themselves is used in one file each, and named here when it is not there any more.
+"""Check that private parts of Ray and s3fs are used in one file each, and that the installed versions still have them.
 
 pytest tests/unit/test_private_uses.py
 """
@@ -28,7 +28,7 @@ FILES = sorted(f for room in ("i2i_core", "pipelines", "tune_spaces") for f in (
 BY_THEMSELVES = sorted((ROOT / "cluster").glob("*.py"))
 """Scripts that run beside Ray, on machines where i2i_core may not be installed: each keeps its own private uses."""
 CLOSED = ("ray.dashboard", "ray.autoscaler", "ray.experimental", "ray.scripts")
-"""Folders of Ray that promise nobody anything, beside those whose names begin with `_`."""
+"""Packages of Ray without a public interface, beside those whose names begin with `_`."""
 DOCUMENTED = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
 """Variables of Ray's documentation."""
 VARIABLE = re.compile(r"(RAY|TUNE)_[A-Z0-9_]+")
@@ -37,7 +37,7 @@ OF_S3FS = UNDERSCORED | {"req_kw", "split_path"}
 
 
 def is_private(module: str, name: str) -> bool:
-    """Tell whether `from module import name` reaches into what Ray, s3fs or fsspec keep to themselves."""
+    """Tell whether `from module import name` reaches into private parts of Ray, s3fs or fsspec."""
     first, *rest = [*module.split("."), name]
     if first not in ("ray", "s3fs", "fsspec"):
         return False
@@ -45,7 +45,7 @@ def is_private(module: str, name: str) -> bool:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """(module, name) of every import, wherever it is; (module, "") of `import module`."""
+    """Give (module, name) of every import in a tree; (module, "") of `import module`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from ((node.module, alias.name) for alias in node.names)
@@ -54,16 +54,17 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def private_imports(file: Path) -> list[tuple[str, str]]:
+    """List the imports of a file that reach into private parts."""
     return [pair for pair in imports(ast.parse(file.read_text())) if is_private(*pair)]
 
 
 def docstrings(tree: ast.AST) -> set[ast.AST]:
-    """Strings that stand for themselves."""
+    """Collect the strings that stand alone as statements."""
     return {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
 
 
 def dotted(node: ast.AST) -> str:
-    """`ray._private.services` of the expression; "" of one that is no dotted name."""
+    """Write an expression as a dotted name, `ray._private.services`; "" where it is none."""
     try:
         return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
     except ValueError:
@@ -71,6 +72,7 @@ def dotted(node: ast.AST) -> str:
 
 
 def uses_of_ray(file: Path) -> Iterator[str]:
+    """Give every private use of Ray in a file: imports, attributes, and names that are text."""
     tree = ast.parse(file.read_text())
     yield from (f"{module}: {name}" for module, name in private_imports(file) if module.startswith("ray"))
     skipped = docstrings(tree)
@@ -86,6 +88,7 @@ def uses_of_ray(file: Path) -> Iterator[str]:
 
 
 def uses_of_s3fs(file: Path) -> Iterator[str]:
+    """Give every private use of s3fs and fsspec in a file."""
     tree = ast.parse(file.read_text())
     yield from (f"{module}: {name}" for module, name in private_imports(file) if not module.startswith("ray"))
     skipped = docstrings(tree)
@@ -103,7 +106,7 @@ def test_private_uses_are_in_one_file_of_each_library(file: Path) -> None:
 
 
 def test_private_uses_are_found_where_they_are() -> None:
-    """The searches above see what they look for."""
+    """Check that the searches above find uses that are known."""
     found = [*uses_of_ray(RAY)]
     for name in (
         "ray._private.authentication.authentication_token_setup: AuthenticationTokenLoader",
@@ -151,7 +154,7 @@ def test_ray_has_what_is_imported_of_its_own(file: str, module: str, name: str) 
     ],
 )
 def test_ray_still_reads_the_name(name: str, where: str) -> None:
-    """Names that Ray finds as text: variables, a resource, keys, attributes made when it runs."""
+    """Look in Ray's sources for names that it reads as text: variables, a resource, keys, late attributes."""
     spec = find_spec(where) if find_spec(where.rpartition(".")[0]) else None
     said = f"Ray {version('ray')} has no {name} in {where}; it was read there in {ray_compat.READ_IN}"
     assert spec, said
@@ -177,7 +180,7 @@ def test_optuna_has_what_is_used_of_its_own() -> None:
 
 
 def pinned(package: str) -> str:
-    """The package's version in constraints.txt."""
+    """Give the package's version in constraints.txt."""
     (found,) = re.findall(rf"^{package}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     return str(found)
 
