@@ -18,11 +18,13 @@ help:  ## what there is
 setup: $(READY)  ## the environment, with pinned versions
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(READY)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@echo "Installing torch, Ray and the rest into $(VENV): some minutes, 7 GB."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+	@echo "Installed. For the commands of the README: source $(VENV)/bin/activate"
 
 demo: $(READY)  ## shard glyphs, train METHOD on Ray, translate held-out characters, measure (5 minutes)
 	$(BIN)/python pipelines/demo.py --method $(METHOD)
