@@ -16,8 +16,10 @@ from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPr
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructTypeInfo
 
 from i2i_core.errors import ConfigError, RunError, Stopped, UserError
-from i2i_core.settings import AUTO, flag_of
+from i2i_core.flags import ALL, HELP, flags_of, flowing, page
+from i2i_core.settings import AUTO
 
+Groups = Mapping[str, Sequence[str]]
 Options = TypeVar("Options")
 PASSED_ON = HelptextFromCommentsOff
 """Marks a dataclass that our rule passes on to tyro's own. Comments beside fields are no help texts."""
@@ -42,7 +44,7 @@ ELSEWHERE = {
     "--batch": ("batch-size", "bs", "train-batch-size", "global-batch"),
     "--gpu": ("gpus", "gpu-ids", "num-gpus", "n-gpus", "device", "cuda"),
     "--data": ("dataset", "dataroot", "data-dir", "data-path", "dataset-path", "train-data"),
-    "--input": ("images-dir", "source", "input-dir"),
+    "--input": ("data", "dataset", "dataroot", "data-dir", "images-dir", "source", "input-dir"),
     "--out": ("output", "output-dir", "out-dir", "results-dir"),
     "--storage": ("output", "output-dir", "out-dir", "checkpoints-dir", "log-dir", "save-dir", "run-dir"),
     "--fast": ("precision", "amp", "fp16", "bf16", "mixed-precision", "compile"),
@@ -106,33 +108,33 @@ def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
 
 
 def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
-    """Tell whether `--help` is asked for and none of the flags is given that say of what."""
-    return bool({"-h", "--help"} & {*arguments}) and not early(arguments, *names)
+    """Tell if help is asked for, and none of the named flags is given, which would choose whose help."""
+    return bool({*HELP, ALL} & {*arguments}) and not early(arguments, *names)
 
 
-def parse(options: Options, program: str, arguments: Sequence[str], about: str = "") -> Options:
+def parse(
+    options: Options, program: str, arguments: Sequence[str], about: str = "", common: Groups | None = None
+) -> Options:
     """Read flags over the values of a dataclass whose sections are dataclasses too: one flag for each of their fields.
 
-    Unknown flags and values of a wrong type exit with code 2; help whose reader has seen enough (`| head`) with 0.
+    Unknown flags and values of a wrong type exit with code 2. Help exits with 0, also if its reader closes the pipe
+    early (`| head`).
 
     Args:
         options: gives the type, and the defaults.
-        about: heads `--help`; none given: the dataclass's docstring.
+        about: heads the help; none given: the dataclass's docstring.
+        common: the flags that `--help` shows, by group; `--help-all` shows every flag. None: both show every flag.
 
     Raises:
-        UserError: as the dataclasses do; of a flag that other programs have, with ours.
+        UserError: as the dataclasses raise it; a flag that other programs have, with the name that it has here.
     """
-    _check_familiar(arguments, _flags_of(options), program)
+    flags = flags_of(options)
+    _check_familiar(arguments, {flag.name for flag in flags}, program)
     with _quiet_pipe():
-        return _read(options, program, arguments, about)
-
-
-def _flags_of(section: Any) -> set[str]:
-    found: set[str] = set()
-    for f in fields(section):
-        value = getattr(section, f.name)
-        found |= _flags_of(value) if is_dataclass(value) else {flag_of(f)}
-    return found
+        if common and {*HELP} & {*arguments}:
+            print(page(program, about, flags, common))
+            sys.exit(0)
+        return _read(options, program, [HELP[-1] if each == ALL else each for each in arguments], about)
 
 
 def _check_familiar(arguments: Sequence[str], known: set[str], program: str) -> None:
@@ -194,7 +196,7 @@ def _registry() -> ConstructorRegistry:
 
 def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
     """Join a help text's lines, which tyro leaves apart where they are indented; None where there is none."""
-    return " ".join(((text() if callable(text) else text) or "").split()) or None
+    return flowing(text() if callable(text) else text) or None
 
 
 def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import tyro
 
 from i2i_core import BEGAN, logs
 from i2i_core.cli import asks_for_help, early, main, parse
+from i2i_core.config.common import TRAIN
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS, entry
@@ -65,12 +66,12 @@ def _listed() -> str:
 def configure(arguments: Sequence[str]) -> TrainOptions:
     """Read the command line, and the file and preset that it names."""
     if asks_for_help(arguments, "method", "config"):
-        about = f"{__doc__}\nMethods and presets; --method NAME --help lists the flags of one:\n\n{_listed()}"
-        parse(TrainOptions(TrainConfig.of_no_method()), PROGRAM, arguments, about)
+        about = f"{__doc__}\nMethods and presets; --method NAME --help shows the flags of one:\n\n{_listed()}"
+        parse(TrainOptions(TrainConfig.of_no_method()), PROGRAM, arguments, about, TRAIN)
     start = starting_point(arguments)
     about = METHODS[start.method].presets[start.preset].doc
     about = f"Trains {start.method} with the preset {start.preset}.\n\n{cleandoc(about)}"
-    options = parse(TrainOptions(start), PROGRAM, arguments, about)
+    options = parse(TrainOptions(start), PROGRAM, arguments, about, TRAIN)
     options.run.training.check_length()
     return options
 

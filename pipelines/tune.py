@@ -15,6 +15,7 @@ import tyro
 
 from i2i_core import logs
 from i2i_core.cli import asks_for_help, early, main, parse
+from i2i_core.config.common import TUNE
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
@@ -42,8 +43,8 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
         ConfigError: no method, an unknown one, or values that cannot be.
     """
     if asks_for_help(arguments, "method"):
-        about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help lists the flags of one."
-        parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about)
+        about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help shows the flags of one."
+        parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about, TUNE)
     known = early(arguments, "method", "preset", "images", "epochs")
     if not known.get("method"):
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
@@ -52,7 +53,7 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
     title = f"Searches values for {start.method}, starting from the preset {start.preset}."
-    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, title)
+    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, title, TUNE)
     options.run.training.check_length()
     return options
 
