@@ -72,9 +72,13 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
+def default_of(flag: Flag) -> str:
+    return flag.default or ("" if flag.kind else "off")
+
+
 def of_flags(flags: Iterable[Flag]) -> list[str]:
     """Write a table of flags."""
-    rows = ([code(flag.typed), code(flag.default or ("" if flag.kind else "off")), flag.text] for flag in flags)
+    rows = ([code(flag.typed), code(default_of(flag)), flag.text] for flag in flags)
     return table(["flag", "default", "effect"], rows)
 
 
@@ -94,7 +98,7 @@ def of_method(name: str) -> list[str]:
     """Write a method's own flags with their values in each preset, what else its presets set, and their texts."""
     presets = METHODS[name].presets
     configs = {preset: TrainConfig.of(name, preset) for preset in presets}
-    values = {p: {f.name: f.default for f in flags_of(config.hyper)} for p, config in configs.items()}
+    values = {p: {f.name: default_of(f) for f in flags_of(config.hyper)} for p, config in configs.items()}
     own = flags_of(next(iter(configs.values())).hyper)
     rows = [[code(f.typed), *(code(values[p][f.name]) for p in presets), f.text] for f in own]
     lines = [f"### {name}", "", *table(["flag", *presets, "effect"], rows), f"What else the presets of {name} set:", ""]
@@ -108,7 +112,7 @@ def of_method(name: str) -> list[str]:
 def _common(configs: Mapping[str, TrainConfig]) -> dict[str, dict[str, str]]:
     """Give the values of common flags by preset and flag."""
     return {
-        preset: {f.name: f.default or "off" for section in SECTIONS for f in flags_of(getattr(config, section))}
+        preset: {f.name: default_of(f) for section in SECTIONS for f in flags_of(getattr(config, section))}
         for preset, config in configs.items()
     }
 
@@ -116,7 +120,7 @@ def _common(configs: Mapping[str, TrainConfig]) -> dict[str, dict[str, str]]:
 def _differing(configs: Mapping[str, TrainConfig]) -> list[str]:
     """Name the common flags that a preset sets."""
     shown = _common(configs)
-    usual = {f.name: f.default or "off" for kind in SECTIONS.values() for f in flags_of(kind())}
+    usual = {f.name: default_of(f) for kind in SECTIONS.values() for f in flags_of(kind())}
     return [name for name in usual if any(values[name] != usual[name] for values in shown.values())]
 
 
@@ -158,8 +162,8 @@ def metrics_page() -> str:
     lines = [
         "# Metrics", "", MADE, "",
         "What is measured, how is it defined, and which flag asks for it? `evaluate.py --metrics NAME ...` and",
-        "`train.py --metrics NAME ...` take metrics and families; a metric brings its family. `basic` is always measured.",
-        "`NAME/PART` is a metric of one attribute, domain or class. docs/evaluation.md says how to read them.", "",
+        "`train.py --metrics NAME ...` take metrics and families; a metric brings its family. `basic` is always",
+        "measured. `NAME/PART` is a metric of one attribute, domain or class. docs/evaluation.md says how to read them.", "",
     ]  # fmt: skip
     for family, entry in FAMILIES.items():
         asked = "always measured" if family == "basic" else f"`--metrics {family}`"
@@ -237,7 +241,7 @@ FILES: dict[str, tuple[Written, ...]] = {
         Written(
             "pipelines/evaluate.py",
             others={
-                "FILE.json": "Every metric with its value, count, definition and direction; the checkpoint and the data.",
+                "FILE.json": "Every metric: value, count, definition, direction; the checkpoint and the data.",
                 "FILE-samples.png": "The best, median and worst samples by the metric that ranks them.",
                 "FILE-PICTURE.png": "A family's own picture, where it has one, such as FILE-colour.png.",
             },
