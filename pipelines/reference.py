@@ -163,7 +163,7 @@ def metrics_page() -> str:
         "# Metrics", "", MADE, "",
         "What is measured, how is it defined, and which flag asks for it? `evaluate.py --metrics NAME ...` and",
         "`train.py --metrics NAME ...` take metrics and families; a metric brings its family. `basic` is always",
-        "measured. `NAME/PART` is a metric of one attribute, domain or class. docs/evaluation.md says how to read them.",
+        "measured. `NAME/PART` is a metric of one attribute, domain or class. How to read them: docs/evaluation.md.",
         "",
     ]  # fmt: skip
     for family, entry in FAMILIES.items():
