@@ -32,7 +32,7 @@ class LabelSet:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """The labels' names; their indices if they have none."""
+        """Return the labels' names, or their indices if they have none."""
         return self.names or tuple(str(self.start + i) for i in range(len(self.columns)))
 
     def known(self, all_BL: Tensor) -> Tensor:

@@ -48,12 +48,12 @@ class Entry:
 
     @property
     def first_preset(self) -> str:
-        """Name of the default preset: `reference`, or the first of a method without it."""
+        """Name the default preset: `reference`, or the first of a method without it."""
         return "reference" if "reference" in self.presets else next(iter(self.presets))
 
     @property
     def method(self) -> type[Any]:
-        """The class that `i2i_core/methods/NAME.py` marks with `@implements(NAME)`, or an outside method's class.
+        """Return the class that `i2i_core/methods/NAME.py` marks with `@implements(NAME)`, or an outside method's.
 
         The first access imports torch. Raises ValueError if the file marks no class.
         """

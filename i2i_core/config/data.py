@@ -87,21 +87,21 @@ class DataConfig:
 
     @property
     def resizing(self) -> Resizing:
-        """The way images are resized."""
+        """Return how images are resized."""
         return Resizing(self.fit, self.resample)
 
     @property
     def cache_bytes(self) -> int:
-        """Size limit of the cache in bytes."""
+        """Return the size limit of the cache in bytes."""
         return int(self.cache_gb * 1e9)
 
     @property
     def uris(self) -> tuple[str, ...]:
-        """Every data set of the run; the index of a data set is its number."""
+        """List every data set of the run; the index of a data set is its number."""
         return (self.uri, *self.also)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A short name for each of `uris`: its last part, followed by its number if another one has the same."""
+        """Name each of `uris` by its last part, followed by its number if another one has the same."""
         last = [uri.rstrip("/").rsplit("/", 1)[-1] for uri in self.uris]
         return tuple(f"{name}-{n}" if last.count(name) > 1 else name for n, name in enumerate(last))

@@ -47,7 +47,7 @@ class LaunchConfig:
 
     @property
     def worker_range(self) -> tuple[int, int]:
-        """Smallest and largest number of workers."""
+        """Return the smallest and the largest number of workers."""
         try:
             least, _, most = self.workers.partition(":")
             return int(least), int(most or least)

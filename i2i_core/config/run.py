@@ -150,7 +150,7 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """The run's name: the one that is given, else one made of method, preset, data and a hash.
+        """Return the run's name: the one that is given, else one made of method, preset, data and a hash.
 
         The hash covers the values that must match on resume and differ from their defaults, so that a new option
         renames no run that leaves it alone.
@@ -159,7 +159,7 @@ class TrainConfig:
 
     @property
     def name_of_version_1(self) -> str:
-        """The name that programs of version 1 made: a hash of every value that must match, without newer options."""
+        """Return the name that programs of version 1 made, of every value that must match, without newer options."""
         values = _matched(self, with_defaults=True)
         for section, name in SINCE_VERSION_1:
             values[section].pop(name, None)
@@ -168,7 +168,7 @@ class TrainConfig:
 
     @property
     def name_with_precision(self) -> str:
-        """The name that programs made that had `precision` and asked a resumed run to agree with it."""
+        """Return the name that programs made that had `precision` and asked a resumed run to agree with it."""
         values = _matched(self, with_defaults=False)
         if self.training.fast == ("bf16",):
             values.setdefault("training", {})["precision"] = "bf16"
@@ -181,7 +181,7 @@ class TrainConfig:
 
     @property
     def image_size(self) -> Size:
-        """Size of training images in pixels: the side of a square, or (height, width) if the method has both."""
+        """Return the size of training images in pixels: the side of a square, or (height, width)."""
         size: Size = self.hyper.size
         return size
 

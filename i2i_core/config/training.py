@@ -89,7 +89,7 @@ class TrainingConfig:
 
     @property
     def parsed_stages(self) -> tuple[Stage, ...]:
-        """The stages, read from their texts; () if the run has no stages."""
+        """Read the stages from their texts; () if the run has no stages."""
         return parsed(self.stages)
 
     def check_length(self) -> None:

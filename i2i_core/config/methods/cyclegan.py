@@ -79,12 +79,12 @@ class CycleGANConfig(GameConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """Residual blocks of the generators, which follow from the image size."""
+        """Return the residual blocks of the generators, which follow from the image size."""
         return {"blocks": self.g_blocks}
 
     @property
     def g_blocks(self) -> int:
-        """Residual blocks of the generators."""
+        """Return the residual blocks of the generators."""
         return self.blocks or (9 if self.image_size >= 256 else 6)
 
 

@@ -34,13 +34,13 @@ class GameConfig:
 
     @property
     def size(self) -> Size:
-        """Size of training images in pixels: the side of a square, or (height, width)."""
+        """Return the size of training images in pixels: the side of a square, or (height, width)."""
         side: int = self.image_size  # type: ignore[attr-defined]
         return side
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """Values that follow from the image size if nobody gives them.
+        """Return the values that follow from the image size if nobody gives them.
 
         The stages of a run may have images of several sizes; its networks keep one shape.
         """

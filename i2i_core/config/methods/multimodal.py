@@ -73,12 +73,12 @@ class MultimodalConfig(GameConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """Stride-2 layers of G, which follow from the image size."""
+        """Return the stride-2 layers of G, which follow from the image size."""
         return {"downs": self.g_downs}
 
     @property
     def g_downs(self) -> int:
-        """Stride-2 layers of G."""
+        """Return the stride-2 layers of G."""
         return downs_for(self.image_size, self.downs)
 
 
@@ -102,12 +102,12 @@ class EncodingConfig(MultimodalConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """Stride-2 layers of G and residual blocks of the encoder, which follow from the image size."""
+        """Return the stride-2 layers of G and the encoder's residual blocks, which follow from the image size."""
         return {**super().of_size, "e_blocks": self.blocks}
 
     @property
     def blocks(self) -> int:
-        """Residual blocks of the encoder."""
+        """Return the residual blocks of the encoder."""
         return self.e_blocks or max(1, self.image_size.bit_length() - 5)
 
 

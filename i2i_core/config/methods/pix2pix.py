@@ -73,17 +73,17 @@ class Pix2PixConfig(GameConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """Stride-2 layers of G, which follow from the image size."""
+        """Return the stride-2 layers of G, which follow from the image size."""
         return {"downs": self.g_downs}
 
     @property
     def g_downs(self) -> int:
-        """Stride-2 layers of G."""
+        """Return the stride-2 layers of G."""
         return downs_for(self.image_size, self.downs)
 
     @property
     def terms(self) -> list[str]:
-        """Names of the objective's terms."""
+        """Name the objective's terms."""
         return self.objective.split("+")
 
 

@@ -56,7 +56,7 @@ class SimGANConfig(GameConfig):
 
     @property
     def size(self) -> Size:
-        """Size of training images in pixels: the side of a square, or (height, width)."""
+        """Return the size of training images in pixels: the side of a square, or (height, width)."""
         return (self.image_size, self.image_width) if self.image_width else self.image_size
 
     def __post_init__(self) -> None:

@@ -80,7 +80,7 @@ class StarGANConfig(GameConfig):
 
     @property
     def sets(self) -> tuple[LabelSet, ...]:
-        """The labels of each data set, in the order of the sets' numbers."""
+        """Return the labels of each data set, in the order of the sets' numbers."""
         sizes, kinds = self.sizes or (self.c_dim,), self.kinds or (self.labels,)
         starts = [sum(sizes[:number]) for number in range(len(sizes))]
         return tuple(
@@ -98,7 +98,7 @@ class StarGANConfig(GameConfig):
 
     @property
     def g_labels(self) -> int:
-        """Length of the label vector that G takes: all labels, and the mask if there are several data sets."""
+        """Return the length of G's label vector: all labels, and the mask if there are several data sets."""
         return self.c_dim + len(self.sizes)
 
 
