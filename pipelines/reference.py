@@ -197,36 +197,35 @@ class Written:
     """Name files that a program writes.
 
     Attributes:
-        module: path of the module whose constants name files.
-        owner: the class that holds the constants; "" for the module itself.
-        constants: their names, none: all of the class; the string below each describes the file.
-        others: files that no constant names, described here.
+        module: path of the module that names them.
+        constants: constants of the module whose values name files; the string below each describes its file.
+        listed: true if the module's docstring lists files, a line `NAME  DESCRIPTION` each.
+        others: files that neither of the two names, described here.
     """
 
     module: str
-    owner: str = ""
     constants: tuple[str, ...] = ()
+    listed: bool = False
     others: Mapping[str, str] = field(default_factory=dict)
 
 
 FILES: dict[str, tuple[Written, ...]] = {
-    "A run: STORAGE/NAME": (Written("i2i_core/runs/folder.py", "RunFolder"),),
-    "A checkpoint: STORAGE/NAME/checkpoints/images-N": (Written("i2i_core/runs/folder.py", "CheckpointFolder"),),
+    "A run: STORAGE/NAME": (Written("i2i_core/runs/folder.py", listed=True),),
+    "A checkpoint: STORAGE/NAME/checkpoints/images-N": (Written("i2i_core/checkpoints/checkpoint.py", listed=True),),
     "A data set: shard.py --out": (
-        Written("i2i_core/data/format/manifest.py", "", ("MANIFEST",)),
+        Written("i2i_core/data/format/manifest.py", ("MANIFEST",)),
         Written(
             "i2i_core/data/format/shards.py",
-            "",
             ("INDEX", "PARTS"),
-            {
+            others={
                 "SPLIT-000000.tar": "Shards of a split: WebDataset tars, whose members KEY.FIELD make a sample.",
                 "SPLIT-A-000000.tar": "Shards of one domain, A or B, of unpaired data.",
             },
         ),
     ),
     "A sweep: STORAGE/NAME of tune.py": (
-        Written("i2i_core/orchestration/sweep.py", "", ("SWEEP",)),
-        Written("i2i_core/search/study.py", "", ("STUDY", "DRIVER", "TRIALS")),
+        Written("i2i_core/orchestration/sweep.py", ("SWEEP",)),
+        Written("i2i_core/search/study.py", ("STUDY", "DRIVER", "TRIALS")),
         Written(
             "i2i_core/search/report.py",
             others={
@@ -261,32 +260,43 @@ FILES: dict[str, tuple[Written, ...]] = {
 }
 
 
-def read_constants(written: Written) -> list[tuple[str, str]]:
-    """Read names of files and the strings that describe them from the source; nothing is imported.
+def described(written: Written) -> list[tuple[str, str]]:
+    """List the files and their descriptions, read from the source; nothing is imported.
 
     Raises:
-        ValueError: the source has no such constant.
+        ValueError: the module has no such constant.
     """
-    body: list[ast.stmt] = ast.parse((ROOT / written.module).read_text()).body
-    if written.owner:
-        body = next(n.body for n in body if isinstance(n, ast.ClassDef) and n.name == written.owner)
+    tree = ast.parse((ROOT / written.module).read_text())
     values: dict[str, str] = {}
-    for node in body:
+    for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
                 values[name] = value
     if lacking := [name for name in written.constants if name not in values]:
-        raise ValueError(f"{written.module} has no constant {lacking[0]} of its own that is a string")
-    texts = documented(body)
-    names = written.constants or (tuple(values) if written.owner else ())
-    return [(values[name], texts.get(name, "")) for name in names]
+        raise ValueError(f"{written.module} has no constant {lacking[0]} that is a string")
+    texts = documented(tree.body)
+    found = [(values[name], texts.get(name, "")) for name in written.constants]
+    found += _listed(ast.get_docstring(tree) or "") if written.listed else []
+    return [*found, *written.others.items()]
+
+
+def _listed(text: str) -> list[tuple[str, str]]:
+    """Read a docstring's list of files; further lines of a description are indented."""
+    found: list[tuple[str, str]] = []
+    for line in text.partition("\n\n")[2].splitlines():
+        name, _, description = line.partition(" ")
+        if name:
+            found.append((name, description.strip()))
+        elif found and line.strip():
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
+    return [(name, f"{text[:1].upper()}{text[1:].rstrip('.')}.") for name, text in found]
 
 
 def files_page() -> str:
     """Write files.md: which files each program writes."""
     lines = ["# Files", "", MADE, "", "Which files does each program write, and what is in them?", ""]
     for title, parts in FILES.items():
-        rows = [[code(name), text] for part in parts for name, text in [*read_constants(part), *part.others.items()]]
+        rows = [[code(name), text] for part in parts for name, text in described(part)]
         lines += [f"## {title}", "", *table(["file", "content"], rows)]
     return _page(lines)
 

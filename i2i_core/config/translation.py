@@ -1,4 +1,4 @@
-"""Declare the options of translate.py."""
+"""Say what translate.py translates, how, and where to."""
 
 from __future__ import annotations
 
@@ -12,58 +12,54 @@ from i2i_core.settings import check_at_least, check_choice, setting
 
 @dataclass(frozen=True)
 class TranslateOptions:
-    """Choose what to translate, how, and where to put the outputs."""
+    """Name what to translate, how, and where to."""
 
     input: str = setting("", resume="free")
-    """Images to translate: a folder, a text file with one image per line, or a data set (folder or URL)."""
+    """A folder of images, a text file that lists images (one a line), or a data set (folder or URL)."""
     out: str = setting("", resume="free")
-    """Folder or URL for the outputs: NAME.png of each image NAME (.npy for what PNG cannot hold) and contact_sheet.png.
-    Several outputs of one image are NAME-0.png, NAME-1.png, ..."""
+    """Folder or URL for NAME.png of each image NAME (.npy for what PNG cannot hold) and contact_sheet.png; where an
+    input has many outputs, NAME-0.png, NAME-1.png, ..."""
     split: str = setting("test", resume="free")
-    """Split to translate, if --input is a data set."""
+    """Split of a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
-    """More folders or URLs, of the same protocol and host, in which a data set's shards may lie."""
+    """Of a data set: folders or URLs outside its own where its shards may lie too, of the same protocol and host."""
     count: int = setting(0, resume="free")
-    """Number of images to make in place of --input, for methods that make images from codes alone; each code is drawn
-    from the image's number."""
+    """Of methods that make images of no others, in place of --input: so many, of codes drawn from their numbers."""
     target: str = setting("", resume="free")
-    """Attributes of the outputs: `bold,serif` switches these on and all others off, `none` switches all off. With
-    signs, changes to each source's own attributes, which a labelled data set knows: `+bold`, or `--target=-serif` with
-    the equals sign. A checkpoint of several data sets takes names of one of them."""
+    """Attributes that are on, all others off: `bold,serif` (`none`: all off). With signs, changes to the
+    source's own, which a labelled data set knows: `+bold`; write `--target=-serif`, with the sign of equality. Of a
+    checkpoint of several data sets: names of one of them."""
     samples: int = setting(0, resume="free")
-    """Outputs of each image, for methods whose outputs vary with a code z; the codes are drawn from the image's
-    name."""
+    """Of methods whose outputs vary with a code z: so many outputs of each image, of codes drawn from its name."""
     like: str = setting("", resume="free")
-    """Example images of B (with --back, of A) that the outputs follow, for methods that read codes from images. One
-    file is followed by every output; a folder, a list, or several names with commas give one output for each. `truth`
-    follows each image's own truth, in a paired data set. Methods that take several examples make one output that
-    follows them all."""
+    """Of methods that read codes off images: outputs like these images of B (with --back, of A). A file: all are like
+    it. A folder, a list, or several with commas between: an output like each. `truth`: like each image's own, of a
+    paired data set. Of methods that take examples: one output, like all of them together."""
     interpolate: int = setting(0, resume="free")
-    """Outputs of each image between two codes, both included, in equal steps on the line between them. The codes are
-    drawn from the image's name, or read from `--like FIRST,SECOND`."""
+    """So many outputs between two codes, both included, in equal steps along the line from one to the other: two that
+    are drawn from the image's name, or those of `--like FIRST,SECOND`."""
     back: bool = setting(False, resume="free")
-    """Translate from B to A, for methods that translate both ways. From a data set, this reads B's images."""
+    """Of methods that translate both ways: from B to A. Of a data set, B's images are read."""
     shards: bool = setting(False, resume="free")
-    """Make --out a data set: the split of the --input data set with its images translated, and everything else (labels,
-    annotations) unchanged. The same command resumes an interrupted one."""
+    """Of a data set as --input: --out becomes a data set, the same split with its images translated and all else
+    (labels, annotations) as it was. The same command again goes on with one that was stopped."""
     overwrite: bool = setting(False, resume="free")
-    """With --shards, replace a finished or unfinished data set in --out that was made with other options."""
+    """Of --shards: replace a data set, or an unfinished one, that was made in another way."""
     workers: int = setting(1, resume="free")
-    """Number of workers. 1 works in this process, or on one worker of the cluster if RAY_ADDRESS names one, as in a
-    submitted job; more start as many Ray workers."""
+    """1: in this process, or on one worker of the cluster that RAY_ADDRESS names, as it does for a submitted job; more:
+    as many Ray workers."""
     batch: int = setting(32, resume="free")
-    """Images that a worker translates at a time; lower it if memory runs out."""
+    """Images a worker takes at a time."""
     most: int = setting(0, resume="free")
-    """Translate only this many images, the first ones; 0 translates all."""
+    """Only the first so many images; 0: all."""
     size: int = setting(0, resume="free")
-    """Side in pixels to resize images to, square; 0 leaves their own size."""
+    """Resize to this many pixels square; 0: images go through at their own size."""
     bad: Literal["fail", "skip"] = setting("fail", resume="free")
-    """Exit code if some images cannot be read: 1 with fail, 0 with skip. Both name those images and translate the
-    rest."""
+    """Images that cannot be read are named and left out; `fail` then ends with exit code 1."""
     gpu: bool = setting(False, resume="free")
-    """Give each worker one GPU. Without --gpu and --cpu, workers use a GPU if there is one."""
+    """One GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
     cpu: bool = setting(False, resume="free")
-    """Use CPUs alone."""
+    """CPU only."""
     at_test: AtTestOptions = field(default_factory=AtTestOptions)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,18 @@
-"""Name every file of a run's folder and of a checkpoint's; the string below each name says what the file holds."""
+"""Name every file of a run's folder.
+
+config.json           what was asked for
+status.json           how the run stands, by the launch that has it
+stop                  asks the run to save and stop; if there is anything in it, the launch named
+attempts/             a file for each launch that had the run (attempts.py)
+checkpoints/NAME/     checkpoints (checkpoints/checkpoint.py); without checksums.json a folder is none
+best.json             which checkpoint is the best, by which metric
+evaluations.json      every evaluation so far, a list of {images, metrics}
+last_evaluation.json  the last one in full, by data set: each metric's definition, and what it was measured with
+speed.json            where the time of its last start went: seconds and share by part
+grids/                pictures of fixed samples
+tensorboard/          TensorBoard's event files
+trackers/             the ids that the run has elsewhere
+"""
 
 from __future__ import annotations
 
@@ -22,17 +36,10 @@ def images_of(name: str) -> int:
 class CheckpointFolder(Folder):
     """A checkpoint's folder."""
 
-    CONFIG = "config.json"
-    """The run's configuration, from which the method is built."""
-    NETWORKS = "networks.safetensors"
-    """The networks' weights, `G.*`, and those of averaged generators, `ema.G.*`."""
-    STATE = "state.pt"
-    """Optimisers, histories and progress; read with `weights_only=True`."""
-    METRICS = "metrics.json"
-    """The last measured metrics."""
+    CONFIG, NETWORKS, STATE, METRICS = "config.json", "networks.safetensors", "state.pt", "metrics.json"
     FILES = (CONFIG, NETWORKS, STATE, METRICS)
     CHECKSUMS = "checksums.json"
-    """SHA-256 of the other files, written last: a folder without it is no checkpoint."""
+    """Written last."""
 
     @property
     def whole(self) -> bool:
@@ -43,30 +50,10 @@ class CheckpointFolder(Folder):
 class RunFolder(Folder):
     """A run's folder."""
 
-    CONFIG = "config.json"
-    """The run's configuration."""
-    STATUS = "status.json"
-    """How the run stands, by the launch that has it."""
-    STOP = "stop"
-    """Asks the run to save and stop; text in it names the one launch that it is for."""
-    ATTEMPTS = "attempts"
-    """Folder with a file for each launch that had the run (`runs/attempts.py`)."""
-    CHECKPOINTS = "checkpoints"
-    """Folder of checkpoints, each a folder; one without checksums.json is none."""
-    BEST = "best.json"
-    """Which checkpoint is the best, and by which metric."""
-    EVALUATIONS = "evaluations.json"
-    """Every evaluation so far: a list of {images, metrics}."""
-    LAST_EVALUATION = "last_evaluation.json"
-    """The last evaluation in full, by data set: each metric's definition, and what it was measured with."""
-    SPEED = "speed.json"
-    """Where the time of the last start went: seconds and share of each part."""
-    GRIDS = "grids"
-    """Folder with pictures of fixed samples."""
-    EVENTS = "tensorboard"
-    """Folder with TensorBoard's event files."""
-    TRACKERS = "trackers"
-    """Folder with the run's ids in other trackers."""
+    CONFIG, STATUS, STOP, ATTEMPTS = "config.json", "status.json", "stop", "attempts"
+    CHECKPOINTS, BEST = "checkpoints", "best.json"
+    EVALUATIONS, LAST_EVALUATION, SPEED = "evaluations.json", "last_evaluation.json", "speed.json"
+    GRIDS, EVENTS, TRACKERS = "grids", "tensorboard", "trackers"
 
     @classmethod
     def of(cls, config: TrainConfig) -> RunFolder:

@@ -282,7 +282,7 @@ def batch_of(a: Tensor, b: Tensor) -> Batch:
 
 @pytest.mark.parametrize("size", [(16, 16), (32, 48), (64, 16)])
 @pytest.mark.parametrize("name", METHODS)
-def test_translate_takes_images_of_any_size(name: str, size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_translated(name: str, size: tuple[int, int]) -> None:
     method = made(name)
     x = images(method, 3, *size)
     y = method.image_from(x, keys=KEYS, **control_of(method, 3))
