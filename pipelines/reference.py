@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import cleandoc
 from pathlib import Path
+from typing import Any
 
 from i2i_core.cli import main, parse
 from i2i_core.config.run import TrainConfig
@@ -72,6 +73,10 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
+def link(heading: str) -> str:
+    return f"[{heading}](#{heading.replace('.', '')})"
+
+
 def default_of(flag: Flag) -> str:
     return flag.default or ("" if flag.kind else "off")
 
@@ -101,27 +106,24 @@ def of_method(name: str) -> list[str]:
     values = {p: {f.name: default_of(f) for f in flags_of(config.hyper)} for p, config in configs.items()}
     own = flags_of(next(iter(configs.values())).hyper)
     rows = [[code(f.typed), *(code(values[p][f.name]) for p in presets), f.text] for f in own]
-    lines = [f"### {name}", "", *table(["flag", *presets, "effect"], rows), f"What else the presets of {name} set:", ""]
-    rows = [[code(flag), *(code(shown[flag]) for shown in _common(configs).values())] for flag in _differing(configs)]
-    lines += table(["flag", *presets], rows)
+    lines = [f"### {name}", "", *table(["flag", *presets, "effect"], rows)]
+    lines += [f"What else the presets of {name} set:", "", *table(["flag", *presets], _set_by(configs))]
     for preset, entry in presets.items():
         lines += [f"**{preset}**: {' '.join(cleandoc(entry.doc).split())}", ""]
     return lines
 
 
-def _common(configs: Mapping[str, TrainConfig]) -> dict[str, dict[str, str]]:
-    """Give the values of common flags by preset and flag."""
-    return {
-        preset: {f.name: default_of(f) for section in SECTIONS for f in flags_of(getattr(config, section))}
-        for preset, config in configs.items()
-    }
+def _set_by(configs: Mapping[str, TrainConfig]) -> list[list[str]]:
+    """Give the rows of the common flags that a preset sets, each with its value in every preset."""
+    usual = _common({name: kind() for name, kind in SECTIONS.items()})
+    values = [_common({name: getattr(config, name) for name in SECTIONS}) for config in configs.values()]
+    changed = [flag for flag in usual if any(each[flag] != usual[flag] for each in values)]
+    return [[code(flag), *(code(each[flag]) for each in values)] for flag in changed]
 
 
-def _differing(configs: Mapping[str, TrainConfig]) -> list[str]:
-    """Name the common flags that a preset sets."""
-    shown = _common(configs)
-    usual = {f.name: default_of(f) for kind in SECTIONS.values() for f in flags_of(kind())}
-    return [name for name in usual if any(values[name] != usual[name] for values in shown.values())]
+def _common(sections: Mapping[str, Any]) -> dict[str, str]:
+    """Give the values of common flags by name."""
+    return {flag.name: default_of(flag) for section in sections.values() for flag in flags_of(section)}
 
 
 def flags_page() -> str:
@@ -134,7 +136,8 @@ def flags_page() -> str:
         "# Flags", "", MADE, "",
         "Which flags does each program have, and what is their default? `PROGRAM --help` shows those that people use,",
         "`--help-all` every one. `[no-]` marks a switch that is on by default. No default: nothing is given.", "",
-        "## train.py", "",
+        f"{', '.join(map(link, ('train.py', 'tune.py', *OTHERS)))}. Methods: {', '.join(map(link, METHODS))}.",
+        "", "## train.py", "",
         "Flags of all methods first, then each method's own. A preset's values go over these defaults.", "",
         *by_section(common),
         *(line for name in METHODS for line in of_method(name)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import cleandoc
 from typing import Annotated
 
 import tyro
@@ -52,8 +53,9 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     start = TrainConfig.of(known["method"], known.get("preset") or entry(known["method"]).first_preset)
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
-    title = f"Search hyper-parameters of {start.method}, from the preset {start.preset} on."
-    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, title, TUNE)
+    about = cleandoc(METHODS[start.method].presets[start.preset].doc)
+    about = f"Search hyper-parameters of {start.method}, from the preset {start.preset} on.\n\n{about}"
+    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, about, TUNE)
     options.run.training.check_length()
     return options
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import pytest
 
+import pipelines.train
+import pipelines.tune
 from i2i_core import cli
 from i2i_core.config import common
 from i2i_core.config.run import TrainConfig
@@ -89,6 +91,27 @@ def test_common_flags_exist(program: str) -> None:
     assert [name for name in names if not any(fnmatchcase(flag, name) for flag in known)] == []
     assert len(names) == len({*names})
     assert 10 <= len(names) <= 28, "a page that can be read at once"
+
+
+@pytest.mark.parametrize("program", [pipelines.train, pipelines.tune], ids=["train", "tune"])
+@pytest.mark.parametrize("asked", ["--help", "--help-all"])
+def test_configure_shows_the_presets_text_above_the_flags(
+    program: Any, asked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.configure(["--method", "unit", "--preset", "demo", asked])
+    assert ended.value.code == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert page.index("Minutes on two CPU cores, on the built-in glyphs (regular <-> bold") < page.index("--preset STR")
+
+
+@pytest.mark.parametrize("program", [pipelines.train, pipelines.tune], ids=["train", "tune"])
+def test_configure_shows_help_without_a_method(program: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.configure(["--help"])
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert [name for name in METHODS if name not in page] == []
 
 
 @pytest.mark.parametrize(
