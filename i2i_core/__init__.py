@@ -3,4 +3,4 @@
 import time
 
 BEGAN = time.monotonic()
-"""When this program began, nearly: what it imports first of the package is this."""
+"""Seconds on the monotonic clock when the program began, nearly: programs import this file before any other of ours."""

@@ -1,4 +1,4 @@
-"""Flags from dataclasses, and honest exit codes: what every entry point shares."""
+"""Read flags into dataclasses, and end programs with an exit code that says how they went."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPr
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructTypeInfo
 
 from i2i_core.errors import ConfigError, RunError, Stopped, UserError
-from i2i_core.settings import AUTO, flag_of
+from i2i_core.flags import ALL, HELP, flags_of, flowing, page
+from i2i_core.settings import AUTO
 
+Groups = Mapping[str, Sequence[str]]
 Options = TypeVar("Options")
 PASSED_ON = HelptextFromCommentsOff
-"""Marks a dataclass that our rule passes on to tyro's own. Comments beside fields are no help texts."""
+"""Marks a dataclass that our rule hands on to tyro's own. Comments beside fields are no help texts."""
 OURS = {
-    "--batch": "Give --batch N: the samples of a move, of all workers together.",
+    "--batch": "Give --batch N: the global batch, over all workers together.",
     "--gpu": "Give --gpu, and --workers N for N of them.",
     "--data": "Give --data FOLDER_OR_URL: a data set that shard.py made.",
     "--input": "Give --input FOLDER_OR_URL.",
@@ -37,12 +39,12 @@ OURS = {
     "--lr": "Give --lr RATE.",
     "--g-lr": "Give --g-lr RATE and --d-lr RATE.",
 }
-"""By a flag of ours that goes by other names elsewhere: what to do."""
+"""The fix for a flag of another program, by our flag."""
 ELSEWHERE = {
     "--batch": ("batch-size", "bs", "train-batch-size", "global-batch"),
     "--gpu": ("gpus", "gpu-ids", "num-gpus", "n-gpus", "device", "cuda"),
     "--data": ("dataset", "dataroot", "data-dir", "data-path", "dataset-path", "train-data"),
-    "--input": ("images-dir", "source", "input-dir"),
+    "--input": ("data", "dataset", "dataroot", "data-dir", "images-dir", "source", "input-dir"),
     "--out": ("output", "output-dir", "out-dir", "results-dir"),
     "--storage": ("output", "output-dir", "out-dir", "checkpoints-dir", "log-dir", "save-dir", "run-dir"),
     "--fast": ("precision", "amp", "fp16", "bf16", "mixed-precision", "compile"),
@@ -54,7 +56,7 @@ ELSEWHERE = {
     "--lr": ("learning-rate",),
     "--g-lr": ("learning-rate", "lr"),
 }
-"""Names, by a flag of ours, what other programs call it."""
+"""The names that other programs give to a flag of ours."""
 NUMBER_OR_AUTO = PrimitiveConstructorSpec(
     nargs=1,
     metavar="INT|auto",
@@ -66,10 +68,11 @@ NUMBER_OR_AUTO = PrimitiveConstructorSpec(
 
 
 def main(run: Callable[[], int | None]) -> NoReturn:
-    """Exits with 0 when `run` is done, 2 when the user's input was wrong, 1 for anything else: also for a run that was
-    asked to stop, which has saved what it takes to go on; 130 where Ctrl-C ended it at once.
+    """Run a program, print one message for an expected error, and exit.
 
-    These print one message and no traceback; so do a RunError and a place that may not be read or written.
+    The exit code is 0 when `run` is done, 2 for wrong input, 130 when Ctrl-C ended the program at once, and 1 for
+    anything else: also for a run that somebody stopped, which has saved what it needs to go on. A UserError, a RunError
+    and a place without permission print no traceback.
     """
     try:
         code = run() or 0
@@ -94,9 +97,9 @@ def main(run: Callable[[], int | None]) -> NoReturn:
 
 
 def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
-    """Read a few flags before the others are known: those that are given, by name without the dashes.
+    """Read the values of a few flags before the others are known, by name without the dashes; absent ones are left out.
 
-    `parse` says what is wrong with them.
+    Wrong values pass here; `parse` reports them.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     for name in names:
@@ -106,37 +109,37 @@ def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
 
 
 def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
-    """Tell whether `--help` is asked for and none of the flags is given that say of what."""
-    return bool({"-h", "--help"} & {*arguments}) and not early(arguments, *names)
+    """Tell if help is asked for, and none of the named flags is given, which would choose whose help."""
+    return bool({*HELP, ALL} & {*arguments}) and not early(arguments, *names)
 
 
-def parse(options: Options, program: str, arguments: Sequence[str], about: str = "") -> Options:
+def parse(
+    options: Options, program: str, arguments: Sequence[str], about: str = "", common: Groups | None = None
+) -> Options:
     """Read flags over the values of a dataclass whose sections are dataclasses too: one flag for each of their fields.
 
-    Unknown flags and values of a wrong type exit with code 2; help whose reader has seen enough (`| head`) with 0.
+    Unknown flags and values of a wrong type exit with code 2. Help exits with 0, also if its reader closes the pipe
+    early (`| head`).
 
     Args:
         options: gives the type, and the defaults.
-        about: heads `--help`; none given: the dataclass's docstring.
+        about: heads the help; none given: the dataclass's docstring.
+        common: the flags that `--help` shows, by group; `--help-all` shows every flag. None: both show every flag.
 
     Raises:
-        UserError: as the dataclasses do; of a flag that other programs have, with ours.
+        UserError: as the dataclasses raise it; a flag that other programs have, with the name that it has here.
     """
-    _check_familiar(arguments, _flags_of(options), program)
+    flags = flags_of(options)
+    _check_familiar(arguments, {flag.name for flag in flags}, program)
     with _quiet_pipe():
-        return _read(options, program, arguments, about)
-
-
-def _flags_of(section: Any) -> set[str]:
-    found: set[str] = set()
-    for f in fields(section):
-        value = getattr(section, f.name)
-        found |= _flags_of(value) if is_dataclass(value) else {flag_of(f)}
-    return found
+        if common and {*HELP} & {*arguments}:
+            print(page(program, about, flags, common))
+            sys.exit(0)
+        return _read(options, program, [HELP[-1] if each == ALL else each for each in arguments], about)
 
 
 def _check_familiar(arguments: Sequence[str], known: set[str], program: str) -> None:
-    """Refuse flags that other programs have, with the name that they have here. Raises ConfigError."""
+    """Refuse a flag that only other programs have. Raises ConfigError, which names our flag."""
     for given in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
         name = given[2:].replace("_", "-")
         if f"--{name}" not in known:
@@ -147,7 +150,7 @@ def _check_familiar(arguments: Sequence[str], known: set[str], program: str) -> 
 
 @contextmanager
 def _quiet_pipe() -> Iterator[None]:
-    """End with 0 and without a word where what is printed inside the block is not wanted any more."""
+    """Exit with 0 and print nothing if the reader of stdout closes the pipe inside the block."""
     try:
         try:
             yield
@@ -171,7 +174,7 @@ def _read(options: Options, program: str, arguments: Sequence[str], about: str) 
 
 
 def _registry() -> ConstructorRegistry:
-    """Make tyro heed what `setting` says of a field: the name of its flag, or that the data fills it in."""
+    """Make tyro follow what `setting` records of a field: the name of its flag, or that the data fills it in."""
     registry = ConstructorRegistry()
 
     @registry.struct_rule
@@ -194,7 +197,7 @@ def _registry() -> ConstructorRegistry:
 
 def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
     """Join a help text's lines, which tyro leaves apart where they are indented; None where there is none."""
-    return " ".join(((text() if callable(text) else text) or "").split()) or None
+    return flowing(text() if callable(text) else text) or None
 
 
 def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:

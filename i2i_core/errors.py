@@ -1,8 +1,7 @@
-"""The errors that reach a person, and the words they arrive in.
+"""Define the errors that reach a person, and the form of their messages.
 
-Everything a user can get wrong raises a `UserError`: entry points print its message without a
-traceback and exit with code 2. A `RunError` is a run that was asked for correctly and could not
-go on; entry points print it and exit with code 1.
+A `UserError` is wrong input: entry points print its message without a traceback and exit with code 2. A `RunError` ends
+a run whose input was right and which cannot go on: entry points print it and exit with code 1.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Wrong input. The message says where, what was found, what was expected, and what to do.
+    """Report wrong input: where it is, what was found, what was expected, and what to do.
 
     Args:
         where: the field, flag or file that is wrong, as the user wrote it.
-        found: what stands there.
-        expected: what may stand there.
-        fix: one sentence: what to type or change.
+        found: the value that stands there.
+        expected: the values that may stand there.
+        fix: one sentence that says what to type or change.
     """
 
     def __init__(self, where: str, found: str, expected: str, fix: str) -> None:
@@ -30,53 +29,53 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A field of the configuration has a value it cannot have."""
+    """Report a value that a field of the configuration cannot have."""
 
 
 class DataError(UserError):
-    """A data set is missing, damaged, or not what the method reads."""
+    """Report a data set that is missing, damaged, or of another kind than the method reads."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged, or of another method or configuration."""
+    """Report a checkpoint that is missing, damaged, or of another method or configuration."""
 
 
 class ResourceError(UserError):
-    """The cluster, the batch or the storage cannot hold what was asked for."""
+    """Report a request that the cluster, the batch or the storage cannot hold."""
 
 
 class RunError(Exception):
-    """A correct run that cannot go on; the message says why and what state it leaves."""
+    """End a run whose input was right and which cannot go on. The message says why, and what state the run leaves."""
 
 
 class Stopped(RunError):  # noqa: N818
-    """A run that was asked to stop, and has saved what it takes to go on."""
+    """End a run that somebody stopped, after it has saved what it needs to go on."""
 
 
 class WorkerError(RunError):
-    """What one worker meets alone: the others wait for it, and must be ended from without.
+    """Report a failure that one worker meets alone. The others wait for that worker, so the launch must end them.
 
     Attributes:
-        together: set once all workers raise it alike.
+        together: true once every worker raises the error.
     """
 
     together = False
 
 
 class TakenOverError(WorkerError):
-    """The same run was launched again, and this launch of it is no longer wanted."""
+    """End a launch of a run that another launch has taken over."""
 
 
 class UnrecordedError(RunError):
-    """Why a run ended, where its folder could not take it."""
+    """Carry the reason why a run ended when the run's folder could not store it."""
 
 
 class NonFiniteError(RunError):
-    """A loss or gradient was NaN or infinite; no weight was moved by it."""
+    """Report a loss or gradient that was NaN or infinite. No weight has moved by it."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The fix for an unknown name: the closest known ones, or all of them."""
+    """Write the fix for an unknown name: the closest known names, or all of them."""
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:

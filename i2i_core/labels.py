@@ -13,33 +13,38 @@ LabelKind = Literal["attributes", "classes"]
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The labels of one of the data sets that a method is trained on, among those of all of them."""
+    """Locate the labels of one data set among the labels of all data sets that a method is trained on."""
 
     names: tuple[str, ...]
-    """() where the method was built without names."""
+    """Names of the labels; () if the method was built without names."""
     columns: tuple[int, ...]
-    """Where they stand in the data's labels."""
+    """Columns of these labels in the data set's own label vector."""
     exclusive: bool
-    """Classes, of which an image has one; else independent attributes."""
+    """True for classes, of which an image has exactly one; false for independent attributes."""
     start: int
-    """Where they begin among the labels of all sets."""
+    """Index of the first of these labels among the labels of all data sets."""
     total: int
-    """Labels of all sets together."""
+    """Number of labels of all data sets together."""
     number: int
-    """Which of the `sets` data sets."""
+    """Index of this data set."""
     sets: int
+    """Number of data sets."""
 
     @property
     def titles(self) -> tuple[str, ...]:
+        """Return the labels' names, or their indices if they have none."""
         return self.names or tuple(str(self.start + i) for i in range(len(self.columns)))
 
     def known(self, all_BL: Tensor) -> Tensor:
-        """(B, A) the part of all sets' labels (or D's logits of them) that is this set's."""
+        """Select this data set's part, (B, A), of the labels of all data sets, or of D's logits: (B, total)."""
         return all_BL[:, self.start : self.start + len(self.columns)]
 
     def vector(self, c_BA: Tensor) -> Tensor:
-        """What G takes for labels of this set: [c_1, ..., c_M, m] (Eq. 7), where the labels of the other sets,
-        which are not known, are zero and the mask m is one-hot over the M sets. Of one set: its labels alone."""
+        """Build the label vector that G takes: [c_1, ..., c_M, m] (StarGAN, Eq. 7), (B, total + M).
+
+        The labels of the other data sets are unknown and zero, and the mask m is one-hot over the M data sets. With a
+        single data set, the vector is `c_BA` itself.
+        """
         if self.sets == 1:
             return c_BA
         out = c_BA.new_zeros(len(c_BA), self.total + self.sets)

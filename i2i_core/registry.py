@@ -1,5 +1,7 @@
-"""The methods by name: `i2i_core.config.methods` puts ours here, without torch; others come when they are asked for
-(`i2i_core.config.outside`).
+"""Keep the methods by name.
+
+Importing `i2i_core.config.methods` registers those of this tree, without torch; `i2i_core.config.outside` imports and
+registers one from elsewhere at its first use.
 """
 
 from __future__ import annotations
@@ -14,28 +16,31 @@ from i2i_core.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Preset:
-    """A named set of values. `doc` gives the command, the data, the expected time and score, and
-    where paper and authors' code part ways; `values` maps dotted keys (`hyper.lambda_rec`,
-    `training.batch`, `data.load_size`) to values."""
+    """Hold a named set of values.
+
+    Attributes:
+        doc: text with the command, the data, the expected time and score, and where paper and authors' code differ.
+        values: values by dotted key (`hyper.lambda_rec`, `training.batch`, `data.load_size`).
+    """
 
     doc: str
     values: Mapping[str, Any]
     glyphs: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the built-in data that it is for, where no --data is given (`data.worlds.glyphs.GlyphOptions`)."""
+    """Options of the built-in data that the preset trains on without --data (`data.worlds.glyphs.GlyphOptions`)."""
 
     def section(self, name: str) -> dict[str, Any]:
-        """Give the values of one section, by field name."""
+        """Return the values of one section, by field name."""
         return {key.split(".", 1)[1]: value for key, value in self.values.items() if key.startswith(f"{name}.")}
 
 
 Class = TypeVar("Class", bound=type[Any])
 _CLASSES: dict[str, type[Any]] = {}
-"""The classes of methods whose modules have been imported."""
+"""Classes of the methods whose modules have been imported, by name."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method: its name, its configuration's class, its presets, and its class once that is asked for."""
+    """Hold a registered method: its name, its section of the configuration, and its presets."""
 
     name: str
     config: type[Any]
@@ -43,13 +48,15 @@ class Entry:
 
     @property
     def first_preset(self) -> str:
-        """Name the preset that counts where none is named: `reference`, or the first of a method without it."""
+        """Name the default preset: `reference`, or the first of a method without it."""
         return "reference" if "reference" in self.presets else next(iter(self.presets))
 
     @property
     def method(self) -> type[Any]:
-        """The class that `i2i_core/methods/NAME.py` marks with `@implements(NAME)`, or the one that an outside method's
-        name is of; the first look imports torch."""
+        """Return the class that `i2i_core/methods/NAME.py` marks with `@implements(NAME)`, or an outside method's.
+
+        The first access imports torch. Raises ValueError if the file marks no class.
+        """
         if self.name not in _CLASSES:
             importlib.import_module(f"i2i_core.methods.{self.name}")
         if self.name not in _CLASSES:
@@ -57,7 +64,7 @@ class Entry:
         return _CLASSES[self.name]
 
     def preset(self, name: str) -> Preset:
-        """Give the preset of that name. Raises ConfigError with the nearest names when there is no such preset."""
+        """Return the preset of that name. Raises ConfigError, which gives the nearest names, if there is none."""
         if name not in self.presets:
             raise ConfigError("--preset", repr(name), "a preset of this method", nearest(name, self.presets))
         return self.presets[name]
@@ -65,11 +72,11 @@ class Entry:
 
 METHODS: dict[str, Entry] = {}
 FINDERS: list[Callable[[str], bool]] = []
-"""Asked, one after the other, to register a method that is not among them: each tells whether it has."""
+"""Functions that try to register an unknown method, one after the other; each returns whether it has."""
 
 
 def implements(name: str) -> Callable[[Class], Class]:
-    """Mark the class of the method of that name."""
+    """Mark a class as the method of that name."""
 
     def decorate(method: Class) -> Class:
         _CLASSES[name] = method
@@ -79,10 +86,11 @@ def implements(name: str) -> Callable[[Class], Class]:
 
 
 def entry(name: str) -> Entry:
-    """Give the method of that name; one outside of this tree is imported.
+    """Return the method of that name; import it if it lies outside of this tree.
 
     Raises:
-        ConfigError: there is none, with the nearest names; or one outside that cannot be imported, or lacks something.
+        ConfigError: there is no such method (the message gives the nearest names), or an outside one cannot be imported
+            or lacks something.
     """
     if name not in METHODS and not any(find(name) for find in FINDERS):
         raise ConfigError("--method", repr(name), "a method", nearest(name, METHODS))

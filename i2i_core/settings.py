@@ -1,9 +1,9 @@
-"""What every section of the configuration is made of.
+"""Declare, check, save and read sections of the configuration.
 
-A section is a frozen dataclass of `i2i_core/config/`, which imports no torch. Each field is declared
-with `setting(...)`, which records whether a resumed run must agree with the saved value
-(`resume="match"`: loss weights, batch, seed) or may change it (`resume="free"`: workers, logging,
-length). Values are checked in `__post_init__` with the helpers below, which name the field.
+A section is a frozen dataclass in `i2i_core/config/`, which imports no torch. `setting(...)` declares each field and
+records whether a resumed run must agree with the saved value (`resume="match"`: loss weights, batch, seed) or may
+change it (`resume="free"`: workers, logging, length). `__post_init__` checks the values with the helpers below, whose
+errors name the field.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from i2i_core.errors import ConfigError, nearest
 
 
 class Auto(int):
-    """Stand for a number that is found before a run starts: `auto` on the command line and in files."""
+    """Stand for a number that the program finds before a run starts: `auto` on the command line and in files."""
 
     def __new__(cls, value: int = 0) -> Auto:
         return super().__new__(cls, 0)
@@ -37,33 +37,35 @@ Section = TypeVar("Section")
 def setting(
     default: Any, *, resume: Resume = "match", name: str = "", derived: bool = False, auto: bool = False
 ) -> Any:
-    """A dataclass field with its default, its rule on resume, and its flag.
+    """Declare a dataclass field with its default, its rule on resume, and its flag.
 
     Args:
-        name: the flag's name where it is not the field's.
-        derived: filled in from the data; has no flag.
-        auto: whether the number may be AUTO, which `pipelines/` replace before anything else reads it.
+        resume: `match` if a resumed run must have the saved value, `free` if it may have another.
+        name: the flag's name, if it is not the field's.
+        derived: true for a field that the program fills in from the data; such a field has no flag.
+        auto: true if the number may be AUTO, which `pipelines/` replace before anything else reads it.
     """
     noted = {"resume": resume, "name": name, "derived": derived, "auto": auto}
     return dataclasses.field(default=default, metadata=noted)
 
 
 def resume_rule(field: dataclasses.Field[Any]) -> Resume:
+    """Return a field's rule on resume; `match` for a field that `setting` did not declare."""
     return field.metadata.get("resume", "match")
 
 
 def flag(name: str) -> str:
-    """The command-line spelling of a field: `lambda_rec` -> `--lambda-rec`."""
+    """Spell a field's name as on the command line: `lambda_rec` -> `--lambda-rec`."""
     return "--" + name.replace("_", "-")
 
 
 def flag_of(field: dataclasses.Field[Any]) -> str:
-    """The command-line spelling of a section's field, which may have another name there."""
+    """Spell a section's field as on the command line, where it may have another name."""
     return flag(field.metadata.get("name") or field.name)
 
 
 def check_at_least(section: Any, minimum: float, *names: str) -> None:
-    """Raises ConfigError for the first of the named fields that is below `minimum` (or NaN)."""
+    """Raise ConfigError for the first of the named fields that is below `minimum` or NaN."""
     for name in names:
         value = getattr(section, name)
         if not value >= minimum:
@@ -73,7 +75,7 @@ def check_at_least(section: Any, minimum: float, *names: str) -> None:
 
 
 def check_between(section: Any, low: float, high: float, *names: str) -> None:
-    """Raises ConfigError for the first of the named fields outside [low, high]."""
+    """Raise ConfigError for the first of the named fields that lies outside [low, high]."""
     for name in names:
         value = getattr(section, name)
         if not low <= value <= high:
@@ -83,7 +85,7 @@ def check_between(section: Any, low: float, high: float, *names: str) -> None:
 
 
 def check_positive(section: Any, *names: str) -> None:
-    """Raises ConfigError for the first of the named fields that is not above zero."""
+    """Raise ConfigError for the first of the named fields that is not above zero."""
     for name in names:
         value = getattr(section, name)
         if not value > 0:
@@ -91,7 +93,7 @@ def check_positive(section: Any, *names: str) -> None:
 
 
 def check_choice(section: Any, name: str, choices: tuple[Any, ...]) -> None:
-    """Raises ConfigError unless the field holds one of the choices."""
+    """Raise ConfigError unless the field holds one of the choices."""
     value = getattr(section, name)
     if value not in choices:
         listed = ", ".join(map(str, choices))
@@ -99,7 +101,7 @@ def check_choice(section: Any, name: str, choices: tuple[Any, ...]) -> None:
 
 
 def to_dict(section: Any) -> dict[str, Any]:
-    """A section as plain JSON values (tuples become lists)."""
+    """Convert a section to plain JSON values; tuples become lists."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -116,10 +118,10 @@ def to_dict(section: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "configuration") -> Section:
-    """The section `kind` from plain values. Unknown keys and values of a wrong type are refused.
+    """Build the section `kind` from plain values.
 
     Raises:
-        ConfigError: naming `where.key`.
+        ConfigError: an unknown key or a value of a wrong type, which the message names as `where.key`.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(where, repr(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
@@ -160,7 +162,7 @@ def _named(hint: Any) -> str:
 
 
 def differences(saved: Any, given: Any, where: str = "") -> list[str]:
-    """Lines naming every field that must match on resume and does not: `key: saved X, given Y`."""
+    """List the fields that must match on resume and do not, each as a line `key: saved X, given Y`."""
     lines: list[str] = []
     for field in dataclasses.fields(given):
         old, new = getattr(saved, field.name), getattr(given, field.name)

@@ -1,4 +1,4 @@
-"""Name the sizes of images, and how images come to them."""
+"""Describe sizes of images, and compute the size that resizing leads to."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 Size = int | tuple[int, int]
-"""Pixels of a square's side, or height and width."""
+"""The side of a square, or (height, width), in pixels."""
 Fit = Literal["square", "shorter"]
 
 
 def sides(size: Size) -> tuple[int, int]:
-    """Height and width."""
+    """Return a size as (height, width)."""
     return (size, size) if isinstance(size, int) else size
 
 
 @dataclass(frozen=True)
 class Resizing:
-    """How images come to a size: `fit` as `fitted` has it, `resample` is the filter, antialiased."""
+    """Describe how images are resized: `fit` as in `fitted`, and `resample`, the antialiased filter."""
 
     fit: Fit = "square"
     resample: Literal["bicubic", "bilinear"] = "bicubic"
@@ -28,10 +28,10 @@ class Resizing:
 
 
 def fitted(height: int, width: int, load_size: int | tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """(height, width) after resizing to the load size, a square's side or (height, width).
+    """Compute (height, width) of an image after resizing to the load size, the side of a square or (height, width).
 
-    `square` gives the load size itself; `shorter` keeps the image's shape and covers the load size, so that its
-    shorter side, compared with the load size, is exactly that long.
+    `square` returns the load size itself. `shorter` keeps the image's aspect ratio and covers the load size: one side
+    equals the load size exactly, the other is at least as long.
     """
     rows, columns = (load_size, load_size) if isinstance(load_size, int) else load_size
     if fit == "square":

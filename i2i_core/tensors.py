@@ -1,4 +1,4 @@
-"""Help several rooms with tensors: copies on the host, repeatable algorithms, channels and edges of ids."""
+"""Copy tensors to the host, hold cuDNN to repeatable algorithms, normalise instances, and draw maps of ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 def host_copy(value: Any) -> Any:
-    """Copy a nested state to host memory. No tensor of the copy shares memory with the state, on a CPU either."""
+    """Copy a nested state to host memory. The copy shares no memory with the state, on a CPU either."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -20,24 +20,24 @@ def host_copy(value: Any) -> Any:
 
 
 def repeatable() -> AbstractContextManager[None]:
-    """cuDNN held to algorithms that give the same bits each time."""
+    """Hold cuDNN to algorithms that give the same bits each time, inside the returned context."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
 def instance_norm(
     x_BCHW: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Normalise each channel of each image by its own mean and variance (Ulyanov et al. 2016, Eq. 4): what torch's
-    function computes, right in every layout.
+    """Normalise each channel of each image by its own mean and variance (Ulyanov et al. 2016, Eq. 4).
 
-    Torch's own gives a wrong gradient for a single image whose gradient comes with the channels last (on a CPU, by 2.11
-    and 2.14). Several such images go through group norm, which takes 0.77 to 0.98 of its time there.
+    The result is that of torch's function, in every memory layout. On a CPU, torch 2.11 and 2.14 compute a wrong
+    gradient for a single image whose gradient arrives channels last; here a single image goes through batch norm.
+    Several images with channels last go through group norm, which takes 0.77 to 0.98 of the time there.
 
     Args:
-        weight, bias: (C,) scale and shift; None: none.
+        weight, bias: (C,) scale and shift; None leaves them out.
 
     Raises:
-        ValueError: an image has one value a channel.
+        ValueError: an image has a single value per channel.
     """
     if len(x_BCHW) == 1:
         return functional.batch_norm(x_BCHW, None, None, weight, bias, True, 0.0, eps)
@@ -49,12 +49,13 @@ def instance_norm(
 
 
 def one_hot(ids_B1HW: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Spread a label map over channels, (n, K, H, W): 1 at each pixel's class. Ids outside of the classes (one that is
-    ignored) are 0 in every channel.
+    """Spread a label map over channels, (n, K, H, W): 1 at each pixel's class.
+
+    A pixel whose id is no class (an ignored one) is 0 in every channel.
 
     Args:
-        ids_B1HW: int64, on any device; nothing is checked there that would stop the host.
-        classes: K.
+        ids_B1HW: int64, on any device. The values stay unchecked, since a check would make the host wait for a GPU.
+        classes: the number of classes, K.
     """
     n, _, height, width = ids_B1HW.shape
     known = (ids_B1HW >= 0) & (ids_B1HW < classes)
@@ -63,8 +64,10 @@ def one_hot(ids_B1HW: Tensor, classes: int, dtype: torch.dtype = torch.float32) 
 
 
 def edges(ids_B1HW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Draw the edges of instances, (n, 1, H, W): 1 where a pixel's id differs from one of its four neighbours'
-    (pix2pixHD, section 3.3)."""
+    """Draw the edges of instances, (n, 1, H, W): 1 where a pixel's id differs from a neighbour's (pix2pixHD, sec. 3.3).
+
+    A pixel has four neighbours: left, right, above and below.
+    """
     out = torch.zeros_like(ids_B1HW, dtype=torch.bool)
     across = ids_B1HW[..., :, 1:] != ids_B1HW[..., :, :-1]
     down = ids_B1HW[..., 1:, :] != ids_B1HW[..., :-1, :]

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from i2i_core import logs
 from i2i_core.cli import main, parse
+from i2i_core.config.common import EVALUATE
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig, located
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.logs import Level
@@ -70,7 +71,7 @@ class EvaluateOptions:
 
 
 def run() -> int:
-    options = parse(EvaluateOptions(), PROGRAM, sys.argv[1:], __doc__ or "")
+    options = parse(EvaluateOptions(), PROGRAM, sys.argv[1:], __doc__ or "", EVALUATE)
     logs.show(options.log_level)
     if not options.checkpoint or not options.data:
         where = "--data" if options.checkpoint else "checkpoint"

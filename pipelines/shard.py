@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from i2i_core import logs
 from i2i_core.cli import main, parse
+from i2i_core.config.common import SHARD
 from i2i_core.data.folders.declared import FieldOptions
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format import shards, webdatasets
@@ -51,7 +52,7 @@ class MakeOptions:
 
 
 def run() -> int:
-    options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "").located
+    options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "", SHARD).located
     logs.show(options.log_level)
     if options.workers < -1:
         raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out to use every CPU.")

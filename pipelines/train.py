@@ -1,6 +1,6 @@
-"""Trains a method: `python pipelines/train.py --method stargan --data URI --workers 2`.
+"""Train a method: `python pipelines/train.py --method stargan --data URI --workers 2`.
 
-The same command again resumes the run; a finished run prints its result.
+The same command resumes an interrupted run; for a finished one it prints the result.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tyro
 
 from i2i_core import BEGAN, logs
 from i2i_core.cli import asks_for_help, early, main, parse
+from i2i_core.config.common import TRAIN
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS, entry
@@ -29,19 +30,19 @@ class TrainOptions:
 
     run: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: str = ""
-    """A configuration file or URL, JSON or YAML: a run's config.json, or a part of one. Flags go over it; what it
-    leaves out is its preset's (docs/methods.md)."""
+    """Configuration file or URL, JSON or YAML: a run's config.json, or a part of one. Flags replace its values; the
+    preset has the values that it lacks (docs/methods.md)."""
     lr_may_rise: bool = False
-    """Go on with a longer run though its learning rate then rises (docs/recovery.md)."""
+    """Resume a run with a greater length even though its learning rate then rises (docs/recovery.md)."""
     dry_run: bool = False
-    """Check everything, print the configuration, and stop."""
+    """Check the configuration and the data, print the configuration, and stop before any worker starts."""
 
 
 def starting_point(arguments: Sequence[str]) -> TrainConfig:
-    """Read the configuration that the flags go over: a method's preset, with what a file says over it.
+    """Read the configuration that flags then change: a method's preset, with a file's values over it.
 
     Raises:
-        ConfigError: no method, an unknown one, or a file that cannot be used.
+        ConfigError: the method is missing or unknown, or the file cannot be used.
     """
     given = early(arguments, "method", "preset", "config", "images", "epochs")
     method, preset, has_length = given.get("method", ""), given.get("preset", ""), bool({"images", "epochs"} & {*given})
@@ -63,14 +64,14 @@ def _listed() -> str:
 
 
 def configure(arguments: Sequence[str]) -> TrainOptions:
-    """Read the command line, and the file and preset that it names."""
+    """Read the command line, and the file and preset that it names. Asked for help, print it and exit with 0."""
     if asks_for_help(arguments, "method", "config"):
-        about = f"{__doc__}\nMethods and presets; --method NAME --help lists the flags of one:\n\n{_listed()}"
-        parse(TrainOptions(TrainConfig.of_no_method()), PROGRAM, arguments, about)
+        about = f"{__doc__}\nMethods and presets; --method NAME --help shows the flags of one:\n\n{_listed()}"
+        parse(TrainOptions(TrainConfig.of_no_method()), PROGRAM, arguments, about, TRAIN)
     start = starting_point(arguments)
     about = METHODS[start.method].presets[start.preset].doc
-    about = f"Trains {start.method} with the preset {start.preset}.\n\n{cleandoc(about)}"
-    options = parse(TrainOptions(start), PROGRAM, arguments, about)
+    about = f"Train {start.method} with the preset {start.preset}.\n\n{cleandoc(about)}"
+    options = parse(TrainOptions(start), PROGRAM, arguments, about, TRAIN)
     options.run.training.check_length()
     return options
 

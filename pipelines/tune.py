@@ -1,7 +1,7 @@
-"""Searches a method's hyper-parameters: `python pipelines/tune.py --method pix2pix --data URI --samples 20`.
+"""Search a method's hyper-parameters: `python pipelines/tune.py --method pix2pix --data URI --samples 20`.
 
-Each trial is a run as train.py makes it, with the flags that are given here; what the space names is varied.
-With --resume the same command goes on with a sweep that was interrupted.
+Each trial is a run of train.py with the flags that this command gives; the search space names the values that vary.
+With --resume, the same command resumes an interrupted sweep.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import cleandoc
 from typing import Annotated
 
 import tyro
 
 from i2i_core import logs
 from i2i_core.cli import asks_for_help, early, main, parse
+from i2i_core.config.common import TUNE
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
@@ -30,20 +32,20 @@ class TuneOptions:
     run: Annotated[TrainConfig, tyro.conf.arg(name="")]
     sweep: SweepConfig
     resume: bool = False
-    """Go on with the sweep of that name."""
+    """Resume the sweep of that name."""
     dry_run: bool = False
-    """Check everything, say what would be searched, and stop."""
+    """Check everything, print the search space, and stop before any trial starts."""
 
 
 def configure(arguments: Sequence[str]) -> TuneOptions:
-    """Read what every trial has in common, what is searched, whether it is resumed, and whether this is a dry run.
+    """Read the options of a sweep: the configuration that its trials share, the search, and how to run it.
 
     Raises:
-        ConfigError: no method, an unknown one, or values that cannot be.
+        ConfigError: the method is missing or unknown, or a value cannot be.
     """
     if asks_for_help(arguments, "method"):
-        about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help lists the flags of one."
-        parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about)
+        about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help shows the flags of one."
+        parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about, TUNE)
     known = early(arguments, "method", "preset", "images", "epochs")
     if not known.get("method"):
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
@@ -51,8 +53,9 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     start = TrainConfig.of(known["method"], known.get("preset") or entry(known["method"]).first_preset)
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
-    title = f"Searches values for {start.method}, starting from the preset {start.preset}."
-    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, title)
+    about = cleandoc(METHODS[start.method].presets[start.preset].doc)
+    about = f"Search hyper-parameters of {start.method}, from the preset {start.preset} on.\n\n{about}"
+    options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, about, TUNE)
     options.run.training.check_length()
     return options
 

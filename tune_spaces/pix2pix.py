@@ -1,4 +1,4 @@
-"""What a sweep of pix2pix searches.
+"""Choose what a sweep of pix2pix searches, from where to where, and why.
 
 The weight of L1 against the cGAN term, the strength of the discriminator, the learning rate and the dropout. Left
 alone: the receptive field and the objective (ablations to look at, sec. 4.2 and 4.4, and not every image size has
@@ -17,13 +17,15 @@ SPACE = Space(
     method="pix2pix",
     parameters={
         "hyper.lambda_l1": log_uniform(
-            1, 1000, "100 in the paper; without it artefacts, alone blur (sec. 4.2): the ends come near both"
+            1,
+            1000,
+            "100 in the paper; without it artefacts, by itself blur (sec. 4.2); the ends of the range come near both",
         ),
         "hyper.lr": log_uniform(
-            2e-5, 2e-3, "2e-4 in the paper, 1e-3 in the demo's small networks; a tenth is slow, ten times swings"
+            2e-5, 2e-3, "2e-4 in the paper, 1e-3 in the demo's small networks; lower is slow, higher oscillates"
         ),
-        "hyper.n_critic": integer(1, 3, "1 in the paper; each more is a batch that G does not learn from"),
-        "hyper.dropout": uniform(0, 0.7, "0.5 in the paper; 0 makes G deterministic, above 0.7 little gets through"),
+        "hyper.n_critic": integer(1, 3, "1 in the paper; each further move of D costs G a batch"),
+        "hyper.dropout": uniform(0, 0.7, "0.5 in the paper; 0 makes G deterministic, above 0.7 little signal is left"),
         "hyper.adversarial": choice(
             ("nonsaturating", "lsgan", "hinge"), "cross entropy in the paper; least squares and hinge came after"
         ),

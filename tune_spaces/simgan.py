@@ -1,4 +1,4 @@
-"""What a sweep of SimGAN searches.
+"""Choose what a sweep of SimGAN searches, from where to where, and why.
 
 The weight of what refining must keep, the size of the history (the paper gives none), how often each player moves,
 the learning rate. Left alone: psi (another measure needs another lambda), the warm-ups, the networks.
@@ -18,17 +18,19 @@ SPACE = Space(
     method="simgan",
     parameters={
         "hyper.lambda_reg": log_uniform(
-            1e-5, 0.1, "1e-4 in the paper, a sum over pixels; small: the annotation is lost; large: nothing is refined"
+            1e-5,
+            0.1,
+            "1e-4 in the preset, a sum over pixels; too small loses the annotation; too large refines nothing",
         ),
         "hyper.history_size": integer(
             16,
             51_200,
-            "not given in the paper, a hundred batches in the preset; short: artefacts come back (sec. 2.3)",
+            "not given in the paper, a hundred batches in the preset; if short, artefacts come back (sec. 2.3)",
             log=True,
         ),
         "hyper.k_g": integer(1, 50, "2 in the paper, 50 in its first version", log=True),
-        "hyper.k_d": integer(1, 5, "1 in the paper; more: D is sure of its fakes, and R's gradient is large or none"),
-        "hyper.lr": log_uniform(1e-4, 1e-2, "1e-3 in the paper; a tenth is slow, ten times swings"),
+        "hyper.k_d": integer(1, 5, "1 in the paper; more, and D is so sure that R's gradient is large or none"),
+        "hyper.lr": log_uniform(1e-4, 1e-2, "1e-3 in the paper; lower is slow, higher oscillates"),
     },
     metrics=("twin",),
     guesses=(

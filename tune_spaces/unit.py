@@ -1,11 +1,11 @@
-"""What a sweep of UNIT searches.
+"""Choose what a sweep of UNIT searches, from where to where, and why.
 
 The four weights beside the GAN terms, how often the discriminators move, the learning rate. Left alone: lambda_gan
-(Adam does not see a factor that all terms have, so only ratios count), the architecture, weight decay. The paper's
+(Adam cancels a factor that all terms share, so only ratios count), the architecture, weight decay. The paper's
 weights are those of its tied networks, beside lambda_gan 10; with `--preset reference`, where all are a tenth, give
 --lambda-gan 10.
 
-`twin` is the metric, for CycleGAN's reason (tune_spaces/cyclegan.py): `cycle` is 0 where nothing is changed.
+`twin` is the metric, for CycleGAN's reason (tune_spaces/cyclegan.py): `cycle` is 0 if nothing changes.
 
     python pipelines/tune.py --method unit --preset demo --evaluate-every 1000 --samples 30
 """
@@ -16,18 +16,20 @@ SPACE = Space(
     method="unit",
     parameters={
         "hyper.lambda_rec": log_uniform(
-            10, 1000, "100 in the paper; small: codes that do not hold the image; large: the GAN terms are not heard"
+            10,
+            1000,
+            "100 in the paper; too small, codes do not hold the image; too large, the GAN terms have no effect",
         ),
         "hyper.lambda_kl": log_uniform(
-            1e-3, 10, "0.1 in the paper; small: the domains' codes part; large: codes are mere noise"
+            1e-3, 10, "0.1 in the paper; too small, the domains' codes separate; too large, codes are mere noise"
         ),
         "hyper.lambda_cyc": log_uniform(
-            10, 1000, "100 in the paper; small: any image of the domain will do; large: nothing may change"
+            10, 1000, "100 in the paper; too small, any image of the domain will do; too large, nothing may change"
         ),
-        "hyper.lambda_cyc_kl": log_uniform(1e-3, 10, "0.1 in the paper; as lambda_kl, of the translations' codes"),
-        "hyper.n_critic": integer(1, 3, "1 in the paper; each more is a batch that the generators do not learn from"),
+        "hyper.lambda_cyc_kl": log_uniform(1e-3, 10, "0.1 in the paper; as lambda_kl, for the translations' codes"),
+        "hyper.n_critic": integer(1, 3, "1 in the paper; each further move of D costs the generators a batch"),
         "hyper.lr": log_uniform(
-            2e-5, 2e-3, "1e-4 in the paper, 1e-3 in the demo's small networks; less is slow, more swings"
+            2e-5, 2e-3, "1e-4 in the paper, 1e-3 in the demo's small networks; lower is slow, higher oscillates"
         ),
     },
     metrics=("twin",),

@@ -1,1 +1,1 @@
-"""Every option of a run."""
+"""Declare every option of a run, a section a file."""

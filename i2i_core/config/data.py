@@ -1,4 +1,4 @@
-"""Say what a run reads, and what it does to an image before the networks see it."""
+"""Declare the options of a run's data: what it reads, and what it does to an image before the networks see it."""
 
 from __future__ import annotations
 
@@ -13,58 +13,61 @@ from i2i_core.storage.paths import check_folders
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Say what is read, and what is done to an image before the networks see it."""
+    """Choose what to read, and what to do to an image before the networks see it."""
 
     uri: str = setting("", resume="free", name="data")
-    """Data set: a folder or URL with manifest.json. None given: the built-in glyphs."""
+    """Data set to train on: a folder or URL with manifest.json, as shard.py makes it. Without it, the run trains on the
+    built-in glyphs."""
     also: tuple[str, ...] = setting((), resume="free")
-    """Further labelled data sets with attributes of their own, trained on side by side: batches come from each in
-    turn (StarGAN)."""
+    """More labelled data sets with attributes of their own, to train on side by side: batches come from each in turn
+    (StarGAN)."""
     shards_at: tuple[str, ...] = setting((), resume="free")
-    """Folders or URLs outside a data set's own where its shards may lie too, of the same protocol and host: for data
-    sets that you trust to read there (docs/data.md)."""
+    """More folders or URLs, of the same protocol and host, in which a data set's shards may lie. Name them only for
+    data sets that you trust to read there (docs/data.md)."""
     fingerprint: str = setting("", derived=True)
-    """Checksum of the contents of the data set, or of all of them; filled in by the driver."""
+    """Checksum of the contents of the data set, or of all data sets together; the driver fills it in."""
     order: int = setting(1, derived=True, resume="free")
-    """Version of the order of samples that the run began with; filled in by the driver. Files of earlier programs do
-    not say it: 1. A run of another version is not gone on with (`training/resuming.py`)."""
+    """Version of the sample order that the run began with; the driver fills it in. 1 in files of earlier programs,
+    which lack it. A run of another version cannot be resumed (`training/resuming.py`)."""
     split: str = setting("train")
     """Split to train on."""
     direction: Literal["AtoB", "BtoA"] = setting("AtoB")
-    """Which side of a pair, or which domain, is the input."""
+    """Direction of the translation: AtoB reads side (or domain) A and makes B; BtoA reads B and makes A."""
     load_size: int = setting(0)
-    """Resize to this many pixels before the crop; 0: straight to the image size."""
+    """Side in pixels to resize to before the crop (the height, if images are not square); more than --image-size leaves
+    room for random crops. 0 resizes to the image size directly."""
     fit: Literal["square", "shorter"] = setting("square")
-    """square: stretch images to the load size, whatever their shape; shorter: bring the shorter side to it, keep the
-    shape, and let the crop cut the training size out of the rest. Evaluations and grids follow, with the middle."""
+    """Fit of an image that is not square. square stretches it to the load size; shorter resizes its shorter side to the
+    load size, keeps its aspect ratio, and lets the crop cut the training size out. Evaluations and grids do the same,
+    and cut out the middle."""
     resample: Literal["bicubic", "bilinear"] = setting("bicubic")
-    """Filter of the resizing, antialiased. Images that are stored at the load size are not resized."""
+    """Filter of the resizing, antialiased. Images that are stored at the load size stay as they are."""
     crop: Literal["random", "center", "none"] = setting("random")
-    """How the training size is cut from the loaded size."""
+    """Crop from the load size to the image size: at a random place, from the centre, or none."""
     flip: bool = setting(True)
-    """Mirror half of the samples left to right."""
+    """Mirror half of the samples left to right. Switch it off where left and right differ, as in text."""
     frame_stride: int = setting(1)
-    """Step so many frames of a clip from each that is read to the next, of methods that read sequences of frames."""
+    """Frames of a clip from one that is read to the next, for methods that read sequences; 1 reads every frame."""
     balance: bool = setting(False)
-    """Have every class come equally often, of data with a class per sample. Samples of rare classes are repeated within
-    windows, and as many of frequent ones left out (docs/stream.md)."""
+    """Draw every class equally often, from data with one class per sample: each window repeats samples of rare classes
+    and leaves out as many of frequent ones (docs/stream.md)."""
     window: int = setting(1024)
-    """Samples a lane shuffles among."""
+    """Samples in a window, among which a lane shuffles; a larger window mixes better and reaches over more shards."""
     lanes: int = setting(0)
-    """Lanes that samples are taken from in turn, a multiple of the batch; 0: the batch, or as many times it as reach
-    64, where there is enough to read and their shards have room on a node. Fewer ask for fewer remote shards at a time,
-    and shuffle less."""
+    """Lanes, stretches of the data that are read side by side and give their samples in turn; a multiple of the batch.
+    0 takes the batch, or the multiple of it that reaches 64 if the data has enough shards and a node has room for them.
+    Fewer lanes open fewer remote shards at a time, and shuffle less."""
     loaders: int = setting(-1, resume="free")
-    """Loader processes per worker; 0: a thread of the worker itself; -1: by the CPUs of its node, up to 8 beside a GPU
-    and none where CPUs do the arithmetic."""
+    """Processes per worker that read and decode; 0 uses a thread of the worker instead. -1 chooses by the CPUs of the
+    node: up to 8 per GPU, and 0 where CPUs train. Raise it if a GPU waits for data."""
     cache: str = setting("", resume="free")
-    """Of remote data: folder of each node, on a local disk, where shards are kept whole while they are needed and as
-    long as there is room; none given: one in the temporary folder."""
+    """Folder on a local disk of each node that caches shards of remote data. Without it, the cache lies in the
+    temporary folder."""
     cache_gb: float = setting(20.0, resume="free")
-    """What the folder may hold, 10^9 bytes, for all runs of the node together; 0: no cache, samples are read one by
-    one."""
+    """Size limit of that cache in GB (10^9 bytes), for all runs of the node together; 0 switches the cache off, and
+    samples are read one by one."""
     most_bad: int = setting(100, resume="free")
-    """Stop the run when more samples than this cannot be used; each counts once."""
+    """Stop the run after more unreadable samples than this; each counts once."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "load_size", "lanes", "most_bad", "cache_gb")
@@ -84,20 +87,21 @@ class DataConfig:
 
     @property
     def resizing(self) -> Resizing:
-        """How images come to their size."""
+        """Return how images are resized."""
         return Resizing(self.fit, self.resample)
 
     @property
     def cache_bytes(self) -> int:
+        """Return the size limit of the cache in bytes."""
         return int(self.cache_gb * 1e9)
 
     @property
     def uris(self) -> tuple[str, ...]:
-        """Every data set of the run: its number is its place here."""
+        """List every data set of the run; the index of a data set is its number."""
         return (self.uri, *self.also)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A short name for each of `uris`: its last part, with a number where two have the same."""
+        """Name each of `uris` by its last part, followed by its number if another one has the same."""
         last = [uri.rstrip("/").rsplit("/", 1)[-1] for uri in self.uris]
         return tuple(f"{name}-{n}" if last.count(name) > 1 else name for n, name in enumerate(last))

@@ -9,7 +9,7 @@ ALONE = ("auto", "off")
 
 
 def check_fast(names: tuple[str, ...]) -> None:
-    """Raise ConfigError unless these are `auto`, `off`, or options."""
+    """Raise ConfigError unless the names are `auto` or `off` alone, or options."""
     for name in names:
         if name not in OPTIONS and name not in ALONE:
             expected = f"auto, off, or some of {', '.join(OPTIONS)}"

@@ -13,25 +13,26 @@ if TYPE_CHECKING:
 
 FIX = "Give a config.json that train.py wrote, or a part of one; docs/methods.md shows both ways to write it."
 YAML = (".yaml", ".yml")
-"""Endings of files that are YAML; others are JSON."""
+"""Endings of YAML files; all other files are JSON."""
 SCALARS = {
     "null": (r"~|null|", "~n"),
     "bool": (r"true|false", "tf"),
     "int": (r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
     "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
 }
-"""What YAML 1.2 takes for other than a string, and the characters it begins with. PyYAML's own rules are of 1.1, where
-`off` is false, `2:8` is 128 and `2e-4` is a string."""
+"""Patterns of YAML 1.2's scalars other than strings, with the characters that each begins with.
+
+PyYAML follows YAML 1.1, where `off` is false, `2:8` is 128 and `2e-4` is a string."""
 
 
 def parsed(text: str, where: str) -> dict[str, Any]:
-    """Read a configuration's values by name.
+    """Read the values of a configuration file, by name.
 
     Args:
-        where: the file's name, which tells JSON from YAML, and which messages begin with.
+        where: the file's name; its ending tells JSON from YAML, and messages begin with it.
 
     Raises:
-        ConfigError: it is not of that language, gives a name twice, or holds no values by name.
+        ConfigError: the text is not of that language, gives a name twice, or holds no values by name.
     """
     language = "YAML" if where.endswith(YAML) else "JSON"
     try:
@@ -44,7 +45,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """Make a dictionary of pairs. Raise ValueError for a name that stands there twice, or is none."""
+    """Make a dictionary from pairs. Raise ValueError for a repeated name, or for one that is no string."""
     names = [name for name, _ in pairs]
     for name in names:
         if not isinstance(name, str):
@@ -55,7 +56,7 @@ def _once(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def _yaml(text: str) -> Any:
-    """Read YAML as strictly as JSON: one document, no tags, no aliases. Raise ValueError where it is not so."""
+    """Read YAML as strictly as JSON: one document, no tags, no aliases. Raise ValueError for anything else."""
     import yaml  # late: only programs read such files
 
     class Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""Say where a run happens."""
+"""Declare where a run happens: workers, devices and storage."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """Say where a run happens. Nothing here changes what it computes."""
+    """Choose where a run happens. No value here changes what the run computes."""
 
     workers: str = setting("1", resume="free")
-    """Training workers: N, or MIN:MAX for an elastic run."""
+    """Number of training workers: N, or MIN:MAX for an elastic run, which grows and shrinks with the cluster."""
     gpu: bool = setting(False, resume="free")
-    """One GPU per worker (nccl). Neither --gpu nor --cpu: GPUs if the cluster has any."""
+    """Give each worker one GPU (nccl). Without --gpu and --cpu, workers get GPUs if the cluster has any."""
     cpu: bool = setting(False, resume="free")
-    """CPU only (gloo)."""
+    """Train on CPUs alone (gloo)."""
     cpus_per_worker: int = setting(1, resume="free")
-    """CPUs, and torch threads, of a worker."""
+    """CPUs that a worker reserves, and torch threads that it runs."""
     storage: str = setting("runs", resume="free")
-    """Where runs are kept: a folder that all nodes see, or an fsspec URL."""
+    """Folder that all nodes see, or fsspec URL, in which each run has its own folder."""
     name: str = setting("", resume="free")
-    """Name of the run, a folder in the storage; none given: made of method, preset, data and what must
-    match on resume (docs/recovery.md)."""
+    """Name of the run: its folder in the storage. The same name resumes the run. Without it, the name is made of
+    method, preset, data and a hash of the values that must match on resume (docs/recovery.md)."""
     max_failures: int = setting(3, resume="free")
-    """Restarts from the last checkpoint after a worker failed; those after a node was taken away are not counted."""
+    """Restarts from the last checkpoint before the run gives up, after workers that failed. Restarts after the loss of
+    a node do not count."""
     resize_every: float = setting(60.0, resume="free")
-    """Of an elastic run: seconds between looks whether the cluster has room for more workers."""
+    """Seconds between an elastic run's checks for room for more workers."""
     patience: float = setting(600.0, resume="free")
-    """Seconds that storage may go without answering before the run ends."""
+    """Seconds that the run waits for storage that does not answer, before it ends."""
     log_level: Level = setting("info", resume="free")
-    """The least that is logged; debug: also checkpoints, shards and tries of storage as they come."""
+    """Least severe messages to log; debug adds each checkpoint, shard and retry of storage."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "cpus_per_worker")
@@ -46,7 +47,7 @@ class LaunchConfig:
 
     @property
     def worker_range(self) -> tuple[int, int]:
-        """Fewest and most workers."""
+        """Return the smallest and the largest number of workers."""
         try:
             least, _, most = self.workers.partition(":")
             return int(least), int(most or least)

@@ -1,4 +1,4 @@
-"""Say when a run logs, draws, evaluates and saves."""
+"""Declare when a run logs, draws, evaluates and saves."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class MonitoringConfig:
-    """Say when the loop logs, draws, evaluates and saves, in images. All of it may change on resume."""
+    """Choose when the loop logs, draws, evaluates and saves, in images. A resumed run may change every value."""
 
     log_every: int = setting(1_000, resume="free")
     """Images between progress lines and tracker scalars."""
     tracker: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = setting(("tensorboard",), resume="free")
-    """Where scalars, grids and warnings go besides the log (docs/watching.md): files in the run's folder, Weights &
-    Biases, MLflow; the last two by the extras of their names."""
+    """Trackers that get scalars, grids and warnings: TensorBoard files in the run's folder, Weights & Biases, MLflow
+    (docs/watching.md). wandb and mlflow need the extra of that name."""
     mlflow_uri: str = setting("", resume="free")
-    """Tracking server or database of MLflow, https://SERVER or sqlite:///FILE; none: MLFLOW_TRACKING_URI."""
+    """Tracking server or database of MLflow, https://SERVER or sqlite:///FILE. Without it, MLFLOW_TRACKING_URI
+    counts."""
     stop_on_collapse: bool = setting(False, resume="free")
-    """Save and stop, as failed, where a run is said to diverge (docs/watching.md); else that is a warning."""
+    """Save and stop, as failed, when the diagnosis finds that the run diverges (docs/watching.md). Without it, the run
+    warns and trains on."""
     grid_every: int = setting(10_000, resume="free")
-    """Images between grids of fixed samples; 0: none."""
+    """Images between pictures of fixed samples in the run's grids/; 0 draws none."""
     grid_rows: int = setting(8, resume="free")
-    """Samples in a grid."""
+    """Samples in such a picture."""
     evaluate_every: int = setting(0, resume="free")
-    """Images between evaluations on --evaluate-split; 0: only at the end."""
+    """Images between evaluations on --evaluate-split; 0 evaluates at the end only."""
     evaluate_split: str = setting("val", resume="free")
-    """Split that evaluations and grids read; where the data has none, the training split."""
+    """Split that evaluations and grids read. Data without that split: the training split."""
     evaluate_samples: int = setting(256, resume="free")
-    """Samples of an evaluation; 0: all."""
+    """Samples in an evaluation; 0 takes the whole split."""
     best_metric: str = setting("", resume="free")
-    """Metric that decides the best checkpoint; none given: the method's own, if it has one."""
+    """Metric that decides the best checkpoint. Without it, the method's own metric decides, if it has one."""
     checkpoint_every: int = setting(50_000, resume="free")
-    """Images between checkpoints; one is always written at the end."""
+    """Images between checkpoints; the run writes one more at its end."""
     keep_last: int = setting(2, resume="free")
-    """Checkpoints kept besides the best."""
+    """Newest checkpoints to keep besides the best."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "grid_every", "evaluate_every", "evaluate_samples")

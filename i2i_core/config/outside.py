@@ -1,7 +1,7 @@
-"""Methods outside of this tree: named `package.module:Class`, or by an entry point of the group `i2i.methods` of an
-installed package.
+"""Find methods outside of this tree.
 
-Such a class says besides what every method says: `Config`, its section of the configuration, and `presets`.
+`--method` names one as `package.module:Class`, or by an entry point of the group `i2i.methods` of an installed package.
+Such a class has, besides what every method has, `Config`, its section of the configuration, and `presets`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from i2i_core.errors import ConfigError
 from i2i_core.registry import FINDERS, Preset, implements
 
 GROUP = "i2i.methods"
-"""Entry points by which an installed package names its methods."""
+"""Group of entry points in which an installed package names its methods."""
 
 
 def find(name: str) -> bool:
-    """Register the method of that name, if it is one outside of this tree, and tell whether it is.
+    """Register the method of that name if it lies outside of this tree, and return whether it does.
 
     Raises:
-        ConfigError: it cannot be imported, or lacks something.
+        ConfigError: the class cannot be imported, or lacks something.
     """
     place = name if ":" in name else next((point.value for point in entry_points(group=GROUP, name=name)), "")
     if place:

@@ -1,4 +1,4 @@
-"""One run's whole configuration: the sections, put together, and what it means to be the same run."""
+"""Put the sections together into a run's configuration; read, save and name it."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from i2i_core.settings import from_dict, resume_rule, to_dict
 from i2i_core.sizes import Size
 
 VERSION = 2
-"""What `config.json` is written in. Version 1 had `output` for monitoring, evaluation and at_test."""
+"""Version of the `config.json` that is written. Version 1 had `output` for monitoring, evaluation and at_test."""
 READ = (1, VERSION)
 LENGTHS = ("training.images", "training.epochs")
-"""Two ways to say how long a run is; a configuration has one of them."""
+"""The two forms of a run's length; a configuration has one of them."""
 SINCE_VERSION_1 = (
     *(("data", name) for name in ("frame_stride", "balance")),
     ("training", "batch_norm"),
     ("training", "stages"),
     *(("hyper", name) for name in ("lambda_perceptual", "perceptual", "perceptual_input", "perceptual_sha256")),
 )
-"""Options (section, name) that must match on resume and that programs of version 1 did not have."""
+"""Options (section, name) that must match on resume and that programs of version 1 lacked."""
 EPOCHS_BEFORE = 1.0
-"""What files of earlier versions hold beside --images, where nobody had given --epochs."""
+"""The epochs in files of earlier versions that have a length in images."""
 
 
 @dataclass(frozen=True)
 class _NoMethod:
-    """Hold nothing, where a method's section goes."""
+    """Stand for a method's section in a configuration without a method."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Hold everything that `train.py` is told: `config.json` in a run and in each of its checkpoints."""
+    """Hold every option of a run: the content of `config.json` in the run's folder and in each of its checkpoints."""
 
     method: str
-    """Method to train."""
+    """Method to train (docs/methods.md)."""
     preset: str
-    """Named values to start from; other flags go over them."""
+    """Preset of the method, a named set of values; other flags replace single values."""
     hyper: Any
-    """What the method itself is made of; its weights and learning rates."""
+    """Options of the method itself: networks, weights of its terms, learning rates."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     monitoring: MonitoringConfig = field(default_factory=MonitoringConfig, metadata={"resume": "free"})
@@ -63,7 +63,7 @@ class TrainConfig:
 
     @staticmethod
     def of(method: str, preset: str, values: Mapping[str, Any] | None = None) -> TrainConfig:
-        """A method's preset, with `values` by dotted key (`hyper.lambda_rec`, `training.batch`) over it.
+        """Build the configuration of a method's preset, with `values` by dotted key (`hyper.lambda_rec`) over it.
 
         A length among the values (`training.images` or `training.epochs`) takes the place of the preset's.
 
@@ -85,22 +85,22 @@ class TrainConfig:
 
     @staticmethod
     def of_no_method() -> TrainConfig:
-        """Give what all methods have in common, to list its flags."""
+        """Build a configuration of the sections that all methods share, to list their flags."""
         return TrainConfig("", "reference", _NoMethod())
 
     @staticmethod
     def filled(text: str, where: str, method: str = "", preset: str = "", has_length: bool = False) -> TrainConfig:
-        """Read a configuration file that may leave values out: those are the preset's.
+        """Read a configuration file, and take the values that it lacks from the preset.
 
         Args:
-            text: JSON, or YAML where the name ends so; a saved `config.json`, or a part of one.
-            where: names the file in messages.
-            method, preset: what the command line names; the file need not, and may not name others.
-            has_length: whether the command line gives a length, so that the file's does not count.
+            text: a saved `config.json` or a part of one; JSON, or YAML if the file's name ends so.
+            where: the file's name, for messages.
+            method, preset: names from the command line. The file may lack them, and may not have others.
+            has_length: true if the command line gives a length; the file's length then does not count.
 
         Raises:
-            ConfigError: not of that language, another version, no method or preset, other ones than were asked for, an
-                unknown key, a value out of range, or two lengths.
+            ConfigError: the text is of another language or version, names no method or preset or others than the
+                command line, has an unknown key or a value out of range, or has two lengths.
         """
         values = parsed(text, where)
         method = _named("method", values.pop("method", ""), method, where, METHODS, _is_method)
@@ -126,14 +126,15 @@ class TrainConfig:
             raise ConfigError(f"{where}: {error.where}", error.found, error.expected, error.fix) from None
 
     def dumps(self) -> str:
+        """Write the configuration as the JSON of `config.json`."""
         return json.dumps({**to_dict(self), "version": VERSION}, indent=1) + "\n"
 
     @staticmethod
     def loads(text: str, where: str) -> TrainConfig:
-        """A saved configuration; `where` names it in messages.
+        """Read a saved configuration; `where` names it in messages.
 
         Raises:
-            ConfigError: not JSON, another version, an unknown key, or a value out of range.
+            ConfigError: the text is no JSON, is of another version, or has an unknown key or a value out of range.
         """
         values = parsed(text, where)
         values = _current(values, values.get("method"), where)
@@ -149,14 +150,16 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """The name given, or one made of method, preset, data and a hash: of the values that a resumed run must agree
-        with, where they are not the defaults, so that a new option renames no run that leaves it alone."""
+        """Return the run's name: the one that is given, else one made of method, preset, data and a hash.
+
+        The hash covers the values that must match on resume and differ from their defaults, so that a new option
+        renames no run that leaves it alone.
+        """
         return self.launch.name or self._hashed(_matched(self, with_defaults=False))
 
     @property
     def name_of_version_1(self) -> str:
-        """The name that programs of version 1 made, of every value that must match, without the options that came
-        since."""
+        """Return the name that programs of version 1 made, of every value that must match, without newer options."""
         values = _matched(self, with_defaults=True)
         for section, name in SINCE_VERSION_1:
             values[section].pop(name, None)
@@ -165,7 +168,7 @@ class TrainConfig:
 
     @property
     def name_with_precision(self) -> str:
-        """The name that programs made which had `precision`, and held that a resumed run must agree with it."""
+        """Return the name that programs made that had `precision` and asked a resumed run to agree with it."""
         values = _matched(self, with_defaults=False)
         if self.training.fast == ("bf16",):
             values.setdefault("training", {})["precision"] = "bf16"
@@ -178,41 +181,41 @@ class TrainConfig:
 
     @property
     def image_size(self) -> Size:
-        """Pixels of training images: a square's side, or height and width where the method has both."""
+        """Return the size of training images in pixels: the side of a square, or (height, width)."""
         size: Size = self.hyper.size
         return size
 
     def stages(self, frames: int) -> tuple[Stage, ...]:
-        """Say what each stage of the run reads and trains; one where it has no stages.
+        """List the stages of the run with every value filled in; a run without stages has a single one.
 
         Args:
-            frames: of a sequence, as the method has it.
+            frames: length of a sequence, as the method has it.
         """
         return filled(self.training.parsed_stages, self.image_size, self.data.load_size, frames)
 
     def with_section(self, section: str, /, **values: Any) -> TrainConfig:
-        """Change some fields of one section."""
+        """Return a copy with some fields of one section changed."""
         return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
 def without_length(training: TrainingConfig, is_given: bool) -> TrainingConfig:
-    """The section without its length where another is given, so that the other alone holds."""
+    """Clear the section's length if another one is given, so that the other alone counts."""
     return replace(training, images=0, epochs=0.0) if is_given else training
 
 
 def _over(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted key, `given` over `below`; of the two lengths only those of the upper layer that has any."""
+    """Merge values by dotted key, `given` over `below`. A length in `given` replaces both lengths in `below`."""
     kept = {key: value for key, value in below.items() if key not in LENGTHS or not given.keys() & set(LENGTHS)}
     return {**kept, **given}
 
 
 def _sections(hyper: type[Any]) -> dict[str, type[Any]]:
-    """The sections of a configuration by name, of a method with this section of its own."""
+    """Return the classes of a configuration's sections by name, given that of the method's own section."""
     return {"hyper": hyper, **SECTIONS}
 
 
 def _is_method(name: str) -> bool:
-    """Tell whether there is a method of that name. Raises ConfigError of an outside one that cannot be used."""
+    """Return whether there is a method of that name. Raises ConfigError for an outside one that cannot be used."""
     try:
         return bool(entry(name))
     except ConfigError as error:
@@ -229,13 +232,13 @@ def _named(
     known: Mapping[str, Any],
     exists: Callable[[str], bool] | None = None,
 ) -> str:
-    """The method or preset that a file and the command line agree on.
+    """Find the method or preset that a file and the command line agree on.
 
     Args:
-        exists: whether there is one of a name; None: where it is among the `known`.
+        exists: tells whether a name exists; None takes the `known` names.
 
     Raises:
-        ConfigError: neither names one; they name two; or there is none of that name.
+        ConfigError: neither names one, they name two, or the name does not exist.
     """
     if not found and not asked:
         fix = f'Write "{key}": "NAME" into the file, or give --{key} NAME: {", ".join(known)}.'
@@ -251,10 +254,10 @@ def _named(
 
 
 def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
-    """Bring a configuration that an earlier program wrote to today's version and names.
+    """Convert a configuration that an earlier program wrote to today's version and names.
 
     Raises:
-        ConfigError: no version, or one that is not known.
+        ConfigError: the version is missing or unknown.
     """
     version = values.pop("version", None)
     if version not in READ or isinstance(version, bool):
@@ -265,7 +268,8 @@ def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
 
 
 def _with_fast(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Say by `fast` what files of earlier programs said by `precision`. Raises ConfigError where that is neither."""
+    """Convert `precision` of earlier programs to `fast`. Raises ConfigError for a value that is neither fp32 nor
+    bf16."""
     training = values.get("training")
     if not isinstance(training, Mapping) or "precision" not in training:
         return values
@@ -279,10 +283,10 @@ def _with_fast(values: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
-    """Deal version 1's `output` out to the sections of today.
+    """Distribute version 1's section `output` to today's sections.
 
-    Before there were `test_norm` and `test_dropout`, pix2pix had `hyper.test_time`: `noise`, which was meant to be as
-    in training (`auto`), or `fixed`: running statistics and no dropout.
+    Before `test_norm` and `test_dropout`, pix2pix had `hyper.test_time`: `noise`, which meant as in training (`auto`),
+    or `fixed`: running statistics and no dropout.
     """
     output, hyper = values.pop("output", {}), values.get("hyper")
     if not isinstance(output, Mapping):
@@ -304,9 +308,9 @@ def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, 
 
 
 def _matched(section: Any, with_defaults: bool) -> dict[str, Any]:
-    """Find the values that a resumed run must agree with: all of them, or those that are not the defaults.
+    """Collect the values that a resumed run must agree with: all, or those that differ from their defaults.
 
-    A section that has none is left out.
+    The result leaves out a section without such values.
     """
     found: dict[str, Any] = {}
     for f in fields(section):

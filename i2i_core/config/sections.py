@@ -26,9 +26,9 @@ SECTIONS: dict[str, type[Any]] = {
 
 
 def register(name: str, config: type[Any], presets: Mapping[str, Preset]) -> None:
-    """Put a method into `METHODS`: its section `hyper`, and its presets.
+    """Put a method into `METHODS`, with its section `hyper` and its presets.
 
-    Its class, in `i2i_core/methods/NAME.py`, is found when it is first asked for (`registry.implements`).
+    The method's class, in `i2i_core/methods/NAME.py`, is imported at its first use (`registry.implements`).
 
     Raises:
         ValueError: another method has the name, or a field of the section has another section's flag.
@@ -43,5 +43,5 @@ def register(name: str, config: type[Any], presets: Mapping[str, Preset]) -> Non
 
 
 def _flags(section: type[Any]) -> dict[str, str]:
-    """Give the names of a section's fields by flag; of derived ones, which have none, nothing."""
+    """Return the names of a section's fields by flag, without the derived fields, which have no flag."""
     return {flag_of(field): field.name for field in fields(section) if not field.metadata.get("derived")}

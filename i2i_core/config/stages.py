@@ -1,6 +1,6 @@
-"""Say in which stages a run trains: what moves, on images of which size, for how long.
+"""Read the stages of a run: what moves, on images of which size, for how long.
 
-A stage is written as one text, `epochs=60 size=256 frozen=G.trunk`; docs/adding_a_method.md has the words.
+A stage is one text, `epochs=60 size=256 frozen=G.trunk`; docs/adding_a_method.md lists the words.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ FRESH = "fresh"
 
 @dataclass(frozen=True)
 class Stage:
-    """Hold what a stage's text says; what it leaves out is 0 or empty.
+    """Hold the values of one stage; a value that its text leaves out is 0 or empty.
 
     Attributes:
-        epochs: length in passes over the data, by the stage's own frames.
-        images: length in images; a stage has one of the two, the last one neither.
-        size: pixels of training images: a square's side, or height and width.
-        load: pixels of the height before the crop; 0: as it is loaded without stages, in proportion to the size.
-        frames: of a sequence.
-        players: which of them move; none: all.
+        epochs: length in epochs, counted with the stage's own number of frames.
+        images: length in images. A stage has one of the two lengths; the last stage has neither.
+        size: size of training images in pixels: the side of a square, or (height, width).
+        load: height in pixels before the crop; 0 is the run's own, in proportion to the size.
+        frames: length of a sequence.
+        players: the players that move; () for all.
         frozen: networks, or beginnings of parameters' names, that do not move.
-        lr: what learning rates are multiplied by besides.
-        fresh: whether optimisers begin anew, and the learning rate's schedule runs over this stage alone.
+        lr: factor of the learning rates.
+        fresh: true if optimisers start anew and the learning-rate schedule runs over this stage alone.
     """
 
     epochs: float = 0.0
@@ -44,17 +44,17 @@ class Stage:
     fresh: bool = False
 
     def freezes(self, name: str) -> bool:
-        """Tell whether a parameter of this name, `NETWORK.LAYER.TENSOR`, does not move."""
+        """Return whether the stage freezes the parameter of this name, `NETWORK.LAYER.TENSOR`."""
         return any(f"{name}.".startswith(f"{part}.") for part in self.frozen)
 
 
 def where(number: int, of: int) -> str:
-    """Name a stage in messages; the first is number 0."""
+    """Name a stage for messages; the first one has the number 0."""
     return f"--stages: stage {number + 1} of {of}"
 
 
 def said_size(size: Size) -> str:
-    """A size as a stage's text has it."""
+    """Write a size as in a stage's text."""
     return str(size) if isinstance(size, int) else "x".join(map(str, size))
 
 
@@ -62,8 +62,8 @@ def parsed(texts: Sequence[str]) -> tuple[Stage, ...]:
     """Read the stages of a run.
 
     Raises:
-        ConfigError: an unknown word or value, a word that stands twice, or lengths that are missing, two, or the last
-            stage's.
+        ConfigError: a word or value is unknown, a word is repeated, a stage has no length or two, or the last stage
+            has one.
     """
     stages = []
     for number, text in enumerate(texts):
@@ -148,7 +148,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "lr": _positive,
     FRESH: lambda value: True,
 }
-"""Read the value of each word so."""
+"""Functions that read the value of each word."""
 EXAMPLES = {
     "epochs": "60",
     "images": "20000",
@@ -162,12 +162,12 @@ EXAMPLES = {
 
 
 def filled(stages: Sequence[Stage], size: Size, load_size: int, frames: int) -> tuple[Stage, ...]:
-    """Fill in what stages leave out, by what a run without any has. Of none, make the one that lasts all the run.
+    """Fill in the values that stages leave out with the run's own. Without stages, make one that lasts all the run.
 
     Args:
-        size: pixels of training images; 0: as they are stored.
-        load_size: pixels of the height before the crop; 0: the size.
-        frames: of a sequence.
+        size: size of training images in pixels; 0 is the stored size.
+        load_size: height in pixels before the crop; 0 is the size.
+        frames: length of a sequence.
     """
     made = []
     for stage in stages or (Stage(),):

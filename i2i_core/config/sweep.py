@@ -1,4 +1,4 @@
-"""Say what a sweep searches, beside the configuration that its trials have in common."""
+"""Declare the options of a sweep, beside the configuration that its trials share."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Say what is searched, for what, how long."""
+    """Choose what to search, by which metric, and how long."""
 
     space: str = setting("", resume="free")
-    """What to vary: a space of tune_spaces/, or a path to one. None given: the method's name."""
+    """Search space: a name in tune_spaces/, or the path of a file. Without it, the space of the method's name."""
     metric: tuple[str, ...] = setting(())
-    """What to search for; several: trials that no other beats in all of them. None given: the space's."""
+    """Metric to optimise. Several give the Pareto front: the trials that no other beats in every metric. Without it,
+    the metrics that the space names."""
     samples: int = setting(20, resume="free")
-    """Trials in all, a resumed sweep's earlier ones included."""
+    """Trials in total, including those that a resumed sweep has run before."""
     sampler: str = setting("tpe")
-    """Sampler of Optuna: tpe, random, gp, nsgaii, qmc, ... Seeded by --seed."""
+    """Optuna's sampler: tpe, random, gp, nsgaii, qmc, ...; --seed seeds it."""
     concurrent: int = setting(0, resume="free")
-    """Most trials at once; 0: as many as the cluster holds now."""
+    """Largest number of trials at once; 0 runs as many as the cluster has room for now."""
     early_stop: bool = setting(True)
-    """End trials early that are worse than others after as many images (ASHA)."""
+    """Stop trials early that are worse than others after the same number of images (ASHA)."""
     grace: int = setting(0)
-    """Images before a trial may be ended early; 0: --evaluate-every."""
+    """Images that every trial trains before it may be stopped early: ASHA's first rung. 0 takes --evaluate-every."""
     reduction: float = setting(3.0)
-    """ASHA's reduction factor: keep 1 in this many trials at each rung; rungs lie this many times the images apart."""
+    """ASHA reduction factor: keep 1 in N trials at each rung; rungs are N times further apart."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "samples")

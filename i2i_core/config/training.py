@@ -1,4 +1,4 @@
-"""Say how a run trains: length, batch, schedule, and how fast."""
+"""Declare how a run trains: length, batch, schedule, stages, and ways to run faster."""
 
 from __future__ import annotations
 
@@ -14,58 +14,61 @@ from i2i_core.settings import Auto, check_at_least, check_between, check_choice,
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Set length, batch, schedule and ways to run faster. Progress is counted in images."""
+    """Choose length, batch, schedule and ways to run faster. Images are the unit of progress."""
 
     batch: int = setting(16, auto=True)
-    """GLOBAL batch: samples per move over all workers together. auto: the largest that fits the memory of every worker,
-    found before the run starts and kept by it: tried on GPUs, estimated on CPUs (docs/operations.md)."""
+    """GLOBAL batch: samples per move, over all workers together. auto finds the largest that fits the memory of every
+    worker before the run starts, by trial on GPUs and by an estimate on CPUs; the run keeps it (docs/operations.md)."""
     images: int = setting(0, resume="free")
-    """Length of the run in images served; 0: --epochs gives it. A length that is given takes the place of the
-    preset's, whichever of the two that is."""
+    """Length of the run in images; 0 leaves it to --epochs. A length from a flag or a file replaces the preset's, be it
+    in images or epochs."""
     epochs: float = setting(0.0, resume="free")
-    """Length of the run in passes over the data; 0: --images gives it."""
+    """Length of the run in epochs, passes over the data; 0 leaves it to --images."""
     micro_batch: int = setting(0, resume="free")
-    """Most samples in one forward pass of a worker; gradients of the parts are accumulated. 0: no limit."""
+    """Largest number of samples in one forward pass of a worker; larger parts of a batch are split, and their gradients
+    accumulated. 0 sets no limit. Set it if memory runs out."""
     checkpoint_activations: bool = setting(False, resume="free")
-    """Keep only what goes into a generator's or encoder's blocks, and compute the rest again when gradients come back:
-    less memory, for one more forward pass. It changes no number (docs/performance.md)."""
+    """Activation checkpointing: keep only the inputs of a generator's or encoder's blocks, and compute the rest again
+    in the backward pass. It saves memory, costs one more forward pass, and changes no number (docs/performance.md)."""
     batch_norm: Literal["worker", "global"] = setting("worker")
-    """Take the statistics of batch norm in training of: worker, each worker's part of the batch (with --micro-batch,
-    each part of that); global, the whole batch over all workers, so that their number changes nothing; workers then
-    wait for each other at every batch norm."""
+    """Statistics of batch norm in training. worker takes each worker's part of the batch, or each of its micro-batches;
+    global takes the whole batch over all workers, so that their number changes nothing, but workers then wait for each
+    other at every batch norm."""
     fast: tuple[str, ...] = setting(("auto",), resume="free")
-    """Ways to run faster that change nothing but rounding (docs/performance.md): auto, what has measured faster on such
-    a device; off, plain eager fp32; or some of bf16, channels_last, passes, compile, graphs, bf16_sums."""
+    """Ways to run faster, which change nothing but rounding (docs/performance.md). auto takes those that measured
+    faster on such a device; off is plain eager fp32; or name some of bf16, channels_last, passes, compile, graphs,
+    bf16_sums."""
     lr_schedule: Literal["constant", "linear", "epochs", "steps"] = setting("constant")
-    """Learning rate: kept; from --lr-decay-from on brought down image by image, or epoch by epoch (as pix2pix's and
-    CycleGAN's program did up to July 2020; since then that one is an epoch ahead); or multiplied by --lr-step-factor
-    every --lr-step images."""
+    """Learning-rate schedule. constant keeps the rate; linear lowers it from --lr-decay-from on, image by image; epochs
+    does so epoch by epoch, as the pix2pix and CycleGAN program did up to July 2020 (since then that program is one
+    epoch ahead); steps multiplies it by --lr-step-factor every --lr-step images."""
     lr_decay_from: float = setting(0.5)
-    """Share of the run after which the learning rate falls."""
+    """Fraction of the run after which the learning rate falls (schedules linear and epochs)."""
     lr_final: float = setting(0.0)
-    """Share of the learning rate that is left at the end of a linear fall."""
+    """Fraction of the learning rate that is left at the end of a linear fall."""
     lr_step: int = setting(100_000)
-    """Images between the steps of --lr-schedule steps."""
+    """Images between two steps of --lr-schedule steps."""
     lr_step_factor: float = setting(0.5)
-    """What the learning rate is multiplied by at each of those steps."""
+    """Factor of the learning rate at each of those steps."""
     ema_halflife: int = setting(0)
-    """Half-life of the moving average of the generators, images; 0: none (0.999 per move at batch 16 is 11000)."""
+    """Half-life, in images, of the exponential moving average of the generators' weights; 0 keeps no average. A decay
+    of 0.999 per move at batch 16 is a half-life of 11000."""
     clip_grad: float = setting(0.0)
-    """Largest gradient norm of a player's move; 0: unbounded."""
+    """Largest gradient norm of a player's move; larger gradients are scaled down to it. 0 clips nothing."""
     stages: tuple[str, ...] = setting(())
-    """Stages that the run goes through, each one text of KEY=VALUE (docs/adding_a_method.md): "epochs=60 size=256"
-    "frozen=G.trunk lr=0.5 fresh". All but the last have a length, epochs=E or images=N; size=S, load=S and frames=T say
-    what is read, players=P,Q what moves, frozen=G,D.trunk what does not, lr=FACTOR how fast, and fresh has optimisers
-    begin anew and the schedule run over the stage alone."""
+    """Stages of the run, in order, each one argument of KEY=VALUE words: "epochs=60 size=256" "frozen=G.trunk lr=0.5
+    fresh" (docs/adding_a_method.md). All but the last have a length, epochs=E or images=N. size=S, load=S and frames=T
+    set what is read; players=P,Q names the players that move, frozen=G,D.trunk the weights that do not; lr=FACTOR
+    scales the learning rate; fresh resets the optimisers and runs the schedule over this stage alone."""
     seed: int = setting(0)
-    """Of first weights, order, augmentation and noise."""
+    """Seed of first weights, sample order, augmentation and noise."""
     init_from: str = setting("")
-    """Checkpoint whose networks the run starts from, or authors:FILE[,FILE] with what the papers' own programs saved
-    (docs/authors_weights.md); optimisers and progress start anew."""
+    """Start with the networks of this checkpoint or run, or of authors:FILE[,FILE], which the papers' own programs
+    saved (docs/authors_weights.md). Optimisers and progress start anew; to resume a run, repeat its command instead."""
     init_parts: tuple[str, ...] = setting(())
-    """What to take of --init-from: networks, or beginnings of layers' names (G, D.trunk). `fits`, alone or beside them:
-    the layers whose tensors fit, where the checkpoint is of other attributes or sizes. None given: everything, which
-    must fit."""
+    """Parts to take from --init-from: networks, or beginnings of layers' names (G, D.trunk). `fits`, alone or beside
+    them, takes the layers whose tensors fit, for a checkpoint of other attributes or sizes. Without it, everything is
+    taken and must fit."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "lr_step", *(() if isinstance(self.batch, Auto) else ("batch",)))
@@ -86,15 +89,15 @@ class TrainingConfig:
 
     @property
     def parsed_stages(self) -> tuple[Stage, ...]:
-        """Read the texts of the stages; none: the run has no stages."""
+        """Read the stages from their texts; () if the run has no stages."""
         return parsed(self.stages)
 
     def check_length(self) -> None:
-        """Raise ConfigError where the run has no length."""
+        """Raise ConfigError if the run has no length."""
         if not self.images and not self.epochs:
             raise ConfigError("--images", "0, with --epochs 0", "a length", "Give --images N or --epochs N.")
 
     def length(self, images_per_epoch: int) -> int:
-        """Return the run's length in images. Raise ConfigError where there is none."""
+        """Return the run's length in images. Raise ConfigError if it has none."""
         self.check_length()
         return self.images or max(1, round(self.epochs * images_per_epoch))

@@ -59,6 +59,7 @@ from i2i_core.training.resuming import check_order
 logger = logging.getLogger(__name__)
 
 SWEEP = "sweep.json"
+"""What is searched and for what, which a resumed sweep must agree with."""
 STOPPED = "stopped"
 """A trial's outcome when the sweep was asked to stop: it is as good as running."""
 PAPER = 0

@@ -40,10 +40,13 @@ from i2i_core.training.staged import stages_of
 logger = logging.getLogger(__name__)
 
 STUDY = "study.log"
+"""Optuna's study: every trial with its values and intermediate metrics."""
 NAME = "sweep"
 """The study's, in that file."""
 DRIVER = "driver.json"
+"""The process that has the sweep, so that a second one does not take it up."""
 TRIALS = "trials"
+"""Folder of trials, each a whole run in a folder of its number."""
 REFUSALS = 100
 """Combinations that the configuration may refuse one after the other before the space is to blame."""
 REHEARSED = 12

@@ -25,18 +25,20 @@ finally:
 ANSWERS = {
     "train.py --help": (0, "stargan: paper, reference, demo"),
     "train.py --method stargan --preset demo --help": (0, "--lambda-rec FLOAT"),
+    "train.py --help-all": (0, "--cache-gb FLOAT"),
     "train.py --method stargan --lambda-rce 1": (2, "--lambda-rec"),
     "train.py --method stargan --lambda-rec -1": (2, "--lambda-rec: found -1.0"),
     "train.py --method stragan": (2, "Did you mean stargan"),
     "train.py": (2, "--method: found nothing"),
-    "tune.py --help": (0, "--reduction FLOAT"),
-    "tune.py --method unit --help": (0, "--lambda-kl FLOAT"),
+    "tune.py --help": (0, "--samples INT"),
+    "tune.py --help-all": (0, "--reduction FLOAT"),
+    "tune.py --method unit --help-all": (0, "--lambda-kl FLOAT"),
     "tune.py --method unit --sampels 3": (2, "--samples"),
     "shard.py --help": (0, "--layout {none,ab,"),
     "shard.py --size 1": (2, "--size: found 1"),
     "translate.py --help": (0, "--test-norm {auto,image,running}"),
     "translate.py": (2, "checkpoint: found nothing"),
-    "evaluate.py --help": (0, "--kid-subsets INT"),
+    "evaluate.py --help-all": (0, "--kid-subsets INT"),
     "evaluate.py runs/x": (2, "--data: found nothing"),
 }
 

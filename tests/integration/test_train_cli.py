@@ -57,48 +57,48 @@ SMALL = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--d-l
         ([*SMALL, "--config", "nowhere.json"], "no file nowhere.json"),
     ],
 )
-def test_wrong_flags(arguments: list[str], said: str, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_wrong_flags(arguments: list[str], said: str, monkeypatch: Patch, capsys: Captured) -> None:
     assert said in message(arguments, monkeypatch, capsys)
 
 
-def test_stages_are_refused_before_built_in_data_is_made(monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_stages_before_it_makes_built_in_data(monkeypatch: Patch, capsys: Captured) -> None:
     monkeypatch.setattr("i2i_core.orchestration.sharding.builtin_data", lambda *_: pytest.fail("made"))
     stages = ["--stages", "images=8", "size=48"]
     said = message(["--method", "pix2pix", "--preset", "demo", *stages], monkeypatch, capsys)
     assert "--stages: stage 2 of 2: found size=48" in said
 
 
-def test_a_configuration_of_a_url(s3: str) -> None:
+def test_starting_point_reads_a_configuration_from_a_url(s3: str) -> None:
     """As `tune.py` leaves the best one of a sweep."""
     config = TrainConfig.of("stargan", "demo", {"hyper.lambda_rec": 7.0})
     Folder(s3).write("best.json", config.dumps().encode())
     assert train.starting_point(["--config", f"{s3}/best.json"]) == config
 
 
-def test_a_folder_without_a_manifest(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_a_folder_without_a_manifest(tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
     said = message([*SMALL, "--data", str(tmp_path)], monkeypatch, capsys)
     assert "without manifest.json" in said
     assert "shard.py" in said
 
 
-def test_a_newer_manifest(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_a_newer_manifest(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
     manifest = copy / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 99}))
     assert "version 99" in message([*SMALL, "--data", str(copy)], monkeypatch, capsys)
 
 
-def test_the_wrong_kind_of_data(paired: str, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_data_of_another_kind(paired: str, monkeypatch: Patch, capsys: Captured) -> None:
     said = message([*SMALL, "--data", paired], monkeypatch, capsys)
     assert "found paired samples; expected labelled ones" in said
     assert "pix2pix" in said
 
 
-def test_an_unknown_attribute(labelled: str, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_an_unknown_attribute(labelled: str, monkeypatch: Patch, capsys: Captured) -> None:
     said = message([*SMALL, "--data", labelled, "--attributes", "blod"], monkeypatch, capsys)
     assert "Did you mean bold" in said
 
 
-def test_a_missing_and_a_truncated_shard(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_a_missing_and_a_truncated_shard(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
     shard = next(copy.glob("train-*.tar"))
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-512])
@@ -109,30 +109,36 @@ def test_a_missing_and_a_truncated_shard(copy: Path, monkeypatch: Patch, capsys:
     assert "no such shard" in message([*SMALL, "--data", str(copy)], monkeypatch, capsys)
 
 
-def test_an_altered_index(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_an_altered_index(copy: Path, monkeypatch: Patch, capsys: Captured) -> None:
     index = next(copy.glob("index/train*.npz"))
     index.write_bytes(index.read_bytes()[:-1] + b"x")
     assert index.name in message([*SMALL, "--data", str(copy)], monkeypatch, capsys)
 
 
-def test_more_workers_than_the_batch_has_room_for(labelled: str, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_more_workers_than_the_batch_has_room_for(
+    labelled: str, monkeypatch: Patch, capsys: Captured
+) -> None:
     said = message([*SMALL, "--data", labelled, "--batch", "4", "--workers", "5"], monkeypatch, capsys)
     assert "5 workers for a global batch of 4" in said
     assert "--batch 5" in said
 
 
-def test_storage_that_cannot_be_written(labelled: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_storage_that_cannot_be_written(
+    labelled: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
     (tmp_path / "file").write_text("in the way")
     said = message([*SMALL, "--data", labelled, "--storage", str(tmp_path / "file")], monkeypatch, capsys)
     assert "--storage" in said
 
 
-def test_a_checkpoint_that_is_none(labelled: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured) -> None:
+def test_train_refuses_a_checkpoint_that_is_none(
+    labelled: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
+) -> None:
     said = message([*SMALL, "--data", labelled, "--init-from", str(tmp_path)], monkeypatch, capsys)
     assert "without checkpoints" in said
 
 
-def test_a_dry_run_checks_and_starts_nothing(
+def test_train_checks_and_starts_nothing_in_a_dry_run(
     labelled: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     storage = tmp_path / "runs"

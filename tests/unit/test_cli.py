@@ -122,6 +122,38 @@ def test_parse_shows_texts_of_fields_their_defaults_and_no_derived_field(capsys:
     assert [text for text in ("Make a whole.", "channels", "no help text") if text in said] == []
 
 
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_parse_shows_common_flags_in_their_groups(asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"what to read": ("data",), "what to make": ("size", "nothing-like-it")}
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(Whole(Part(size=7)), "x.py", ["--size", "0", asked], "About\nthis.\n\n  - a list", common)
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert page.splitlines() == [
+        "usage: x.py [FLAGS]",
+        "",
+        "About this.",
+        "",
+        "  - a list",
+        "",
+        "what to read:",
+        "  --data STR              Where it lies.",
+        "",
+        "what to make:",
+        "  --size INT              Pixels of a side. (default: 7)",
+        "",
+        "All 4 flags: the same command with --help-all.",
+    ]
+
+
+def test_parse_shows_every_flag_when_asked_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(Whole(), "x.py", ["--help-all"], "About this.", {"what to read": ("data",)})
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert [flag for flag in ("--data", "--size", "--bare", "--dry-run") if flag not in page] == []
+
+
 @dataclass(frozen=True)
 class Training:
     batch: int = setting(16)
@@ -144,7 +176,7 @@ class Program:
         (["--output", "x"], "--storage", ["--storage", "x"]),
     ],
 )
-def test_a_flag_of_other_programs_is_answered_with_ours(given: list[str], ours: str, follow: list[str]) -> None:
+def test_parse_answers_a_flag_of_other_programs_with_ours(given: list[str], ours: str, follow: list[str]) -> None:
     with pytest.raises(ConfigError) as raised:
         cli.parse(Program(), "p.py", given)
     assert str(raised.value).startswith(
@@ -153,19 +185,20 @@ def test_a_flag_of_other_programs_is_answered_with_ours(given: list[str], ours: 
     cli.parse(Program(), "p.py", follow)
 
 
-def test_a_flag_that_the_program_has_is_its_own_whatever_others_mean_by_it() -> None:
+def test_parse_keeps_a_flag_that_the_program_has_whatever_others_mean_by_it() -> None:
     assert cli.parse(Program(), "p.py", ["--resume"]).resume
 
 
-def test_every_flag_that_is_offered_for_another_says_what_to_do() -> None:
+def test_ours_says_what_to_do_for_every_flag_of_elsewhere() -> None:
     assert cli.OURS.keys() == cli.ELSEWHERE.keys()
     assert all(ours in remedy for ours, remedy in cli.OURS.items())
 
 
 @pytest.mark.processes
-def test_help_whose_reader_has_seen_enough_ends_without_a_word() -> None:
+@pytest.mark.parametrize("asked", ["--help", "--help-all"])
+def test_help_ends_quietly_when_its_reader_closes_the_pipe(asked: str) -> None:
     """The pipe is closed before anything is written to it."""
-    command = [sys.executable, str(ROOT / "pipelines" / "train.py"), "--method", "stargan", "--help"]
+    command = [sys.executable, str(ROOT / "pipelines" / "train.py"), "--method", "stargan", asked]
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)

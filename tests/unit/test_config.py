@@ -26,13 +26,13 @@ PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in e
 
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
-def test_a_preset_survives_saving_and_reading(method: str, preset: str) -> None:
+def test_train_config_of_a_preset_survives_saving_and_reading(method: str, preset: str) -> None:
     config = TrainConfig.of(method, preset)
     assert TrainConfig.loads(config.dumps(), "test") == config
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_the_three_presets_and_each_says_how_to_run_it(method: str) -> None:
+def test_presets_are_three_at_least_and_each_says_how_to_run_it(method: str) -> None:
     presets = METHODS[method].presets
     assert {"paper", "reference", "demo"} <= set(presets)
     for preset in presets.values():
@@ -41,7 +41,7 @@ def test_every_method_has_the_three_presets_and_each_says_how_to_run_it(method: 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_flag_has_a_help_text(method: str) -> None:
+def test_sections_have_a_help_text_for_every_flag(method: str) -> None:
     """As tyro finds it: the text below a field, in its class or in one that it is based on."""
     config = TrainConfig.of(method, "demo")
     for section in filter(is_dataclass, (getattr(config, f.name) for f in fields(config))):
@@ -68,20 +68,20 @@ def test_every_flag_has_a_help_text(method: str) -> None:
         ("pix2pix", "trainig.batch", 1, "training"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_flag(method: str, key: str, value: object, said: str) -> None:
+def test_train_config_refuses_a_wrong_value_by_its_flag(method: str, key: str, value: object, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig.of(method, "demo", {key: value})
     assert said in str(caught.value)
 
 
-def test_unknown_names_are_answered_with_the_nearest() -> None:
+def test_train_config_answers_unknown_names_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="stargan"):
         TrainConfig.of("stargna", "demo")
     with pytest.raises(ConfigError, match="reference"):
         TrainConfig.of("stargan", "refrence")
 
 
-def test_a_saved_configuration_of_another_version_or_with_an_unknown_key_is_refused() -> None:
+def test_loads_refuses_another_version_and_unknown_keys() -> None:
     values = json.loads(TrainConfig.of("stargan", "demo").dumps())
     with pytest.raises(ConfigError, match="version"):
         TrainConfig.loads(json.dumps({**values, "version": 99}), "x.json")
@@ -103,7 +103,7 @@ VERSION_1 = """{
 }"""
 
 
-def test_version_1_is_read(tmp_path: Path) -> None:
+def test_loads_reads_version_1(tmp_path: Path) -> None:
     """As a saved `config.json`, and as a file for --config, whole or in part."""
     (tmp_path / "config.json").write_text(VERSION_1)
     saved = TrainConfig.loads(VERSION_1, "config.json")
@@ -125,7 +125,7 @@ def test_version_1_is_read(tmp_path: Path) -> None:
     assert TrainConfig.loads(saved.dumps(), "config.json") == saved
 
 
-def test_version_1_is_read_as_strictly(tmp_path: Path) -> None:
+def test_loads_reads_version_1_as_strictly(tmp_path: Path) -> None:
     values = json.loads(VERSION_1)
     for output, said in (({"grid_evry": 3}, r"grid_evry: found an unknown key"), (3, "output: found 3")):
         with pytest.raises(ConfigError, match=said):
@@ -138,7 +138,7 @@ def test_version_1_is_read_as_strictly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
-def test_length_that_is_given_takes_the_place_of_the_presets(method: str, preset: str) -> None:
+def test_length_that_is_given_replaces_that_of_the_preset(method: str, preset: str) -> None:
     passes = TrainConfig.of(method, preset, {"training.epochs": 3.0}).training
     assert (passes.images, passes.epochs) == (0, 3.0)
     assert passes.length(100) == 300
@@ -218,7 +218,7 @@ def test_length_of_an_earlier_versions_run_is_its_images(epochs: float, tmp_path
             train.configure(file)
 
 
-def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
+def test_filled_takes_what_the_file_lacks_from_its_preset(tmp_path: Path) -> None:
     """Flags over file over preset over defaults, each seen where the next one says something else."""
     file = written(tmp_path, {"method": "stargan", "preset": "demo", "hyper": {"lambda_rec": 7.0, "n_critic": 3}})
     made = train.configure([*file, "--n-critic", "4"]).run
@@ -233,7 +233,7 @@ def test_configuration_file_is_filled_from_its_preset(tmp_path: Path) -> None:
     assert made == TrainConfig.of("stargan", "demo", values), "what has this preset's name is this preset, but for that"
 
 
-def test_configuration_file_takes_its_names_from_the_command_line_where_it_has_none(tmp_path: Path) -> None:
+def test_filled_takes_names_that_the_file_lacks_from_the_command_line(tmp_path: Path) -> None:
     file = written(tmp_path, {"training": {"batch": 5}})
     made = train.configure([*file, "--method", "cyclegan", "--preset", "demo"]).run
     assert made == TrainConfig.of("cyclegan", "demo", {"training.batch": 5})
@@ -258,7 +258,7 @@ FILES: dict[str, tuple[object, list[str], str, str]] = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_configuration_file_that_cannot_be_used_is_refused(case: str, tmp_path: Path) -> None:
+def test_filled_refuses_a_file_that_cannot_be_used(case: str, tmp_path: Path) -> None:
     values, flags, found, fix = FILES[case]
     with pytest.raises(ConfigError) as caught:
         train.configure([*written(tmp_path, values), *flags])
@@ -269,7 +269,7 @@ def test_configuration_file_that_cannot_be_used_is_refused(case: str, tmp_path: 
         train.configure([*written(tmp_path, values), f"--{case[3:]}", "demo" if case == "no preset" else "stargan"])
 
 
-def test_configuration_file_with_a_name_twice_is_refused(tmp_path: Path) -> None:
+def test_parsed_refuses_a_name_that_comes_twice(tmp_path: Path) -> None:
     (tmp_path / "some.json").write_text('{"method": "unit", "preset": "demo", "training": {"batch": 1, "batch": 2}}')
     with pytest.raises(ConfigError, match="twice 'batch'"):
         train.configure(["--config", str(tmp_path / "some.json")])
@@ -292,7 +292,7 @@ launch: {workers: 2:8}
 
 
 @pytest.mark.parametrize("ending", ["yaml", "yml"])
-def test_yaml_file_says_what_a_json_file_says(ending: str, tmp_path: Path) -> None:
+def test_filled_reads_yaml_as_it_reads_json(ending: str, tmp_path: Path) -> None:
     """Strings that YAML 1.1 reads as something else are what stands there."""
     (tmp_path / f"some.{ending}").write_text(YAML)
     values = {
@@ -306,7 +306,7 @@ def test_yaml_file_says_what_a_json_file_says(ending: str, tmp_path: Path) -> No
     assert (made.hyper.lr, made.at_test.test_dropout, made.launch.worker_range) == (2e-4, "off", (2, 8))
 
 
-def test_yaml_file_may_be_of_version_1(tmp_path: Path) -> None:
+def test_filled_reads_yaml_of_version_1(tmp_path: Path) -> None:
     (tmp_path / "some.yaml").write_text("{method: pix2pix, preset: demo, output: {test_norm: running, log_every: 7}}")
     made = train.configure(["--config", str(tmp_path / "some.yaml")]).run
     assert (made.at_test.test_norm, made.monitoring.log_every) == ("running", 7)
@@ -330,7 +330,7 @@ WRONG_YAML = {
 
 
 @pytest.mark.parametrize("case", WRONG_YAML)
-def test_yaml_file_is_read_as_strictly_as_json(case: str, tmp_path: Path) -> None:
+def test_filled_reads_yaml_as_strictly_as_json(case: str, tmp_path: Path) -> None:
     text, said = WRONG_YAML[case]
     (tmp_path / "some.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"some\.yaml") as caught:
@@ -338,13 +338,13 @@ def test_yaml_file_is_read_as_strictly_as_json(case: str, tmp_path: Path) -> Non
     assert said in str(caught.value)
 
 
-def test_differences_name_what_must_match_and_pass_over_what_may_change() -> None:
+def test_differences_name_values_that_must_match_and_no_others() -> None:
     saved = TrainConfig.of("stargan", "demo")
     given = TrainConfig.of("stargan", "demo", {"hyper.n_critic": 7, "launch.workers": "3", "data.loaders": 5})
     assert differences(saved, given) == ["hyper.n_critic: saved 2, given 7"]
 
 
-def test_name_of_a_run_changes_with_what_must_match_only() -> None:
+def test_run_name_changes_only_with_values_that_must_match() -> None:
     base = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces"})
     assert base.run_name.startswith("stargan-demo-faces-")
     for key, value, same in (
@@ -365,7 +365,7 @@ class OneSectionMore(TrainConfig):
     more: OneMore = field(default_factory=OneMore)
 
 
-def test_name_of_a_run_is_not_changed_by_a_new_option_that_has_its_default() -> None:
+def test_run_name_stays_when_a_new_option_has_its_default() -> None:
     config = TrainConfig.of("stargan", "demo", {"data.uri": "/x/faces", "training.batch": 7, "hyper.lambda_rec": 5.0})
     parts = {f.name: getattr(config, f.name) for f in fields(config)}
     grown = OneMore(**vars(config.training))
@@ -375,7 +375,7 @@ def test_name_of_a_run_is_not_changed_by_a_new_option_that_has_its_default() -> 
     assert OneSectionMore(**parts, more=OneMore(new=0.5)).run_name != config.run_name
 
 
-def test_name_of_a_run_does_not_hang_on_where_a_value_comes_from() -> None:
+def test_run_name_is_the_same_whatever_a_value_comes_from() -> None:
     """A preset's value and the same one as a flag are one, and so are a default and the default given."""
     at = ["--data", "/x/faces", "--method", "stargan", "--preset", "demo"]
     made = train.configure(at).run
@@ -399,12 +399,12 @@ NAMES_OF_VERSION_1 = [
 
 
 @pytest.mark.parametrize("name", NAMES_OF_VERSION_1)
-def test_name_of_version_1_is_known(name: str) -> None:
+def test_name_of_version_1_is_the_recorded_one(name: str) -> None:
     config = TrainConfig.of(name.split("-")[0], "demo", {"data.uri": "/x/faces", "training.seed": 3})
     assert config.name_of_version_1 == name, "leave new options out of it"
 
 
-def test_learning_rates_by_hand() -> None:
+def test_lr_factor_equals_that_by_hand() -> None:
     """100 images an epoch; the program of pix2pix: 1 - max(0, epoch + 1 - 2) / (2 + 1) over 2 + 2 epochs."""
     epochs = TrainingConfig(epochs=4.0, lr_schedule="epochs")
     assert [lr_factor(epochs, i, 100) for i in (0, 99, 100, 199, 200, 299, 300, 399)] == pytest.approx(
@@ -419,7 +419,7 @@ def test_learning_rates_by_hand() -> None:
     assert [lr_factor(steps, i, 100) for i in (0, 299, 300, 599, 600, 999)] == [1, 1, 0.5, 0.5, 0.25, 0.125]
 
 
-def test_name_of_a_bf16_run_of_programs_with_precision_is_known() -> None:
+def test_name_with_precision_is_that_of_a_bf16_run() -> None:
     """As the last program that had `precision` made it; of plain runs the name is today's."""
     values = {"data.uri": "/x/data"}
     bf16 = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("bf16",)})
@@ -436,13 +436,13 @@ def saved_with(**training: Any) -> str:
 
 
 @pytest.mark.parametrize(("precision", "fast"), [("fp32", ("off",)), ("bf16", ("bf16",))])
-def test_precision_of_earlier_programs_is_read(precision: str, fast: tuple[str, ...]) -> None:
+def test_loads_reads_precision_of_earlier_programs(precision: str, fast: tuple[str, ...]) -> None:
     assert TrainConfig.loads(saved_with(precision=precision), "config.json").training.fast == fast
 
 
 @pytest.mark.parametrize(
     "wrong", [{"precision": "fp16"}, {"precision": ["bf16"]}, {"precision": "fp32", "fast": ["off"]}]
 )
-def test_precision_that_says_nothing_is_refused(wrong: dict[str, Any]) -> None:
+def test_loads_refuses_a_precision_that_is_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"config\.json: training\.precision"):
         TrainConfig.loads(saved_with(**wrong), "config.json")

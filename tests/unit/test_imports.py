@@ -57,7 +57,8 @@ ARROWS: dict[str, set[str]] = {
         *("search", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
         *("data.folders", "data.worlds", *DATA, "images", "storage"),
     },
-    "cli": set(),
+    "flags": set(),
+    "cli": {"flags"},
 }
 """By room, what its files may import besides each other and the vocabulary: whole rooms, or single modules."""
 STEP = {

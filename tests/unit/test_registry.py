@@ -61,7 +61,7 @@ def images(method: Method[Any], n: int, height: int, width: int) -> Tensor:
 KEYS = ("a", "b", "c")
 
 
-def test_every_method_has_a_row_in_the_table() -> None:
+def test_methods_have_a_row_each_in_the_table() -> None:
     assert set(TABLE) == set(METHODS)
 
 
@@ -113,14 +113,14 @@ class WithoutFlag(Own):
         (OfAnothersFlag, "OfAnothersFlag.ours has the flag of DataConfig.uri, --data"),
     ],
 )
-def test_registering_refuses_a_flag_of_another_section(config: type[Any], both: str) -> None:
+def test_register_refuses_a_flag_of_another_section(config: type[Any], both: str) -> None:
     with pytest.raises(ValueError, match=f"{both}: give it another name"):
         register("mygan", config, {})
     assert "mygan" not in METHODS
 
 
 @pytest.mark.usefixtures("registering")
-def test_registering_takes_fields_without_a_flag_and_a_name_once() -> None:
+def test_register_takes_fields_without_a_flag_and_a_name_once() -> None:
     register("mygan", WithoutFlag, {})
     assert METHODS["mygan"].config is WithoutFlag
     with pytest.raises(ValueError, match="two methods are called 'mygan': WithoutFlag and Own"):
@@ -128,13 +128,13 @@ def test_registering_takes_fields_without_a_flag_and_a_name_once() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_s_class_is_found_in_its_file(name: str) -> None:
+def test_entry_finds_the_class_in_the_methods_file(name: str) -> None:
     found = METHODS[name].method
     assert found.__module__ == f"i2i_core.methods.{name}"
     assert isinstance(made(name), found)
 
 
-def test_a_file_without_the_method_s_class_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_names_a_file_that_marks_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_CLASSES", {})
     with pytest.raises(ValueError, match=r'i2i_core/methods/unit.py marks no class with @implements."unit".'):
         _ = METHODS["unit"].method
@@ -155,7 +155,7 @@ def test_presets_hold_the_papers_figures(name: str, preset: str) -> None:
         assert getattr(config.training if hasattr(config.training, key) else config.data, key) == value, key
 
 
-def test_every_method_has_the_paper_s_preset_and_the_authors() -> None:
+def test_presets_include_the_papers_and_the_authors() -> None:
     for name, entry in METHODS.items():
         assert {"paper", "reference", "demo"} <= set(entry.presets)
         assert {(name, "paper"), (name, "reference")} <= set(FIGURES)
@@ -179,7 +179,7 @@ def numbers(name: str) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize(("name", "field", "value"), [(n, *found) for n in METHODS for found in numbers(n)])
-def test_a_number_out_of_range_is_refused_by_its_flag(name: str, field: str, value: float) -> None:
+def test_config_refuses_a_number_out_of_range_by_its_flag(name: str, field: str, value: float) -> None:
     with pytest.raises(ConfigError) as refused:
         replace(made(name).config, **{field: value})
     assert refused.value.where == flag(field)
@@ -208,12 +208,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "hyper", "message"), REFUSED)
-def test_networks_that_cannot_be_are_refused(name: str, hyper: dict[str, Any], message: str) -> None:
+def test_config_refuses_networks_that_cannot_be(name: str, hyper: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         made(name, **hyper)
 
 
-def test_the_largest_encoder_of_an_image_still_trains() -> None:
+def test_encoder_of_the_largest_size_for_an_image_still_trains() -> None:
     method = made("bicyclegan", e_blocks=3)
     for _ in method.update((whole_batch(method, 2, t) for t in range(2)), Progress()):
         pass
@@ -222,7 +222,7 @@ def test_the_largest_encoder_of_an_image_still_trains() -> None:
 # ---------------------------------------------------------------- images
 
 
-def test_which_networks_translate() -> None:
+def test_methods_name_the_networks_that_translate() -> None:
     """And go back, and what a preview's columns are."""
     cyclegan, unit, simgan = made("cyclegan"), made("unit"), made("simgan")
     x = images(cyclegan, 2, 16, 16)
@@ -249,7 +249,7 @@ def test_which_networks_translate() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_its_network_can_leave_as_a_plain_program(name: str) -> None:
+def test_methods_networks_can_be_exported_as_plain_programs(name: str) -> None:
     """Exported, saved, loaded: without a class of ours it makes the same images."""
     method = made(name)
     for direction in ("AtoB", *(("BtoA",) if method.two_way else ())):
@@ -265,7 +265,7 @@ def test_its_network_can_leave_as_a_plain_program(name: str) -> None:
         torch.testing.assert_close(alone, method.image_from(x, direction, **told), rtol=1e-10, atol=1e-12)
 
 
-def test_what_translate_lacks_is_named() -> None:
+def test_translate_names_the_control_that_it_lacks() -> None:
     method = made("stargan")
     x = images(method, 1, 16, 16)
     with pytest.raises(ValueError, match="no control target, among none"):
@@ -296,7 +296,7 @@ def test_images_of_any_size_are_translated(name: str, size: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if "in_channels" in vars(made(name).config)])
-def test_other_channels_in_than_out(name: str) -> None:
+def test_methods_take_other_channels_in_than_out(name: str) -> None:
     method = made(name, in_channels=1, out_channels=2, **({"lambda_id": 0.0} if name == "cyclegan" else {}))
     y = method.image_from(images(method, 2, 16, 16), keys=KEYS[:2])
     assert y.shape == (2, 2, 16, 16)
@@ -309,7 +309,7 @@ def test_other_channels_in_than_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_an_image_depends_on_its_key_and_on_no_neighbour(name: str) -> None:
+def test_translate_depends_on_an_images_key_and_on_no_neighbour(name: str) -> None:
     """And is the same again; and making it leaves gradients, modes and global randomness as they were."""
     method = made(name, **({"norm": "batch", "dropout": 0.5, "image_size": 64} if name == "pix2pix" else {})).train()
     x, control = images(method, 3, *((64, 64) if name == "pix2pix" else (16, 16))), control_of(method, 3)
@@ -329,7 +329,7 @@ def test_an_image_depends_on_its_key_and_on_no_neighbour(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_preview_has_one_row_per_sample(name: str) -> None:
+def test_preview_has_one_row_per_sample(name: str) -> None:
     method = made(name)
     batch = replace(whole_batch(method, 3, 0), keys=KEYS)
     columns = {title: batch[x] if isinstance(x, str) else x for title, x in method.preview(batch).items()}
@@ -342,13 +342,13 @@ CODES = [name for name, entry in METHODS.items() if entry.method.codes]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_says_what_it_can_do(name: str) -> None:
+def test_methods_say_what_they_can_do(name: str) -> None:
     found = METHODS[name].method
     assert {ability for ability in ABILITIES if getattr(found, ability)} == set(TABLE[name].abilities)
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_codes_are_drawn_by_key_and_sample_and_change_the_image(name: str) -> None:
+def test_codes_depend_on_key_and_sample_and_change_the_image(name: str) -> None:
     method = made(name)
     codes = method.draw_codes(KEYS)
     assert codes.shape == (3, 3)
@@ -370,7 +370,7 @@ def test_codes_are_drawn_by_key_and_sample_and_change_the_image(name: str) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in CODES if METHODS[name].method.encodes])
-def test_a_code_depends_on_no_neighbour_and_reading_it_changes_nothing(name: str) -> None:
+def test_codes_depend_on_no_neighbour_and_reading_them_changes_nothing(name: str) -> None:
     """With batch norm too, whose statistics are those of training."""
     method = made(name, norm="batch").train()
     x = images(method, 3, 16, 16)
@@ -394,7 +394,7 @@ def without_onednn() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore:TF32")
 @pytest.mark.usefixtures("without_onednn")
 @pytest.mark.parametrize("name", METHODS)
-def test_fifty_updates_in_bf16_stay_finite(name: str) -> None:
+def test_updates_in_bf16_stay_finite_for_fifty_batches(name: str) -> None:
     """Autocast in the forward passes; weights, losses, averages and moments stay float32."""
     fewer: dict[str, Any] = {"stargan": {"n_critic": 1}, "cyclegan": {"lambda_id": 0.0}}.get(name, {})
     method = made(name, torch.float32, **fewer, **({"downs": 2} if "g_downs" in dir(METHODS[name].config) else {}))
@@ -426,7 +426,7 @@ def test_fifty_updates_in_bf16_stay_finite(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_seed_gives_the_weights_and_the_updates(name: str) -> None:
+def test_updates_and_first_weights_follow_from_the_seed(name: str) -> None:
     def trained(seed: int) -> dict[str, Tensor]:
         method = build_method(name, seed=seed, **{**SMALL[name], **TABLE[name].quick})
         step = Step(method, TrainingConfig(), ALONE, lambda images: 1.0)
@@ -455,7 +455,7 @@ def shared_names(networks: Any) -> set[str]:
     return {first[t.data_ptr()] for n, t in named.items() if first.setdefault(t.data_ptr(), n) != n}
 
 
-def test_unit_s_shared_layers_are_one_after_training_and_so_are_their_averages(tmp_path: Path) -> None:
+def test_unit_keeps_shared_layers_and_their_averages_one(tmp_path: Path) -> None:
     """The same storage; the average moves once per update, keep * mean + (1 - keep) * weight; and so after a round
     trip, in a checkpoint that holds every tensor once."""
     hyper = {f"hyper.{key}": value for key, value in SMALL["unit"].items()}
@@ -506,13 +506,13 @@ def test_unit_s_shared_layers_are_one_after_training_and_so_are_their_averages(t
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_no_other_method_ties_layers(name: str) -> None:
+def test_methods_other_than_unit_tie_no_layers(name: str) -> None:
     assert shared_names(made(name).networks) == (TIED if name == "unit" else set())
     assert shared_names(made("unit", architecture="later", d_layers=1).networks) == set()
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_checkpoint_gives_the_images_back(name: str, tmp_path: Path) -> None:
+def test_checkpoint_gives_the_images_back(name: str, tmp_path: Path) -> None:
     """What was written translates as what was trained, with and without averaged generators."""
     hyper = {f"hyper.{key}": value for key, value in {**SMALL[name], **TABLE[name].quick}.items()}
     config = TrainConfig.of(name, "reference", {**hyper, "training.ema_halflife": 5})

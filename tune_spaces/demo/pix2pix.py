@@ -1,4 +1,4 @@
-"""What `make sweep-demo` searches: the weight of pix2pix's L1 term and its learning rate.
+"""Choose what `make sweep-demo` searches: the weight of pix2pix's L1 term and its learning rate.
 
 `l1` is the metric, which is quick to measure; tune_spaces/pix2pix.py says why a longer sweep takes another.
 """

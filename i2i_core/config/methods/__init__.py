@@ -1,5 +1,7 @@
-"""What can be set of each method, and its presets: one file per method, which imports no torch. Importing this fills
-`registry.METHODS`, and lets it find others."""
+"""Declare the options and presets of each method, one file per method, without torch.
+
+Importing this package fills `registry.METHODS`, and lets the registry find methods outside of this tree.
+"""
 
 import i2i_core.config.outside  # noqa: F401
 from i2i_core.config.methods import (  # noqa: F401  (one line per method registers it)

@@ -1,4 +1,4 @@
-"""Refuse what the networks cannot be or take, by the flag that says so."""
+"""Refuse options that the networks cannot have, and image sizes that they cannot take, naming the flag."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def check_multiple(size: int, factor: int, network: str) -> None:
     """Refuse an image side that the network's strides do not divide.
 
     Raises:
-        ConfigError: naming --image-size and the nearest sides the network can take.
+        ConfigError: names --image-size and the nearest sides that the network can take.
     """
     try:
         shapes.check_multiple(size, factor, network)
@@ -22,7 +22,7 @@ def check_unet(size: int, downs: int) -> None:
     """Refuse an image side that cannot be halved `downs` times, and fewer than 2 downs.
 
     Raises:
-        ConfigError: naming --image-size and the nearest sides that can; or --downs.
+        ConfigError: names --image-size and the nearest sides that can be halved so, or --downs.
     """
     if downs < 2:
         raise ConfigError("--downs", str(downs), "a number >= 2", "Give --downs 8 for 256 px, 7 for 128 px.")
@@ -30,10 +30,10 @@ def check_unet(size: int, downs: int) -> None:
 
 
 def check_patch_size(size: int, receptive_field: int) -> None:
-    """Refuse an image side so small that the patch discriminator leaves no logit of it.
+    """Refuse an image side so small that the patch discriminator has no logit left.
 
     Raises:
-        ConfigError: naming --image-size and the smallest side.
+        ConfigError: names --image-size and the smallest side.
     """
     smallest = shapes.smallest_side(shapes.STRIDED_LAYERS[receptive_field])
     if size < smallest:
@@ -49,7 +49,7 @@ def check_two_scales(size: int, layers: int) -> None:
     """Refuse an image side so small that the second scale has no logit left.
 
     Raises:
-        ConfigError: naming --image-size and the smallest side.
+        ConfigError: names --image-size and the smallest side.
     """
     smallest = 2 * shapes.smallest_side(layers)
     if size < smallest:

@@ -1,4 +1,4 @@
-"""The options and presets of cLR-GAN; see methods/clr_gan.py."""
+"""Declare the options and presets of cLR-GAN; see methods/clr_gan.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class CLRGANConfig(EncodingConfig):
-    """cLR-GAN's own hyper-parameters."""
+    """Choose cLR-GAN's own hyper-parameters."""
 
     lambda_latent: float = setting(0.5)
     """Weight of the latent regression (Eq. 9, lambda_latent)."""
@@ -30,9 +30,9 @@ PAPER = Preset(
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
-    """As the authors' program trains: the learning rate is kept for half of the epochs and falls to 0, and G has
-    dropout (see `bicyclegan`). E learns from the latent regression, since nothing else here would teach it. Data and
-    command as for `paper`.""",
+    """The authors' program: the learning rate stays for half of the epochs and then falls to 0, and G has dropout (see
+    `bicyclegan`). E learns from the latent regression, since no other term here would teach it. Data and command as for
+    `paper`.""",
     SCRIPTS,
 )
 DEMO = Preset(

@@ -1,4 +1,4 @@
-"""The options and presets of cVAE-GAN; see methods/cvae_gan.py."""
+"""Declare the options and presets of cVAE-GAN; see methods/cvae_gan.py."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class CVAEGANConfig(EncodingConfig):
-    """cVAE-GAN's own hyper-parameters."""
+    """Choose cVAE-GAN's own hyper-parameters."""
 
     lambda_l1: float = setting(10.0)
     """Weight of the L1 term (Eq. 7, lambda)."""
     lambda_kl: float = setting(0.01)
-    """Weight of the codes' distance from N(0, 1), a sum over code and batch (Eq. 7, lambda_KL)."""
+    """Weight of the KL divergence of the codes from N(0, 1), a sum over code and batch (Eq. 7, lambda_KL); a larger
+    batch needs a smaller weight."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,13 +34,13 @@ PAPER = Preset(
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
-    """As the authors' program trains: the learning rate is kept for half of the epochs and falls to 0; the KL term is a
-    sum over the batch as well; G has dropout (see `bicyclegan`). Data and command as for `paper`.""",
+    """The authors' program: the learning rate stays for half of the epochs and then falls to 0; the KL term is a sum
+    over the batch as well; G has dropout (see `bicyclegan`). Data and command as for `paper`.""",
     SCRIPTS,
 )
 DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, lambda_KL by that smaller (it
-    weighs a sum over the batch). Command: `make demo
+    """Minutes on two CPU cores, on the built-in glyphs: 32 px, 16 channels, batch 8, lambda_KL an eighth (it weighs
+    a sum over the batch). Command: `make demo
     METHOD=cvae_gan`. Score: docs/methods.md, which is measured.""",
     {**TINY, "hyper.e_base": 16, "hyper.e_blocks": 2, "hyper.lambda_kl": 0.00125},
     COLOURS,

@@ -1,4 +1,4 @@
-"""The options and presets of CycleGAN; see methods/cyclegan.py."""
+"""Declare the options and presets of CycleGAN; see methods/cyclegan.py."""
 
 from __future__ import annotations
 
@@ -17,40 +17,44 @@ from i2i_core.settings import check_at_least, check_choice, check_positive, sett
 
 @dataclass(frozen=True)
 class CycleGANConfig(GameConfig):
-    """CycleGAN's own hyper-parameters."""
+    """Choose CycleGAN's own hyper-parameters."""
 
     adversarial: Formulation = setting("lsgan")
-    """The adversarial terms; the paper's are least squares (sec. 4)."""
+    """Adversarial terms; the paper has least squares, lsgan (sec. 4)."""
     image_size: int = setting(256)
-    """Height and width of training images, pixels; a multiple of 4."""
+    """Height and width of training images in pixels; a multiple of 4."""
     in_channels: int = setting(3, derived=True)
     """Channels of domain A; taken from the data."""
     out_channels: int = setting(3, derived=True)
     """Channels of domain B; taken from the data."""
     lambda_gan: float = setting(1.0)
-    """Weight of the adversarial terms of G and F; 0: cycle alone, without discriminators (sec. 5.1.4)."""
+    """Weight of the adversarial terms of G and F; 0 leaves the cycle terms alone, without discriminators (sec.
+    5.1.4)."""
     lambda_cyc: float = setting(10.0)
-    """Weight of the cycle-consistency terms (Eq. 3); 0: GAN alone."""
+    """Weight of the cycle-consistency terms (Eq. 3); 0 leaves the adversarial terms alone."""
     cycles: Literal["both", "forward", "backward"] = setting("both")
-    """Which cycles count: x -> G(x) -> F(G(x)), y -> F(y) -> G(F(y)), or both (sec. 5.1.4)."""
+    """Cycles that count: forward, x -> G(x) -> F(G(x)); backward, y -> F(y) -> G(F(y)); or both (sec. 5.1.4)."""
     lambda_id: float = setting(0.5)
-    """Weight of the identity terms, times lambda_cyc (sec. 5.2): 0.5 is an effective weight of 5; 0: none."""
+    """Weight of the identity terms, relative to lambda_cyc (sec. 5.2): 0.5 of 10 is a weight of 5. It keeps colours; 0
+    leaves the terms out."""
     pool_size: int = setting(50)
-    """Made images kept per domain, that the discriminators see again (sec. 4); 0: none. Over all slots of the batch."""
+    """Size of each domain's pool of earlier made images, which the discriminators see again (sec. 4); 0 keeps none. One
+    pool serves the whole batch."""
     n_critic: int = setting(1)
-    """Moves of the discriminators per move of the generators; after the first, each on a fresh batch."""
+    """Moves of the discriminators per move of the generators; each after the first reads a fresh batch."""
     g_base: int = setting(64)
     """Channels of the generators' first layer."""
     d_base: int = setting(64)
     """Channels of the discriminators' first layer."""
     blocks: int = setting(0)
-    """Residual blocks of the generators; 0: 9 from 256 px on, 6 below."""
+    """Residual blocks of the generators; 0 takes 9 from 256 pixels on, and 6 below."""
     upsample: Upsample = setting("transposed")
-    """How the generators double the image; `resize` and `shuffle` have no checkerboard built in."""
+    """Layer with which the generators double the image; resize and shuffle avoid the checkerboard pattern of
+    transposed."""
     receptive_field: ReceptiveField = setting(70)
-    """Pixels that one output of a discriminator sees."""
+    """Side in pixels of the patch that one output of a discriminator sees."""
     norm: Literal["instance", "batch"] = setting("instance")
-    """Normalisation in all networks."""
+    """Normalisation layers in all networks."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""
 
@@ -75,10 +79,12 @@ class CycleGANConfig(GameConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
+        """Return the residual blocks of the generators, which follow from the image size."""
         return {"blocks": self.g_blocks}
 
     @property
     def g_blocks(self) -> int:
+        """Return the residual blocks of the generators."""
         return self.blocks or (9 if self.image_size >= 256 else 6)
 
 

@@ -1,4 +1,4 @@
-"""The options of the adversarial game, with which every method's begin."""
+"""Declare the options of the adversarial game, which every method's options include."""
 
 from __future__ import annotations
 
@@ -13,40 +13,44 @@ from i2i_core.sizes import Size, sides
 
 @dataclass(frozen=True)
 class GameConfig:
-    """How generators and discriminators are set against each other."""
+    """Choose how generators and discriminators play against each other."""
 
     adversarial: Formulation = setting("nonsaturating")
-    """The adversarial terms (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Gulrajani et al. 2017)."""
+    """Adversarial terms (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Gulrajani et al. 2017)."""
     real_target: float = setting(1.0)
-    """One-sided label smoothing: what D is asked for on real images, 0.9 say (Salimans et al. 2016)."""
+    """Target of D on real images; below 1 this is one-sided label smoothing, such as 0.9 (Salimans et al. 2016)."""
     lambda_gp: float = setting(10.0)
-    """Weight of the gradient penalty of `wgan-gp` (Gulrajani et al. 2017, Eq. 3)."""
+    """Weight of the gradient penalty (Gulrajani et al. 2017, Eq. 3); counts under --adversarial wgan-gp alone."""
     clip: float = setting(0.01)
-    """Largest weight of the critic under `wgan`, clipped after each of its moves (Arjovsky et al. 2017, Alg. 1)."""
+    """Bound to which the critic's weights are clipped after each of its moves (Arjovsky et al. 2017, Alg. 1); counts
+    under --adversarial wgan alone."""
     optimiser: Literal["adam", "rmsprop"] = setting("adam")
-    """How players move; `wgan` asks for rmsprop at a learning rate of 5e-5 (Arjovsky et al. 2017, sec. 4.3)."""
+    """Optimiser of all players. With --adversarial wgan take rmsprop and a learning rate of 5e-5 (Arjovsky et al. 2017,
+    sec. 4.3)."""
     beta1: float = setting(0.5)
-    """Adam beta 1."""
+    """Decay of Adam's first moment (beta 1)."""
     beta2: float = setting(0.999)
-    """Adam beta 2."""
+    """Decay of Adam's second moment (beta 2)."""
 
     @property
     def size(self) -> Size:
-        """Pixels of training images, which every method has: a square's side, or height and width."""
+        """Return the size of training images in pixels: the side of a square, or (height, width)."""
         side: int = self.image_size  # type: ignore[attr-defined]
         return side
 
     @property
     def of_size(self) -> dict[str, Any]:
-        """Give the values that follow from the image size where they are not given: networks are of one shape all
-        through a run, whatever the sizes of its stages."""
+        """Return the values that follow from the image size if nobody gives them.
+
+        The stages of a run may have images of several sizes; its networks keep one shape.
+        """
         return {}
 
     def at_size(self, size: Size) -> Self:
-        """Give the section of the same networks with images of another size.
+        """Return the section with another image size and the same networks.
 
         Raises:
-            ConfigError: they cannot take it.
+            ConfigError: the networks cannot take images of that size.
         """
         height, width = sides(size)
         values = {**self.of_size, "image_size": height}
@@ -66,7 +70,7 @@ class GameConfig:
         check_between(self, 0, 1, "beta1", "beta2")
 
     def _check_target(self) -> None:
-        """Raise ConfigError for a target out of range, or of terms without one."""
+        """Raise ConfigError for a target that is out of range, or that the adversarial terms do not have."""
         target, terms = self.real_target, self.adversarial
         if not is_target(target):
             fix = "Give --real-target 0.9, or 1 for none."

@@ -1,4 +1,4 @@
-"""The options and presets that BicycleGAN and the three systems it is built from share; see methods/multimodal.py."""
+"""Declare the options and presets that BicycleGAN and its three parent systems share; see methods/multimodal.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from i2i_core.settings import check_at_least, check_between, check_choice, check
 
 @dataclass(frozen=True)
 class MultimodalConfig(GameConfig):
-    """Networks and terms that the four systems share."""
+    """Choose the networks and terms that the four systems share."""
 
     adversarial: Formulation = setting("lsgan")
-    """The adversarial terms; the paper's are least squares (sec. 4)."""
+    """Adversarial terms; the paper has least squares, lsgan (sec. 4)."""
     image_size: int = setting(256)
-    """Height and width of training images, pixels; a multiple of 2^downs."""
+    """Height and width of training images in pixels; a multiple of 2^downs."""
     in_channels: int = setting(3, derived=True)
     """Channels of a; taken from the data."""
     out_channels: int = setting(3, derived=True)
@@ -28,29 +28,29 @@ class MultimodalConfig(GameConfig):
     z_dim: int = setting(8)
     """Length of the code z (sec. 4)."""
     z_at: NoiseAt = setting("all")
-    """Where G reads z: beside its input, or beside the input of every down-block (Fig. 3)."""
+    """Place where G reads z: beside its input, or beside the input of every down-block (Fig. 3)."""
     conditional_d: bool = setting(False)
-    """Whether the discriminators see a as well; the authors' do not."""
+    """Show the discriminators the input as well as the output; those of the authors see the output alone."""
     matching_aware: bool = setting(False)
-    """Count a true output beside another image's input as made (Reed et al. 2016, Alg. 1); for discriminators that see
-    a. The other input is that of one more batch."""
+    """Show the discriminators true outputs beside other images' inputs too, as made ones (Reed et al. 2016, Alg. 1);
+    needs --conditional-d. Each move then reads one more batch, for the other inputs."""
     n_critic: int = setting(1)
-    """Moves of the discriminators per move of the generators; after the first, each on fresh batches."""
+    """Moves of the discriminators per move of the generators; each after the first reads fresh batches."""
     g_base: int = setting(64)
     """Channels of G's first layer."""
     d_base: int = setting(64)
-    """Channels of the discriminators' first layer; the second scale has half."""
+    """Channels of the discriminators' first layer; the second scale has half as many."""
     d_layers: int = setting(3)
-    """Stride-2 layers of the discriminators: 3 for 256 px, 2 for 128."""
+    """Stride-2 layers of the discriminators: 3 for 256 pixels, 2 for 128."""
     downs: int = setting(0)
-    """Stride-2 layers of G; 0: down to 1x1 at this image size, at most 8."""
+    """Stride-2 layers of G; 0 goes down to 1x1 at this image size, with at most 8 layers."""
     upsample: Upsample = setting("transposed")
-    """How G doubles the image; `resize` and `shuffle` have no checkerboard built in."""
+    """Layer with which G doubles the image; resize and shuffle avoid the checkerboard pattern of transposed."""
     norm: Literal["instance", "batch"] = setting("instance")
-    """Normalisation in all networks."""
+    """Normalisation layers in all networks."""
     dropout: float = setting(0.0)
-    """Probability of dropout in the up-blocks of G after the innermost, at most three, while it trains; images are made
-    without it (but for --test-dropout on). The authors' training scripts switch it on (0.5)."""
+    """Probability of dropout, in training, in the up-blocks of G after the innermost, at most three. Images are made
+    without dropout unless --test-dropout is on. The authors' training scripts set 0.5."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""
 
@@ -73,22 +73,24 @@ class MultimodalConfig(GameConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
+        """Return the stride-2 layers of G, which follow from the image size."""
         return {"downs": self.g_downs}
 
     @property
     def g_downs(self) -> int:
-        """Stride-2 layers of G."""
+        """Return the stride-2 layers of G."""
         return downs_for(self.image_size, self.downs)
 
 
 @dataclass(frozen=True)
 class EncodingConfig(MultimodalConfig):
-    """Of the systems with an encoder."""
+    """Choose the encoder, for the systems that have one."""
 
     e_base: int = setting(64)
     """Channels of the encoder's first layer."""
     e_blocks: int = setting(0)
-    """Residual blocks of the encoder, each of which halves the image; 0: down to 8x8 (4 at 256 px), at least 1."""
+    """Residual blocks of the encoder, each of which halves the image; 0 goes down to 8x8 (4 blocks at 256 pixels,
+    always at least 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,10 +102,12 @@ class EncodingConfig(MultimodalConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
+        """Return the stride-2 layers of G and the encoder's residual blocks, which follow from the image size."""
         return {**super().of_size, "e_blocks": self.blocks}
 
     @property
     def blocks(self) -> int:
+        """Return the residual blocks of the encoder."""
         return self.e_blocks or max(1, self.image_size.bit_length() - 5)
 
 
@@ -115,10 +119,10 @@ AUTHORS: dict[str, Any] = {
     "data.crop": "random",
     "data.flip": True,
 }
-"""Training as the authors' program does it."""
+"""Values of the training in the authors' program."""
 
 SCRIPTS: dict[str, Any] = {**AUTHORS, "hyper.dropout": 0.5}
-"""The same with what all of their training scripts ask for."""
+"""The same, with the dropout that all of the authors' training scripts set."""
 
 TINY: dict[str, Any] = {
     "hyper.image_size": 32,
@@ -137,12 +141,12 @@ TINY: dict[str, Any] = {
     "monitoring.grid_every": 2_500,
     "monitoring.checkpoint_every": 2_500,
 }
-"""The demos: 32 px glyphs, black on white -> white on a colour that the input does not tell; resize and convolution,
-since transposed ones weave a pattern into the colour."""
+"""Values of the demos: glyphs of 32 pixels, black on white -> white on a colour that the input does not tell; resizing
+and convolution, since transposed convolutions weave a pattern into the colour."""
 
 COLOURS: dict[str, Any] = {
     "variant": "colour",
     "white_paper": True,
     "styles": ("sans-regular", "sans-bold", "serif-regular", "serif-bold"),
 }
-"""The demos' data."""
+"""Options of the demos' built-in data."""

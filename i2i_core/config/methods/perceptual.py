@@ -1,4 +1,4 @@
-"""The options of a perceptual term, for methods that have one beside the game; see methods/perceptual.py."""
+"""Declare the options of a perceptual term, for methods that have one beside the game; see methods/perceptual.py."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ CONVENTIONS = ("imagenet", "caffe", "plain")
 
 @dataclass(frozen=True)
 class PerceptualConfig(GameConfig):
-    """The game, and a distance between images as a trained network sees them."""
+    """Choose the game, and a distance between images in the features of a trained network."""
 
     lambda_perceptual: float = setting(0.0)
-    """Weight of the distance between features of a network trained on ImageNet; 0: none, and no network is read."""
+    """Weight of the perceptual term, a distance between features of a network trained on ImageNet; 0 leaves it out and
+    reads no network."""
     perceptual: Literal["vgg16", "vgg19", "efficientnet_lite0"] = setting("vgg16")
-    """Choose that network. The weights of efficientnet_lite0 come as a package."""
+    """Network of the perceptual term. The weights of efficientnet_lite0 come as a package."""
     perceptual_input: Literal["imagenet", "caffe", "plain"] = setting("imagenet")
-    """Give a VGG its images as it was trained: imagenet, for torchvision's weights; caffe, BGR from 0 to 255 less
-    means, for those of the VGG authors; or plain, in [-1, 1]."""
+    """Form of the images that a VGG gets, which must be that of its training: imagenet for torchvision's weights; caffe
+    (BGR from 0 to 255, minus means) for the VGG authors' weights; plain for values in [-1, 1]."""
     perceptual_weights: str = setting("", resume="free")
-    """File of a VGG's weights, named as torchvision names them; none: torchvision's, fetched once."""
+    """File of the VGG's weights, named as in torchvision. Without it, torchvision's weights are fetched once."""
     perceptual_sha256: str = setting("", derived=True)
-    """Checksum of the weights that were read."""
+    """Checksum of the weights in use."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,6 +41,7 @@ AnyConfig = TypeVar("AnyConfig", bound=PerceptualConfig)
 
 
 def located(config: AnyConfig) -> AnyConfig:
-    """Make the path of the weights absolute: workers have folders of their own. Raise ConfigError as `absolute`."""
+    """Make the path of the weights absolute, since workers have folders of their own. Raise ConfigError as
+    `absolute`."""
     name = "perceptual_weights"
     return replace(config, perceptual_weights=absolute(config.perceptual_weights, flag(name)))

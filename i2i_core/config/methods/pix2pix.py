@@ -1,4 +1,4 @@
-"""The options and presets of pix2pix; see methods/pix2pix.py."""
+"""Declare the options and presets of pix2pix; see methods/pix2pix.py."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from i2i_core.settings import check_at_least, check_between, check_choice, check
 
 @dataclass(frozen=True)
 class Pix2PixConfig(GameConfig):
-    """pix2pix's own hyper-parameters."""
+    """Choose pix2pix's own hyper-parameters."""
 
     image_size: int = setting(256)
-    """Height and width of training images, pixels; a multiple of 2^downs."""
+    """Height and width of training images in pixels; a multiple of 2^downs."""
     in_channels: int = setting(3, derived=True)
     """Channels of a; taken from the data."""
     out_channels: int = setting(3, derived=True)
     """Channels of b; taken from the data."""
     objective: Literal["L1+cGAN", "L1+GAN", "cGAN", "GAN", "L1"] = setting("L1+cGAN")
-    """Which terms (sec. 4.2): cGAN's D sees the input too, GAN's sees the output alone."""
+    """Terms of the objective (sec. 4.2): D of cGAN sees input and output, D of GAN the output alone."""
     matching_aware: bool = setting(False)
-    """Count a true output beside another image's input as made (Reed et al. 2016, Alg. 1); for cGAN objectives. The
-    other input is that of one more batch."""
+    """Show D true outputs beside other images' inputs too, as made ones (Reed et al. 2016, Alg. 1); for cGAN
+    objectives. Each move then reads one more batch, for the other inputs."""
     n_critic: int = setting(1)
-    """Moves of D, each on a fresh batch, per move of G."""
+    """Moves of D per move of G, each on a fresh batch."""
     lambda_l1: float = setting(100.0)
     """Weight of the L1 term (Eq. 4)."""
     generator: Literal["unet", "encoder_decoder"] = setting("unet")
-    """U-Net, or the same without its skips (sec. 4.3)."""
+    """Network of G: a U-Net, or the same without skip connections (sec. 4.3)."""
     downs: int = setting(0)
-    """Stride-2 layers of G; 0: down to 1x1 at this image size, at most 8."""
+    """Stride-2 layers of G; 0 goes down to 1x1 at this image size, with at most 8 layers."""
     upsample: Upsample = setting("transposed")
-    """How G doubles the image; `resize` and `shuffle` have no checkerboard built in."""
+    """Layer with which G doubles the image; resize and shuffle avoid the checkerboard pattern of transposed."""
     norm: Literal["batch", "instance"] = setting("batch")
-    """Normalisation in G and D."""
+    """Normalisation layers in G and D."""
     dropout: float = setting(0.5)
     """Probability of dropout in G: the only noise z (sec. 2.1)."""
     dropout_at: DropoutAt = setting("innermost")
-    """Which three up-blocks have dropout: the innermost (paper) or those after it (authors' code)."""
+    """The three up-blocks with dropout: the innermost (paper), or those after the innermost one (authors' code)."""
     receptive_field: ReceptiveField = setting(70)
-    """Pixels that one output of D sees (sec. 4.4): PixelGAN, two PatchGANs, ImageGAN."""
+    """Side in pixels of the patch that one output of D sees (sec. 4.4): PixelGAN, two PatchGANs, ImageGAN."""
     g_base: int = setting(64)
     """Channels of G's first layer (ngf)."""
     d_base: int = setting(64)
@@ -73,15 +73,17 @@ class Pix2PixConfig(GameConfig):
 
     @property
     def of_size(self) -> dict[str, Any]:
+        """Return the stride-2 layers of G, which follow from the image size."""
         return {"downs": self.g_downs}
 
     @property
     def g_downs(self) -> int:
-        """Stride-2 layers of G."""
+        """Return the stride-2 layers of G."""
         return downs_for(self.image_size, self.downs)
 
     @property
     def terms(self) -> list[str]:
+        """Name the objective's terms."""
         return self.objective.split("+")
 
 
@@ -94,7 +96,7 @@ SHARED = {
 }
 PAPER = Preset(
     """The article: 256 px crops of 286, batch 1, 200 epochs, Adam 2e-4 kept constant, lambda 100, dropout in
-    the three innermost up-blocks, noise on at test time.
+    the three innermost up-blocks, dropout on at test time.
 
     Data: facades, Cityscapes, maps (`shard.py --layout ab`). Command: `train.py --method pix2pix --preset paper
     --data URI`. Expected for Cityscapes label -> photo (article, table 1): FCN-score .66 per pixel, .23 per class,
@@ -103,9 +105,9 @@ PAPER = Preset(
     {**SHARED, "hyper.dropout_at": "innermost", "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
-    """The authors' PyTorch program: as `paper`, but the learning rate is kept for 100 epochs and brought to 0
-    epoch by epoch over another 100 (as it did up to July 2020; since then that program is one epoch ahead, and its
-    last epoch is at 0), and the three dropouts stand after the innermost up-block.
+    """The authors' PyTorch program: as `paper`, but the learning rate stays for 100 epochs and falls to 0 over another
+    100, epoch by epoch, and the three up-blocks after the innermost have dropout. (The rate falls as in that program
+    up to July 2020; since then it is one epoch ahead, and 0 in the last epoch.)
 
     Data and command as for `paper`, with `--preset reference`.""",
     {**SHARED, "hyper.dropout_at": "after_innermost", "training.lr_schedule": "epochs"},

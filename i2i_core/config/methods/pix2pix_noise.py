@@ -1,4 +1,4 @@
-"""The options and presets of pix2pix+noise; see methods/pix2pix_noise.py."""
+"""Declare the options and presets of pix2pix+noise; see methods/pix2pix_noise.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from i2i_core.settings import check_at_least, setting
 
 @dataclass(frozen=True)
 class Pix2PixNoiseConfig(MultimodalConfig):
-    """pix2pix+noise's own hyper-parameters."""
+    """Choose pix2pix+noise's own hyper-parameters."""
 
     lambda_l1: float = setting(10.0)
     """Weight of the L1 term (Eq. 3)."""
@@ -30,9 +30,9 @@ PAPER = Preset(
     {**AUTHORS, "training.lr_schedule": "constant"},
 )
 REFERENCE = Preset(
-    """As the authors' program trains its systems: the learning rate is kept for half of the epochs and falls to 0, and
-    G has dropout (see `bicyclegan`). The authors released no program for this baseline by itself. Data and command as
-    for `paper`.""",
+    """The training of the authors' program for its other systems: the learning rate stays for half of the epochs and
+    then falls to 0, and G has dropout (see `bicyclegan`). The authors released no program for this baseline by itself.
+    Data and command as for `paper`.""",
     SCRIPTS,
 )
 DEMO = Preset(

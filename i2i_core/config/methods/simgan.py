@@ -1,4 +1,4 @@
-"""The options and presets of SimGAN; see methods/simgan.py."""
+"""Declare the options and presets of SimGAN; see methods/simgan.py."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from i2i_core.sizes import Size
 
 @dataclass(frozen=True)
 class SimGANConfig(GameConfig):
-    """SimGAN's own hyper-parameters."""
+    """Choose SimGAN's own hyper-parameters."""
 
     image_size: int = setting(35)
-    """Height of training images, pixels."""
+    """Height of training images in pixels."""
     image_width: int = setting(55)
-    """Width of training images, pixels; 0: the height."""
+    """Width of training images in pixels; 0 takes the height."""
     channels: int = setting(1, derived=True)
     """Image channels; taken from the data."""
     lambda_reg: float = setting(1e-4)
-    """Weight of the self-regularisation, a sum over pixels (Eq. 4). The article gives none; 1e-4 is a guess that the
-    re-implementation mjdietzx/SimGAN made and others took over."""
+    """Weight of the self-regularisation, a sum over pixels (Eq. 4). The article gives no value; 1e-4 is a guess of the
+    re-implementation mjdietzx/SimGAN, which others took over."""
     psi: Literal["identity", "mean", "gradient"] = setting("identity")
-    """What refining must keep (sec. 2.1): the pixels, the mean of the channels, or differences of neighbours."""
+    """Feature that refining must keep (sec. 2.1): the pixels, the mean of the channels, or differences of
+    neighbours."""
     history_size: int = setting(51_200)
-    """Refined images kept, from which half of each of D's batches is drawn (sec. 2.3); 0: none."""
+    """Size of the history of refined images, from which half of each of D's batches comes (sec. 2.3); 0 keeps none."""
     k_g: int = setting(2)
-    """Moves of the refiner in a round, each on a fresh batch (Alg. 1, K_g): 2 in the article's first version, 50 in
+    """Moves of the refiner per round, each on a fresh batch (Alg. 1, K_g): 2 in the article's first version, 50 in
     later ones."""
     k_d: int = setting(1)
-    """Moves of the discriminator in a round, each on a fresh batch (Alg. 1, K_d)."""
+    """Moves of the discriminator per round, each on a fresh batch (Alg. 1, K_d)."""
     warmup_r: int = setting(1_000)
-    """First moves of the refiner, on the self-regularisation alone (sec. 3.1)."""
+    """Warm-up moves of the refiner, on the self-regularisation alone, before anything else (sec. 3.1)."""
     warmup_d: int = setting(200)
-    """Then moves of the discriminator alone (sec. 3.1)."""
+    """Warm-up moves of the discriminator alone, after those of the refiner (sec. 3.1)."""
     form: Local = setting("eyes")
-    """The discriminator for eye gaze or for hand pose."""
+    """Discriminator: that for eye gaze, or the coarser one for hand pose."""
     first_kernel: int = setting(3)
     """Side of the refiner's first convolution: 3 for eyes, 7 for hands."""
     blocks: int = setting(4)
@@ -55,6 +56,7 @@ class SimGANConfig(GameConfig):
 
     @property
     def size(self) -> Size:
+        """Return the size of training images in pixels: the side of a square, or (height, width)."""
         return (self.image_size, self.image_width) if self.image_width else self.image_size
 
     def __post_init__(self) -> None:
@@ -95,8 +97,8 @@ PAPER = Preset(
 )
 PAPER_HANDS = Preset(
     """The article, hand pose: 224x224 depth images, a 7x7 first convolution, 10 blocks, the coarser discriminator, the
-    refiner alone for 500 moves (by a re-implementation's account), a batch of 32 (the article names none). The rest,
-    and the command, as for `paper`. Data: NYU hand pose. Not measured here.""",
+    refiner alone for 500 moves (by a re-implementation's account), a batch of 32 (the article names none). The other
+    values and the command are those of `paper`. Data: NYU hand pose. Not measured here.""",
     {
         **EYES,
         "hyper.image_size": 224,
@@ -114,9 +116,9 @@ PAPER_HANDS = Preset(
     },
 )
 REFERENCE = Preset(
-    """No program of the authors was released. This is the article in its later versions, as those who wrote them down
-    quote it: K_g = 50 refiner moves to each of the discriminator, where the first version has 2. Data and command as
-    for `paper`, with `--preset reference`.""",
+    """The article in its later versions, as others quote them; the authors released no program. K_g is 50 refiner moves
+    per move of the discriminator, where the first version has 2. Data and command as for `paper`, with `--preset
+    reference`.""",
     {**EYES, "hyper.k_g": 50, "training.images": 260_000_000, "monitoring.checkpoint_every": 20_000_000},
 )
 DEMO = Preset(

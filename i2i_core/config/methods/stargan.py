@@ -1,4 +1,4 @@
-"""The options and presets of StarGAN; see methods/stargan.py."""
+"""Declare the options and presets of StarGAN; see methods/stargan.py."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from i2i_core.settings import check_at_least, check_positive, setting
 
 @dataclass(frozen=True)
 class StarGANConfig(GameConfig):
-    """StarGAN's own hyper-parameters."""
+    """Choose StarGAN's own hyper-parameters."""
 
     adversarial: Formulation = setting("wgan-gp")
-    """The adversarial terms; the paper's are WGAN's with gradient penalty (Eq. 8)."""
+    """Adversarial terms; the paper has those of WGAN with gradient penalty, wgan-gp (Eq. 8)."""
     image_size: int = setting(128)
-    """Height and width of training images, pixels; a multiple of 2^d_layers."""
+    """Height and width of training images in pixels; a multiple of 2^d_layers."""
     channels: int = setting(3, derived=True)
     """Image channels; taken from the data."""
     attributes: tuple[str, ...] = setting(())
-    """Which of the data's attributes to translate between (of several data sets: of all their attributes); none named:
-    all. Images of a class that is left out are of no class."""
+    """Attributes (or classes) of the data to translate between, out of those of all data sets; without it, all of them.
+    Images of a class that is left out count as of no class."""
     c_dim: int = setting(5, derived=True)
-    """Number of attributes, of all data sets together; taken from the data."""
+    """Number of attributes of all data sets together; taken from the data."""
     labels: LabelKind = setting("attributes", derived=True)
     """Independent attributes (CelebA) or one class each (RaFD), of a single data set; taken from the data."""
     columns: tuple[int, ...] = setting((), derived=True)
-    """Where the chosen attributes stand in the labels of their data set; taken from the data."""
+    """Columns of the chosen attributes in the labels of their data set; taken from the data."""
     sizes: tuple[int, ...] = setting((), derived=True, resume="free")
-    """Of several data sets: how many of the attributes are of each; taken from the data."""
+    """Number of attributes of each data set, if there are several; taken from the data."""
     kinds: tuple[LabelKind, ...] = setting((), derived=True, resume="free")
-    """Of several data sets: what `labels` is of each; taken from the data."""
+    """Kind of labels of each data set, if there are several; taken from the data."""
     g_base: int = setting(64)
     """Channels of G's first layer."""
     d_base: int = setting(64)
@@ -47,17 +47,18 @@ class StarGANConfig(GameConfig):
     d_layers: int = setting(6)
     """Stride-2 convolutions of D."""
     upsample: Upsample = setting("transposed")
-    """How G doubles the image; `resize` and `shuffle` have no checkerboard built in."""
+    """Layer with which G doubles the image; resize and shuffle avoid the checkerboard pattern of transposed."""
     lambda_cls: float = setting(1.0)
     """Weight of the domain classification losses (Eq. 5, 6)."""
     lambda_rec: float = setting(10.0)
     """Weight of the reconstruction loss (Eq. 4)."""
     lambda_id: float = setting(0.0)
-    """Weight of an identity term ||G(x, c) - x||_1 (CycleGAN, sec. 5.2), which the paper does not have: reconstruction
-    alone is content with any code that can be undone, and small networks find one that trades glyph for glyph."""
+    """Weight of an identity term ||G(x, c) - x||_1 (CycleGAN, sec. 5.2), which the paper does not have. The
+    reconstruction loss accepts any change that G can undo, and small networks find one that trades glyph for glyph;
+    raise this weight if translations show another object."""
     n_critic: int = setting(5)
-    """Discriminator moves, each on a fresh batch, per generator move; of several data sets, moves on each of them, with
-    the generator's move on a set right after the last of them there."""
+    """Moves of D per move of G, each on a fresh batch. With several data sets, D moves this often on each set, and G
+    moves on the set right after D's last move there."""
     g_lr: float = setting(1e-4)
     """Learning rate of G."""
     d_lr: float = setting(1e-4)
@@ -79,7 +80,7 @@ class StarGANConfig(GameConfig):
 
     @property
     def sets(self) -> tuple[LabelSet, ...]:
-        """The labels of each data set, in the order of their numbers."""
+        """Return the labels of each data set, in the order of the sets' numbers."""
         sizes, kinds = self.sizes or (self.c_dim,), self.kinds or (self.labels,)
         starts = [sum(sizes[:number]) for number in range(len(sizes))]
         return tuple(
@@ -97,12 +98,12 @@ class StarGANConfig(GameConfig):
 
     @property
     def g_labels(self) -> int:
-        """Length of the label vector that G takes: all labels, and the mask where there are several data sets."""
+        """Return the length of G's label vector: all labels, and the mask if there are several data sets."""
         return self.c_dim + len(self.sizes)
 
 
 PAPER = Preset(
-    """The article: 128 px, batch 16, Adam 1e-4 kept for the first half of 20 epochs and brought to 0 over
+    """The article: 128 px, batch 16, Adam 1e-4 for the first half of 20 epochs, falling to 0 over
     the second, 5 critic moves per generator move, lambda_cls 1, lambda_rec 10, lambda_gp 10.
 
     Data: CelebA, `shard.py --layout celeba --center-crop 178 --load-size 128 --resample bilinear --attributes

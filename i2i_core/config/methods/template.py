@@ -18,10 +18,10 @@ from i2i_core.settings import check_at_least, check_positive, setting
 #    are filled in by `fit` from the data and have no flag. GameConfig brings the adversarial terms and the optimiser.
 @dataclass(frozen=True)
 class TemplateConfig(GameConfig):
-    """The method's own hyper-parameters."""
+    """Choose the method's own hyper-parameters."""
 
     image_size: int = setting(128)
-    """Height and width of training images, pixels; a multiple of 4."""
+    """Height and width of training images in pixels; a multiple of 4."""
     in_channels: int = setting(3, derived=True)
     """Channels of a; taken from the data."""
     out_channels: int = setting(3, derived=True)

@@ -1,4 +1,4 @@
-"""The options and presets of UNIT; see methods/unit.py."""
+"""Declare the options and presets of UNIT; see methods/unit.py."""
 
 from __future__ import annotations
 
@@ -15,47 +15,50 @@ from i2i_core.settings import check_at_least, check_choice, check_positive, sett
 
 @dataclass(frozen=True)
 class UNITConfig(PerceptualConfig):
-    """UNIT's own hyper-parameters."""
+    """Choose UNIT's own hyper-parameters."""
 
     image_size: int = setting(256)
-    """Height and width of training images, pixels; a multiple of 4."""
+    """Height and width of training images in pixels; a multiple of 4."""
     channels: int = setting(3, derived=True)
     """Channels of both domains; taken from the data."""
     architecture: Literal["paper", "later"] = setting("paper")
-    """The paper's networks, with tied layers; or those of the authors' later program, without."""
+    """Networks: those of the paper, with tied layers, or those of the authors' later program, without."""
     lambda_gan: float = setting(10.0)
     """Weight of the adversarial terms (Eq. 4, lambda_0)."""
     lambda_rec: float = setting(100.0)
     """Weight of the reconstruction within a domain (Eq. 3, lambda_2)."""
     lambda_kl: float = setting(0.1)
-    """Weight of the codes' distance from N(0, 1) (Eq. 3, lambda_1)."""
+    """Weight of the KL divergence of the codes from N(0, 1) (Eq. 3, lambda_1)."""
     kl_of: Literal["mean", "code"] = setting("mean")
-    """What that distance squares, of images and of translations: the codes' mean (the article; the authors' later
-    program), or the codes with their noise (the authors' first program)."""
+    """Codes that the KL terms square, of images and of translations: the codes' mean (the article and the authors'
+    later program), or the codes with their noise (the authors' first program)."""
     g_noise: Literal["shared", "own"] = setting("shared")
-    """Noise of the codes in the generators' move: that of the discriminators' move on the same batch, so that both see
-    the same fakes; or its own, which makes new fakes (the authors' later program)."""
+    """Noise of the codes in the generators' move. shared takes that of the discriminators' move on the same batch, so
+    that both see the same fakes; own draws anew, which makes new fakes (the authors' later program)."""
     lambda_cyc: float = setting(100.0)
-    """Weight of the reconstruction after there and back (Eq. 5, lambda_4)."""
+    """Weight of the cycle-consistency terms, the reconstruction after there and back (Eq. 5, lambda_4)."""
     lambda_cyc_kl: float = setting(0.1)
-    """Weight of the distance from N(0, 1) of the translations' codes (Eq. 5, lambda_3)."""
+    """Weight of the KL divergence of the translations' codes from N(0, 1) (Eq. 5, lambda_3)."""
     perceptual_input: Literal["imagenet", "caffe", "plain"] = setting("caffe")
-    """Give a VGG its images as it was trained: caffe, BGR from 0 to 255 less means, as the authors' later program does
-    for the VGG authors' weights; imagenet, for torchvision's; or plain, in [-1, 1]."""
+    """Form of the images that a VGG gets, which must be that of its training: caffe (BGR from 0 to 255, minus means)
+    for the VGG authors' weights, as in the authors' later program; imagenet for torchvision's weights; plain for values
+    in [-1, 1]."""
     n_critic: int = setting(1)
-    """Moves of the discriminators, each on a fresh batch, per move of the generators."""
+    """Moves of the discriminators per move of the generators, each on a fresh batch."""
     g_base: int = setting(64)
     """Channels of the encoders' first layer."""
     d_base: int = setting(64)
     """Channels of the discriminators' first layer."""
     blocks: int = setting(0)
-    """Residual blocks of a domain's own encoder and generator; 0: 3 in the paper's networks, 4 in the later ones."""
+    """Residual blocks of a domain's own encoder and generator; 0 takes 3 in the paper's networks, 4 in the later
+    ones."""
     d_layers: int = setting(0)
-    """Stride-2 convolutions of a discriminator; 0: 6 in the paper's networks, 4 in the later ones."""
+    """Stride-2 convolutions of a discriminator; 0 takes 6 in the paper's networks, 4 in the later ones."""
     d_scales: int = setting(3)
-    """Scales of a later discriminator."""
+    """Scales of a discriminator of the later networks."""
     upsample: Literal["", "transposed", "resize", "shuffle"] = setting("")
-    """How the generators double the image; none named: as the architecture does (transposed, resize)."""
+    """Layer with which the generators double the image; without it, that of the architecture: transposed in the paper's
+    networks, resize in the later ones."""
     lr: float = setting(1e-4)
     """Learning rate of both players."""
     weight_decay: float = setting(1e-4)
@@ -107,7 +110,7 @@ REFERENCE = Preset(
     `--lambda-perceptual`, is off there too.)
 
     Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
-    --resample bilinear`, lest the shape is gone before training.""",
+    --resample bilinear`, so that images keep their shape until training.""",
     {
         "training.batch": 1,
         "data.load_size": 0,

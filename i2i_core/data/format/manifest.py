@@ -42,6 +42,7 @@ from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
 MANIFEST = "manifest.json"
+"""The role of each field, and every shard and index by split; written last: a folder without it is no data set."""
 VERSION = 2
 """Number the form of manifests that are written; earlier forms are read."""
 FEW = 8

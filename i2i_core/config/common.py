@@ -1,0 +1,39 @@
+"""Name the flags that people use, by program and group: those that `--help` shows. `--help-all` shows every flag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Groups = Mapping[str, tuple[str, ...]]
+"""Names of flags, without dashes, by the title of their group. `lambda-*` stands for all that begin so."""
+
+_RESULTS = ("storage", "name", "evaluate-every", "metrics", "grid-every", "checkpoint-every", "tracker")
+
+TRAIN: Groups = {
+    "what to train": ("method", "preset", "config", "init-from"),
+    "data": ("data", "direction", "image-size", "attributes"),
+    "length, batch and weights": ("images", "epochs", "batch", "lr", "g-lr", "d-lr", "lambda-*"),
+    "where it runs": ("workers", "gpu", "cpu", "fast"),
+    "what it keeps and shows": _RESULTS,
+    "before it starts": ("dry-run",),
+}
+TUNE: Groups = {
+    "what to search": ("method", "preset", "space", "metric", "samples", "early-stop"),
+    "data": ("data", "direction", "image-size", "attributes"),
+    "length and batch of a trial": ("images", "epochs", "batch"),
+    "where it runs": ("concurrent", "workers", "gpu", "cpu", "fast"),
+    "what it keeps and shows": ("storage", "name", "evaluate-every", "metrics"),
+    "before it starts": ("resume", "dry-run"),
+}
+SHARD: Groups = {
+    "what is there": ("layout", "input", "input-b", "attributes", "field", "index", "split"),
+    "what happens to an image": ("channels", "center-crop", "load-size", "fit", "resample", "encode"),
+    "what is written": ("out", "shard-samples", "bad", "overwrite"),
+    "where it runs": ("workers",),
+}
+EVALUATE: Groups = {
+    "what to measure": ("CHECKPOINT", "data", "split", "most", "metrics"),
+    "judging by a classifier": ("train-classifier", "classifier", "classifier-network"),
+    "where it runs": ("workers", "gpu", "cpu"),
+    "what is written": ("out",),
+}
