@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 from i2i_core.errors import ResourceError, RunError
 from i2i_core.orchestration import ray_compat
 from i2i_core.orchestration.ray_compat import STATE_API
+from i2i_core.orchestration.screen import Screen
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +48,12 @@ def connect(quiet: bool = False) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault(ray_compat.HIDE_GPUS, "0")
+    ray_compat.route_output(Screen().show)
     address = os.environ.get("RAY_ADDRESS") or "local"
     for left in reversed(range(STARTS)):
         how = _own() if address == "local" else _joined(address)
         try:
-            ray.init(logging_level="warning", log_to_driver=not quiet, **how)
+            ray.init(logging_level="error", log_to_driver=not quiet, **how)
             return
         except Exception as error:  # a bare one, where its processes are not up in time
             ray.shutdown()
@@ -96,6 +98,16 @@ def _joined(address: str) -> dict[str, Any]:
         raise ResourceError("RAY_ADDRESS", found, expected, fix) from None
     os.environ[STATE_API] = url
     return {"address": where, "runtime_env": {"env_vars": {STATE_API: url}}}
+
+
+def dashboard() -> str:
+    """Give the URL of the joined cluster's dashboard, and where the token is that it asks for."""
+    url = os.environ[STATE_API]
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return url
+    if file := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return f"{url} (it asks for the token in {file})"
+    return f"{url} (it asks for the token that RAY_AUTH_TOKEN held before this command; else for one that is not shown)"
 
 
 def on_loopback() -> bool:

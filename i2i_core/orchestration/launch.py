@@ -23,8 +23,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ResourceError, RunError, Stopped, UserError
-from i2i_core.orchestration.cluster import capacity, connect, on_loopback, wait_for
+from i2i_core.orchestration.cluster import capacity, connect, dashboard, on_loopback, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
+from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
 from i2i_core.runs.folder import RunFolder
@@ -142,9 +143,13 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
         check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
     connect()
+    logger.info(f"watch the cluster: {dashboard()}")
     gpu = use_gpu(config)
     check_cluster(config, gpu)
     wait_for(*needed(config, gpu))
+    least, most = config.launch.worker_range
+    many = f"{least}" if least == most else f"{least} to {most}"
+    logger.info(f"starting {many} worker{'' if most == 1 else 's'} on {'GPUs' if gpu else 'CPUs'}")
     attempt = uuid4().hex
     with held(run, attempt, since):
         begin(run, attempt, config.dumps().encode())
@@ -259,7 +264,8 @@ def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> Torch
             name=attempt,
             storage_path=str(notes),
             failure_config=FailureConfig(max_failures=config.launch.max_failures),
-            logging_config=LoggingConfig(log_level="WARNING"),
+            logging_config=LoggingConfig(log_level="CRITICAL"),
+            callbacks=[Restarts(config.run_name, config.launch.log_level, config.launch.max_failures)],
         ),
     )
 
@@ -267,7 +273,7 @@ def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> Torch
 def _reason(error: Exception) -> str:
     """What a worker said, where Ray's error holds it; else Ray's last line."""
     for failure in getattr(error, "worker_failures", {}).values():
-        cause = getattr(failure, "cause", None) or failure.__cause__ or failure
+        cause = cause_of(failure)
         if isinstance(cause, RunError | UserError):
             return str(cause)
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from traceback import walk_tb
 from typing import Any
 
@@ -121,6 +123,36 @@ def torch_backend() -> tuple[Any, Any]:
     return _TorchBackend, _set_torch_distributed_env_vars
 
 
+@dataclass(frozen=True)
+class Printed:
+    """Lines that a process of the job has printed.
+
+    Attributes:
+        source: the name of the actor or the task that printed them; `autoscaler` or `raylet` for Ray's own.
+        lines: without their ends.
+        is_error: whether they were printed on standard error.
+    """
+
+    source: str
+    lines: list[str]
+    is_error: bool
+
+
+def route_output(show: Callable[[Printed], None]) -> None:
+    """Have Ray pass what the job's processes print to a function, in a thread, and print nothing of it. Call this
+    before `ray.init`, whose threads look the function up by its name."""
+    from ray._private import worker
+
+    def routed(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+        source = str(data.get("actor_name") or data.get("task_name") or data.get("pid"))
+        lines = data.get("lines", [])
+        if source == "autoscaler":
+            lines = [line for line in worker.filter_autoscaler_events(lines) if not line.startswith("Tip: ")]
+        show(Printed(source, [*lines], bool(data["is_err"])))
+
+    worker.print_to_stdstream = routed
+
+
 def being_drained() -> bool:
     """Tell whether Ray has told this training worker that a node of its group is about to go.
 
@@ -131,8 +163,10 @@ def being_drained() -> bool:
     return get_train_context().preemption_context.preemption_info is not None
 
 
-def log_no_trace() -> None:
-    """Keep Ray Train, in this training worker, from logging the trace of what is about to be raised."""
+def silence_train() -> None:
+    """Keep Ray Train, in this training worker, from printing its reports and the traces of what is raised."""
+    from ray.train.v2._internal.execution import context
     from ray.train.v2._internal.util import logger
 
+    context.logger.setLevel("CRITICAL")  # named by its file, so that no level of Ray Train's reaches it
     logger.setLevel("CRITICAL")

@@ -16,7 +16,7 @@ from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
-from i2i_core.orchestration.ray_compat import being_drained, log_no_trace
+from i2i_core.orchestration.ray_compat import being_drained, silence_train
 from i2i_core.runs.attempts import is_over_for, record
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
@@ -46,6 +46,7 @@ def train_worker(values: dict[str, Any]) -> str:
     config = TrainConfig.loads(values["config"], "the driver's configuration")
     world = World(context.get_world_rank(), context.get_world_size())
     logs.show(config.launch.log_level, config.run_name, world.rank)
+    silence_train()
     device, node = ray.train.torch.get_device(), this_node()
     threads = node.threads(config.launch.cpus_per_worker, config.data.loaders, device.type == "cuda")
     torch.set_num_threads(threads)
@@ -55,8 +56,10 @@ def train_worker(values: dict[str, Any]) -> str:
         metrics = train(config, world, device, values["attempt"], being_drained, gauges, node, launched=True)
     except UnrecordedError as error:  # to raise it would have Ray train again
         untold = str(error)
-    except UserError:  # it is recorded, and the driver tells it
-        log_no_trace()
+    except (RunError, UserError):  # recorded, and the driver prints it
+        raise
+    except Exception:
+        logger.exception("this worker failed")
         raise
     ray.train.report(metrics)
     return untold

@@ -24,7 +24,18 @@ from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.translating import translate
 from i2i_core.storage.folder import Folder
 
-from ..support.processes import ROOT, SMALL, Process, Run, differences, past, state_of, undisturbed, with_environment
+from ..support.processes import (
+    ROOT,
+    SMALL,
+    Process,
+    Run,
+    differences,
+    past,
+    state_of,
+    strange_lines,
+    undisturbed,
+    with_environment,
+)
 from ..support.scene_data import write_scenes
 from ..support.server import SECRET, S3Server
 from ..support.sockets import listening
@@ -123,6 +134,7 @@ def test_a_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_transla
     assert f"finished after {IMAGES:,} images" in job.text()
     assert not any(secret in job.text() for secret in (SECRET, "AWS_SECRET", (FOLDER / "auth_token").read_text()))
     assert "Found multiple active Ray instances" not in job.text(), "no other Ray of the machine is asked"
+    assert not strange_lines(job.text()), "every line is one of ours, and comes once"
     calm = undisturbed(job.folder, str(tmp_path / "data"), str(tmp_path), 2)
     assert not differences(state_of(calm), state_of(job.folder))
     copies = [path for path in FOLDER.glob("ray/session_latest/*/working_dir_files/_ray_pkg_*") if path.is_dir()]

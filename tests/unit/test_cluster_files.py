@@ -695,6 +695,31 @@ def test_local_nodes_name_the_port_that_is_taken() -> None:
             program("local_nodes").main(port, 1, 1)
 
 
+def test_local_nodes_say_time_out_where_ray_gives_up_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = program("local_nodes")
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        raise Exception("The current node timed out during startup. This could happen because ...")  # as Ray does
+
+    monkeypatch.setattr(nodes, "start", late)
+    with pytest.raises(SystemExit, match=r"^time-out: this machine is slow or has too much to do"):
+        nodes.main(free_port(), 2, 1)
+
+
+def test_local_nodes_say_time_out_where_an_agent_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = program("local_nodes")
+    monkeypatch.setattr(nodes, "PATIENCE", -1.0)
+    client = SimpleNamespace(internal_kv_get=lambda key, namespace: None)
+    with pytest.raises(SystemExit, match=r"^time-out: (?s:.)*agent of node n1 has not begun"):
+        nodes.wait_for_agents([SimpleNamespace(node_id="n1", get_gcs_client=lambda: client)])
+
+
+def test_local_nodes_know_what_ray_says_when_it_is_late() -> None:
+    from ray._private import node
+
+    assert program("local_nodes").LATE in Path(node.__file__).read_text()
+
+
 # What is sent to the nodes
 
 
