@@ -118,7 +118,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     """Run a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
-    attempts/, checkpoints/, best.json, grids/ and tensorboard/.
+    attempts/, checkpoints/, best.json, grids/ and TensorBoard's event files.
 
     Args:
         config: the run.

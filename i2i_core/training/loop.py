@@ -38,6 +38,8 @@ from i2i_core.training.timing import Spent, device_name, shares, spent_lines
 from i2i_core.training.together import by_leader
 
 Through = Callable[[Iterator[Batch]], Iterator[Batch]]
+PAUSES = ("grid", "evaluation", "checkpoint")
+"""Parts of a run's time in which training stands still."""
 
 
 class Loop:
@@ -137,7 +139,7 @@ class Loop:
         """
         by_leader(self.world, self.run, self.run.keep)
         ahead = Ahead(self.read(self.progress.images // self.stream.batch), self._ready)
-        self.monitor.begin(self.progress.images)
+        self.monitor.begin(self.progress.images, self.measuring.chosen_by)
         self.monitor.tell(_introduced(self))
         self.monitor.tell(self.held.choice.said())
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
@@ -218,6 +220,7 @@ class Loop:
                 act()
 
     def _finish(self) -> None:
+        self.monitor.tell(f"{self.progress.images:,} images are trained on; {self._left_to_do()}")
         if self.state.due.done < self.progress.images:
             self.state.due.done = self.progress.images
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
@@ -228,10 +231,16 @@ class Loop:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")
 
+    def _left_to_do(self) -> str:
+        """Name what comes after the last update."""
+        parts = ["a grid"] if self.config.monitoring.grid_every else []
+        parts += ["an evaluation"] if self.measuring.suites else []
+        return f"to come: {', '.join([*parts, 'the last checkpoint'])}"
+
     def _log(self) -> None:
         """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
         with self.spent.on("log"):
-            speed = self.monitor.send(self.progress.images)
+            speed = self.monitor.send(self.progress.images, self.spent.of(*PAUSES))
             self.state.bad_samples.agree()
             self.monitor.show(speed, self.length)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +30,13 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.sizes import Size
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.readings import spread_of
+from i2i_core.training.monitoring.trackers import clock
 from i2i_core.training.stages import Stages
 from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
+
+SAID_EVERY = 10.0
+"""Seconds between two lines that say how far an evaluation is."""
 
 
 class Evaluator:
@@ -138,7 +142,9 @@ class Evaluator:
         images, start = self.state.progress.images, time.monotonic()
         self.method.at_test = self.at_test
         with self.step.averaged():
-            results = {name: suite.together(self.step.world) for name, suite in self.suites.items()}
+            results = {
+                name: suite.together(self.step.world, self._progress(suite)) for name, suite in self.suites.items()
+            }
         metrics = over_sets({name: result.metrics for name, result in results.items()})
         self.state.evaluations.add(images, metrics)
         named = {f"{self.split}/{name}": value for name, value in metrics.items()}
@@ -148,11 +154,40 @@ class Evaluator:
                 self._made()
             self.monitor.scalars(images, named | {"speed/evaluation_seconds": time.monotonic() - start})
             self._report(images, results)
-        name = self.config.monitoring.best_metric or default_metric(self.method)
+        name = self._judge
         value = metrics.get(name)
         if value is None or math.isnan(value):  # nothing in the split that it could be measured on
             return False
         return self.state.best.judge(name, value, images, self.stage.size if self.stages.changes_size else None)
+
+    @property
+    def _judge(self) -> str:
+        """The metric that the best checkpoint is chosen by; "" where none chooses it."""
+        return self.config.monitoring.best_metric or default_metric(self.method)
+
+    @property
+    def chosen_by(self) -> str:
+        """The metric that the best checkpoint is chosen by, as boards name it; "" where none chooses it."""
+        return f"{self.split}/{self._judge}" if self.suites and self._judge else ""
+
+    def _progress(self, suite: Suite) -> Callable[[int], None]:
+        """Give what is called with the number of samples after each chunk of an evaluation: every SAID_EVERY seconds
+        it logs how many are measured, and the time left."""
+        asked, size = suite.asked, self.step.world.size
+        there = asked.data.shard_set(self.split, asked.data.manifest.domains[0]).samples
+        whole = min(asked.most, there) if asked.most else there
+        began = said = time.monotonic()
+        done = 0
+
+        def measured(samples: int) -> None:
+            nonlocal done, said
+            done, now = done + samples * size, time.monotonic()
+            if now - said >= SAID_EVERY and done < whole:
+                said = now
+                left = clock((now - began) / done * (whole - done))
+                self.monitor.tell(f"evaluating: {done:,} of {whole:,} samples, {left} left")
+
+        return measured
 
     def _report(self, images: int, results: Mapping[str, Result]) -> None:
         """Write the evaluations so far and the last in full, and say each warning once."""

@@ -132,6 +132,10 @@ class Spent:
             self._charge()
             self.parts.pop()
 
+    def of(self, *parts: str) -> float:
+        """Add up the seconds of parts that do not go on now."""
+        return sum(self.seconds.get(part, 0.0) for part in parts)
+
     def by_part(self, players: Mapping[str, float]) -> dict[str, float]:
         """Give the seconds of every part so far, which add up to the time since the beginning. Those of the step are
         given as `step/PLAYER`.

@@ -15,6 +15,8 @@ import pytest
 import torch
 from ray.util.metrics import Gauge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError
@@ -38,9 +40,32 @@ SECRET = "not-to-be-told-7f3a"
 
 
 def scalars_of(run: str) -> EventAccumulator:
-    board = EventAccumulator(f"{run}/tensorboard")
+    board = EventAccumulator(run)
     board.Reload()
     return board
+
+
+def test_tensorboard_names_runs_by_their_folders_and_shows_their_configuration(labelled: str, storage: str) -> None:
+    for name in ("faces", "older"):
+        config = config_of("stargan", labelled, storage, launch__name=name, training__images=12, **EVERY)
+        if name == "older":  # an earlier program began it
+            Path(storage, name, "tensorboard").mkdir(parents=True)
+            Path(storage, name, "tensorboard", "events.out.tfevents.1.before").write_bytes(b"")
+        loop_of(config).train()
+    boards = EventMultiplexer().AddRunsFromDirectory(storage)
+    boards.Reload()
+    assert {*boards.Runs()} == {"faces", "older/tensorboard"}
+    (written,) = boards.Tensors("faces", "configuration/text_summary")
+    text = written.tensor_proto.string_val[0].decode()
+    assert "    training.images: 12\n    " in text
+    assert f"hyper.lambda_rec: {config.hyper.lambda_rec}" in text
+    told = HParamsPluginData.FromString(
+        boards.SummaryMetadata("faces", "_hparams_/session_start_info").plugin_data.content
+    )
+    assert told.session_start_info.hparams["hyper.lambda_rec"].number_value == config.hyper.lambda_rec
+    judged = HParamsPluginData.FromString(boards.SummaryMetadata("faces", "_hparams_/experiment").plugin_data.content)
+    assert [metric.name.tag for metric in judged.experiment.metric_infos] == ["val/there_and_back"]
+    assert "val/there_and_back" in boards.Runs()["faces"]["tensors"]
 
 
 def test_what_a_run_shows(labelled: str, storage: str) -> None:
@@ -49,6 +74,8 @@ def test_what_a_run_shows(labelled: str, storage: str) -> None:
     shown = set(board.Tags()["scalars"])
     for player in ("D", "G"):
         assert {f"{player}/{name}" for name in ("loss", "grad_norm", "move_seconds", "lr")} <= shown
+    assert "utilisation/cpu_cores" in shown
+    assert "utilisation/gpu_percent" not in shown, "on a CPU"
     speed = ("images_per_second", "images_per_second_per_worker", "data_wait_share", "evaluation_seconds")
     assert {f"speed/{name}" for name in speed} <= shown
     assert {"D/gap", "checkpoint/stall_seconds", "diagnosis/spread", "diagnosis/D/blind", "val/there_and_back"} <= shown
@@ -183,7 +210,7 @@ def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
     assert again.data.params["hyper.lambda_rec"] == "10.0"
     assert SECRET not in str(again.to_dictionary())
     assert {file.path for file in client.list_artifacts(run.info.run_id, "grids")} >= {"grids/images-000000000096.png"}
-    assert not Path(loop.run.root, "tensorboard").exists(), "it was not asked for"
+    assert not [*Path(loop.run.root).glob("events.*")], "it was not asked for"
 
 
 @pytest.mark.processes

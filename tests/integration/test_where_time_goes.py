@@ -7,6 +7,8 @@ pytest tests/integration/test_where_time_goes.py
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +78,54 @@ def test_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: l
     table = said[[i for i, line in enumerate(said) if line.startswith("where the time went")][-1] :]
     assert table[0].endswith("96 images of the run, 1 worker, cpu")
     assert {line.split()[0].replace("-", "_") for line in table[1:]} == {*seconds}
+
+
+def test_rate_leaves_out_the_time_in_which_training_stands_still(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("i2i_core.training.monitoring.monitor.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monitor = loop_of(config_of("stargan", labelled, storage)).monitor
+    monitor.begin(0)
+    rates = []
+    for images, seconds, paused in ((60, 6, 0), (120, 36, 30), (180, 6, 30)):
+        now[0] += seconds
+        monitor.since.waited = 3
+        rates.append(monitor.send(images, paused)["speed/images_per_second"])
+        assert monitor.sent
+        assert monitor.sent.read().speed["speed/data_wait_share"] == pytest.approx(0.5)
+    assert rates == [10, 10, 10]
+    assert monitor.pace.pauses == 30 / 12, "of what follows the first log"
+
+
+def test_rate_is_told_of_every_grid_evaluation_and_checkpoint(labelled: str, storage: str) -> None:
+    over = {"monitoring__grid_every": 24, "monitoring__evaluate_every": 48, "monitoring__log_every": 12}
+    loop = loop_of(config_of("stargan", labelled, storage, **over), spent=Spent(None, Clock()))
+    calls = [counting(loop, name, of) for name, of in (("draw", loop.measuring), ("evaluate", loop.measuring))]
+    calls.append(counting(loop, "save", loop.keeper))
+    told, right = [], loop.monitor.send
+
+    def send(images: int, paused: float) -> Any:
+        told.append((paused, sum(count[0] for count in calls)))
+        return right(images, paused)
+
+    loop.monitor.send = send  # type: ignore[method-assign]
+    loop.train()
+    assert len(told) == 8
+    assert told[-1][0] > 5
+    assert all(paused == count for paused, count in told), "each took a second"
+
+
+def test_end_of_a_run_and_a_long_evaluation_say_what_is_being_done(
+    labelled: str, storage: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2i_core.training.measuring.SAID_EVERY", 0.0)
+    over = {"monitoring__evaluate_samples": 200, "monitoring__grid_every": 96, "training__images": 12}
+    loop_of(config_of("stargan", labelled, storage, **over)).train()
+    last = said.index("12 images are trained on; to come: a grid, an evaluation, the last checkpoint")
+    there = [line for line in said[last:] if line.startswith("evaluating: ")]
+    assert there
+    assert all(re.fullmatch(r"evaluating: \d+ of \d+ samples, \d+:\d\d left", line) for line in there)
 
 
 def test_resumed_run_says_the_time_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:

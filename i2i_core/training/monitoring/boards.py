@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 PROJECT = "i2i"
 """Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
+COMPARED = ("method", "preset", "hyper", "training", "data")
+"""The parts of a configuration that TensorBoard compares runs by."""
 _files = itertools.count()
 """Of this process, so that each has a name of its own."""
 
@@ -64,14 +67,39 @@ class TensorBoard:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
-        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, run.EVENTS)
-        place = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
-        self.file = self.events / f"events.out.tfevents.{place}"
+        self.name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+
+    @cached_property
+    def within(self) -> str:
+        """The path of the event files in the run's folder, in which TensorBoard finds them: none, so that it calls the
+        run by the folder's name; `tensorboard/` where an earlier program began there."""
+        return f"{self.run.EVENTS}/" if self.run.names(self.run.EVENTS) else ""
+
+    @property
+    def file(self) -> Path:
+        """The local file that is written."""
+        return Path(self.temporary.name, self.name) if self.temporary else Path(self.run.path(self.within), self.name)
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
         from torch.utils.tensorboard.summary import scalar
 
         self._append(images, [scalar(name, value) for name, value in values.items()])
+
+    def describe(self, images: int, parameters: Mapping[str, Any], metric: str) -> None:
+        """Write a configuration as a text, and its hyper-parameters for the page that compares runs by them.
+
+        Args:
+            images: trained on so far.
+            parameters: by dotted name.
+            metric: a scalar that the page lists beside them; "" for none.
+        """
+        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard.summary import text as text_summary
+
+        listed = "\n".join(f"    {name}: {value}" for name, value in parameters.items())
+        compared = {name: value for name, value in parameters.items() if name.split(".")[0] in COMPARED}
+        plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in compared.items()}
+        self._append(images, [text_summary("configuration", listed), *hparams(plain, {metric: 0.0} if metric else {})])
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
         from torch.utils.tensorboard.summary import image
@@ -89,7 +117,7 @@ class TensorBoard:
         from torch.utils.tensorboard import RecordWriter
 
         if self.run.local:
-            self.run.make(self.run.EVENTS)
+            self.run.make(self.within)
         with open(self.file, "ab", buffering=0) as out:
             whole, records = out.tell(), io.BytesIO()
             events = [] if whole else [Event(wall_time=time.time(), file_version="brain.Event:2")]
@@ -106,7 +134,7 @@ class TensorBoard:
     def flush(self) -> None:
         """Brings what was told to the run's folder, where that is not local."""
         if not self.run.local and self.file.exists():
-            self.run.write(f"{self.run.EVENTS}/{self.file.name}", self.file.read_bytes())
+            self.run.write(f"{self.within}{self.name}", self.file.read_bytes())
 
     def close(self, finished: bool) -> None:
         """Nothing: no file is open."""

@@ -17,6 +17,7 @@ from i2i_core.training.monitoring import boards
 from i2i_core.training.monitoring.diagnosis import Diagnosis
 from i2i_core.training.monitoring.readings import WAIT, Sent, send
 from i2i_core.training.monitoring.trackers import ShowScalars, Tracker, progress_line
+from i2i_core.training.monitoring.utilisation import Utilisation
 from i2i_core.training.step import Step
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,30 @@ class Since:
 
     time: float
     images: int
+    paused: float = 0.0
     waited: float = 0.0
+
+
+class Pace:
+    """Keep how long training stood still for grids, evaluations and checkpoints, beside how long it went on.
+
+    The first log is left out: it holds the first grid, and whatever is done for the first time.
+    """
+
+    def __init__(self) -> None:
+        self.logs, self.trained, self.paused = 0, 0.0, 0.0
+
+    def add(self, trained: float, paused: float) -> None:
+        """Add the seconds between two logs."""
+        self.logs += 1
+        if self.logs > 1:
+            self.trained += trained
+            self.paused += paused
+
+    @property
+    def pauses(self) -> float:
+        """Seconds of standing still for each second of training."""
+        return self.paused / self.trained if self.trained else 0.0
 
 
 class Monitor:
@@ -51,7 +75,9 @@ class Monitor:
     """
 
     def __init__(self, config: TrainConfig, step: Step, run: RunFolder, measured: ShowScalars) -> None:
-        self.step = step
+        self.step, self.config = step, config
+        self.busy = Utilisation(step.device, step.world.leads)
+        self.pace = Pace()
         self.diagnosis = Diagnosis(step.method)
         self.spread: Tensor | None = None
         self.since = Since(time.monotonic(), 0)
@@ -69,17 +95,33 @@ class Monitor:
         if self.step.world.leads:
             logger.log(level, line)
 
-    def begin(self, images: int) -> None:
-        """Measure speed from now on."""
-        self.since = Since(time.monotonic(), images)
+    def begin(self, images: int, metric: str = "") -> None:
+        """Measure speed from now on, and show the run's configuration.
 
-    def send(self, images: int) -> dict[str, float]:
-        """Send what workers have to say since the last log to each other; give the speed. All call this together."""
+        Args:
+            images: trained on so far.
+            metric: what the best checkpoint is chosen by, as the boards name it; "" where nothing chooses it.
+        """
+        self.since = Since(time.monotonic(), images)
+        if tracker := self.tracker:
+            tracker.later(lambda: tracker.describe(images, boards.parameters(self.config), metric))
+
+    def send(self, images: int, paused: float = 0.0) -> dict[str, float]:
+        """Send each other what every rank has to tell since the last log, and give the speed. All ranks call this
+        together.
+
+        Args:
+            images: trained on so far.
+            paused: seconds of this start of the run in which training stood still for grids, evaluations and
+                checkpoints. They count neither in the rate nor in the share of time that waits for data.
+        """
         self.diagnose()
-        since, now = self.since, time.monotonic()
-        seconds = max(now - since.time, 1e-9)
-        self.begin(images)
-        self.sent = send(self.step, self.step.world, images, since.waited / seconds, self.spread)
+        since, now, pause = self.since, time.monotonic(), paused - self.since.paused
+        seconds = max(now - since.time - pause, 1e-9)
+        self.since = Since(now, images, paused)
+        self.pace.add(seconds, pause)
+        share, busy = min(since.waited / seconds, 1.0), self.busy.read()
+        self.sent = send(self.step, self.step.world, images, share, self.spread, busy)
         self.spread = None
         rate = (images - since.images) / seconds
         of_worker = rate / self.step.world.size
@@ -96,12 +138,12 @@ class Monitor:
         """
         if not (self.tracker and self.sent):
             return
-        tracker, sent, frames = self.tracker, self.sent, self.step.frames
+        tracker, sent, frames, pauses = self.tracker, self.sent, self.step.frames, self.pace.pauses
         rates = {f"{player}/lr": lr for player, lr in self.step.learning_rates().items()}
 
         def write() -> None:
             log, rate = sent.read(), speed["speed/images_per_second"]
-            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, frames))
+            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, frames, pauses))
             tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
 
         tracker.later(write)

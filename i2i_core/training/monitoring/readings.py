@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from i2i_core.training.monitoring.utilisation import CPU, GPU
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
@@ -62,7 +64,8 @@ class Sent:
         each = [{name: next(numbers) for name in self.own} for _ in range(self.workers)]
         weighted = {name: abs(next(numbers) * terms[name]) for name in self.influences}
         spread = next(numbers)
-        speed = {name: max(one[name] for one in each) for name in self.own if any(one[name] for one in each)}
+        speed = {name: _over_workers(name, [one[name] for one in each]) for name in self.own}
+        speed = {name: value for name, value in speed.items() if value}
         waits = [one[WAIT] for one in each]
         speed |= {WAIT: sum(waits) / self.workers} | ({f"{WAIT}_worst": max(waits)} if self.workers > 1 else {})
         return Reading(self.images, terms, speed, weighted, None if spread < 0 else spread)
@@ -71,16 +74,31 @@ class Sent:
 WAIT, MEMORY = "speed/data_wait_share", "memory/gpu_gb"
 
 
-def send(step: Step, world: World, images: int, waited: float, spread: Tensor | None) -> Sent:
-    """All workers' numbers since the last time, summed in one collective. Every worker calls this at the same time.
+def _over_workers(name: str, values: list[float]) -> float:
+    """Give the mean of what tells how busy workers are; of anything else the largest."""
+    return sum(values) / len(values) if name in (CPU, GPU) else max(values)
+
+
+def send(
+    step: Step,
+    world: World,
+    images: int,
+    waited: float,
+    spread: Tensor | None,
+    busy: Mapping[str, float] | None = None,
+) -> Sent:
+    """Sum all ranks' numbers since the last log in one collective. Every rank calls this at the same time.
 
     Args:
-        waited: share of the time that this worker waited for data.
-        spread: of what rank 0 made since the last time, a scalar on the device.
+        waited: the share of training time that this rank waited for data.
+        spread: of what rank 0 made since the last log, a scalar on the device.
+        busy: as `Utilisation.read` gives it; the same names on every rank.
     """
     gpu = step.device.type == "cuda"
     seconds = step.stopwatch.read()
-    own = {WAIT: waited} | {f"{player}/move_seconds": seconds.get(player, 0.0) for player in step.movers}
+    own = {WAIT: waited, **(busy or {})} | {
+        f"{player}/move_seconds": seconds.get(player, 0.0) for player in step.movers
+    }
     if gpu:
         own[MEMORY] = torch.cuda.max_memory_allocated(step.device) / 1e9
         torch.cuda.reset_peak_memory_stats(step.device)

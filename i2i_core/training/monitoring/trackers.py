@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -121,6 +122,17 @@ class Tracker:
         self.measured(values)
         self._show(lambda board: board.scalars(images, values))
 
+    def describe(self, images: int, parameters: Mapping[str, Any], metric: str) -> None:
+        """Show a run's configuration on TensorBoard; other boards have it from the start. Call this within a job.
+
+        Args:
+            images: trained on so far.
+            parameters: by dotted name.
+            metric: what TensorBoard lists beside the hyper-parameters; "" for none.
+        """
+        if self.board:
+            self.board.describe(images, parameters, metric)
+
     def text(self, images: int, title: str, text: str) -> None:
         """Called from within a job."""
         self._show(lambda board: board.text(images, title, text))
@@ -169,11 +181,17 @@ def clock(seconds: float) -> str:
 
 
 def progress_line(
-    images: int, length: int, rate: float, waited: float, terms: dict[str, float], frames: int = 1
+    images: int,
+    length: int,
+    rate: float,
+    waited: float,
+    terms: dict[str, float],
+    frames: int = 1,
+    pauses: float = 0.0,
 ) -> str:
     """`12,800 / 100,000 images | 512 images/s | 2:51 left | data wait 1% | D/loss -3.21 G/loss 12.3`; of sequences of
     frames, `12,800 / 100,000 sequences of 3 frames | 512 sequences/s, 1,536 frames/s | ...`."""
-    left = clock((length - images) / rate) if rate else "?"
+    left = clock((length - images) / rate * (1 + pauses)) if rate else "?"
     losses = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name.endswith("/loss"))
     what, speed = "images", f"{rate:,.0f} images/s"
     if frames > 1:
