@@ -44,7 +44,7 @@ def counting(loop: Loop, name: str, of: Any) -> list[int]:
     return calls
 
 
-def test_time_inside_a_part_of_another_is_counted_once() -> None:
+def test_spent_counts_time_inside_another_part_once() -> None:
     times = iter([5, 7, 11, 14, 20, 30])
     spent = Spent(began=0, clock=lambda: next(times))
     spent.begin(0)  # at 5
@@ -54,7 +54,7 @@ def test_time_inside_a_part_of_another_is_counted_once() -> None:
     assert parts == {"start_up": 5, "rest": 2 + 10, "step/D": 10 / 3, "step/G": 20 / 3, "data": 3}
 
 
-def test_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: list[str]) -> None:
+def test_spent_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: list[str]) -> None:
     over = {"monitoring__grid_every": 24, "monitoring__evaluate_every": 48, "monitoring__log_every": 12}
     clock = Clock()
     began = clock.now
@@ -80,7 +80,7 @@ def test_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: l
     assert {line.split()[0].replace("-", "_") for line in table[1:]} == {*seconds}
 
 
-def test_rate_leaves_out_the_time_in_which_training_stands_still(
+def test_monitor_rate_leaves_out_the_time_in_which_training_stands_still(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
@@ -98,7 +98,7 @@ def test_rate_leaves_out_the_time_in_which_training_stands_still(
     assert monitor.pace.pauses == 30 / 12, "of what follows the first log"
 
 
-def test_rate_is_told_of_every_grid_evaluation_and_checkpoint(labelled: str, storage: str) -> None:
+def test_loop_tells_the_rate_of_every_grid_evaluation_and_checkpoint(labelled: str, storage: str) -> None:
     over = {"monitoring__grid_every": 24, "monitoring__evaluate_every": 48, "monitoring__log_every": 12}
     loop = loop_of(config_of("stargan", labelled, storage, **over), spent=Spent(None, Clock()))
     calls = [counting(loop, name, of) for name, of in (("draw", loop.measuring), ("evaluate", loop.measuring))]
@@ -116,7 +116,7 @@ def test_rate_is_told_of_every_grid_evaluation_and_checkpoint(labelled: str, sto
     assert all(paused == count for paused, count in told), "each took a second"
 
 
-def test_end_of_a_run_and_a_long_evaluation_say_what_is_being_done(
+def test_loop_says_what_comes_last_and_how_far_an_evaluation_is(
     labelled: str, storage: str, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("i2i_core.training.measuring.SAID_EVERY", 0.0)
@@ -128,7 +128,7 @@ def test_end_of_a_run_and_a_long_evaluation_say_what_is_being_done(
     assert all(re.fullmatch(r"evaluating: \d+ of \d+ samples, \d+:\d\d left", line) for line in there)
 
 
-def test_resumed_run_says_the_time_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:
+def test_spent_of_a_resumed_run_is_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:
     config = config_of("stargan", labelled, storage)
     run_until(config, 60)
     loop = loop_of(config)
@@ -138,7 +138,7 @@ def test_resumed_run_says_the_time_of_its_own_start(labelled: str, storage: str,
     assert any("60 images of this start of the run, from image 36 on" in line for line in said)
 
 
-def test_run_that_is_asked_to_stop_says_where_its_time_went(labelled: str, storage: str) -> None:
+def test_spent_is_reported_by_a_run_that_is_asked_to_stop(labelled: str, storage: str) -> None:
     loop = loop_of(config_of("stargan", labelled, storage))
     loop.ask("stop")
     with pytest.raises(Stopped):
@@ -148,7 +148,7 @@ def test_run_that_is_asked_to_stop_says_where_its_time_went(labelled: str, stora
     assert found["images"] == loop.progress.images
 
 
-def test_start_that_trains_nothing_leaves_the_report_of_the_one_before(labelled: str, storage: str) -> None:
+def test_spent_report_is_kept_by_a_start_that_trains_nothing(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     loop_of(config).train()
     again = loop_of(config)

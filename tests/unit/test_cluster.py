@@ -88,7 +88,7 @@ print("it runs")
 
 
 @pytest.mark.ray
-def test_ray_that_is_not_up_in_time_is_started_again_and_leaves_nothing() -> None:
+def test_connect_starts_a_late_ray_again_and_leaves_nothing() -> None:
     """The third time it is: the first two have their processes, and are told that they were too slow."""
     env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     run = subprocess.run([sys.executable, "-c", LATE], env=env, capture_output=True, text=True, check=False)
