@@ -31,11 +31,10 @@ async def follow(client: object, job: str) -> None:
 
 def main(url: str, folder: str, *command: str) -> int:
     """Submit the command, with the folder's files as its working directory. Return 0 where the job succeeded."""
-    logging.getLogger("ray").setLevel("ERROR")
+    logging.disable(logging.WARNING)  # of Ray's loggers, some of which set their own level
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     client = JobSubmissionClient(url)
-    logging.getLogger("ray").setLevel("ERROR")  # which an import of Ray sets
     job = client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": folder})
     print(f"job {job}; to stop it: cluster/local.sh job stop {job}", flush=True)
     try:

@@ -60,7 +60,7 @@ def forget_token() -> None:
 
 
 def end_late_start(error: Exception) -> bool:
-    """Tell whether Ray gave up on processes of its own that were not up in time, and end them: it forgets them."""
+    """Return whether Ray gave up on its own processes that were late, and end them: Ray itself forgets them."""
     from ray._private.node import Node
 
     if LATE not in str(error):
@@ -97,15 +97,18 @@ def find_cluster(address: str, within: float) -> tuple[str, str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is this machine's alone."""
+    """Return whether an address is a loopback address."""
     from ray._common.network_utils import is_localhost
 
     return bool(is_localhost(host))
 
 
 def is_autoscaled() -> bool:
-    """Tell whether an autoscaler brings nodes to the joined cluster. Its second version says that it is there on every
-    cluster of KubeRay. The first one's monitor, of a cluster without any, calls each node a type of its own."""
+    """Return whether an autoscaler brings nodes to the joined cluster.
+
+    Version 2 claims to be there on every KubeRay cluster. Version 1's monitor gives each node a type of its own on a
+    cluster without an autoscaler.
+    """
     from ray.autoscaler.v2.utils import is_autoscaler_v2
     from ray.experimental.internal_kv import _internal_kv_get
 
@@ -117,7 +120,7 @@ def is_autoscaled() -> bool:
 
 
 def torch_backend() -> tuple[Any, Any]:
-    """Ray Train's backend class for torch, and the function that tells a worker its ranks by environment variables."""
+    """Return Ray Train's backend class for torch, and the function that sets a worker's ranks in its environment."""
     from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
     return _TorchBackend, _set_torch_distributed_env_vars
@@ -154,7 +157,7 @@ def route_output(show: Callable[[Printed], None]) -> None:
 
 
 def being_drained() -> bool:
-    """Tell whether Ray has told this training worker that a node of its group is about to go.
+    """Return whether Ray has told this training worker that a node of its group is about to go.
 
     `ray.train.get_preemption_info` says the same, but makes all workers wait for each other.
     """

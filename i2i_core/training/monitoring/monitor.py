@@ -1,4 +1,4 @@
-"""Say how a run goes: its log, what the logs are signs of, and everything that boards show."""
+"""Log how a run goes, look for signs of divergence, and pass everything on to the boards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Since:
-    """When the last log was made, after how many images, and for how many seconds the step has waited since."""
+    """Hold the time, images and pauses of the last log, and the seconds that the step has waited for data since."""
 
     time: float
     images: int
@@ -56,22 +56,25 @@ class Pace:
 
 
 class Monitor:
-    """One worker's side of what a run says of itself. A part of the run's state: what no log has told yet.
+    """Log a run's progress, diagnose it, and show it on the boards. What no log has shown yet is a part of the run's
+    state.
 
-    All workers log together, and judge each log alike; rank 0 says it.
+    All ranks log together and reach the same diagnosis; rank 0 writes it.
 
     Args:
-        config: of the run.
-        step: of the run.
-        run: its folder.
-        measured: given every scalar, by a thread; called on rank 0 only.
+        config: the run's configuration.
+        step: makes the run's updates.
+        run: the run's folder.
+        measured: takes every scalar; called by a thread of rank 0 alone.
 
     Attributes:
-        diagnosis: what the logs so far are signs of.
-        spread: rank 0's, of what was made since the last log.
+        diagnosis: looks for signs of divergence.
+        busy: measures how busy the processor and the GPU are.
+        pace: how long training stood still so far.
+        spread: on rank 0, how much the images made since the last log differ.
         since: the last log.
-        sent: the same, while no one has looked at it yet.
-        tracker: rank 0's way to the boards.
+        sent: the last log's numbers, until the next log reads them.
+        tracker: on rank 0, writes to the boards.
     """
 
     def __init__(self, config: TrainConfig, step: Step, run: RunFolder, measured: ShowScalars) -> None:
@@ -91,7 +94,7 @@ class Monitor:
             self.tracker = Tracker(run, "tensorboard" in names, others, measured)
 
     def tell(self, line: str, level: int = logging.INFO) -> None:
-        """Log what every worker has alike, on rank 0."""
+        """Log a line on rank 0. All ranks have the same one."""
         if self.step.world.leads:
             logger.log(level, line)
 
@@ -130,11 +133,11 @@ class Monitor:
         return speed | ({"speed/frames_per_second": rate * frames} if frames > 1 else {})
 
     def show(self, speed: Mapping[str, float], length: int) -> None:
-        """Say and show the log that was sent last, once it has arrived.
+        """Log and show the numbers that were sent last, once they have arrived.
 
         Args:
-            speed: as `send` gave it.
-            length: of the run, in images.
+            speed: what `send` returned.
+            length: the run's length in images.
         """
         if not (self.tracker and self.sent):
             return
@@ -149,7 +152,7 @@ class Monitor:
         tracker.later(write)
 
     def diagnose(self) -> None:
-        """Look at the last log, which has arrived by now: no one waits for the device."""
+        """Diagnose the last log, which has arrived by now, so that nothing waits for the device."""
         sent, self.sent = self.sent, None
         if sent is None:
             return
@@ -173,22 +176,22 @@ class Monitor:
         tracker.later(write)
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
-        """Show numbers, some time soon."""
+        """Show numbers; a thread does it soon."""
         if tracker := self.tracker:
             tracker.later(lambda: tracker.scalars(images, values))
 
     def later(self, job: Callable[[], None]) -> None:
-        """Do something in the order of what is shown, without waiting for it; on rank 0."""
+        """Run a job on rank 0, in the tracker's thread, after what was shown before."""
         if self.tracker:
             self.tracker.later(job)
 
     def flush(self) -> None:
-        """Bring what was shown so far to the run's folder, some time soon."""
+        """Copy what was shown so far to the run's folder; a thread does it soon."""
         if self.tracker:
             self.tracker.flush()
 
     def close(self, finished: bool) -> None:
-        """Show what is left.
+        """Show what is left, and close the boards.
 
         Args:
             finished: whether the run came to its end.
