@@ -30,6 +30,9 @@ STARTS = 3
 GROWS = 1800
 """Seconds that an autoscaled cluster may take to bring up a run's workers."""
 
+_made_token = ""
+"""The token that this process made for its own cluster, which nobody else knows."""
+
 
 def connect(quiet: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names (a submitted job's own, always), or start one for this process.
@@ -76,7 +79,8 @@ def _own() -> dict[str, Any]:
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
     if os.environ.get("RAY_AUTH_MODE") == "token" and not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        global _made_token
+        os.environ["RAY_AUTH_TOKEN"] = _made_token = secrets.token_hex(32)
         ray_compat.forget_token()
     return {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
 
@@ -107,7 +111,9 @@ def dashboard() -> str:
         return url
     if file := os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return f"{url} (it asks for the token in {file})"
-    return f"{url} (it asks for the token that RAY_AUTH_TOKEN held before this command; else for one that is not shown)"
+    if os.environ.get("RAY_AUTH_TOKEN") == _made_token:
+        return f"{url} (it asks for a token: set RAY_AUTH_TOKEN to one of yours before the command)"
+    return f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
 
 
 def on_loopback() -> bool:

@@ -128,6 +128,19 @@ def test_cluster_of_its_own_takes_the_token_that_is_given(
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
+def test_dashboard_says_where_its_token_is_and_never_the_token(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RAY_AUTH_MODE", "token")
+    cluster._own()
+    url = os.environ[cluster.STATE_API]
+    assert cluster.dashboard() == f"{url} (it asks for a token: set RAY_AUTH_TOKEN to one of yours before the command)"
+    environment.setenv("RAY_AUTH_TOKEN", "mine")
+    assert cluster.dashboard() == f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
+    environment.setenv("RAY_AUTH_TOKEN_PATH", "/a/file")
+    assert cluster.dashboard() == f"{url} (it asks for the token in /a/file)"
+    environment.setenv("RAY_AUTH_MODE", "disabled")
+    assert cluster.dashboard() == url
+
+
 def test_cluster_of_its_own_is_the_one_that_its_processes_ask(environment: pytest.MonkeyPatch) -> None:
     environment.setenv(cluster.STATE_API, "http://127.0.0.1:1")  # of an earlier one, say
     how = cluster._own()
