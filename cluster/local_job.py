@@ -13,7 +13,7 @@ import shlex
 import sys
 
 BEFORE = ("Running entrypoint for job", "Runtime env is setting up.")
-"""What Ray writes at the head of a job's log."""
+"""Parts of the lines that Ray writes at the head of a job's log."""
 
 
 async def follow(client: object, job: str) -> None:

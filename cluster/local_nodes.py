@@ -19,7 +19,7 @@ STORE = 500_000_000
 PATIENCE = 120.0
 """Seconds in which the agents of the nodes must be there."""
 LATE = "timed out during startup"
-"""What Ray says of a node whose processes were not up within the half a minute that it waits."""
+"""The part of Ray's error that tells a late start from others: Ray waits half a minute for a node's processes."""
 SLOW = "time-out: this machine is slow or has too much to do. Try again when it has less, or with fewer nodes"
 
 

@@ -38,7 +38,7 @@ ON_THE_HEAD = "node:__internal_head__"
 LATE = "timed out during startup"
 """In the error of a Ray whose own processes were not up in time."""
 AUTOSCALING_STATUS = b"__autoscaling_status"
-"""Where the first autoscaler keeps its report in the cluster's store."""
+"""The key of the first autoscaler's report in the cluster's store."""
 
 
 def prepare_import() -> None:

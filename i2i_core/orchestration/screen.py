@@ -20,7 +20,7 @@ RAYS_OWN = re.compile(
     r"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+ \d+\] "  # of its C++
     r"|\d{4}-\d\d-\d\d [\d:,]+\s(DEBUG|INFO|WARNING|ERROR) \S+:\d+ -- "  # of its Python
 )
-"""How a line of Ray's own logs begins."""
+"""The beginning of a line of Ray's own logs."""
 OUT_OF_MEMORY = "(OOM)"
 """In what Ray says when it has killed workers because a machine was short of memory."""
 

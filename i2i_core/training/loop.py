@@ -109,7 +109,7 @@ class Loop:
 
     @property
     def progress(self) -> Position:
-        """How far the run is."""
+        """The run's position: images, moves, stage."""
         return self.state.progress
 
     @property

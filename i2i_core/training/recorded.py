@@ -42,7 +42,7 @@ class Recorded:
         self.step, self.recorder = step, recorder
         self.recordings: dict[Hashable, Recording] = {}
         self.eager: dict[Hashable, int] = {}
-        """By kind, how many updates ran eagerly before one was recorded."""
+        """The number of updates of each kind that ran eagerly before one was recorded."""
         self.recording = False
         self.refused = ""
         self.rates: Iterator[Tensor] = iter(())

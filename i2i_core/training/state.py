@@ -133,7 +133,7 @@ class Seen:
         self.since = 0
         """This rank's part of the checksum since then."""
         self.coming: dict[int, int] = {}
-        """What batches that are read ahead will add, by the number of images before them."""
+        """Numbers that batches read ahead will add, by the images before each batch."""
 
     def announce(self, batch: Batch) -> None:
         """Compute what a batch will add. The thread that reads ahead calls this."""

@@ -54,7 +54,7 @@ class Mover:
     optimiser: torch.optim.Optimizer
     gradients: GradientSum
     lr: float
-    """Of the last move."""
+    """The learning rate of the last move."""
 
 
 class Feed:
@@ -150,7 +150,7 @@ class Step:
         self.ema = copy.deepcopy(self.generators).requires_grad_(False) if config.ema_halflife else None
         self.sums: dict[str, Sums] = {}
         self.influence: dict[str, tuple[tuple[str, ...], Tensor]] = {}
-        """By player, since terms were last read: the names of its terms, and the weight of each in its loss, (T,)."""
+        """Names of each player's terms, and their weights in its loss, (T,), found since terms were last read."""
         self.stopwatch = Stopwatch(self.device)
         self.wishes: deque[Wish] = deque()
         self.recorded = Recorded(self) if fast.graphs else None

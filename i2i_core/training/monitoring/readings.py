@@ -42,7 +42,7 @@ class Reading:
     weighted: dict[str, float]
     """`player/term`: what the term adds to the player's loss, without its sign."""
     spread: float | None
-    """How much made images differ from each other, relative to real ones; None where none were made since."""
+    """The difference among made images, relative to that among real ones; None where none were made since."""
 
 
 @dataclass(frozen=True)
