@@ -153,7 +153,9 @@ class Run:
                 continue
 
 
-LAST_WORDS = "(Killed$|(run|watch with:|finished after|checkpoints|grids|translate with:|job|failed:) )"
+LAST_WORDS = (
+    r"(Killed$|(run|watch with:|finished after|checkpoints|grids|translate with:|job|failed:) |\S+: stopped after )"
+)
 OUR_LINES = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d |  |$|{LAST_WORDS}")
 """How lines begin that a run prints: those that are logged, those that go on from a line, and what programs print."""
 
