@@ -1,4 +1,4 @@
-"""Says what is wrong with cluster files before anything is launched: `python cluster/check.py FILE...`
+"""List what is wrong with cluster files before anything is launched. Usage: `python cluster/check.py FILE...`.
 
 Placeholders that are not filled in, Ray's own checks of a `ray up` file, and what those miss: misspelt keys of a
 machine, bounds per type, versions, the dashboard, authentication, a RayJob's command. Exit code 0: nothing found; 2:
@@ -24,14 +24,14 @@ PLACEHOLDER = re.compile(r"FILL_IN_[A-Z_]+")
 
 
 def pinned(package: str) -> str:
-    """The package's version in constraints.txt."""
+    """Return the package's version in constraints.txt."""
     found = re.search(rf"^{re.escape(package)}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert found, f"constraints.txt has no {package}"
     return found[1]
 
 
 def image_tag() -> str:
-    """The tag that goes with constraints.txt."""
+    """Return the image tag that goes with constraints.txt."""
     return f"ray{pinned('ray')}-torch{pinned('torch')}"
 
 
@@ -45,7 +45,7 @@ def placeholders(text: str) -> Iterator[str]:
 
 
 def images(node: Any) -> Iterator[str]:
-    """Every value of a key `image`, at any depth."""
+    """Yield every value of a key `image`, at any depth."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key == "image" and isinstance(value, str):
@@ -66,7 +66,7 @@ def of_image(document: Any) -> Iterator[str]:
 
 
 def of_ray_up(config: dict[str, Any]) -> Iterator[str]:
-    """What a file for `ray up` has wrong."""
+    """Yield what is wrong with a file for `ray up`."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     if version("ray") != pinned("ray"):
@@ -112,7 +112,7 @@ def _run_instances() -> Any:
 
 
 def of_ec2(machine: dict[str, Any]) -> Iterator[str]:
-    """Keys and types that EC2's RunInstances does not have, by botocore's model of it."""
+    """Yield keys and types that EC2's RunInstances does not have, by botocore's model of it."""
     from botocore.validate import ParamValidator
 
     shape = _run_instances()
@@ -150,7 +150,7 @@ def _compute_engine() -> dict[str, Any]:
 
 
 def of_gce(machine: dict[str, Any]) -> Iterator[str]:
-    """Keys and types that Compute Engine's Instance does not have, by Google's own description of its API."""
+    """Yield keys and types that Compute Engine's Instance does not have, by Google's description of its API."""
     schemas = _compute_engine()
     yield from (f"node_config: {line}" for line in _described(machine, {"$ref": "Instance"}, schemas, "Instance"))
 
@@ -178,15 +178,18 @@ def _described(value: Any, schema: dict[str, Any], schemas: dict[str, Any], wher
 
 
 def of_rayjob(document: dict[str, Any]) -> Iterator[str]:
-    """KubeRay writes the entrypoint bare into `bash -c "... ray job submit ... -- ENTRYPOINT ; ..."`: what the shell
-    takes for itself ends the job's command, and the rest runs in the submitter's pod."""
+    """Find what a shell would take for itself in an entrypoint.
+
+    KubeRay writes the entrypoint bare into `bash -c "... ray job submit ... -- ENTRYPOINT ; ..."`: such a character
+    ends the job's command, and the rest runs in the submitter's pod.
+    """
     entrypoint = document["spec"].get("entrypoint", "").strip()
     if taken := re.search(r"[;&|<>`\"\n]|\$\(", entrypoint):
         yield f"entrypoint: found {taken[0]!r} in it; expected one command, which the submitter's shell leaves whole"
 
 
 def findings(path: Path) -> list[str]:
-    """What is wrong with a file, a line each."""
+    """List what is wrong with a file, a line for each fault."""
     text = path.read_text()
     found = list(placeholders(text))
     for document in yaml.safe_load_all(text):

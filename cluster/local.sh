@@ -5,7 +5,8 @@
 #   cluster/local.sh start [NODES [CPUS]]   start it, by default 2 nodes of 1 CPU; prints the address to submit to. GPUs,
 #                                           if there are any, belong to the first node
 #   cluster/local.sh stop                   stop it, and no other Ray of this machine; its folder goes with it
-#   cluster/local.sh submit -- python pipelines/train.py ...     a job, with absolute paths
+#   cluster/local.sh submit -- python pipelines/train.py ...     run a job, with absolute paths, and print what it prints
+#   cluster/local.sh job stop|status|logs ID                     what `ray job` does, on this cluster
 #
 # RAY_DASHBOARD_PORT (8265) names it: several can live side by side, each with a port and a folder of its own,
 # /tmp/i2i-UID-PORT, which only its owner can read. Everything it starts listens on loopback alone, and whoever connects
@@ -107,17 +108,21 @@ stop)
 	}
 	clear_folder
 	;;
-submit)
-	shift
+submit | job)
 	if [ ! -O "$RAY_AUTH_TOKEN_PATH" ]; then
 		echo "There is no cluster at $address; \`$0 start\` starts one, RAY_DASHBOARD_PORT names another." >&2
 		exit 1
 	fi
 	cd "$here"
-	exec ray job submit --address "$address" --working-dir "$here" "$@"
+	if [ "$1" = job ]; then
+		exec ray job "${2:---help}" --address "$address" "${@:3}"
+	elif [ "${2:-}" = -- ]; then
+		exec python "$here/cluster/local_job.py" "$address" "$here" "${@:3}"
+	fi
+	exec ray job submit --address "$address" --working-dir "$here" "${@:2}"
 	;;
 *)
-	sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+	sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 	exit 2
 	;;
 esac

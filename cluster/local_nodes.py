@@ -1,4 +1,4 @@
-"""The nodes of cluster/local.sh: a head without room, and worker nodes, in one process that ends when they are there.
+"""Start the nodes of cluster/local.sh: a head that takes no task, and worker nodes. The process ends when they are up.
 
 python cluster/local_nodes.py PORT NODES CPUS
 
@@ -18,6 +18,9 @@ STORE = 500_000_000
 """Bytes of each node's object store."""
 PATIENCE = 120.0
 """Seconds in which the agents of the nodes must be there."""
+LATE = "timed out during startup"
+"""The part of Ray's error that tells a late start from others: Ray waits half a minute for a node's processes."""
+SLOW = "time-out: this machine is slow or has too much to do. Try again when it has less, or with fewer nodes"
 
 
 def start(head: bool, number: int, **options: Any) -> Any:
@@ -47,19 +50,30 @@ def wait_for_agents(nodes: Sequence[Any]) -> None:
         key = f"{DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX}{node.node_id}".encode()
         while known.internal_kv_get(key, KV_NAMESPACE_DASHBOARD) is None:
             if time.monotonic() > until:
-                sys.exit(
-                    f"found no agent of node {node.node_id} after {PATIENCE:.0f} s; its log is dashboard_agent.log"
-                )
+                found = f"the agent of node {node.node_id} has not begun after {PATIENCE:.0f} s"
+                sys.exit(f"{SLOW}.\n  ({found}; its log is dashboard_agent.log)")
             time.sleep(0.1)  # between two looks
 
 
 def main(port: int, nodes: int, cpus: int) -> None:
-    """Start the head with its dashboard at a port, then the nodes, of which the first has the machine's GPUs."""
+    """Start the head with its dashboard at a port, then the nodes, of which the first has the machine's GPUs.
+
+    Exits with one message where the port is taken, or where Ray's processes are not up in time.
+    """
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         sys.exit(f"found port {port} taken ({error.strerror}); expected a free one: RAY_DASHBOARD_PORT names another")
+    try:
+        start_all(port, nodes, cpus)
+    except Exception as error:  # a bare one of Ray's
+        if LATE not in str(error):
+            raise
+        sys.exit(f"{SLOW}.\n  (Ray gives a node's processes half a minute to start)")
 
+
+def start_all(port: int, nodes: int, cpus: int) -> None:
+    """Start the head and the nodes, and return when each takes orders."""
     from ray._private.utils import write_ray_address
 
     dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}

@@ -1,4 +1,4 @@
-"""Turns the notice that this machine is about to be taken away into Ray's drain of its nodes.
+"""Turn the notice that this machine is about to be taken away into a drain of its Ray nodes.
 
     python spot_watcher.py aws --address HEAD:6379    watches, until there is a notice
     python spot_watcher.py gcp --address HEAD:6379
@@ -28,35 +28,37 @@ AWS = "http://169.254.169.254"
 GCP = "http://metadata.google.internal"
 TIMEOUT = 5.0
 LONGEST_PAUSE = 30.0
-"""Seconds between two questions while the metadata service does not answer."""
+"""Seconds between two requests while the metadata service does not answer."""
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
 class Notice:
-    """The machine goes in so many seconds, and why."""
+    """Hold in how many seconds the machine is taken away, and why."""
 
     seconds: float
     why: str
 
 
 Drain = Callable[[Notice], bool]
-"""Whether Ray took the request."""
+"""Drains the machine's Ray nodes, and returns whether Ray took the request."""
 
 
 class Provider(Protocol):
-    """A cloud's metadata service."""
+    """Read notices from a cloud's metadata service."""
 
     every: float
     """Seconds between looks."""
 
     def look(self) -> Notice | None:
-        """Raises OSError or HTTPException when the service does not answer as it should."""
+        """Return the notice, if there is one. Raise OSError or HTTPException where the service does not answer well."""
 
 
 class Aws:
-    """EC2's instance metadata, version 2: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+    """Read EC2's instance metadata, version 2.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 
     Args:
         rebalance: also take the earlier, weaker "rebalance recommendation" for a notice.
@@ -77,7 +79,7 @@ class Aws:
         return None
 
     def _get(self, path: str) -> str:
-        """The value at a path; nothing where there is none."""
+        """Return the value at a path; "" where there is none."""
         if not self.token:
             ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}
             self.token = _ask(self.base + "/latest/api/token", ttl, "PUT")[0]
@@ -91,7 +93,7 @@ class Aws:
 
 
 class Gcp:
-    """Compute Engine's metadata: https://cloud.google.com/compute/docs/instances/spot. The notice is 30 seconds."""
+    """Read Compute Engine's metadata, whose notice is 30 s: https://cloud.google.com/compute/docs/instances/spot."""
 
     every = 1.0  # the service itself answers only when there is something new
     wait = 60
@@ -107,14 +109,14 @@ class Gcp:
 
 
 def _ask(url: str, headers: dict[str, str], method: str = "GET", timeout: float = TIMEOUT) -> tuple[str, str]:
-    """The answer and its ETag."""
+    """Return the answer and its ETag."""
     request = urllib.request.Request(url, headers=headers, method=method)
     with _direct.open(request, timeout=timeout) as answer:
         return answer.read().decode(), answer.headers.get("ETag", "0")
 
 
 def watch(provider: Provider, drain: Drain, pause: Callable[[float], object] = time.sleep) -> Notice:
-    """Looks until there is a notice, and drains; again if Ray refuses or does not answer, while the machine lasts."""
+    """Look until there is a notice, then drain, again and again while Ray refuses and the machine lasts."""
     wait = 0.0
     while True:
         try:
@@ -140,7 +142,7 @@ def watch(provider: Provider, drain: Drain, pause: Callable[[float], object] = t
 
 
 def ray_nodes() -> list[str]:
-    """Ids of the Ray nodes of this machine (of this container, in one)."""
+    """List the ids of the Ray nodes of this machine, or in a container of the container."""
     from ray._private.services import find_node_ids
 
     return sorted(find_node_ids())
@@ -155,7 +157,7 @@ def drain_command(node: str, address: str, notice: Notice) -> list[str]:
 
 
 def ray_drain(address: str, nodes: Callable[[], list[str]] = ray_nodes) -> Drain:
-    """Drains every Ray node of this machine."""
+    """Return a function that drains every Ray node of this machine."""
 
     def drain(notice: Notice) -> bool:
         found = nodes()
@@ -178,7 +180,7 @@ def now(
     nodes: Callable[[], list[str]] = ray_nodes,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Drains, and returns when the nodes are gone, or after that time."""
+    """Drain, and return when the nodes are gone or the seconds are over."""
     end = time.monotonic() + seconds
     drain(Notice(seconds, "this machine is being stopped"))
     while nodes() and time.monotonic() < end:

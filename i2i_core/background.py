@@ -1,4 +1,4 @@
-"""Do work beside the program, in a thread of its own."""
+"""Run jobs in a background thread."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Job = Callable[[], None]
 
 
 class Background:
-    """Does jobs one after the other in a thread, which is there as long as there are any.
+    """Run jobs one after the other in a thread, which exists only while there are jobs.
 
-    What a job raises is the caller's: `put` and `check` raise it, once.
+    The first exception of a job is raised, once, by the next `put` or `check`.
 
     Args:
-        name: of the thread.
+        name: the thread's name.
 
     Attributes:
-        jobs: those that wait.
-        error: what a job raised, while nobody was told.
-        ending: set when the worker is closed; a job that goes on until then looks at it.
+        jobs: the jobs that wait.
+        error: an exception of a job that `put` or `check` has yet to raise.
+        ending: set by `close`. A job that runs until then watches it.
     """
 
     def __init__(self, name: str) -> None:
@@ -32,12 +32,12 @@ class Background:
         self.changed = Condition()
 
     def put(self, job: Job) -> None:
-        """Do a job after those that were put before. Raises what one of them raised."""
+        """Queue a job. Raise what an earlier job raised."""
         self.check()
         self.add(job)
 
     def add(self, job: Job) -> None:
-        """Do a job after those that were put before, whatever became of them."""
+        """Queue a job, whatever became of earlier ones."""
         with self.changed:
             self.jobs.append(job)
             if self.thread is None:
@@ -45,18 +45,18 @@ class Background:
                 self.thread.start()
 
     def check(self) -> None:
-        """Raise what a job raised."""
+        """Raise what a job raised since the last call."""
         error, self.error = self.error, None
         if error:
             raise error
 
     def wait(self, within: float | None = None) -> bool:
-        """Wait until no job is left, for so many seconds at most; tell if none is."""
+        """Wait until no job is left, at most `within` seconds. Return whether none is."""
         with self.changed:
             return self.changed.wait_for(lambda: self.thread is None, within)
 
     def close(self, within: float | None = None) -> bool:
-        """Have jobs end that go on until then, and wait as `wait` does. What is not done by then is left to itself."""
+        """Set `ending`, then wait as `wait` does. Jobs that are not done by then are left to run."""
         self.ending.set()
         return self.wait(within)
 

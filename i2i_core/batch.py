@@ -1,6 +1,6 @@
-"""A global batch as one worker holds it: its part of the samples, and what concerns the whole.
+"""Hold one rank's part of a global batch, and the facts that every rank knows of the whole batch.
 
-Pure torch: networks, methods and the training step import this without Ray or webdataset.
+This is pure torch: networks, methods and the training step import it without Ray or webdataset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ON_HOST = 2**16
 
 @dataclass(frozen=True)
 class Bad:
-    """A sample that could not be used, and was replaced by another of its window; a companion, of its shards."""
+    """Name a sample that could not be used, and the sample of the same window (of a companion, of the same shards) that
+    took its place."""
 
     key: str
     cause: str
@@ -32,10 +33,10 @@ class Bad:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slots `start` to `stop` of global batch number `images // size`.
+    """Hold slots `start` to `stop` of global batch number `images // size`.
 
-    Randomness is a function of (seed, images, name) and is drawn for the global batch, then cut to
-    this part; so a draw does not depend on how many workers or micro-batches share the batch.
+    Random numbers are a function of (seed, images, name). They are drawn for the global batch and then cut to this
+    part, so a draw does not depend on how many ranks or micro-batches share the batch.
     """
 
     fields: dict[str, Tensor]
@@ -47,16 +48,16 @@ class Batch:
     start: int
     stop: int
     images: int
-    """Samples served before this batch."""
+    """Samples of the run before this batch."""
     seed: int
     whole: dict[str, Tensor] = field(default_factory=dict)
-    """Small facts known for all B slots by every worker, in slot order: `labels` and `again.labels` (B, A)."""
+    """Small tensors that every rank has for all B slots, in slot order: `labels` and `again.labels` (B, A)."""
     keys: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
     source: int = 0
-    """Which of the run's data sets all samples are of; `labels` are of that set's own attributes."""
+    """The number of the data set that all samples come from. `labels` are of that set's attributes."""
     roles: dict[str, Role] = field(default_factory=dict)
-    """Tell the roles of those of `fields` that are no images."""
+    """The roles of those `fields` that are no images."""
     texts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """The captions of each sample of this part; of sequences or companions, a tuple of those of each."""
     boxes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -64,16 +65,17 @@ class Batch:
     companions, a tuple of those of each."""
 
     summed: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
-    """Sums a tensor over the parts of all workers, with gradients; None: there are no others, or none can be asked."""
+    """The function that sums a tensor over the parts of all ranks, with gradients. None where there is one part, and in
+    a micro-batch, whose other parts do not run at the same time."""
 
     def mean(self, x: Tensor) -> Tensor:
-        """Take the mean of x (n, ...) over the global batch, (...): the same on every worker, with gradients to all.
+        """Take the mean of x (n, ...) over the global batch, (...): the same on every rank, with gradients to all.
 
-        For objectives that are not linear in such a mean: a loss is a mean over samples otherwise, whose parts add up
-        by themselves. A method that calls it says `couples = True`.
+        Objectives that are not linear in a mean over the batch need it. Any other loss is a mean over samples, whose
+        parts add up without it. A method that calls it sets `couples = True`.
 
         Raises:
-            ValueError: this is a part whose other parts cannot be asked: a micro-batch.
+            ValueError: this is a micro-batch, whose other parts do not run at the same time.
         """
         total = x.sum(0) / self.size
         if self.stop - self.start == self.size:
@@ -83,17 +85,17 @@ class Batch:
         return self.summed(total)
 
     def __getitem__(self, name: str) -> Tensor:
-        """A tensor field of this part, (n, ...); or a whole-batch fact cut to this part."""
+        """Return a tensor field of this part, (n, ...), or a fact of the whole batch cut to this part."""
         return self.fields[name] if name in self.fields else self.part(self.whole[name])
 
     @property
     def weight(self) -> float:
-        """n / B: the share of this part in the mean over the global batch."""
+        """This part's share n / B in the mean over the global batch."""
         return (self.stop - self.start) / self.size
 
     @property
     def like(self) -> Tensor:
-        """A tensor of the device and dtype that draws are given in."""
+        """A tensor whose device and dtype draws have."""
         floats = (x for name, x in self.fields.items() if self.roles.get(name) not in IDS)
         found = next(floats, None)
         if found is None:
@@ -107,30 +109,31 @@ class Batch:
         return [x for name, x in self.fields.items() if name not in self.roles]
 
     def part(self, whole: Tensor) -> Tensor:
-        """A (B, ...) tensor cut to this part's slots: (n, ...)."""
+        """Cut a (B, ...) tensor to this part's slots: (n, ...)."""
         return whole[self.start : self.stop]
 
     def _generator(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
         return torch.Generator(device).manual_seed(seed_from(self.seed, self.images, name))
 
     def _placed(self, x: Tensor, like: Tensor) -> Tensor:
-        """On the device and of the dtype of `like`, without stopping the host."""
+        """Copy x to the device and dtype of `like`, without stopping the host."""
         return (x.pin_memory() if like.is_cuda else x).to(like, non_blocking=True)
 
     def drawn(self, key: tuple[Hashable, ...], make: Callable[[Batch], Tensor]) -> Tensor:
-        """Give what `make` draws for this part. Everything that is drawn in an update comes through here, so that a
-        recorded update can be given other draws.
+        """Return what `make` draws for this part. Every draw of an update goes through this method, so that a recorded
+        update can replace its draws.
 
         Args:
-            key: tells the draw from all others of this batch in the update.
+            key: identifies the draw among all draws of this batch in the update.
+            make: draws for a batch.
         """
         return make(self)
 
     def draw(self, name: str, *shape: int, kind: Literal["normal", "uniform"] = "normal") -> Tensor:
-        """Noise for this part, (n, *shape): N(0, 1) or U[0, 1). The same name gives the same noise.
+        """Draw noise for this part, (n, *shape), from N(0, 1) or U[0, 1). The same name gives the same noise.
 
-        It is drawn on the host, and so the same for every device, but for draws of more than ON_HOST numbers, which
-        are the same for every device of one kind.
+        Draws are made on the host and are the same for every device. Draws of more than ON_HOST numbers are made on the
+        device, and are the same for every device of one kind.
         """
         return self.drawn((name, *shape, kind), lambda batch: batch._draw(name, shape, kind))
 
@@ -141,7 +144,7 @@ class Batch:
         return self._placed(self.part(whole), self.like)
 
     def permutation(self, name: str) -> Tensor:
-        """A seeded permutation of all B slots, (B,), the same on every worker."""
+        """Draw a permutation of all B slots, (B,), the same on every rank."""
         return self.drawn((name, "permutation"), lambda batch: batch._permutation(name))
 
     def _permutation(self, name: str) -> Tensor:
@@ -149,7 +152,7 @@ class Batch:
         return self._placed(order, torch.empty(0, dtype=order.dtype, device=self.like.device))
 
     def split(self, most: int) -> list[Batch]:
-        """This part in consecutive micro-batches of at most `most` samples (0: one)."""
+        """Split this part into consecutive micro-batches of at most `most` samples; 0 gives one."""
         n = self.stop - self.start
         step = most or n
         parts = [self._cut(a, min(a + step, n)) for a in range(0, n, step)]
@@ -168,18 +171,18 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """With its tensors in page-locked memory (called by torch's DataLoader)."""
+        """Copy the tensors to page-locked memory. torch's DataLoader calls this."""
         return self._map(lambda v: v.pin_memory())
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
-        """On the device, with images scaled to [-1, 1] as `dtype`, maps and vectors as `dtype`, ids as int64."""
+        """Copy the batch to a device: images scaled to [-1, 1] and other fields as `dtype`, ids as int64."""
         moved = self._map(lambda v: v.to(device, non_blocking=True))
         return replace(
             moved, fields={k: as_used(v, self.roles.get(k, "image"), dtype) for k, v in moved.fields.items()}
         )
 
     def laid_out(self, order: torch.memory_format) -> Batch:
-        """With images and maps, (n, C, H, W), in this order in memory."""
+        """Lay images and maps, (n, C, H, W), out in memory in this format."""
         fields = {k: v.contiguous(memory_format=order) if v.ndim == 4 else v for k, v in self.fields.items()}
         return replace(self, fields=fields)
 
@@ -197,14 +200,14 @@ def _each(boxes: tuple[Any, ...], function: Callable[[Tensor], Tensor]) -> tuple
 
 
 def as_used(x: Tensor, role: Role, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Give a field's stored values as networks use them, by its role."""
+    """Convert a field's stored values to what networks use, by the field's role."""
     if role == "image":
         return scaled(x, dtype)
     return x.long() if role in IDS else x.to(dtype)
 
 
 def scaled(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Stored values as [-1, 1]: uint8 and uint16 by their range, floats as they are."""
+    """Scale stored values to [-1, 1]: uint8 and uint16 by their range. Floats stay as they are."""
     if image.dtype == torch.uint8:
         return image.to(dtype).div_(127.5).sub_(1)
     if image.dtype == torch.uint16:
@@ -213,7 +216,7 @@ def scaled(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def join(batches: Iterable[Batch]) -> Batch:
-    """Consecutive parts of one global batch as one part; the inverse of `split`."""
+    """Join consecutive parts of one global batch to one part; the inverse of `split`."""
     parts = list(batches)
     return replace(
         parts[0],

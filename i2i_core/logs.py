@@ -1,7 +1,7 @@
 """Log what a run does: records of the standard `logging`, each with the run and the rank that it comes from.
 
-Modules log to `logging.getLogger(__name__)`. Nothing is set up when they are imported: a program that uses them from
-Python decides what it shows, as with any library. Our own programs and their workers call `show`.
+Modules log to `logging.getLogger(__name__)`. An import sets nothing up: a program that uses the modules from Python
+decides what it shows, as with any library. Our own programs and their workers call `show`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 PACKAGE = __name__.partition(".")[0]
 """The logger above those of all modules here."""
+TALKATIVE = ("botocore", "aiobotocore")
+"""Loggers of libraries whose information, on where they found credentials, is shown to nobody."""
 
 
 class Origin(logging.Filter):
-    """Note in each record which run and which of its workers it comes from, as `record.run` and `record.rank`.
+    """Set `record.run` and `record.rank` of each record: the run and the worker that it comes from.
 
     Args:
-        run: its name; "" where the process works for no run.
-        rank: of the worker; None for a process that is none.
+        run: the run's name; "" in a process that works for no run.
+        rank: the worker's rank; None in a process that is no worker.
     """
 
     def __init__(self, run: str = "", rank: int | None = None) -> None:
@@ -34,16 +36,18 @@ class Origin(logging.Filter):
 
 
 class Line(logging.Formatter):
-    """Write a record as `2026-11-28 03:00:12 RUN[RANK] WARNING: message`, without what it has none of."""
+    """Format a record as `2026-11-28 03:00:12 RUN[RANK] WARNING: message`. Run, rank or level are left out where the
+    record has none, and the level `info` always."""
 
     def format(self, record: Any) -> str:
         rank = "" if record.rank is None else f"[{record.rank}]"
-        return " ".join(filter(None, [self.formatTime(record, "%Y-%m-%d %H:%M:%S"), record.run + rank, worded(record)]))
+        line = " ".join(filter(None, [self.formatTime(record, "%Y-%m-%d %H:%M:%S"), record.run + rank, worded(record)]))
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class Screen(logging.StreamHandler[TextIO]):
-    """Write to what `sys.stdout` is at the time. Not by `print`, which Ray Train doubles in its workers: once for its
-    own log, once for the driver."""
+    """Write records to whatever `sys.stdout` is when each is written. `print` is not used: in a worker of Ray Train it
+    writes twice, once to Ray Train's own log."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
@@ -54,16 +58,16 @@ class Screen(logging.StreamHandler[TextIO]):
 
 
 def worded(record: logging.LogRecord) -> str:
-    """Give a record's message, with its level before it where that is not `info`."""
+    """Give a record's message, preceded by its level unless that is `info`."""
     message = record.getMessage()
     return message if record.levelno == logging.INFO else f"{record.levelname}: {message}"
 
 
 def show(level: Level = "info", run: str = "", rank: int | None = None) -> None:
-    """Write this package's records to the screen from now on, and no longer where an earlier call had them written.
+    """Write this package's records to the screen from now on. A second call replaces the first.
 
     Args:
-        level: the least that is shown.
+        level: the least level that is shown.
         run, rank: as `Origin` has them.
     """
     logger = logging.getLogger(PACKAGE)
@@ -75,9 +79,11 @@ def show(level: Level = "info", run: str = "", rank: int | None = None) -> None:
     logger.addHandler(screen)
     logger.setLevel(level.upper())
     logger.propagate = False  # a second copy of each line, where Ray or a library shows those of the root
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel("WARNING")
 
 
 def shown() -> Level:
-    """Give the level that `show` was called with, for other processes to show the same."""
+    """Give the level that `show` was last called with, so that another process can show the same."""
     least = logging.getLogger(PACKAGE).getEffectiveLevel()
     return next((level for level in LEVELS if least <= getattr(logging, level.upper())), "error")

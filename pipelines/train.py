@@ -97,7 +97,7 @@ def run() -> int:
     folder = RunFolder.of(config)
     print(f"run {folder.url}")
     if "tensorboard" in config.monitoring.tracker:
-        print(f"watch with: tensorboard --logdir {folder.at(folder.EVENTS)}")
+        print(f"watch with: tensorboard --logdir {config.launch.storage}")
     warn(config)
     if options.dry_run:
         if said := check_run(config, options.lr_may_rise):

@@ -293,14 +293,14 @@ class Suite:
             for title, png in family.pictures(_own(parts, name)).items()
         }
 
-    def together(self, workers: Workers) -> Result:
+    def together(self, workers: Workers, progress: Callable[[int], None] | None = None) -> Result:
         """Measured by all workers, each its chunks; all get the same result, whatever their number: bit for bit on
         equal hardware.
 
         Raises:
             UserError, RunError: as the leader met it, on every worker.
         """
-        gathered = workers.to_leader(self.parts(workers.rank, workers.size))
+        gathered = workers.to_leader(self.parts(workers.rank, workers.size, progress))
         outcome: Result | UserError | RunError | None = None
         if gathered is not None:
             try:

@@ -1,4 +1,4 @@
-"""Where things run: the only folder that imports Ray."""
+"""Run everything on Ray. No other folder imports it."""
 
 from i2i_core.orchestration import ray_compat
 

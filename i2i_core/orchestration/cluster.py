@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one; and what it can hold."""
+"""Join a Ray cluster or start one, and measure what it can hold."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from ray.exceptions import RayError
 from i2i_core.errors import ResourceError, RunError
 from i2i_core.orchestration import ray_compat
 from i2i_core.orchestration.ray_compat import STATE_API
+from i2i_core.orchestration.screen import Screen
 
 logger = logging.getLogger(__name__)
 
 ANY = 2**31
 """More CPUs and GPUs than a run asks for."""
 FIXED_SIZE = "I2I_FIXED_SIZE"
-"""In the environment of a cluster that no autoscaler serves."""
+"""The environment variable that marks a cluster without an autoscaler."""
 ANSWERS_WITHIN = 10.0
-"""Seconds in which a cluster that is to be joined must take a connection."""
+"""Seconds in which the cluster to join must accept a connection."""
 STARTS = 3
-"""How often Ray's processes are started, on a machine that has too much to do, until they are up in time."""
+"""The most times that Ray's processes are started on a busy machine, until they are up in time."""
 GROWS = 1800
-"""Seconds that an autoscaled cluster may take to bring a run's workers."""
+"""Seconds that an autoscaled cluster may take to bring up a run's workers."""
+
+_made_token = ""
+"""The token that this process made for its own cluster, which nobody else knows."""
 
 
 def connect(quiet: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names (a submitted job's own, always), or start one for this process.
 
-    Another cluster that happens to run on this machine is not joined, and not asked: by itself Ray's State API, with
-    which Ray Train cleans up after a run that died, asks the cluster that was started last on this machine, does not
-    find the run there, and takes the workers of a live one away.
+    Another cluster on this machine is neither joined nor asked. By itself Ray's State API, with which Ray Train cleans
+    up after a run that died, asks the cluster that was started last on this machine, does not find the run there, and
+    takes the workers of a live run away.
 
     Args:
-        quiet: what workers print is kept in Ray's logs alone.
+        quiet: whether what workers print is kept in Ray's logs alone.
 
     Raises:
         ResourceError: no cluster, or one without a dashboard, is where RAY_ADDRESS says.
@@ -47,11 +51,12 @@ def connect(quiet: bool = False) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault(ray_compat.HIDE_GPUS, "0")
+    ray_compat.route_output(Screen().show)
     address = os.environ.get("RAY_ADDRESS") or "local"
     for left in reversed(range(STARTS)):
         how = _own() if address == "local" else _joined(address)
         try:
-            ray.init(logging_level="warning", log_to_driver=not quiet, **how)
+            ray.init(logging_level="error", log_to_driver=not quiet, **how)
             return
         except Exception as error:  # a bare one, where its processes are not up in time
             ray.shutdown()
@@ -74,13 +79,14 @@ def _own() -> dict[str, Any]:
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
     if os.environ.get("RAY_AUTH_MODE") == "token" and not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        global _made_token
+        os.environ["RAY_AUTH_TOKEN"] = _made_token = secrets.token_hex(32)
         ray_compat.forget_token()
     return {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
 
 
 def _joined(address: str) -> dict[str, Any]:
-    """Find a running cluster and its dashboard, of which every process of this job hears.
+    """Find a running cluster, and its dashboard for every process of this job.
 
     Raises:
         ResourceError: it does not answer (Ray would try for minutes), asks for another token, or has no dashboard.
@@ -98,29 +104,41 @@ def _joined(address: str) -> dict[str, Any]:
     return {"address": where, "runtime_env": {"env_vars": {STATE_API: url}}}
 
 
+def dashboard() -> str:
+    """Give the URL of the joined cluster's dashboard, and where the token is that it asks for."""
+    url = os.environ[STATE_API]
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return url
+    if file := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return f"{url} (it asks for the token in {file})"
+    if os.environ.get("RAY_AUTH_TOKEN") == _made_token:
+        return f"{url} (it asks for a token: set RAY_AUTH_TOKEN to one of yours before the command)"
+    return f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
+
+
 def on_loopback() -> bool:
-    """Tell whether the joined cluster is on this machine alone: nobody else reaches a node with such an address."""
+    """Return whether the joined cluster is on this machine alone: no other reaches a node on loopback."""
     return ray_compat.is_loopback(ray.util.get_node_ip_address())
 
 
 def capacity() -> dict[str, int]:
-    """Count the CPUs and GPUs that the cluster has or, where it is autoscaled, can grow to have.
+    """Count the CPUs and GPUs that the cluster has; ANY of each where it is autoscaled.
 
-    `ray status` says what its autoscaler cannot bring.
+    `ray status` shows what its autoscaler cannot bring.
     """
     has = ray.cluster_resources()
     return {name: ANY if _grows() else int(has.get(name, 0)) for name in ("CPU", "GPU")}
 
 
 def _grows() -> bool:
-    """Tell whether an autoscaler brings nodes. A cluster of KubeRay that has a fixed size must say so by itself."""
+    """Return whether an autoscaler brings nodes. A KubeRay cluster of a fixed size must set I2I_FIXED_SIZE."""
     return not os.environ.get(FIXED_SIZE) and ray_compat.is_autoscaled()
 
 
 def wait_for(kind: Literal["CPU", "GPU"], amount: int) -> None:
-    """Say that the cluster must grow, where it must, and have Ray Train wait until it has.
+    """Log that the cluster must grow, if it must, and have Ray Train wait for that.
 
-    Without this it would take its request back every minute, and ask again.
+    By itself Ray Train would withdraw its request every minute, and make it again.
     """
     has = int(ray.cluster_resources().get(kind, 0))
     if has < amount:

@@ -1,4 +1,4 @@
-"""Put a number in the place of `--batch auto`, before a run or a sweep starts: the largest that fits every worker."""
+"""Replace `--batch auto` by a number before a run or a sweep starts: the largest batch that fits every worker."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 
 def with_number(config: TrainConfig, of: Literal["", "sweep-"] = "", file: str = RunFolder.CONFIG) -> TrainConfig:
-    """Put a number in the place of `--batch auto`; a configuration that has one is given back as it is.
+    """Replace `--batch auto` by a number. A configuration that has a number is returned as it is.
 
-    A run or sweep of that name that has begun keeps its number. A name that is made up does not depend on what fits.
+    A run or sweep that has begun keeps its number. An automatic name does not depend on what fits.
 
     Args:
-        config: as it was given, not prepared.
-        of: what the name of a sweep begins with; of a run nothing.
-        file: what their folder has once they have begun.
+        config: the configuration as given, not prepared.
+        of: the beginning of a sweep's name; "" for a run.
+        file: a file that their folder has once they have begun.
 
     Raises:
         UserError: as `prepare`; or the cluster cannot hold the workers, or not one sample fits.
@@ -58,7 +58,7 @@ def with_number(config: TrainConfig, of: Literal["", "sweep-"] = "", file: str =
 
 @patient_for(AT_START)
 def _begun(url: str, file: str) -> int:
-    """Give the batch of a run, or of the runs of a sweep, that has begun; 0: none has."""
+    """Return the batch of a run or a sweep that has begun; 0 where none has."""
     folder = Folder(url)
     if not folder.exists(file):
         return 0
@@ -67,7 +67,7 @@ def _begun(url: str, file: str) -> int:
 
 
 def _measured(trial: TrainConfig, workers: int, is_sweep: bool) -> int:
-    """Measure on every worker what fits, and give as many times the least as there are workers."""
+    """Measure on every worker what fits, and return the least of that times the number of workers."""
     connect(quiet=is_sweep)
     gpu = use_gpu(trial)
     check_cluster(trial, gpu)
@@ -94,7 +94,7 @@ def samples(config: TrainConfig) -> int:
 
 
 def fitting_here(config: str, gpu: bool, workers: int, is_sweep: bool, most: int) -> int:
-    """Find how many samples fit this worker of Ray: of a run alone, or where trials of a sweep share the host."""
+    """Find how many samples fit on this Ray worker, for a single run or where trials of a sweep share the host."""
     trial = TrainConfig.loads(config, "the driver's configuration")
     cpus = trial.launch.cpus_per_worker
     torch.set_num_threads(cpus)

@@ -1,4 +1,4 @@
-"""From a prepared configuration to a run on Ray Train: the last checks, which need the cluster, then `fit`."""
+"""Launch a prepared configuration on Ray Train: make the last checks, which need the cluster, then run `fit`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ResourceError, RunError, Stopped, UserError
-from i2i_core.orchestration.cluster import capacity, connect, on_loopback, wait_for
+from i2i_core.orchestration.cluster import capacity, connect, dashboard, on_loopback, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
+from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
 from i2i_core.runs.folder import RunFolder
@@ -37,12 +38,12 @@ from i2i_core.training.resuming import rate_change
 logger = logging.getLogger(__name__)
 
 PROBE = 4096
-"""Bytes that are written to see whether a folder takes them: a full disk takes an empty file."""
+"""Bytes of the file that shows whether a folder can be written: a full disk takes an empty file."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """Where a run is and what it measured."""
+    """Hold a finished run's folder, length and metrics."""
 
     run: RunFolder
     images: int
@@ -68,22 +69,22 @@ def check_storage(run: Folder) -> float:
 
 
 def use_gpu(config: TrainConfig) -> bool:
-    """Tell whether the run uses GPUs: as asked for, else where the cluster has some or can grow to."""
+    """Return whether the run uses GPUs: as its flags say, else where the cluster has some or can grow to."""
     return config.launch.gpu or (not config.launch.cpu and capacity()["GPU"] > 0)
 
 
 def needed(config: TrainConfig, gpu: bool) -> tuple[Literal["CPU", "GPU"], int]:
-    """Count what the fewest workers asked for take."""
+    """Return the resource, and how much of it the smallest world size takes."""
     least, _ = config.launch.worker_range
     return ("GPU", least) if gpu else ("CPU", least * config.launch.cpus_per_worker)
 
 
 def check_cluster(config: TrainConfig, gpu: bool) -> None:
-    """Check that the cluster can hold the fewest workers asked for, and that the run's workers can be as fast as asked.
+    """Check that the cluster can hold the smallest world size, and that the options of `--fast` are possible.
 
     Raises:
-        ResourceError: it never can.
-        ConfigError: an option of `--fast` that cannot be.
+        ResourceError: the cluster never can.
+        ConfigError: an option is impossible.
     """
     (kind, amount), (least, most) = needed(config, gpu), config.launch.worker_range
     device, training = torch.device("cuda" if gpu else "cpu"), config.training
@@ -100,13 +101,17 @@ def check_cluster(config: TrainConfig, gpu: bool) -> None:
 
 @patient_for(AT_START)
 def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
-    """Check that the run of that name, if there is one, can go on with a prepared configuration.
+    """Check that an existing run of the same name can be resumed with a prepared configuration.
+
+    Args:
+        config: the prepared configuration.
+        lr_may_rise: whether `--lr-may-rise` is given.
 
     Returns:
-        How its learning rate changes where it goes on with another length; "" where it does not.
+        How the learning rate changes where the run is resumed with another length; "" where it does not.
 
     Raises:
-        ConfigError: fields that must match differ, or the rate would rise and nobody has agreed to that.
+        ConfigError: fields that must match differ, or the rate would rise and `lr_may_rise` is false.
     """
     run = RunFolder.of(config)
     check_same_run(config, run)
@@ -114,22 +119,21 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
 
 
 def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None = None) -> Reached:
-    """Run a prepared configuration to its end, resuming what its folder holds. A finished run is not run again.
+    """Run a prepared configuration to its end, resuming from the run's folder. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
-    attempts/, checkpoints/, best.json, grids/ and tensorboard/.
+    attempts/, checkpoints/, best.json, grids/ and TensorBoard's event files.
 
     Args:
-        config: the run.
-        lr_may_rise: whether its learning rate may rise where it goes on with a larger length than before.
-        began: `time.monotonic()` of when the program began, where that was before this call. Of launches that begin at
-            the same moment one alone has the run.
+        config: the prepared configuration.
+        lr_may_rise: whether the learning rate may rise where the run is resumed with a larger length than before.
+        began: `time.monotonic()` at the start of the program; None for now. Of launches that begin at the same moment
+            one alone has the run.
 
     Raises:
-        UserError: storage, cluster or an earlier run of that name do not fit.
-        Stopped: it was asked to stop; it is saved, and the same call goes on from there.
-        RunError: the run failed, and what it reached is kept: the same call goes on from there. Or another launch has
-            it.
+        UserError: storage, cluster or an earlier run of the same name do not fit.
+        Stopped: somebody asked the run to stop. It is saved, and the same call resumes it.
+        RunError: the run failed, or another launch has it. Its checkpoints are kept, and the same call resumes it.
     """
     began = time.monotonic() if began is None else began
     run = RunFolder.of(config)
@@ -142,9 +146,13 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
         check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
     connect()
+    logger.info(f"watch the cluster: {dashboard()}")
     gpu = use_gpu(config)
     check_cluster(config, gpu)
     wait_for(*needed(config, gpu))
+    least, most = config.launch.worker_range
+    many = f"{least}" if least == most else f"{least} to {most}"
+    logger.info(f"starting {many} worker{'' if most == 1 else 's'} on {'GPUs' if gpu else 'CPUs'}")
     attempt = uuid4().hex
     with held(run, attempt, since):
         begin(run, attempt, config.dumps().encode())
@@ -163,10 +171,11 @@ def _ask_to_stop(run: RunFolder, attempt: str) -> None:
 
 
 def _outcome(run: RunFolder, attempt: str = "") -> Reached:
-    """Read what a run that has ended left. Raise Stopped or RunError where it did not come to its end.
+    """Read how a run has ended. Raise Stopped or RunError where it did not come to its end.
 
     Args:
-        attempt: whose end it is, where another launch may have taken the run over.
+        run: the run's folder.
+        attempt: the launch that ended, where another may have taken the run over.
     """
     try:
         status, has = run.status(), holder(run)
@@ -183,11 +192,11 @@ def _outcome(run: RunFolder, attempt: str = "") -> Reached:
 
 @contextmanager
 def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
-    """Call `stop` at the first SIGTERM or SIGINT; the next one acts as it did before.
+    """Call `stop` in a thread at the first SIGTERM or SIGINT inside the block; the next signal acts as before.
 
     Args:
-        who: "the run", say; named on the screen.
-        stop: asks them, in a thread; which is given.
+        who: what stops, for the log: "the run".
+        stop: requests the stop. The block gets its thread.
     """
     asking = Thread(target=stop, name="stop", daemon=True)
     if current_thread() is not main_thread():  # a sweep's trial: signals are the sweep's
@@ -211,8 +220,10 @@ def stopping_on_signal(who: str, stop: Callable[[], None]) -> Iterator[Thread]:
 
 
 def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
-    """Ray Train over the run; gives why it ended where the run's folder could not take that. Checkpoints are ours
-    (`checkpoints/checkpoint.py`), so Ray's own notes can be kept on each node and forgotten."""
+    """Run Ray Train, and return why the run ended where the run's folder could not take that note; else "".
+
+    Checkpoints are ours (`checkpoints/checkpoint.py`), so Ray's own notes are kept on each node and then removed.
+    """
     notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
     trainer = _trainer(config, gpu, attempt, notes)
     failed: list[Exception] = []
@@ -239,7 +250,7 @@ def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
 
 
 def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> TorchTrainer:
-    """Ray Train's trainer of a run, which keeps its own notes in a folder of the node."""
+    """Build Ray Train's trainer of a run, which keeps its own notes in a folder of the node."""
     least, most = config.launch.worker_range
     rendezvous = LoopbackConfig if on_loopback() else TorchConfig
     return TorchTrainer(
@@ -259,15 +270,16 @@ def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> Torch
             name=attempt,
             storage_path=str(notes),
             failure_config=FailureConfig(max_failures=config.launch.max_failures),
-            logging_config=LoggingConfig(log_level="WARNING"),
+            logging_config=LoggingConfig(log_level="CRITICAL"),
+            callbacks=[Restarts(config.run_name, config.launch.log_level, config.launch.max_failures)],
         ),
     )
 
 
 def _reason(error: Exception) -> str:
-    """What a worker said, where Ray's error holds it; else Ray's last line."""
+    """Return a worker's message, where Ray's error holds one; else the last line of Ray's."""
     for failure in getattr(error, "worker_failures", {}).values():
-        cause = getattr(failure, "cause", None) or failure.__cause__ or failure
+        cause = cause_of(failure)
         if isinstance(cause, RunError | UserError):
             return str(cause)
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from traceback import walk_tb
 from typing import Any
 
@@ -36,7 +38,7 @@ ON_THE_HEAD = "node:__internal_head__"
 LATE = "timed out during startup"
 """In the error of a Ray whose own processes were not up in time."""
 AUTOSCALING_STATUS = b"__autoscaling_status"
-"""Where the first autoscaler keeps its report in the cluster's store."""
+"""The key of the first autoscaler's report in the cluster's store."""
 
 
 def prepare_import() -> None:
@@ -58,7 +60,7 @@ def forget_token() -> None:
 
 
 def end_late_start(error: Exception) -> bool:
-    """Tell whether Ray gave up on processes of its own that were not up in time, and end them: it forgets them."""
+    """Return whether Ray gave up on its own processes that were late, and end them: Ray itself forgets them."""
     from ray._private.node import Node
 
     if LATE not in str(error):
@@ -95,15 +97,18 @@ def find_cluster(address: str, within: float) -> tuple[str, str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is this machine's alone."""
+    """Return whether an address is a loopback address."""
     from ray._common.network_utils import is_localhost
 
     return bool(is_localhost(host))
 
 
 def is_autoscaled() -> bool:
-    """Tell whether an autoscaler brings nodes to the joined cluster. Its second version says that it is there on every
-    cluster of KubeRay. The first one's monitor, of a cluster without any, calls each node a type of its own."""
+    """Return whether an autoscaler brings nodes to the joined cluster.
+
+    Version 2 claims to be there on every KubeRay cluster. Version 1's monitor gives each node a type of its own on a
+    cluster without an autoscaler.
+    """
     from ray.autoscaler.v2.utils import is_autoscaler_v2
     from ray.experimental.internal_kv import _internal_kv_get
 
@@ -115,14 +120,44 @@ def is_autoscaled() -> bool:
 
 
 def torch_backend() -> tuple[Any, Any]:
-    """Ray Train's backend class for torch, and the function that tells a worker its ranks by environment variables."""
+    """Return Ray Train's backend class for torch, and the function that sets a worker's ranks in its environment."""
     from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
     return _TorchBackend, _set_torch_distributed_env_vars
 
 
+@dataclass(frozen=True)
+class Printed:
+    """Lines that a process of the job has printed.
+
+    Attributes:
+        source: the name of the actor or the task that printed them; `autoscaler` or `raylet` for Ray's own.
+        lines: without their ends.
+        is_error: whether they were printed on standard error.
+    """
+
+    source: str
+    lines: list[str]
+    is_error: bool
+
+
+def route_output(show: Callable[[Printed], None]) -> None:
+    """Have Ray pass what the job's processes print to a function, in a thread, and print nothing of it. Call this
+    before `ray.init`, whose threads look the function up by its name."""
+    from ray._private import worker
+
+    def routed(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+        source = str(data.get("actor_name") or data.get("task_name") or data.get("pid"))
+        lines = data.get("lines", [])
+        if source == "autoscaler":
+            lines = [line for line in worker.filter_autoscaler_events(lines) if not line.startswith("Tip: ")]
+        show(Printed(source, [*lines], bool(data["is_err"])))
+
+    worker.print_to_stdstream = routed
+
+
 def being_drained() -> bool:
-    """Tell whether Ray has told this training worker that a node of its group is about to go.
+    """Return whether Ray has told this training worker that a node of its group is about to go.
 
     `ray.train.get_preemption_info` says the same, but makes all workers wait for each other.
     """
@@ -131,8 +166,10 @@ def being_drained() -> bool:
     return get_train_context().preemption_context.preemption_info is not None
 
 
-def log_no_trace() -> None:
-    """Keep Ray Train, in this training worker, from logging the trace of what is about to be raised."""
+def silence_train() -> None:
+    """Keep Ray Train, in this training worker, from printing its reports and the traces of what is raised."""
+    from ray.train.v2._internal.execution import context
     from ray.train.v2._internal.util import logger
 
+    context.logger.setLevel("CRITICAL")  # named by its file, so that no level of Ray Train's reaches it
     logger.setLevel("CRITICAL")

@@ -1,4 +1,4 @@
-"""Where the workers of a run find each other: torch's store."""
+"""Serve torch's store, by which the workers of a run find each other, on loopback alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _backend: Any
 _tell_ranks: Any
 _backend, _tell_ranks = torch_backend()
 _served: dist.TCPStore | None = None
-"""The store of a process that serves it, as long as the process."""
+"""The store that this process serves, which lives as long as the process."""
 
 
 class LoopbackConfig(TorchConfig):
-    """Ray Train's torch backend for workers of one machine, whose store listens on loopback alone.
+    """Configure Ray Train's torch backend for workers of one machine, with a store that listens on loopback alone.
 
     The store that torch opens by itself listens on every address of the machine, and anybody may write to it.
     """
@@ -33,7 +33,7 @@ class LoopbackConfig(TorchConfig):
 
 class _LoopbackBackend(_backend):
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
-        """Have the first worker serve the store, and all of them join their group by it; else as Ray Train does."""
+        """Have rank 0 serve the store and all ranks join their process group by it; else do as Ray Train does."""
         worker_group.execute(_tell_ranks)
         port, world = worker_group.execute_single(0, serve), len(worker_group)
         how = (port, world, backend_config.backend, backend_config.timeout_s)

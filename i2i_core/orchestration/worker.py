@@ -1,4 +1,4 @@
-"""What one training worker does. Ray Train calls `train_worker` on each; everything is in the config."""
+"""Run one training worker. Ray Train calls `train_worker` on each; everything it needs is in the configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
-from i2i_core.orchestration.ray_compat import being_drained, log_no_trace
+from i2i_core.orchestration.ray_compat import being_drained, silence_train
 from i2i_core.runs.attempts import is_over_for, record
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
@@ -29,15 +29,17 @@ from i2i_core.training.together import by_leader
 logger = logging.getLogger(__name__)
 
 LOOKS_EVERY = 2.0
-"""Seconds between looks whether the run is to stop, and whether a node is being drained."""
+"""Seconds between looks for a request to stop, and for a node that is being drained."""
 
 
 def train_worker(values: dict[str, Any]) -> str:
-    """Ray Train's `train_loop_per_worker`: `values["config"]` is a TrainConfig as JSON, `values["attempt"]` names the
-    launch.
+    """Train on this worker: Ray Train's `train_loop_per_worker`.
+
+    Args:
+        values: `config`, a TrainConfig as JSON, and `attempt`, the name of the launch.
 
     Returns:
-        why the run ended, where its folder could not take that; else nothing. The driver gets rank 0's.
+        Why the run ended, where its folder could not take that note; else "". The driver gets rank 0's.
     """
     import ray.train
     import ray.train.torch
@@ -46,6 +48,7 @@ def train_worker(values: dict[str, Any]) -> str:
     config = TrainConfig.loads(values["config"], "the driver's configuration")
     world = World(context.get_world_rank(), context.get_world_size())
     logs.show(config.launch.log_level, config.run_name, world.rank)
+    silence_train()
     device, node = ray.train.torch.get_device(), this_node()
     threads = node.threads(config.launch.cpus_per_worker, config.data.loaders, device.type == "cuda")
     torch.set_num_threads(threads)
@@ -55,15 +58,17 @@ def train_worker(values: dict[str, Any]) -> str:
         metrics = train(config, world, device, values["attempt"], being_drained, gauges, node, launched=True)
     except UnrecordedError as error:  # to raise it would have Ray train again
         untold = str(error)
-    except UserError:  # it is recorded, and the driver tells it
-        log_no_trace()
+    except (RunError, UserError):  # recorded, and the driver prints it
+        raise
+    except Exception:
+        logger.exception("this worker failed")
         raise
     ray.train.report(metrics)
     return untold
 
 
 def this_node() -> Node:
-    """The node of this Ray worker."""
+    """Return the node of this Ray worker."""
     import ray
 
     here = ray.get_runtime_context().get_node_id()
@@ -81,21 +86,27 @@ def train(
     node: Node | None = None,
     launched: bool = False,
 ) -> dict[str, float]:
-    """A run from where its folder says it is to its end; its outcome is left in `status.json`.
+    """Train a run from where its folder says it is to its end, and record the outcome in `status.json`.
 
-    What all workers meet together, a RunError, ends the run and is not raised: to start the workers again would only
-    repeat it. A UserError or a WorkerError, which others do not meet, is recorded and raised; the workers that are then
-    started again find the record, and end. After anything else they go on.
+    A RunError, which all ranks meet together, ends the run and is not raised: workers that were started again would
+    only meet it again. A UserError or a WorkerError, which one rank meets alone, is recorded and raised; workers that
+    are then started again find the record, and end. After any other error they resume the run.
 
     Args:
-        attempt: names the launch; another launch of the same run takes it over.
-        drained: whether a worker's node is about to go.
-        gauges: shown what is logged.
+        config: the prepared configuration.
+        world: this rank among its peers.
+        device: where the networks go.
+        attempt: the name of the launch; another launch of the same run takes the run over.
+        drained: returns whether a worker's node is about to go.
+        gauges: shows what is logged as Ray's metrics.
         node: as `Loop` takes it.
-        launched: whether a launch has begun the run's folder, which must be there then.
+        launched: whether a launch has made the run's folder, which must then be there.
+
+    Returns:
+        The last evaluation's metrics; none where the run had ended before.
 
     Raises:
-        UnrecordedError: the run has ended, and its folder cannot take why; on rank 0 alone, when all have ended.
+        UnrecordedError: the run has ended, and its folder cannot take the reason; on rank 0 alone, after all ended.
     """
     os.environ[PATIENCE] = str(config.launch.patience)
     folder = RunFolder.of(config)
@@ -126,7 +137,7 @@ def train(
 
 
 def _is_over(folder: RunFolder, attempt: str, world: World, launched: bool) -> bool:
-    """Whether the run has ended for this attempt. Raises RunError on all workers when that cannot be known."""
+    """Return whether the run has ended for this attempt. Raise RunError on all ranks where that cannot be known."""
 
     def look() -> bool:
         with patient_for(AT_START):
@@ -144,7 +155,7 @@ def _record_alone(folder: RunFolder, attempt: str, error: Exception) -> None:
 
 
 def _record_end(folder: RunFolder, attempt: str, ending: str, state: str, **more: Any) -> None:
-    """How the run ended, for all workers. Raises UnrecordedError when its folder cannot take it."""
+    """Record how the run ended, for all ranks. Raise UnrecordedError where its folder cannot take that."""
     told = more if state == "finished" else {"error": ending}
     folder.kept = bool(attempt)  # one that is gone is not made again
     try:
@@ -156,8 +167,8 @@ def _record_end(folder: RunFolder, attempt: str, ending: str, state: str, **more
 
 
 class Gauges:
-    """What is logged, as Ray's metrics: `D/grad_norm` is the gauge `i2i_grad_norm` with the tags `run` and `player` D,
-    `speed/images_per_second` is `i2i_speed_images_per_second` of no player."""
+    """Show what is logged as Ray's metrics: `D/grad_norm` is the gauge `i2i_grad_norm` with the tags `run` and `player`
+    D; `speed/images_per_second` is `i2i_speed_images_per_second` without a player."""
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -165,7 +176,7 @@ class Gauges:
         self.gauges: dict[str, Any] = {}
 
     def show(self, values: Mapping[str, float]) -> None:
-        """Sets every gauge; from one thread."""
+        """Set every gauge. One thread alone may call this."""
         from ray.util.metrics import Gauge
 
         for name, value in values.items():
@@ -181,7 +192,7 @@ class Gauges:
 
 @contextmanager
 def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[], bool]) -> Iterator[None]:
-    """Asks the loop to save when a node is drained, and to stop when the run's folder says so."""
+    """Have the loop save when a node is drained, and stop when the run's folder says so, inside the block."""
     watcher = Background("watch")
 
     def watch() -> None:

@@ -10,7 +10,7 @@ evaluations.json      every evaluation so far, a list of {images, metrics}
 last_evaluation.json  the last one in full, by data set: each metric's definition, and what it was measured with
 speed.json            where the time of its last start went: seconds and share by part
 grids/                pictures of fixed samples
-tensorboard/          TensorBoard's event files
+events.out.tfevents.* TensorBoard's event files, which it shows under the folder's name (in tensorboard/ of older runs)
 trackers/             the ids that the run has elsewhere
 """
 

@@ -1,4 +1,4 @@
-"""Name samples that cannot be used, count each once for all workers, and end a run that has too many."""
+"""Name samples that cannot be used, count each once for all ranks, and end a run that has too many."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ MOST_NAMED = 20
 
 
 class BadSamples:
-    """Every sample of a run that could not be used. A part of the run's state.
+    """Collect the samples that could not be used. This is a part of the run's state.
 
     Args:
-        world: this worker among its peers.
+        world: this rank among its peers.
         device: where the group's collectives take their tensors.
-        most: how many there may be.
+        most: the number of such samples beyond which the run ends.
 
     Attributes:
-        known: all workers' samples by key, with the cause and the sample that took its place.
-        met: those that this worker met since workers last agreed: images served before, and the same.
+        known: all ranks' samples by key, with the cause and the sample that took its place.
+        met: the samples that this rank met since ranks last agreed, with the images before them, the cause and the
+            sample that took their place.
     """
 
     def __init__(self, world: World, device: torch.device, most: int) -> None:
@@ -44,10 +45,11 @@ class BadSamples:
                 self.met[bad.key] = min(met, self.met.get(bad.key, met))
 
     def agree(self) -> None:
-        """Name those met for the first time, in an order that all workers share. All workers call this together.
+        """Log the samples that any rank met for the first time, in an order that all ranks share. All ranks call this
+        together.
 
         Raises:
-            RunError: there are more than allowed; on every worker alike.
+            RunError: there are more than allowed; raised on every rank.
         """
         if not self._any():
             return
@@ -64,7 +66,7 @@ class BadSamples:
             raise RunError(self._too_many())
 
     def _any(self) -> bool:
-        """Tell if any worker met one since workers last agreed."""
+        """Return whether any rank met one since ranks last agreed."""
         mine = torch.tensor(float(bool(self.met)), device=self.device)
         return bool(self.world.sum_(mine).item())
 
@@ -78,7 +80,7 @@ class BadSamples:
         )
 
     def causes(self) -> str:
-        """Count them by cause, in words."""
+        """Count the samples by cause, in words."""
         counts = Counter(kind_of(cause) for cause, _ in self.known.values())
         return "; ".join(f"{n} x {cause}" for cause, n in counts.most_common())
 
@@ -90,5 +92,5 @@ class BadSamples:
 
 
 def kind_of(cause: str) -> str:
-    """Leave out what differs from sample to sample: `28x30 pixels where ...` -> `N pixels where ...`."""
+    """Replace what differs from sample to sample in a cause: `28x30 pixels where ...` -> `N pixels where ...`."""
     return re.sub(r"-?\b\d[\d.]*(x\d+)?\b", "N", cause.partition(" (")[0])

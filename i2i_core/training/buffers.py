@@ -1,6 +1,5 @@
-"""Buffers that a forward advances: running statistics, spectral norm's vectors.
-
-They advance once per pass of the global batch, whatever the number of parts that share it.
+"""Advance the buffers that a forward pass changes (running statistics, spectral norm's vectors) once for each pass of
+the global batch, however many parts share it.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 
 def measured(networks: nn.Module, alike: Collection[nn.Module] = ()) -> list[Tensor]:
-    """List the buffers that depend on the part of the batch that went through, each once.
+    """List the buffers that depend on which part of the batch went through, each once.
 
-    Spectral norm's vectors follow from the weights alone: every part and every worker has the same, bit for bit, and
-    a mean of them would add rounding.
+    Spectral norm's vectors follow from the weights alone: every part and every rank has the same bits, to which a mean
+    would add rounding.
 
     Args:
-        alike: modules besides whose buffers all parts have alike.
+        networks: the method's networks.
+        alike: further modules whose buffers are the same for all parts.
     """
     modules = (m for m in networks.modules() if not isinstance(m, _SpectralNorm) and m not in alike)
     found = dict.fromkeys(b for m in modules for b in m.buffers(recurse=False))
@@ -27,18 +27,18 @@ def measured(networks: nn.Module, alike: Collection[nn.Module] = ()) -> list[Ten
 
 
 class Passes:
-    """The buffers of networks over the parts of an update's moves.
+    """Reset and average the buffers of networks over the micro-batches of a move.
 
-    Every part of a move begins from the buffers that the move began with. After its last part, those that depend on
-    the part are the mean over the parts by their shares, which is one advance with the mean statistics; the others
-    (spectral norm's vectors, counts of batches) are those that the last part ended with, as did every other.
+    Every part of a move begins with the buffers that the move began with. After its last part, buffers that depend on
+    the part become the mean over the parts, weighted by their shares: one advance with the mean statistics. The others
+    (spectral norm's vectors, counts of batches) are the same after every part, and keep the last one's values.
 
-    They are written past autograd's count of versions: a graph of an earlier move that is still to be gone through
-    backwards does not read running statistics that it was not normalised by.
+    Buffers are written past autograd's count of versions: a graph of an earlier move whose backward is still to come
+    does not read running statistics that it was not normalised by.
 
     Args:
-        networks: of the method.
-        shares: of each part, together 1. With one part nothing is kept and nothing is done.
+        networks: the method's networks.
+        shares: each part's share, which add up to 1. With one part nothing is kept and nothing is done.
     """
 
     def __init__(self, networks: nn.Module, shares: Sequence[float]) -> None:

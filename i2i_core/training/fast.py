@@ -1,7 +1,6 @@
-"""Choose the ways in which a step runs faster than plain eager fp32, and say which and why.
+"""Choose the options that make a step faster than plain eager fp32, and log which and why.
 
-None of them changes the mathematics of a method beyond rounding. docs/performance.md has the measurements that `auto`
-goes by.
+No option changes a method's mathematics beyond rounding. docs/performance.md has the measurements behind `auto`.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from i2i_core.errors import ConfigError
 from i2i_core.training.sync import World
 
 FEWEST_WEIGHTS = 40_000
-"""Below so many weights, conversions to bf16 cost what its arithmetic saves."""
+"""Fewest weights for which bf16 is faster: below, conversions cost what its arithmetic saves."""
 
 AS_WRITTEN = ("compile", "graphs")
-"""Options that do not go with what is computed again as it is written."""
+"""Options that exclude `--checkpoint-activations`, which computes blocks again eagerly."""
 
 
 @dataclass(frozen=True)
 class Fast:
-    """Say which options are on; none is plain eager fp32.
+    """Hold which options are on. None of them is plain eager fp32.
 
     Attributes:
         bf16: forward passes under bf16 autocast; weights, losses, penalties, statistics and moves stay float32.
@@ -52,40 +51,40 @@ class Fast:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """List the options that are on."""
+        """The options that are on."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Hold what a run does of all options.
+    """Hold the options that a run uses, and why it does not use others.
 
     Attributes:
-        fast: those that are on.
-        why_not: by option that is off, the reason.
+        fast: the options that are on.
+        why_not: the reason, by option that is off.
     """
 
     fast: Fast
     why_not: dict[str, str] = field(default_factory=dict)
 
     def said(self) -> str:
-        """Say it in a line."""
+        """Word the choice in a line."""
         on = ", ".join(self.fast.names) or "nothing: plain eager fp32"
         off = "; ".join(f"not {name}: {why}" for name, why in self.why_not.items())
         return f"fast: {on}" + (f" ({off})" if off else "")
 
 
 def check_possible(asked: tuple[str, ...], device: torch.device, workers: int, again: bool) -> None:
-    """Refuse options that cannot be in a run, before it starts.
+    """Refuse options that are impossible in a run, before it starts.
 
     Args:
-        asked: as of `choose`.
-        device: of the workers.
-        workers: of the run, at most.
-        again: as of `choose`.
+        asked: as `choose` takes it.
+        device: the workers' device.
+        workers: the largest world size of the run.
+        again: as `choose` takes it.
 
     Raises:
-        ConfigError: it does, with the options that can be.
+        ConfigError: an option is impossible; the message has those that are possible.
     """
     impossible = _impossible(device, workers, again)
     for name in asked:
@@ -98,13 +97,14 @@ def check_possible(asked: tuple[str, ...], device: torch.device, workers: int, a
 def choose(
     asked: tuple[str, ...], networks: nn.Module, device: torch.device, workers: int = 1, again: bool = False
 ) -> Choice:
-    """Choose what a run's `--fast` comes to on this device and among so many workers, of whom an elastic run has now
-    more, now fewer: what cannot be is off, with the reason.
+    """Choose the options for this device and world size, which changes in an elastic run. Impossible options are off,
+    with the reason.
 
     Args:
         asked: `("auto",)`, `("off",)`, or options by name.
-        networks: of the method.
-        workers: of the run, at present.
+        networks: the method's networks.
+        device: where the networks are.
+        workers: the present world size.
         again: whether blocks are computed again in backward (`--checkpoint-activations`).
     """
     impossible = _impossible(device, workers, again)
@@ -117,7 +117,7 @@ def choose(
 
 
 def agreed(choice: Choice, world: World) -> Choice:
-    """Keep of a choice what every worker chose: they may be on machines of several kinds. All call this together."""
+    """Keep the options that every rank chose, since machines may differ. All ranks call this together."""
     everyone = world.gather(choice.fast.names)
     lacking = [name for name in choice.fast.names if not all(name in names for names in everyone)]
     kept = [name for name in choice.fast.names if name not in lacking]
@@ -125,7 +125,7 @@ def agreed(choice: Choice, world: World) -> Choice:
 
 
 def _impossible(device: torch.device, workers: int, again: bool) -> dict[str, str]:
-    """Tell why options cannot be, by name."""
+    """Return why options are impossible, by name."""
     written = "--checkpoint-activations has blocks computed again as they are written"
     found = dict.fromkeys(AS_WRITTEN, written) if again else {}
     if device.type == "cpu" and (missing := _missing_to_compile()):
@@ -140,7 +140,7 @@ def _impossible(device: torch.device, workers: int, again: bool) -> dict[str, st
 
 
 def _auto(networks: nn.Module, device: torch.device, impossible: dict[str, str]) -> Choice:
-    """Choose what has measured faster on a device of this kind."""
+    """Choose the options that measured faster on this kind of device."""
     why_not = {} if device.type == "cpu" else {**impossible}
     weights = sum(p.numel() for p in networks.parameters())
     if not has_bf16(device):
@@ -155,7 +155,7 @@ def _auto(networks: nn.Module, device: torch.device, impossible: dict[str, str])
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Tell whether a device multiplies matrices of bf16 in its own instructions, and not by way of fp32."""
+    """Return whether a device has instructions that multiply bf16 matrices, and does not convert to fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -163,7 +163,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def _missing_to_compile() -> str:
-    """Name what compiling for a CPU lacks here; empty: nothing."""
+    """Name what this machine lacks to compile for a CPU; "" for nothing."""
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return "a C++ compiler (g++ or clang++)"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():

@@ -1,8 +1,8 @@
-"""Stops a run at the first non-finite loss or gradient, before it has moved a weight.
+"""Stop a run at the first non-finite loss or gradient, before it has moved a weight.
 
-A flag computed on the device suppresses the move and every later one. The host reads it one update
-later, so that a healthy run never waits for it; all workers see the same flag, since it comes from
-gradients that are already summed. What workers wish (to save, to stop) comes the same way and is read with it.
+A flag on the device suppresses the bad move and every later one. The host reads the flag one update later, so a
+healthy run never waits for it. All ranks see the same flag, because it is computed from summed gradients. Requests to
+save or to stop travel with the gradients too, and are read together with the flag.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from i2i_core.errors import NonFiniteError
 from i2i_core.training.sync import World
 
 Values = tuple[Tensor, Tensor, Tensor]
-"""Of a move, on the device: whether it was bad, its gradient's norm, and its terms (T,)."""
+"""A move on the device: whether it was bad (), its gradient's norm (), and its terms (T,)."""
 
 
 def copied(values: Values) -> Values:
-    """Copy what the next launch of a recorded update will fill again."""
+    """Copy values that the next launch of a recorded update will overwrite."""
     bad, norm, terms = values
     return bad.clone(), norm.clone(), terms.clone()
 
 
 @dataclass
 class Judged:
-    """One move: what it was, and how it went."""
+    """Keep one move's player, images, names of terms and values until the host has read the flag."""
 
     player: str
     images: int
@@ -36,12 +36,17 @@ class Judged:
 
 
 class FiniteWatch:
-    """The flag and what it was computed from.
+    """Watch the gradient norm of every move for NaN and infinity: suppress the move on the device, and raise one update
+    later on the host.
+
+    `judge` sets the device flag `stop` where a norm is not finite; optimisers make no move while it is set. `note`
+    keeps what each move was, `end_of_update` reads the flag of the update before and raises NonFiniteError, which names
+    player, term and rank. `settle` reads what is left, before a checkpoint.
 
     Attributes:
-        stop: float32 scalar on the device; not 0 once any move was not finite.
-        wishes: float32 scalar on the device; the workers' wishes of this update, summed.
-        read: the sum of those that were read and not yet taken.
+        stop: float32 scalar on the device, nonzero once any move was not finite.
+        wishes: float32 scalar on the device, the sum of all ranks' requests in this update.
+        read: the sum of the requests that were read and not yet taken.
     """
 
     def __init__(self, device: torch.device, world: World) -> None:
@@ -54,22 +59,22 @@ class FiniteWatch:
         self.copied = torch.cuda.Event() if device.type == "cuda" else None
 
     def judge(self, norm: Tensor, terms: Tensor, wishes: Tensor) -> Values:
-        """Raise `stop` where the norm of a move's summed gradient is not finite; add the wishes that came with it; give
-        the values for `note`. All on the device."""
+        """Set `stop` where the norm of a move's summed gradient is not finite, and add the requests that came with the
+        gradient. Return the values for `note`. All of it happens on the device."""
         bad = (~torch.isfinite(norm)).float()
         torch.maximum(self.stop, bad, out=self.stop)
         self.wishes += wishes
         return bad, norm, terms
 
     def note(self, player: str, images: int, names: tuple[str, ...], values: Values) -> None:
-        """Keep what a move was, for a message."""
+        """Keep a move until its flag is read, for the message of NonFiniteError."""
         self.moves.append(Judged(player, images, names, values))
 
     def end_of_update(self) -> None:
-        """Reads the flag and the wishes of the update before, and sends for this one's.
+        """Read the flag and the requests of the update before, and start the copy of this update's to the host.
 
         Raises:
-            NonFiniteError: on every worker alike.
+            NonFiniteError: a move of the update before was not finite; raised on every rank.
         """
         self._read()
         self.unread, self.moves = self.moves, []
@@ -79,12 +84,12 @@ class FiniteWatch:
             self.copied.record()
 
     def settle(self) -> None:
-        """Reads every flag that is still unread (before a checkpoint, at the end). Raises as `end_of_update`."""
+        """Read every flag that is still unread: before a checkpoint, and at the end. Raises as `end_of_update`."""
         self._read()
         self.unread = []
 
     def take(self) -> float:
-        """The wishes read since the last time, summed over workers: the same on every worker."""
+        """Return the requests that were read since the last call, summed over ranks: the same on every rank."""
         wishes, self.read = self.read, 0.0
         return wishes
 

@@ -31,21 +31,22 @@ from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
 MOST = 256
-"""Samples of one worker at most: larger batches need other learning rates than any preset has."""
+"""The most samples of one worker: larger batches need other learning rates than any preset has."""
 SHARE_OF_GPU = 0.9
-"""Limits what updates may take of a GPU: the rest is for sums over workers, grids, and memory in pieces."""
+"""The share of a GPU that updates may take: the rest is for sums over ranks, grids, and fragmentation."""
 SHARE_OF_HOST = 0.4
-"""Limits what autograd may keep of a host's free memory: processes grew by 1.4 to 2.0 times that in an update, by
-workspaces of convolutions and gradients of activations, too."""
+"""The share of a host's free memory that autograd may keep: in an update processes grew by 1.4 to 2.0 times what
+autograd kept, by workspaces of convolutions and gradients of activations."""
 COPIES = 5
-"""Counts what there is of every parameter: itself, its gradient, two moments of Adam, its moving average."""
+"""Copies of every parameter: itself, its gradient, two moments of Adam, its moving average."""
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:
-    """Find the largest n up to `most` that fits, by doubling and then bisecting; 0 where 1 does not.
+    """Find the largest n up to `most` that fits, by doubling and then bisecting; 0 where 1 does not fit.
 
     Args:
-        fits: tells of n whether it does; whatever is smaller than one that fits must fit too.
+        fits: returns whether n fits. Everything smaller than an n that fits must fit too.
+        most: the largest n that is tried.
     """
     low, high = 0, 1
     while high <= most and fits(high):
@@ -58,19 +59,19 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 class Kept:
-    """Count the bytes that autograd keeps while something runs, each storage once, parameters left out.
+    """Count the bytes that autograd keeps while a function runs, each storage once, without parameters.
 
     Attributes:
-        most: the most that were kept at a time.
+        most: the most bytes that were kept at a time.
     """
 
     def __init__(self) -> None:
         self.now = self.most = 0
         self.storages: dict[int, int] = {}
-        """How many kept tensors lie in each storage, by its address."""
+        """The number of kept tensors in each storage, by its address."""
 
     def of(self, run: Callable[[], None]) -> int:
-        """Give the most bytes that were kept at a time while `run` ran."""
+        """Return the most bytes that autograd kept at a time while `run` ran."""
         with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda one: one.tensor):
             run()
         return self.most
@@ -91,7 +92,7 @@ class Kept:
 
 
 class _One:
-    """Hold a tensor that autograd keeps, as long as it does."""
+    """Hold a tensor as long as autograd keeps it."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -101,10 +102,10 @@ class Trial:
     """Make updates of a prepared run on made-up batches: copies of its first sample.
 
     Args:
-        config: of the run, its batch the number of its workers.
-        device: where.
-        workers: among whom the batch is dealt.
-        number: of the stage that the updates belong to.
+        config: the run's configuration, with one sample a worker for its batch.
+        device: where the networks go.
+        workers: the world size.
+        number: the number of the stage that the updates belong to.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device, workers: int, number: int = 0) -> None:
@@ -126,13 +127,13 @@ class Trial:
         return self.stages[self.number]
 
     def build(self) -> Method[Any]:
-        """Make the method anew, on the device."""
+        """Build the method anew, on the device."""
         method = build_from(self.config.method, self.config.hyper, seed=self.config.training.seed).to(self.device)
         method.attach()
         return method
 
     def update(self, n: int, times: int = 1) -> None:
-        """Make some first updates with n samples of each worker."""
+        """Make the first updates with n samples of each worker."""
         training = replace(self.config.training, batch=n * self.workers)
         step = Step(self.build(), training, World(), lambda images: 1.0, self.stages, self.fast)
         progress = Progress(self.begin)
@@ -159,8 +160,11 @@ class Trial:
 
 
 def fits_on_gpu(trial: Trial, n: int) -> bool:
-    """Tell whether updates of n samples fit into the GPU's memory: the second has the optimisers' moments, and by the
-    last, which is made as it is written, one has been recorded where that is done."""
+    """Return whether updates of n samples fit into the GPU's memory.
+
+    The second update has the optimisers' moments. With CUDA graphs enough updates follow for one to be recorded, and
+    for an eager one after it.
+    """
     try:
         trial.update(n, times=EAGER + 2 if trial.fast.graphs else 2)
         torch.cuda.synchronize(trial.device)
@@ -175,7 +179,7 @@ def fits_on_gpu(trial: Trial, n: int) -> bool:
 
 
 def bytes_of_updates(trial: Trial) -> Callable[[int], int]:
-    """Measure two small updates, and give an estimate of what one with n samples keeps, parameters included.
+    """Measure two small updates, and return an estimate of the bytes that one with n samples keeps, with parameters.
 
     With micro-batches, of one and of two of them.
     """
@@ -187,16 +191,17 @@ def bytes_of_updates(trial: Trial) -> Callable[[int], int]:
 
 
 def fitting(config: TrainConfig, device: torch.device, workers: int, on_node: int, most: int = MOST) -> int:
-    """Find how many samples of one worker fit, at most `most`: of every stage of the run.
+    """Find how many samples of one worker fit in every stage of the run, at most `most`.
 
     Args:
-        config: of the run, prepared, its batch any number.
-        device: of this worker.
-        workers: among whom the batch is dealt.
+        config: the prepared configuration, with any batch.
+        device: this worker's device.
+        workers: the world size.
         on_node: workers that share this host's memory.
+        most: the largest number that is tried.
 
     Raises:
-        ResourceError: not even one does.
+        ResourceError: not even one sample fits.
     """
     first = Trial(config, device, workers)
     for number in range(len(first.stages)):

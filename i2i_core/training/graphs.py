@@ -1,9 +1,9 @@
-"""Record a whole update once and launch it again as one, instead of a kernel at a time (CUDA graphs).
+"""Record a whole update once as a CUDA graph, and launch it as one instead of a kernel at a time.
 
-At a batch of one, most of an update is the host's launching of kernels. A recorded update is launched at once: it goes
-over the same memory again, so everything that differs from update to update lies in buffers that are filled before:
-the fields of its batches, its draws, its learning rates. It runs no Python, so what an update reads of the progress
-must be in the method's `phase`.
+At a batch of one, most of an update is the host's launching of kernels. A recorded update goes over the same memory
+each time, so everything that differs between updates is first copied into fixed buffers: the fields of the batches, the
+draws, the learning rates. It runs no Python, so whatever an update reads of the progress must be in the method's
+`phase`.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ from i2i_core.methods.base import Method, Progress
 from i2i_core.training.finite import Values
 
 EAGER = 3
-"""Updates of each kind that are made as they are written before one is recorded: they make what lasts (optimisers'
-moments, histories), and let libraries choose their kernels."""
+"""Updates of each kind that run eagerly before one is recorded: they allocate what lasts (optimisers' moments,
+histories), and let libraries choose their kernels."""
 
 Key = tuple[Hashable, ...]
 Make = Callable[[Batch], Tensor]
 
 
 class Recorder(Protocol):
-    """Records what a device is told to do."""
+    """Record the work of a device, and repeat it."""
 
     def record(self, work: Callable[[], None]) -> None:
         """Do the work, and record it."""
 
     def again(self) -> None:
-        """Do the same on the same memory."""
+        """Repeat the recorded work on the same memory."""
 
 
 class CudaGraph:
-    """Records as a CUDA graph, in the stream that is current."""
+    """Record work as a CUDA graph, in the current stream."""
 
     def __init__(self) -> None:
         self.graph = torch.cuda.CUDAGraph()
 
     def record(self, work: Callable[[], None]) -> None:
-        """Record the work, which does not do it, and launch it."""
+        """Record the work, and then launch it: recording alone does nothing."""
         # Other threads (the one that reads ahead) allocate and copy meanwhile: none of the recording's business.
         with torch.cuda.graph(self.graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
             work()
         self.graph.replay()
 
     def again(self) -> None:
-        """Launch it."""
+        """Launch the recorded work."""
         self.graph.replay()
 
 
 @dataclass
 class Draws:
-    """What an update draws: noted in one update, and filled in again for every other.
+    """Note the random draws of one update, and draw them again into fixed buffers for every later one.
 
     Keys begin with the number of the batch in the update, and the first and last slot of the part that draws.
     """
@@ -66,17 +66,17 @@ class Draws:
     buffers: dict[Key, Tensor] = field(default_factory=dict)
 
     def note(self, key: Key, make: Make, batch: Batch) -> Tensor:
-        """Draw, and note how that is done."""
+        """Draw, and note the function that draws."""
         self.noted[key] = make
         drawn = make(batch)
         self.buffers[key] = drawn.clone()
         return drawn
 
     def fill(self, parts: dict[tuple[int, int, int], Batch]) -> None:
-        """Draw everything for other batches.
+        """Draw everything again for other batches.
 
         Args:
-            parts: by number of the batch and first and last slot.
+            parts: the parts of the batches, by number of the batch and first and last slot.
         """
         for key, make in self.noted.items():
             self.buffers[key].copy_(make(parts[key[:3]]), non_blocking=True)  # type: ignore[index]
@@ -84,14 +84,14 @@ class Draws:
 
 @dataclass(frozen=True)
 class Noted(Batch):
-    """A batch of an update whose draws are noted; of a recorded one, those that were filled in."""
+    """A batch that notes its draws; in a recorded update (`filled`), one that returns the draws filled in."""
 
     number: int = 0
     draws: Draws = field(default_factory=Draws, compare=False)
     filled: bool = False
 
     def drawn(self, key: Key, make: Make) -> Tensor:
-        """Give what is drawn under a key that says all that `make` goes by, besides the batch."""
+        """Return what is drawn under a key, which holds everything that `make` depends on besides the batch."""
         key = (self.number, self.start, self.stop, *key)
         if not self.filled:
             return self.draws.note(key, make, self)
@@ -99,7 +99,7 @@ class Noted(Batch):
 
 
 class Read:
-    """A progress that notes what of it is read."""
+    """Stand in for a progress, and note which of its attributes are read."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._names = progress, set[str]()
@@ -110,18 +110,18 @@ class Read:
 
     @property
     def moving(self) -> set[str]:
-        """Name what was read that is another in every update."""
+        """The attributes that were read and differ in every update."""
         return self._names & {"images", "moves"}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A move that an update makes.
+    """Describe a move of an update before it is recorded.
 
     Attributes:
-        player: who moves.
-        past: images between the first batch of the update and the move's.
-        names: of its terms.
+        player: the player that moves.
+        past: images between the update's first batch and the move's.
+        names: the names of its terms.
     """
 
     player: str
@@ -130,17 +130,18 @@ class Planned:
 
     @property
     def summed(self) -> tuple[str, ...]:
-        """Name what is added up of it."""
+        """The names of what is added up over moves."""
         return (*self.names, "grad_norm")
 
 
 @dataclass(frozen=True)
 class MadeMove(Planned):
-    """A move of a recorded update.
+    """Describe a move of a recorded update.
 
     Attributes:
-        values: whether it was bad, its gradient's norm, and its terms, as `Judged` has them: filled by every launch.
-        sums: what its terms are added to.
+        values: whether the move was bad, its gradient's norm and its terms, as `Judged` has them; every launch fills
+            them.
+        sums: the sums that its terms are added to.
     """
 
     values: Values
@@ -149,14 +150,15 @@ class MadeMove(Planned):
 
 @dataclass
 class Recording:
-    """An update that can be launched.
+    """Hold an update that can be launched, with the fixed memory that it reads.
 
     Attributes:
-        batches: those that it reads, in memory of its own.
-        draws: what it draws.
-        rates: learning rates of its moves, (moves,).
-        plan: the moves that it makes, in order.
-        moves: the same with what every launch fills; empty until it is recorded.
+        batches: the batches that it reads, in memory of their own.
+        draws: its random draws.
+        rates: the learning rates of its moves, (moves,).
+        plan: its moves, in order.
+        recorder: records and repeats it.
+        moves: its moves with the values that every launch fills; empty until it is recorded.
     """
 
     batches: list[Noted]
@@ -167,14 +169,15 @@ class Recording:
     moves: list[MadeMove] = field(default_factory=list)
 
     def fits(self, batches: list[Batch]) -> bool:
-        """Tell if batches have the shapes that were recorded."""
+        """Return whether batches have the recorded shapes."""
         return [signature(batch) for batch in batches] == [signature(batch) for batch in self.batches]
 
     def fill(self, batches: list[Batch], cut: Callable[[Batch], list[Batch]]) -> None:
-        """Bring batches, and what is drawn for them, into the recording's memory.
+        """Copy batches, and the draws for them, into the recording's memory.
 
         Args:
-            cut: gives the parts of a batch that go through one after the other.
+            batches: the batches of the next launch.
+            cut: splits a batch into micro-batches.
         """
         parts: dict[tuple[int, int, int], Batch] = {}
         for number, (own, batch) in enumerate(zip(self.batches, batches, strict=True)):
@@ -185,25 +188,25 @@ class Recording:
         self.draws.fill(parts)
 
     def at(self, batches: list[Batch]) -> list[Batch]:
-        """Give the batches that it reads, at the place of others in the run."""
+        """Return the recording's batches, at the positions of others in the run."""
         return [replace(own, images=batch.images) for own, batch in zip(self.batches, batches, strict=True)]
 
 
 def signature(batch: Batch) -> Key:
-    """Say what two batches must have alike for one recording to serve both."""
+    """Return what two batches must have in common for one recording to serve both."""
     tensors = [(name, tuple(x.shape), x.dtype, x.stride()) for name, x in (*batch.fields.items(), *batch.whole.items())]
     return (batch.size, batch.start, batch.stop, batch.source, bool(batch.texts or batch.boxes), *tensors)
 
 
 def noted(batches: Iterator[Batch], draws: Draws, taken: list[Batch]) -> Iterator[Batch]:
-    """Give batches whose draws are noted, and list those that were taken."""
+    """Yield batches that note their draws, and append each to `taken`."""
     for number, batch in enumerate(batches):
         taken.append(batch)
         yield _as_noted(batch, number, draws, filled=False)
 
 
 def kept(batches: list[Batch], draws: Draws) -> list[Noted]:
-    """Copy batches into memory that stays, with draws that are filled in."""
+    """Copy batches into memory that stays, as batches whose draws are filled in."""
     copies = (batch._map(lambda x: x.clone()) for batch in batches)
     return [_as_noted(batch, number, draws, filled=True) for number, batch in enumerate(copies)]
 
@@ -214,7 +217,7 @@ def _as_noted(batch: Batch, number: int, draws: Draws, filled: bool) -> Noted:
 
 
 def refusal(method: Method[Any], batches: list[Batch], read: Read) -> str:
-    """Say why an update cannot be recorded; empty: it can."""
+    """Word why an update cannot be recorded; "" where it can."""
     if any(batch.texts or batch.boxes for batch in batches):
         return "its batches hold what is no tensor"
     if read.moving and type(method).phase is Method.phase:

@@ -1,4 +1,4 @@
-"""Begin a run from its checkpoints, and put them on their way to its folder."""
+"""Resume a run from its latest checkpoint, and save new ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from i2i_core.training.together import by_leader
 
 
 class Keeper:
-    """One worker's side of a run's checkpoints: rank 0 alone reads and writes.
+    """Resume and save one rank's part of a run. Rank 0 alone reads and writes storage.
 
     Args:
-        config: of the run.
-        run: its folder.
-        step: moves its networks.
-        state: of the run.
-        monitor: says what comes of it.
-        writer: rank 0's way to storage.
+        config: the run's configuration.
+        run: the run's folder.
+        step: moves the run's networks.
+        state: the run's state.
+        monitor: logs what was resumed.
+        writer: writes rank 0's checkpoints in a thread.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class Keeper:
         self.config, self.run, self.step, self.state, self.monitor = config, run, step, state, monitor
         self.writer = writer
         self.kept: tuple[int, dict[str, Any] | None] = (-1, None)
-        """Images and best checkpoint of the newest state that was put to be written."""
+        """Images and best checkpoint of the newest state that was given to the writer."""
 
     def begin(self) -> None:
-        """Go on from the latest whole checkpoint of the run, if there is one; else from `--init-from`; else anew.
+        """Resume from the latest whole checkpoint, if there is one; else begin from `--init-from`; else anew.
 
-        Storage is read once, by rank 0. All workers call this together.
+        Rank 0 reads storage, once. All ranks call this together.
 
         Raises:
-            CheckpointError: what is there cannot be used; on every worker alike.
+            CheckpointError: a checkpoint cannot be used; on every rank.
         """
         training, method = self.config.training, self.step.method
         if saved := by_leader(self.step.world, self.run, self._latest):
@@ -54,7 +54,7 @@ class Keeper:
             self.monitor.tell(by_leader(self.step.world, self.run, read).fill(method, self.step.ema))
 
     def _latest(self) -> Saved | None:
-        """Read the checkpoint that the run goes on from, and remove what is later."""
+        """Read the checkpoint to resume from, and remove what is later than it."""
         saved = checkpoint.latest(self.run)
         if saved:
             check_order(saved.config(), self.run.url)
@@ -73,15 +73,15 @@ class Keeper:
         return self.state.progress.images, self.state.best.found
 
     def name_best(self) -> None:
-        """Write which checkpoint is the best: a crash may have come between a checkpoint and its being called so."""
+        """Write which checkpoint is the best: a crash may have come between a checkpoint and the note of its name."""
         if self.step.world.leads and self.state.best.found:
             self.writer.put(None, self.state.best.found)
 
     def save(self) -> None:
-        """Put a checkpoint of this moment to be written while training goes on. All workers call this together.
+        """Copy a checkpoint of this moment, which a thread writes while training goes on. All ranks call this together.
 
         Raises:
-            NonFiniteError, RunError: as `snapshot`; on every worker alike.
+            NonFiniteError, RunError: as `snapshot`; on every rank.
         """
         start, kept, now = time.monotonic(), self.kept, self._now
         if kept == now:
@@ -94,8 +94,8 @@ class Keeper:
             self.monitor.flush()
 
     def snapshot(self) -> Snapshot | None:
-        """Copy what a checkpoint of this moment holds, once every flag is read. All workers call this together; the
-        first gets it.
+        """Read every flag, then copy what a checkpoint of this moment holds. All ranks call this together; rank 0 gets
+        the copy, the others None.
 
         Raises:
             NonFiniteError: a move was not finite.
@@ -117,17 +117,17 @@ class Keeper:
         )
 
     def forget(self) -> None:
-        """Have the next `save` write a checkpoint, also where one of this moment was put."""
+        """Have the next `save` write a checkpoint, even where one of this moment is on its way."""
         self.kept = (-1, None)
 
     def settle(self) -> None:
-        """Wait until the last checkpoint is written. All workers call this together.
+        """Wait until the last checkpoint is written. All ranks call this together.
 
         Raises:
-            RunError: it cannot be; on every worker alike.
+            RunError: it cannot be written; on every rank.
         """
         by_leader(self.step.world, self.run, self.writer.wait)
 
     def close(self) -> None:
-        """Wait for the last checkpoint, where something else ends the run."""
+        """Wait for the last checkpoint, where an error ends the run."""
         self.writer.close()

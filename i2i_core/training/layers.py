@@ -1,7 +1,7 @@
-"""How layers that look beyond one sample run in training: dropout by slot, batch norm over all workers; and how blocks
-do whose activations are not kept.
+"""Replace the forwards of layers that look beyond one sample: dropout by slot, batch norm over all ranks, and blocks
+whose activations are not kept.
 
-Their forwards are replaced inside the step's segments alone, so that grids and evaluations run them as `at_test` says.
+The forwards are replaced inside the step's segments alone; grids and evaluations run the layers as `at_test` says.
 x_NCL: a layer's input, flattened behind its channels or not; N is its samples.
 """
 
@@ -27,18 +27,18 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Layers:
-    """The layers of a method's networks that the step runs in ways of its own.
+    """Find the layers of a method's networks that need a special forward in training, and run them by it in a block.
 
     Args:
-        networks: of the method.
-        world: all workers, over whom batch norm takes its statistics, in a process group of their own; None: each
-            part of the batch has its own.
+        networks: the method's networks.
+        world: all ranks in a process group of their own, over whom batch norm takes its statistics; None to take them
+            over each part of the batch.
         autocast: whether segments run in bf16.
-        compiled: whether the networks are compiled; what replaces a layer's forward then stays as it is.
-        checkpoint: whether blocks keep only what goes into them.
+        compiled: whether the networks are compiled. Replaced forwards are not.
+        checkpoint: whether blocks keep only their inputs (`--checkpoint-activations`).
 
     Attributes:
-        alike: the modules whose buffers all workers have alike, because each knows of the whole batch.
+        alike: the modules whose buffers are the same on all ranks, because each sees the whole batch.
 
     Raises:
         ValueError: a kind of dropout that has no masks by slot.
@@ -64,9 +64,9 @@ class Layers:
                 kinds = ", ".join(kind.__name__ for kind in DROPOUTS)
                 raise ValueError(f"{name} is {type(layer).__name__}, which has no masks by slot; expected {kinds}")
         self.masks: Masks | None = None
-        """Of the segment that runs."""
+        """Dropout's masks of the segment that runs."""
         self.forwards = self._forwards(self._dropped)
-        """Modules, and what they run as in a segment."""
+        """Modules, each with its forward inside a segment."""
         if compiled:
             self.forwards = [(module, torch.compiler.disable(forward)) for module, forward in self.forwards]
             self.forwards += [(network, torch.compile(network.forward)) for network in networks.children()]
@@ -75,24 +75,24 @@ class Layers:
 
     @contextmanager
     def running(self, part: Batch, *seed: object) -> Iterator[None]:
-        """Run the layers so inside the block; what they were is put back.
+        """Run the layers by their special forwards inside the block, and restore them after it.
 
         Args:
-            part: whose slots of the global batch go through.
-            seed: of dropout's masks, the same for every part of the batch; see `Masks`.
+            part: the part of the global batch that passes through.
+            seed: the seed of dropout's masks, the same for every part of the batch; see `Masks`.
         """
         self.masks = Masks(part, seed)
         with run_by(self.forwards):
             yield
 
     def _forwards(self, dropped: Callable[[str, _DropoutNd, Tensor], Tensor]) -> Forwards:
-        """Give what layers run by, with this for dropout."""
+        """List the layers with their special forwards, with `dropped` for dropout."""
         found: Forwards = [(layer, partial(dropped, name, layer)) for name, layer in self.dropouts]
         found += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
         return found + [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
 
     def _forwards_again(self, block: Block) -> Callable[[], Forwards]:
-        """Say what a block's layers run by when it is computed again: the masks go on from where they are now."""
+        """Return what gives a block's forwards when it is computed again: masks go on from where they are now."""
         assert self.masks, "a segment runs"
         now = self.masks.copy() if block.drops else self.masks
         return lambda: self._forwards(now.copy().apply)
@@ -105,22 +105,22 @@ class Layers:
 class Masks:
     """Draw dropout's masks for the global batch, layer after layer, and cut them to the slots of a part.
 
-    So neither the number of workers nor that of micro-batches changes a mask. Each part draws all masks of the batch.
-    Of a part that is the whole batch they are those of `F.dropout` on the CPU with its generator so seeded.
+    So neither the world size nor the number of micro-batches changes a mask. Each part draws all masks of the batch.
+    For a part that is the whole batch, the masks are those of `F.dropout` on the CPU with a generator of this seed.
 
     Args:
-        part: of the batch.
-        seed: what the seed is made of; what is called with the batch gives its part of it.
+        part: a part of the batch.
+        seed: the values that the seed is made of; functions among them are called with the batch.
     """
 
     def __init__(self, part: Batch, seed: tuple[object, ...]) -> None:
         self.part, self.seed = part, seed
         self.calls = 0
         self.generators: dict[tuple[int, torch.device], torch.Generator] = {}
-        """By the images before the batch, and device."""
+        """Generators, by the images before the batch and the device."""
 
     def copy(self) -> Masks:
-        """Give masks that go on as these would."""
+        """Copy the masks, so that the copy draws what these will draw."""
         copied = Masks(self.part, self.seed)
         copied.calls = self.calls
         for (images, device), generator in self.generators.items():
@@ -129,10 +129,10 @@ class Masks:
         return copied
 
     def apply(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
-        """Drop values (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p).
+        """Drop values, or channels for `nn.Dropout2d` and its like, and scale the others by 1 / (1 - p).
 
         Raises:
-            ValueError: the samples of the input are not those of the part, once or several times over.
+            ValueError: the input's samples are not those of the part, once or several times over.
         """
         if not layer.training or layer.p == 0:
             return x_NCL
@@ -140,7 +140,7 @@ class Masks:
         return x_NCL.mul_(factor) if layer.inplace else x_NCL * factor
 
     def _factor(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
-        """(N, C, ...) what each value is multiplied by: 0 or 1 / (1 - p)."""
+        """Return the factor of each value, (N, C, ...): 0 or 1 / (1 - p)."""
         part, N = self.part, len(x_NCL) if x_NCL.dim() else 0
         n, B = part.stop - part.start, part.size
         if N == 0 or N % n or (isinstance(layer, nn.Dropout1d) and x_NCL.dim() == 2):
@@ -177,12 +177,12 @@ def in_full_precision(spectral: _SpectralNorm, weight: Tensor) -> Tensor:
 
 
 def normalised_by_all(norm: _BatchNorm, world: World, x_NCL: Tensor) -> Tensor:
-    """Normalise by the mean and variance of all workers' inputs together, and note them as torch does for one batch.
+    """Normalise by the mean and variance of all ranks' inputs together, and advance the running statistics.
 
-    Statistics are taken in fp32 at least. Gradients, of every order, go to all workers' inputs.
+    Statistics are computed in fp32 at least. Gradients of every order go to all ranks' inputs.
 
     Raises:
-        ValueError: an input of other dimensions than the norm takes.
+        ValueError: the input has another number of dimensions than the norm takes.
     """
     if not norm.training:
         evaluated: Tensor = type(norm).forward(norm, x_NCL)
@@ -203,10 +203,10 @@ def normalised_by_all(norm: _BatchNorm, world: World, x_NCL: Tensor) -> Tensor:
 
 
 def moments(x_NCL: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
-    """Give mean and biased variance of each channel over all workers, both (C,), and the count of values, ().
+    """Return mean and biased variance of each channel over all ranks, both (C,), and the count of values, ().
 
-    Each worker's own mean and squared distances travel in one sum, each in a row of its own; put together so (Chan et
-    al. 1979), a variance far smaller than its mean is not lost, and every worker finds the same bits.
+    One sum carries each rank's own mean and variance in a row of its own. The formula of Chan et al. (1979) combines
+    them: a variance far smaller than its mean is not lost, and every rank computes the same bits.
     """
     C = x_NCL.shape[1]
     own_C, mean_C = torch.var_mean(x_NCL, [d for d in range(x_NCL.dim()) if d != 1], correction=0)
@@ -222,7 +222,7 @@ def moments(x_NCL: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def note(norm: _BatchNorm, mean_C: Tensor, variance_C: Tensor) -> None:
-    """Advance the running statistics, where the norm keeps any, by those of one batch."""
+    """Advance the norm's running statistics, if it keeps any, by those of one batch."""
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return
     norm.num_batches_tracked.add_(1)

@@ -1,4 +1,4 @@
-"""Repeats the step until the run is long enough; logs, draws, evaluates and saves in between.
+"""Repeat the step until the run is long enough; log, draw grids, evaluate and save in between.
 
 Progress is counted in images. Nothing here knows a method's name.
 """
@@ -38,20 +38,22 @@ from i2i_core.training.timing import Spent, device_name, shares, spent_lines
 from i2i_core.training.together import by_leader
 
 Through = Callable[[Iterator[Batch]], Iterator[Batch]]
+PAUSES = ("grid", "evaluation", "checkpoint")
+"""Parts of a run's time in which training stands still."""
 
 
 class Loop:
-    """One worker's side of a run.
+    """Train one rank's part of a run: `Loop(config, world, device).train()`.
 
     Args:
-        config: the run, validated, with what the data knows filled in.
-        world: this worker among its peers.
-        device: where the networks live.
-        ours: whether the run is still this launch's to write; asked before every checkpoint.
-        measured: given every scalar that is logged, by a thread; called by rank 0 only.
-        node: where this worker is; None: what this process may use.
-        run: the run's folder; None: where the configuration has it.
-        spent: where the time goes, from whenever it began; None: from now on.
+        config: the run's configuration, prepared (`preparing.prepare`).
+        world: this rank among its peers.
+        device: where the networks are.
+        ours: tells whether the run still belongs to this launch; called before every checkpoint.
+        measured: takes every scalar that is logged; called by a thread of rank 0 alone.
+        node: the CPUs and GPUs that this worker shares; None for what this process may use.
+        run: the run's folder; None for that of the configuration.
+        spent: adds up where the time goes; None to begin now.
 
     Raises:
         CheckpointError, DataError: a checkpoint or the data cannot be used.
@@ -97,17 +99,17 @@ class Loop:
 
     @property
     def world(self) -> World:
-        """This worker among its peers."""
+        """This rank among its peers."""
         return self.step.world
 
     @property
     def method(self) -> Method[Any]:
-        """What the run trains."""
+        """The method that the run trains."""
         return self.step.method
 
     @property
     def progress(self) -> Position:
-        """How far the run is."""
+        """The run's position: images, moves, stage."""
         return self.state.progress
 
     @property
@@ -116,28 +118,28 @@ class Loop:
         return self.stages.length
 
     def ask(self, what: Wish) -> None:
-        """Has all workers save, or save and stop, after the same update: the next or the one after it.
+        """Have all ranks save, or save and stop, after the same update: the next or the one after it.
 
-        Any worker may be asked, at any time, from any thread or signal handler.
+        Any rank may call this at any time, from any thread or signal handler.
         """
         self.step.ask(what)
 
     def train(self, through: Through = iter) -> dict[str, float]:
-        """Runs to the end of the run; gives the last metrics.
+        """Train to the end of the run, and return the last evaluation's metrics.
 
         Args:
-            through: what batches go through on their way to the step.
+            through: an iterator that batches pass through on their way to the step.
 
         Raises:
             NonFiniteError: a move was not finite.
-            ResourceError: an update, a grid or an evaluation does not fit into memory; of this worker alone.
-            Stopped: it was asked to; on every worker alike.
+            ResourceError: an update, a grid or an evaluation does not fit into memory; on this rank alone.
+            Stopped: somebody asked the run to stop; on every rank.
             RunError: too many unusable samples, no room for the last checkpoint, storage that takes none any more, or,
-                where that is asked for, a run that diverges; on every worker alike.
+                with `--stop-on-collapse`, a run that diverges; on every rank.
         """
         by_leader(self.world, self.run, self.run.keep)
         ahead = Ahead(self.read(self.progress.images // self.stream.batch), self._ready)
-        self.monitor.begin(self.progress.images)
+        self.monitor.begin(self.progress.images, self.measuring.chosen_by)
         self.monitor.tell(_introduced(self))
         self.monitor.tell(self.held.choice.said())
         if made_by := at_test.words(self.method.makers, self.measuring.at_test):
@@ -157,12 +159,12 @@ class Loop:
         return self.state.evaluations.metrics
 
     def _ready(self, batch: Batch) -> Batch:
-        """Called by the thread that reads ahead."""
+        """Bring a batch to the device. The thread that reads ahead calls this."""
         self.state.seen.announce(batch)
         return self.step.place(batch)
 
     def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches, noting how long each was waited for and which samples were replaced."""
+        """Pass batches on, and note how long the step waited for each and which samples were replaced."""
         while True:
             start = time.monotonic()
             with self.spent.on("data"):
@@ -198,7 +200,8 @@ class Loop:
 
     @property
     def _periodic(self) -> Sequence[tuple[int, Callable[[], None]]]:
-        """What is done every so many images (0: never), in this order; all but the last also at the end."""
+        """The periodic actions in order, each with its interval in images (0: never). All but the last run at the end,
+        too."""
         out = self.config.monitoring
         return (
             (out.log_every, self._log),
@@ -209,8 +212,8 @@ class Loop:
         )
 
     def _do_what_is_due(self) -> None:
-        """Do what a multiple of its interval was passed for since this was last called; in a resumed run, also what
-        there was no time for when it was asked to stop."""
+        """Run every periodic action whose interval elapsed since the last call, including those an earlier stop
+        skipped."""
         before, now = self.state.due.done, self.progress.images
         self.state.due.done = now
         for every, act in self._periodic:
@@ -218,6 +221,7 @@ class Loop:
                 act()
 
     def _finish(self) -> None:
+        self.monitor.tell(f"{self.progress.images:,} images are trained on; {self._left_to_do()}")
         if self.state.due.done < self.progress.images:
             self.state.due.done = self.progress.images
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
@@ -228,10 +232,16 @@ class Loop:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")
 
+    def _left_to_do(self) -> str:
+        """Name what comes after the last update."""
+        parts = ["a grid"] if self.config.monitoring.grid_every else []
+        parts += ["an evaluation"] if self.measuring.suites else []
+        return f"to come: {', '.join([*parts, 'the last checkpoint'])}"
+
     def _log(self) -> None:
-        """Terms, speed and waiting since the last time; workers agree on the number of bad samples."""
+        """Log terms, speed and waiting since the last log, and agree on the samples that cannot be used."""
         with self.spent.on("log"):
-            speed = self.monitor.send(self.progress.images)
+            speed = self.monitor.send(self.progress.images, self.spent.of(*PAUSES))
             self.state.bad_samples.agree()
             self.monitor.show(speed, self.length)
 
@@ -241,7 +251,7 @@ class Loop:
                 self.measuring.draw()
 
     def _evaluate(self) -> None:
-        """A new best is saved at once."""
+        """Evaluate, and save at once where the run is better than before."""
         with self.spent.on("evaluation"), self.held.during("an evaluation", self.measuring.stage):
             is_best = self.measuring.evaluate()
         if is_best:
@@ -252,7 +262,7 @@ class Loop:
             self.keeper.save()
 
     def _settle(self) -> None:
-        """Wait for the last checkpoint, and say where the time of this start of the run went, if it trained."""
+        """Wait for the last checkpoint, and log where the time of this start of the run went, if it trained."""
         with self.spent.on("checkpoint"):
             self.keeper.settle()
         if self.progress.images == self.spent.from_images:
@@ -272,7 +282,7 @@ class Loop:
         self.monitor.later(lambda: self.run.write_json(RunFolder.SPEED, report))
 
     def _give_up_if_collapsed(self) -> None:
-        """Save, and end a run that diverges on every worker alike."""
+        """Save and end a run that diverges, on every rank after the same update."""
         if not (collapse := self.monitor.diagnosis.collapse):
             return
         self._save()
@@ -284,7 +294,7 @@ class Loop:
 
 
 def _introduced(loop: Loop) -> str:
-    """Say in a line what a run is, and how far."""
+    """Describe the run in a line, and how far it is."""
     stream, sets, frames = loop.stream, loop.measuring.sets, loop.measuring.stage.frames
     what = "images" if frames == 1 else f"sequences of {frames} frames"
     return (
@@ -301,7 +311,7 @@ def _check_ours(config: TrainConfig, ours: Callable[[], bool]) -> None:
 
 
 def _check_data(config: TrainConfig, sets: Sequence[DataSet]) -> None:
-    """Refuse other data than the run was launched with."""
+    """Refuse data that is not what the run was launched with."""
     if config.data.fingerprint != (found := "+".join(data.manifest.fingerprint for data in sets)):
         where, fix = " ".join(config.data.uris), "Put the data set back that the run began with."
         raise DataError(where, f"fingerprint {found}: other data", f"{config.data.fingerprint}, as at launch", fix)

@@ -1,11 +1,11 @@
-"""Measure a run while it trains, and draw its grids, on its evaluation split."""
+"""Evaluate a run while it trains, and draw its grids, on its evaluation split."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,22 +30,26 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.sizes import Size
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.readings import spread_of
+from i2i_core.training.monitoring.trackers import clock
 from i2i_core.training.stages import Stages
 from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
 
+SAID_EVERY = 10.0
+"""Seconds between two lines that say how far an evaluation is."""
+
 
 class Evaluator:
-    """Makes a run's grids and evaluations, with its averaged generators.
+    """Draw a run's grids and evaluate it, with its averaged generators.
 
     Args:
-        config: of the run.
-        sets: its data sets.
-        step: moves its networks.
-        state: of the run: evaluations go into it.
-        monitor: shows and says what comes of it.
+        config: the run's configuration.
+        sets: the run's data sets.
+        step: moves the run's networks.
+        state: the run's state, which keeps the evaluations.
+        monitor: logs and shows the results.
         run: the run's folder.
-        stages: of the run: images have the size and the frames of the stage of the last update.
+        stages: the run's stages. Images have the size and the frames of the last update's stage.
     """
 
     def __init__(
@@ -64,9 +68,9 @@ class Evaluator:
         self.measured = self.stage
         self.suites = suites(config, sets, step.method, step.device, self.measured)
         self.warned: set[str] = set()
-        """What was said of metrics."""
+        """The warnings about metrics that were logged."""
         self.samples: tuple[tuple[Size, int], list[Batch]] | None = None
-        """Those of the grids, and the size and frames that they have."""
+        """The samples of the grids, with their size and frames."""
 
     @property
     def stage(self) -> Stage:
@@ -74,26 +78,26 @@ class Evaluator:
         return self.stages[self.state.progress.stage]
 
     def _keep_up(self) -> None:
-        """Measure images as the present stage has them."""
+        """Set the suites up for the size and frames of the present stage."""
         before, self.measured = self.measured, self.stage
         if (before.size, before.frames) != (self.measured.size, self.measured.frames):
             self.suites = suites(self.config, self.sets, self.method, self.step.device, self.measured)
 
     @property
     def at_test(self) -> at_test.AtTest:
-        """How grids and evaluations are made: as asked, else by how the run has trained so far, or begins to."""
+        """How generators run in grids and evaluations: as the flags say, else as the run has trained so far."""
         method = self.method
         return at_test.chosen(
             method.makers, method.dropout_is_noise, self.state.norm_batches.expected, self.config.at_test
         )
 
     def draw(self) -> None:
-        """Show a grid."""
+        """Draw a grid."""
         if self.monitor.tracker and (columns := self._made()):
             self.monitor.tracker.grid(self.state.progress.images, columns)
 
     def _made(self) -> dict[str, Tensor]:
-        """What the method makes of some fixed samples, by title; nothing where not one of a set can be read."""
+        """Translate the fixed samples, and return columns by title; none where no sample of a data set can be read."""
         direction, placed = self.config.data.direction, self._samples()
         if not placed:  # the evaluation says so
             return {}
@@ -113,9 +117,9 @@ class Evaluator:
         return {title: torch.cat([columns[title] for columns in drawn]) for title in drawn[0]}
 
     def _samples(self) -> list[Batch]:
-        """Give the fixed samples, of each data set a batch on the device, as the present stage has them; they are read
-        once for a size and number of frames, and the next grid does not wait for storage. None where not one of a set
-        can be read."""
+        """Return the fixed samples, a batch on the device for each data set, at the present stage's size and frames.
+        They are read once for each size and number of frames, so that the next grid does not wait for storage. The
+        list is empty where no sample of a data set can be read."""
         rows, d, stage = self.config.monitoring.grid_rows, self.config.data, self.stage
         if self.samples and self.samples[0] == (stage.size, stage.frames):
             return self.samples[1]
@@ -131,14 +135,16 @@ class Evaluator:
         return placed
 
     def evaluate(self) -> bool:
-        """Measure, all workers together, and tell if the run is better than it ever was."""
+        """Evaluate on all ranks together, and return whether the run is better than ever before."""
         if not self.suites:
             return False
         self._keep_up()
         images, start = self.state.progress.images, time.monotonic()
         self.method.at_test = self.at_test
         with self.step.averaged():
-            results = {name: suite.together(self.step.world) for name, suite in self.suites.items()}
+            results = {
+                name: suite.together(self.step.world, self._progress(suite)) for name, suite in self.suites.items()
+            }
         metrics = over_sets({name: result.metrics for name, result in results.items()})
         self.state.evaluations.add(images, metrics)
         named = {f"{self.split}/{name}": value for name, value in metrics.items()}
@@ -148,14 +154,43 @@ class Evaluator:
                 self._made()
             self.monitor.scalars(images, named | {"speed/evaluation_seconds": time.monotonic() - start})
             self._report(images, results)
-        name = self.config.monitoring.best_metric or default_metric(self.method)
+        name = self._judge
         value = metrics.get(name)
         if value is None or math.isnan(value):  # nothing in the split that it could be measured on
             return False
         return self.state.best.judge(name, value, images, self.stage.size if self.stages.changes_size else None)
 
+    @property
+    def _judge(self) -> str:
+        """The metric that the best checkpoint is chosen by; "" where none chooses it."""
+        return self.config.monitoring.best_metric or default_metric(self.method)
+
+    @property
+    def chosen_by(self) -> str:
+        """The metric that the best checkpoint is chosen by, as boards name it; "" where none chooses it."""
+        return f"{self.split}/{self._judge}" if self.suites and self._judge else ""
+
+    def _progress(self, suite: Suite) -> Callable[[int], None]:
+        """Return a function that takes the number of samples of each measured chunk, and logs every SAID_EVERY seconds
+        how many samples are measured and the time left."""
+        asked, size = suite.asked, self.step.world.size
+        there = asked.data.shard_set(self.split, asked.data.manifest.domains[0]).samples
+        whole = min(asked.most, there) if asked.most else there
+        began = said = time.monotonic()
+        done = 0
+
+        def measured(samples: int) -> None:
+            nonlocal done, said
+            done, now = done + samples * size, time.monotonic()
+            if now - said >= SAID_EVERY and done < whole:
+                said = now
+                left = clock((now - began) / done * (whole - done))
+                self.monitor.tell(f"evaluating: {done:,} of {whole:,} samples, {left} left")
+
+        return measured
+
     def _report(self, images: int, results: Mapping[str, Result]) -> None:
-        """Write the evaluations so far and the last in full, and say each warning once."""
+        """Write all evaluations and the last in full, and log each warning once."""
         about: dict[str, Any] = {"images": images, "split": self.split}
         if self.split == self.config.data.split:
             about["warning"] = trained_on(self.split)
@@ -170,9 +205,10 @@ class Evaluator:
 
 
 def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
-    """Raises ConfigError, which names the flag, for a metric that a run with these suites cannot be judged by.
+    """Refuse a metric that these suites cannot judge a run by. A run on several data sets also has `METRIC/DATA SET`.
 
-    A run on several data sets also has `METRIC/DATA SET`.
+    Raises:
+        ConfigError: it does, naming the flag.
     """
     if not measured:
         raise ConfigError(flag, repr(name), "nothing: what this method makes is not measured", "Leave it out.")
@@ -206,14 +242,14 @@ def _drawn(
 
 
 def evaluation_split(config: TrainConfig, sets: Sequence[DataSet]) -> str:
-    """The split that a run is measured on: the one asked for, where all its data sets have it, else the one it trains
-    on."""
+    """Return the split that a run is evaluated on: `--evaluate-split` where all its data sets have it, else the split
+    that it trains on."""
     wanted = config.monitoring.evaluate_split
     return wanted if all(wanted in data.manifest.splits for data in sets) else config.data.split
 
 
 def trained_on(split: str) -> str:
-    """Say what it means that a run is measured on the split that it trains on."""
+    """Word what it means that a run is evaluated on the split that it trains on."""
     return (
         f"Metrics, grids and the best checkpoint go by the split {split!r}, which the run also trains on: they show "
         "how well it knows these images, not what it makes of others."
@@ -223,11 +259,15 @@ def trained_on(split: str) -> str:
 def suites(
     config: TrainConfig, sets: Sequence[DataSet], method: Method[Any], device: torch.device, stage: Stage | None = None
 ) -> dict[str, Suite]:
-    """What a run is measured by: a suite for each of its data sets, by name. None where nothing is known of what it
-    makes.
+    """Build the suite of metrics for each of a run's data sets, by name. A method about whose images nothing is known
+    gets none.
 
     Args:
-        stage: of the run, for the size of its images; None: the run has none.
+        config: the run's configuration.
+        sets: the run's data sets.
+        method: the method, on its device.
+        device: where the judging networks go.
+        stage: the stage that gives size and frames; None for a run without stages.
 
     Raises:
         ConfigError, DataError: metrics, files or data that do not fit.

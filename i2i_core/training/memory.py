@@ -1,4 +1,4 @@
-"""Say what did not fit into memory, and what would."""
+"""Word what did not fit into memory, and which options would make it fit."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from i2i_core.training.recomputing import blocks_of
 
 Doing = Literal["an update", "a grid", "an evaluation"]
 SIGNS = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How RuntimeErrors of torch and CUDA say that memory is short, besides `torch.OutOfMemoryError`."""
+"""Texts of torch's and CUDA's RuntimeErrors that mean that memory is short, besides `torch.OutOfMemoryError`."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory is short, of a device or of the host."""
+    """Return whether an error means that memory is short, the device's or the host's."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
 def asked_for(error: BaseException) -> str:
-    """Read off an error how much memory was asked for, "2.00 GiB"; empty where it does not say."""
+    """Read from an error how much memory was asked for, "2.00 GiB"; "" where it does not say."""
     found = re.search(r"allocate ([\d.]+) ?(bytes|[KMGTPE]iB)", str(error))
     if not found:
         return ""
@@ -40,7 +40,7 @@ def asked_for(error: BaseException) -> str:
 
 
 def said_bytes(count: float) -> str:
-    """Write a number of bytes for people: `1.50 GiB`."""
+    """Format a number of bytes: `1.50 GiB`."""
     unit = 0
     while count >= 1024 and unit < len(UNITS) - 1:
         count, unit = count / 1024, unit + 1
@@ -57,11 +57,14 @@ def memory_of(device: torch.device) -> Memory:
 
 @dataclass(frozen=True)
 class Held:
-    """What a worker brings into memory, and where.
+    """Describe what a worker holds in memory, and raise a helpful error where something does not fit.
 
     Attributes:
-        part: samples of the global batch that are this worker's.
-        choice: options that make it faster, and those that do not.
+        config: the run's configuration.
+        method: the method.
+        device: where the networks are.
+        part: this rank's samples of the global batch.
+        choice: the options of `--fast` that are on, and why others are off.
     """
 
     config: TrainConfig
@@ -72,7 +75,12 @@ class Held:
 
     @contextmanager
     def during(self, doing: Doing, stage: Stage) -> Iterator[None]:
-        """Raise ResourceError where what is done inside the block does not fit into memory."""
+        """Raise ResourceError where the work inside the block does not fit into memory.
+
+        Args:
+            doing: what the work is.
+            stage: its stage, for size and frames.
+        """
         try:
             yield
         except (RuntimeError, MemoryError) as error:
@@ -84,11 +92,11 @@ class Held:
 
     @property
     def at_once(self) -> int:
-        """Samples that go through the networks together in an update."""
+        """Samples that pass through the networks together in an update."""
         return min(self.config.training.micro_batch or self.part, self.part)
 
     def found(self, doing: Doing, stage: Stage, asked: str) -> str:
-        """Say what was done, how large it is, and how much memory there is."""
+        """Word what was done, how large it is, and how much memory there is."""
         size, training = said_size(stage.size), self.config.training
         frames = f", {stage.frames} frames each" if stage.frames > 1 else ""
         if doing == "an update":
@@ -104,7 +112,7 @@ class Held:
         return f"{what}{more} on a {'GPU' if self.device.type == 'cuda' else 'host'} of {total}"
 
     def helps(self, doing: Doing) -> list[str]:
-        """List the options that would make it smaller, the least costly first; only those that apply and are not on."""
+        """List the options that would make the work smaller and are not on, the least costly first."""
         config, helps = self.config, list[str]()
         if doing == "an update":
             helps = self._helps_update()

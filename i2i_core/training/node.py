@@ -1,4 +1,4 @@
-"""What a worker has of its node: CPUs, loaders, memory."""
+"""Share a node's CPUs among the workers on it, and measure its memory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MOST_LOADERS = 8
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a host or a device: all of them, and those that can be had now."""
+    """Hold the bytes of a host or a device: all, and those that are free now."""
 
     total: int
     free: int
 
 
 def host_memory(root: Path = Path("/")) -> Memory:
-    """Measure the memory of this process's host, or of its container where that may use less.
+    """Measure the memory of this process's host, or of its container where the container may use less.
 
     Args:
-        root: where /proc and /sys are.
+        root: the folder of /proc and /sys.
     """
     meminfo = root / "proc/meminfo"
     if not meminfo.is_file():  # macOS
@@ -35,9 +35,9 @@ def host_memory(root: Path = Path("/")) -> Memory:
 
 
 def _limits(root: Path) -> Iterator[Memory]:
-    """Give what the control groups allow that this process is in, of version 2 and of version 1.
+    """Yield the memory that each control group of this process allows, of versions 1 and 2.
 
-    What files were read into memory is given back when it is asked for, and counts as free.
+    The page cache is given back on demand, and counts as free.
     """
     cgroups = root / "proc/self/cgroup"
     for line in cgroups.read_text().splitlines() if cgroups.is_file() else ():
@@ -59,25 +59,25 @@ def _limits(root: Path) -> Iterator[Memory]:
 
 @dataclass(frozen=True)
 class Node:
-    """A node's CPUs and GPUs, as its cluster counts them."""
+    """Divide a node's CPUs among its workers. Both numbers are as the cluster counts them."""
 
     cpus: int
     gpus: int = 0
 
     @staticmethod
     def of_process() -> Node:
-        """As far as this process may use it; GPUs are not counted."""
+        """Count the CPUs that this process may use. GPUs are not counted."""
         return Node(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
     def loaders(self, asked: int, on_gpu: bool) -> int:
-        """Loader processes of one worker: what is asked for; -1: where a GPU does the arithmetic, the CPUs that there
-        are for each GPU, but one, at most MOST_LOADERS; where CPUs do it none, for there is none to spare."""
+        """Return the number of loader processes of one worker: `asked`, or for -1 one fewer than the CPUs for each GPU,
+        at most MOST_LOADERS, and none where CPUs train, which leave none to spare."""
         if asked >= 0:
             return asked
         return min(MOST_LOADERS, max(0, self._share - 1)) if on_gpu else 0
 
     def threads(self, cpus_per_worker: int, asked: int, on_gpu: bool) -> int:
-        """Threads of one worker's arithmetic on CPUs: the CPUs it holds; beside a GPU what its loaders leave."""
+        """Return the number of threads of one worker: the CPUs that it holds; beside a GPU those that loaders leave."""
         return max(cpus_per_worker, self._share - self.loaders(asked, on_gpu)) if on_gpu else cpus_per_worker
 
     @property

@@ -1,4 +1,4 @@
-"""torch's optimisers, made so that a device flag can suppress a move without stopping the host."""
+"""Build torch's optimisers so that a flag on the device can suppress a move without stopping the host."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from i2i_core.methods.base import Optimiser
 
 
 def make_optimiser(parameters: list[nn.Parameter], how: Optimiser, recorded: bool = False) -> torch.optim.Optimizer:
-    """Adam or RMSProp over the parameters.
+    """Build Adam or RMSProp over parameters.
 
-    Adam is the fused one: it takes a `found_inf` flag, under which it changes neither weights nor state.
+    Adam is the fused one: under its `found_inf` flag it changes neither weights nor state.
 
     Args:
+        parameters: one player's.
+        how: kind, learning rate and the rest.
         recorded: whether its moves are recorded as CUDA graphs.
     """
     if how.kind == "adam":
@@ -26,10 +28,11 @@ def make_optimiser(parameters: list[nn.Parameter], how: Optimiser, recorded: boo
 
 
 def state_of(optimiser: torch.optim.Optimizer, lr: float) -> dict[str, Any]:
-    """Give an optimiser's state as any other of its kind can take it up, whether it is recorded or not.
+    """Return an optimiser's state in a form that any optimiser of its kind can load, recorded or not.
 
     Args:
-        lr: of its last move.
+        optimiser: the optimiser.
+        lr: the learning rate of its last move.
     """
     state = optimiser.state_dict()
     groups = [
@@ -40,8 +43,11 @@ def state_of(optimiser: torch.optim.Optimizer, lr: float) -> dict[str, Any]:
 
 
 def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take up a saved state, laid out in memory as the parameters are: a fused optimiser goes through a parameter, its
-    gradient and its moments as they lie in memory, and the run that saved them may have had them in another order."""
+    """Load a saved state, and lay it out in memory as the parameters are.
+
+    A fused optimiser goes through a parameter, its gradient and its moments as they lie in memory, and the run that
+    saved them may have had another memory format.
+    """
     recorded = [group.get("capturable") for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
     for group, capturable in zip(optimiser.param_groups, recorded, strict=True):
@@ -54,9 +60,11 @@ def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 def move(optimiser: torch.optim.Optimizer, lr: float | Tensor, suppress: Tensor) -> None:
-    """One move at this learning rate, a number or a scalar on the device; none where `suppress` is not 0.
+    """Make one move, unless `suppress` is nonzero.
 
     Args:
+        optimiser: the optimiser.
+        lr: the learning rate, a number or a scalar on the device.
         suppress: a float32 scalar on the device.
     """
     for group in optimiser.param_groups:

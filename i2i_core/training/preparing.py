@@ -1,4 +1,4 @@
-"""Check a configuration, and fill in what only the data knows, before a run starts anything."""
+"""Check a configuration before a run starts anything, and fill in what only the data knows."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 @patient_for(AT_START)
 def prepare(config: TrainConfig) -> TrainConfig:
-    """The configuration with paths made absolute and what only the data knows filled in.
+    """Make the configuration's paths absolute, fill in what only the data knows, and check all of it.
 
     Raises:
-        DataError: the data is not there, damaged, or of the wrong kind for the method.
+        DataError: the data is missing, damaged, or of the wrong kind for the method.
         ConfigError, ResourceError: values that do not go together.
         CheckpointError: `--init-from` is not a checkpoint, or authors' weights, of this method and sizes.
     """
@@ -94,7 +94,7 @@ def _check_kind(config: TrainConfig, data: DataSet, method: Any, flag: str) -> N
 
 
 def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
-    """Refuse a split that was asked for by name and is not there; without the default one, training's is measured."""
+    """Refuse a split that a flag names and the data lacks. Without the default split, training's is measured."""
     wanted, splits = config.monitoring.evaluate_split, data.manifest.splits
     if wanted not in splits and wanted != MonitoringConfig.evaluate_split:
         expected = f"a split of {data.uri}: {', '.join(splits)}"
@@ -103,7 +103,7 @@ def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
 
 @patient_for(AT_START)
 def warn(config: TrainConfig) -> None:
-    """Warn of what a person should know before a prepared run starts."""
+    """Log warnings that a person should read before a prepared run starts."""
     sets = open_sets(config.data)
     split, wanted = evaluation_split(config, sets), config.monitoring.evaluate_split
     if split == wanted:
@@ -120,7 +120,7 @@ def warn(config: TrainConfig) -> None:
 
 
 def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
-    """Builds the networks without memory, and what measures them, so that what they cannot take is found here."""
+    """Build the networks without memory, and their metrics, to find here what they cannot take."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
     at_test.chosen(method.makers, method.dropout_is_noise, {}, config.at_test)
@@ -144,7 +144,7 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
 
 
 def check_clips(config: TrainConfig, sets: Sequence[DataSet], needs: Needs) -> None:
-    """Refuse clips to measure on that are too short for the sequences of a stage. Raises DataError."""
+    """Refuse clips for evaluation that are too short for the sequences of a stage. Raises DataError."""
     split, data = evaluation_split(config, sets), config.data
     for stage in config.stages(needs.frames) if needs.frames > 1 else ():
         for one in sets:
@@ -157,7 +157,7 @@ def check_clips(config: TrainConfig, sets: Sequence[DataSet], needs: Needs) -> N
 
 
 def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:
-    """Refuse statistics of the whole batch where nothing takes any, or where micro-batches have only their own."""
+    """Refuse batch norm over the whole batch in networks without batch norm, and with micro-batches."""
     if config.training.batch_norm == "worker":
         return
     if not at_test.has_batch_norm(method.networks.values()):
@@ -170,7 +170,7 @@ def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:
 
 
 def check_blocks(config: TrainConfig, method: Method[Any]) -> None:
-    """Refuse activations that are computed again where no network has blocks. Raises ConfigError."""
+    """Refuse `--checkpoint-activations` where no network has blocks. Raises ConfigError."""
     if config.training.checkpoint_activations and not blocks_of(method.networks):
         expected = f"nothing: no network of {config.method} says which blocks it is made of"
         fix = "Leave --checkpoint-activations out, or give the networks `blocks_to_checkpoint`."
@@ -178,12 +178,12 @@ def check_blocks(config: TrainConfig, method: Method[Any]) -> None:
 
 
 def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONFIG) -> str:
-    """Name a run that has been given no name: as an earlier program did, where its folder is there, else by today's
-    rule.
+    """Name a run that was given no name: as an earlier release did, where that folder exists, else by today's rule.
 
     Args:
-        of: what the name begins with, `sweep-`.
-        file: what such a folder holds.
+        config: the prepared configuration.
+        of: what the name begins with: `sweep-` for a sweep.
+        file: a file that such a folder has.
     """
     before = config.with_section("data", lanes=_lanes_of_order_1(config))
     for name in (before.name_of_version_1, before.name_with_precision, before.run_name):
@@ -193,24 +193,24 @@ def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONF
 
 
 def _lanes_of_order_1(config: TrainConfig) -> int:
-    """Return the lanes that programs with the first order filled in, which were part of a run's name."""
+    """Return the lanes that releases with the first order of samples filled in, which were part of a run's name."""
     batch = config.training.batch
     return config.data.lanes or max(d for d in range(1, min(batch, 64) + 1) if batch % d == 0)
 
 
 def has_finished(config: TrainConfig, saved: TrainConfig, run: RunFolder) -> bool:
-    """Tell whether a run, saved with its configuration, is as long as it is asked to be."""
+    """Return whether a run has finished, at the length that the configuration asks for."""
     was = saved.training
     asked = replace(config.training, fast=was.fast, checkpoint_activations=was.checkpoint_activations)
     return run.status().get("state") == "finished" and was == asked
 
 
 def check_same_run(config: TrainConfig, run: RunFolder) -> None:
-    """A run of that name that exists already must be this one.
+    """Refuse to go on with an existing run of the same name whose configuration differs in a field that must match.
 
     Raises:
-        CheckpointError: it began with another order of samples.
-        ConfigError: fields that must match differ, each with its saved and its given value.
+        CheckpointError: the run began with another order of samples.
+        ConfigError: fields differ; the message has each with its saved and its given value.
     """
     if not run.exists(run.CONFIG):
         return

@@ -20,15 +20,16 @@ from torch.utils.checkpoint import checkpoint
 from i2i_core.methods.at_test import run_by
 
 Forwards = list[tuple[nn.Module, Callable[..., Tensor]]]
-"""Modules, and the forwards that they run by."""
+"""Modules, each with the forward that it runs by."""
 
 
 class Block:
-    """Layers of which only the input is kept.
+    """Run layers of which autograd keeps only the input, and computes the rest again in backward.
 
     Attributes:
-        forward: of all of them.
-        drops: whether there is dropout in them.
+        layers: the layers, in order.
+        forward: runs all of them.
+        drops: whether any of them is dropout.
     """
 
     def __init__(self, layers: list[nn.Module], forward: Callable[..., Tensor]) -> None:
@@ -37,21 +38,22 @@ class Block:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """List the parameters where they stand now."""
+        """The parameters of all layers, as they are now."""
         return [p for layer in self.layers for p in layer.parameters()]
 
     @property
     def buffers(self) -> list[Tensor]:
-        """List the buffers, past autograd's count of versions."""
+        """The buffers of all layers, past autograd's count of versions."""
         return [b.data for layer in self.layers for b in layer.buffers()]
 
     def kept(self, forwards: Callable[[], Forwards], *inputs: Tensor) -> Tensor:
-        """Run the block, of which autograd keeps the inputs alone.
+        """Run the block and have autograd keep its inputs alone.
 
-        Nothing may be drawn in it from torch's global random state: that is not brought back.
+        The block may draw nothing from torch's global random state, which is not restored for the second pass.
 
         Args:
-            forwards: gives, as often as the block is computed again, what its layers run by.
+            forwards: returns what the layers run by; called each time the block is computed again.
+            inputs: the block's inputs.
         """
         if not torch.is_grad_enabled():
             return self.forward(*inputs)
@@ -68,13 +70,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A module that runs block by block."""
+    """Run a module block by block."""
 
     module: nn.Module
     blocks: list[Block]
 
     def forward(self, forwards_of: Callable[[Block], Callable[[], Forwards]], *inputs: Tensor) -> Tensor:
-        """Run the module. `forwards_of` is called with each block when its turn comes, and gives what `kept` takes."""
+        """Run the module. `forwards_of` is called with each block in turn, and returns what `Block.kept` takes."""
         for block in self.blocks:
             inputs = (block.kept(forwards_of(block), *inputs),)
         return inputs[0]
@@ -119,13 +121,14 @@ def _through(layers: list[nn.Module], x_BCHW: Tensor) -> Tensor:
 
 
 class Standing:
-    """Note how a block stands; as a context, as often as it is entered, have it stand so again.
+    """Note a block's buffers and frozen parameters; as a context manager, restore them for another pass.
 
-    Its buffers do not advance a second time, and parameters that were frozen by then are frozen: else autograd would
-    keep other tensors than it did the first time.
+    So the buffers do not advance a second time, and the same parameters are frozen as in the first pass: else autograd
+    would keep other tensors.
 
     Args:
-        forwards: gives what its layers run by.
+        block: the block.
+        forwards: returns what the block's layers run by.
     """
 
     def __init__(self, block: Block, forwards: Callable[[], Forwards]) -> None:

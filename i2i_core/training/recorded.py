@@ -1,4 +1,4 @@
-"""Make a step's updates by launching recorded ones, wherever that is the same; see `graphs`."""
+"""Make updates by launching recorded CUDA graphs, wherever that gives the same result; see `graphs`."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ logger = logging.getLogger(__name__)
 
 
 class Recorded:
-    """The recordings of a step, one for each kind of update: of each stage and phase.
+    """Record updates of a step and launch the recordings, one for each kind of update: each stage and phase.
 
-    The first few updates of a kind are made as they are written, and so is one after every log (what the terms count
-    for in the losses is found there) and any whose batches have other shapes.
+    Some updates run eagerly: the first few of a kind; one after every log, which finds the weights of terms in the
+    losses; and any whose batches have other shapes.
 
     Args:
-        step: which makes the updates.
-        recorder: makes what records.
+        step: makes the updates.
+        recorder: builds a recorder.
 
     Attributes:
-        recording: whether an update is being recorded: what is told to the device now is told again later.
-        refused: why nothing is recorded; empty while something may be.
+        recording: whether an update is being recorded, so that the device's work now is repeated later.
+        refused: why nothing is recorded; "" while something may be.
     """
 
     def __init__(self, step: Step, recorder: Callable[[], Recorder] = CudaGraph) -> None:
         self.step, self.recorder = step, recorder
         self.recordings: dict[Hashable, Recording] = {}
         self.eager: dict[Hashable, int] = {}
-        """By kind, how many updates were made as they are written before one was recorded."""
+        """The number of updates of each kind that ran eagerly before one was recorded."""
         self.recording = False
         self.refused = ""
         self.rates: Iterator[Tensor] = iter(())
-        """The learning rates of the moves of the recording that are still to be made."""
+        """The learning rates of the recording's moves that are still to come."""
         self.stream = torch.cuda.Stream(step.device) if step.device.type == "cuda" else None
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> None:
@@ -66,7 +66,7 @@ class Recorded:
 
     @contextmanager
     def _apart(self) -> Iterator[None]:
-        """Work in a stream of its own, which a recording needs, in order with the one that is current."""
+        """Work in a separate stream, which a recording needs, in order with the current one."""
         if self.stream is None:
             yield
             return
@@ -77,8 +77,8 @@ class Recorded:
         outer.wait_stream(self.stream)
 
     def _in_order(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Give batches, which another thread brings to the device by the default stream, once they are there; hold
-        their memory until this stream has used it."""
+        """Yield batches once they have arrived: another thread copies them in the default stream. Hold their memory
+        until this stream has used it."""
         for batch in batches:
             if self.stream is not None:
                 self.stream.wait_stream(torch.cuda.default_stream(self.step.device))
@@ -87,15 +87,15 @@ class Recorded:
             yield batch
 
     def _in_force(self, found: Recording) -> bool:
-        """Tell if Python has nothing to find out in this update: after a log, how much each term counts; and whether
-        what the moves' terms are added to is still what logs read."""
+        """Return whether the recording may be launched: terms' weights since the last log are known, and its moves add
+        terms to the sums that logs read."""
         step = self.step
         known = all(move.player in step.influence for move in found.plan)
         named = all(move.player in step.sums and step.sums[move.player].names == move.summed for move in found.plan)
         return known and named and all(step.sums[move.player] is move.sums for move in found.moves)
 
     def _towards(self, kind: Hashable, batches: Iterator[Batch], progress: Progress) -> None:
-        """Make an update as it is written; the last before a recording has what it reads and draws noted."""
+        """Make an update eagerly. The last one before a recording notes what it reads and draws."""
         step = self.step
         done = self.eager[kind] = self.eager.get(kind, 0) + 1
         if done < EAGER:
@@ -113,7 +113,7 @@ class Recorded:
         self.recordings[kind] = Recording(graphs.kept(taken, draws), draws, rates, plan, self.recorder())
 
     def _by(self, kind: Hashable, found: Recording, batches: Iterator[Batch], progress: Progress) -> None:
-        """Make an update by a recording, where its batches fit."""
+        """Make an update by a recording, where its batches have the recorded shapes."""
         taken = list(islice(batches, len(found.batches)))
         if not found.fits(taken):
             self.step.update(chain(taken, batches), progress)
@@ -138,7 +138,7 @@ class Recorded:
         found.rates.copy_(rates, non_blocking=True)
 
     def _record(self, kind: Hashable, found: Recording, taken: list[Batch], progress: Progress) -> None:
-        """Make the update and record it; make it as it is written, and record none any more, where that fails."""
+        """Make the update and record it. Where that fails, make it eagerly and record nothing any more."""
         step, images, counts = self.step, progress.images, dict(progress.moves)
         self.recording, self.rates = True, iter(found.rates)
         try:
@@ -161,7 +161,7 @@ class Recorded:
             one.values = copied(one.values)
 
     def _again(self, found: Recording, taken: list[Batch], progress: Progress) -> None:
-        """Launch the recording, and keep the books that Python keeps of an update."""
+        """Launch the recording, and do the counting that Python does in an eager update."""
         step = self.step
         found.recorder.again()
         for move in found.moves:
@@ -171,5 +171,5 @@ class Recorded:
         progress.images = taken[-1].images + taken[-1].size
 
     def rate(self) -> Tensor:
-        """Give the learning rate of the next move of the recording, a scalar on the device."""
+        """Return the learning rate of the recording's next move, a scalar on the device."""
         return next(self.rates)

@@ -1,5 +1,4 @@
-"""Say, before anything starts, whether a run that is launched again can go on, and how another length changes its
-learning rate."""
+"""Check, before anything starts, whether a run can be resumed, and how another length changes its learning rate."""
 
 from __future__ import annotations
 
@@ -47,20 +46,20 @@ def check_order(saved: TrainConfig, url: str, instead: str = "") -> None:
 
 
 def stream_to_count(config: TrainConfig) -> Alternating:
-    """What a prepared run reads, to count its images."""
+    """Open the stream of a prepared run, to count its images."""
     return stream_of(config, open_sets(config.data), entry(config.method).method.needs)
 
 
 def rate_change(config: TrainConfig, run: RunFolder, may_rise: bool = False) -> str:
-    """Say how the learning rate changes where a run goes on with another length; "" where it does not.
+    """Word how the learning rate changes where a run is resumed with another length; "" where it does not.
 
     Args:
         config: the prepared configuration that the run is launched with.
         run: its folder.
-        may_rise: whether somebody has agreed to a rate that rises.
+        may_rise: whether `--lr-may-rise` is given.
 
     Raises:
-        ConfigError: the rate rises, and nobody has agreed to that.
+        ConfigError: the rate rises, and `may_rise` is false.
     """
     whole = run.whole_checkpoints()
     if not whole or not run.exists(run.CONFIG) or config.training.lr_schedule not in BY_LENGTH:
@@ -96,7 +95,7 @@ def _length(training: TrainingConfig) -> str:
 
 
 def _rates(config: TrainConfig, now: float, then: float) -> str:
-    """Each player's rate before and after."""
+    """Word each player's learning rate before and after."""
     with torch.device("meta"):
         method = build_from(config.method, config.hyper)
     lrs = {name: player.optimiser.lr for name, player in method.players.items()}

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of images seen."""
+"""Compute the learning-rate schedule as a pure function of images seen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from i2i_core.config.training import TrainingConfig
 
 
 def lr_factor(config: TrainingConfig, images: int, images_per_epoch: int) -> float:
-    """What the learning rate is multiplied by after `images`.
+    """Return the factor of the learning rate after `images`.
 
     `epochs` is the rule of the pix2pix and CycleGAN programs up to July 2020,
     `1 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)`, the epochs counted from 0: the articles' schedule. Since

@@ -23,13 +23,13 @@ from i2i_core.training.stages import Stages, frozen, moving
 
 
 def stream_of(config: TrainConfig, sets: Sequence[DataSet], needs: Needs) -> Alternating:
-    """What a run reads, stage by stage. Raises as `Alternating`."""
+    """Open the stream that a run reads, stage by stage. Raises as `Alternating`."""
     training, stages = config.training, config.stages(needs.frames)
     return Alternating(sets, config.data, config.image_size, training.batch, training.seed, needs, stages)
 
 
 def stages_of(training: TrainingConfig, stream: Alternating) -> Stages:
-    """The stages of a run on this stream, with a length of its own. Raises as `Stages`."""
+    """Place a run's stages on its stream, and find the run's length. Raises as `Stages`."""
     per_epoch = [stream.batches_in(i) * stream.batch for i in range(len(stream.stages))]
     return Stages(training, stream.stages, [0, *(end * stream.batch for end in stream.ends)], per_epoch)
 

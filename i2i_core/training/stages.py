@@ -1,4 +1,4 @@
-"""Say which stage a run is in, how long it is, and its learning rate, as pure functions of images seen."""
+"""Compute a run's stage, length and learning rate as pure functions of images seen."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from i2i_core.training.schedule import lr_factor
 
 
 class Stages:
-    """The stages of a run, numbered from 0; one where it has none.
+    """Divide a run into stages, numbered from 0, and give each its size, frames and learning rate. A run without stages
+    has one.
 
-    A stage begins at the first update before which its first image is reached: an update that takes several batches
-    and began before that is the stage's before it, to its end.
+    A stage begins with the first update that starts at or after its first image. An update that takes several batches
+    and started before belongs to the stage before, to its end.
 
     Args:
         training: the run's length and schedule.
-        stages: filled in.
-        begins: images before each.
-        per_epoch: images in an epoch of each.
+        stages: the stages, with sizes and frames filled in.
+        begins: images of the run before each stage.
+        per_epoch: images in an epoch of each stage.
 
     Attributes:
-        length: of the run in images. Where it is given in epochs, each stage's are as long as its own frames make them.
+        length: the run's length in images. Where it is given in epochs, an epoch of each stage is as long as the
+            stage's frames make it.
 
     Raises:
-        ConfigError: stages that are longer than the run.
+        ConfigError: the stages are longer than the run.
     """
 
     def __init__(
@@ -65,14 +67,14 @@ class Stages:
         return self.begins[-1] + round(left * self.per_epoch[-1])
 
     def at(self, images: int) -> int:
-        """The number of the stage that the update after so many images belongs to."""
+        """Return the number of the stage that the update after `images` belongs to."""
         return bisect_right(self.begins, images) - 1
 
     def lr(self, images: int, number: int) -> float:
-        """What learning rates are multiplied by after `images`, in an update of a stage.
+        """Return the factor of the learning rates after `images`, in an update of stage `number`.
 
-        The schedule runs over the whole run, its epochs as long as the first stage's; of a fresh stage, over that stage
-        alone.
+        The schedule runs over the whole run, with epochs as long as the first stage's. In a fresh stage it runs over
+        that stage alone.
         """
         stage, begin = self[number], self.begins[number]
         if not stage.fresh:
@@ -83,16 +85,16 @@ class Stages:
         return stage.lr * lr_factor(own, images - begin, self.per_epoch[number])
 
     def entered_anew(self, before: int, now: int) -> bool:
-        """Tell whether optimisers begin anew on the way from one stage to a later one."""
+        """Return whether optimisers begin anew between one stage and a later one."""
         return any(stage.fresh for stage in self.stages[before + 1 : now + 1])
 
     @property
     def changes_size(self) -> bool:
-        """Tell whether images have several sizes in the course of the run."""
+        """Whether images change their size in the course of the run."""
         return len({stage.size for stage in self.stages}) > 1
 
     def said(self, number: int, method: Method[Any]) -> str:
-        """Say in a line what a stage is."""
+        """Describe a stage in a line."""
         stage, begin = self[number], self.begins[number]
         end = self.begins[number + 1] if number + 1 < len(self) else self.length
         words = [f"images {begin:,} to {end:,}", f"{said_size(stage.size)} px"]
@@ -109,11 +111,11 @@ class Stages:
 
 
 def moving(stage: Stage, method: Method[Any]) -> tuple[str, ...]:
-    """The players that move in a stage."""
+    """List the players that move in a stage."""
     return tuple(player for player in method.players if not stage.players or player in stage.players)
 
 
 def frozen(stage: Stage, networks: nn.ModuleDict) -> set[nn.Parameter]:
-    """The parameters that are frozen in a stage, by any of their names."""
+    """Collect the parameters that are frozen in a stage, by any of their names."""
     named = networks.named_parameters(remove_duplicate=False) if stage.frozen else ()
     return {p for name, p in named if stage.freezes(name)}

@@ -28,13 +28,13 @@ from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
 VERSION = 2
-"""Of what `state.pt` holds. Version 1 had no parts, and came with an order of samples that is no longer made."""
+"""The version of `state.pt`. Version 1 had no parts, and came with an order of samples that is no longer made."""
 
 
 class StatePart(Protocol):
-    """One part of a run's state.
+    """Save and load one part of a run's state.
 
-    All workers call `state_dict` together, and rank 0's is kept; each loads from it, whatever their number was.
+    All ranks call `state_dict` together, and rank 0's is kept. Every rank loads from it, whatever the world size was.
     """
 
     def state_dict(self) -> Any: ...
@@ -43,7 +43,7 @@ class StatePart(Protocol):
 
 
 class Position(Progress):
-    """How far a run is. Its stage is that of its last update, which is kept where there are several."""
+    """Count how far a run is: images, moves, and the stage of the last update, saved in a run of several stages."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"images": self.images, "moves": dict(self.moves)} | ({"stage": self.stage} if self.stage else {})
@@ -53,7 +53,7 @@ class Position(Progress):
 
 
 class Histories:
-    """What the method's histories of made images hold, of every slot of the batch."""
+    """Save and load the method's histories of made images, for every slot of the batch."""
 
     def __init__(self, step: Step, slots: tuple[int, int]) -> None:
         self.step, self.slots = step, slots
@@ -66,7 +66,7 @@ class Histories:
 
 
 class Evaluations:
-    """Every evaluation so far.
+    """Keep every evaluation so far.
 
     Attributes:
         entries: in order, each with `images` and `metrics`.
@@ -91,7 +91,7 @@ class Evaluations:
 
 
 class Best:
-    """Which checkpoint is the best.
+    """Keep which checkpoint is the best, and judge new ones.
 
     Attributes:
         found: `metric`, `value` and `checkpoint`; None before the first.
@@ -101,10 +101,10 @@ class Best:
         self.found: dict[str, Any] | None = None
 
     def judge(self, metric: str, value: float, images: int, size: Size | None = None) -> bool:
-        """Tell if a value is better than what was found so far, or of another metric or size; it is then the best.
+        """Return whether a value is better than the best so far, or of another metric or size, and keep it if so.
 
         Args:
-            size: of the images, where they have several in the course of the run.
+            size: the images' size, where it changes in the course of the run.
         """
         found, of = self.found, {} if size is None else {"size": list(sides(size))}
         alike = found is not None and (found["metric"], found.get("size")) == (metric, of.get("size"))
@@ -121,22 +121,22 @@ class Best:
 
 
 class Seen:
-    """A checksum of what was trained on: the sum of a number for every (place in the run, sample).
+    """Keep an order-independent checksum of the (position, sample) pairs that the run has consumed.
 
-    It does not depend on their order, nor on which worker had which.
+    The checksum adds up one number for each pair, so it does not depend on which rank had which sample.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.before = 0
-        """All workers', up to the checkpoint that the run began from."""
+        """The checksum of all ranks, up to the checkpoint that this start of the run resumed from."""
         self.since = 0
-        """This worker's since then."""
+        """This rank's part of the checksum since then."""
         self.coming: dict[int, int] = {}
-        """What batches under way will add, by the images before them."""
+        """Numbers that batches read ahead will add, by the images before each batch."""
 
     def announce(self, batch: Batch) -> None:
-        """Work out what a batch adds. Called by the thread that reads ahead."""
+        """Compute what a batch will add. The thread that reads ahead calls this."""
         places = enumerate(batch.keys, batch.images + batch.start)
         self.coming[batch.images] = sum(seed_from(place, key) for place, key in places)
 
@@ -152,31 +152,31 @@ class Seen:
 
 
 class Normalised:
-    """How many images of the run shared a normalisation, by how many they were.
+    """Count the run's images by the size of the batch that batch norm normalised them in.
 
     Args:
-        config: of the run.
-        workers: of this start of it.
-        progress: of the run.
+        config: the run's configuration.
+        workers: the world size of this start of the run.
+        progress: how far the run is.
         makers: the networks that make images.
     """
 
     def __init__(self, config: TrainConfig, workers: int, progress: Position, makers: Iterable[nn.Module]) -> None:
         self.config, self.workers, self.progress = config, workers, progress
         self.kept = at_test.has_batch_norm(makers)
-        """Whether there is batch norm, which alone asks for it."""
+        """Whether the networks have batch norm, which alone needs the count."""
         self.before: NormBatches = {}
         self.began = 0
 
     @property
     def so_far(self) -> NormBatches:
-        """Up to now."""
+        """The counts up to now."""
         since = norm_batches_of_a_run(self.config, self.progress.images - self.began, self.workers)
         return norm_batches_added(self.before, since)
 
     @property
     def expected(self) -> NormBatches:
-        """Up to now; of a run that is about to begin, its first batch's."""
+        """The counts up to now; before the first update, those of the first batch."""
         return self.so_far if self.progress.images else norm_batches_of_a_batch(self.config, self.workers)
 
     def state_dict(self) -> NormBatches:
@@ -187,7 +187,7 @@ class Normalised:
 
 
 class Due:
-    """Images up to which everything that comes at intervals was done."""
+    """Keep the number of images up to which every periodic action was run."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -200,13 +200,13 @@ class Due:
 
 
 class RunState:
-    """The state of a run: every attribute is a part of it, and is kept under its name.
+    """Hold everything that a checkpoint keeps besides the networks. Each attribute is a part, saved under its name.
 
     Args:
-        config: of the run.
-        step: moves its networks.
-        slots: of the batch, this worker's.
-        monitor: holds the log that is on its way, and what logs say.
+        config: the run's configuration.
+        step: moves the run's networks.
+        slots: this rank's slots of the batch.
+        monitor: holds the log that is on its way, and the diagnosis.
     """
 
     def __init__(self, config: TrainConfig, step: Step, slots: tuple[int, int], monitor: Monitor) -> None:

@@ -1,9 +1,9 @@
-"""The single place where a weight moves.
+"""Make one update of a method. No other module moves a weight.
 
-A method's `update` yields moves; for each the step zeroes the player's gradients, runs backward into
-that player's parameters only, sums gradients over workers, judges and clips them, moves, and does what
-follows the move. With micro-batches, one run of `update` per part goes on side by side, so that every
-part of a move meets the same weights: accumulation is exact even where a critic moves in between.
+A method's `update` yields moves. For each move the step zeroes the player's gradients, runs backward into that
+player's parameters alone, sums the gradients over ranks, checks that they are finite, clips them, lets the optimiser
+move, and calls the player's `after_move`. With micro-batches one run of `update` for each part advances side by side,
+so that every part of a move sees the same weights: accumulation is exact even where a critic moves in between.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from i2i_core.training.timing import Stopwatch
 
 Wish = Literal["save", "stop"]
 WISHES: dict[Wish, float] = {"save": 1, "stop": 1024}
-"""What a worker's wish adds to the sum over workers: any number of wishes to save is less than one to stop."""
+"""What a rank's request adds to the sum over ranks. Any number of requests to save is less than one to stop."""
 
 
 @dataclass
 class Mover:
-    """A player with its optimiser and the sum of its gradients.
+    """Hold a player with its optimiser and the sum of its gradients.
 
     Attributes:
-        parameters: those that move in the present stage. The optimiser has all of the player's: it passes over those
-            without a gradient, and keeps what it remembers of them.
+        parameters: those that move in the present stage. The optimiser has all of the player's parameters: it skips
+            those without a gradient, and keeps their moments.
     """
 
     player: Player
@@ -54,11 +54,11 @@ class Mover:
     optimiser: torch.optim.Optimizer
     gradients: GradientSum
     lr: float
-    """Of the last move."""
+    """The learning rate of the last move."""
 
 
 class Feed:
-    """The batches of one update, in micro-batches: run m of the method sees the m-th part of each."""
+    """Cut the batches of one update into micro-batches: run m of the method gets the m-th part of each."""
 
     def __init__(self, batches: Iterator[Batch], most: int, world: World) -> None:
         self.batches, self.most = (replace(batch, summed=world.summed) for batch in batches), most
@@ -67,10 +67,10 @@ class Feed:
         self.current = first.split(most)
         self.share = sum(part.weight for part in self.current)
         self.taken: list[list[Batch | None]] = [[*self.current]]
-        """The parts of every batch that their runs have not taken yet; those taken are not kept."""
+        """The parts of every batch that their runs have yet to take; None for those taken."""
 
     def part(self, m: int) -> Iterator[Batch]:
-        """The iterator that run m takes its parts from."""
+        """Return the iterator that run m takes its parts from."""
         k = 0
         while True:
             if k == len(self.taken):
@@ -86,19 +86,19 @@ class Feed:
 
 @dataclass
 class Gathered:
-    """A move while its parts come in. Terms are sums weighted by each part's share of the global batch."""
+    """Accumulate the parts of a move. `terms` are sums, each part weighted by its share of the global batch."""
 
     player: str
     names: tuple[str, ...]
     terms: Tensor
     poison: Tensor
-    """0 while every part's loss is finite, else NaN."""
+    """A scalar, 0 while every part's loss is finite, else NaN."""
     share: float = 0.0
 
 
 @dataclass
 class Sums:
-    """A player's terms since they were last read: weighted sums over its moves."""
+    """Add up a player's terms over its moves since they were last read."""
 
     names: tuple[str, ...]
     total: Tensor
@@ -106,20 +106,20 @@ class Sums:
 
 
 class Step:
-    """One update of a method: `step(batches, progress)`.
+    """Make updates of a method: `step(batches, progress)` takes the batches of one update and moves the weights.
 
     Args:
-        method: on its device.
-        config: accumulation, clipping, EMA, seed.
-        world: this worker among its peers; gradients are summed over it.
-        lr_factor: images seen -> what learning rates are multiplied by.
-        stages: of the run; None: it has none.
-        fast: ways in which it runs faster; none: plain eager fp32.
+        method: the method, on its device.
+        config: accumulation, clipping, moving average, seed.
+        world: this rank among its peers, over whom gradients are summed.
+        lr_factor: gives the factor of all learning rates after a number of images.
+        stages: the run's stages; None for a run without.
+        fast: the options that make it faster; by default plain eager fp32.
 
     Attributes:
-        ema: moving average of the generators, or None.
-        stopwatch: how long moves take.
-        asked: after an update, what a worker had asked for in the one before; the same on every worker.
+        ema: the moving average of the generators, or None.
+        stopwatch: measures how long moves take.
+        asked: after an update, what any rank had requested in the update before; the same on every rank.
     """
 
     def __init__(
@@ -139,9 +139,9 @@ class Step:
         self.stages, self.stage = stages, -1
         """The stages, and the number of the one that is set up; -1 before the first update."""
         self.still: set[nn.Parameter] = set()
-        """What is frozen in it."""
+        """The parameters that are frozen in the present stage."""
         self.values = {name: torch.zeros((), device=self.device) for name in method.schedule}
-        """What `Progress.value` gives: filled in place, so that a captured update sees them change."""
+        """The values of `Progress.value`, filled in place, so that a recorded update sees them change."""
         self.movers = {name: self._mover(name, player) for name, player in method.players.items()}
         self.watch = FiniteWatch(self.device, world)
         self.layers = self._layers()
@@ -150,14 +150,14 @@ class Step:
         self.ema = copy.deepcopy(self.generators).requires_grad_(False) if config.ema_halflife else None
         self.sums: dict[str, Sums] = {}
         self.influence: dict[str, tuple[tuple[str, ...], Tensor]] = {}
-        """By player, since terms were last read: its terms, and what each counts for in its loss, (T,)."""
+        """Names of each player's terms, and their weights in its loss, (T,), found since terms were last read."""
         self.stopwatch = Stopwatch(self.device)
         self.wishes: deque[Wish] = deque()
         self.recorded = Recorded(self) if fast.graphs else None
         self.asked: Wish | None = None
 
     def _layers(self) -> Layers:
-        """The layers that run in a way of their own. All workers call this together."""
+        """Set up the layers that run in a special way in training. All ranks call this together."""
         together = self.config.batch_norm == "global" and has_batch_norm(self.method.networks.values())
         if together and self.config.micro_batch:
             raise ValueError("batch norm over the whole batch, which a micro-batch of it cannot know")
@@ -171,12 +171,12 @@ class Step:
         )
 
     def ask(self, what: Wish) -> None:
-        """Tells every worker, with the gradients of the next move, that this one wishes to save or to stop.
-        From any thread, or a signal handler."""
+        """Request that all ranks save, or save and stop. The request travels with the gradients of the next move. Any
+        thread and any signal handler may call this."""
         self.wishes.append(what)
 
     def place(self, batch: Batch) -> Batch:
-        """Bring a batch to where the networks are, in their type, and laid out in memory as they are."""
+        """Copy a batch to the networks' device, with their type and memory format."""
         weight = next(self.method.parameters())
         placed = batch.to(weight.device, weight.dtype)
         return placed.laid_out(torch.channels_last) if self.fast.channels_last else placed
@@ -191,11 +191,11 @@ class Step:
 
     @property
     def frames(self) -> int:
-        """How many a sequence has in the present stage; 1 where samples are single images."""
+        """Frames of a sequence in the present stage; 1 where samples are single images."""
         return self.stages[max(0, self.stage)].frames if self.stages else self.method.needs.frames
 
     def enter(self, progress: Progress) -> bool:
-        """Begin the stage that the next update belongs to, and tell whether that is another than the last one's."""
+        """Enter the stage of the next update. Return whether it differs from the last update's."""
         number = self.stages.at(progress.images) if self.stages else 0
         changes = number != progress.stage
         if self.stages and changes and self.stages.entered_anew(progress.stage, number):
@@ -207,7 +207,7 @@ class Step:
         return changes
 
     def set_up(self, progress: Progress) -> None:
-        """Bring the method to the stage of its last update: what moves, and what is frozen."""
+        """Set the method to the stage of its last update: which players move, and which parameters are frozen."""
         method = self.method
         progress.values = self.values
         if self.stage == progress.stage and progress.players:
@@ -227,7 +227,7 @@ class Step:
                 mover.parameters, mover.gradients = own, self._sum(own)
 
     def __call__(self, batches: Iterator[Batch], progress: Progress) -> None:
-        """One update. `progress.images` stays what it was until the update is over.
+        """Make one update. `progress.images` keeps its value until the update is over.
 
         Raises:
             NonFiniteError: an earlier move was not finite; neither it nor any since has moved a weight.
@@ -245,10 +245,10 @@ class Step:
         self.asked = None if not wishes else "stop" if wishes >= WISHES["stop"] else "save"
 
     def update(self, batches: Iterator[Batch], progress: Progress, told: Any = None) -> None:
-        """Run the method's update, and bring `progress` to where it ended.
+        """Run the method's update, and set `progress` to its end.
 
         Args:
-            told: what the update is given for the progress; None: the progress.
+            told: the object that the update gets in place of `progress`; None for `progress` itself.
         """
         feed = Feed(batches, self.config.micro_batch, self.world)
         idle = self.movers.keys() - {*progress.players}
@@ -265,7 +265,7 @@ class Step:
         progress.images = feed.ended
 
     def _move(self, runs: list[Iterator[Move]], feed: Feed, progress: Progress, passes: Passes, made: int) -> bool:
-        """One move: every part's backward, then the weights. False when the update is over."""
+        """Make one move: backward of every part, then the weights. Return False once the update is over."""
         gathered = None
         if not self._recording:
             self.stopwatch.start()
@@ -284,7 +284,7 @@ class Step:
         return True
 
     def _backward(self, yielded: Move, gathered: Gathered | None, weight: float, last: bool) -> Gathered:
-        """Adds the gradients of one part, weighted by its share of the global batch."""
+        """Add the gradients of one part, weighted by its share of the global batch."""
         player, loss, terms, *scores = yielded
         if not loss.requires_grad:
             raise RunError(f"stage {self.stage + 1}: the loss of {player} depends on nothing of it that moves")
@@ -310,14 +310,14 @@ class Step:
         return self.recorded is not None and self.recorded.recording
 
     def wish(self) -> float:
-        """The most that this worker was asked for since this was last called."""
+        """Return the largest request of this rank since the last call."""
         wish = 0.0
         while self.wishes:
             wish = max(wish, WISHES[self.wishes.popleft()])
         return wish
 
     def _step(self, gathered: Gathered, images: int) -> None:
-        """Sums gradients over workers, judges and clips them, moves, and does what follows the move."""
+        """Sum gradients over ranks, judge and clip them, move, and call the player's `after_move`."""
         mover = self.movers[gathered.player]
         norm = get_total_norm(mover.gradients.finish()) + gathered.poison
         values = self.watch.judge(norm, gathered.terms / gathered.share, mover.gradients.wishes)
@@ -332,8 +332,8 @@ class Step:
         self._add(gathered, torch.cat([gathered.terms, gathered.share * norm.detach().float()[None]]))
 
     def _segment(self, run: Iterator[Move], feed: Feed, m: int, made: int) -> Move | None:
-        """The code of run m up to its next move, under autocast of its own: held open across a move, autocast would
-        keep the moved network's old bf16 weights."""
+        """Run the method's code of part m up to its next move, under its own autocast: held open across a move,
+        autocast would keep the moved network's old bf16 weights."""
         # No rank and no m in the seed of dropout's masks: every part cuts its own from the same draws.
         past = feed.current[m].images - feed.began
         layers = self.layers.running(feed.current[m], self.config.seed, 0, lambda b: b.images - past, 0, made)
@@ -349,11 +349,11 @@ class Step:
         sums.moves += 1
 
     def read_terms(self, *also: Tensor) -> tuple[list[str], Tensor]:
-        """Means over the global batch and over the moves since the last call: names `player/term`, and
-        their values on the device. Every worker calls this at the same time.
+        """Average every term over the global batch and over the moves since the last call. Return names, `player/term`,
+        and values on the device. Every rank calls this at the same time.
 
         Args:
-            also: numbers of this worker, (n,) on the device: their sums over workers follow the values.
+            also: numbers of this rank, (n,) on the device, whose sums over ranks follow the values.
         """
         moved = self._moved()
         names = [f"{player}/{name}" for player, sums in moved.items() for name in sums.names]
@@ -365,19 +365,18 @@ class Step:
         return names, self.world.sum_(torch.cat([*means, *also])) if means or also else torch.zeros(0)
 
     def _moved(self) -> dict[str, Sums]:
-        """By player, those that moved since terms were last read; in the same order in a resumed run as in one that
-        was left alone."""
+        """Return the sums of the players that moved since terms were last read, in the order of the players."""
         return {player: self.sums[player] for player in self.movers if player in self.sums and self.sums[player].moves}
 
     def unread(self) -> dict[str, Any] | None:
-        """Copy what `read_terms` has yet to give, of every worker, to the host of rank 0; None elsewhere. All workers
-        call this together. The copy shares no memory with the sums, which go on while it is being written."""
+        """Copy every rank's terms that `read_terms` has yet to read to rank 0's host; return None on other ranks. All
+        ranks call this together. The copy shares no memory with the sums, which change while it is written."""
         mine = {player: (sums.names, sums.total, sums.moves) for player, sums in self._moved().items()}
         every = self.world.to_leader(host_copy(mine))
         return None if every is None else {"sums": every, "influences": host_copy(self.influence)}
 
     def load_unread(self, state: dict[str, Any]) -> None:
-        """From `unread`, of any number of workers: of as many, each has its own again; else the first has them all."""
+        """Load what `unread` gave: in a world of the same size each rank its own sums, else rank 0 all of them."""
         every = state["sums"]
         own = every[self.world.rank : self.world.rank + 1] if len(every) == self.world.size else every
         for player, (names, total, moves) in every[0].items():
@@ -387,12 +386,12 @@ class Step:
         self.influence = {p: (names, weights.to(self.device)) for p, (names, weights) in state["influences"].items()}
 
     def learning_rates(self) -> dict[str, float]:
-        """Of each player's last move."""
+        """Return the learning rate of each player's last move."""
         return {name: mover.lr for name, mover in self.movers.items()}
 
     @torch.no_grad()
     def _average(self, images: int) -> None:
-        """EMA of the generators: half of what it holds is forgotten every `ema_halflife` images."""
+        """Advance the moving average of the generators, whose half-life is `ema_halflife` images."""
         if self.ema is None:
             return
         keep = 0.5 ** (images / self.config.ema_halflife)
@@ -402,7 +401,7 @@ class Step:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The method with its averaged generators in place, where there are any."""
+        """Have the method use its averaged generators, where there are any, inside the block."""
         trained = {name: self.method.networks[name] for name in self.ema or {}}
         self.method.networks.update(dict(self.ema or {}))
         try:
@@ -411,7 +410,7 @@ class Step:
             self.method.networks.update(trained)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs besides networks, EMA and histories."""
+        """Return the optimisers' states: what a resumed run needs besides networks, moving average and histories."""
         return {name: state_of(mover.optimiser, mover.lr) for name, mover in self.movers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -420,24 +419,24 @@ class Step:
             mover.lr = state[name]["param_groups"][0]["lr"]
 
     def pools(self) -> dict[str, list[Any]]:
-        """What every worker's histories hold, by name, on rank 0. All workers call this together."""
+        """Return every rank's histories of made images, by name, on rank 0. All ranks call this together."""
         mine = {name: host_copy(pool.state()) for name, pool in self.method.pools.items()}
         everyone = self.world.to_leader(mine) if mine else None
         return {name: [worker[name] for worker in everyone] for name in mine} if everyone else {}
 
     def load_pools(self, pools: dict[str, list[Any]], slots: tuple[int, int]) -> None:
-        """Takes up this worker's slots of saved histories, by however many workers they were held."""
+        """Load this rank's slots of saved histories, whatever the world size was that held them."""
         for name, pool in self.method.pools.items():
             pool.load(pools.get(name, []), slots, self.device)
 
 
 def _without(idle: Collection[str], moves: Iterator[Move]) -> Iterator[Move]:
-    """The moves but for those of some players."""
+    """Leave out the moves of some players."""
     return (move for move in moves if move[0] not in idle)
 
 
 def influence(loss: Tensor, terms: Terms) -> Tensor:
-    """(T,) d loss / d term: what each term counts for in the loss, its lambda; 0 of what the loss is not made of."""
+    """Return d loss / d term, (T,): each term's weight (lambda) in the loss; 0 for a term that is no part of it."""
     known = [name for name, term in terms.items() if term.requires_grad]
     found: dict[str, Tensor | None] = {}
     if known and loss.requires_grad:

@@ -1,4 +1,4 @@
-"""What workers tell each other: sums of gradients, averages of running statistics, gathered objects."""
+"""Exchange values between ranks: summed gradients, averaged running statistics, gathered objects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from i2i_core.training.buffers import measured
 
 BUCKET_BYTES = 25 * 2**20
 PIECE_BYTES = 64 * 2**20
-"""The most of one value that travels from rank 0 at once."""
+"""The largest piece of a value that rank 0 sends at once."""
 
 
 def _default() -> None:
@@ -32,12 +32,12 @@ def _default() -> None:
 
 @dataclass(frozen=True)
 class World:
-    """Which worker this is, of how many. One worker needs no process group."""
+    """Identify this rank in a world of `size` ranks, and run collectives over them. One rank needs no process group."""
 
     rank: int = 0
     size: int = 1
     group: Callable[[], dist.ProcessGroup | None] = field(default=_default, compare=False)
-    """Gives the process group that sums go through. torch.distributed alone keeps it alive: it ends with all others."""
+    """The function that returns the process group of the sums. torch.distributed alone keeps the group alive."""
 
     def apart(self) -> World:
         """Give the same workers in a process group of their own, whose sums keep their order among themselves and do
@@ -51,20 +51,20 @@ class World:
         return self.rank == 0
 
     def sum_(self, x: Tensor) -> Tensor:
-        """x summed over workers, in place."""
+        """Sum x over ranks, in place."""
         if self.size > 1:
             dist.all_reduce(x, group=self.group())
         return x
 
     def summed(self, x: Tensor) -> Tensor:
-        """Give x summed over workers, with gradients: that of each worker's x is the sum of all workers' of the sum."""
+        """Return x summed over ranks, with gradients: each rank's x gets the sum of all ranks' gradients."""
         if self.size == 1:
             return x
         total: Tensor = _Sum.apply(x, self)
         return total
 
     def gather(self, value: Any) -> list[Any]:
-        """Every worker's value, by rank."""
+        """Return every rank's value, by rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -72,7 +72,7 @@ class World:
         return values
 
     def to_leader(self, value: Any) -> list[Any] | None:
-        """Every worker's value, by rank, on rank 0; None on the others."""
+        """Return every rank's value, by rank, on rank 0, and None on the others."""
         if self.size == 1:
             return [value]
         values: list[Any] | None = [None] * self.size if self.leads else None
@@ -80,7 +80,7 @@ class World:
         return values
 
     def from_leader(self, value: Any) -> Any:
-        """Rank 0's value, on every worker; a large one in pieces, which may pass through a GPU's memory."""
+        """Return rank 0's value on every rank. Large values go in pieces, which may pass through a GPU's memory."""
         if self.size == 1:
             return value
         data = pickle.dumps(value) if self.leads else b""
@@ -96,7 +96,7 @@ class World:
 
 
 class _Sum(torch.autograd.Function):
-    """A sum over workers. Its gradient is one too, and so on: gradients of gradients go to all workers."""
+    """Sum over ranks, differentiable to any order: the gradient of a sum is a sum too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, world: World) -> Tensor:
@@ -126,23 +126,25 @@ def process_group(rank: int, size: int, meet: str) -> Iterator[World]:
 
 
 class GradientSum:
-    """Sums a player's gradients over workers, in buckets that start as their gradients arrive.
+    """All-reduce one player's gradients over ranks, in buckets that are sent while backward still runs.
 
-    Each worker's loss is weighted by its share of the global batch, so the sum is the gradient of
-    the mean over the global batch. With one worker this does nothing but fill in missing gradients.
+    `listen` announces the last backward of a move; each bucket is sent when its last gradient arrives; `finish` waits
+    for all of them and sets the parameters' `.grad`. Each rank weighs its loss by its share of the global batch, so
+    the sum is the gradient of the mean over the global batch. In a world of one nothing is sent, and missing gradients
+    are filled in alone.
 
-    A parameter that got no gradient counts as one with a zero gradient, for any number of workers. A summed gradient
-    has the strides of its parameter: a fused optimiser goes through both as they lie in memory.
+    A parameter without a gradient counts as one with a zero gradient, in a world of any size. A summed gradient has
+    the strides of its parameter, since a fused optimiser goes through both as they lie in memory.
 
     Args:
-        parameters: of one player; each dense in memory, in whatever order of dimensions.
-        world: this worker among its peers.
-        bucket_bytes: size from which on a bucket takes no more gradients.
-        dtype: what gradients travel as; None: as they are.
+        parameters: one player's, each dense in memory, in any order of dimensions.
+        world: this rank among its peers.
+        bucket_bytes: the size from which on a bucket takes no more gradients.
+        dtype: the type that gradients are sent in; None for their own.
 
     Attributes:
-        wishes: after `finish`, every worker's `wish`, summed: a scalar on the device. It travels as one more
-            number of the first bucket, so that workers tell each other something without a collective of its own.
+        wishes: after `finish`, the sum of every rank's `wish`, a scalar on the device. It is sent as one more number of
+            the first bucket, and so needs no collective of its own.
     """
 
     def __init__(
@@ -161,12 +163,12 @@ class GradientSum:
                 p.register_post_accumulate_grad_hook(self._arrived)
 
     def listen(self, poison: Tensor, wish: float) -> None:
-        """The next backward is the last of this move: send buckets as they fill.
+        """Send buckets as they fill from now on: the next backward is the last of this move.
 
         Args:
-            poison: a scalar that is 0 where this worker's loss is finite and NaN where it is not; added to
-                one gradient, it tells every worker.
-            wish: a small whole number.
+            poison: a scalar, 0 where this rank's loss is finite and NaN where it is not. It is added to one gradient,
+                so that every rank sees a NaN.
+            wish: a small whole number, summed over ranks.
         """
         self.poison = poison
         first = self.parameters[0]
@@ -192,7 +194,7 @@ class GradientSum:
         self.flying.append((flat, dist.all_reduce(flat, async_op=True)))
 
     def finish(self) -> list[Tensor]:
-        """The summed gradients, which are also the parameters' `.grad`."""
+        """Wait for every bucket, and return the summed gradients, which are then the parameters' `.grad`."""
         self.listening = False
         while self.world.size > 1 and len(self.flying) < len(self.buckets):
             self._send()
@@ -211,7 +213,7 @@ class GradientSum:
 
 
 def _flat(p: nn.Parameter) -> Tensor:
-    """(n,) a parameter's gradient, zeros where it has none, in the order in which the parameter lies in memory."""
+    """Return a parameter's gradient, (n,), in the order in which the parameter lies in memory; zeros for none."""
     gradient = torch.zeros_like(p) if p.grad is None else p.grad
     if gradient.stride() != p.stride():
         gradient = torch.empty_like(p).copy_(gradient)
@@ -219,7 +221,7 @@ def _flat(p: nn.Parameter) -> Tensor:
 
 
 def _buckets(parameters: list[nn.Parameter], most: int) -> list[list[nn.Parameter]]:
-    """Parameters in the order their gradients come (last first), cut at `most` bytes and by dtype."""
+    """Group parameters in the order in which their gradients come, last first, cut at `most` bytes and by dtype."""
     buckets: list[list[nn.Parameter]] = []
     room = 0
     for p in reversed(parameters):
@@ -235,10 +237,11 @@ def _buckets(parameters: list[nn.Parameter], most: int) -> list[list[nn.Paramete
 def average_buffers(
     networks: nn.Module, world: World, weight: float, alike: Collection[nn.Module] = frozenset()
 ) -> None:
-    """Average running statistics over workers by their share of the batch, in place.
+    """Average running statistics over ranks in place, each weighted by its rank's share of the batch.
 
     Args:
-        alike: modules whose buffers all workers have alike, besides those that `measured` knows of.
+        weight: this rank's share.
+        alike: modules whose buffers are the same on all ranks, besides those that `measured` leaves out.
     """
     buffers = measured(networks, alike) if world.size > 1 else []
     if not buffers:

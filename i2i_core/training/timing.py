@@ -1,4 +1,4 @@
-"""How long moves take, and where a run's time goes, without stopping a GPU to ask it."""
+"""Measure how long moves take and where a run's time goes, without stopping a GPU."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 import torch
 
 MOST = 32
-"""Moves of a player that are timed between two readings: enough for a mean, and few events to hold."""
+"""The most moves of a player that are timed between two readings: enough for a mean, and few events to hold."""
 
 Events = tuple[torch.cuda.Event, torch.cuda.Event]
 
 
 class Stopwatch:
-    """Mean seconds of a player's moves: by the host's clock on a CPU; on a GPU by events in its stream, which are read
-    one reading later, when they are long past.
+    """Measure the mean seconds of each player's moves: by the host's clock on a CPU; on a GPU by events in its stream,
+    which are read one reading later, when they are long past.
 
-    What a move waits for (its batch, gradients of other workers) counts as the move's.
+    What a move waits for (its batch, other ranks' gradients) counts as the move's.
 
     Attributes:
-        waited: seconds that steps have waited for batches so far, by the loop, which waits.
-        moves: of each player, since the beginning.
-        sampled: of each player, the seconds of all moves that were timed since the beginning, and how many these are;
-            on a CPU without what was waited for batches.
+        waited: seconds that steps have waited for batches so far; the loop adds them.
+        moves: each player's moves since the beginning.
+        sampled: each player's timed moves since the beginning: their seconds, and their number. On a CPU the seconds
+            leave out the waiting for batches.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -42,7 +42,7 @@ class Stopwatch:
         self.sampled: dict[str, tuple[float, int]] = {}
 
     def start(self) -> None:
-        """A move begins."""
+        """Begin a move."""
         if self.gpu:
             self.begun = torch.cuda.Event(enable_timing=True)
             self.begun.record()
@@ -50,7 +50,7 @@ class Stopwatch:
             self.began, self.waited_before = time.perf_counter(), self.waited
 
     def stop(self, player: str) -> None:
-        """It was this player's, and is over."""
+        """End the move, which was this player's."""
         self.moves[player] += 1
         if not self.gpu:
             seconds = time.perf_counter() - self.began
@@ -62,7 +62,7 @@ class Stopwatch:
             self.events[player].append((self.begun, end))
 
     def read(self) -> dict[str, float]:
-        """By player, the mean since the last reading; on a GPU, of the time between the two before."""
+        """Return the mean seconds by player since the last reading; on a GPU, between the two readings before."""
         seconds: dict[str, list[float]] = dict(self.seconds)
         for player, pairs in self.earlier.items():
             seconds[player] = [begun.elapsed_time(end) / 1e3 for begun, end in pairs if end.query()]
@@ -75,9 +75,9 @@ class Stopwatch:
         self.sampled[player] = total + sum(seconds), count + len(seconds)
 
     def worked(self) -> dict[str, float]:
-        """Seconds of all of a player's moves since the beginning: the mean of those that were timed, times the moves.
+        """Return each player's seconds since the beginning: the mean of its timed moves, times its moves.
 
-        On a GPU, of the moves whose events are past, which nobody waits for.
+        On a GPU only moves whose events are past count; nothing waits for the others.
         """
         if self.gpu:
             self.read()
@@ -87,14 +87,14 @@ class Stopwatch:
 
 
 class Spent:
-    """Add up where the time of a run goes, by the host's clock, each second once: a part that runs inside of another
-    stops the other's time.
+    """Add up where a run's time goes, by the host's clock, each second once: a part inside another part stops the
+    other's time.
 
-    The first part is START_UP, until `begin` is called; what then belongs to no part is REST.
+    The first part is START_UP, until `begin` is called. Time that then belongs to no part is REST.
 
     Args:
-        began: when the first part began, by the clock; None: now.
-        clock: gives seconds.
+        began: when the first part began, by the clock; None for now.
+        clock: returns seconds.
 
     Attributes:
         from_images: images of the run before this start of it.
@@ -106,7 +106,7 @@ class Spent:
         self.clock = clock
         self.last = clock() if began is None else began
         self.parts = [self.START_UP]
-        """Those that go on, the innermost last."""
+        """The parts that are running, the innermost last."""
         self.seconds: dict[str, float] = {}
         self.from_images = 0
 
@@ -117,13 +117,13 @@ class Spent:
         self.last = now
 
     def begin(self, images: int) -> None:
-        """End the start-up of a run that goes on after so many images."""
+        """End the start-up. `images` are those of the run so far."""
         self._charge()
         self.parts, self.from_images = [self.REST], images
 
     @contextmanager
     def on(self, part: str) -> Iterator[None]:
-        """Count the time inside of the block as a part's."""
+        """Count the time inside the block for a part."""
         self._charge()
         self.parts.append(part)
         try:
@@ -132,12 +132,16 @@ class Spent:
             self._charge()
             self.parts.pop()
 
+    def of(self, *parts: str) -> float:
+        """Return the seconds of parts that are not running now, added up."""
+        return sum(self.seconds.get(part, 0.0) for part in parts)
+
     def by_part(self, players: Mapping[str, float]) -> dict[str, float]:
-        """Give the seconds of every part so far, which add up to the time since the beginning. Those of the step are
-        given as `step/PLAYER`.
+        """Return the seconds of every part, which add up to the time since the beginning. The step's are split into
+        `step/PLAYER`.
 
         Args:
-            players: by player, what its moves took; the step's seconds are divided in proportion.
+            players: seconds of moves by player; the step's seconds are divided in this proportion.
         """
         self._charge()
         found = dict(self.seconds)
@@ -148,21 +152,21 @@ class Spent:
 
 
 def shares(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Give what each part is of the whole, from 0 to 1."""
+    """Return each part's share of the whole, from 0 to 1."""
     whole = sum(seconds.values())
     return {part: one / whole if whole else 0.0 for part, one in seconds.items()}
 
 
 def device_name(device: torch.device) -> str:
-    """Name a device as a person would: a GPU by its product."""
+    """Name a device: a GPU by its product, a CPU as `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def spent_lines(report: Mapping[str, Any]) -> list[str]:
-    """Say where the time went in lines: a head, then a line for each part, the largest first.
+    """Word where the time went: a head line, then a line for each part, the largest first.
 
     Args:
-        report: what `speed.json` holds.
+        report: the contents of `speed.json`.
     """
     seconds, share = report["seconds"], report["share"]
     workers, begun = report["workers"], report["from_images"]

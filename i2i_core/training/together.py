@@ -1,4 +1,4 @@
-"""Have rank 0 alone do something in a run's folder, for all workers: what it finds reaches all, and so do errors."""
+"""Run a function on rank 0 alone, and share its result or its error with all ranks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ Found = TypeVar("Found")
 
 
 def by_leader(world: World, folder: Folder, call: Callable[[], Found]) -> Found:
-    """Call something on rank 0, and give every worker what it returned. All workers call this together.
+    """Call a function on rank 0, and return its result on every rank. All ranks call this together.
+
+    Args:
+        world: this rank among its peers.
+        folder: the folder that the function uses, named where its storage fails.
+        call: the function.
 
     Raises:
-        RunError, UserError: what the call raised, on every worker alike; a RunError where the folder's storage is out
-            of order.
+        RunError, UserError: what the function raised, on every rank; a RunError where the folder's storage fails.
     """
     found: Found | None = None
     failed: RunError | UserError | None = None

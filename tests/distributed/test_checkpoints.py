@@ -122,7 +122,7 @@ def failing(world: World, folder: str) -> list[str]:
     return said
 
 
-def test_what_rank_0_meets_alone_is_raised_on_every_worker(storage: str) -> None:
+def test_by_leader_raises_on_every_worker_what_rank_0_meets(storage: str) -> None:
     said, other = on_workers(2, failing, storage)
     assert said == other
     assert said[0].startswith("RunError")
@@ -137,7 +137,7 @@ def values(world: World) -> list[Any]:
     return [world.from_leader(value) for value in mine]
 
 
-def test_value_of_rank_0_reaches_every_worker_in_pieces() -> None:
+def test_from_leader_brings_a_value_to_every_worker_in_pieces() -> None:
     for none, small, large in on_workers(2, values):
         assert none is None
         assert torch.equal(small["a"], torch.arange(5))

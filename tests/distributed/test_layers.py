@@ -81,7 +81,7 @@ def found(request: pytest.FixtureRequest) -> Found:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: str(CASES[i]).removeprefix("Made"))
-def test_workers_end_with_the_weights_and_buffers_of_one(found: Found, case: int) -> None:
+def test_layers_of_several_workers_end_with_the_weights_and_buffers_of_one(found: Found, case: int) -> None:
     """Uneven parts; weights and every buffer, vectors of spectral norm and counts of batches among them."""
     alone = in_one_pass(CASES[case])
     for results, _ in found:
@@ -91,13 +91,13 @@ def test_workers_end_with_the_weights_and_buffers_of_one(found: Found, case: int
 
 
 @pytest.mark.parametrize("made", PARTED, ids=str)
-def test_micro_batches_end_with_the_weights_and_buffers_of_the_whole_batch(made: Made) -> None:
+def test_layers_in_micro_batches_end_with_the_weights_and_buffers_of_the_whole_batch(made: Made) -> None:
     before, after = Layered(made).networks["D"][0].parametrizations.weight[0], state_after(made)
     assert_close(after, in_one_pass(made))
     assert not torch.equal(after["D.0.parametrizations.weight.0._u"], before._u)
 
 
-def test_running_statistics_are_the_mean_over_micro_batches_by_their_share() -> None:
+def test_passes_average_running_statistics_over_micro_batches_by_their_share() -> None:
     """Batch norm of the data themselves, which no weight changes: parts of 3, 3 and 1 samples of 7."""
     made = Made(g_norm=True, training={"micro_batch": 3}, updates=2)
     method = Layered(made)
@@ -118,7 +118,7 @@ def test_running_statistics_are_the_mean_over_micro_batches_by_their_share() -> 
     assert norm.num_batches_tracked == 2 * made.updates
 
 
-def test_a_buffer_that_no_forward_advances_stays_bit_for_bit() -> None:
+def test_passes_leave_a_buffer_that_no_forward_advances_bit_for_bit() -> None:
     made = Made(training={"micro_batch": 3})
     method = Layered(made)
     kernel = torch.rand(11, dtype=torch.float64)
@@ -130,7 +130,7 @@ def test_a_buffer_that_no_forward_advances_stays_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("norm", ["image", "running"])
-def test_making_images_advances_nothing(norm: Any) -> None:
+def test_buffers_do_not_advance_while_images_are_made(norm: Any) -> None:
     made = Made(g_norm=True, spectral=True, dropout=0.3)
     step = step_of(made)
     step(parts(made, ALONE), Progress())
@@ -181,7 +181,7 @@ def test_spectral_norm_goes_on_from_a_saved_state_bit_for_bit(tmp_path: Any) -> 
         assert torch.equal(ended[name], value), name
 
 
-def test_averaged_generators_may_have_spectral_norm() -> None:
+def test_ema_takes_generators_with_spectral_norm() -> None:
     made = Made(training={"ema_halflife": 20})
     method = Layered(made)
     method.networks["G"][0] = spectral_norm(method.networks["G"][0])
@@ -197,7 +197,7 @@ def test_averaged_generators_may_have_spectral_norm() -> None:
         assert torch.isfinite(averaged(whole(made, 0)["a"])).all()
 
 
-def test_vectors_of_spectral_norm_are_not_averaged_over_workers() -> None:
+def test_spectral_norm_vectors_are_not_averaged_over_workers() -> None:
     """Workers have the same, bit for bit; running statistics are averaged, where they are of a worker's part."""
     method = Layered(Made(g_norm=True, spectral=True))
     names = {id(buffer): name for name, buffer in method.networks.named_buffers()}
@@ -285,7 +285,7 @@ def normalised(world: World) -> dict[str, Any]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", Norms.KINDS)
-def test_norm_over_workers_is_torch_s_over_the_whole_batch(found: Found, kind: str) -> None:
+def test_batch_norm_over_workers_is_torch_s_over_the_whole_batch(found: Found, kind: str) -> None:
     """Outputs, gradients, gradients of gradients and running statistics, of values a hundred deviations from 0."""
     alone = normalised(ALONE)
     for t in range(2):
@@ -308,7 +308,7 @@ def test_batch_norm_of_one_worker_is_torch_s_own() -> None:
         assert torch.equal(state_after(made)[name], value), name
 
 
-def test_statistics_are_taken_in_full_precision_under_autocast() -> None:
+def test_batch_norm_takes_statistics_in_full_precision_under_autocast() -> None:
     norm = nn.BatchNorm2d(4)
     x = (100 + torch.randn(6, 4, 3, 2)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
@@ -319,7 +319,7 @@ def test_statistics_are_taken_in_full_precision_under_autocast() -> None:
     torch.testing.assert_close(norm.running_var, expected.running_var)
 
 
-def test_micro_batches_do_not_know_the_whole_batch() -> None:
+def test_batch_norm_global_refuses_micro_batches() -> None:
     with pytest.raises(ValueError, match="batch norm over the whole batch, which a micro-batch of it cannot know"):
         step_of(Made(g_norm=True, training={**GLOBAL, "micro_batch": 2}))
     step_of(Made(training={**GLOBAL, "micro_batch": 2}))
@@ -379,25 +379,25 @@ def test_masks_of_parts_are_cut_from_those_of_the_batch(kind: str, times: int) -
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (2, 4), (), (0, 4)])
-def test_other_samples_than_the_part_s_are_refused(shape: tuple[int, ...]) -> None:
+def test_masks_refuse_other_samples_than_the_part_s(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"Dropout G\.0 of an input .*, in a part of 3 samples; expected \(3, \.\.\.\)"
     ):
         of_slots(0, 3).apply("G.0", nn.Dropout(0.5), torch.randn(shape))
 
 
-def test_a_sample_without_a_batch_is_refused() -> None:
+def test_masks_refuse_a_sample_without_a_batch() -> None:
     with pytest.raises(ValueError, match=r"Dropout1d G\.0 of an input \(3, 4\)"):
         of_slots(0, 3).apply("G.0", nn.Dropout1d(0.5), torch.randn(3, 4))
 
 
-def test_a_kind_of_dropout_without_masks_by_slot_is_refused() -> None:
+def test_layers_refuse_a_dropout_without_masks_by_slot() -> None:
     networks = nn.ModuleDict({"G": nn.Sequential(nn.AlphaDropout(0.1))})
     with pytest.raises(ValueError, match=r"G\.0 is AlphaDropout, which has no masks by slot; expected Dropout, "):
         Layers(networks, None, autocast=False)
 
 
-def test_a_step_neither_reads_nor_moves_global_random_state() -> None:
+def test_step_neither_reads_nor_moves_global_random_state() -> None:
     results = []
     for state in (1, 2):
         with torch.random.fork_rng(devices=[]):
@@ -475,7 +475,7 @@ class Spectral(Pix2Pix):
             spectral_norm(layer)
 
 
-def test_run_with_spectral_norm_is_saved_read_and_gone_on_with(
+def test_spectral_norm_run_is_saved_read_and_gone_on_with(
     paired: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twelve images, and six and then six: bit for bit, vectors too; and neither hangs on global random state."""
@@ -503,7 +503,7 @@ def ended(world: World, config: TrainConfig) -> dict[str, Tensor]:
 
 
 @pytest.mark.processes
-def test_run_of_two_workers_ends_with_the_weights_of_one(paired: str, tmp_path: Any) -> None:
+def test_loop_of_two_workers_ends_with_the_weights_of_one(paired: str, tmp_path: Any) -> None:
     """pix2pix with its batch norm and dropout, 3 + 2 samples, from the data to the last checkpoint."""
     values = {**SMALL_RUN, "hyper__image_size": 32, "hyper__dropout": 0.5, "training__images": 20}
     alone, two = (

@@ -64,7 +64,7 @@ def moved(world: World, updates: int = 4) -> dict[str, Tensor]:
     return {k: v.detach() for k, v in method.networks.state_dict().items()} | dict(zip(names, values, strict=True))
 
 
-def test_a_mean_over_the_batch_and_its_gradient_are_those_worked_out_by_hand() -> None:
+def test_mean_over_the_batch_and_its_gradient_equal_those_by_hand() -> None:
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [8.0, 0.0]], requires_grad=True)
     mean = Batch({}, 3, 0, 3, 0, 0).mean(x)
     assert mean.tolist() == [4.0, 2.0]
@@ -73,7 +73,7 @@ def test_a_mean_over_the_batch_and_its_gradient_are_those_worked_out_by_hand() -
     assert torch.allclose(x.grad, torch.tensor([[8.0, 4.0]] * 3) / 3)
 
 
-def test_one_worker_moves_as_plain_torch_does() -> None:
+def test_mean_of_one_worker_moves_as_plain_torch_does() -> None:
     G = Coupled().networks["G"]
     adam = torch.optim.Adam(G.parameters(), 1e-2, (0.5, 0.999))
     for t in range(4):
@@ -88,7 +88,7 @@ def test_one_worker_moves_as_plain_torch_does() -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("size", [2, 3])
-def test_workers_with_uneven_parts_move_as_one(size: int) -> None:
+def test_mean_over_uneven_parts_moves_workers_as_one(size: int) -> None:
     alone = moved(World())
     for found in on_workers(size, moved):
         assert found.keys() == alone.keys()
@@ -97,7 +97,7 @@ def test_workers_with_uneven_parts_move_as_one(size: int) -> None:
             torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance)
 
 
-def test_a_micro_batch_has_no_mean_over_the_batch() -> None:
+def test_mean_over_the_batch_is_refused_to_a_micro_batch() -> None:
     one, two = whole(0).split(4)
     for part in (one, two):
         with pytest.raises(ValueError, match=r"a mean over 7 samples, of which this part has [34]"):
@@ -107,7 +107,9 @@ def test_a_micro_batch_has_no_mean_over_the_batch() -> None:
         step(iter([whole(0)]), Progress())
 
 
-def test_micro_batches_are_refused_before_a_run(paired: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_refuses_micro_batches_of_a_coupled_objective(
+    paired: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = config_of("pix2pix", paired, storage, training__micro_batch=2)
     monkeypatch.setattr(METHODS["pix2pix"].method, "couples", True)
     with pytest.raises(ConfigError, match=r"--micro-batch: found 2; expected none: an objective of pix2pix is of the"):

@@ -55,14 +55,14 @@ def one() -> list[dict[str, Tensor]]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("size", [2, 3])
-def test_workers_agree_with_one_process(size: int, one: list[dict[str, Tensor]]) -> None:
+def test_step_of_several_workers_agrees_with_one_process(size: int, one: list[dict[str, Tensor]]) -> None:
     """A global batch of 7 over 2 (4 + 3) and 3 (3 + 2 + 2) workers: every rank's weights, penalty included."""
     for results in run_on(size, CASES):
         for alone, together in zip(one, results, strict=True):
             assert_same(alone, together)
 
 
-def test_options_that_change_the_order_of_sums_change_nothing_else(one: list[dict[str, Tensor]]) -> None:
+def test_fast_options_change_the_order_of_sums_alone(one: list[dict[str, Tensor]]) -> None:
     for case, found in zip(CASES, one, strict=True):
         if case.fast:
             assert_same(run(replace(case, fast=())), found)
@@ -70,7 +70,7 @@ def test_options_that_change_the_order_of_sums_change_nothing_else(one: list[dic
 
 @pytest.mark.processes
 @pytest.mark.parametrize("options", [("bf16_sums",), ("bf16", "channels_last", "bf16_sums")])
-def test_gradients_that_travel_as_bf16_move_all_workers_alike(options: tuple[str, ...]) -> None:
+def test_gradient_sum_in_bf16_moves_all_workers_alike(options: tuple[str, ...]) -> None:
     """Rounded alike everywhere: the workers have the same weights, bit for bit, near those of sums in float32."""
     cases = [Case(name, dtype=torch.float32, updates=2, fast=options) for name in ("stargan", "pix2pix")]
     as_they_are = [replace(case, fast=options[:-1]) for case in cases]
@@ -85,7 +85,7 @@ def test_gradients_that_travel_as_bf16_move_all_workers_alike(options: tuple[str
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_buckets_of_a_kilobyte_equal_those_of_25_megabytes_with_every_option() -> None:
+def test_gradient_sum_in_kilobyte_buckets_equals_25_megabytes_with_every_option() -> None:
     cases = [
         Case(name, bucket_bytes=size, fast=("channels_last", "passes")) for name in SMALL for size in (1024, 25 << 20)
     ]
@@ -112,7 +112,7 @@ def test_histories_and_terms_go_on_when_the_number_of_workers_changes(tmp_path: 
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_accumulation_over_uneven_parts_equals_the_whole_batch(method: str) -> None:
+def test_step_accumulates_uneven_parts_as_the_whole_batch(method: str) -> None:
     whole = run(Case(method))
     for most in (1, 3, 4):  # 7 = 1+1+1+1+1+1+1 = 3+3+1 = 4+3
         assert_same(whole, run(Case(method, training={"micro_batch": most})))
@@ -137,7 +137,7 @@ def test_step_goes_on_from_a_saved_state_in_every_form_of_an_update(form: str, t
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_updates_move_every_player(method: str) -> None:
+def test_step_moves_every_player(method: str) -> None:
     before, after = run(Case(method, updates=0)), run(Case(method))
     for name in before:
         if name.endswith("weight"):
@@ -193,19 +193,19 @@ def asking(world: World) -> tuple[list[list[Wish | None]], float]:
 
 
 @pytest.mark.processes
-def test_what_one_worker_is_asked_for_all_hear_after_the_same_update() -> None:
+def test_wish_of_one_worker_reaches_all_after_the_same_update() -> None:
     for heard, bad in on_workers(2, asking):
         assert heard == [HEARD] * len(ASKING)
         assert bad == 2
 
 
 @pytest.mark.parametrize("case", ASKING, ids=lambda case: case.method)
-def test_one_worker_hears_itself(case: Case) -> None:
+def test_wish_of_a_single_worker_is_heard(case: Case) -> None:
     assert asked(case, ALONE) == HEARD
     assert asked_in_a_bad_update(ALONE) == 1
 
 
-def test_a_wish_that_is_read_before_a_checkpoint_is_heard_after_it() -> None:
+def test_wish_read_before_a_checkpoint_is_heard_after_it() -> None:
     case = Case("stargan")
     method = small(case)
     step, feed = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), batches(method, case, ALONE)
@@ -219,6 +219,6 @@ def test_a_wish_that_is_read_before_a_checkpoint_is_heard_after_it() -> None:
     assert step.asked is None, "a wish is told once"
 
 
-def test_one_worker_needs_no_process_group() -> None:
+def test_world_of_one_needs_no_process_group() -> None:
     assert not torch.distributed.is_initialized()
     assert World().sum_(torch.ones(1)).item() == 1

@@ -154,7 +154,7 @@ def two() -> list[Found]:
 
 
 @pytest.mark.processes
-def test_gradients_in_many_buckets_are_those_in_one_and_of_one_process(two: list[Found]) -> None:
+def test_gradient_sum_in_many_buckets_equals_one_bucket_and_one_process(two: list[Found]) -> None:
     alone = run(COARSE)
     for found in two:
         many, few = found.buckets
@@ -166,7 +166,7 @@ def test_gradients_in_many_buckets_are_those_in_one_and_of_one_process(two: list
 
 
 @pytest.mark.processes
-def test_running_statistics_are_the_mean_over_workers_by_their_share(two: list[Found]) -> None:
+def test_average_buffers_weighs_workers_by_their_share(two: list[Found]) -> None:
     first, other = (found.statistics for found in two)
     assert len(first) == len(other) == 2
     for (w, mine, after), (v, theirs, after_there) in zip(first, other, strict=True):
@@ -179,7 +179,7 @@ def test_running_statistics_are_the_mean_over_workers_by_their_share(two: list[F
 
 
 @pytest.mark.processes
-def test_a_loss_that_is_nan_on_one_worker_stops_all_before_a_weight_moved(two: list[Found]) -> None:
+def test_gradient_sum_stops_all_workers_where_one_has_a_nan_loss(two: list[Found]) -> None:
     for message, unmoved in (one for found in two for one in found.poisoned):
         assert "non-finite move of player generators after 0 images" in message
         assert "on worker 1" in message

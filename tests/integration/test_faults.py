@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.processes import ROOT, Run, past
+from ..support.processes import ROOT, Run, past, strange_lines
 from ..support.runs import latest
 
 pytestmark = pytest.mark.ray
@@ -25,7 +25,7 @@ def _module(*arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path) -> None:
+def test_run_that_is_given_notice_saves_at_once_and_prints_our_lines_alone(labelled: str, tmp_path: Path) -> None:
     """One worker of two is killed, and Ray starts both again. Then SIGTERM: exit code 1, and a checkpoint of where it
     stopped, which is seldom one that was due."""
     run = Run("run", labelled, str(tmp_path), ["--images", "20000", "--checkpoint-every", "400", "--workers", "2"])
@@ -43,6 +43,8 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
     assert stopped
     assert "failed:" not in run.text().split("resumed from")[-1]
     assert run.folder.read_json("status.json")["state"] == "stopped"
+    assert not strange_lines(run.text()), "every line is one of ours, and comes once"
+    assert re.search(r"run WARNING: lost .*worker \d \(", run.text())
     assert latest(run.folder).images == int(stopped[1].replace(",", ""))
 
 

@@ -39,7 +39,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda found: monkeypatch.setattr(fitting, "_measured", lambda *args, **kwargs: found)
 
 
-def test_run_keeps_the_number_that_it_began_with(paired: str, storage: str, measured: Callable[[int], None]) -> None:
+def test_auto_batch_of_a_run_stays_what_it_began_with(
+    paired: str, storage: str, measured: Callable[[int], None]
+) -> None:
     """Whatever fits later; and its name is that of the same command."""
     measured(12)
     first = prepare(with_number(config(paired, storage)))
@@ -54,7 +56,9 @@ def test_run_keeps_the_number_that_it_began_with(paired: str, storage: str, meas
     assert (named.training.batch, named.run_name) == (20, "other")
 
 
-def test_sweep_keeps_the_number_that_it_began_with(paired: str, storage: str, measured: Callable[[int], None]) -> None:
+def test_auto_batch_of_a_sweep_stays_what_it_began_with(
+    paired: str, storage: str, measured: Callable[[int], None]
+) -> None:
     base = config(paired, storage, **{"monitoring.evaluate_every": 100, "training.images": 1000})
     measured(12)
     first = plan(with_number(base, "sweep-", SWEEP), SweepConfig())
@@ -66,7 +70,7 @@ def test_sweep_keeps_the_number_that_it_began_with(paired: str, storage: str, me
     assert (again.saved, again.folder.url) == (first.saved, first.folder.url)
 
 
-def test_configuration_with_a_number_is_given_back(paired: str, storage: str) -> None:
+def test_with_number_gives_a_configuration_with_a_number_back(paired: str, storage: str) -> None:
     given = config(paired, storage, **{"training.batch": 4})
     assert with_number(given) is given
 
@@ -82,14 +86,14 @@ def typed(program: str, *flags: str) -> str:
 
 
 @pytest.mark.ray
-def test_sweep_has_a_number_before_its_trials(paired: str, tmp_path: Path) -> None:
+def test_auto_batch_of_a_sweep_is_found_before_its_trials(paired: str, tmp_path: Path) -> None:
     said = typed("tune", "--data", paired, "--storage", str(tmp_path), "--evaluate-every", "100", "--dry-run")
     assert "--batch auto: 256, 256 for each of 1 workers (an estimate, by what two small updates keep" in said
     assert "hyper.lambda_l1:" in said
 
 
 @pytest.mark.ray
-def test_run_of_two_workers_trains_at_what_fits(paired: str, tmp_path: Path) -> None:
+def test_auto_batch_of_two_workers_is_what_fits(paired: str, tmp_path: Path) -> None:
     """An epoch has 648 samples, so that each of two workers may have the most that is tried, 256."""
     command = ["train", "--data", paired, "--storage", str(tmp_path), "--workers", "2", "--grid-every", "0"]
     command += ["--images", "1024", "--evaluate-samples", "16"]

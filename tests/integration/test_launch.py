@@ -29,7 +29,7 @@ def launched(run: RunFolder, attempt: str) -> None:
     run.write_json(RunFolder.STATUS, {"state": "running", "attempt": attempt})
 
 
-def test_a_run_that_ends_says_so_and_workers_that_are_started_again_find_it(labelled: str, storage: str) -> None:
+def test_worker_records_the_end_of_a_run_and_one_started_again_finds_it(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     run = RunFolder(f"{storage}/run")
     launched(run, "one")
@@ -41,7 +41,7 @@ def test_a_run_that_ends_says_so_and_workers_that_are_started_again_find_it(labe
     assert not has_finished(config_of("stargan", labelled, storage, training__images=200), config, run)
 
 
-def test_a_launch_that_was_taken_over_records_nothing(storage: str) -> None:
+def test_launch_that_was_taken_over_records_nothing(storage: str) -> None:
     run = RunFolder(f"{storage}/run")
     launched(run, "second")
     record(run, "first", state="failed", error="late")
@@ -51,7 +51,7 @@ def test_a_launch_that_was_taken_over_records_nothing(storage: str) -> None:
 
 
 @pytest.mark.parametrize(("written", "stops"), [(b"", True), (b"mine", True), (b"another", False)])
-def test_a_file_stops_the_run_that_it_means(
+def test_stop_file_stops_the_run_that_it_names(
     written: bytes, stops: bool, labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("i2i_core.orchestration.worker.LOOKS_EVERY", 0.01)
@@ -85,7 +85,7 @@ def test_outcome_of_a_run_that_failed_is_no_stop(storage: str) -> None:
         _outcome(run)
 
 
-def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: str) -> None:
+def test_signal_asks_to_stop_once_and_then_acts_as_before(storage: str) -> None:
     run = RunFolder(f"{storage}/run")
     before = signal.default_int_handler  # a shell's background jobs are born deaf to Ctrl-C
     signal.signal(signal.SIGINT, before)
@@ -98,7 +98,7 @@ def test_the_first_signal_writes_the_file_and_the_next_acts_as_before(storage: s
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_other_data_than_at_launch_is_refused_by_the_workers(storage: str, tmp_path: Path) -> None:
+def test_worker_refuses_other_data_than_at_launch(storage: str, tmp_path: Path) -> None:
     """A data set that was made anew at the same place, between a crash and Ray's restart."""
     shard_glyphs(str(tmp_path / "data"), "labelled", 16, characters=30)
     config = config_of("stargan", str(tmp_path / "data"), storage)
@@ -108,6 +108,6 @@ def test_other_data_than_at_launch_is_refused_by_the_workers(storage: str, tmp_p
         loop_of(config)
 
 
-def test_an_error_without_words_has_a_name() -> None:
+def test_reason_of_an_error_without_words_is_its_name() -> None:
     assert _reason(ValueError()) == "ValueError"
     assert _reason(ValueError("first\nlast")) == "last"

@@ -28,7 +28,7 @@ from ..support.methods import ALONE, Case, batches, small, whole_batch
 from ..support.runs import config_of, loop_of
 
 
-def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str) -> None:
+def test_grid_shows_the_side_that_the_run_translates(paired: str, storage: str) -> None:
     config = config_of(
         "pix2pix", paired, storage, data__direction="BtoA", monitoring__grid_every=96, training__images=12
     )
@@ -47,7 +47,7 @@ def test_a_grid_shows_the_side_that_the_run_translates(paired: str, storage: str
     assert all(torch.equal(a, expected) for a in shown)
 
 
-def test_samples_of_grids_are_read_once(paired: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grid_samples_are_read_once(paired: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of("pix2pix", paired, storage, monitoring__grid_every=24, monitoring__evaluate_samples=6)
     loop, read, seen = loop_of(config), [], []
     right, preview = measuring.in_order, loop.method.preview
@@ -78,7 +78,7 @@ def test_loop_has_few_attributes_and_all_from_its_beginning(labelled: str, stora
     assert len(before[0]) <= 12
 
 
-def test_terms_of_a_player_that_did_not_move_are_not_said_to_be_zero() -> None:
+def test_step_leaves_out_terms_of_a_player_that_did_not_move() -> None:
     """SimGAN after its warm-up of R: one move of D, none of R since the terms were read."""
     case = Case("simgan")
     method = small(case)
@@ -95,7 +95,7 @@ def test_terms_of_a_player_that_did_not_move_are_not_said_to_be_zero() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 3])
-def test_batches_that_every_run_has_taken_are_not_kept(most: int) -> None:
+def test_feed_drops_batches_that_every_run_has_taken(most: int) -> None:
     method = small(Case("stargan"))
     feed = Feed(iter([whole_batch(method, 7, t) for t in range(4)]), most, World())
     runs = [feed.part(m) for m in range(len(feed.current))]
@@ -117,7 +117,7 @@ def test_batches_that_every_run_has_taken_are_not_kept(most: int) -> None:
         ("pix2pix", "paired", "l2", "Did you mean l1"),
     ],
 )
-def test_a_metric_that_training_does_not_measure_is_refused(
+def test_best_metric_refuses_what_training_does_not_measure(
     method: str, kind: str, metric: str, said: str, storage: str, request: pytest.FixtureRequest
 ) -> None:
     with pytest.raises(ConfigError, match=r"--best-metric") as caught:
@@ -126,7 +126,7 @@ def test_a_metric_that_training_does_not_measure_is_refused(
     config_of("cyclegan", request.getfixturevalue("unpaired"), storage, monitoring__best_metric="cycle")
 
 
-def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_was_given(
+def test_evaluator_judges_by_the_metrics_and_the_classifier_it_is_given(
     labelled: str, storage: str, tmp_path: Path
 ) -> None:
     names = ("serif", "bold", "oblique", "mono")
@@ -150,10 +150,10 @@ def test_a_run_is_judged_by_what_it_was_told_to_measure_and_by_a_classifier_it_w
         config_of("stargan", labelled, storage, evaluation__classifier=f"{file}-not-there")
 
 
-def test_a_direction_is_refused_where_there_are_no_two_sides(labelled: str, storage: str) -> None:
+def test_direction_is_refused_where_there_are_no_two_sides(labelled: str, storage: str) -> None:
     with pytest.raises(ConfigError, match="--direction: found BtoA"):
         config_of("stargan", labelled, storage, data__direction="BtoA")
 
 
-def test_one_worker_is_its_own_leader() -> None:
+def test_world_of_one_is_its_own_leader() -> None:
     assert World().to_leader("x") == ["x"]

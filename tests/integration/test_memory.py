@@ -18,7 +18,7 @@ from ..support.data import ROOT
 
 
 @pytest.mark.ray
-def test_run_whose_second_worker_does_not_fit_ends_with_one_message(paired: str, tmp_path: Path) -> None:
+def test_memory_that_a_second_worker_lacks_ends_a_run_with_one_message(paired: str, tmp_path: Path) -> None:
     """Rank 1 alone asks for 2^60 bytes, in the second update; rank 0 waits for its gradients by then."""
     command = [sys.executable, "pipelines/train.py", "--method", "hungry:HungryGAN", "--preset", "small", "--cpu"]
     command += ["--data", paired, "--storage", str(tmp_path), "--name", "run", "--workers", "2", "--loaders", "0"]

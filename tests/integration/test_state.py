@@ -72,7 +72,7 @@ def test_state_has_every_part_by_name(ended: Loop) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_run_of_another_order_is_refused_by_one_message(
+def test_check_order_refuses_a_run_of_another_order_by_one_message(
     version: int, cut: RunFolder, storage: str, unpaired: str
 ) -> None:
     """By the driver, which reads what the folder says, and by a worker, which reads a checkpoint."""
@@ -91,7 +91,7 @@ def test_run_of_another_order_is_refused_by_one_message(
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_run_of_another_order_that_has_finished_or_not_begun_is_not_refused(
+def test_check_order_lets_a_run_pass_that_has_finished_or_not_begun(
     version: int, cut: RunFolder, storage: str, unpaired: str
 ) -> None:
     """There is no sample left to come, or none has come yet."""

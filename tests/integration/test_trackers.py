@@ -15,6 +15,8 @@ import pytest
 import torch
 from ray.util.metrics import Gauge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError
@@ -38,17 +40,42 @@ SECRET = "not-to-be-told-7f3a"
 
 
 def scalars_of(run: str) -> EventAccumulator:
-    board = EventAccumulator(f"{run}/tensorboard")
+    board = EventAccumulator(run)
     board.Reload()
     return board
 
 
-def test_what_a_run_shows(labelled: str, storage: str) -> None:
+def test_tensorboard_names_runs_by_their_folders_and_shows_their_configuration(labelled: str, storage: str) -> None:
+    for name in ("faces", "older"):
+        config = config_of("stargan", labelled, storage, launch__name=name, training__images=12, **EVERY)
+        if name == "older":  # an earlier program began it
+            Path(storage, name, "tensorboard").mkdir(parents=True)
+            Path(storage, name, "tensorboard", "events.out.tfevents.1.before").write_bytes(b"")
+        loop_of(config).train()
+    boards = EventMultiplexer().AddRunsFromDirectory(storage)
+    boards.Reload()
+    assert {*boards.Runs()} == {"faces", "older/tensorboard"}
+    (written,) = boards.Tensors("faces", "configuration/text_summary")
+    text = written.tensor_proto.string_val[0].decode()
+    assert "    training.images: 12\n    " in text
+    assert f"hyper.lambda_rec: {config.hyper.lambda_rec}" in text
+    told = HParamsPluginData.FromString(
+        boards.SummaryMetadata("faces", "_hparams_/session_start_info").plugin_data.content
+    )
+    assert told.session_start_info.hparams["hyper.lambda_rec"].number_value == config.hyper.lambda_rec
+    judged = HParamsPluginData.FromString(boards.SummaryMetadata("faces", "_hparams_/experiment").plugin_data.content)
+    assert [metric.name.tag for metric in judged.experiment.metric_infos] == ["val/there_and_back"]
+    assert "val/there_and_back" in boards.Runs()["faces"]["tensors"]
+
+
+def test_tracker_shows_a_run_on_tensorboard(labelled: str, storage: str) -> None:
     loop_of(config_of("stargan", labelled, storage, monitoring__grid_every=24, **EVERY)).train()
     board = scalars_of(f"{storage}/run")
     shown = set(board.Tags()["scalars"])
     for player in ("D", "G"):
         assert {f"{player}/{name}" for name in ("loss", "grad_norm", "move_seconds", "lr")} <= shown
+    assert "utilisation/cpu_cores" in shown
+    assert "utilisation/gpu_percent" not in shown, "on a CPU"
     speed = ("images_per_second", "images_per_second_per_worker", "data_wait_share", "evaluation_seconds")
     assert {f"speed/{name}" for name in speed} <= shown
     assert {"D/gap", "checkpoint/stall_seconds", "diagnosis/spread", "diagnosis/D/blind", "val/there_and_back"} <= shown
@@ -79,9 +106,7 @@ def stopping(world: World, config: TrainConfig) -> tuple[list[Any], str, list[st
 
 
 @pytest.mark.processes
-def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_saved(
-    labelled: str, storage: str
-) -> None:
+def test_collapse_stops_all_workers_alike_with_everything_saved(labelled: str, storage: str) -> None:
     over = {"monitoring__grid_every": 12, "monitoring__stop_on_collapse": True, "monitoring__checkpoint_every": 96}
     config = config_of("stargan", labelled, storage, **EVERY, **over)
     logs, (first, other), lines = zip(*on_workers(2, stopping, config), strict=True)
@@ -106,7 +131,7 @@ def test_a_run_that_collapses_is_stopped_on_all_workers_alike_with_everything_sa
     assert [spread for *_, spread in logs[0]] == [log.spread for log in alone]
 
 
-def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_the_flag(
+def test_collapse_fails_a_run_with_the_reason_and_it_goes_on_without_the_flag(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     over: dict[str, Any] = {"monitoring__grid_every": 12, **EVERY}
@@ -128,7 +153,7 @@ def test_a_run_that_collapses_ends_failed_with_the_reason_and_goes_on_without_th
     assert any(name.startswith("diagnosis/collapsed") for name in texts)
 
 
-def test_a_run_that_is_well_is_not_said_to_diverge(paired: str, storage: str, said: list[str]) -> None:
+def test_diagnosis_has_nothing_to_say_of_a_healthy_run(paired: str, storage: str, said: list[str]) -> None:
     """Grids of running statistics that are still near their beginning are all alike, and no sign."""
     over = {
         "training__images": 720,
@@ -154,7 +179,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.processes
-def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
+def test_mlflow_shows_a_run_and_goes_on_when_it_is_resumed(
     labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.tracking import MlflowClient
@@ -183,11 +208,11 @@ def test_a_run_is_shown_on_mlflow_and_goes_on_there_when_it_is_resumed(
     assert again.data.params["hyper.lambda_rec"] == "10.0"
     assert SECRET not in str(again.to_dictionary())
     assert {file.path for file in client.list_artifacts(run.info.run_id, "grids")} >= {"grids/images-000000000096.png"}
-    assert not Path(loop.run.root, "tensorboard").exists(), "it was not asked for"
+    assert not [*Path(loop.run.root).glob("events.*")], "it was not asked for"
 
 
 @pytest.mark.processes
-def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
+def test_wandb_shows_a_run_and_goes_on_when_it_is_resumed(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Offline: what `wandb sync` would send lies in the run's folder."""
@@ -213,7 +238,7 @@ def test_a_run_is_shown_on_wandb_and_goes_on_there_when_it_is_resumed(
     assert any(Path(run, "files", "media", "images").exists() for run in runs)
 
 
-def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
+def test_tracker_warns_once_of_a_board_that_is_away_and_the_run_goes_on(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -226,7 +251,7 @@ def test_a_tracker_that_is_away_is_said_once_and_the_run_goes_on(
     assert len(scalars_of(f"{storage}/run").Scalars("G/loss")) == 8
 
 
-def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
+def test_tracker_warning_of_a_board_tells_no_password(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -241,7 +266,7 @@ def test_what_is_said_of_a_tracker_that_is_away_tells_no_password(
     assert SECRET not in warning
 
 
-def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str, said: list[str]) -> None:
+def test_tracker_warning_of_storage_tells_no_password(storage: str, said: list[str]) -> None:
     run = RunFolder(storage)
     run.url = f"s3://bob:{SECRET}@bucket/run"
     tracker = Tracker(run, tensorboard=False)
@@ -256,7 +281,7 @@ def test_what_is_said_of_storage_that_fails_tells_no_password(storage: str, said
     assert SECRET not in warning
 
 
-def test_a_run_whose_parameters_mlflow_refuses_is_the_same_run_all_the_same(
+def test_mlflow_that_refuses_parameters_shows_the_run_without(
     labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     from mlflow.tracking import MlflowClient
@@ -280,7 +305,7 @@ def test_a_run_whose_parameters_mlflow_refuses_is_the_same_run_all_the_same(
     assert warning.startswith("WARNING: mlflow does not take the run's configuration (")
 
 
-def test_a_run_of_mlflow_stays_one_where_its_id_is_kept_only_at_a_later_try(
+def test_mlflow_run_stays_one_where_its_id_is_kept_at_a_later_try(
     labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.tracking import MlflowClient
@@ -316,7 +341,7 @@ class Stuck:
     def close(self, finished: bool) -> None: ...
 
 
-def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
+def test_tracker_that_never_answers_does_not_hold_up_the_end(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(trackers, "LEAVE", 0.01)
@@ -334,7 +359,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_never_answers(
     stuck.never.set()
 
 
-def test_an_error_that_is_not_forgiven_is_raised_where_the_next_thing_is_logged() -> None:
+def test_tracker_raises_an_unforgiven_error_at_the_next_log() -> None:
     line = Line("test", (OSError,), str)
 
     def wrong() -> None:
@@ -347,7 +372,7 @@ def test_an_error_that_is_not_forgiven_is_raised_where_the_next_thing_is_logged(
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_a_tracker_that_is_not_installed_is_refused_before_the_run(
+def test_tracker_that_is_not_installed_is_refused_before_the_run(
     name: str, labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
@@ -372,7 +397,7 @@ def test_mlflow_needs_a_place_and_takes_no_password_in_it(
     assert "secret" not in str(caught.value)
 
 
-def test_a_database_of_mlflow_is_the_same_for_every_worker(
+def test_mlflow_database_is_the_same_for_every_worker(
     labelled: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -392,7 +417,7 @@ def test_a_database_of_mlflow_is_the_same_for_every_worker(
         ("http://host:5000/files/a@b and s3://bucket/c@d", "http://host:5000/files/a@b and s3://bucket/c@d"),
     ],
 )
-def test_what_opens_an_address_is_left_out(text: str, told: str) -> None:
+def test_redacted_leaves_out_what_opens_an_address(text: str, told: str) -> None:
     assert redacted(text) == told
     assert redacted(told) == told
 
@@ -420,7 +445,7 @@ def set_to(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, 
     return noted
 
 
-def test_what_is_logged_is_set_as_rays_gauges(
+def test_gauges_hold_what_is_logged(
     labelled: str, storage: str, set_to: list[tuple[str, float, dict[str, str]]]
 ) -> None:
     config = config_of("stargan", labelled, storage, **EVERY)

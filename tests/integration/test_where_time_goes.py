@@ -7,6 +7,8 @@ pytest tests/integration/test_where_time_goes.py
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,7 +44,7 @@ def counting(loop: Loop, name: str, of: Any) -> list[int]:
     return calls
 
 
-def test_time_inside_a_part_of_another_is_counted_once() -> None:
+def test_spent_counts_time_inside_another_part_once() -> None:
     times = iter([5, 7, 11, 14, 20, 30])
     spent = Spent(began=0, clock=lambda: next(times))
     spent.begin(0)  # at 5
@@ -52,7 +54,7 @@ def test_time_inside_a_part_of_another_is_counted_once() -> None:
     assert parts == {"start_up": 5, "rest": 2 + 10, "step/D": 10 / 3, "step/G": 20 / 3, "data": 3}
 
 
-def test_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: list[str]) -> None:
+def test_spent_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: list[str]) -> None:
     over = {"monitoring__grid_every": 24, "monitoring__evaluate_every": 48, "monitoring__log_every": 12}
     clock = Clock()
     began = clock.now
@@ -78,7 +80,55 @@ def test_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, said: l
     assert {line.split()[0].replace("-", "_") for line in table[1:]} == {*seconds}
 
 
-def test_resumed_run_says_the_time_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:
+def test_monitor_rate_leaves_out_the_time_in_which_training_stands_still(
+    labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("i2i_core.training.monitoring.monitor.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monitor = loop_of(config_of("stargan", labelled, storage)).monitor
+    monitor.begin(0)
+    rates = []
+    for images, seconds, paused in ((60, 6, 0), (120, 36, 30), (180, 6, 30)):
+        now[0] += seconds
+        monitor.since.waited = 3
+        rates.append(monitor.send(images, paused)["speed/images_per_second"])
+        assert monitor.sent
+        assert monitor.sent.read().speed["speed/data_wait_share"] == pytest.approx(0.5)
+    assert rates == [10, 10, 10]
+    assert monitor.pace.pauses == 30 / 12, "of what follows the first log"
+
+
+def test_loop_tells_the_rate_of_every_grid_evaluation_and_checkpoint(labelled: str, storage: str) -> None:
+    over = {"monitoring__grid_every": 24, "monitoring__evaluate_every": 48, "monitoring__log_every": 12}
+    loop = loop_of(config_of("stargan", labelled, storage, **over), spent=Spent(None, Clock()))
+    calls = [counting(loop, name, of) for name, of in (("draw", loop.measuring), ("evaluate", loop.measuring))]
+    calls.append(counting(loop, "save", loop.keeper))
+    told, right = [], loop.monitor.send
+
+    def send(images: int, paused: float) -> Any:
+        told.append((paused, sum(count[0] for count in calls)))
+        return right(images, paused)
+
+    loop.monitor.send = send  # type: ignore[method-assign]
+    loop.train()
+    assert len(told) == 8
+    assert told[-1][0] > 5
+    assert all(paused == count for paused, count in told), "each took a second"
+
+
+def test_loop_says_what_comes_last_and_how_far_an_evaluation_is(
+    labelled: str, storage: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2i_core.training.measuring.SAID_EVERY", 0.0)
+    over = {"monitoring__evaluate_samples": 200, "monitoring__grid_every": 96, "training__images": 12}
+    loop_of(config_of("stargan", labelled, storage, **over)).train()
+    last = said.index("12 images are trained on; to come: a grid, an evaluation, the last checkpoint")
+    there = [line for line in said[last:] if line.startswith("evaluating: ")]
+    assert there
+    assert all(re.fullmatch(r"evaluating: \d+ of \d+ samples, \d+:\d\d left", line) for line in there)
+
+
+def test_spent_of_a_resumed_run_is_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:
     config = config_of("stargan", labelled, storage)
     run_until(config, 60)
     loop = loop_of(config)
@@ -88,7 +138,7 @@ def test_resumed_run_says_the_time_of_its_own_start(labelled: str, storage: str,
     assert any("60 images of this start of the run, from image 36 on" in line for line in said)
 
 
-def test_run_that_is_asked_to_stop_says_where_its_time_went(labelled: str, storage: str) -> None:
+def test_spent_is_reported_by_a_run_that_is_asked_to_stop(labelled: str, storage: str) -> None:
     loop = loop_of(config_of("stargan", labelled, storage))
     loop.ask("stop")
     with pytest.raises(Stopped):
@@ -98,7 +148,7 @@ def test_run_that_is_asked_to_stop_says_where_its_time_went(labelled: str, stora
     assert found["images"] == loop.progress.images
 
 
-def test_start_that_trains_nothing_leaves_the_report_of_the_one_before(labelled: str, storage: str) -> None:
+def test_spent_report_is_kept_by_a_start_that_trains_nothing(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     loop_of(config).train()
     again = loop_of(config)

@@ -173,7 +173,7 @@ def test_training_goes_on_while_storage_hangs(labelled: str, storage: str) -> No
     assert whole[0] == name_at(12)
     assert whole[-1] == name_at(96)
     assert name_at(36) not in whole
-    board = EventAccumulator(f"{storage}/run/tensorboard")
+    board = EventAccumulator(f"{storage}/run")
     board.Reload()
     stalls = board.Scalars("checkpoint/stall_seconds")
     assert [event.step for event in stalls] == [12, 24, 36, 48, 60, 72, 84, 96]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -149,6 +151,21 @@ class Run:
                 os.kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+LAST_WORDS = (
+    r"(Killed$|(run|watch with:|finished after|checkpoints|grids|translate with:|job|failed:) |\S+: stopped after )"
+)
+OUR_LINES = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d |  |$|{LAST_WORDS}")
+"""How lines begin that a run prints: those that are logged, those that go on from a line, and what programs print."""
+
+
+def strange_lines(text: str) -> list[str]:
+    """List what a run has printed that is none of our lines, or that is logged twice."""
+    lines = text.splitlines()
+    logged = [line for line in lines if line[:2] == "20"]
+    twice = [line for line, count in Counter(logged).items() if count > 1]
+    return [line for line in lines if not OUR_LINES.match(line)] + twice
 
 
 def past(images: int, after: str = "") -> Callable[[str], bool]:

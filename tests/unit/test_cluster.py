@@ -88,7 +88,7 @@ print("it runs")
 
 
 @pytest.mark.ray
-def test_ray_that_is_not_up_in_time_is_started_again_and_leaves_nothing() -> None:
+def test_connect_starts_a_late_ray_again_and_leaves_nothing() -> None:
     """The third time it is: the first two have their processes, and are told that they were too slow."""
     env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     run = subprocess.run([sys.executable, "-c", LATE], env=env, capture_output=True, text=True, check=False)
@@ -126,6 +126,19 @@ def test_cluster_of_its_own_takes_the_token_that_is_given(
         environment.setenv(name, value)
     cluster._own()
     assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_dashboard_says_where_its_token_is_and_never_the_token(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RAY_AUTH_MODE", "token")
+    cluster._own()
+    url = os.environ[cluster.STATE_API]
+    assert cluster.dashboard() == f"{url} (it asks for a token: set RAY_AUTH_TOKEN to one of yours before the command)"
+    environment.setenv("RAY_AUTH_TOKEN", "mine")
+    assert cluster.dashboard() == f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
+    environment.setenv("RAY_AUTH_TOKEN_PATH", "/a/file")
+    assert cluster.dashboard() == f"{url} (it asks for the token in /a/file)"
+    environment.setenv("RAY_AUTH_MODE", "disabled")
+    assert cluster.dashboard() == url
 
 
 def test_cluster_of_its_own_is_the_one_that_its_processes_ask(environment: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def findings(tmp_path: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", RAY_UP + KUBERAY)
-def test_a_file_as_shipped_only_wants_its_placeholders_filled_in(name: str, tmp_path: Path) -> None:
+def test_cluster_file_lacks_only_its_placeholders(name: str, tmp_path: Path) -> None:
     found = check.findings(CLUSTER / name)
     assert found
     assert all("is not filled in" in line for line in found), found
@@ -85,7 +85,7 @@ def test_a_file_as_shipped_only_wants_its_placeholders_filled_in(name: str, tmp_
 
 
 @pytest.mark.processes
-def test_the_program_says_what_is_wrong_and_exits_with_2(tmp_path: Path) -> None:
+def test_check_says_what_is_wrong_and_exits_with_2(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, str(CLUSTER / "check.py"), str(CLUSTER / "aws.yaml")], capture_output=True, text=True
     )
@@ -119,7 +119,7 @@ def test_the_program_says_what_is_wrong_and_exits_with_2(tmp_path: Path) -> None
         ("kuberay/rayjob.yaml", "torch2.14.1", "torch2.13.0", "found another tag"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_file_is_named(name: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+def test_check_names_what_is_wrong_with_a_file(name: str, old: str, new: str, said: str, tmp_path: Path) -> None:
     text = filled(name)
     assert old in text
     found = findings(tmp_path, text.replace(old, new))
@@ -133,7 +133,7 @@ def test_check_names_a_token_that_others_can_read(mode: int, tmp_path: Path) -> 
     assert [line for line in findings(tmp_path, filled("aws.yaml")) if line.startswith(said)]
 
 
-def test_even_unchecked_a_file_with_placeholders_launches_nothing() -> None:
+def test_placeholders_launch_nothing_even_unchecked() -> None:
     """boto3 refuses the region before it asks anybody."""
     import boto3
     from botocore.exceptions import InvalidRegionError
@@ -169,7 +169,7 @@ def kinds(name: str) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_a_type_has_the_cpus_and_gpus_of_its_machine(name: str) -> None:
+def test_node_type_has_the_cpus_and_gpus_of_its_machine(name: str) -> None:
     for kind, values, machine in kinds(name):
         cpus, gpus = MACHINES[machine]
         has = values["resources"]
@@ -178,7 +178,7 @@ def test_a_type_has_the_cpus_and_gpus_of_its_machine(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_types_named_spot_are_spot_and_the_others_are_not(name: str) -> None:
+def test_node_type_is_spot_where_its_name_says_so(name: str) -> None:
     for kind, values, _ in kinds(name):
         machine = values["node_config"]
         market = machine.get("InstanceMarketOptions", {}).get("MarketType")
@@ -186,7 +186,7 @@ def test_types_named_spot_are_spot_and_the_others_are_not(name: str) -> None:
         assert spot == kind.endswith("-spot"), kind
 
 
-def test_of_gcp_gpu_machines_have_local_ssds_and_end_with_their_host() -> None:
+def test_gcp_gpu_machines_have_local_ssds_and_end_with_their_host() -> None:
     for kind, values, machine in kinds("gcp.yaml"):
         disks = values["node_config"]["disks"]
         assert sum(disk["type"] == "SCRATCH" for disk in disks) == SSDS[machine], kind
@@ -231,17 +231,17 @@ SECRETS = re.compile(
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_holds_a_secret(path: Path) -> None:
+def test_secrets_are_in_no_file(path: Path) -> None:
     assert not SECRETS.search(path.read_text())
 
 
-def test_the_pattern_of_secrets_finds_them() -> None:
+def test_secrets_pattern_finds_them() -> None:
     for secret in ("AKIA" + "A" * 16, "-----BEGIN KEY", "RAY_AUTH_TOKEN: x", "a" * 64, "password: x"):
         assert SECRETS.search(secret)
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_every_container_and_start_command_asks_for_the_token(name: str) -> None:
+def test_token_is_asked_for_by_every_container_and_start_command(name: str) -> None:
     config = yaml.safe_load((CLUSTER / name).read_text())
     assert "--env=RAY_AUTH_MODE=token" in config["docker"]["run_options"]
     assert list(config["file_mounts"].values()) == ["~/.ray/auth_token"]
@@ -359,12 +359,12 @@ def cluster_of(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_a_kubernetes_file_has_the_fields_of_its_kind(name: str) -> None:
+def test_kubernetes_file_has_the_fields_of_its_kind(name: str) -> None:
     document = resource(name)
     assert list(mismatches(document, document["kind"], document["kind"])) == []
 
 
-def test_a_wrong_field_of_a_kubernetes_file_is_found() -> None:
+def test_kubernetes_file_with_a_wrong_field_is_found() -> None:
     def found(change: Callable[[dict[str, Any]], object]) -> list[str]:
         document = resource("kuberay/rayjob.yaml")
         change(document)
@@ -397,7 +397,7 @@ def test_pods_drain_before_they_end_and_see_shared_memory_and_the_cache(name: st
         assert "nvidia.com/gpu" in container["resources"]["limits"]
 
 
-def test_the_rayjob_asks_for_as_many_workers_as_it_has_pods() -> None:
+def test_rayjob_asks_for_as_many_workers_as_it_has_pods() -> None:
     from pipelines.train import configure
 
     job = resource("kuberay/rayjob.yaml")["spec"]
@@ -413,7 +413,7 @@ def test_the_rayjob_asks_for_as_many_workers_as_it_has_pods() -> None:
 
 
 @pytest.mark.parametrize("more", ["&& x", "; x", "| x", "> x", "& x", "$(x)", "`x`", '"x"', "\n        x"])
-def test_an_entrypoint_that_the_submitters_shell_would_take_apart_is_refused(more: str, tmp_path: Path) -> None:
+def test_check_refuses_an_entrypoint_that_a_shell_would_take_apart(more: str, tmp_path: Path) -> None:
     """KubeRay writes it bare into `bash -c "... ray job submit ... -- ENTRYPOINT ; ..."`."""
     text = filled("kuberay/rayjob.yaml").replace("--checkpoint-every 50000", f"--checkpoint-every 50000 {more}")
     found = findings(tmp_path, text)
@@ -429,12 +429,12 @@ def instructions() -> list[tuple[str, str]]:
 
 
 @pytest.mark.processes
-def test_the_dockerfile_has_no_findings() -> None:
+def test_dockerfile_has_no_findings() -> None:
     run = subprocess.run([TOOLS / "hadolint", CLUSTER / "Dockerfile"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
 
 
-def test_what_the_image_copies_exists_and_is_let_through_and_nothing_else_is() -> None:
+def test_image_copies_what_exists_and_is_let_through_alone() -> None:
     copied = {source for name, rest in instructions() if name == "COPY" for source in rest.split()[:-1]}
     assert all((ROOT / source).exists() for source in copied)
     ignore = (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines()
@@ -445,7 +445,7 @@ def test_what_the_image_copies_exists_and_is_let_through_and_nothing_else_is() -
         assert watcher in copied
 
 
-def test_the_image_says_the_tag_that_the_files_name_and_a_python_that_the_project_takes() -> None:
+def test_image_has_the_tag_of_the_files_and_a_python_that_the_project_takes() -> None:
     text = (CLUSTER / "Dockerfile").read_text()
     assert f"i2i:{check.image_tag()} ." in text
     base = next(rest for name, rest in instructions() if name == "FROM")
@@ -457,7 +457,7 @@ def test_the_image_says_the_tag_that_the_files_name_and_a_python_that_the_projec
 
 
 @pytest.mark.processes
-def test_the_image_installs_what_constraints_pin(tmp_path: Path) -> None:
+def test_image_installs_what_constraints_pin(tmp_path: Path) -> None:
     """The command of the image, but for the installing: all is here already, at the versions that it would take."""
     command = next(rest for name, rest in instructions() if name == "RUN" and "pip install" in rest)
     for name in ("pyproject.toml", "constraints.txt"):
@@ -695,6 +695,31 @@ def test_local_nodes_name_the_port_that_is_taken() -> None:
             program("local_nodes").main(port, 1, 1)
 
 
+def test_local_nodes_say_time_out_where_ray_gives_up_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = program("local_nodes")
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        raise Exception("The current node timed out during startup. This could happen because ...")  # as Ray does
+
+    monkeypatch.setattr(nodes, "start", late)
+    with pytest.raises(SystemExit, match=r"^time-out: this machine is slow or has too much to do"):
+        nodes.main(free_port(), 2, 1)
+
+
+def test_local_nodes_say_time_out_where_an_agent_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = program("local_nodes")
+    monkeypatch.setattr(nodes, "PATIENCE", -1.0)
+    client = SimpleNamespace(internal_kv_get=lambda key, namespace: None)
+    with pytest.raises(SystemExit, match=r"^time-out: (?s:.)*agent of node n1 has not begun"):
+        nodes.wait_for_agents([SimpleNamespace(node_id="n1", get_gcs_client=lambda: client)])
+
+
+def test_local_nodes_know_what_ray_says_when_it_is_late() -> None:
+    from ray._private import node
+
+    assert program("local_nodes").LATE in Path(node.__file__).read_text()
+
+
 # What is sent to the nodes
 
 
@@ -706,7 +731,7 @@ def shipped(folder: Path, tmp_path: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_a_job_sends_the_program_and_nothing_else(tmp_path: Path) -> None:
+def test_job_sends_the_program_and_nothing_else(tmp_path: Path) -> None:
     names = shipped(ROOT, tmp_path)
     assert {name.split("/")[0] for name in names} == {"i2i_core", "pipelines", "tune_spaces"}
     for needed in ("pipelines/train.py", "i2i_core/data/reading/stream.py", "i2i_core/__init__.py"):
@@ -714,7 +739,7 @@ def test_a_job_sends_the_program_and_nothing_else(tmp_path: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.endswith((".png", ".tar", ".pt"))]
 
 
-def test_what_runs_leave_behind_is_not_sent(tmp_path: Path) -> None:
+def test_job_sends_nothing_that_runs_leave_behind(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     for name in ("runs/r/state.pt", "data/d/train-000000.tar", ".git/HEAD", "weights.pth", "tests/test_x.py",
                  "docs/images/a.png", ".venv/bin/python", "i2i_core/batch.py", "demo-output/x"):  # fmt: skip
@@ -728,7 +753,7 @@ def test_what_runs_leave_behind_is_not_sent(tmp_path: Path) -> None:
 # The words
 
 
-def test_the_training_commands_of_the_readme_are_commands() -> None:
+def test_readme_training_commands_are_commands() -> None:
     from pipelines.train import configure
 
     text = (CLUSTER / "README.md").read_text().replace("\\\n", " ")

@@ -49,7 +49,7 @@ def begun(logs: int = LEAST_HISTORY) -> Diagnosis:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_sign_is_said_once_it_lasts_with_since_when_and_again_when_it_is_over(name: str) -> None:
+def test_diagnosis_reports_a_lasting_sign_once_and_its_end(name: str) -> None:
     diagnosis, long = begun(), LONG_SPREAD if name == "collapsed" else LONG
     said: list[tuple[int, Change]] = []
     for images in range(1000, 3000, 100):
@@ -66,34 +66,34 @@ def test_a_sign_is_said_once_it_lasts_with_since_when_and_again_when_it_is_over(
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_passes_is_not_said(name: str) -> None:
+def test_diagnosis_leaves_out_a_sign_that_passes(name: str) -> None:
     diagnosis, long = begun(), LONG_SPREAD if name == "collapsed" else LONG
     bad = [BAD[name]] * (long - 1) + [None]
     assert [c for n in range(50) for c in diagnosis.read(log(1000 + n, bad[n % len(bad)]))] == []
 
 
-def test_a_discriminator_that_is_always_wrong_is_said() -> None:
+def test_diagnosis_reports_a_discriminator_that_is_always_wrong() -> None:
     diagnosis = begun()
     wrong = {"terms": {"D/right_real": 0.0005, "D/right_fake": 0.0}}
     (change,) = [c for n in range(LONG) for c in diagnosis.read(log(1000 + n, wrong))]
     assert "accuracy 0.03%" in change.text
 
 
-def test_terms_that_a_player_has_won_are_not_out_of_proportion() -> None:
+def test_diagnosis_takes_won_terms_for_no_disproportion() -> None:
     """Hinge's, which become exactly 0."""
     diagnosis = begun()
     won = {"weighted": {"D/real": 0.02, "D/fake": 0.0}}
     assert [c for n in range(9) for c in diagnosis.read(log(1000 + n, won))] == []
 
 
-def test_a_gradient_that_stays_gone_is_not_what_it_was() -> None:
+def test_diagnosis_leaves_vanished_norms_out_of_the_median() -> None:
     diagnosis = begun()
     for n in range(1000):
         diagnosis.read(log(1000 + n, BAD["G/vanished"]))
     assert "was 10 (median)" in diagnosis.collapse
 
 
-def test_a_diagnosis_that_is_saved_goes_on_as_if_it_had_not_been() -> None:
+def test_diagnosis_goes_on_from_a_saved_state() -> None:
     """Cut at every log of a sign that comes and goes; what is saved is plain JSON."""
     logs = [log(100 * n, BAD["D/certain"] if 12 <= n < 20 else None) for n in range(30)]
     whole = Diagnosis(small(Case("pix2pix")))
@@ -106,12 +106,12 @@ def test_a_diagnosis_that_is_saved_goes_on_as_if_it_had_not_been() -> None:
         assert found + [rest.read(one) for one in logs[cut:]] == expected
 
 
-def test_only_players_that_make_images_are_watched_for_a_gradient_that_vanishes() -> None:
+def test_diagnosis_watches_gradients_of_generators_alone() -> None:
     assert Diagnosis(small(Case("pix2pix"))).generators == ["G"]
     assert Diagnosis(small(Case("simgan"))).generators == ["R"]
 
 
-def test_what_a_term_counts_for_is_its_lambda() -> None:
+def test_influence_of_a_term_is_its_lambda() -> None:
     a, b = (torch.tensor(v, requires_grad=True) for v in (2.0, 3.0))
     terms = {"x": a.square(), "y": a * b, "unused": b + 1, "constant": torch.tensor(7.0)}
     loss = (terms["x"] + 10 * terms["y"]) / 2 + terms["constant"]
@@ -130,13 +130,13 @@ def test_what_a_term_counts_for_is_its_lambda() -> None:
         ("wgan-gp", {"gap": (0.0 + 0.3) / 2 - 0.5}),
     ],
 )
-def test_how_a_discriminator_judged_is_counted_over_scales(adversarial: str, expected: dict[str, float]) -> None:
+def test_scores_of_a_discriminator_count_every_scale(adversarial: str, expected: dict[str, float]) -> None:
     game = Game(GameConfig(adversarial=adversarial))  # type: ignore[arg-type]
     real, fake = [torch.tensor([-1.0, 1.0]), torch.tensor([0.3])], torch.tensor([-1.0, 2.0])
     assert {name: share.item() for name, share in game.scores([real], [fake]).items()} == pytest.approx(expected)
 
 
-def test_a_log_holds_norms_weights_and_waiting_as_worked_out_by_hand() -> None:
+def test_readings_equal_norms_weights_and_waiting_by_hand() -> None:
     case = Case("stargan", hyper={"n_critic": 1})
     method = small(case)
     step = Step(method, TrainingConfig(), ALONE, lambda images: 0.5)
@@ -159,7 +159,7 @@ def test_a_log_holds_norms_weights_and_waiting_as_worked_out_by_hand() -> None:
     assert (nothing.terms, nothing.weighted, nothing.spread) == ({}, {}, None)
 
 
-def test_the_spread_is_that_of_made_images_beside_real_ones() -> None:
+def test_spread_compares_made_images_with_real_ones() -> None:
     real = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4).contiguous()
     other = real * 0.5
     made = real * 0.1

@@ -85,7 +85,7 @@ def one_update_from_each_state(case: Case, options: tuple[str, ...], states: int
 @pytest.mark.parametrize("states", [3, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", SMALL)
-def test_an_update_from_each_state_of_a_run_is_the_plain_one(name: str, batch: int, states: int) -> None:
+def test_fast_update_equals_the_plain_one_from_each_state(name: str, batch: int, states: int) -> None:
     """In float64, so that a difference is a mistake and not rounding."""
     differences = one_update_from_each_state(Case(name, batch=batch), ("channels_last", "passes"), states)
     assert len(differences) > 3
@@ -94,14 +94,14 @@ def test_an_update_from_each_state_of_a_run_is_the_plain_one(name: str, batch: i
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("name", [n if n == "pix2pix" else pytest.param(n, marks=pytest.mark.slow) for n in SMALL])
-def test_a_compiled_update_is_the_plain_one(name: str) -> None:
+def test_compiled_update_equals_the_plain_one(name: str) -> None:
     differences = one_update_from_each_state(Case(name, batch=2), ("compile",), 2)
     assert max(differences.values()) < 1e-5, sorted(differences.items(), key=lambda pair: -pair[1])[:10]
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced")
-def test_what_is_compiled_is_differentiated_twice_as_written() -> None:
+def test_compiled_network_is_differentiated_twice_as_written() -> None:
     """WGAN-GP's penalty goes through a compiled critic."""
     case = Case("cyclegan", batch=2, hyper={"adversarial": "wgan-gp"})
     assert max(one_update_from_each_state(case, ("compile",), 2).values()) < 1e-5
@@ -109,7 +109,7 @@ def test_what_is_compiled_is_differentiated_twice_as_written() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced")
-def test_networks_are_compiled_in_training_alone_and_once_for_all_updates() -> None:
+def test_compile_is_of_training_alone_and_once_for_all_updates() -> None:
     case = Case("bicyclegan", hyper={"dropout": 0.5, "image_size": 64}, fast=("compile",), batch=2)
     method = small(case)
     step, progress, feed = step_of_case(method, case), Progress(), batches(method, case, ALONE)
@@ -125,7 +125,7 @@ def test_networks_are_compiled_in_training_alone_and_once_for_all_updates() -> N
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("options", [("compile",), ("passes", "channels_last"), ("bf16",)], ids="+".join)
-def test_the_diagnosis_knows_what_each_term_counts_with_every_option(options: tuple[str, ...]) -> None:
+def test_influence_is_known_with_every_fast_option(options: tuple[str, ...]) -> None:
     case = Case("cyclegan", batch=2, dtype=torch.float32)
     found = []
     for named in ((), options):
@@ -139,7 +139,7 @@ def test_the_diagnosis_knows_what_each_term_counts_with_every_option(options: tu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
-def test_two_hundred_updates_part_no_further_than_by_a_rounding(name: str) -> None:
+def test_fast_updates_part_by_a_rounding_after_two_hundred(name: str) -> None:
     """In float64, from the plain run: as far as that from one whose first weights were rounded once more."""
     case = Case(name, batch=1, updates=UPDATES_OF_A_FREE_RUN)
     plain = run(case)
@@ -153,7 +153,7 @@ def test_two_hundred_updates_part_no_further_than_by_a_rounding(name: str) -> No
 
 @pytest.mark.parametrize("options", [("bf16", "channels_last"), ("channels_last", "passes")], ids="+".join)
 @pytest.mark.parametrize("name", SMALL)
-def test_a_resumed_run_goes_on_bit_for_bit_with_options(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_fast_run_resumes_bit_for_bit(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
     case, file = Case(name, batch=2, dtype=torch.float32, fast=options), str(tmp_path / "state.pt")
     whole = run(replace(case, updates=4))
     run(replace(case, updates=2, save=file))
@@ -268,18 +268,18 @@ def agreement(world: World) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 @pytest.mark.processes
-def test_workers_on_unlike_machines_do_alike() -> None:
+def test_agreed_options_are_those_of_every_worker() -> None:
     first, last = on_workers(2, agreement)
     assert first[0] == last[0] == ("channels_last",)
     assert first[1] == {"bf16": "not every worker's device takes it"}
 
 
-def test_off_is_plain_and_a_list_is_what_it_says() -> None:
+def test_choose_takes_off_and_a_list_as_they_are() -> None:
     assert choose(("off",), LARGE, CPU).fast == Fast()
     assert choose(("passes", "bf16"), LARGE, CPU).fast.names == ("bf16", "passes")
 
 
-def test_what_cannot_be_is_refused_with_what_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_possible_refuses_what_cannot_be_and_names_what_can(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"(?s)--fast: found graphs.*a CPU has no launches to save.*Give --fast bf16"):
         check_possible(("bf16", "graphs"), CPU, 1, again=False)
     with pytest.raises(ConfigError, match="gradients of several workers are summed between the moves"):
@@ -295,7 +295,7 @@ def test_what_cannot_be_is_refused_with_what_can(monkeypatch: pytest.MonkeyPatch
     assert choose(("auto",), LARGE, CPU).fast.channels_last, "auto works without a compiler"
 
 
-def test_a_worker_that_cannot_leaves_an_option_off_and_says_why() -> None:
+def test_choose_leaves_off_what_a_worker_cannot_and_says_why() -> None:
     """An elastic run goes on with one worker, which has nobody to send gradients to."""
     choice = choose(("bf16_sums", "channels_last"), LARGE, CPU)
     assert choice.fast == Fast.named("channels_last")
@@ -304,6 +304,6 @@ def test_a_worker_that_cannot_leaves_an_option_off_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("names", [("auto", "bf16"), ("off", "bf16"), ("bf17",), ()])
-def test_a_list_that_means_nothing_is_refused(names: tuple[str, ...]) -> None:
+def test_fast_flag_refuses_a_list_that_means_nothing(names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="--fast"):
         TrainingConfig(fast=names)

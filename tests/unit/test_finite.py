@@ -22,7 +22,7 @@ PLAYERS = [(name, player) for name in SMALL for player in small(Case(name)).play
 
 
 @pytest.mark.parametrize(("name", "player"), PLAYERS)
-def test_no_weight_moves_from_the_bad_move_on_and_the_message_says_which(name: str, player: str) -> None:
+def test_finite_watch_lets_no_weight_move_after_a_bad_move_and_names_it(name: str, player: str) -> None:
     case = Case(name)
     method = small(case)
     then = poisoned(method, player, at=2)
@@ -37,7 +37,7 @@ def test_no_weight_moves_from_the_bad_move_on_and_the_message_says_which(name: s
     assert f"player {player} after {then.images} images: term broken = nan on worker 0" in str(caught.value)
 
 
-def test_nothing_is_saved_while_a_flag_is_unread() -> None:
+def test_finite_watch_reads_every_flag_before_a_save() -> None:
     case = Case("stargan")
     method = small(case)
     poisoned(method, "G", at=0)
@@ -49,7 +49,7 @@ def test_nothing_is_saved_while_a_flag_is_unread() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("kind", ["adam", "rmsprop"])
-def test_a_suppressed_move_leaves_weights_alone(kind: Any, decay: float) -> None:
+def test_optimiser_leaves_weights_alone_in_a_suppressed_move(kind: Any, decay: float) -> None:
     weight = torch.nn.Parameter(torch.randn(4))
     optimiser = make_optimiser([weight], Optimiser(0.1, weight_decay=decay, kind=kind))
     weight.grad = torch.ones(4)
@@ -65,7 +65,7 @@ def test_a_suppressed_move_leaves_weights_alone(kind: Any, decay: float) -> None
         assert weight.isfinite().all()
 
 
-def test_a_finite_run_is_not_stopped() -> None:
+def test_finite_watch_lets_a_finite_run_go_on() -> None:
     case = Case("stargan")
     method = small(case)
     step, progress = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), Progress()
@@ -76,7 +76,7 @@ def test_a_finite_run_is_not_stopped() -> None:
     assert progress.moves == {"D": 6, "G": 3}
 
 
-def test_critics_are_not_clipped_after_a_suppressed_move() -> None:
+def test_clipping_leaves_critics_alone_after_a_suppressed_move() -> None:
     case = Case("cyclegan", hyper={"adversarial": "wgan", "optimiser": "rmsprop", "clip": 1e-3})
     method = small(case)
     poisoned(method, "discriminators", at=0)

@@ -54,7 +54,7 @@ def test_largest_is_the_limit_or_the_most(most: int) -> None:
 # ---------------------------------------------------------------- what autograd keeps
 
 
-def test_kept_bytes_are_those_at_one_time() -> None:
+def test_kept_counts_bytes_at_one_time() -> None:
     """x² keeps x, 800 bytes; of two graphs, both where the first is still there, and of one storage once."""
     x, y = (torch.ones(100, dtype=torch.float64, requires_grad=True) * 2 for _ in range(2))
 
@@ -71,7 +71,7 @@ def test_kept_bytes_are_those_at_one_time() -> None:
     assert [Kept().of(run) for run in (in_turn, together, thrice)] == [800, 1600, 800]
 
 
-def test_kept_bytes_leave_parameters_out() -> None:
+def test_kept_leaves_parameters_out() -> None:
     layer, x = torch.nn.Linear(10, 10).double(), torch.rand(5, 10, dtype=torch.float64)
     assert Kept().of(lambda: layer(x).sum() and None) == x.numel() * 8
 
@@ -84,7 +84,7 @@ def trial(paired: str, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     return Trial(config_of("pix2pix", paired, str(tmp_path_factory.mktemp("runs")), training__batch=2), CPU, 2)
 
 
-def test_made_up_batches_are_a_worker_part_of_copies(trial: Trial) -> None:
+def test_trial_batches_are_copies_for_one_worker(trial: Trial) -> None:
     first, second = (batch for batch, _ in zip(trial._batches(3), range(2), strict=False))
     assert (first.size, first.start, first.stop, second.images - first.images) == (6, 0, 3, 6)
     for x in first.fields.values():
@@ -94,21 +94,19 @@ def test_made_up_batches_are_a_worker_part_of_copies(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_every_method_makes_updates_of_made_up_batches(
-    method: str, labelled: str, paired: str, unpaired: str, storage: str
-) -> None:
+def test_trial_updates_every_method(method: str, labelled: str, paired: str, unpaired: str, storage: str) -> None:
     data = {"stargan": labelled, "cyclegan": unpaired, "unit": unpaired, "simgan": unpaired}.get(method, paired)
     needed = bytes_of_updates(Trial(config_of(method, data, storage), CPU, 2))
     assert 0 < needed(1) < needed(2) < needed(100)
 
 
-def test_estimate_equals_what_a_larger_update_keeps(trial: Trial) -> None:
+def test_bytes_of_updates_equal_what_a_larger_update_keeps(trial: Trial) -> None:
     kept = Kept().of(lambda: trial.update(12))
     parameters = sum(p.numel() * p.element_size() for p in trial.build().networks.parameters())
     assert bytes_of_updates(trial)(12) == pytest.approx(kept + COPIES * parameters, rel=0.02)
 
 
-def test_trying_tells_what_does_not_fit_from_what_is_wrong(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fits_on_gpu_tells_what_does_not_fit_from_what_is_wrong(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Allocations that cannot succeed above five samples; then another error."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     right, error = trial.update, RuntimeError("a fault")
@@ -176,7 +174,7 @@ def test_fitting_on_a_gpu_is_the_most_that_fits(paired: str, storage: str, monke
 # ---------------------------------------------------------------- a number before anything reads it
 
 
-def test_auto_is_said_on_the_command_line_and_in_files() -> None:
+def test_batch_takes_auto_on_the_command_line_and_in_files() -> None:
     start = TrainConfig.of("pix2pix", "demo")
     assert isinstance(parse(start, "train.py", ["--batch", "auto"]).training.batch, Auto)
     assert parse(start, "train.py", ["--batch", "12"]).training.batch == 12
@@ -190,12 +188,12 @@ def test_auto_is_said_on_the_command_line_and_in_files() -> None:
 
 
 @pytest.mark.parametrize("batch", ["0", "-1", "many"])
-def test_other_batches_are_refused(batch: str) -> None:
+def test_batch_refuses_other_values(batch: str) -> None:
     with pytest.raises((ConfigError, SystemExit)):
         parse(TrainConfig.of("pix2pix", "demo"), "train.py", ["--batch", batch])
 
 
-def test_numbers_that_may_not_be_auto_are_refused() -> None:
+def test_settings_refuse_auto_where_it_means_nothing() -> None:
     with pytest.raises(ConfigError, match=r"training\.seed"):
         from_dict(TrainingConfig, {"seed": "auto"}, "training")
     with pytest.raises(ConfigError, match="--batch"):
@@ -209,6 +207,6 @@ def test_prepare_refuses_auto(paired: str) -> None:
         prepare(config)
 
 
-def test_name_does_not_depend_on_what_fits() -> None:
+def test_run_name_does_not_depend_on_what_fits() -> None:
     auto, again, number = (TrainConfig.of("pix2pix", "demo", {"training.batch": b}) for b in ("auto", "auto", 8))
     assert auto.run_name == again.run_name != number.run_name

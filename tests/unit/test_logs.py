@@ -38,7 +38,7 @@ def lines(captured: Captured) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def test_a_line_has_run_and_rank_and_its_level(capsys: Captured) -> None:
+def test_line_names_run_rank_and_level(capsys: Captured) -> None:
     module = logging.getLogger("i2i_core.training.loop")
     logs.show("debug", "faces", 3)
     module.debug("a shard is staged")
@@ -52,7 +52,7 @@ def test_a_line_has_run_and_rank_and_its_level(capsys: Captured) -> None:
     assert lines(capsys) == ["faces a trial's launch", "a program"]
 
 
-def test_run_and_rank_are_in_the_record_for_handlers_of_others(logger: logging.Logger) -> None:
+def test_origin_puts_run_and_rank_into_the_record(logger: logging.Logger) -> None:
     records: list[logging.LogRecord] = []
 
     class Others(logging.Handler):
@@ -67,7 +67,7 @@ def test_run_and_rank_are_in_the_record_for_handlers_of_others(logger: logging.L
 
 
 @pytest.mark.parametrize("level", logs.LEVELS)
-def test_level_is_the_least_that_is_shown(level: logs.Level, capsys: Captured) -> None:
+def test_show_leaves_out_what_is_below_its_level(level: logs.Level, capsys: Captured) -> None:
     logs.show(level)
     assert logs.shown() == level
     for each in logs.LEVELS:
@@ -76,7 +76,7 @@ def test_level_is_the_least_that_is_shown(level: logs.Level, capsys: Captured) -
     assert words == list(logs.LEVELS[logs.LEVELS.index(level) :])
 
 
-def test_a_line_is_shown_once_however_often_a_worker_is_used_again(capsys: Captured) -> None:
+def test_show_prints_a_line_once_however_often_it_is_called(capsys: Captured) -> None:
     root = logging.StreamHandler(sys.stdout)  # as a library or Ray may set one up
     logging.getLogger().addHandler(root)
     try:
@@ -89,7 +89,7 @@ def test_a_line_is_shown_once_however_often_a_worker_is_used_again(capsys: Captu
 
 
 @pytest.mark.processes
-def test_importing_sets_up_nothing() -> None:
+def test_logs_are_not_set_up_by_an_import() -> None:
     """A program that uses these modules from Python has its own way: by default warnings on stderr, and no more."""
     code = (
         "import logging, i2i_core.storage.retry as r\n"
@@ -100,7 +100,7 @@ def test_importing_sets_up_nothing() -> None:
     assert (done.stdout, done.stderr) == ("", "heard\n")
 
 
-def test_modules_log_and_do_not_print() -> None:
+def test_modules_log_instead_of_printing() -> None:
     """Programs print their results, and `cli` what ends them."""
     printing = []
     for file in sorted((ROOT / "i2i_core").rglob("*.py")):

@@ -38,14 +38,14 @@ def of_numpy() -> None:
 
 
 @pytest.mark.parametrize("ask", [of_torch, of_numpy])
-def test_allocation_that_cannot_succeed_is_out_of_memory(ask: Any) -> None:
+def test_out_of_memory_is_an_allocation_that_cannot_succeed(ask: Any) -> None:
     with pytest.raises((RuntimeError, MemoryError)) as raised:
         ask()
     assert is_out_of_memory(raised.value)
     assert asked_for(raised.value).replace("1.00", "1") == "1 EiB"
 
 
-def test_errors_of_cuda_are_out_of_memory() -> None:
+def test_out_of_memory_is_seen_in_errors_of_cuda() -> None:
     assert is_out_of_memory(CUDA)
     assert asked_for(CUDA) == "2.50 GiB"
     alloc = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
@@ -58,7 +58,7 @@ def test_errors_of_cuda_are_out_of_memory() -> None:
 @pytest.mark.parametrize(
     ("count", "said"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (2**60, "1.00 EiB"), (2**71, "2048.00 EiB")]
 )
-def test_bytes_are_said_in_binary_units(count: int, said: str) -> None:
+def test_said_bytes_uses_binary_units(count: int, said: str) -> None:
     assert said_bytes(count) == said
 
 
@@ -105,17 +105,17 @@ ALL += ["--checkpoint-activations", "a smaller --image-size, as a new run"]
         "no blocks",
     ],
 )
-def test_helps_are_those_that_apply_and_are_not_on(given: Held, helps: list[str]) -> None:
+def test_held_helps_are_those_that_apply_and_are_not_on(given: Held, helps: list[str]) -> None:
     assert given.helps("an update") == helps
 
 
-def test_objective_of_the_whole_batch_gets_no_micro_batch() -> None:
+def test_held_advises_no_micro_batch_for_an_objective_of_the_whole_batch() -> None:
     method = small(Case("pix2pix"))
     method.couples = True  # type: ignore[misc]
     assert replace(held(), method=method).helps("an update") == ALL[1:]
 
 
-def test_message_names_size_part_bytes_and_memory() -> None:
+def test_held_names_size_part_bytes_and_memory() -> None:
     with pytest.raises(ResourceError) as raised, held().during("an update", Stage(size=(64, 48), frames=1)):
         of_torch()
     total = said_bytes(host_memory().total)
@@ -126,7 +126,7 @@ def test_message_names_size_part_bytes_and_memory() -> None:
     assert memory_of(CPU).total == host_memory().total
 
 
-def test_other_errors_pass_as_they_are() -> None:
+def test_held_lets_other_errors_pass() -> None:
     error = RuntimeError("a fault")
     with pytest.raises(RuntimeError) as raised, held().during("an update", Stage(size=64, frames=1)):
         raise error
@@ -144,7 +144,7 @@ def test_other_errors_pass_as_they_are() -> None:
         ("translate", r"memory: found an evaluation at 16 px, which asked for 1.00 EiB more, .*\n  Give a smaller"),
     ],
 )
-def test_run_that_does_not_fit_says_so(
+def test_loop_says_what_does_not_fit_into_memory(
     where: str, said: str, paired: str, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In an update, a grid or an evaluation of a real run."""

@@ -60,7 +60,7 @@ def test_recomputed_updates_of_workers_equal_kept_ones() -> None:
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_every_method_has_blocks_and_no_critic_has(method: str) -> None:
+def test_blocks_are_in_every_method_and_in_no_critic(method: str) -> None:
     made = small(Case(method))
     assert blocks_of(made.networks)
     critics = {name: network for name, network in made.networks.items() if name.startswith("D")}
@@ -170,7 +170,7 @@ def test_blocks_are_what_a_network_says() -> None:
     assert [block.drops for block in net.blocks] == [True, True, False, False]
 
 
-def test_networks_without_blocks_are_refused() -> None:
+def test_check_blocks_refuses_networks_without_any() -> None:
     config = TrainConfig.of("cyclegan", "demo", {"training.checkpoint_activations": True})
     check_blocks(config, small(Case("cyclegan")))
     with pytest.raises(ConfigError, match="--checkpoint-activations: found given; expected nothing: no network of"):

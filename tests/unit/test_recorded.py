@@ -54,7 +54,7 @@ LONG_FORMS = {
     [*FORMS.values(), *(pytest.param(case, marks=pytest.mark.slow) for case in LONG_FORMS.values())],
     ids=[*FORMS, *LONG_FORMS],
 )
-def test_every_form_of_an_update_is_recorded(case: Case) -> None:
+def test_recorded_covers_every_form_of_an_update(case: Case) -> None:
     written, recorded = stepping(case, None), stepping(case, Tape)
     before, after = Progress(), Progress()
     terms, own = go(written, case, before, 18), go(recorded, case, after, 18)
@@ -64,7 +64,7 @@ def test_every_form_of_an_update_is_recorded(case: Case) -> None:
     assert same(own, terms)
 
 
-def test_a_run_goes_on_from_a_recorded_one_s_state() -> None:
+def test_recorded_state_is_taken_up_by_a_written_run() -> None:
     case = Case("cyclegan", batch=2)
     whole, first, second = stepping(case, Tape), stepping(case, Tape), stepping(case, Tape)
     through, before = Progress(), Progress()
@@ -80,7 +80,7 @@ def test_a_run_goes_on_from_a_recorded_one_s_state() -> None:
     assert not [key for key in expected if not same(found[key], expected[key])]
 
 
-def test_a_batch_of_another_shape_is_made_as_it_is_written() -> None:
+def test_recorded_writes_out_a_batch_of_another_shape() -> None:
     case = Case("pix2pix", batch=3)
     ends = []
     for recorder in (None, Tape):
@@ -106,7 +106,7 @@ class Counting:
         return self.update(feed, Progress(progress.images) if self.reads else progress)
 
 
-def test_a_launched_update_runs_no_python_of_the_method() -> None:
+def test_recorded_update_runs_no_python_of_the_method() -> None:
     case = Case("pix2pix", batch=2)
     step, progress = stepping(case, Tape), Progress()
     counting = Counting(step.method)
@@ -118,7 +118,7 @@ def test_a_launched_update_runs_no_python_of_the_method() -> None:
     assert counting.runs == EAGER + 2, "after a log, the terms' influence is found"
 
 
-def test_an_update_that_reads_the_progress_is_not_recorded(caplog: pytest.LogCaptureFixture) -> None:
+def test_recorded_refuses_an_update_that_reads_the_progress(caplog: pytest.LogCaptureFixture) -> None:
     case = Case("pix2pix", batch=2)
     step, progress = stepping(case, Tape), Progress()
     Counting(step.method).reads = True
@@ -129,7 +129,7 @@ def test_an_update_that_reads_the_progress_is_not_recorded(caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("in_turn", [True, False], ids=["in turn", "in one update"])
-def test_logs_are_right_where_a_player_s_terms_have_other_names(in_turn: bool) -> None:
+def test_recorded_logs_are_right_where_terms_change_their_names(in_turn: bool) -> None:
     """R moves by two objectives, in turn or one after the other in every update."""
     case = Case("simgan", batch=2)
 
@@ -158,7 +158,7 @@ class Failing(Tape):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_a_recording_that_fails_leaves_the_run_as_it_is_written(caplog: pytest.LogCaptureFixture) -> None:
+def test_recorded_goes_on_as_written_where_a_recording_fails(caplog: pytest.LogCaptureFixture) -> None:
     case = Case("cyclegan", batch=2)
     written, failing = stepping(case, None), stepping(case, Failing)
     before, after = Progress(), Progress()
@@ -169,7 +169,7 @@ def test_a_recording_that_fails_leaves_the_run_as_it_is_written(caplog: pytest.L
     assert not [key for key in expected if not same(found[key], expected[key])]
 
 
-def test_wishes_are_heard_by_launched_updates() -> None:
+def test_recorded_updates_hear_wishes() -> None:
     case = Case("pix2pix", batch=2)
     step, progress = stepping(case, Tape), Progress()
     heard, feed = [], batches(step.method, case, ALONE)
@@ -184,7 +184,7 @@ def test_wishes_are_heard_by_launched_updates() -> None:
     assert heard[11] == "stop"
 
 
-def test_a_launched_move_that_is_not_finite_is_suppressed_and_named() -> None:
+def test_recorded_move_that_is_not_finite_is_suppressed_and_named() -> None:
     case = Case("pix2pix", batch=2)
     step, progress = stepping(case, Tape), Progress()
     feed = batches(step.method, case, ALONE)
@@ -200,7 +200,7 @@ def test_a_launched_move_that_is_not_finite_is_suppressed_and_named() -> None:
         assert torch.equal(p, weights[name]), name
 
 
-def test_no_number_of_the_first_update_is_left_in_the_recording() -> None:
+def test_recording_keeps_no_number_of_the_first_update() -> None:
     """Two recordings of one run, begun at other updates, make the same of a later one."""
     case = Case("unit", batch=1)
     ends: list[dict[str, Tensor]] = []

@@ -1,1 +1,1 @@
-"""What a run says of itself: readings, diagnosis, trackers."""
+"""Log how a run goes, and show it: readings, diagnosis, trackers."""

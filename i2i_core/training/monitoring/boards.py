@@ -1,7 +1,7 @@
-"""Where a run's numbers, pictures and warnings go: TensorBoard, Weights & Biases, MLflow.
+"""Send a run's numbers, pictures and warnings to TensorBoard, Weights & Biases and MLflow.
 
-A board is used by one thread of its tracker's. The last two are packages of their own (extras `wandb`, `mlflow`), and
-are told where they log to by what they always read: WANDB_* and MLFLOW_* of the worker's environment.
+One thread of the tracker uses a board. Weights & Biases and MLflow are packages of their own (extras `wandb` and
+`mlflow`), which read WANDB_* and MLFLOW_* of the worker's environment.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -35,13 +36,15 @@ from i2i_core.storage.remote import write_all
 logger = logging.getLogger(__name__)
 
 PROJECT = "i2i"
-"""Of Weights & Biases, and the experiment of MLflow, where the environment names none."""
+"""The project of Weights & Biases and the experiment of MLflow, where the environment names none."""
+COMPARED = ("method", "preset", "hyper", "training", "data")
+"""The parts of a configuration that TensorBoard compares runs by."""
 _files = itertools.count()
-"""Of this process, so that each has a name of its own."""
+"""Numbers event files of this process, so that each has its own name."""
 
 
 class Board(Protocol):
-    """One place that shows a run. Any call may raise what its service raises."""
+    """Show a run in one place. Any call may raise what the board's service raises."""
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None: ...
 
@@ -53,25 +56,50 @@ class Board(Protocol):
 
 
 class TensorBoard:
-    """Event files in the run's folder. Where that is not local, they are kept in a temporary folder and copied to it
-    by `flush`.
+    """Write TensorBoard's event files into the run's folder. For a remote folder they are kept in a temporary one,
+    which `flush` copies.
 
-    Each call opens the file, appends to it and closes it, so that an error is the caller's: torch's own writer leaves
-    one to a thread, which prints a traceback and writes nothing any more. Each imports what it writes with, in the
-    tracker's thread: that takes as long as a tenth of torch, and a launch, which writes nothing, does without.
+    Each call opens the file, appends to it and closes it, so that its errors reach the caller: torch's own writer hits
+    errors in a thread, which prints a traceback and never writes again. Imports are made in the tracker's thread: they
+    take a tenth of torch's time, and a launch, which writes nothing, does without them.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
-        self.events = Path(self.temporary.name) if self.temporary else Path(run.root, run.EVENTS)
-        place = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
-        self.file = self.events / f"events.out.tfevents.{place}"
+        self.name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+
+    @cached_property
+    def within(self) -> str:
+        """The path of the event files in the run's folder, in which TensorBoard finds them: none, so that it calls the
+        run by the folder's name; `tensorboard/` where an earlier program began there."""
+        return f"{self.run.EVENTS}/" if self.run.names(self.run.EVENTS) else ""
+
+    @property
+    def file(self) -> Path:
+        """The local file that is written."""
+        return Path(self.temporary.name, self.name) if self.temporary else Path(self.run.path(self.within), self.name)
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
         from torch.utils.tensorboard.summary import scalar
 
         self._append(images, [scalar(name, value) for name, value in values.items()])
+
+    def describe(self, images: int, parameters: Mapping[str, Any], metric: str) -> None:
+        """Write a configuration as a text, and its hyper-parameters for the page that compares runs by them.
+
+        Args:
+            images: trained on so far.
+            parameters: by dotted name.
+            metric: a scalar that the page lists beside them; "" for none.
+        """
+        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard.summary import text as text_summary
+
+        listed = "\n".join(f"    {name}: {value}" for name, value in parameters.items())
+        compared = {name: value for name, value in parameters.items() if name.split(".")[0] in COMPARED}
+        plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in compared.items()}
+        self._append(images, [text_summary("configuration", listed), *hparams(plain, {metric: 0.0} if metric else {})])
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
         from torch.utils.tensorboard.summary import image
@@ -84,12 +112,12 @@ class TensorBoard:
         self._append(images, [text_summary(title, text)])
 
     def _append(self, images: int, summaries: Sequence[Any]) -> None:
-        """Whole records, or after an error none."""
+        """Append whole records, or after an error none."""
         from tensorboard.compat.proto.event_pb2 import Event
         from torch.utils.tensorboard import RecordWriter
 
         if self.run.local:
-            self.run.make(self.run.EVENTS)
+            self.run.make(self.within)
         with open(self.file, "ab", buffering=0) as out:
             whole, records = out.tell(), io.BytesIO()
             events = [] if whole else [Event(wall_time=time.time(), file_version="brain.Event:2")]
@@ -104,23 +132,23 @@ class TensorBoard:
                 raise
 
     def flush(self) -> None:
-        """Brings what was told to the run's folder, where that is not local."""
+        """Copy what was written so far to the run's folder, if that is remote."""
         if not self.run.local and self.file.exists():
-            self.run.write(f"{self.run.EVENTS}/{self.file.name}", self.file.read_bytes())
+            self.run.write(f"{self.within}{self.name}", self.file.read_bytes())
 
     def close(self, finished: bool) -> None:
-        """Nothing: no file is open."""
+        """Do nothing: no file is open."""
 
     def forget(self) -> None:
-        """Removes what was kept in a temporary folder."""
+        """Remove the temporary folder, if there is one."""
         if self.temporary:
             self.temporary.cleanup()
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases; its id is kept in the run's folder, so that a resumed run goes on in it.
+    """Show a run on Weights & Biases. Its id there is kept in the run's folder, so that a resumed run goes on under it.
 
-    Nothing of the machine is told: no environment, command line, git state or console.
+    Nothing about the machine is sent: no environment, command line, git state or console output.
     """
 
     def __init__(self, run: RunFolder, config: TrainConfig) -> None:
@@ -171,7 +199,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """A run of MLflow; its id is kept in the run's folder, so that a resumed run goes on in it."""
+    """Show a run on MLflow. Its id there is kept in the run's folder, so that a resumed run goes on under it."""
 
     def __init__(self, run: RunFolder, config: TrainConfig) -> None:
         self.folder, self.config = run, config
@@ -195,7 +223,7 @@ class MLflow:
         return self._client
 
     def _begin(self, client: Any, uri: str) -> str:
-        """A new run's id: one run, also where the folder takes the id only at a later try."""
+        """Create a run and return its id: one run, even where the run's folder takes the id only at a later try."""
         if self._begun:
             return self._begun
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
@@ -205,7 +233,7 @@ class MLflow:
         return self._begun
 
     def _tell_parameters(self, client: Any) -> None:
-        """The configuration, once. Where it is refused that is said, and the run is shown without."""
+        """Send the configuration. Where MLflow refuses it, log that and show the run without."""
         from mlflow.entities import Param
 
         values = [Param(key, str(value)) for key, value in parameters(self.config).items()]
@@ -235,21 +263,21 @@ class MLflow:
 
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""Where the environment does not say otherwise: MLflow would try a server that is away for many minutes."""
+"""Defaults of MLflow's environment: by itself it would try a server that is away for many minutes."""
 MOST_PARAMETERS = 100
-"""In one request to MLflow."""
+"""The most parameters in one request to MLflow."""
 EXTERNAL: dict[str, Callable[[RunFolder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
-"""Those that are packages of their own, by --tracker."""
+"""Boards that are packages of their own, by --tracker."""
 
 
 def artifacts_beside(uri: str) -> str | None:
-    """Where the pictures of a new experiment go: beside a SQLite file, where MLflow would take the worker's own folder;
-    None: the server knows."""
+    """Return where the pictures of a new experiment go: beside a SQLite file, for which MLflow would take the worker's
+    folder; None for a server, which decides itself."""
     return str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts") if uri.startswith("sqlite:///") else None
 
 
 def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
-    """The run's id elsewhere: the one it has, or a new one that is kept before it is used again."""
+    """Return the run's id on a board: the one kept in its folder, else a new one, which is kept."""
     path = f"{run.TRACKERS}/{name}.json"
     known = run.read_json(path)
     if known is None:
@@ -259,7 +287,7 @@ def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
 
 
 def parameters(config: TrainConfig) -> dict[str, Any]:
-    """The configuration, flat, by dotted key. Users and passwords in addresses are left out."""
+    """Flatten a configuration to dotted keys, and leave users and passwords out of addresses."""
     flat: dict[str, Any] = {}
 
     def told(value: Any) -> Any:
@@ -279,15 +307,15 @@ def parameters(config: TrainConfig) -> dict[str, Any]:
 
 
 def short(error: Exception) -> str:
-    """One line that tells of an error, without the passwords of addresses in it."""
+    """Shorten an error to its first line, without the passwords of addresses."""
     return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
 
 
 def checked(monitoring: MonitoringConfig) -> MonitoringConfig:
-    """With what --tracker needs made sure of, before any worker starts, and local paths made absolute.
+    """Check before any worker starts that every tracker can be used, and make local paths absolute.
 
     Raises:
-        ConfigError: a package that is not installed; MLflow without a place to log to, or with a password in it.
+        ConfigError: a package is not installed; MLflow has no place to log to, or one with a password in it.
     """
     for name in monitoring.tracker:
         if name in EXTERNAL:

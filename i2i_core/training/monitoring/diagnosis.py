@@ -1,6 +1,6 @@
-"""Says when a run diverges, and when it no longer does.
+"""Detect when a run diverges, and when it no longer does.
 
-Each sign is looked for in the numbers of every log, which all workers have alike, so that all of them say the same.
+Each sign is looked for in the numbers of every log. All ranks have the same numbers and so reach the same verdict.
 docs/watching.md gives the reasons for the thresholds.
 """
 
@@ -15,40 +15,40 @@ from i2i_core.methods.base import Method
 from i2i_core.training.monitoring.readings import Reading
 
 CERTAIN = 0.999
-"""Accuracy of a discriminator from which on it has nothing more to learn, nor to say to the generator."""
+"""The accuracy from which on a discriminator has nothing more to learn, nor to teach the generator."""
 VANISHED = 0.01
-"""Of the median of what a generator's gradient norm was so far."""
+"""The share of its median so far below which a generator's gradient norm has vanished."""
 LEAST_HISTORY = 10
-"""Logs that this median takes at least."""
+"""The fewest logs that this median is taken over."""
 MOST_HISTORY = 500
-"""And at most: the latest."""
+"""The most logs, the latest, that this median is taken over."""
 COLLAPSED = 0.05
-"""Of the differences between real images: what is left between made ones."""
+"""The share of real images' differences below which made images are all alike."""
 DOMINANT = 1000.0
-"""How many times all other terms of a loss together one of them may count."""
+"""How many times as much as all other terms of a loss together one term may count."""
 LEAST_OTHERS = 0.1
-"""What those others are taken for at least: terms that a player has won go to zero."""
+"""The least that those others count for: terms that a player has won go to zero."""
 LONG = 5
-"""Logs in a row that show a sign before it is said; and that do not before it is said to be over."""
+"""Logs in a row that must show a sign before it is reported, and lack it before its end is."""
 LONG_SPREAD = 2
-"""The same for the differences between images, which are looked at with every grid, or else every evaluation."""
+"""The same for differences between images, which are measured with every grid, or else every evaluation."""
 
 
 @dataclass
 class Sign:
-    """One thing that may go wrong."""
+    """Track one thing that may go wrong."""
 
     since: int = 0
-    """Images at the first of the logs in a row that show it."""
+    """Images at the first log in a row that shows it."""
     shown: int = 0
-    """Logs in a row that show it; while it is on, that do not."""
+    """Logs in a row that show it; while it is on, logs in a row that lack it."""
     on: bool = False
-    """Whether it was said."""
+    """Whether it was reported, and not its end."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A sign that was first said, or is over."""
+    """Report that a sign began, or is over."""
 
     name: str
     """`D/certain`, say."""
@@ -57,7 +57,7 @@ class Change:
 
 
 class Diagnosis:
-    """What the logs so far say of a run. It is part of the training state."""
+    """Look for signs of divergence in every log. This is a part of the run's state."""
 
     def __init__(self, method: Method[Any]) -> None:
         made_by = set(method.generators)
@@ -65,15 +65,15 @@ class Diagnosis:
         self.norms: dict[str, list[float]] = {player: [] for player in self.generators}
         self.signs: dict[str, Sign] = {}
         self.text: dict[str, str] = {}
-        """What was last said of each sign that is on."""
+        """The last report of each sign that is on."""
 
     @property
     def collapse(self) -> str:
-        """What is wrong now; empty where nothing is."""
+        """The reports of the signs that are on; "" for none."""
         return "; ".join(self.text[name] for name, sign in self.signs.items() if sign.on)
 
     def read(self, log: Reading) -> list[Change]:
-        """Takes in a log; what began or ended with it."""
+        """Take a log in, and return what began or ended with it."""
         changes = []
         for name, long, text in self._look(log):
             sign = self.signs.setdefault(name, Sign())
@@ -95,7 +95,7 @@ class Diagnosis:
         return changes
 
     def _look(self, log: Reading) -> Iterator[tuple[str, int, str]]:
-        """Every sign that this log could show: its name, how many logs it takes, and what it shows, if anything."""
+        """Yield every sign that this log could show: its name, the logs it takes, and its report or ""."""
         for player in dict.fromkeys(name.split("/")[0] for name in log.terms):
             right = [log.terms.get(f"{player}/right_{kind}") for kind in ("real", "fake")]
             if right[0] is not None and right[1] is not None:
@@ -112,7 +112,7 @@ class Diagnosis:
             yield "collapsed", LONG_SPREAD, _collapsed(log.spread)
 
     def _vanished(self, player: str, norm: float) -> str:
-        """Norms that have vanished do not count as what it was."""
+        """Report a vanished gradient norm. Norms that have vanished do not enter the median."""
         history = self.norms[player]
         if len(history) >= LEAST_HISTORY and norm < VANISHED * (usual := statistics.median(history)):
             return (

@@ -1,4 +1,4 @@
-"""Say how a run goes: its log, what the logs are signs of, and everything that boards show."""
+"""Log how a run goes, look for signs of divergence, and pass everything on to the boards."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from i2i_core.training.monitoring import boards
 from i2i_core.training.monitoring.diagnosis import Diagnosis
 from i2i_core.training.monitoring.readings import WAIT, Sent, send
 from i2i_core.training.monitoring.trackers import ShowScalars, Tracker, progress_line
+from i2i_core.training.monitoring.utilisation import Utilisation
 from i2i_core.training.step import Step
 
 logger = logging.getLogger(__name__)
@@ -24,34 +25,62 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Since:
-    """When the last log was made, after how many images, and for how many seconds the step has waited since."""
+    """Hold the time, images and pauses of the last log, and the seconds that the step has waited for data since."""
 
     time: float
     images: int
+    paused: float = 0.0
     waited: float = 0.0
 
 
-class Monitor:
-    """One worker's side of what a run says of itself. A part of the run's state: what no log has told yet.
+class Pace:
+    """Keep how long training stood still for grids, evaluations and checkpoints, beside how long it went on.
 
-    All workers log together, and judge each log alike; rank 0 says it.
+    The first log is left out: it holds the first grid, and whatever is done for the first time.
+    """
+
+    def __init__(self) -> None:
+        self.logs, self.trained, self.paused = 0, 0.0, 0.0
+
+    def add(self, trained: float, paused: float) -> None:
+        """Add the seconds between two logs."""
+        self.logs += 1
+        if self.logs > 1:
+            self.trained += trained
+            self.paused += paused
+
+    @property
+    def pauses(self) -> float:
+        """Seconds of standing still for each second of training."""
+        return self.paused / self.trained if self.trained else 0.0
+
+
+class Monitor:
+    """Log a run's progress, diagnose it, and show it on the boards. What no log has shown yet is a part of the run's
+    state.
+
+    All ranks log together and reach the same diagnosis; rank 0 writes it.
 
     Args:
-        config: of the run.
-        step: of the run.
-        run: its folder.
-        measured: given every scalar, by a thread; called on rank 0 only.
+        config: the run's configuration.
+        step: makes the run's updates.
+        run: the run's folder.
+        measured: takes every scalar; called by a thread of rank 0 alone.
 
     Attributes:
-        diagnosis: what the logs so far are signs of.
-        spread: rank 0's, of what was made since the last log.
+        diagnosis: looks for signs of divergence.
+        busy: measures how busy the processor and the GPU are.
+        pace: how long training stood still so far.
+        spread: on rank 0, how much the images made since the last log differ.
         since: the last log.
-        sent: the same, while no one has looked at it yet.
-        tracker: rank 0's way to the boards.
+        sent: the last log's numbers, until the next log reads them.
+        tracker: on rank 0, writes to the boards.
     """
 
     def __init__(self, config: TrainConfig, step: Step, run: RunFolder, measured: ShowScalars) -> None:
-        self.step = step
+        self.step, self.config = step, config
+        self.busy = Utilisation(step.device, step.world.leads)
+        self.pace = Pace()
         self.diagnosis = Diagnosis(step.method)
         self.spread: Tensor | None = None
         self.since = Since(time.monotonic(), 0)
@@ -65,21 +94,37 @@ class Monitor:
             self.tracker = Tracker(run, "tensorboard" in names, others, measured)
 
     def tell(self, line: str, level: int = logging.INFO) -> None:
-        """Log what every worker has alike, on rank 0."""
+        """Log a line on rank 0. All ranks have the same one."""
         if self.step.world.leads:
             logger.log(level, line)
 
-    def begin(self, images: int) -> None:
-        """Measure speed from now on."""
-        self.since = Since(time.monotonic(), images)
+    def begin(self, images: int, metric: str = "") -> None:
+        """Measure speed from now on, and show the run's configuration.
 
-    def send(self, images: int) -> dict[str, float]:
-        """Send what workers have to say since the last log to each other; give the speed. All call this together."""
+        Args:
+            images: trained on so far.
+            metric: what the best checkpoint is chosen by, as the boards name it; "" where nothing chooses it.
+        """
+        self.since = Since(time.monotonic(), images)
+        if tracker := self.tracker:
+            tracker.later(lambda: tracker.describe(images, boards.parameters(self.config), metric))
+
+    def send(self, images: int, paused: float = 0.0) -> dict[str, float]:
+        """Send each other what every rank has to tell since the last log, and give the speed. All ranks call this
+        together.
+
+        Args:
+            images: trained on so far.
+            paused: seconds of this start of the run in which training stood still for grids, evaluations and
+                checkpoints. They count neither in the rate nor in the share of time that waits for data.
+        """
         self.diagnose()
-        since, now = self.since, time.monotonic()
-        seconds = max(now - since.time, 1e-9)
-        self.begin(images)
-        self.sent = send(self.step, self.step.world, images, since.waited / seconds, self.spread)
+        since, now, pause = self.since, time.monotonic(), paused - self.since.paused
+        seconds = max(now - since.time - pause, 1e-9)
+        self.since = Since(now, images, paused)
+        self.pace.add(seconds, pause)
+        share, busy = min(since.waited / seconds, 1.0), self.busy.read()
+        self.sent = send(self.step, self.step.world, images, share, self.spread, busy)
         self.spread = None
         rate = (images - since.images) / seconds
         of_worker = rate / self.step.world.size
@@ -88,26 +133,26 @@ class Monitor:
         return speed | ({"speed/frames_per_second": rate * frames} if frames > 1 else {})
 
     def show(self, speed: Mapping[str, float], length: int) -> None:
-        """Say and show the log that was sent last, once it has arrived.
+        """Log and show the numbers that were sent last, once they have arrived.
 
         Args:
-            speed: as `send` gave it.
-            length: of the run, in images.
+            speed: what `send` returned.
+            length: the run's length in images.
         """
         if not (self.tracker and self.sent):
             return
-        tracker, sent, frames = self.tracker, self.sent, self.step.frames
+        tracker, sent, frames, pauses = self.tracker, self.sent, self.step.frames, self.pace.pauses
         rates = {f"{player}/lr": lr for player, lr in self.step.learning_rates().items()}
 
         def write() -> None:
             log, rate = sent.read(), speed["speed/images_per_second"]
-            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, frames))
+            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, frames, pauses))
             tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
 
         tracker.later(write)
 
     def diagnose(self) -> None:
-        """Look at the last log, which has arrived by now: no one waits for the device."""
+        """Diagnose the last log, which has arrived by now, so that nothing waits for the device."""
         sent, self.sent = self.sent, None
         if sent is None:
             return
@@ -131,22 +176,22 @@ class Monitor:
         tracker.later(write)
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
-        """Show numbers, some time soon."""
+        """Show numbers; a thread does it soon."""
         if tracker := self.tracker:
             tracker.later(lambda: tracker.scalars(images, values))
 
     def later(self, job: Callable[[], None]) -> None:
-        """Do something in the order of what is shown, without waiting for it; on rank 0."""
+        """Run a job on rank 0, in the tracker's thread, after what was shown before."""
         if self.tracker:
             self.tracker.later(job)
 
     def flush(self) -> None:
-        """Bring what was shown so far to the run's folder, some time soon."""
+        """Copy what was shown so far to the run's folder; a thread does it soon."""
         if self.tracker:
             self.tracker.flush()
 
     def close(self, finished: bool) -> None:
-        """Show what is left.
+        """Show what is left, and close the boards.
 
         Args:
             finished: whether the run came to its end.

@@ -1,19 +1,21 @@
-"""What a log says of all workers, brought together in one sum and on its way to the host while training goes on."""
+"""Gather every rank's numbers for a log in one sum, and copy them to the host while training goes on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from i2i_core.training.monitoring.utilisation import CPU, GPU
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World
 
 
 class HostCopy:
-    """Tensors on their way to the host; `wait()` gives them there, as they were when the copy was made, also where the
-    device is the host. The device is not stopped."""
+    """Copy tensors to the host without stopping the device. `wait()` returns them as they were when the copy began, on
+    a CPU too."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = {name: t.detach().to("cpu", non_blocking=True, copy=True) for name, t in tensors.items()}
@@ -30,39 +32,40 @@ class HostCopy:
 
 @dataclass(frozen=True)
 class Reading:
-    """One log, the same on every worker."""
+    """Hold the numbers of one log, which are the same on every rank."""
 
     images: int
     terms: dict[str, float]
-    """`player/term`, means over the global batch and the moves since the log before."""
+    """`player/term`: means over the global batch and over the moves since the log before."""
     speed: dict[str, float]
-    """What is not of the objectives: waiting, seconds of a move, memory."""
+    """Numbers that are no part of the objectives: waiting, seconds of a move, memory, utilisation."""
     weighted: dict[str, float]
-    """`player/term`: what it adds to the player's loss, without its sign."""
+    """`player/term`: what the term adds to the player's loss, without its sign."""
     spread: float | None
-    """How much made images differ from each other, beside real ones; None where nothing was made since."""
+    """The difference among made images, relative to that among real ones; None where none were made since."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A reading that has not arrived yet."""
+    """Hold a reading that is on its way to the host."""
 
     images: int
     names: list[str]
     own: list[str]
-    """What each worker says of itself."""
+    """The names of each rank's own numbers."""
     influences: list[str]
     workers: int
     copy: HostCopy
 
     def read(self) -> Reading:
-        """Waits for it."""
+        """Wait for the numbers, and return the reading."""
         numbers = iter(self.copy.wait()["numbers"].tolist())
         terms = {name: next(numbers) for name in self.names}
         each = [{name: next(numbers) for name in self.own} for _ in range(self.workers)]
         weighted = {name: abs(next(numbers) * terms[name]) for name in self.influences}
         spread = next(numbers)
-        speed = {name: max(one[name] for one in each) for name in self.own if any(one[name] for one in each)}
+        speed = {name: _over_workers(name, [one[name] for one in each]) for name in self.own}
+        speed = {name: value for name, value in speed.items() if value}
         waits = [one[WAIT] for one in each]
         speed |= {WAIT: sum(waits) / self.workers} | ({f"{WAIT}_worst": max(waits)} if self.workers > 1 else {})
         return Reading(self.images, terms, speed, weighted, None if spread < 0 else spread)
@@ -71,16 +74,31 @@ class Sent:
 WAIT, MEMORY = "speed/data_wait_share", "memory/gpu_gb"
 
 
-def send(step: Step, world: World, images: int, waited: float, spread: Tensor | None) -> Sent:
-    """All workers' numbers since the last time, summed in one collective. Every worker calls this at the same time.
+def _over_workers(name: str, values: list[float]) -> float:
+    """Give the mean of what tells how busy workers are; of anything else the largest."""
+    return sum(values) / len(values) if name in (CPU, GPU) else max(values)
+
+
+def send(
+    step: Step,
+    world: World,
+    images: int,
+    waited: float,
+    spread: Tensor | None,
+    busy: Mapping[str, float] | None = None,
+) -> Sent:
+    """Sum all ranks' numbers since the last log in one collective. Every rank calls this at the same time.
 
     Args:
-        waited: share of the time that this worker waited for data.
-        spread: of what rank 0 made since the last time, a scalar on the device.
+        waited: the share of training time that this rank waited for data.
+        spread: of what rank 0 made since the last log, a scalar on the device.
+        busy: as `Utilisation.read` gives it; the same names on every rank.
     """
     gpu = step.device.type == "cuda"
     seconds = step.stopwatch.read()
-    own = {WAIT: waited} | {f"{player}/move_seconds": seconds.get(player, 0.0) for player in step.movers}
+    own = {WAIT: waited, **(busy or {})} | {
+        f"{player}/move_seconds": seconds.get(player, 0.0) for player in step.movers
+    }
     if gpu:
         own[MEMORY] = torch.cuda.max_memory_allocated(step.device) / 1e9
         torch.cuda.reset_peak_memory_stats(step.device)
@@ -99,8 +117,8 @@ def send(step: Step, world: World, images: int, waited: float, spread: Tensor | 
 
 
 def spread_of(made: list[Tensor], real: list[Tensor]) -> Tensor | None:
-    """How much images that were made differ from sample to sample, as a share of how much real ones do: the standard
-    deviation over samples, averaged over pixels; of the column that varies least, beside the real one that does.
+    """Divide how much made images differ from sample to sample by how much real ones do: the standard deviation over
+    samples, averaged over pixels, each of the column that varies least.
 
     Args:
         made: columns of images (n, C, H, W).
@@ -117,7 +135,7 @@ def spread_of(made: list[Tensor], real: list[Tensor]) -> Tensor | None:
 
 
 ALIKE = 1e-3
-"""Real images that differ less than this (of 2, from black to white) are all alike."""
+"""Real images that differ by less than this, where black and white differ by 2, are all alike."""
 
 
 def _deviation(x_BCHW: Tensor) -> Tensor:

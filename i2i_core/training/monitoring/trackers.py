@@ -1,4 +1,4 @@
-"""Saying how a run goes without holding it up: everything is written by background threads."""
+"""Write a run's scalars, pictures and warnings to its boards from background threads, without holding training up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -25,20 +26,20 @@ logger = logging.getLogger(__name__)
 LEAVE = 60.0
 """Seconds that the end of a run waits for Weights & Biases and MLflow to take what is left."""
 AGAIN = 600.0
-"""Seconds until an error that lasts is said again."""
+"""Seconds until a lasting error is logged again."""
 MOST_WAITING = 1000
-"""Entries that wait for one of them that is away; what comes then is left out."""
+"""The most entries that wait for a service that is away; further ones are dropped."""
 
 ShowScalars = Callable[[Mapping[str, float]], None]
 
 
 class Line(Background):
-    """Jobs in the background, some of whose errors are forgiven.
+    """Run jobs in a background thread, and forgive some of their errors.
 
     Args:
-        name: of the thread.
-        forgiven: errors that are said, once in AGAIN seconds, and passed over.
-        warning: what is said of one.
+        name: the thread's name.
+        forgiven: errors that are logged, once in AGAIN seconds, and otherwise ignored.
+        warning: words such an error.
     """
 
     def __init__(self, name: str, forgiven: tuple[type[Exception], ...], warning: Callable[[Exception], str]) -> None:
@@ -64,7 +65,7 @@ class Line(Background):
             self.failing = False
 
     def end(self, *last: Job, within: float | None = None) -> bool:
-        """Do what is left, then the last jobs; tell if that took no longer than it may."""
+        """Run what is left and then the last jobs. Return whether that took at most `within` seconds."""
         self.ending.set()
         for job in last:
             self.add(job)
@@ -72,15 +73,14 @@ class Line(Background):
 
 
 class Tracker:
-    """The scalars, pictures and warnings of one run, on TensorBoard and elsewhere, and grids as PNG.
+    """Show one run's scalars, pictures and warnings on TensorBoard and other boards, and write its grids as PNG.
 
     Args:
-        run: the run's folder. A full disk, storage that does not answer, or another launch that has the run, is said
-            and does not end it: checkpoints do.
+        run: the run's folder. A full disk, storage that does not answer, or another launch that has taken the run over,
+            is logged here and does not end the run; checkpoints do that.
         tensorboard: whether event files are written.
-        others: further boards by name, each with a thread of its own. What one of them raises is said and does not end
-            the run.
-        measured: called with all scalars, in the tracker's thread.
+        others: further boards by name, each with its own thread. Their errors are logged and do not end the run.
+        measured: takes all scalars, in the tracker's thread.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Tracker:
         return Line(name, (Exception,), warning)
 
     def later(self, job: Job) -> None:
-        """Runs `job` in the thread, after what was given before. Raises what an earlier job raised."""
+        """Run `job` in the thread, after what was given before. Raise what an earlier job raised."""
         self.line.put(job)
 
     def _show(self, show: Callable[[Board], None]) -> None:
-        """On every board. Called from within a job."""
+        """Show something on every board. Call this within a job."""
         for board, line in self.others.values():
             if len(line.jobs) < MOST_WAITING:
                 line.put(lambda board=board: show(board))  # type: ignore[misc]
@@ -117,16 +117,27 @@ class Tracker:
             show(self.board)
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
-        """Called from within a job."""
+        """Show scalars. Call this within a job."""
         self.measured(values)
         self._show(lambda board: board.scalars(images, values))
 
+    def describe(self, images: int, parameters: Mapping[str, Any], metric: str) -> None:
+        """Show a run's configuration on TensorBoard; other boards have it from the start. Call this within a job.
+
+        Args:
+            images: trained on so far.
+            parameters: by dotted name.
+            metric: what TensorBoard lists beside the hyper-parameters; "" for none.
+        """
+        if self.board:
+            self.board.describe(images, parameters, metric)
+
     def text(self, images: int, title: str, text: str) -> None:
-        """Called from within a job."""
+        """Show a text. Call this within a job."""
         self._show(lambda board: board.text(images, title, text))
 
     def grid(self, images: int, columns: dict[str, Tensor]) -> None:
-        """A grid of fixed samples, columns (n, C, H, W) in [-1, 1] by title."""
+        """Write and show a grid of fixed samples: columns (n, C, H, W) in [-1, 1] by title."""
         copy = HostCopy(columns)
 
         def draw() -> None:
@@ -138,12 +149,12 @@ class Tracker:
         self.later(draw)
 
     def flush(self) -> None:
-        """Everything tracked so far reaches the run's folder, some time soon."""
+        """Copy everything tracked so far to the run's folder; the thread does it soon."""
         if self.board and not self.run.local:
             self.later(self.board.flush)
 
     def close(self, finished: bool = True) -> None:
-        """Finishes every job. Raises what one of them raised.
+        """Finish every job. Raise what one of them raised.
 
         Args:
             finished: whether the run came to its end.
@@ -162,18 +173,34 @@ class Tracker:
 
 
 def clock(seconds: float) -> str:
-    """1:02:03, or 2:03 under an hour."""
+    """Format seconds as 1:02:03, or as 2:03 under an hour."""
     minutes, s = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{s:02d}" if hours else f"{minutes}:{s:02d}"
 
 
 def progress_line(
-    images: int, length: int, rate: float, waited: float, terms: dict[str, float], frames: int = 1
+    images: int,
+    length: int,
+    rate: float,
+    waited: float,
+    terms: dict[str, float],
+    frames: int = 1,
+    pauses: float = 0.0,
 ) -> str:
-    """`12,800 / 100,000 images | 512 images/s | 2:51 left | data wait 1% | D/loss -3.21 G/loss 12.3`; of sequences of
-    frames, `12,800 / 100,000 sequences of 3 frames | 512 sequences/s, 1,536 frames/s | ...`."""
-    left = clock((length - images) / rate) if rate else "?"
+    """Word a log: `12,800 / 100,000 images | 512 images/s | 2:51 left | data wait 1% | D/loss -3.21 G/loss 12.3`; for
+    sequences `12,800 / 100,000 sequences of 3 frames | 512 sequences/s, 1,536 frames/s | ...`.
+
+    Args:
+        images: trained on so far.
+        length: the run's length in images.
+        rate: images a second, while training does not stand still.
+        waited: the share of training time that waits for data.
+        terms: terms by `player/term`, of which the losses are shown.
+        frames: frames of a sample.
+        pauses: seconds of standing still for each second of training, which the time left allows for.
+    """
+    left = clock((length - images) / rate * (1 + pauses)) if rate else "?"
     losses = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name.endswith("/loss"))
     what, speed = "images", f"{rate:,.0f} images/s"
     if frames > 1:
