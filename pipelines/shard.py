@@ -19,6 +19,7 @@ from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
+from i2i_core.settings import AUTO, setting
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
@@ -34,8 +35,9 @@ class MakeOptions:
     glyphs: GlyphOptions = field(default_factory=GlyphOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
     shards: shards.ShardOptions = field(default_factory=shards.ShardOptions)
-    workers: int = -1
-    """Ray tasks at a time. 0: none, in this process; -1: as many as the cluster has CPUs."""
+    workers: int = setting(AUTO, auto=True)
+    """Shards that Ray writes at a time. 0: this process writes them, without Ray; -1: as many as the cluster has CPUs;
+    auto: 0 for small inputs, else -1."""
     log_level: Level = "info"
     """The least that is logged: debug, info, warning or error."""
 
@@ -54,7 +56,7 @@ def run() -> int:
     options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "").located
     logs.show(options.log_level)
     if options.workers < -1:
-        raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out to use every CPU.")
+        raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out, or give -1 for every CPU.")
     manifest, old = (_index if options.index.index else _shard)(options)
     _report(manifest, old, options.shards.out or options.index.index)
     return 0
@@ -88,6 +90,10 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         causes = f" ({', '.join(f'{n} {cause}' for cause, n in counts.items())})" if counts else ""
         print(f"left out, {len(left_out)}{causes}:")
         print("\n".join(f"  {line}" for line in left_out[:20]) + ("\n  ..." if len(left_out) > 20 else ""))
+    if transparent := manifest.made_by.get("transparent"):
+        background = manifest.made_by["images"]["background"]
+        print(f"{transparent:,} samples have transparent pixels, which are laid over {background}: --background COLOUR")
+        print("  takes another colour, --keep-alpha keeps transparency as a channel")
     print(manifest.describe())
     print(f"{'already finished' if old else 'finished'}: {where}")
 

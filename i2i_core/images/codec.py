@@ -95,6 +95,11 @@ class Picture:
     """(H, W, C)."""
     alpha: bool = False
 
+    @property
+    def transparent(self) -> bool:
+        """Tell whether any pixel lets something through."""
+        return self.alpha and bool((self.pixels[..., -1] < np.iinfo(self.pixels.dtype).max).any())
+
 
 def decode(data: bytes, extension: str) -> np.ndarray:
     """Decode the image in `data` to (H, W, C) uint8, uint16 or float32; turned as its EXIF tag says.

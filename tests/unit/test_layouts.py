@@ -92,6 +92,56 @@ def test_pairs_names_what_has_no_partner(write: Write) -> None:
     assert "(9)" in text
 
 
+def test_unpaired_takes_two_folders(write: Write) -> None:
+    uri = write("photos/1.png", "photos/2.png", "monet/x/1.png", "monet/9.png")
+    found = run("unpaired", f"{uri}/photos", input_b=f"{uri}/monet", split=(1.0, 0.0, 0.0))
+    assert [(r.key, r.domain, r.sources) for r in found.records] == [
+        ("1", "A", ("photos/1.png",)),
+        ("2", "A", ("photos/2.png",)),
+        ("9", "B", ("monet/9.png",)),
+        ("x/1", "B", ("monet/x/1.png",)),
+    ]
+    assert found.roots[0].removeprefix("file://") == uri
+    turned = run("unpaired", f"{uri}/photos", input_b=f"{uri}/monet", direction="BtoA")
+    assert {r.domain for r in turned.records if r.sources[0].startswith("photos")} == {"B"}
+
+
+def test_unpaired_takes_one_folder_within_another(write: Write) -> None:
+    uri = write("1.png", "b/2.png")
+    found = run("unpaired", uri, input_b=f"{uri}/b", split=(1.0, 0.0, 0.0))
+    assert {(r.domain, r.sources) for r in found.records} == {
+        ("A", ("1.png",)),
+        ("A", ("b/2.png",)),
+        ("B", ("b/2.png",)),
+    }
+
+
+def test_unpaired_of_two_folders_wants_the_same_splits_in_both(write: Write) -> None:
+    uri = write("x/train/1.png", "x/val/2.png", "y/train/1.png")
+    assert "train, val in A and train in B" in message("unpaired", f"{uri}/x", input_b=f"{uri}/y")
+    assert "--annotations" in message("unpaired", f"{uri}/x", input_b=f"{uri}/y", annotations=("json",))
+
+
+def test_listing_follows_links_to_folders(write: Write, tmp_path: Path) -> None:
+    far = write("far/1.png", "far/sub/2.png")
+    (tmp_path / "set").mkdir()
+    for name in ("trainA", "trainB"):
+        (tmp_path / "set" / name).symlink_to(f"{far}/far")
+    (Path(far) / "far/sub/back").symlink_to(f"{far}/far")  # a ring
+    found = run("unpaired", str(tmp_path / "set"))
+    assert {(r.domain, r.key) for r in found.records} == {(d, k) for d in "AB" for k in ("1", "sub/2")}
+    assert all(r.bytes > 0 for r in found.records)
+
+
+def test_pairs_takes_the_common_names_when_asked(write: Write) -> None:
+    uri = write("a/1.png", "a/2.png", "b/1.png", "b/9.png")
+    found = run("pairs", uri, common_only=True)
+    assert [r.key for r in found.records] == ["1"]
+    assert found.lone == (f"{uri}/a/2.png", f"{uri}/b/9.png")
+    assert "no name in both" in message("pairs", f"{uri}/a", input_b=write("c/5.png") + "/c", common_only=True)
+    assert "--common-only" in message("classes", uri, common_only=True)
+
+
 def test_unpaired_domains_and_splits(write: Write) -> None:
     found = run("unpaired", write("trainA/1.png", "trainB/1.png", "trainB/2.png", "testA/1.png", "testB/x.png"))
     assert (found.kind, found.domains, found.fields) == ("unpaired", ("A", "B"), ("image",))

@@ -7,19 +7,21 @@ of each of their fields comes from, and what is known about them. docs/data.md d
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from i2i_core.data.folders import groups
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.settings import check_at_least
-from i2i_core.storage.remote import storage_of
+from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
 SPLITS = {
@@ -39,7 +41,7 @@ CELEBA_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 LOOKS = {
     "ab": "images that hold A on their left half and B on their right, in train/, val/, test/ or side by side in DIR",
     "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B",
-    "unpaired": "folders trainA and trainB (and testA, testB, valA, valB)",
+    "unpaired": "folders trainA and trainB (and testA, testB, valA, valB), or --input DIR_A --input-b DIR_B",
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
     "glyphs": "nothing: it is built in",
@@ -58,15 +60,22 @@ class LayoutOptions:
     input: str = ""
     """Folder or fsspec URL with the images."""
     input_b: str = ""
-    """Of pairs: the folder of B, if --input is the folder of A."""
+    """Folder or URL with the images of B, where --input holds those of A (pairs and unpaired)."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
     """Of celeba: the attributes to keep. Default: the five of the StarGAN paper."""
     annotations: tuple[str, ...] = ()
     """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
+    common_only: bool = False
+    """Pairs: take the names that both folders have, and list the other images in a file of --out. Without it, an image
+    without a partner stops the job."""
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
     """Shares of train, val and test, where the layout says nothing of splits."""
+    group_by: str = ""
+    """Keep near-copies in one split: a regular expression that is searched in each sample's name (its path below the
+    split's folder, without ending; of clips, the clip's). Samples whose first group, or else whole match, is equal go
+    to one split: '^[^_]+' for anna_1.png, anna_2.png."""
     seed: int = 0
     """Of the splits, the order in the shards, and the colours of glyphs."""
 
@@ -75,6 +84,8 @@ class LayoutOptions:
         if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6:
             fix = "For example --split 0.8 0.1 0.1."
             raise ConfigError("--split", " ".join(map(str, self.split)), "three shares that sum to 1", fix)
+        if self.group_by:
+            groups.compiled(self.group_by)
         for ending in self.endings:
             if not re.fullmatch(r"\w+(\.\w+)*", ending) or self.endings.count(ending) > 1:
                 fix = "For example --annotations json txt."
@@ -123,6 +134,8 @@ class Found:
     declared: tuple[Declared, ...] = ()
     """Of --layout fields, what each of `fields` is."""
     clip_overlap: int = 0
+    lone: tuple[str, ...] = ()
+    """Places of images without a partner, which `--common-only` leaves out."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +171,29 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     if not fs.isdir(root):
         found = "a file" if fs.exists(root) else "nothing at that place"
         raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
-    start = len(root.rstrip("/")) + 1
-    sizes = {path[start:]: int(info.get("size") or 0) for path, info in fs.find(root, detail=True).items()}
+    sizes = dict(_linked(root)) if is_local(fs) else dict(_sizes(fs, root))
     hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
     return Listing(uri, fs.unstrip_protocol(root), {p: sizes[p] for p in sorted(sizes) if not hidden.search(p)})
+
+
+def _sizes(fs: Any, root: str) -> Iterator[tuple[str, int]]:
+    """Give path below a folder and bytes of every file there."""
+    start = len(root.rstrip("/")) + 1
+    for path, info in fs.find(root, detail=True).items():
+        yield path[start:], int(info.get("size") or 0)
+
+
+def _linked(root: str) -> Iterator[tuple[str, int]]:
+    """Give path and bytes of every local file, also below links to folders, each folder once on a way."""
+    above = {root: {os.path.realpath(root)}}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        known = above.pop(folder)
+        real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in known]  # a link to a folder above would not end
+        above |= {os.path.join(folder, name): known | {real[name]} for name in folders}
+        for name in files:
+            path = os.path.join(folder, name)
+            yield os.path.relpath(path, root), os.stat(path).st_size if os.path.exists(path) else 0
 
 
 @patient_for(AT_START)
@@ -185,7 +217,31 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
     if options.layout == "glyphs" and options.endings:
         found = _annotated_glyphs(found, options.endings)
     found = _turned(found) if options.direction == "BtoA" else found
+    if options.group_by:
+        return _grouped(found, options)
     return replace(found, records=with_splits(found.records, options.split, options.seed))
+
+
+def _grouped(found: Found, options: LayoutOptions) -> Found:
+    """Give each sample a split, so that no group of `--group-by` is in two; domains are cut by the same groups.
+
+    Raises:
+        ConfigError: a name that the pattern does not fit.
+        DataError: folders of splits that cut a group.
+    """
+    named = groups.groups_of((r.clip or r.key for r in found.records), options.group_by)
+    group = [named[r.clip or r.key] for r in found.records]
+    kept = [(g, r) for g, r in zip(group, found.records, strict=True) if r.split is not None]
+    own = {g: r.split for g, r in kept if r.split is not None}
+    open_ = groups.sizes_of((r.domain, g) for g, r in zip(group, found.records, strict=True) if r.split is None)
+    for _, sizes in sorted(open_.items()):
+        ordered = order(sizes, "split", options.seed, "groups")
+        own |= groups.cut_groups(sizes, options.split, ordered, {g: s for g, s in own.items() if g in sizes})
+    records = tuple(r if r.split else replace(r, split=own[g]) for g, r in zip(group, found.records, strict=True))
+    splits = ((g, r.split or "", r.sources[0]) for g, r in zip(group, records, strict=True))
+    groups.check_apart(splits, f"--input {options.input}" if options.input else f"--layout {options.layout}")
+    note = groups.described(Counter(group))
+    return replace(found, records=records, notes=(*found.notes, note) if group else found.notes)
 
 
 def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Found:
@@ -235,8 +291,14 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
         raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
     if options.attributes and options.layout != "celeba":
         raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
-    if options.input_b and options.layout != "pairs":
-        raise ConfigError("--input-b", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
+    if options.input_b and options.layout not in ("pairs", "unpaired"):
+        expected = "--layout pairs or unpaired"
+        raise ConfigError("--input-b", f"it beside --layout {options.layout}", expected, "Leave it out.")
+    if options.input_b and options.layout == "unpaired" and options.endings:
+        fix = "Put the images into trainA and trainB of one folder, or leave --annotations out."
+        raise ConfigError("--annotations", "it beside --input-b of unpaired images", "one --input", fix)
+    if options.common_only and options.layout != "pairs":
+        raise ConfigError("--common-only", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
     if fields != FieldOptions() and options.layout != "fields":
         raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
     if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
@@ -308,15 +370,16 @@ def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
     else:
         sides = _two_sides(listing)
     by_stem = [_by_stem(side) for side in sides]
-    _check_matched(sides, by_stem)
+    lone = _lone(sides, by_stem, options.common_only)
     a_parts = {path: (split, rest) for path, split, rest in _split_folders(sides[0])}
     keys = _keys_by_split([(path, split, rest) for path, (split, rest) in a_parts.items()])
     records = []
     for stem, path in by_stem[0].items():
-        other = by_stem[1][stem]
+        if (other := by_stem[1].get(stem)) is None:
+            continue
         size = sides[0].files[path] + sides[1].files[other]
         records.append(Record(keys[path], (path, other), a_parts[path][0], bytes=size))
-    return Found("paired", ("a", "b"), tuple(records), "files", (sides[0].root, sides[1].root))
+    return Found("paired", ("a", "b"), tuple(records), "files", (sides[0].root, sides[1].root), lone=lone)
 
 
 def _two_sides(listing: Listing) -> tuple[Listing, Listing]:
@@ -343,20 +406,36 @@ def _by_stem(listing: Listing) -> dict[str, str]:
     return stems
 
 
-def _check_matched(sides: tuple[Listing, Listing], by_stem: list[dict[str, str]]) -> None:
-    alone = [
-        f"{len(extra)} only in {side.uri} ({_some(extra)})"
-        for side, extra in zip(sides, (by_stem[0].keys() - by_stem[1], by_stem[1].keys() - by_stem[0]), strict=True)
-        if extra
-    ]
-    if alone:
-        fix = "Add the missing images, or move the lone ones away."
-        raise DataError("--layout pairs", " and ".join(alone), "an image of each name in both folders", fix)
+def _lone(sides: tuple[Listing, Listing], by_stem: list[dict[str, str]], common_only: bool) -> tuple[str, ...]:
+    """Name the images that have no partner.
+
+    Raises:
+        DataError: there are some, and they are not to be left out; or no name is in both folders.
+    """
+    extra = [by_stem[0].keys() - by_stem[1], by_stem[1].keys() - by_stem[0]]
+    counts = " and ".join(
+        f"{len(names)} only in {side.uri} ({_some(names)})" for side, names in zip(sides, extra, strict=True) if names
+    )
+    if counts and not common_only:
+        fix = "Add the missing images, move the lone ones away, or give --common-only: it takes the names that both "
+        fix += "folders have, and lists the other images in a file."
+        raise DataError("--layout pairs", counts, "an image of each name in both folders", fix)
+    if not by_stem[0].keys() & by_stem[1]:
+        fix = "Name two folders whose images have the same names; --layout unpaired needs no pairs."
+        raise DataError("--layout pairs", f"no name in both: {counts}", "images of equal names", fix)
+    return tuple(f"{side.uri}/{of[stem]}" for side, of, names in zip(sides, by_stem, extra, strict=True)
+                 for stem in sorted(names))  # fmt: skip
 
 
 def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
-    """trainA, trainB, testA, testB, valA, valB."""
+    """List the images of two domains: of trainA, trainB and their like in one folder, or of two folders.
+
+    Raises:
+        DataError: images elsewhere, or a split with one domain alone.
+    """
     _need_images("unpaired", listing)
+    if options.input_b:
+        return _two_domains(listing, list_files(options.input_b, "--input-b"))
     parts = []
     for path in listing.images:
         match = _DOMAIN_FOLDER.match(path)
@@ -375,6 +454,37 @@ def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
         keys.update(_unique_keys(group))
     records = [Record(keys[p], (p,), split, domain, bytes=listing.files[p]) for p, split, domain, _ in parts]
     return Found("unpaired", ("image",), tuple(records), "files", (listing.root,), domains=("A", "B"))
+
+
+def _two_domains(*sides: Listing) -> Found:
+    """List the images of two folders, a domain each, with folders of splits below or none.
+
+    Raises:
+        DataError: a folder without images, or splits that one of the two has alone.
+    """
+    _need_images("unpaired", sides[1])
+    root = _common_root(*(side.root for side in sides))
+    records: list[Record] = []
+    for domain, side in zip("AB", sides, strict=True):
+        parts, below = _split_folders(side), f"{side.root[len(root) :].strip('/')}/".lstrip("/")
+        keys = _keys_by_split(parts)
+        records += [Record(keys[p], (below + p,), split, domain, bytes=side.files[p]) for p, split, _ in parts]
+    has = [{r.split for r in records if r.domain == domain} for domain in "AB"]
+    if has[0] != has[1]:
+        shown = [", ".join(sorted(split or "no split's folder" for split in some)) for some in has]
+        fix = "Give both folders the same splits, or neither any."
+        raise DataError("--layout unpaired", f"{shown[0]} in A and {shown[1]} in B", "the same splits in both", fix)
+    return Found("unpaired", ("image",), tuple(records), "files", (root,), domains=("A", "B"))
+
+
+def _common_root(*roots: str) -> str:
+    """Name the folder that both lie in. Raises ConfigError where they are on different storage."""
+    parts = [root.rstrip("/").split("/") for root in roots]
+    shared = next((i for i, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
+    if parts[0][:3] != parts[1][:3]:
+        expected = "both on one storage, in one bucket"
+        raise ConfigError("--input-b", f"{roots[1]} beside {roots[0]}", expected, "Copy one of them to the other.")
+    return "/".join(parts[0][:shared]) if shared > 3 or not parts[0][0].startswith("file") else "file:///"
 
 
 _DOMAIN_FOLDER = re.compile(rf"({'|'.join(SPLITS)})_?([AB])/")

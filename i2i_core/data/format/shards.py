@@ -47,6 +47,10 @@ INDEX = "index"
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
+WITHOUT_PARTNER = "without_partner.txt"
+"""File of a data set of pairs: the images that `--common-only` left out, a place a line below a heading."""
+_HEADING = b"# images without a partner, which --common-only left out\n"
+
 SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
 
@@ -118,6 +122,8 @@ class Plan:
     domains: tuple[str, ...]
     made_by: dict[str, Any]
     digest: str
+    lone: tuple[str, ...] = ()
+    """Places of images that `--common-only` leaves out."""
 
     @property
     def samples(self) -> int:
@@ -159,6 +165,8 @@ class FinishedShard:
     clips: int = 0
     shortest: int = 0
     """Count its clips, and the rows of the shortest of them."""
+    transparent: int = 0
+    """Samples with transparent pixels that were laid over the background."""
 
     def dumps(self) -> bytes:
         return (json.dumps(asdict(self)) + "\n").encode()
@@ -218,7 +226,7 @@ def plan(
         for (split, domain), group in sorted(groups.items())
         for job in _jobs(split, domain, group, most, found.clip_overlap)
     )
-    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by))
+    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by), found.lone)
 
 
 def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
@@ -272,6 +280,7 @@ def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOpt
     """The options that shape the data set. Where it came from and went to are left out: a copy is equal."""
     kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
+    kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
     return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
 
@@ -387,6 +396,8 @@ def _remove(output: Folder, tars: Collection[str]) -> None:
     """Take away what was written here: shards of these or our names, and their indexes."""
     ours = [name for name in output.names() if _OURS.fullmatch(name) or name in tars]
     output.remove(*(index_name(name) for name in ours if name.endswith(".tar")), *ours)
+    if output.exists(WITHOUT_PARTNER) and output.read(WITHOUT_PARTNER).startswith(_HEADING):
+        output.remove(WITHOUT_PARTNER)
 
 
 def _whole(uri: str) -> bool:
@@ -414,13 +425,28 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
         if isinstance(old, list):
             _remove(output, [name for name in old if str(name).endswith(".tar")])
         return
-    if not overwrite:
+    failed = isinstance(note, dict) and note.get("failed")
+    if not overwrite and not failed:
         found = "an unfinished data set from another input or with other options"
         fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     done = {name.removesuffix(".json") for name in output.names(PARTS) if name.endswith(".tar.json")}
     output.remove(PARTS)
     _remove(output, done)
+
+
+def give_up(work: ShardWork, out: str) -> None:
+    """Note that the input or the options stopped this job, so that a job with others may take its place at `out`. The
+    same job still goes on from its finished shards."""
+    output_at(out).write_json(f"{PARTS}/plan.json", {"plan": work.digest, "failed": True})
+
+
+def list_lone(plan: Plan, out: str) -> str:
+    """Write the list of images without a partner into the data set's folder, and give its place."""
+    output = output_at(out)
+    lines = "".join(f"{place}\n" for place in plan.lone)
+    output.write(WITHOUT_PARTNER, _HEADING + lines.encode(errors="surrogateescape"))
+    return output.at(WITHOUT_PARTNER)
 
 
 def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
@@ -514,7 +540,8 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 continue
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
-            part = replace(part, fields=agreed, example=part.example or name)
+            seen = part.transparent + _is_laid_over(recipe, files)
+            part = replace(part, fields=agreed, example=part.example or name, transparent=seen)
             # a frame that was left out ends a run of frames
             clip = (record.clip, number - len(rows.keys)) if record.clip else None
             places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
@@ -522,6 +549,11 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+def _is_laid_over(recipe: Recipe, files: Files) -> bool:
+    """Tell whether a sample has transparent pixels that are laid over the background."""
+    return not recipe.images.keep_alpha and any(isinstance(x, Picture) and x.transparent for x in files[0])
 
 
 def tar_of(file: Hashed) -> TarWriter:
@@ -551,8 +583,10 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
         if _form(a) != _form(b):
             found = f"{_kind_of(b)}, while {first} holds {_kind_of(a)}"
             fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
+            if not {a.channels, b.channels} <= {1, 3}:
+                fix = "Shard them into different data sets; where --keep-alpha keeps transparency, leave it out."
             if a.dtype != b.dtype:
-                fix = "Store all of them with one number of bits."
+                fix = "Convert the files to one number of bits; or shard them into different data sets."
             elif a.channels == b.channels:
                 fix = "Shard the images again, all in one format."
             if a.role != "image":
@@ -747,7 +781,8 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
-    recipe, made_by = plan.recipe, plan.made_by
+    recipe, transparent = plan.recipe, sum(part.transparent for part in parts.values())
+    made_by = plan.made_by | ({"transparent": transparent} if transparent else {})
     return conclude(plan, out, parts, recipe.attributes, plan.exclusive, plan.domains, made_by)
 
 
