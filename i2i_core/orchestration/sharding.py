@@ -1,4 +1,4 @@
-"""Shards as parallel Ray tasks, or one after the other in this process."""
+"""Write shards as parallel Ray tasks, or one after the other in this process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEW_SAMPLES = 10_000
 FEW_BYTES = 100_000_000
 """Samples, and bytes of their files, up to which this process alone is done before Ray has started: some 10 s."""
 BUILTIN = "data/glyphs-{kind}-{size}"
-"""Where the built-in data sets are kept, below the current folder."""
+"""Folder of a built-in data set, below the current one."""
 
 
 def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = AUTO) -> tuple[Manifest, bool]:
@@ -158,7 +158,7 @@ def shard_glyphs(
 
 
 def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
-    """Find the built-in glyphs of that kind, size and options; they are made and announced on first use."""
+    """Find the built-in glyphs of that kind, size and options; on first use they are made, and the log says where."""
     if kind == "fields":
         fix = "Name one with --data; docs/data.md says how to make it."
         raise ConfigError("--data", "nothing, and no glyphs have the fields that the method reads", "a data set", fix)
@@ -171,7 +171,7 @@ def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
 
 
 def _word(name: str, value: Any) -> str:
-    """An option in the name of a folder."""
+    """Spell an option in the name of a folder."""
     if value is True:
         return name.replace("_", "-")
     return "-".join(value) if isinstance(value, tuple) else str(value)

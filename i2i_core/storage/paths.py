@@ -1,4 +1,4 @@
-"""Paths and addresses: the same in every process of a run, and fit to be told."""
+"""Name paths and addresses the same in every process of a run, without what is secret in them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ _of_parents: list[Any] = []
 
 
 class Remote:
-    """A remote filesystem of fsspec that is asked again when it does not answer.
+    """Use a remote filesystem of fsspec, and ask again when it does not answer.
 
     It carries over to other processes, forked or not: each makes its own connections. Listings are never remembered.
     """
@@ -234,7 +234,7 @@ def write_all(out: IO[bytes], data: bytes) -> None:
 
 
 async def _pour_s3(fs: Any, path: str, start: int, stop: int, out: IO[bytes]) -> None:
-    """One GET, written as it arrives: s3fs's own reads give nothing of a body that breaks off."""
+    """Write one GET's body as it arrives: s3fs's own reads give nothing of a body that breaks off."""
     bucket, key, _ = fs.split_path(path)
     wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **fs.req_kw}
     body = (await fs._call_s3("get_object", **wanted))["Body"]
@@ -250,7 +250,7 @@ def _each(value: Any, n: int) -> Sequence[Any]:
 
 
 class _Ranged(io.RawIOBase):
-    """A remote file, read by ranges."""
+    """Read a remote file by ranges."""
 
     def __init__(self, remote: Remote, path: str) -> None:
         self.remote, self.path, self.at, self.length = remote, path, 0, remote.size(path)
@@ -301,4 +301,5 @@ def strip_protocol(fs: Any, url: str) -> str:
 
 
 def is_local(fs: Any) -> bool:
+    """Tell whether a filesystem is this machine's."""
     return isinstance(fs, LocalFileSystem)

@@ -1,4 +1,4 @@
-"""The folders people have, as lists of samples. Nothing is decoded here; only names are read.
+"""List the samples of the folders people have, from the names of the files alone: nothing is decoded here.
 
 Every layout is a function from a listing to a `Found`: which samples there are, where the image
 of each of their fields comes from, and what is known about them. docs/data.md draws the trees.
@@ -36,7 +36,7 @@ SPLITS = {
 """Folder names that mean a split."""
 
 CELEBA_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
-"""What StarGAN is trained on; the default of --attributes."""
+"""Attributes that StarGAN is trained on; the default of --attributes."""
 
 LOOKS = {
     "ab": "images that hold A on their left half and B on their right, in train/, val/, test/ or side by side in DIR",
@@ -53,18 +53,18 @@ Reading = Literal["files", "left-right", "right-left", "glyphs"]
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """What is there."""
+    """Say which images there are, and how they are split."""
 
     layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs", "fields"] = "none"
-    """How the images lie: docs/data.md shows each."""
+    """Layout of the images' folders; docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
     input_b: str = ""
     """Folder or URL with the images of B, where --input holds those of A (pairs and unpaired)."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """BtoA swaps the two sides of a pair, or the two domains."""
+    """Side that is the input: BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
-    """Of celeba: the attributes to keep. Default: the five of the StarGAN paper."""
+    """Attributes to keep, for celeba. Default: the five of the StarGAN paper."""
     annotations: tuple[str, ...] = ()
     """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
     common_only: bool = False
@@ -77,7 +77,7 @@ class LayoutOptions:
     split's folder, without ending; of clips, the clip's). Samples whose first group, or else whole match, is equal go
     to one split: '^[^_]+' for anna_1.png, anna_2.png."""
     seed: int = 0
-    """Of the splits, the order in the shards, and the colours of glyphs."""
+    """Seed of the splits, of the order in the shards, and of the colours of glyphs."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "seed")
@@ -93,13 +93,14 @@ class LayoutOptions:
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """Of annotations, without a dot before."""
+        """Endings of annotations, without a dot before them."""
         return tuple(part.removeprefix(".") for name in self.annotations for part in name.split(",") if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sample. `sources`: for each image its path below the root of the same position."""
+    """Name the files of one sample, and what is known of it before they are read. `sources`: for each image its path
+    below the root of the same position."""
 
     key: str
     sources: tuple[str, ...]
@@ -107,16 +108,16 @@ class Record:
     domain: str = WHOLE
     labels: tuple[int, ...] = ()
     bytes: int = 0
-    """Of all sources; with the names, what tells one input from another."""
+    """Bytes of all sources; with the names they tell one input from another."""
     annotations: tuple[tuple[str, str], ...] = ()
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
     clip: str = ""
-    """Name what it is a frame of. The frames of a clip are in their order and stay together."""
+    """Clip that the sample is a frame of. The frames of a clip are in their order and stay together."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """All samples of an input, in order of their names, each with its split."""
+    """Hold all samples of an input, in the order of their names, each with its split."""
 
     kind: Kind
     fields: tuple[str, ...]
@@ -128,11 +129,11 @@ class Found:
     exclusive: bool = False
     domains: tuple[str, ...] = (WHOLE,)
     notes: tuple[str, ...] = ()
-    """What a person should be told, a line each."""
+    """Notes for the user, a line each."""
     annotations_root: str = ""
     """Absolute URL that paths of annotations are relative to."""
     declared: tuple[Declared, ...] = ()
-    """Of --layout fields, what each of `fields` is."""
+    """Declarations of `fields`, for --layout fields."""
     clip_overlap: int = 0
     lone: tuple[str, ...] = ()
     """Places of images without a partner, which `--common-only` leaves out."""
@@ -140,7 +141,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a folder: path relative to it -> bytes, sorted; hidden ones left out."""
+    """Hold the files below a folder: path relative to it -> bytes, sorted; hidden files are left out."""
 
     uri: str
     root: str
@@ -160,7 +161,7 @@ class Listing:
 
 
 def list_files(uri: str, flag: str = "--input") -> Listing:
-    """Everything below a folder or URL.
+    """List everything below a folder or URL. Links to local folders are followed.
 
     Raises:
         DataError: nothing there, or not a folder.
@@ -198,7 +199,7 @@ def _linked(root: str) -> Iterator[tuple[str, int]]:
 
 @patient_for(AT_START)
 def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, fields: FieldOptions | None = None) -> Found:
-    """The samples of an input.
+    """List the samples of an input, each with its split.
 
     Raises:
         DataError: the layout does not fit what is there, or a file that belongs to it is damaged.
@@ -245,7 +246,7 @@ def _grouped(found: Found, options: LayoutOptions) -> Found:
 
 
 def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Found:
-    """With the files that lie beside the images (of pairs: beside A's). A domain may have none at all of an ending.
+    """Add the files that lie beside the images (of pairs: beside A's). A domain may have none at all of an ending.
 
     Raises:
         ConfigError: an ending that is the labels'.
@@ -271,7 +272,7 @@ def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Foun
 
 
 def _annotated_glyphs(found: Found, endings: tuple[str, ...]) -> Found:
-    """With KEY.json, which says what is drawn: it comes with the drawings of unpaired glyphs."""
+    """Add KEY.json, which says what each drawing of unpaired glyphs shows."""
     if len(found.domains) < 2 or endings != ("json",):
         fix = "Give --glyphs unpaired --annotations json, or leave --annotations out."
         raise ConfigError("--annotations", f"{' '.join(endings)} of {found.kind} glyphs", "json of unpaired ones", fix)
@@ -307,7 +308,7 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
 
 
 def _turned(found: Found) -> Found:
-    """With A and B swapped."""
+    """Swap A and B."""
     if found.attributes:
         fix = "Leave --direction out; attributes have none."
         raise ConfigError("--direction", "BtoA for labelled images", "pairs or two domains", fix)
@@ -321,13 +322,13 @@ def _turned(found: Found) -> Found:
 
 
 def order(names: Iterable[str], *seed: object) -> list[str]:
-    """The names in a seeded order that is the same everywhere and stays when others come or go."""
+    """Order names by a seed. The order is the same everywhere, and stays when other names come or go."""
     salt = " ".join(map(str, seed))
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt} {name}".encode("utf-8", "surrogateescape")).digest())
 
 
 def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object) -> dict[str, str]:
-    """name -> split: a seeded cut into exact shares, rounded; train is never rounded away."""
+    """Cut names into exact shares by a seed, rounded; train is never rounded away. Gives name -> split."""
     n = len(names)
     test = min(int(shares[2] * n + 0.5), n - (shares[0] > 0))
     val = min(int(shares[1] * n + 0.5), n - test - (shares[0] > 0))
@@ -337,7 +338,7 @@ def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object)
 
 
 def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float], seed: int) -> tuple[Record, ...]:
-    """Records with a split each: their own, else one by seeded shares within their domain; clips are not cut."""
+    """Give each record a split: its own, else one by seeded shares within its domain. Clips are not cut."""
     open_keys: dict[str, dict[str, None]] = defaultdict(dict)
     for r in records:
         if r.split is None:
@@ -350,7 +351,7 @@ def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float],
 
 
 def find_ab(options: LayoutOptions, listing: Listing) -> Found:
-    """Side-by-side images, in split folders or not."""
+    """List side-by-side images, in folders of splits or not."""
     _need_images("ab", listing)
     parts = _split_folders(listing)
     nested = sorted({rest.split("/")[0] for _, _, rest in parts if "/" in rest})
@@ -362,7 +363,7 @@ def find_ab(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
-    """Two folders with equal names; endings may differ (a/1.jpg, b/1.png)."""
+    """Pair the images of two folders by their names; endings may differ (a/1.jpg, b/1.png)."""
     _need_images("pairs", listing)
     if options.input_b:
         sides = (listing, list_files(options.input_b, "--input-b"))
@@ -491,7 +492,7 @@ _DOMAIN_FOLDER = re.compile(rf"({'|'.join(SPLITS)})_?([AB])/")
 
 
 def find_classes(options: LayoutOptions, listing: Listing) -> Found:
-    """One folder per class."""
+    """List the images of one folder per class; the class is each image's attribute."""
     _need_images("classes", listing)
     parts = _split_folders(listing)
     loose = [rest for _, _, rest in parts if "/" not in rest]
@@ -508,7 +509,8 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
-    """CelebA: attributes from list_attr_celeba.txt, splits from list_eval_partition.txt if present."""
+    """List CelebA's images, with attributes from list_attr_celeba.txt and splits from list_eval_partition.txt if it is
+    there."""
     _need_images("celeba", listing)
     table = _named(listing, "list_attr_celeba.txt")
     if table is None:
@@ -534,7 +536,7 @@ def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """Names, and file name -> 0 or 1 for each, of a list_attr_celeba.txt.
+    """Read a list_attr_celeba.txt: the names of the attributes, and file name -> 0 or 1 for each.
 
     Raises:
         DataError: with the line that is wrong.
@@ -560,7 +562,7 @@ def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, t
 
 
 def read_partition(text: str, where: str) -> dict[str, str]:
-    """File name -> split, of a list_eval_partition.txt. Raises DataError with the line that is wrong."""
+    """Read a list_eval_partition.txt: file name -> split. Raises DataError with the line that is wrong."""
     splits = {"0": "train", "1": "val", "2": "test"}
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -591,7 +593,7 @@ def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
 
 
 def _by_name(listing: Listing) -> dict[str, str]:
-    """File name -> path. Raises DataError when two folders hold the same name."""
+    """Map file names to paths. Raises DataError when two folders hold the same name."""
     images: dict[str, str] = {}
     for path in listing.images:
         other = images.setdefault(path.rsplit("/", 1)[-1], path)
@@ -606,7 +608,7 @@ def _named(listing: Listing, name: str) -> str | None:
 
 
 def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
-    """The built-in characters, split by character."""
+    """List the drawings of the built-in characters, split by character."""
     characters = order(glyphs.characters(), "characters", layout.seed)[: options.characters]
     splits = cut(characters, layout.split, layout.seed, "glyphs")
     if options.glyphs == "unpaired":
@@ -647,7 +649,7 @@ def _bold_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
 
 
 def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Found:
-    """Train: half of the characters in A, the others in B. Val and test: all of them in both."""
+    """Deal train's characters to A and B in turn; val and test have all of theirs in both domains."""
     train = [c for c, split in splits.items() if split == "train"]
     owner = {c: "AB"[i % 2] for i, c in enumerate(train)}
     drawings = ("fill", "scan" if options.scanned else "fill")
@@ -693,7 +695,8 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
 
 
 class Places(NamedTuple):
-    """Hold what stands for a sample in the places of patterns; empty where they have no such place."""
+    """Hold what the places of a pattern ({key}, {split}, ...) stand for in one sample; "" for places that no pattern
+    has."""
 
     split: str
     domain: str
@@ -704,20 +707,21 @@ class Places(NamedTuple):
 
     @property
     def sample(self) -> str:
-        """Make a WebDataset key of them: no dot in its last part."""
+        """WebDataset key of the sample: no dot in its last part."""
         folder, slash, last = "/".join(part for part in (self.label, self.clip, self.name) if part).rpartition("/")
         return folder + slash + last.replace(".", "_")
 
     @property
     def named(self) -> dict[str, str]:
-        """Give them by the names that patterns have for them."""
+        """The same values by the names that patterns have for them."""
         split, domain, label, clip, name = self
         return {"split": split, "domain": domain, "class": label, "clip": clip, "frame": name, "key": name}
 
 
 def _matched(one: Declared, known: Sequence[Declared], listing: Listing, where: str) -> dict[Places, str]:
-    """The files of a field by sample, but for those that another's pattern describes more closely: 1_ids.png is no
-    {key}.png where there is a {key}_ids.png. Raises DataError where there are none, or a split is none."""
+    """Map samples to the files of a field. A file that another field's pattern describes more closely is left to that
+    field: 1_ids.png is no {key}.png where there is a {key}_ids.png. Raises DataError where no file matches, or a
+    {split} is none."""
     looks, found = one.regex, dict[Places, str]()
     closer = [other.regex for other in known if other.letters > one.letters]
     for path in listing.files:
@@ -739,7 +743,7 @@ def _in_order(places: Places) -> tuple[object, ...]:
 
 
 def by_number(name: str) -> list[tuple[int, str]]:
-    """Give what orders names by the numbers in them: 2 before 10."""
+    """Give a sort key that orders names by the numbers in them: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -774,7 +778,7 @@ def _stem(path: str) -> str:
 
 
 def _unique_keys(paths: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """path -> a WebDataset key for its name: no ending, no dot in the last part, none twice."""
+    """Map paths to WebDataset keys: the name without ending and without a dot in its last part, none twice."""
 
     def key(name: str, ending: str = "") -> str:
         folder, _, last = _stem(name).rpartition("/")
@@ -804,7 +808,8 @@ def _keys_by_split(parts: Sequence[tuple[str, str | None, str]]) -> dict[str, st
 
 
 def _split_folders(listing: Listing) -> list[tuple[str, str | None, str]]:
-    """(path, split, path below the split's folder) of every image; split None if there are no such folders.
+    """Give (path, split, path below the split's folder) of every image; the split is None where there are no such
+    folders.
 
     Raises:
         DataError: some images lie in split folders and others beside them.
@@ -844,7 +849,7 @@ def _need_images(layout: str, listing: Listing) -> None:
 
 
 def _fitting(listing: Listing) -> list[str]:
-    """Layouts that the names fit, the likeliest first."""
+    """List the layouts that the names fit, the likeliest first."""
     fit = []
     if _named(listing, "list_attr_celeba.txt"):
         fit.append("celeba")

@@ -34,7 +34,7 @@ KEPT = 1 << 16
 
 @dataclass(frozen=True)
 class Index:
-    """The index of some rows, in memory. Arrays as in the module's docstring."""
+    """Hold the index of some rows in memory: arrays as in the module's docstring."""
 
     keys: np.ndarray
     offset: np.ndarray
@@ -144,7 +144,7 @@ def most_bytes(samples: int, fields: int, attributes: int, clips: bool) -> int:
 
 @dataclass
 class NewIndex:
-    """The index of a shard that is being written, row by row."""
+    """Collect the index of a shard that is being written, row by row."""
 
     keys: list[str] = field(default_factory=list)
     offset: list[list[int]] = field(default_factory=list)
@@ -188,7 +188,8 @@ class NewIndex:
 
 
 class Rows:
-    """The rows of a shard set: of the shards that are asked for, the indexes are read and kept for a while.
+    """Look up the rows of a shard set: key, labels, and where each field's bytes lie. The index of a shard is read when
+    one of its rows is asked for, and kept for a while.
 
     What is kept follows the rows that are in use, not those that there are: a data set of any size takes the same.
 

@@ -47,7 +47,7 @@ VERSION = 2
 FEW = 8
 """Shards that are asked for one by one: a listing also holds all that lies beside them, such as other splits."""
 UNLISTED = ("http://", "https://")
-"""Where folders have no listings that a program can rely on."""
+"""Protocols whose folders have no listings that a program can rely on."""
 MOST_FIELDS = 64
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
@@ -64,12 +64,12 @@ _OF_VERSION_1 = {"paired": {"a", "b"}, "labelled": {"image"}, "unpaired": {"imag
 
 @dataclass(frozen=True)
 class Manifest(Schema):
-    """The contents of `manifest.json`."""
+    """Hold the contents of `manifest.json`."""
 
     splits: dict[str, dict[str, ShardSet]] = field(default_factory=dict)
     """split -> domain -> shards."""
     made_by: dict[str, Any] = field(default_factory=dict)
-    """How the data set was made: layout, options, seed. For people, and for shard.py to know its own work again."""
+    """Layout, options and seed that the data set was made with. For people, and for shard.py to know its work again."""
 
     def dumps(self) -> str:
         """Write it as JSON of version 2, each list in a line."""
@@ -84,7 +84,7 @@ class Manifest(Schema):
 
     @property
     def fingerprint(self) -> str:
-        """Of the contents: the same for a copy at another place."""
+        """Checksum of the contents: the same for a copy at another place."""
         sums = [
             (split, domain, *shards.index.sha256, *shards.shards.sha256)
             for split, sets in sorted(self.splits.items())
@@ -93,7 +93,8 @@ class Manifest(Schema):
         return sha256(repr(sums).encode())[:16]
 
     def describe(self) -> str:
-        """One line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val 100`."""
+        """Describe the data set in one line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val
+        100`."""
         shape = next(iter(self.fields.values()))
         size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
         if self.kind == "fields" or not all(field.of_version_1 for field in self.fields.values()):
@@ -122,7 +123,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 class DataSet:
-    """A data set opened for reading: its manifest, and where its files are.
+    """Open a data set for reading: its manifest, and where its files are.
 
     Args:
         uri: a local folder or any fsspec URL of one, holding `manifest.json`.
@@ -183,7 +184,7 @@ class DataSet:
         return {}
 
     def shard_set(self, split: str, domain: str = WHOLE) -> ShardSet:
-        """Raises DataError when the split or the domain is not there."""
+        """Give the shards of a split and domain. Raises DataError when the split or the domain is not there."""
         sets = self.manifest.splits.get(split)
         if not sets:
             has = ", ".join(sorted(self.manifest.splits))
@@ -281,11 +282,11 @@ class DataSet:
         return index
 
     def path(self, name: str, kind: str = SHARD) -> str:
-        """A file of the data set as its filesystem knows it. Raises DataError as `Places.path`."""
+        """Name a file of the data set as its filesystem knows it. Raises DataError as `Places.path`."""
         return self.places.path(name, kind)
 
     def url(self, name: str) -> str:
-        """A file of the data set as a person would name it."""
+        """Name a file of the data set as a person would."""
         return name if "://" in name else f"{self.uri}/{name}"
 
     def check_shards(self, split: str) -> None:
@@ -341,7 +342,7 @@ class DataSet:
                 raise DataError(self.url(name), f"{size} bytes", f"{expected} bytes", again)
 
     def _folder(self, name: str, kind: str) -> str:
-        """The folder of a file as its filesystem knows it."""
+        """Name the folder of a file as its filesystem knows it."""
         return posixpath.dirname(self.path(name, kind) if "://" in name else f"{self.root}/{name}")
 
     def _listed(self, folders: Iterable[str]) -> dict[str, int]:
@@ -379,7 +380,7 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
 
 
 def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What cannot be in a manifest, read from `values`, each with what could."""
+    """Give what a manifest read from `values` holds and cannot, each with what it could."""
     if values["version"] == 1:
         yield from _contradictions_of_version_1(manifest, values.get("kind"))
     yield from _field_contradictions(manifest)

@@ -1,4 +1,4 @@
-"""Samples into WebDataset shards, and existing WebDatasets into data sets.
+"""Write samples into WebDataset shards, with an index of each and a manifest.
 
 `plan` says which samples go into which shard; it depends on the input and the options only. Each
 shard is then written on its own (`write_shard`), by whoever and in whatever order, with its index, and leaves a
@@ -63,16 +63,16 @@ _OURS = re.compile(rf"(train|val|test)(-[AB])?-\d{{6}}\.tar|{OF_VERSION_1.patter
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """What is written, and where."""
+    """Say where a data set goes, and how it is cut into shards."""
 
     out: str = ""
     """Folder or fsspec URL for the data set."""
     shard_samples: int = 1024
     """Samples in a shard."""
     shard_bytes: int | None = None
-    """Instead: about so many bytes in a shard, reckoned from the first samples."""
+    """Bytes in a shard, about, in place of --shard-samples; estimated from the first samples."""
     bad: Literal["stop", "skip"] = "stop"
-    """At an image that cannot be read: stop, or leave its sample out, named and counted."""
+    """At an image that cannot be read: stop, or skip (leave its sample out, named and counted)."""
     overwrite: bool = False
     """Replace a data set, or an unfinished one, that was made with other options."""
 
@@ -84,7 +84,7 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that turns a record into the members of its sample; the same for every shard."""
+    """Hold all that turns a record into the members of its sample; the same for every shard."""
 
     kind: Kind
     fields: tuple[str, ...]
@@ -96,15 +96,15 @@ class Recipe:
     colour: bool
     white_paper: bool
     seed: int
-    """This and the three above are of glyphs."""
+    """Seed; this and the three above are of glyphs."""
     annotations_root: str = ""
     declared: tuple[Declared, ...] = ()
-    """What each of `fields` is; none: images."""
+    """Declarations of `fields`; none: images."""
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to write: its name and its samples, in their order."""
+    """Describe one shard to write: its name and its samples, in their order."""
 
     name: str
     split: str
@@ -114,7 +114,7 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """All shards of a data set. `digest` is equal where input and options are."""
+    """Describe all shards of a data set. Equal input and options give an equal `digest`."""
 
     recipe: Recipe
     jobs: tuple[ShardJob, ...]
@@ -127,11 +127,12 @@ class Plan:
 
     @property
     def samples(self) -> int:
+        """Samples of all shards together."""
         return sum(len(job.records) for job in self.jobs)
 
 
 class Goes(Protocol):
-    """Where a shard to write belongs."""
+    """Describe where a shard to write belongs."""
 
     @property
     def name(self) -> str: ...
@@ -142,7 +143,7 @@ class Goes(Protocol):
 
 
 class ShardWork(Protocol):
-    """A data set to write: equal digests, equal bytes."""
+    """Describe a data set to write; equal digests mean equal bytes."""
 
     @property
     def digest(self) -> str: ...
@@ -152,7 +153,7 @@ class ShardWork(Protocol):
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """Record what is known of a finished shard."""
+    """Record a finished shard: all that the manifest says of it."""
 
     shard: Shard
     fields: dict[str, Field] = field(default_factory=dict)
@@ -169,6 +170,7 @@ class FinishedShard:
     """Samples with transparent pixels that were laid over the background."""
 
     def dumps(self) -> bytes:
+        """Write it as JSON, which `loads` reads."""
         return (json.dumps(asdict(self)) + "\n").encode()
 
     @staticmethod
@@ -185,7 +187,7 @@ class FinishedShard:
 
 
 class BadImageError(Exception):
-    """An image that cannot be used: its name and the cause."""
+    """Name an image that cannot be used, and the cause."""
 
 
 # ---- planning ----
@@ -194,7 +196,8 @@ class BadImageError(Exception):
 def plan(
     found: Found, layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, shards: ShardOptions
 ) -> Plan:
-    """The shards of a data set: within each split and domain a seeded order, cut into equal runs.
+    """Plan the shards of a data set: order the samples of each split and domain by the seed, and cut them into equal
+    runs.
 
     Raises:
         DataError: there are no samples, or one whose name is not UTF-8.
@@ -230,7 +233,7 @@ def plan(
 
 
 def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
-    """Samples of each split and domain in a seeded order; clips as wholes, with their frames in order."""
+    """Order the samples of each split and domain by the seed; clips as wholes, with their frames in order."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         groups[record.split or "train", record.domain][record.clip or record.key].append(record)
@@ -247,8 +250,8 @@ def _jobs(split: str, domain: str, records: Sequence[Record], most: int, overlap
 
 
 def _packed(records: Sequence[Record], most: int, overlap: int) -> Iterator[Sequence[Record]]:
-    """Runs of at most so many samples. A clip that does not fit begins the next one; one that fits in none is cut into
-    parts, each of which begins with the last `overlap` frames of the one before."""
+    """Cut samples into runs of at most so many. A clip that does not fit begins the next run; one that fits in none is
+    cut into parts, each of which begins with the last `overlap` frames of the one before."""
     if not records[0].clip:
         for start in range(0, len(records), most):
             yield records[start : start + most]
@@ -273,11 +276,12 @@ def _parts(frames: list[Record], most: int, overlap: int) -> Iterator[list[Recor
 
 
 def set_name(split: str, domain: str) -> str:
+    """Name a shard set: its split, and its domain where there are two."""
     return split if domain == WHOLE else f"{split}-{domain}"
 
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
-    """The options that shape the data set. Where it came from and went to are left out: a copy is equal."""
+    """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
     kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
@@ -300,7 +304,7 @@ def _row(record: Record) -> list[Any]:
 
 
 def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
-    """How many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
+    """Estimate how many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
     sizes = []
     for record, files in _read(recipe, records[:SAMPLES_AT_ONCE]):
         if not isinstance(files, BadImageError):
@@ -318,7 +322,7 @@ def _padded(size: int) -> int:
 
 
 def output_at(uri: str) -> Folder:
-    """The folder of a data set being written. Raises DataError when none is named."""
+    """Open the folder of a data set being written. Raises DataError when none is named."""
     if not uri:
         raise DataError("--out", "nothing", "a folder or URL", "Name it with --out.")
     return Folder(uri)
@@ -326,7 +330,9 @@ def output_at(uri: str) -> Folder:
 
 @patient_for(AT_START)
 def begin(plan: ShardWork, out: str, overwrite: bool = False) -> dict[str, FinishedShard] | None:
-    """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
+    """Get the output ready for a job.
+
+    Returns the shards that are done already, by name; None if the data set is finished.
 
     Raises:
         DataError: something else is there.
@@ -346,7 +352,8 @@ def begin(plan: ShardWork, out: str, overwrite: bool = False) -> dict[str, Finis
 
 
 def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
-    """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
+    """Tell whether the data set of this plan is there and whole; a damaged one, or one to be overwritten, is
+    removed."""
     if output.size(MANIFEST) < 0:
         return False
     made_by = written_by(output)
@@ -369,7 +376,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
 
 
 def written_by(output: Folder) -> dict[str, Any]:
-    """Tell what the manifest there says that it was made by; nothing where it says nothing, or there is none."""
+    """Read what the manifest there says that it was made by; {} where there is none, or it does not say."""
     with suppress(ValueError, AttributeError, RecursionError):
         made_by = (output.read_json(MANIFEST) or {}).get("made_by")
         return made_by if isinstance(made_by, dict) else {}
@@ -377,7 +384,8 @@ def written_by(output: Folder) -> dict[str, Any]:
 
 
 def check_index_folder(output: Folder, flag: str) -> None:
-    """Raises DataError where indexes cannot be written in a folder of their own: a file or a link has its name."""
+    """Check that indexes can be written in a folder of their own. Raises DataError where a file or a link has its
+    name."""
     place = output.path(INDEX)
     if output.local and (os.path.islink(place) or (os.path.exists(place) and not os.path.isdir(place))):
         what, fix = "link" if os.path.islink(place) else "file", "Rename it, or name another place with --out."
@@ -385,7 +393,7 @@ def check_index_folder(output: Folder, flag: str) -> None:
 
 
 def _named_tars(output: Folder) -> set[str]:
-    """The shards that a manifest written here lists."""
+    """Name the shards that a manifest written here lists."""
     with suppress(DataError, ConfigError):
         sets = [s for domains in DataSet(output.url).manifest.splits.values() for s in domains.values()]
         return {name for s in sets for name in s.shards.name}
@@ -393,7 +401,7 @@ def _named_tars(output: Folder) -> set[str]:
 
 
 def _remove(output: Folder, tars: Collection[str]) -> None:
-    """Take away what was written here: shards of these or our names, and their indexes."""
+    """Remove what was written here: shards of these or our names, their indexes, and the list of lone images."""
     ours = [name for name in output.names() if _OURS.fullmatch(name) or name in tars]
     output.remove(*(index_name(name) for name in ours if name.endswith(".tar")), *ours)
     if output.exists(WITHOUT_PARTNER) and output.read(WITHOUT_PARTNER).startswith(_HEADING):
@@ -401,6 +409,7 @@ def _remove(output: Folder, tars: Collection[str]) -> None:
 
 
 def _whole(uri: str) -> bool:
+    """Tell whether every shard and index of a data set is there and unaltered."""
     try:
         data = DataSet(uri)
         for split in data.manifest.splits:
@@ -412,7 +421,8 @@ def _whole(uri: str) -> bool:
 
 
 def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
-    """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
+    """Make room for this plan where nothing is there, its own unfinished work, or another plan's that may be removed.
+    Raises DataError where something else is there."""
     note = output.read_json(f"{PARTS}/plan.json")
     tars = [name for name in output.names() if name.endswith(".tar")]
     if note is None and tars:
@@ -450,7 +460,7 @@ def list_lone(plan: Plan, out: str) -> str:
 
 
 def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
-    """The finished shards of an earlier run of this plan."""
+    """Give the finished shards of an earlier run of this plan."""
     there = output.names(PARTS)
     done = {}
     for job in plan.jobs:
@@ -467,19 +477,20 @@ def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
 
 
 class Hashed:
-    """A file being written, its length and checksum as it grows."""
+    """Write to a file, and keep the length and the checksum of what was written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.hash, self.bytes = file, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> int:
+        """Write some bytes, and count them in."""
         self.hash.update(data)
         self.bytes += len(data)
         return self.file.write(data)
 
 
 def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> FinishedShard:
-    """Writes one shard and its part. The same arguments always give the same bytes.
+    """Write one shard, its index and its part. The same arguments always give the same bytes.
 
     Raises:
         DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
@@ -557,20 +568,20 @@ def _is_laid_over(recipe: Recipe, files: Files) -> bool:
 
 
 def tar_of(file: Hashed) -> TarWriter:
-    """A tar without times and owners: equal members, equal bytes."""
+    """Open a tar without times and owners: equal members give equal bytes."""
     from webdataset.writer import TarWriter  # late: it brings torch, which flags and manifests do without
 
     return TarWriter(file, user="", group="", mode=0o444, mtime=0, encoder=False, keep_meta=True)
 
 
 def add(tar: TarWriter, key: str, member: str, data: bytes) -> tuple[int, int]:
-    """Adds a member of a sample. Offset and length of its data."""
+    """Add a member of a sample to a tar. Gives the offset and the length of its data."""
     tar.write({"__key__": key, member: data})
     return tar.tarstream.offset - _padded(len(data)), len(data)
 
 
 def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str) -> dict[str, Field]:
-    """Fields that hold for both; height and width become 0 where they differ.
+    """Give the fields that hold for both; height and width become 0 where they differ.
 
     Raises:
         DataError: naming two images that differ in channels or dtype.
@@ -597,7 +608,7 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
 
 
 def _form(field: Field) -> tuple[object, ...]:
-    """What must be the same of every sample."""
+    """Give what must be the same of every sample's field."""
     return field.channels, field.dtype, field.extension, field.shape
 
 
@@ -607,11 +618,11 @@ def _kind_of(field: Field) -> str:
 
 
 Files = tuple[list[Picture | Value], dict[str, bytes]]
-"""What was read, one per field: images, or values of other roles; annotations by the names of their members."""
+"""Values that were read, one per field: images, or values of other roles; annotations by the names of their members."""
 
 
 def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
-    """Each record with its images and annotations, or why there are none."""
+    """Read the images and annotations of each record, or why they cannot be read."""
     if recipe.reader == "glyphs":
         for record in records:
             drawn = [
@@ -633,7 +644,7 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
 
 
 def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes | Exception]]:
-    """The annotations of each record, in the order that it names them in."""
+    """Read the annotations of each record, in the order that it names them in."""
     paths = [path for record in records for _, path in record.annotations]
     if not paths:
         return [[] for _ in records]
@@ -653,13 +664,14 @@ def _readable(recipe: Recipe, record: Record, files: Sequence[bytes | Exception]
 
 
 def _drawing(source: str) -> bytes:
-    """What a glyph shows, as JSON."""
+    """Say what a glyph shows, as JSON."""
     character, style, _ = source.split("/")
     return json.dumps({"character": character, "style": style}).encode()
 
 
 def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
-    """Whole files, or the error of each that is gone or locked; storage that fails is not caught."""
+    """Read whole files at once; in place of one that is gone or locked stands its error. Other errors of storage are
+    raised."""
     got: list[bytes | Exception] = fs.cat_ranges(paths, None, None, on_error="return")
     for item in got:
         if isinstance(item, Exception) and not isinstance(
@@ -690,7 +702,7 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
-    """What a file of a declared field holds. Raises ValueError where it cannot be."""
+    """Read a file of a declared field. Raises ValueError where it cannot be such a field."""
     if one.field.role == "image":
         picture = decode_picture(data, ending)
         check_value(picture.pixels, one.field)
@@ -701,7 +713,7 @@ def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
 
 
 def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) -> list[Picture | Value]:
-    """The fields of a sample, checked, and those that are no images brought to the size of its images.
+    """Check the fields of a sample together, and bring those that are no images to the size of its images.
 
     Raises:
         BadImageError: naming the file that does not go with the sample's others.
@@ -726,7 +738,7 @@ def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
 
 
 def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
-    """The fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`; and annotations.
+    """Give the fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`; and annotations.
 
     Raises:
         BadImageError: an image that cannot be stored as asked.
@@ -750,7 +762,8 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
 
 
 def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
-    """The bytes of a member and what they are. Raises ValueError where an image cannot be stored as asked."""
+    """Encode a member. Gives its bytes and its entry in the manifest. Raises ValueError where an image cannot be stored
+    as asked."""
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
@@ -767,7 +780,7 @@ def _member_of(name: str, field: Field) -> str:
 
 
 def _named(recipe: Recipe, record: Record, i: int) -> str:
-    """A source as a person would name it."""
+    """Name a source as a person would."""
     root = recipe.roots[i].removeprefix("file://")
     return f"{root}/{record.sources[i]}" if root else record.sources[i]
 
@@ -776,7 +789,7 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 
 
 def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
-    """Writes the manifest, and takes the parts away.
+    """Write the manifest of a finished plan, and remove the parts.
 
     Raises:
         DataError: nothing could be read, or shards do not agree.
@@ -795,7 +808,7 @@ def conclude(
     domains: tuple[str, ...],
     made_by: dict[str, Any],
 ) -> Manifest:
-    """As `finish`, of any work whose parts are all there."""
+    """Write the manifest of any work whose shards are all there, and remove the parts. Raises as `finish`."""
     output = output_at(out)
     groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
     left_out: list[str] = []
@@ -815,7 +828,7 @@ def conclude(
 
 
 def agree_all(parts: Sequence[FinishedShard], left_out: Sequence[str] = ()) -> dict[str, Field]:
-    """The fields of all parts together. Raises DataError where they disagree, or if there are none."""
+    """Give the fields that hold for all parts together. Raises DataError where parts disagree, or there are none."""
     if not parts:
         first = f" (the first: {left_out[0]})" if left_out else ""
         fix = "Check that these are images."
