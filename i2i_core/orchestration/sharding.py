@@ -129,7 +129,8 @@ def index_webdataset(
     tars = webdatasets.list_tars(options, attributes)
     old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
     if apart:
-        logger.warning(f"these tars lie outside the data set's folder: read it with --shards-at {shlex.join(apart)}")
+        given = shlex.join(apart)
+        logger.warning(f"these tars lie outside the data set's folder: give --shards-at {given} to read it")
     if old:
         return DataSet(goal.out or tars.uri, apart).manifest, True
     if isinstance(workers, Auto):

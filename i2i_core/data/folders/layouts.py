@@ -64,7 +64,7 @@ class LayoutOptions:
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Side that is the input: BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
-    """Attributes to keep, for celeba. Default: the five of the StarGAN paper."""
+    """Attributes to keep, for celeba (default: the five of the StarGAN paper), or to read from labels, for --index."""
     annotations: tuple[str, ...] = ()
     """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
     common_only: bool = False

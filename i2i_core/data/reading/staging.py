@@ -111,7 +111,7 @@ class Cache:
                 else:
                     start = time.monotonic()
                     self._download(data, shard, part)
-                    logger.debug(f"{shard.name}, {shard.bytes:,} bytes, is staged in {time.monotonic() - start:.1f} s")
+                    logger.debug(f"cached {shard.name}, {shard.bytes:,} bytes, in {time.monotonic() - start:.1f} s")
                     os.replace(part.name, place)
                     fcntl.flock(part, fcntl.LOCK_SH)
                     whole, part = part, None
