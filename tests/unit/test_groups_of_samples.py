@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from i2i_core.data.folders.declared import FieldOptions
 from i2i_core.data.folders.groups import cut_groups, groups_of
-from i2i_core.data.folders.layouts import Found, LayoutOptions, find, order
+from i2i_core.data.folders.layouts import Found, LayoutOptions, Record, find, order, with_groups
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
@@ -69,18 +69,28 @@ def test_cut_groups_keeps_to_the_shares_as_far_as_whole_groups_allow(
     assert "train" in splits.values() or not shares[0]
 
 
-@given(rows=st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("abcdefgh"), st.integers(0, 9)), min_size=1))
-def test_group_by_never_puts_a_group_into_two_splits(rows: list[tuple[str, str, int]]) -> None:
-    sizes: dict[str, dict[str, int]] = {}
-    for domain, group, _ in rows:
-        sizes.setdefault(domain, {}).setdefault(group, 0)
-        sizes[domain][group] += 1
-    own: dict[str, str] = {}
-    for domain in sorted(sizes):
-        known = {name: split for name, split in own.items() if name in sizes[domain]}
-        splits = cut_groups(sizes[domain], SHARES, order(sizes[domain], 0), known)
-        assert all(splits[name] == split for name, split in known.items())
-        own |= splits
+def test_cut_groups_counts_groups_that_are_settled() -> None:
+    sizes, halves = {"a": 5, "b": 5}, (0.5, 0.0, 0.5)
+    assert cut_groups(sizes, halves, ["a", "b"]) == {"a": "test", "b": "train"}
+    assert cut_groups(sizes, halves, ["a", "b"], {"b": "test"}) == {"a": "train", "b": "test"}
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("abcdefgh"), st.integers(0, 9)), min_size=1),
+    seed=st.integers(0, 3),
+)
+def test_with_groups_never_puts_a_group_into_two_splits(rows: list[tuple[str, str, int]], seed: int) -> None:
+    records = [Record(f"{group}_{n}", (f"{domain}/{group}_{n}.png",), None, domain) for domain, group, n in rows]
+    options = LayoutOptions(layout="unpaired", split=SHARES, seed=seed, group_by=PERSON)
+
+    def cut(some: list[Record]) -> set[tuple[str, str | None]]:
+        found = Found("unpaired", ("image",), tuple(some), "files", domains=("A", "B"))
+        return {(r.key[0], r.split) for r in with_groups(found, options).records}
+
+    splits = cut(records)
+    assert len(splits) == len({group for group, _ in splits}) == len({group for _, group, _ in rows})
+    assert None not in {split for _, split in splits}
+    assert cut(records[::-1]) == splits
 
 
 @pytest.mark.parametrize("layout", ["ab", "pairs", "unpaired", "classes", "fields"])

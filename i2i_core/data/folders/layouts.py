@@ -219,11 +219,11 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
         found = _annotated_glyphs(found, options.endings)
     found = _turned(found) if options.direction == "BtoA" else found
     if options.group_by:
-        return _grouped(found, options)
+        return with_groups(found, options)
     return replace(found, records=with_splits(found.records, options.split, options.seed))
 
 
-def _grouped(found: Found, options: LayoutOptions) -> Found:
+def with_groups(found: Found, options: LayoutOptions) -> Found:
     """Give each sample a split, so that no group of `--group-by` is in two; domains are cut by the same groups.
 
     Raises:
