@@ -30,7 +30,7 @@ Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
 Encoding = Literal["png", "jpg", "webp", "npy"]
 
 EXTENSIONS = frozenset(extension for some in FORMATS.values() for extension in some)
-"""Ends of names, in lower case, that mean an image. Its format is told by its content."""
+"""Ends of names, in lower case, that mean an image. The content decides the format."""
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -110,7 +110,7 @@ def decode(data: bytes, extension: str) -> np.ndarray:
 
     Args:
         data: the bytes of a whole file. Their content tells the format.
-        extension: the end of its name (`png`, `a.jpg`, ...); only `tga` is told from it.
+        extension: the end of its name (`png`, `a.jpg`, ...); only `tga` is recognised by it.
 
     Raises:
         ValueError: saying why these bytes are no image, or none that can be used.

@@ -1,4 +1,4 @@
-"""List the image formats that are read, tell them by content, and check a file before a decoder sees it.
+"""List the image formats that are read, recognise them by content, and check a file before a decoder sees it.
 
 A file is read as what its first bytes say, whatever its name; only TGA, which has no such bytes, is taken by its name.
 Nothing else is opened: Pillow knows 30 formats more, among them one that starts another program (EPS: Ghostscript).
@@ -78,7 +78,7 @@ def recognise(data: bytes, name: str) -> str:
     """Tell which format of `FORMATS` the bytes of a file are, by their content.
 
     Args:
-        name: of the file, or its end; only TGA is told from it.
+        name: of the file, or its end; only TGA is recognised by it.
 
     Raises:
         ValueError: none of them; the message says what else it looks like.

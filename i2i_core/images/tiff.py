@@ -36,6 +36,7 @@ class Page:
 
     @property
     def value_bytes(self) -> int:
+        """Bytes of one value."""
         return 1 if self.bits <= 8 else 2 if self.bits <= 16 else 4
 
     @property

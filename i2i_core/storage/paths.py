@@ -41,6 +41,7 @@ def absolute(uri: str, flag: str) -> str:
 
 
 def sha256(data: bytes) -> str:
+    """Give the SHA-256 of bytes as hexadecimal text."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -27,7 +27,7 @@ AT_START = 30.0
 """The same while nothing has begun."""
 LONGEST_PAUSE = 15.0
 TELL = 3
-"""Failed tries in a row that a person is told of."""
+"""Failed tries in a row before a warning."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a local disk without room."""
 _FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
@@ -97,7 +97,7 @@ class Trying:
         began: when the storage last stopped answering; None while it answers.
     """
 
-    _silent: ClassVar[set[str]] = set()  # storages that a person was told of, by any thread of this process
+    _silent: ClassVar[set[str]] = set()  # storages that were warned of, by any thread of this process
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, where: str) -> None:

@@ -151,10 +151,12 @@ class Listing:
 
     @property
     def images(self) -> list[str]:
+        """Paths of the images: endings of images that are no annotations."""
         others = tuple(f".{ending}" for ending in self.annotations)
         return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
 
     def read_text(self, path: str) -> str:
+        """Read a file of text; bytes that are no UTF-8 are replaced."""
         fs, root = storage_of(self.root)
         data: bytes = fs.cat_file(f"{root}/{path}")
         return data.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Say where the members of every sample lie: an index beside each shard, read when its rows are asked for.
+"""Say where the members of every sample lie: an index beside each shard, read when its rows are needed.
 
 The index of a shard (`index/NAME.npz`) has a row for each of its samples, in their order, so that any sample can be
 read without reading what stands before it:
@@ -189,9 +189,9 @@ class NewIndex:
 
 class Rows:
     """Look up the rows of a shard set: key, labels, and where each field's bytes lie. The index of a shard is read when
-    one of its rows is asked for, and kept for a while.
+    one of its rows is needed, and kept for a while.
 
-    What is kept follows the rows that are in use, not those that there are: a data set of any size takes the same.
+    Memory follows the rows in use, not the rows that there are: a data set of any size takes the same.
 
     Args:
         counts: samples of each shard.

@@ -45,7 +45,7 @@ MANIFEST = "manifest.json"
 VERSION = 2
 """Number the form of manifests that are written; earlier forms are read."""
 FEW = 8
-"""Shards that are asked for one by one: a listing also holds all that lies beside them, such as other splits."""
+"""Shards that are requested one by one: a listing also holds all that lies beside them, such as other splits."""
 UNLISTED = ("http://", "https://")
 """Protocols whose folders have no listings that a program can rely on."""
 MOST_FIELDS = 64
@@ -54,7 +54,7 @@ MOST_MANIFEST = 64 << 20
 MOST_DEPTH = 32
 """Lists and objects in one another in a manifest."""
 INDEXES_AT_ONCE = 64
-"""Indexes that are asked for together."""
+"""Indexes that are requested together."""
 
 _AGAIN = "Copy the data set again, or make it again with `python pipelines/shard.py`."
 _ENDING = re.compile(r"[a-z0-9]{1,8}")
@@ -197,11 +197,11 @@ class DataSet:
         return sets[domain]
 
     def rows(self, split: str, domain: str = WHOLE) -> Rows:
-        """Give the rows of a shard set. Indexes are read, and verified, when their rows are asked for; that of version
+        """Give the rows of a shard set. Indexes are read, and verified, when their rows are needed; that of version
         1 at once.
 
         Raises:
-            DataError: no such split or domain. Here (version 1) or where rows are asked for: an index that is missing,
+            DataError: no such split or domain. Here (version 1) or where rows are read: an index that is missing,
                 altered, or does not fit the manifest.
         """
         if (split, domain) not in self._rows:
@@ -292,7 +292,7 @@ class DataSet:
     def check_shards(self, split: str) -> None:
         """Check that every shard of the split and its index are there with their full length: by a listing of each
         folder; by a request for each where they are few, or a server has no listings (HTTP). Of few shards the indexes
-        are read as well, and the one of version 1; of others that happens when their rows are asked for.
+        are read as well, and the one of version 1; of others that happens when their rows are needed.
 
         Raises:
             DataError: naming the first that is missing, of another length, or an index that was altered.

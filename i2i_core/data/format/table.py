@@ -116,6 +116,7 @@ class ShardSet:
 
     @property
     def samples(self) -> int:
+        """Samples of all shards together."""
         return sum(self.shards.samples)
 
     def as_json(self) -> dict[str, Any]:

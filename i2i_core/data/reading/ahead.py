@@ -13,8 +13,6 @@ class Ahead:
     """Move batches from a source to the device in a thread, up to `depth` ahead of the step.
 
     An error in the source is raised where its batch would have come.
-
-    An error in the source is raised where the batch would have come.
     """
 
     LEAVE = 5.0

@@ -21,10 +21,6 @@ class Reader:
     Shards on this node (the data set's own, or cached) are read from disk. Remote shards are read by range requests,
     many at once, until they are cached: the first few reads do not wait for a shard that is being fetched, later ones
     do.
-
-    Shards that are on this node, the data set's own or staged, are read at their offsets. Of others the bytes are
-    asked for by ranges, many at once: while a reader begins, so that it begins at once, and later where a shard is
-    not being fetched already.
     """
 
     OPEN = 256

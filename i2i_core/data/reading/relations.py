@@ -158,7 +158,7 @@ class Related:
         companions: rows of all that may be its companions, in a seeded order: where one of the first cannot be
             decoded, another stands in for it.
         of_class: the sample's class.
-        lacking: why it cannot be used; "" where it has as many as are asked for.
+        lacking: why it cannot be used; "" where it has as many as the method asks for.
     """
 
     epoch: int
@@ -232,7 +232,7 @@ class Companions:
         """Return what a slot of global batch number t reads, and the samples that it takes the place of.
 
         Raises:
-            DataError: no sample of the window has as many companions as are asked for.
+            DataError: no sample of the window has as many companions as the method asks for.
         """
         of, found = self._located  # a batch asks twice: for its labels, and for what it reads
         if of != t:

@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 STREAMS = 4
 """Shards that a worker fetches at a time."""
 LATE = 64
-"""Global batches that may have been asked for and not yet read."""
+"""Global batches that loaders may have requested and not yet read."""
 FARTHEST = 4096
-"""Needs that are looked at ahead of the batch asked for."""
+"""Needs that are examined ahead of the batch that is requested."""
 _OURS = re.compile(r"([0-9a-f]{64})(?:\.tar|-([0-9]+)\.part)")
 
 
@@ -238,13 +238,10 @@ class Need:
 
 class Stager:
     """Prefetch the remote shards that a rank will read into the node's cache, in the order of reading, and hold each
-    until its last batch was asked for.
+    until its last batch was requested.
 
     Its threads fetch as far ahead as the rank's share of the cache has room; the ranks of a node have equal shares.
     Shards that do not fit are read sample by sample (`Reader`), with one warning.
-
-    As far ahead as its share of the cache has room for; the node's workers have equal shares. What does not fit is read
-    sample by sample.
     """
 
     def __init__(self, cache: Cache, needs: Iterator[Need]) -> None:
@@ -262,8 +259,8 @@ class Stager:
             thread.start()
 
     def at(self, t: int) -> None:
-        """Note that global batch t is asked for: shards whose last batch is long past are let go. Raises what went
-        wrong with a shard that was fetched."""
+        """Note that the loaders request global batch t, and let go of shards whose last batch is long past. Raises what
+        went wrong with a shard that was fetched."""
         with self.moved:
             self.t = t
             for name in [name for name, last in self.last.items() if last < t - LATE and name in self.held]:

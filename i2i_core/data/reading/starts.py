@@ -19,13 +19,13 @@ from i2i_core.randomness import seed_from
 
 Unit = Literal["start", "clip"]
 ClipLengths = Sequence[Sequence[int]]
-"""The lengths of each shard's clips, in order. They are asked for shard by shard, so they may be read when needed."""
+"""Lengths of each shard's clips, in order. They are looked up shard by shard, so they may be read when needed."""
 _KEPT = 256
 """Shards whose clips are kept at hand."""
 
 
 class LookedUp(Sequence[Sequence[int]]):
-    """Look up the lengths of clips when they are asked for; hold of each shard only what it takes to count its starts.
+    """Look up the lengths of clips when they are needed; hold of each shard only what it takes to count its starts.
 
     Args:
         number: of each shard, how many clips it has.
@@ -127,7 +127,7 @@ class Starts:
 
 class OneByOne:
     """Number the sequences of a shard set one after the other, where those of a clip begin where the one before has
-    ended. They are found as far as they are asked for.
+    ended. They are found as far as they are needed.
 
     Args:
         frames: the sequences.
@@ -166,7 +166,7 @@ def count_starts(
     Args:
         counts: samples per shard.
         clips: lengths of each shard's clips; None: each row is a clip of its own.
-        kinds: the sequences that are asked for.
+        kinds: the sequences that the method reads.
         unit: what an epoch counts.
 
     Raises:

@@ -399,7 +399,7 @@ class Alternating(Numbered):
         ends: the global batches at which all stages but the last end.
 
     Raises:
-        DataError: as `Stream`, and where a class is too small for the companions that are asked for.
+        DataError: as `Stream`, and where a class is too small for the companions that the method asks for.
     """
 
     def __init__(

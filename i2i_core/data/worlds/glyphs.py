@@ -117,6 +117,7 @@ class GlyphOptions:
 
     @property
     def in_colour(self) -> bool:
+        """True where drawings have three channels."""
         return self.colour or (self.glyphs == "paired" and self.variant != "bold")
 
 
@@ -144,6 +145,7 @@ def _shows_style(code: int) -> bool:
 
 
 def source(character: str, style: str, drawing: str = "fill") -> str:
+    """Name a drawing: `U+0041/serif-bold/fill`."""
     return f"U+{ord(character):04X}/{style}/{drawing}"
 
 
