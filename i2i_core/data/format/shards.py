@@ -782,7 +782,7 @@ def _member_of(name: str, field: Field) -> str:
 def _named(recipe: Recipe, record: Record, i: int) -> str:
     """Name a source as a person would."""
     root = recipe.roots[i].removeprefix("file://")
-    return f"{root}/{record.sources[i]}" if root else record.sources[i]
+    return f"{root.rstrip('/')}/{record.sources[i]}" if root else record.sources[i]
 
 
 # ---- finishing ----
