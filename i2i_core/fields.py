@@ -27,7 +27,7 @@ WHOLE = "all"
 Kind = Literal["paired", "unpaired", "labelled", "fields"]
 """Names of common data sets, for people and messages: see `Schema.kind`."""
 Relation = Literal["same", "other"]
-"""Of which class the companions of a sample are."""
+"""Class of a sample's companions: the sample's own, or another one."""
 Role = Literal["image", "classes", "instances", "map", "vector", "text", "boxes"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PIXELS = frozenset({"image", "classes", "instances", "map"})
@@ -59,7 +59,7 @@ _ENDINGS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Field:
-    """Describe one field of every sample: how it is stored, and what its role needs besides.
+    """Describe one field of every sample: how it is stored, and what its role adds to that.
 
     The first five say how it is stored; a version 1 manifest has no others. `height` and `width` are 0 where they
     differ between samples, and where there are no pixels.
@@ -74,28 +74,29 @@ class Field:
     width: int
     role: Role = "image"
     kind: Literal["plain", "flow", "points"] = "plain"
-    """Of a map, `flow`: channels u, v, in pixels to the right and down. Of a vector, `points`: (..., P, 2 or 3) of x, y
-    and visibility, in pixels from the top left corner of the picture (the middle of its first pixel is .5, .5)."""
+    """Meaning of the values. Of a map, `flow`: channels u, v, in pixels to the right and down. Of a vector, `points`:
+    (..., P, 2 or 3) of x, y and visibility, in pixels from the top left corner of the picture (the middle of its first
+    pixel is .5, .5)."""
     classes: int = 0
-    """Of classes: ids are 0 to classes - 1. Of boxes: the same of their classes; 0: boxes have none."""
+    """Number of classes of a label map (ids are 0 to classes - 1) or of boxes; 0: boxes have none."""
     names: tuple[str, ...] = ()
-    """Of the classes."""
+    """Names of the classes."""
     palette: tuple[tuple[int, ...], ...] = ()
     """Colour of each class, (R, G, B), by its id."""
     ignore: int | None = None
-    """Of classes: an id outside of the classes that may stand in the file: no class is known there."""
+    """Id outside of the classes that a label map may hold where no class is known."""
     low: float | None = None
     high: float | None = None
-    """What values lie in (of float images: else -1 and 1). Stored integers stand for it: 0 is low, the largest is high.
-    A float image comes into a batch scaled from it to [-1, 1]; maps and vectors as they are."""
+    """Range of the values (without it, -1 and 1 for float images). Stored integers stand for it: 0 is low, the largest
+    is high. A float image comes into a batch scaled from it to [-1, 1]; maps and vectors as they are."""
     shape: tuple[int, ...] = ()
-    """Of a vector."""
+    """Shape of a vector."""
     flip: bool = True
-    """Whether a sample may be mirrored. A text that names sides says no."""
+    """False where a sample may not be mirrored, as beside a text that names sides."""
     pairs: tuple[tuple[int, int], ...] = ()
-    """What swaps when a sample is mirrored: ids of classes, channels of a map, or points."""
+    """Pairs that swap when a sample is mirrored: ids of classes, channels of a map, or points."""
     frame: str = ""
-    """Of points and boxes: the field in whose pixels they are; empty: the first that has pixels."""
+    """Field in whose pixels points and boxes are; empty: the first that has pixels."""
 
     @property
     def of_version_1(self) -> bool:

@@ -1,11 +1,12 @@
-"""Makes a data set: `python pipelines/shard.py --layout ab --input DIR --out URI`.
+"""Makes a data set of images: `python pipelines/shard.py --layout pairs --input DIR --out data/NAME`.
 
-Images become WebDataset shards and a manifest, as parallel Ray tasks. A job that was stopped goes on
-when the same command is given again; a finished one says so. docs/data.md shows the layouts.
+It writes WebDataset shards and a manifest, which train.py reads with --data. The same command goes on with a job that
+was stopped, and says so when the data set is finished. docs/data.md shows the layouts of folders.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, field, replace
 
@@ -20,9 +21,12 @@ from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
+from i2i_core.settings import AUTO, setting
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
+_METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
+"""A method for each kind of data set, to name when one is finished."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,11 @@ class MakeOptions:
     glyphs: GlyphOptions = field(default_factory=GlyphOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
     shards: shards.ShardOptions = field(default_factory=shards.ShardOptions)
-    workers: int = -1
-    """Ray tasks at a time. 0: none, in this process; -1: as many as the cluster has CPUs."""
+    workers: int = setting(AUTO, auto=True)
+    """Shards that Ray writes at a time. 0: this process writes them, without Ray; -1: as many as the cluster has CPUs;
+    auto: 0 for small inputs, else -1."""
     log_level: Level = "info"
-    """The least that is logged: debug, info, warning or error."""
+    """Least level that is logged."""
 
     @property
     def located(self) -> MakeOptions:
@@ -55,7 +60,7 @@ def run() -> int:
     options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "", SHARD).located
     logs.show(options.log_level)
     if options.workers < -1:
-        raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out to use every CPU.")
+        raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out, or give -1 for every CPU.")
     manifest, old = (_index if options.index.index else _shard)(options)
     _report(manifest, old, options.shards.out or options.index.index)
     return 0
@@ -73,7 +78,7 @@ def _index(options: MakeOptions) -> tuple[Manifest, bool]:
 def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
     from i2i_core.orchestration.sharding import make
 
-    shards.output_at(options.shards.out)  # a missing --out is told before the input is listed
+    shards.output_at(options.shards.out)  # refuses a missing --out before the input is listed
     found = find(options.layout, options.glyphs, options.fields)
     for note in found.notes:
         print(f"note: {note}", flush=True)
@@ -89,8 +94,14 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         causes = f" ({', '.join(f'{n} {cause}' for cause, n in counts.items())})" if counts else ""
         print(f"left out, {len(left_out)}{causes}:")
         print("\n".join(f"  {line}" for line in left_out[:20]) + ("\n  ..." if len(left_out) > 20 else ""))
+    if transparent := manifest.made_by.get("transparent"):
+        background = manifest.made_by["images"]["background"]
+        print(f"{transparent:,} samples have transparent pixels, which are laid over {background}: --background COLOUR")
+        print("  takes another colour, --keep-alpha keeps transparency as a channel")
     print(manifest.describe())
     print(f"{'already finished' if old else 'finished'}: {where}")
+    if method := _METHODS.get(manifest.kind):
+        print(f"train on it with: python pipelines/train.py --method {method} --data {shlex.quote(where)}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""From the folders people have to batches on the device: layouts, shards, manifest, stream."""
+"""Turn the folders people have into batches on the device: layouts, shards, manifest, stream."""

@@ -1,1 +1,1 @@
-"""Images: codecs that trust no file, and contact sheets."""
+"""Read and write images: codecs that trust no file, and contact sheets."""

@@ -1,4 +1,4 @@
-"""NumPy's files, looked at by their headers before anything is read: `.npy` and `.npz` in memory."""
+"""Read NumPy's files, `.npy` and `.npz` in memory; their headers are checked before anything else is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from i2i_core.images.limits import MAX_CHANNELS
 
 MAGIC = npy.MAGIC_PREFIX
-"""How every `.npy` begins."""
+"""Bytes that every `.npy` begins with."""
 
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 

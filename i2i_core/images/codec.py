@@ -1,4 +1,4 @@
-"""Image files as arrays and back: decode, convert, crop, resize, encode. Every image is opened here.
+"""Turn image files into arrays and back: decode, convert, crop, resize, encode. Every image is opened here.
 
 Shape legend: every image is `x_HWC`, (height, width, channels), of dtype uint8, uint16 or float32
 (float images hold values in [-1, 1]). Pillow does the work for 8-bit images, on files that `formats.check` has looked
@@ -30,7 +30,7 @@ Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
 Encoding = Literal["png", "jpg", "webp", "npy"]
 
 EXTENSIONS = frozenset(extension for some in FORMATS.values() for extension in some)
-"""What is taken for an image, by the end of its name in lower case. What it is, its content tells."""
+"""Ends of names, in lower case, that mean an image. The content decides the format."""
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -45,10 +45,10 @@ _FILTERS = {
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What happens to every image between its file and its shard, in the order of the fields."""
+    """Say what happens to every image between its file and its shard, in the order of the fields."""
 
     keep_alpha: bool = False
-    """Keep transparency as a fourth channel instead of laying it over --background."""
+    """Keep transparency as a channel of its own instead of laying images over --background."""
     background: str = "white"
     """The colour under transparent pixels: a name or #rrggbb."""
     channels: Literal[1, 3] | None = None
@@ -56,15 +56,16 @@ class ImageOptions:
     center_crop: int | None = None
     """Cut this many pixels square out of the middle, before resizing (CelebA: 178)."""
     load_size: int | None = None
-    """Resize to this many pixels. Default: sizes are kept."""
+    """Resize to this many pixels, by --fit. Default: sizes are kept."""
     fit: Fit = "square"
     """square: to load size x load size, whatever the shape (pix2pix, CycleGAN); shorter: the shorter side."""
     resample: Resample = "bicubic"
     """The resampling filter; area averages whole pixels."""
     encode: Encoding = "png"
-    """How images are stored. png and npy are lossless; what png cannot hold (float, N channels) becomes npy."""
+    """Format in which images are stored. png and npy are lossless; what png cannot hold (float, N channels) becomes
+    npy."""
     quality: int = 95
-    """Of jpg and webp, 1 to 100."""
+    """Quality of jpg and webp, 1 to 100; higher is larger and truer."""
 
     def __post_init__(self) -> None:
         check_between(self, 1, 100, "quality")
@@ -83,17 +84,23 @@ class ImageOptions:
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:
+        """The background's red, green and blue, 0 to 255."""
         red, green, blue = ImageColor.getrgb(self.background)[:3]
         return red, green, blue
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image. `alpha`: the last channel is transparency."""
+    """Hold a decoded image. `alpha`: the last channel is transparency."""
 
     pixels: np.ndarray
     """(H, W, C)."""
     alpha: bool = False
+
+    @property
+    def transparent(self) -> bool:
+        """Tell whether any pixel lets something through."""
+        return self.alpha and bool((self.pixels[..., -1] < np.iinfo(self.pixels.dtype).max).any())
 
 
 def decode(data: bytes, extension: str) -> np.ndarray:
@@ -103,7 +110,7 @@ def decode(data: bytes, extension: str) -> np.ndarray:
 
     Args:
         data: the bytes of a whole file. Their content tells the format.
-        extension: the end of its name (`png`, `a.jpg`, ...); only `tga` is told from it.
+        extension: the end of its name (`png`, `a.jpg`, ...); only `tga` is recognised by it.
 
     Raises:
         ValueError: saying why these bytes are no image, or none that can be used.
@@ -172,7 +179,7 @@ def _from_pillow(data: bytes, kind: str) -> Picture:
 
 
 def _tiff_pages(image: Image.Image) -> np.ndarray:
-    """(H, W, pages) of a TIFF of several grey pages of one size, as `check` has found them to be."""
+    """Read (H, W, pages) of a TIFF of several grey pages of one size, as `check` has found them to be."""
     pages, first = image.n_frames, _array(image).pixels
     check_size(first.shape[1], first.shape[0], pages, first.itemsize)
     x = np.empty((*first.shape[:2], pages), first.dtype)
@@ -190,7 +197,7 @@ _GREY = ("1", "L", "LA", "La")
 
 
 def _kept(image: Image.Image) -> tuple[str, int, np.dtype]:
-    """The mode whose values are kept (empty: the image's own), their number in a pixel, and their type."""
+    """Give the mode whose values are kept (empty: the image's own), their number in a pixel, and their type."""
     if image.mode.startswith("I"):
         return "", 1, np.dtype(np.uint16)
     if image.mode == "F":
@@ -216,7 +223,7 @@ def _array(image: Image.Image) -> Picture:
 
 
 def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> np.ndarray:
-    """A decoded image made ready to store: transparency, channels, crop, size.
+    """Make a decoded image ready to store: transparency, channels, crop, size.
 
     Args:
         checked: float values were found to lie in a range of their own.
@@ -243,7 +250,7 @@ def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> n
 
 
 def check_range(x_HWC: np.ndarray) -> None:
-    """Raises ValueError if a float image leaves [-1, 1] or holds a NaN."""
+    """Check the values of a float image. Raises ValueError if it leaves [-1, 1] or holds a NaN."""
     if x_HWC.dtype != np.float32:
         return
     low, high = float(x_HWC.min()), float(x_HWC.max())
@@ -252,7 +259,7 @@ def check_range(x_HWC: np.ndarray) -> None:
 
 
 def composite(x_HWC: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """Lays an image whose last channel is alpha over a colour (its luma for grey); that channel goes."""
+    """Lay an image whose last channel is alpha over a colour (its luma for grey), and drop that channel."""
     top = np.iinfo(x_HWC.dtype).max
     below = np.array(background) * (top / 255)
     below = below if x_HWC.shape[2] == 4 else (below @ LUMA)[None]
@@ -264,7 +271,7 @@ def composite(x_HWC: np.ndarray, background: tuple[int, int, int]) -> np.ndarray
 
 
 def convert(x_HWC: np.ndarray, channels: int) -> np.ndarray:
-    """Grey to RGB by repeating, RGB to grey by luma (ITU-R 601).
+    """Convert grey to RGB by repeating, RGB to grey by luma (ITU-R 601).
 
     Raises:
         ValueError: the image has neither 1 nor 3 channels.
@@ -284,7 +291,7 @@ def convert(x_HWC: np.ndarray, channels: int) -> np.ndarray:
 
 
 def center_crop(x_HWC: np.ndarray, size: int) -> np.ndarray:
-    """The middle `size` x `size` pixels. Raises ValueError if the image is smaller."""
+    """Cut out the middle `size` x `size` pixels. Raises ValueError if the image is smaller."""
     height, width = x_HWC.shape[:2]
     if min(height, width) < size:
         raise ValueError(f"{width} x {height} pixels, smaller than --center-crop {size}")
@@ -293,7 +300,7 @@ def center_crop(x_HWC: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize(picture: Picture, height: int, width: int, resample: Resample) -> np.ndarray:
-    """Resized to (height, width, C), the dtype kept; 16-bit and float channels go through 32-bit floats."""
+    """Resize to (height, width, C) and keep the dtype; 16-bit and float channels go through 32-bit floats."""
     x, how = picture.pixels, _FILTERS[resample]
     if x.shape[:2] == (height, width):
         return x
@@ -316,7 +323,7 @@ def _resize_plane(x_HW: np.ndarray, height: int, width: int, how: Image.Resampli
 
 
 def storage(x_HWC: np.ndarray, wanted: Encoding) -> Encoding:
-    """The encoding for such an image: `wanted`, or `npy` where png was wanted and cannot hold it.
+    """Choose the encoding for such an image: `wanted`, or `npy` where png was wanted and cannot hold it.
 
     Raises:
         ValueError: jpg or webp was wanted and cannot hold it.
@@ -336,7 +343,7 @@ def storage(x_HWC: np.ndarray, wanted: Encoding) -> Encoding:
 
 
 def encode(x_HWC: np.ndarray, extension: Encoding, quality: int = 95) -> bytes:
-    """The bytes of a file holding the image; the same array always gives the same bytes."""
+    """Encode an image as the bytes of a file; the same array always gives the same bytes."""
     out = io.BytesIO()
     if extension == "npy":
         np.save(out, np.ascontiguousarray(x_HWC), allow_pickle=False)

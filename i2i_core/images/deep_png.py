@@ -1,4 +1,5 @@
-"""PNGs of 16-bit colour, read whole or refused: the chunks, their checksums and the inflated length are checked first.
+"""Read PNGs of 16-bit colour whole, or refuse them: the chunks, their checksums and the inflated length are checked
+first.
 
 Pillow drops the lower 8 bits of such images. PNG's filters work on bytes, each with the byte of the pixel to the left
 and of the row above that has its own place in a pixel. So the upper bytes of all values and their lower bytes are two
@@ -22,7 +23,7 @@ from i2i_core.images.strips import copy_rows
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _CHANNELS = {2: 3, 4: 2, 6: 4}
-"""Of PNG's colour types RGB, grey with alpha, RGB with alpha."""
+"""Channels by PNG's colour type: RGB, grey with alpha, RGB with alpha."""
 _PIECE = 1 << 20
 """Bytes that are inflated at a time."""
 _MOST_PIECES = 1 << 18
@@ -86,7 +87,7 @@ def read(data: bytes) -> np.ndarray:
 
 
 def _with_alpha(x_HWC: np.ndarray, transparent: tuple[int, ...]) -> np.ndarray:
-    """One colour of an RGB image is transparent (tRNS), as Pillow has it for 8 bits."""
+    """Add the transparency of one colour of an RGB image (tRNS), as Pillow does for 8 bits."""
     height, width = x_HWC.shape[:2]
     check_size(width, height, 4, 2)
     y = np.empty((height, width, 4), np.uint16)
@@ -121,7 +122,7 @@ def _shown(name: bytes) -> str:
 
 
 def _parts(data: bytes) -> tuple[_Header, list[memoryview], tuple[int, ...] | None]:
-    """The header, the pieces of the compressed data, and the transparent colour if there is one."""
+    """Give the header, the pieces of the compressed data, and the transparent colour if there is one."""
     chunks = _chunks(data)
     name, content = next(chunks)
     if name != b"IHDR":
@@ -170,7 +171,7 @@ def _transparent(header: _Header, content: memoryview) -> tuple[int, ...]:
 
 
 def _inflated(idat: list[memoryview], expected: int) -> np.ndarray:
-    """The filtered rows, of exactly `expected` bytes; no more than that is ever inflated."""
+    """Inflate the filtered rows, of exactly `expected` bytes; no more than that is ever inflated."""
     raw, filled = np.empty(expected, np.uint8), 0
     stream = zlib.decompressobj()
     try:
@@ -192,7 +193,7 @@ def _inflated(idat: list[memoryview], expected: int) -> np.ndarray:
 
 
 def _half(header: _Header, raw: np.ndarray, number: int) -> io.BytesIO:
-    """A PNG of the upper (0) or lower (1) bytes of the values."""
+    """Make a PNG of the upper (0) or lower (1) bytes of the values."""
     rows_8 = np.empty(sum(rows * (1 + length // 2) for rows, length in header.row_bytes), np.uint8)
     at = at_8 = 0
     for rows, length in header.row_bytes:

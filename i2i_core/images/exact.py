@@ -86,7 +86,8 @@ def _dtype(mode: str) -> type[np.generic]:
 
 
 def _step(data: bytes) -> int:
-    """What Pillow multiplies the values of a grey PNG of 2 or 4 bits with, so that they fill 0 to 255."""
+    """Give the number that Pillow multiplies the values of a grey PNG of 2 or 4 bits with, so that they fill 0 to
+    255."""
     if data[12:16] != b"IHDR":
         raise ValueError("a damaged PNG: it does not begin with IHDR")
     depth, colour = data[24], data[25]
@@ -108,7 +109,7 @@ def _check_tags(image: Image.Image) -> None:
 
 
 _FLOW, _UNKNOWN = b"PIEH", 1e9
-"""How a `.flo` begins, and beyond what its vectors are not known."""
+"""Bytes that a `.flo` begins with, and the value beyond which a vector is unknown."""
 
 
 def read_flow(data: bytes) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The closed list of image formats: told by content, and looked at before a decoder sees it.
+"""List the image formats that are read, recognise them by content, and check a file before a decoder sees it.
 
 A file is read as what its first bytes say, whatever its name; only TGA, which has no such bytes, is taken by its name.
 Nothing else is opened: Pillow knows 30 formats more, among them one that starts another program (EPS: Ghostscript).
@@ -71,14 +71,14 @@ _OTHERS = (
     (rb"\x1f\x8b", "gzip"),
     (rb"version https://git-lfs", "a pointer of Git LFS; `git lfs pull` fetches the file"),
 )
-"""What a file that is not read looks like: the start of its bytes, and its name for a person."""
+"""Files that are not read: the start of their bytes, and their name for a person."""
 
 
 def recognise(data: bytes, name: str) -> str:
     """Tell which format of `FORMATS` the bytes of a file are, by their content.
 
     Args:
-        name: of the file, or its end; only TGA is told from it.
+        name: of the file, or its end; only TGA is recognised by it.
 
     Raises:
         ValueError: none of them; the message says what else it looks like.
@@ -126,7 +126,8 @@ def check(data: bytes, kind: str) -> None:
 # ---- one format each ----
 
 _MOST_SCANS = 100
-"""Of a progressive JPEG; encoders write about ten. Each goes over the whole picture and may be a few bytes long."""
+"""Scans of a progressive JPEG, at most; encoders write about ten. Each goes over the whole picture and may be a few
+bytes long."""
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_ALONE = {0x01, 0xD8}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
@@ -149,7 +150,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def _check_webp(data: bytes) -> None:
-    """The decoder of animations, which reads all, makes room for the picture when it is opened."""
+    """Check the picture's size: the decoder of animations, which reads all, makes room for it when it is opened."""
     if data[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
     elif data[12:16] == b"VP8L":
@@ -161,7 +162,7 @@ def _check_webp(data: bytes) -> None:
 
 
 def _check_bmp(data: bytes) -> None:
-    """One code of a run-length compressed BMP may stand for 255 rows of its width."""
+    """Check the size against the data: one code of a run-length compressed BMP may stand for 255 rows of its width."""
     if len(data) >= 34 and struct.unpack_from("<I", data, 30)[0] in (1, 2):
         width = struct.unpack_from("<i", data, 18)[0]
         if width > 1 << 16:
@@ -201,7 +202,7 @@ def _check_jpeg2000(data: bytes) -> None:
 
 
 def _codestream(data: bytes) -> int:
-    """Where the codestream begins: at once, or in the box jp2c."""
+    """Find where the codestream begins: at once, or in the box jp2c."""
     at = 0
     while data[at : at + 2] != b"\xffO":
         size, name = struct.unpack_from(">I4s", data, at)
@@ -245,7 +246,7 @@ def _check_codestream(data: bytes, at: int, tile: tuple[int, int]) -> None:
 
 
 def _check_coding(style: int, values: bytes, tile: tuple[int, int]) -> None:
-    """Of a style of coding: levels, both logarithms of a code block's sides less 2, two more, a byte per resolution
+    """Check a style of coding: levels, both logarithms of a code block's sides less 2, two more, a byte per resolution
     with the logarithms of a precinct's sides."""
     if (values[1] & 15) + (values[2] & 15) + 4 < _SMALLEST_BLOCK:
         raise ValueError("a JPEG 2000 with code blocks of less than 256 pixels")

@@ -1,4 +1,4 @@
-"""How large a picture may be: with all its pages and channels, and before anything of it is inflated."""
+"""Limit how large a picture may be, with all its pages and channels, before anything of it is inflated."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ import numpy as np
 from i2i_core.fields import IDS, PIXELS, Field
 
 Value = np.ndarray | tuple[str, ...]
-"""What a field of a sample holds: an array of any role, or captions."""
+"""Value of a field of a sample: an array of any role, or captions."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Say where the picture of a sample goes: first resized to `loaded`, then cut to `size` at (top, left), then
-    mirrored if `flipped`. Sizes are (height, width)."""
+    """Place the picture of a sample: first resized to `loaded`, then cut to `size` at (top, left), then mirrored if
+    `flipped`. Sizes are (height, width)."""
 
     stored: tuple[int, int]
     loaded: tuple[int, int]

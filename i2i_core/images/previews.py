@@ -81,7 +81,7 @@ def shown(x: Tensor, field: Field) -> Tensor:
 
 
 def _one(batch: Batch, name: str, i: int) -> Value:
-    """A field of one sample, channels last."""
+    """Draw a field of one sample, channels last."""
     if name in batch.texts:
         return batch.texts[name][i]
     if name in batch.boxes:
@@ -173,7 +173,7 @@ def flow_colours(flow_HW2: np.ndarray, longest: float = 0) -> np.ndarray:
 
 
 def _ramp(sixths: np.ndarray) -> np.ndarray:
-    """How much of red there is at a hue in sixths of the wheel: full at 0, none from 2 to 4."""
+    """Give the share of red at a hue in sixths of the wheel: full at 0, none from 2 to 4."""
     away = np.minimum(sixths % 6, 6 - sixths % 6)
     return np.clip(2 - away, 0, 1)
 
@@ -194,7 +194,7 @@ def _heat(x_HWC: np.ndarray, field: Field) -> np.ndarray:
 
 
 def _canvas(under: np.ndarray | None, far: float) -> Image.Image:
-    """A picture to draw on: the one given, or an empty one that reaches so far."""
+    """Give a picture to draw on: the one given, or an empty one that reaches so far."""
     if under is not None:
         return Image.fromarray(np.ascontiguousarray(under))
     side = min(4096, max(CARD, math.ceil(far) if math.isfinite(far) else 0))

@@ -1,4 +1,4 @@
-"""Images made visible: tensors as image files, and contact sheets with titled columns.
+"""Show images: tensors as image files, and contact sheets with titled columns.
 
 x_CHW one image, x_BCHW several; values in [-1, 1].
 """
@@ -26,7 +26,7 @@ LETTERS = 15
 MOST_LABEL = 200
 """Pixels of the longest line before a row."""
 NOTHING = (206, 208, 212)
-"""Where a row has no image in a column."""
+"""Colour of cells without an image."""
 
 Columns = Mapping[str, Tensor | Sequence[Tensor | None]]
 Cells = list[list[Image.Image | None]]
@@ -34,7 +34,7 @@ Cells = list[list[Image.Image | None]]
 
 
 def to_array(x_CHW: Tensor, dtype: str = "uint8") -> np.ndarray:
-    """(H, W, C) of `uint8`, `uint16` (both by their range, rounded) or `float32` (as it is); the
+    """Convert a tensor to (H, W, C) of `uint8`, `uint16` (both by their range, rounded) or `float32` (as it is); the
     inverse of `i2i_core.batch.scaled`."""
     x = x_CHW.detach().float().cpu().numpy().transpose(1, 2, 0)
     if dtype == "float32":
@@ -44,15 +44,16 @@ def to_array(x_CHW: Tensor, dtype: str = "uint8") -> np.ndarray:
 
 
 def to_bytes(x_CHW: Tensor, dtype: str = "uint8") -> tuple[bytes, str]:
-    """A file holding the image, and the end of its name: `png`, or `npy` for what PNG cannot hold
-    (floats, 16-bit colour, more than 4 channels)."""
+    """Encode a tensor as an image file, and give the end of its name: `png`, or `npy` for what PNG cannot hold (floats,
+    16-bit colour, more than 4 channels)."""
     array = to_array(x_CHW, dtype)
     extension = storage(array, "png")
     return encode(array, extension), extension
 
 
 def to_image(x_CHW: Tensor) -> Image.Image:
-    """For the eye, 8-bit RGB: grey repeated, 4 channels laid over white, of 2 the first, of 5 or more the first 3."""
+    """Show a tensor as 8-bit RGB: grey is repeated, 4 channels are laid over white, of 2 the first is shown, of 5 or
+    more the first 3."""
     array = to_array(x_CHW)
     channels = array.shape[2]
     if channels == 4:
@@ -65,14 +66,14 @@ def to_image(x_CHW: Tensor) -> Image.Image:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """The bytes of a PNG file; the same image always gives the same bytes."""
+    """Encode an image as the bytes of a PNG file; the same image always gives the same bytes."""
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
 
 
 def contact_sheet(columns: Columns, *, scale: int = 0, rows: Sequence[str] = ()) -> Image.Image:
-    """Images side by side under their columns' titles, one row per sample.
+    """Draw images side by side under their columns' titles, one row per sample.
 
     Args:
         columns: by title, (n, C, H, W) in [-1, 1], or a list of images (C, H, W) of any sizes, in which
@@ -108,7 +109,7 @@ def contact_sheet(columns: Columns, *, scale: int = 0, rows: Sequence[str] = ())
 
 
 def _resized(cells: Cells, scale: int) -> Cells:
-    """All enlarged (nearest) or all reduced (averaged) by one whole factor."""
+    """Enlarge all (nearest) or reduce all (averaged) by one whole factor."""
     largest = max((max(image.size) for column in cells for image in column if image is not None), default=LEAST_CELL)
     factor = scale or max(1, round(LEAST_CELL / largest))
     smaller = 1 if scale else -(-largest // MOST_CELL)
@@ -122,7 +123,7 @@ def _resized(cells: Cells, scale: int) -> Cells:
 
 
 def _wrapped(title: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
-    """The title's words in lines that fit the width; a word that is wider stands alone."""
+    """Wrap the title's words into lines that fit the width; a word that is wider stands alone."""
     lines: list[str] = []
     for word in title.split() or [""]:
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
@@ -133,7 +134,7 @@ def _wrapped(title: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
 
 
 def _shortened(line: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The line, without as much of its middle as it takes to fit the width."""
+    """Shorten the line in its middle, by as much as it takes to fit the width."""
     kept = len(line)
     while (
         font.getlength(
@@ -148,7 +149,7 @@ def _shortened(line: str, width: int, font: ImageFont.FreeTypeFont) -> str:
 def _fill(
     sheet: Image.Image, column: Sequence[Image.Image | None], rows: int, at: tuple[int, int], cell: tuple[int, int]
 ) -> None:
-    """One column's images, each in the middle of its cell."""
+    """Draw one column's images, each in the middle of its cell."""
     for row in range(rows):
         image = column[row] if row < len(column) else None
         left, top = at[0], at[1] + row * (cell[1] + GAP)

@@ -1,4 +1,4 @@
-"""Large pictures taken a few rows at a time, so that no second whole copy of one is made in a wider type."""
+"""Go over large pictures a few rows at a time, so that no second whole copy of one is made in a wider type."""
 
 from __future__ import annotations
 

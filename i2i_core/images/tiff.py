@@ -1,4 +1,4 @@
-"""The pages of a TIFF, looked at before any is decoded: how many, how large, in which tiles, compressed how."""
+"""Check the pages of a TIFF before any is decoded: how many, how large, in which tiles, compressed how."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Page:
 
     @property
     def value_bytes(self) -> int:
+        """Bytes of one value."""
         return 1 if self.bits <= 8 else 2 if self.bits <= 16 else 4
 
     @property
@@ -76,7 +77,7 @@ def check_tiff(data: bytes) -> None:
 
 
 def _directories(data: bytes) -> Iterator[dict[int, list[int]]]:
-    """The tags of each page that matter here."""
+    """Read the tags of each page that matter here."""
     order, big = "<" if data[:1] == b"I" else ">", data[2:3] == b"+"
     count, entry, link = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     at = struct.unpack_from(order + link, data, 8 if big else 4)[0]

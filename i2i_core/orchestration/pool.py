@@ -1,4 +1,5 @@
-"""Many units of work in this process or on many Ray workers: functions alone (`each`), or with a checkpoint (`over`).
+"""Do many units of work in this process or on many Ray workers: functions alone (`each`), or with a checkpoint
+(`over`).
 
 However many workers there are, each has one unit at a time, and what it makes of it comes as it is done.
 """
@@ -24,27 +25,28 @@ if TYPE_CHECKING:
 Unit = TypeVar("Unit")
 Answer = TypeVar("Answer")
 Task = Callable[[Any, Unit], Answer]
-"""Called with a worker and a unit; Ray finds it by its name in a module."""
+"""Function of a worker and a unit; Ray finds it by its name in a module."""
 TRIES = 4
-"""Of a function's unit, where the worker that has it is lost."""
+"""Times that a unit is tried where the worker that has it is lost."""
 ENDS_WITHIN = 60
-"""Seconds that functions have to end which are not to write any more."""
+"""Seconds that cancelled functions get to end, so that none still writes."""
 
 
 class Work(Protocol):
-    """What every worker knows."""
+    """Describe the work, as every worker gets it."""
 
     @property
-    def checkpoint(self) -> str: ...
+    def checkpoint(self) -> str:
+        """Place of the checkpoint that workers load."""
 
     def worker(self, trained: Trained) -> Any:
-        """One that works with the checkpoint, on the device where it is."""
+        """Make a worker that works with the checkpoint, on the device where it is."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """1 worker: this process, but for a job of a cluster, whose head works for nobody; else as many on Ray. `gpu`: one
-    for each; neither gpu nor cpu: where there is one."""
+    """Say where work is done. 1 worker: this process, but for a job of a cluster, whose head works for nobody; more: as
+    many on Ray. `gpu`: one for each; neither gpu nor cpu: where there is one."""
 
     workers: int
     gpu: bool
@@ -52,7 +54,7 @@ class Where:
 
     @property
     def here(self) -> bool:
-        """Whether this process does the work."""
+        """Tell whether this process does the work."""
         return self.workers == 1 and not os.environ.get("RAY_ADDRESS")
 
     def check(self) -> None:
@@ -62,7 +64,7 @@ class Where:
 
     @property
     def device(self) -> torch.device:
-        """Of this process, where it does the work."""
+        """Device of this process, where it does the work."""
         return torch.device("cuda" if self.here and not self.cpu and torch.cuda.is_available() else "cpu")
 
 
@@ -136,7 +138,7 @@ def once(task: Callable[..., Answer], where: Where, *arguments: Any) -> Answer:
 
 
 def _takes(where: Where) -> dict[str, int]:
-    """What every worker takes of the cluster. Raises ResourceError when there is less than all of them take."""
+    """Compute what every worker takes of the cluster. Raises ResourceError when there is less than all of them take."""
     from i2i_core.orchestration.cluster import capacity, connect  # late: in this process it goes without
 
     connect()
@@ -176,7 +178,7 @@ def _flow(
 
 @contextmanager
 def told() -> Iterator[None]:
-    """What a worker raised that a user can mend is raised here."""
+    """Raise here what a worker raised, where a user can mend it; RunError where a worker was lost."""
     import ray
 
     try:
@@ -197,7 +199,7 @@ def called(level: logs.Level, task: Callable[..., Answer], *arguments: Any) -> A
 
 @contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
-    """On a CPU, arithmetic as on a Ray worker: sums of several threads have other last digits."""
+    """Compute on a CPU as on a Ray worker, with one thread: sums of several threads have other last digits."""
     before = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -208,7 +210,7 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 class _Actor:
-    """A worker of the work, on a worker of Ray."""
+    """Hold a worker of the work, on a worker of Ray."""
 
     def __init__(self, work: Work, gpu: bool, level: logs.Level) -> None:
         logs.show(level)

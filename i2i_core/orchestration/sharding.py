@@ -1,10 +1,11 @@
-"""Shards as parallel Ray tasks, or one after the other in this process."""
+"""Write shards as parallel Ray tasks, or one after the other in this process."""
 
 from __future__ import annotations
 
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from tqdm import tqdm
@@ -13,36 +14,90 @@ from i2i_core.data.folders import layouts
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, ResourceError, UserError
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
+from i2i_core.settings import AUTO, Auto
 from i2i_core.storage.paths import absolute
 
 logger = logging.getLogger(__name__)
 
+FEW_SAMPLES = 10_000
+FEW_BYTES = 100_000_000
+"""Samples, and bytes of their files, up to which this process alone is done before Ray has started: some 10 s."""
 BUILTIN = "data/glyphs-{kind}-{size}"
-"""Where the built-in data sets are kept, below the current folder."""
+"""Folder of a built-in data set, below the current one."""
 
 
-def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = -1) -> tuple[Manifest, bool]:
-    """Write the data set of a plan, or what is missing of it: its manifest, and whether it was there already.
+def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = AUTO) -> tuple[Manifest, bool]:
+    """Write the data set of a plan, or what is missing of it.
+
+    Args:
+        plan: says which samples go into which shard.
+        options: where the data set goes.
+        workers: as `pool.each`; AUTO: chosen by `chosen_workers`.
+
+    Returns:
+        The manifest, and whether the data set was there already.
 
     Raises:
         DataError: the output holds something else, an image cannot be read, images do not agree.
+        ConfigError: an annotation has the name of an image.
         ResourceError: the output cannot be written.
     """
     done = shards.begin(plan, options.out, options.overwrite)
     if done is None:
         return DataSet(options.out).manifest, True
+    if plan.lone:
+        place = shards.list_lone(plan, options.out)
+        logger.warning(f"{len(plan.lone):,} images without a partner are left out: {place} lists them")
+    try:
+        _write(plan, options, done, workers)
+        return shards.finish(plan, options.out, done), False
+    except UserError as error:
+        if not isinstance(error, ResourceError):  # storage may come back; the input stays as it is
+            shards.give_up(plan, options.out)
+        raise
+
+
+def _write(
+    plan: shards.Plan, options: shards.ShardOptions, done: dict[str, shards.FinishedShard], workers: int
+) -> None:
+    """Write the shards that are not done, and note each in `done`. Raises as `make`."""
     out = shards.output_at(options.out).absolute
     todo = [job for job in plan.jobs if job.name not in done]
-    with tqdm(total=plan.samples, unit=" samples", initial=sum(map(_count, done.values())), smoothing=0) as bar:
-        for part in pool.each([(out, plan.recipe, job, options.bad) for job in todo], shards.write_shard, workers):
+    if todo and isinstance(workers, Auto):
+        records = [record for job in todo for record in job.records]
+        workers = chosen_workers(len(todo), len(records), sum(record.bytes for record in records))
+    units = [(out, plan.recipe, job, options.bad) for job in todo]
+    with (
+        tqdm(total=plan.samples, unit=" samples", initial=sum(map(_count, done.values())), smoothing=0) as bar,
+        closing(pool.each(units, shards.write_shard, workers)) as parts,  # closed: no task writes after an error
+    ):
+        for part in parts:
             done[part.shard.name] = part
             shards.agree_all([p for p in done.values() if p.shard.samples] or [part], part.left_out)
             bar.update(_count(part))
-    return shards.finish(plan, options.out, done), False
+
+
+def chosen_workers(units: int, samples: int, size: int) -> int:
+    """Choose the workers for some units of work, as `pool.each` takes them, and log which and why.
+
+    Args:
+        units: shards to write or tars to read; each is one task.
+        samples: how many samples they hold; 0: not known yet.
+        size: bytes to read.
+
+    Returns:
+        0 (this process) for work that takes less time than Ray takes to start; else -1 (every CPU of the cluster).
+    """
+    of = f"{samples:,} samples, {size / 1e6:,.0f} MB" if samples else f"{size / 1e6:,.0f} MB"
+    if units < 2 or (samples <= FEW_SAMPLES and size <= FEW_BYTES):
+        logger.info(f"--workers 0, chosen: {of} in {units} shards, which takes less time than starting Ray")
+        return 0
+    logger.info(f"--workers -1, chosen: {of} in {units} shards, on every CPU of the cluster")
+    return -1
 
 
 def _count(part: shards.FinishedShard) -> int:
@@ -53,9 +108,18 @@ def index_webdataset(
     options: webdatasets.IndexOptions,
     goal: shards.ShardOptions | None = None,
     attributes: tuple[str, ...] = (),
-    workers: int = -1,
+    workers: int = AUTO,
 ) -> tuple[Manifest, bool]:
-    """Make an existing WebDataset a data set, its tars untouched: its manifest, and whether it was one already.
+    """Make an existing WebDataset a data set, its tars untouched.
+
+    Args:
+        options: where the tars are.
+        goal: where indexes and manifest go; None: beside the tars.
+        attributes: names of the labels' attributes; none: those that the samples have.
+        workers: as `pool.each`; AUTO: chosen by `chosen_workers`.
+
+    Returns:
+        The manifest, and whether the tars were indexed already.
 
     Raises:
         DataError: what the tars hold cannot be told, is damaged, or does not agree.
@@ -65,9 +129,12 @@ def index_webdataset(
     tars = webdatasets.list_tars(options, attributes)
     old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
     if apart:
-        logger.warning(f"these tars lie outside the data set's folder: read it with --shards-at {shlex.join(apart)}")
+        given = shlex.join(apart)
+        logger.warning(f"these tars lie outside the data set's folder: give --shards-at {given} to read it")
     if old:
         return DataSet(goal.out or tars.uri, apart).manifest, True
+    if isinstance(workers, Auto):
+        workers = chosen_workers(len(tars.sizes), 0, sum(tars.sizes.values()))
     scanned: dict[str, webdatasets.Scanned] = {}
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
         for tar in pool.each([(tars.root, name, goal.bad) for name in tars.sizes], webdatasets.scan, workers):
@@ -92,7 +159,7 @@ def shard_glyphs(
 
 
 def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
-    """Find the built-in glyphs of that kind, size and options; they are made and announced on first use."""
+    """Find the built-in glyphs of that kind, size and options; on first use they are made, and the log says where."""
     if kind == "fields":
         fix = "Name one with --data; docs/data.md says how to make it."
         raise ConfigError("--data", "nothing, and no glyphs have the fields that the method reads", "a data set", fix)
@@ -105,7 +172,7 @@ def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
 
 
 def _word(name: str, value: Any) -> str:
-    """An option in the name of a folder."""
+    """Spell an option in the name of a folder."""
     if value is True:
         return name.replace("_", "-")
     return "-".join(value) if isinstance(value, tuple) else str(value)

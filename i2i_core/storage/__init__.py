@@ -1,1 +1,1 @@
-"""Files on local disks and object storage, with one clock of patience."""
+"""Read and write files on local disks and object storage, with one clock of patience."""

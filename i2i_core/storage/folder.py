@@ -23,11 +23,12 @@ from i2i_core.storage.remote import is_local, storage_of
 OLD = 24 * 3600.0
 """Seconds after which a half written file is taken for left behind, where its writer cannot be looked for."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""How filesystems say that they have no hard links."""
+"""Error numbers of filesystems without hard links."""
 
 
 def _create(place: str, data: bytes) -> bool:
-    """As `Folder.create`, where there are no hard links: the file is there before all that is in it."""
+    """Create a file as `Folder.create` does, where there are no hard links: the file is there before all that is in
+    it."""
     try:
         with open(place, "xb") as out:
             out.write(data)
@@ -72,7 +73,7 @@ def is_left(place: Path) -> bool:
 
 
 class Folder:
-    """Files under one URL. Paths are relative to it.
+    """Keep files under one URL. Paths are relative to it.
 
     A file is either there whole or not there: local files are written beside their place, flushed to
     disk and renamed; on object storage a put is already so.
@@ -115,7 +116,7 @@ class Folder:
 
     @property
     def absolute(self) -> str:
-        """A name for it that holds in any process."""
+        """A name for the folder that holds in any process."""
         return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
 
     def at(self, path: str) -> str:
@@ -127,9 +128,11 @@ class Folder:
         return f"{self.root}/{path}"
 
     def sub(self, path: str) -> Folder:
+        """Open a sub-folder."""
         return Folder(self.at(path))
 
     def write(self, path: str, data: bytes) -> None:
+        """Write a whole file, in place of one that is there."""
         if not self.local:
             self._check()
             self.fs.pipe_file(self.path(path), data)
@@ -139,7 +142,7 @@ class Folder:
             beside.replace(self.path(path))
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a file where none is; False where one is. Of several writers at once one alone is told True.
+        """Write a file where none is; False where one is. Of several writers at once one alone gets True.
 
         Local filesystems and object storage with conditional puts (S3's If-None-Match) decide that themselves; on
         others two may be told True, and the later one's file stays.
@@ -159,7 +162,7 @@ class Folder:
 
     @contextmanager
     def _beside(self, path: str, data: bytes) -> Iterator[Path]:
-        """The data, on disk beside its place; gone again afterwards."""
+        """Put the data on disk beside its place; the file is gone again afterwards."""
         place = Path(self.path(path))
         self.make(os.path.dirname(path))
         beside = place.with_name(writing(f".{place.name}"))
@@ -211,6 +214,7 @@ class Folder:
         return open(Path(self.path(folder)) / writing(name), "wb")
 
     def publish(self, temporary: str, path: str) -> None:
+        """Put a local file that `beside` opened in its place."""
         if self.local:
             Path(temporary).replace(self.path(path))
             return
@@ -223,6 +227,7 @@ class Folder:
         return data
 
     def exists(self, path: str) -> bool:
+        """Tell whether a file is there."""
         return bool(self.fs.exists(self.path(path)))
 
     def size(self, path: str) -> int:
@@ -242,11 +247,13 @@ class Folder:
         return sorted(name for e in entries if (name := e.rstrip("/").rsplit("/", 1)[-1]) and e.rstrip("/") != where)
 
     def remove(self, *paths: str) -> None:
+        """Remove files or sub-folders; those that are not there are passed over."""
         for path in paths:
             with suppress(FileNotFoundError):
                 self.fs.rm(self.path(path), recursive=True)
 
     def write_json(self, path: str, value: Any) -> None:
+        """Write a value as JSON."""
         self.write(path, (json.dumps(value, indent=1) + "\n").encode())
 
     def read_json(self, path: str) -> Any:

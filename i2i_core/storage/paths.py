@@ -1,4 +1,4 @@
-"""Paths and addresses: the same in every process of a run, and fit to be told."""
+"""Name paths and addresses the same in every process of a run, without what is secret in them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def absolute(uri: str, flag: str) -> str:
 
 
 def sha256(data: bytes) -> str:
+    """Give the SHA-256 of bytes as hexadecimal text."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -25,7 +25,7 @@ from i2i_core.storage.retry import _FINAL_NUMBERS, FULL, StorageError, Trying, _
 READ_IN = "2026.9.0"
 """The version of s3fs and fsspec in which their private names were read."""
 BLOCK = 4 << 20
-"""Bytes asked for at a time where a whole file is read as a stream."""
+"""Bytes requested at a time where a whole file is read as a stream."""
 S3 = {
     "retries": {"mode": "standard", "total_max_attempts": 2},
     "connect_timeout": 10,
@@ -33,7 +33,7 @@ S3 = {
     "max_pool_connections": 64,
 }
 """Settings of botocore, so that an error comes soon and `Trying` decides; a lost page of a long listing or part of a
-large upload is asked for twice there, for all of it is begun anew after an error. fsspec's configuration overrides."""
+large upload is requested twice there, for all of it is begun anew after an error. fsspec's configuration overrides."""
 
 _FINAL_NUMBERS |= {errno.ENOTEMPTY, getattr(errno, "EREMCHG", errno.EINVAL), *FULL}
 PRECONDITION_FAILED = 412
@@ -55,7 +55,7 @@ _of_parents: list[Any] = []
 
 
 class Remote:
-    """A remote filesystem of fsspec that is asked again when it does not answer.
+    """Use a remote filesystem of fsspec, and ask again when it does not answer.
 
     It carries over to other processes, forked or not: each makes its own connections. Listings are never remembered.
     """
@@ -75,6 +75,7 @@ class Remote:
 
     @property
     def fs(self) -> Any:
+        """fsspec's own filesystem, opened anew in a process that was forked."""
         if self._pid != os.getpid():
             _of_parents.append(self._fs)
             self._connect()
@@ -82,6 +83,7 @@ class Remote:
 
     @property
     def protocol(self) -> str:
+        """Protocol of its URLs: `s3`, say."""
         protocol = self.fs.protocol
         return protocol if isinstance(protocol, str) else str(protocol[0])
 
@@ -89,16 +91,20 @@ class Remote:
         return patiently(self.unstrip_protocol(path), lambda: getattr(self.fs, name)(path, *args, **kwargs))
 
     def unstrip_protocol(self, path: str) -> str:
+        """Name a path by its full URL."""
         return str(self.fs.unstrip_protocol(path))
 
     def strip_protocol(self, url: str) -> str:
+        """Name a URL as the filesystem knows it."""
         return strip_protocol(self.fs, url)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Read a file, or bytes start to end of it."""
         data: bytes = self._ask("cat_file", path, start=start, end=end)
         return data
 
     def pipe_file(self, path: str, data: bytes) -> None:
+        """Write a whole file."""
         self._ask("pipe_file", path, data)
 
     def create_file(self, path: str, data: bytes) -> bool:
@@ -114,12 +120,15 @@ class Remote:
         return True
 
     def modified(self, path: str) -> Any:
+        """Tell when a file was written, by the storage's clock."""
         return self._ask("modified", path)
 
     def put_file(self, local: str, path: str) -> None:
+        """Write a whole file from a local one."""
         patiently(self.unstrip_protocol(path), lambda: self.fs.put_file(local, path))
 
     def exists(self, path: str) -> bool:
+        """Tell whether a file or folder is there."""
         try:
             self.info(path)
         except FileNotFoundError:
@@ -127,6 +136,7 @@ class Remote:
         return True
 
     def info(self, path: str) -> dict[str, Any]:
+        """Give what the storage says of a file or folder: name, size, type."""
         return dict(self._ask("info", path))
 
     def size(self, path: str) -> int:
@@ -137,18 +147,23 @@ class Remote:
         return int(size)
 
     def isdir(self, path: str) -> bool:
+        """Tell whether a folder is there."""
         return self.exists(path) and self.info(path)["type"] == "directory"
 
     def isfile(self, path: str) -> bool:
+        """Tell whether a file is there."""
         return self.exists(path) and self.info(path)["type"] == "file"
 
     def ls(self, path: str, detail: bool = True) -> list[Any]:
+        """List a folder."""
         return list(self._ask("ls", path, detail=detail))
 
     def find(self, path: str, detail: bool = False) -> Any:
+        """List all files below a folder."""
         return self._ask("find", path, detail=detail)
 
     def rm(self, path: str, recursive: bool = False) -> None:
+        """Remove a file, or a folder with all that is in it."""
         self._ask("rm", path, recursive=recursive)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
@@ -157,7 +172,7 @@ class Remote:
     def cat_ranges(
         self, paths: list[str], starts: Any, ends: Any, on_error: Literal["raise", "return"] = "raise"
     ) -> list[Any]:
-        """Read many ranges at once. Those that fail for the weather are asked for again; of the others, the error
+        """Read many ranges at once. Those that fail for the weather are requested again; of the others, the error
         stands in their place (`on_error="return"`) or is raised: EOFError for a range that begins behind the file's
         end."""
         places = list(zip(paths, _each(starts, len(paths)), _each(ends, len(paths)), strict=True))
@@ -234,7 +249,7 @@ def write_all(out: IO[bytes], data: bytes) -> None:
 
 
 async def _pour_s3(fs: Any, path: str, start: int, stop: int, out: IO[bytes]) -> None:
-    """One GET, written as it arrives: s3fs's own reads give nothing of a body that breaks off."""
+    """Write one GET's body as it arrives: s3fs's own reads give nothing of a body that breaks off."""
     bucket, key, _ = fs.split_path(path)
     wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **fs.req_kw}
     body = (await fs._call_s3("get_object", **wanted))["Body"]
@@ -250,7 +265,7 @@ def _each(value: Any, n: int) -> Sequence[Any]:
 
 
 class _Ranged(io.RawIOBase):
-    """A remote file, read by ranges."""
+    """Read a remote file by ranges."""
 
     def __init__(self, remote: Remote, path: str) -> None:
         self.remote, self.path, self.at, self.length = remote, path, 0, remote.size(path)
@@ -301,4 +316,5 @@ def strip_protocol(fs: Any, url: str) -> str:
 
 
 def is_local(fs: Any) -> bool:
+    """Tell whether a filesystem is this machine's."""
     return isinstance(fs, LocalFileSystem)

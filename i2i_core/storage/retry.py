@@ -1,4 +1,4 @@
-"""Have patience with storage that does not answer: try again, for so long, and tell a person."""
+"""Have patience with storage that does not answer: try again, for so long, and log that it does not."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ AT_START = 30.0
 """The same while nothing has begun."""
 LONGEST_PAUSE = 15.0
 TELL = 3
-"""Failed tries in a row that a person is told of."""
+"""Failed tries in a row before a warning."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Of a local disk: no room for more."""
+"""Error numbers of a local disk without room."""
 _FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
 _FINAL_NUMBERS = {errno.EROFS, errno.EINVAL, errno.ENAMETOOLONG, errno.EMFILE, errno.EMSGSIZE, errno.ENOSYS}
 _LIBRARIES = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "azure", "adlfs"}
@@ -39,7 +39,7 @@ _TRANSIENT = (408, 409, 429)
 
 
 class StorageError(WorkerError):
-    """Storage that has not answered for as long as it may."""
+    """Tell that storage has not answered for as long as it may."""
 
 
 def is_weather(error: BaseException) -> bool:
@@ -60,7 +60,7 @@ def is_weather(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int:
-    """The HTTP status that an error stands for; 0 where it stands for none."""
+    """Find the HTTP status that an error stands for; 0 where it stands for none."""
     for of_botocore in (error, error.__cause__):  # what s3fs raises is caused by botocore's
         answer = getattr(of_botocore, "response", None)
         if isinstance(answer, dict):
@@ -88,7 +88,7 @@ def patient_for(seconds: float) -> Iterator[None]:
 
 
 class Trying:
-    """Decides, error by error, whether to try again; pauses in between, longer each time.
+    """Decide, error by error, whether to try again; pause in between, longer each time.
 
     Args:
         where: what is read or written, as a person would name it.
@@ -97,7 +97,7 @@ class Trying:
         began: when the storage last stopped answering; None while it answers.
     """
 
-    _silent: ClassVar[set[str]] = set()  # storages that a person was told of, by any thread of this process
+    _silent: ClassVar[set[str]] = set()  # storages that were warned of, by any thread of this process
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, where: str) -> None:
@@ -153,7 +153,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    """One line of an error, without what is secret in a URL: user, password and query."""
+    """Shorten an error to one line, without what is secret in a URL: user, password and query."""
     line = f"{type(error).__name__}: {error}".split("\n")[0]
     return re.sub(r"(//)[^/\s]*@|\?[^\s\"']*=[^\s\"']*", r"\1", line)[:200]
 

@@ -27,6 +27,7 @@ from i2i_core.settings import Auto, differences
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
+from i2i_core.training import enlarging
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
 from i2i_core.training.recomputing import blocks_of
@@ -105,6 +106,8 @@ def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
 def warn(config: TrainConfig) -> None:
     """Log warnings that a person should read before a prepared run starts."""
     sets = open_sets(config.data)
+    if enlarged := enlarging.caution(config, sets):
+        logger.warning(enlarged)
     split, wanted = evaluation_split(config, sets), config.monitoring.evaluate_split
     if split == wanted:
         return

@@ -45,7 +45,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.processes
-def test_a_command_makes_a_data_set(tmp_path: Path) -> None:
+def test_shard_command_makes_a_data_set(tmp_path: Path) -> None:
     out = tmp_path / "glyphs"
     job = ["--layout", "glyphs", "--characters", "10", "--size", "16", "--workers", "0", "--out", str(out)]
     command, env = [sys.executable, str(ROOT / "pipelines/shard.py"), *job], {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -56,7 +56,7 @@ def test_a_command_makes_a_data_set(tmp_path: Path) -> None:
     assert "samples/s" in done.stderr
 
 
-def test_a_finished_job_is_said_to_be_finished_and_guarded(cli: Cli, tmp_path: Path) -> None:
+def test_shard_command_says_that_it_is_finished_and_guards_the_data_set(cli: Cli, tmp_path: Path) -> None:
     job = ["--layout", "glyphs", "--characters", 10, "--workers", 0, "--out", tmp_path / "out"]
     assert cli(*job, "--size", 16)[0] == 0
     before = sums(tmp_path / "out")
@@ -71,7 +71,7 @@ def test_a_finished_job_is_said_to_be_finished_and_guarded(cli: Cli, tmp_path: P
     assert DataSet(str(tmp_path / "out")).manifest.fields["image"].width == 20
 
 
-def test_wrong_input_is_told_before_any_work(cli: Cli, tmp_path: Path) -> None:
+def test_shard_command_refuses_wrong_input_before_any_work(cli: Cli, tmp_path: Path) -> None:
     code, _, error = cli("--layout", "ab", "--input", tmp_path / "none", "--out", tmp_path / "out")
     assert code == 2
     assert error.startswith(f"error: --input {tmp_path / 'none'}: found nothing at that place")
@@ -85,7 +85,7 @@ def test_wrong_input_is_told_before_any_work(cli: Cli, tmp_path: Path) -> None:
     assert cli("--layout", "ab", "--index", tmp_path)[0] == 2
 
 
-def test_images_left_out_are_named_and_counted(cli: Cli, tmp_path: Path) -> None:
+def test_shard_command_names_and_counts_images_left_out(cli: Cli, tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", np.zeros((4, 8, 3), np.uint8))
     (tmp_path / "in/2.png").write_bytes(b"x")
     job = ["--layout", "ab", "--input", tmp_path / "in", "--out", tmp_path / "out", "--workers", 0]
@@ -97,7 +97,25 @@ def test_images_left_out_are_named_and_counted(cli: Cli, tmp_path: Path) -> None
     assert "left out, 1:\n  2.png: a file that cannot be decoded (cannot identify it as an image)" in out
 
 
-def test_an_existing_webdataset_is_indexed(cli: Cli, tmp_path: Path) -> None:
+def test_shard_command_says_what_became_of_transparency_and_what_comes_next(
+    cli: Cli, tmp_path: Path, said: list[str]
+) -> None:
+    clear = np.zeros((4, 4, 4), np.uint8)
+    for name in ("x/1", "x/2", "y/1", "y/3"):
+        put(tmp_path / f"in/{name}.png", clear)
+    job = ["--layout", "pairs", "--input", tmp_path / "in", "--split", 1, 0, 0, "--out", tmp_path / "out"]
+    code, _, error = cli(*job)
+    assert code == 2
+    assert "--common-only" in error
+    code, out, _ = cli(*job, "--common-only", "--background", "red")
+    assert code == 0
+    assert any("--workers 0, chosen: 1 samples" in line for line in said)
+    assert any(f"{tmp_path / 'out/without_partner.txt'} lists them" in line for line in said)
+    assert "1 samples have transparent pixels, which are laid over red" in out
+    assert f"train on it with: python pipelines/train.py --method pix2pix --data {tmp_path / 'out'}" in out
+
+
+def test_shard_command_indexes_an_existing_webdataset(cli: Cli, tmp_path: Path) -> None:
     shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=4)
     (tmp_path / "g/manifest.json").unlink()
     code, out, _ = cli("--index", tmp_path / "g", "--workers", 0)
@@ -151,7 +169,7 @@ def shard(folder: Path, out: Path, workers: int, **goal: object) -> None:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_any_number_of_workers_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_sharding_gives_the_same_bytes_for_any_workers(folder: Path, tmp_path: Path) -> None:
     for workers in (0, 2, -1):
         shard(folder, tmp_path / f"out{workers}", workers)
     assert len(sums(tmp_path / "out0")) > 8
@@ -167,7 +185,7 @@ def test_any_number_of_workers_gives_the_same_bytes(folder: Path, tmp_path: Path
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_an_error_in_a_task_arrives_as_it_was_raised(folder: Path, tmp_path: Path) -> None:
+def test_pool_raises_an_error_of_a_task_as_it_was_raised(folder: Path, tmp_path: Path) -> None:
     (folder / "cat/broken.png").write_bytes((folder / "cat/1.png").read_bytes()[:80])
     with pytest.raises(DataError) as caught:
         shard(folder, tmp_path / "out", 2)
@@ -182,7 +200,7 @@ def test_an_error_in_a_task_arrives_as_it_was_raised(folder: Path, tmp_path: Pat
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_no_more_tasks_fly_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_has_no_more_tasks_flying_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     flying: list[int] = []
@@ -199,7 +217,7 @@ def test_no_more_tasks_fly_than_workers(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_a_unit_whose_worker_is_lost_is_done_by_another(tmp_path: Path) -> None:
+def test_pool_has_a_unit_of_a_lost_worker_done_by_another(tmp_path: Path) -> None:
     def dies_once(number: int) -> int:
         if number == 2 and not (tmp_path / "died").exists():
             (tmp_path / "died").touch()
@@ -214,7 +232,7 @@ def test_a_unit_whose_worker_is_lost_is_done_by_another(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_no_unit_is_begun_when_nobody_wants_more(tmp_path: Path) -> None:
+def test_pool_begins_no_unit_when_nobody_wants_more(tmp_path: Path) -> None:
     def note(number: int) -> None:
         (tmp_path / str(number)).touch()
 

@@ -37,7 +37,7 @@ def calm(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return state_of(loop)
 
 
-def test_a_run_ends_as_on_local_files_whatever_the_weather(
+def test_run_ends_as_on_local_files_whatever_the_weather(
     far: TrainConfig, weather: Weather, calm: dict[str, Any]
 ) -> None:
     with weather.random_faults(0, 0.2):
@@ -46,7 +46,7 @@ def test_a_run_ends_as_on_local_files_whatever_the_weather(
     assert_equal(calm, state_of(loop))
 
 
-def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
+def test_run_waits_for_storage_that_vanishes_and_goes_on(
     far: TrainConfig, weather: Weather, calm: dict[str, Any]
 ) -> None:
     """It goes in the middle of the run, and comes back once the run has said that it is gone."""
@@ -65,7 +65,7 @@ def test_a_run_waits_for_storage_that_vanishes_and_goes_on(
     assert_equal(calm, state_of(loop))
 
 
-def test_storage_that_vanishes_for_good_ends_the_run_and_what_was_saved_is_gone_on_with(
+def test_run_ends_where_storage_vanishes_for_good_and_resumes(
     far: TrainConfig, weather: Weather, calm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PATIENCE, "1")

@@ -99,7 +99,7 @@ def files(s3: str, weather: Weather) -> Any:
     return made
 
 
-def test_a_shard_is_fetched_once_and_whole(files: Any, weather: Weather, tmp_path: Path) -> None:
+def test_cache_fetches_a_shard_once_and_whole(files: Any, weather: Weather, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path), 10**6)
     for _ in range(2):
         with cache.fetch(files, files.shards[0]) as whole:  # type: ignore[union-attr]
@@ -153,7 +153,7 @@ def told(child: subprocess.Popen[str], line: str = "") -> str:
     return child.stdout.readline().strip()
 
 
-def test_processes_share_one_download_and_go_on_from_one_that_was_killed(
+def test_cache_shares_one_download_among_processes(
     files: Any, weather: Weather, tmp_path: Path, start: Callable[[], subprocess.Popen[str]]
 ) -> None:
     """The first is killed when it has 10000 bytes; of two others that wait, one goes on from there."""
@@ -181,7 +181,7 @@ def test_processes_share_one_download_and_go_on_from_one_that_was_killed(
     assert names(tmp_path) == [cache.path(shard).name]
 
 
-def test_a_part_of_other_bytes_is_found_out_and_fetched_anew(files: Any, weather: Weather, tmp_path: Path) -> None:
+def test_cache_fetches_a_part_of_other_bytes_anew(files: Any, weather: Weather, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path), 10**6)
     for n, part in enumerate((b"x" * 500, b"x" * 90_000, files.bodies[2])):
         cache.part(files.shards[n]).write_bytes(part)
@@ -191,7 +191,7 @@ def test_a_part_of_other_bytes_is_found_out_and_fetched_anew(files: Any, weather
 
 
 @pytest.mark.parametrize("change", ["other", "shorter", "longer", "gone", "empty"])
-def test_altered_bytes_name_the_shard(files: Any, tmp_path: Path, change: str) -> None:
+def test_cache_names_the_shard_of_altered_bytes(files: Any, tmp_path: Path, change: str) -> None:
     body, path = files.bodies[0], files.path("0.tar")
     if change == "gone":
         files.fs.rm(path)
@@ -208,7 +208,7 @@ def test_altered_bytes_name_the_shard(files: Any, tmp_path: Path, change: str) -
     assert names(tmp_path) == []
 
 
-def test_a_cache_is_bounded_and_the_longest_unused_go_first(files: Any, tmp_path: Path) -> None:
+def test_cache_is_bounded_and_drops_the_longest_unused_first(files: Any, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path), 85_000)
     one, two, three = files.shards
     foreign = tmp_path / "holiday.tar"
@@ -225,7 +225,7 @@ def test_a_cache_is_bounded_and_the_longest_unused_go_first(files: Any, tmp_path
     assert (tmp_path / "odd.part").exists()
 
 
-def test_what_is_held_is_not_removed_even_by_another_process(files: Any, weather: Weather, tmp_path: Path) -> None:
+def test_cache_removes_nothing_that_is_held(files: Any, weather: Weather, tmp_path: Path) -> None:
     """Nor is anything else removed in vain."""
     cache = Cache(str(tmp_path), 85_000)
     one, two, three = files.shards
@@ -243,7 +243,7 @@ def test_what_is_held_is_not_removed_even_by_another_process(files: Any, weather
     assert not cache.path(one).exists()
 
 
-def test_parts_count_and_those_left_behind_make_room(files: Any, tmp_path: Path) -> None:
+def test_cache_counts_parts_and_removes_those_left_behind(files: Any, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path), 85_000)
     left = [Shard("x", 1, 40_000, letter * 64) for letter in "ab"]
     for shard in left:
@@ -257,7 +257,7 @@ def test_parts_count_and_those_left_behind_make_room(files: Any, tmp_path: Path)
         assert not cache.path(files.shards[0]).exists()
 
 
-def test_a_cache_never_holds_more_than_it_may(files: Any, tmp_path: Path) -> None:
+def test_cache_never_holds_more_than_it_may(files: Any, tmp_path: Path) -> None:
     """Four threads fetch three shards in random order, of which two fit."""
     cache, over = Cache(str(tmp_path), 85_000), []
     done = threading.Event()
@@ -292,7 +292,7 @@ def test_a_cache_never_holds_more_than_it_may(files: Any, tmp_path: Path) -> Non
     assert 0 < max(over) <= 85_000
 
 
-def test_equal_names_of_two_data_sets_do_not_collide(s3: str, tmp_path: Path) -> None:
+def test_cache_keeps_equal_names_of_two_data_sets_apart(s3: str, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path), 10**6)
     for seed in (1, 2):
         files: Any = Files(f"{s3}/set-{seed}", (3000,), seed).upload()
@@ -300,7 +300,7 @@ def test_equal_names_of_two_data_sets_do_not_collide(s3: str, tmp_path: Path) ->
         assert cache.path(files.shards[0]).read_bytes() == files.bodies[0]
 
 
-def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_refuses_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ResourceError, match=r"--cache: found .*file"):
@@ -319,7 +319,7 @@ def needs_of(files: Any, *numbers: int) -> Iterator[Need]:
         yield Need(10 * n, 10 * n + 9, files, files.shards[numbers[n % len(numbers)]])
 
 
-def test_a_stager_does_not_run_on_where_everything_fits(files: Any, weather: Weather, tmp_path: Path) -> None:
+def test_stager_does_not_run_on_where_everything_fits(files: Any, weather: Weather, tmp_path: Path) -> None:
     seen = 0
 
     def counted() -> Iterator[Need]:
@@ -340,7 +340,7 @@ def test_a_stager_does_not_run_on_where_everything_fits(files: Any, weather: Wea
     assert len(ranges(weather)) == 3
 
 
-def test_a_stager_has_its_share_of_the_cache(files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stager_has_its_share_of_the_cache(files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     stager = Stager(Cache(str(tmp_path), 4 * 85_000), iter(needs_of(files, 0, 1, 2)))
     assert stager.share == 85_000
@@ -451,7 +451,7 @@ def ended() -> bool:
         ("unpaired", 1, 0, 0),
     ],
 )
-def test_far_data_is_the_same_as_near(
+def test_stream_of_remote_data_is_that_of_local_data(
     made: dict[str, str],
     far: dict[str, str],
     config: Callable[..., DataConfig],
@@ -469,7 +469,7 @@ def test_far_data_is_the_same_as_near(
 
 
 @pytest.mark.parametrize(("seed", "gb"), [(0, 20), (1, 0)])
-def test_far_data_is_the_same_in_any_weather(
+def test_stream_of_remote_data_is_the_same_in_any_weather(
     made: dict[str, str],
     far: dict[str, str],
     weather: Weather,
@@ -484,7 +484,7 @@ def test_far_data_is_the_same_in_any_weather(
     assert ended()
 
 
-def test_several_data_sets_in_turn(
+def test_stager_serves_several_data_sets_in_turn(
     made: dict[str, str], far: dict[str, str], config: Callable[..., DataConfig], tmp_path: Path
 ) -> None:
     """One near, one far, one far again."""
@@ -495,7 +495,7 @@ def test_several_data_sets_in_turn(
 
 
 @pytest.mark.parametrize("room", [1, 1.5, 2.5])
-def test_a_cache_too_small_gives_every_batch(
+def test_stager_with_a_cache_too_small_gives_every_batch(
     made: dict[str, str],
     far: dict[str, str],
     config: Callable[..., DataConfig],
@@ -515,7 +515,7 @@ def test_a_cache_too_small_gives_every_batch(
     assert ended()
 
 
-def test_a_second_epoch_asks_for_nothing(
+def test_stager_asks_for_nothing_in_a_second_epoch(
     far: dict[str, str], weather: Weather, config: Callable[..., DataConfig]
 ) -> None:
     there = Stream(DataSet(far["labelled"]), config(), 16, BATCH, 0)
@@ -559,7 +559,7 @@ def spoil(uri: str, how: str) -> str:
         *(pytest.param(*case, marks=pytest.mark.slow) for case in [("gone", 0), ("shorter", 20), ("shorter", 0)]),
     ],
 )
-def test_a_shard_that_is_spoilt_ends_the_stream_and_is_named(
+def test_stager_ends_the_stream_at_a_spoilt_shard_and_names_it(
     own: str, config: Callable[..., DataConfig], how: str, gb: float
 ) -> None:
     there = Stream(DataSet(own), config(cache_gb=gb), 16, BATCH, 0)
@@ -577,7 +577,7 @@ def test_a_shard_that_is_spoilt_ends_the_stream_and_is_named(
 
 
 @pytest.mark.parametrize("loaders", [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_storage_gone_for_good_ends_the_stream(
+def test_stager_ends_the_stream_where_storage_is_gone_for_good(
     far: dict[str, str],
     weather: Weather,
     config: Callable[..., DataConfig],
@@ -595,7 +595,7 @@ def test_storage_gone_for_good_ends_the_stream(
 
 
 @pytest.mark.slow
-def test_closing_does_not_wait_for_storage_that_is_gone(
+def test_stager_closes_without_waiting_for_storage_that_is_gone(
     far: dict[str, str], weather: Weather, config: Callable[..., DataConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what was left behind ends when it comes back."""
@@ -615,7 +615,7 @@ def test_closing_does_not_wait_for_storage_that_is_gone(
     assert ahead.background.wait(10)
 
 
-def test_a_full_disk_is_no_end(made: dict[str, str], far: dict[str, str], tmp_path: Path) -> None:
+def test_stager_goes_on_with_a_full_disk(made: dict[str, str], far: dict[str, str], tmp_path: Path) -> None:
     """Of a process whose files may not be larger than a part of a shard."""
     root, folder = str(Path(__file__).parents[2]), tmp_path / "cache"
     code = FULL.format(root=root, url=far["labelled"], folder=str(folder))
@@ -629,7 +629,7 @@ def test_a_full_disk_is_no_end(made: dict[str, str], far: dict[str, str], tmp_pa
     assert names(folder) == []
 
 
-def test_descriptors_are_given_back(far: dict[str, str], config: Callable[..., DataConfig], tmp_path: Path) -> None:
+def test_reader_gives_descriptors_back(far: dict[str, str], config: Callable[..., DataConfig], tmp_path: Path) -> None:
     """Of files that were removed from the cache, when others are opened; of all, with their reader."""
     there = Stream(DataSet(far["labelled"]), config(), 16, BATCH, 0)
     reader = there.sources[0].reader
@@ -649,7 +649,9 @@ def test_descriptors_are_given_back(far: dict[str, str], config: Callable[..., D
     assert not [file for file in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(file)]
 
 
-def test_more_shards_at_once_than_may_be_open(made: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_reads_more_shards_at_once_than_may_be_open(
+    made: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = Stream(DataSet(made["labelled"]), DataConfig(), 16, BATCH, 0).sources[0].reader
     rows = list(range(len(reader.rows)))
     expected = reader.read(rows, 0)

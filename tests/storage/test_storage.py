@@ -105,7 +105,7 @@ SHORT = ("503", "truncated")
 
 
 @pytest.mark.parametrize("fault", [pytest.param(f, marks=[] if f in SHORT else [pytest.mark.slow]) for f in FAULTS])
-def test_every_operation_survives_every_fault(remote: Remote, weather: Weather, tmp_path: Path, fault: str) -> None:
+def test_storage_operations_survive_every_fault(remote: Remote, weather: Weather, tmp_path: Path, fault: str) -> None:
     for name, (operation, expected) in OPERATIONS.items():
         with weather.rule(FAULTS[fault], times=2) as rule:
             assert operation(remote, remote.root, tmp_path) == expected, name
@@ -117,7 +117,7 @@ def test_every_operation_survives_every_fault(remote: Remote, weather: Weather, 
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
-def test_every_operation_survives_random_faults(remote: Remote, weather: Weather, tmp_path: Path, seed: int) -> None:
+def test_storage_operations_survive_random_faults(remote: Remote, weather: Weather, tmp_path: Path, seed: int) -> None:
     with weather.random_faults(seed, 0.4):
         for name, (operation, expected) in OPERATIONS.items():
             assert operation(remote, remote.root, tmp_path) == expected, name
@@ -172,7 +172,7 @@ def test_cat_ranges_asks_again_only_for_what_failed(remote: Remote, weather: Wea
     assert remote.cat_ranges([], [], []) == []
 
 
-def test_a_file_of_many_parts(remote: Remote, weather: Weather, tmp_path: Path) -> None:
+def test_storage_writes_a_file_of_many_parts(remote: Remote, weather: Weather, tmp_path: Path) -> None:
     """More than s3fs sends at once, with a part that fails."""
     data = random.Random(1).randbytes(1 << 20) * 101
     (tmp_path / "large").write_bytes(data)
@@ -185,7 +185,7 @@ def test_a_file_of_many_parts(remote: Remote, weather: Weather, tmp_path: Path) 
 # ---- patience ----
 
 
-def test_gone_for_good_is_told_within_patience(
+def test_storage_gone_for_good_is_an_error_within_patience(
     remote: Remote, weather: Weather, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PATIENCE, "0.1")
@@ -203,7 +203,7 @@ def test_gone_for_good_is_told_within_patience(
             assert isinstance(caught.value, RunError), name
 
 
-def test_slow_down_for_good_is_told_within_patience(
+def test_storage_that_answers_slow_down_is_an_error_within_patience(
     s3: str, weather: Weather, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the retries that a run has below ours."""
@@ -217,7 +217,7 @@ def test_slow_down_for_good_is_told_within_patience(
     assert time.monotonic() - begun < 15
 
 
-def test_gone_for_a_while_goes_on(
+def test_storage_gone_for_a_while_is_waited_for(
     remote: Remote, weather: Weather, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """Eight threads and every kind of operation: one line when it is gone, one when it is back."""
@@ -256,7 +256,7 @@ def test_gone_for_a_while_goes_on(
     assert len(said) == 2
 
 
-def test_what_fails_once_is_not_worth_a_line(remote: Remote, weather: Weather, said: list[str]) -> None:
+def test_retry_logs_nothing_of_what_fails_once(remote: Remote, weather: Weather, said: list[str]) -> None:
     with weather.rule(Status(), times=retry.TELL - 1):
         remote.cat_file(f"{remote.root}/a/x")
     assert said == []
@@ -289,7 +289,7 @@ def test_patience_for_a_while_is_the_smaller_and_is_given_back(monkeypatch: pyte
     assert retry.patience() == retry.DEFAULT_PATIENCE
 
 
-def test_no_password_of_a_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_logs_no_password_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE, "0")
     error = OSError("no answer from https://me:hidden@host/a?X-Amz-Signature=hidden&b=1 at all")
     with pytest.raises(StorageError) as caught:
@@ -314,7 +314,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_not_there_is_told_at_once(remote: Remote, weather: Weather, tmp_path: Path) -> None:
+def test_storage_says_at_once_what_is_not_there(remote: Remote, weather: Weather, tmp_path: Path) -> None:
     key, bucket = f"{remote.root}/no", "bucket-that-never-was/no"
     for path in (key, bucket):
         for call in (
@@ -333,7 +333,7 @@ def test_what_is_not_there_is_told_at_once(remote: Remote, weather: Weather, tmp
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_forbidden_is_told_at_once(remote: Remote, weather: Weather) -> None:
+def test_storage_says_at_once_what_is_forbidden(remote: Remote, weather: Weather) -> None:
     with weather.rule(Status(403, "AccessDenied", "Access Denied")):
         for call in (
             lambda: remote.cat_file(f"{remote.root}/a/x"),
@@ -347,7 +347,9 @@ def test_what_is_forbidden_is_told_at_once(remote: Remote, weather: Weather) -> 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("wrong", ["none", "unknown key", "wrong secret", "no profile", "half"])
-def test_wrong_credentials_are_told_at_once(remote: Remote, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_storage_says_at_once_that_credentials_are_wrong(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
     env = {
         "none": {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
         "half": {"AWS_SECRET_ACCESS_KEY": ""},
@@ -364,7 +366,7 @@ def test_wrong_credentials_are_told_at_once(remote: Remote, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("impatient")
-def test_files_of_this_machine_are_read_without_patience(tmp_path: Path) -> None:
+def test_storage_reads_local_files_without_patience(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
     with pytest.raises(FileNotFoundError):
         folder.read("no")
@@ -374,7 +376,7 @@ def test_files_of_this_machine_are_read_without_patience(tmp_path: Path) -> None
     assert type(storage_of(str(tmp_path))[0]).__name__ == "LocalFileSystem"
 
 
-def test_errors_of_other_libraries() -> None:
+def test_retry_knows_errors_of_other_libraries() -> None:
     import aiohttp
     import botocore.exceptions as boto
 
@@ -411,7 +413,7 @@ def test_errors_of_other_libraries() -> None:
         assert not is_weather(error), error
 
 
-def test_the_user_s_own_settings_win(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_heeds_the_user_s_own_settings(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"config_kwargs": {"read_timeout": 99, "retries": {"total_max_attempts": 7}}, "requester_pays": True}
     monkeypatch.setitem(fsspec.config.conf, "s3", own)
     fs = Remote(s3).fs
@@ -440,7 +442,7 @@ def _send(folder: Folder, out: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
-def test_a_folder_carries_over_to_other_processes(remote: Remote, how: str) -> None:
+def test_folder_carries_over_to_other_processes(remote: Remote, how: str) -> None:
     """One that is in use: what it is connected to stays here."""
     folder = Folder(remote.url)
     folder.read("a/x")
@@ -457,7 +459,7 @@ def test_a_folder_carries_over_to_other_processes(remote: Remote, how: str) -> N
     assert folder.read("a/x") == BODY
 
 
-def test_a_folder_carries_over_to_loaders_and_by_pickling(remote: Remote) -> None:
+def test_folder_carries_over_to_loaders_and_by_pickling(remote: Remote) -> None:
     folder = Folder(remote.url)
     assert pickle.loads(pickle.dumps(folder)).read("a/y") == BODY[:1000]
     loader = DataLoader(Lengths(folder), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=30)
@@ -487,7 +489,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     return Folder(f"s3://{name}")
 
 
-def test_a_folder_is_the_same_everywhere(folder: Folder) -> None:
+def test_folder_is_the_same_everywhere(folder: Folder) -> None:
     assert folder.names() == []
     assert folder.names("no/such") == []
     assert not folder.exists("a")
@@ -531,7 +533,7 @@ def test_a_folder_is_the_same_everywhere(folder: Folder) -> None:
     assert [path for path in folder.fs.find(folder.root) if path != folder.root] == []
 
 
-def test_two_files_beside_a_remote_folder_have_two_names(s3: str) -> None:
+def test_folder_gives_two_files_beside_it_two_names(s3: str) -> None:
     folder = Folder(s3)
     with folder.beside("a", "_parts") as one, folder.beside("a", "_parts") as other:
         assert one.name != other.name

@@ -63,7 +63,7 @@ def test_s3fs_and_pyarrow_need_only_the_environment(s3: str) -> None:
     assert s3fs.S3FileSystem(skip_instance_cache=True).cat(f"{s3}/folder/a-b") == BODY[:100]
 
 
-def test_clear_weather_changes_nothing(s3: str, weather: Weather) -> None:
+def test_weather_that_is_clear_changes_nothing(s3: str, weather: Weather) -> None:
     """Multipart uploads, ranges, listings, 404s, HEADs and pyarrow's chunked, checksummed puts."""
     big = BODY * 60
     s3fs_ = s3fs.S3FileSystem(default_block_size=5 << 20)
@@ -82,7 +82,7 @@ def test_clear_weather_changes_nothing(s3: str, weather: Weather) -> None:
     assert {seen.method for seen in weather.seen} >= {"GET", "HEAD", "PUT", "POST"}
 
 
-def test_one_connection_serves_many_requests_and_expect_continue(url: str) -> None:
+def test_weather_proxy_serves_many_requests_on_one_connection(url: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
     get(url, connection).read()
     held = connection.sock
@@ -102,7 +102,7 @@ def test_one_connection_serves_many_requests_and_expect_continue(url: str) -> No
 
 
 @pytest.mark.parametrize("after", [0, 1, 1000, 70_001])
-def test_a_reset_comes_after_exactly_so_many_bytes(url: str, weather: Weather, after: int) -> None:
+def test_weather_reset_comes_after_exactly_so_many_bytes(url: str, weather: Weather, after: int) -> None:
     with weather.rule(Reset(after), method="GET", path=".tar", times=1) as rule:
         assert read_until_it_breaks(url) == (after, ConnectionResetError)
         assert read_until_it_breaks(url) == (len(BODY), None)  # used up
@@ -113,19 +113,19 @@ def test_a_reset_comes_after_exactly_so_many_bytes(url: str, weather: Weather, a
     ]
 
 
-def test_a_reset_instead_of_an_answer(url: str, weather: Weather) -> None:
+def test_weather_reset_comes_in_place_of_an_answer(url: str, weather: Weather) -> None:
     with weather.rule(Reset()), pytest.raises(ConnectionResetError):
         get(url)
     assert weather.seen[-1].status is None
 
 
-def test_a_truncated_body_ends_early_and_cleanly(url: str, weather: Weather) -> None:
+def test_weather_truncates_a_body_early_and_cleanly(url: str, weather: Weather) -> None:
     with weather.rule(Truncate(after=1234)), pytest.raises(http.client.IncompleteRead) as caught:
         get(url).read()
     assert caught.value.partial == BODY[:1234]
 
 
-def test_slow_down_is_an_s3_error_and_the_server_does_not_hear_of_it(url: str, weather: Weather) -> None:
+def test_weather_slow_down_does_not_reach_the_server(url: str, weather: Weather) -> None:
     with weather.rule(Status(503), when=lambda method, path: method == "PUT" and path.endswith("-new")):
         status, text = request("PUT", url + "-new", b"x")
         assert get(url).read() == BODY
@@ -133,7 +133,7 @@ def test_slow_down_is_an_s3_error_and_the_server_does_not_hear_of_it(url: str, w
     assert request("GET", url + "-new")[0] == 404
 
 
-def test_a_held_request_waits_for_the_test(url: str, weather: Weather) -> None:
+def test_weather_holds_a_request_until_the_test_lets_it_go(url: str, weather: Weather) -> None:
     let_go, got = threading.Event(), []
     with weather.rule(Hold(let_go)):
         reader = threading.Thread(target=lambda: got.append(get(url).read()))
@@ -145,7 +145,7 @@ def test_a_held_request_waits_for_the_test(url: str, weather: Weather) -> None:
     assert got == [BODY]
 
 
-def test_delay_and_trickle_take_their_time(url: str, weather: Weather) -> None:
+def test_weather_delay_and_trickle_take_their_time(url: str, weather: Weather) -> None:
     start = time.monotonic()
     with weather.rule(Delay(0.2)):
         assert get(url).read() == BODY
@@ -156,7 +156,7 @@ def test_delay_and_trickle_take_their_time(url: str, weather: Weather) -> None:
     assert time.monotonic() - delayed >= 0.3
 
 
-def test_gone_refuses_and_resets_until_it_is_back(url: str, weather: Weather) -> None:
+def test_weather_gone_refuses_and_resets_until_it_is_back(url: str, weather: Weather) -> None:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
     get(url, connection).read()
     with weather.gone():
@@ -183,7 +183,7 @@ def _error_of(url: str) -> type[Exception] | None:
     return None
 
 
-def test_random_faults_are_the_same_for_a_seed(url: str, weather: Weather) -> None:
+def test_weather_of_a_seed_is_the_same(url: str, weather: Weather) -> None:
     def outcomes(seed: int) -> list[object]:
         weather.forget()
         with weather.random_faults(seed, 0.5, method="GET"):
@@ -204,14 +204,14 @@ def _swallow(url: str) -> None:
         return
 
 
-def test_the_later_rule_decides_and_nobody_counts_for_it(url: str, weather: Weather) -> None:
+def test_weather_takes_the_later_rule(url: str, weather: Weather) -> None:
     with weather.rule(Status(500)) as older, weather.rule(Status(503), times=1) as newer:
         assert [get(url).status for _ in range(2)] == [503, 500]
     assert (older.used, newer.used) == (1, 1)
     assert get(url).status == 200
 
 
-def test_s3fs_reads_on_when_slow_down_and_truncation_pass(s3: str, url: str, weather: Weather) -> None:
+def test_weather_that_passes_lets_s3fs_read_on(s3: str, url: str, weather: Weather) -> None:
     files = s3fs.S3FileSystem()
     with weather.rule(Status(), method="GET", times=1) as slow:
         assert files.cat(f"{s3}/a.tar") == BODY
@@ -220,7 +220,7 @@ def test_s3fs_reads_on_when_slow_down_and_truncation_pass(s3: str, url: str, wea
     assert (slow.used, short.used) == (1, 1)
 
 
-def test_the_server_vanishes_and_comes_back_with_its_data(s3: str, url: str, s3_server: S3Server) -> None:
+def test_weather_server_vanishes_and_comes_back_with_its_data(s3: str, url: str, s3_server: S3Server) -> None:
     direct = s3_server.endpoint + urlsplit(url).path
     s3_server.kill()
     with pytest.raises(ConnectionRefusedError):
@@ -233,7 +233,7 @@ def test_the_server_vanishes_and_comes_back_with_its_data(s3: str, url: str, s3_
 
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
-def test_no_server_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_weather_server_does_not_outlive_a_killed_process(tmp_path: Path) -> None:
     """And two servers live side by side: the session's may be up."""
     script = f"""
 import json
@@ -271,7 +271,7 @@ def _ends_up_refusing(port: int) -> bool:
 
 
 @pytest.mark.processes
-def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
+def test_weather_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     server = S3Server(tmp_path)
     (tmp_path / "filerldb2").write_text("not a folder")
     with pytest.raises(RuntimeError, match=r"its log ends:\n(.*\n)*.*filerldb2"):

@@ -64,7 +64,7 @@ def named(said: list[str]) -> list[str]:
     return [line.split()[2] for line in said if line.startswith("WARNING: sample")]
 
 
-def test_each_is_named_once_with_cause_and_replacement_and_summed_up_by_cause(
+def test_bad_samples_are_named_once_and_summed_up_by_cause(
     broken: tuple[str, list[str]], storage: str, said: list[str]
 ) -> None:
     uri, keys = broken
@@ -82,7 +82,7 @@ def test_each_is_named_once_with_cause_and_replacement_and_summed_up_by_cause(
     assert said[-1].startswith("4 samples could not be used")
 
 
-def test_more_than_allowed_stop_the_run_and_are_listed(broken: tuple[str, list[str]], storage: str) -> None:
+def test_bad_samples_beyond_the_limit_stop_the_run_and_are_listed(broken: tuple[str, list[str]], storage: str) -> None:
     uri, keys = broken
     with pytest.raises(RunError) as caught:
         loop_of(config(uri, storage, data__most_bad=3)).train()
@@ -92,7 +92,7 @@ def test_more_than_allowed_stop_the_run_and_are_listed(broken: tuple[str, list[s
     assert "raise --most-bad" in message
 
 
-def test_a_long_list_is_cut() -> None:
+def test_bad_samples_in_a_long_list_are_cut() -> None:
     samples = BadSamples(World(), torch.device("cpu"), 20)
     met = tuple(Bad(f"sample-{n:02d}", f"broken data stream (byte {n})", "another") for n in range(23))
     samples.note(Batch({}, 23, 0, 23, 0, 0, bad=met))
@@ -103,7 +103,7 @@ def test_a_long_list_is_cut() -> None:
     assert "and 3 more" in str(caught.value)
 
 
-def test_a_resumed_run_neither_names_nor_counts_them_again(
+def test_bad_samples_are_not_counted_again_by_a_resumed_run(
     broken: tuple[str, list[str]], storage: str, said: list[str]
 ) -> None:
     uri, keys = broken
@@ -121,7 +121,7 @@ def test_a_resumed_run_neither_names_nor_counts_them_again(
     assert_equal(state_of(whole), state_of(resumed))
 
 
-def test_two_domains_may_have_the_same_key(tmp_path: Path, storage: str) -> None:
+def test_bad_samples_of_two_domains_may_have_one_key(tmp_path: Path, storage: str) -> None:
     uri = str(tmp_path / "unpaired")
     shard_glyphs(uri, "unpaired", 16, characters=30, faces=("sans-regular", "sans-bold"))
     keys = [f"{key} of domain {domain}" for domain in "AB" for key in spoil(uri, domain, {0: bytes(30)})]
@@ -138,7 +138,7 @@ def worker(world: World, made: TrainConfig) -> tuple[list[Any], list[str]]:
 
 
 @pytest.mark.processes
-def test_the_record_does_not_depend_on_the_number_of_workers(
+def test_bad_samples_are_the_same_for_any_number_of_workers(
     broken: tuple[str, list[str]], storage: str, said: list[str]
 ) -> None:
     uri, _ = broken
@@ -159,6 +159,6 @@ def test_the_record_does_not_depend_on_the_number_of_workers(
         ("3 channels of uint8 where", "4 channels of uint8 where"),
     ],
 )
-def test_causes_that_differ_in_numbers_only_are_one(one: str, other: str) -> None:
+def test_bad_samples_whose_causes_differ_in_numbers_have_one(one: str, other: str) -> None:
     assert kind_of(one) == kind_of(other)
     assert kind_of(one) != kind_of("cannot identify it as an image")

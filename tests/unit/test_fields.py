@@ -100,7 +100,7 @@ def test_manifest_of_roles_is_of_version_2_and_survives(tmp_path: Path) -> None:
     )
 
 
-def test_fingerprint_does_not_depend_on_what_the_manifest_says() -> None:
+def test_manifest_fingerprint_does_not_depend_on_what_it_says() -> None:
     """Runs on a data set of version 1 go on, whichever release wrote its manifest."""
     assert manifest({"image": IMAGE}).fingerprint == manifest({"image": IMAGE, "labels": LABELS}).fingerprint
 
@@ -239,7 +239,7 @@ def test_needs_are_met_by_a_data_set_that_has_more() -> None:
         assert needs.reads(replace(schema, fields={**schema.fields, **more})) == frozenset(schema.fields)
 
 
-def test_a_data_set_may_serve_methods_of_several_shapes() -> None:
+def test_data_set_may_serve_methods_of_several_shapes() -> None:
     """It is named after one, and has the fields of two."""
     both = Schema({"a": IMAGE, "b": IMAGE, "image": IMAGE}, ("bold",))
     for name in ("pix2pix", "stargan"):

@@ -84,7 +84,7 @@ def run(arguments: list[str], at: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert program.run() == 0
 
 
-def test_worked_example_of_the_docs_runs_as_written(
+def test_fields_layout_runs_the_worked_example_of_the_docs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     street(tmp_path / "street")
@@ -96,7 +96,7 @@ def test_worked_example_of_the_docs_runs_as_written(
     assert fields["objects"].frame == "image"
 
 
-def test_example_of_clips_in_the_docs_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_layout_runs_the_example_of_clips_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     videos(tmp_path / "videos", (3, 4, 2))
     run(example("--layout fields --input videos")[0], tmp_path, monkeypatch)
     manifest = DataSet(str(tmp_path / "data/videos")).manifest
@@ -107,7 +107,7 @@ def test_example_of_clips_in_the_docs_runs_as_written(tmp_path: Path, monkeypatc
 # ---- values survive ----
 
 
-def test_values_of_every_role_survive_from_file_to_batch(tmp_path: Path) -> None:
+def test_fields_of_every_role_survive_from_file_to_batch(tmp_path: Path) -> None:
     truth = street(tmp_path / "street", 7)
     made(tmp_path / "street", tmp_path / "out", goal={"shard_samples": 3}, **DECLARED)
     seen = 0
@@ -125,7 +125,7 @@ def test_values_of_every_role_survive_from_file_to_batch(tmp_path: Path) -> None
     assert seen == 7
 
 
-def test_fields_are_the_same_for_any_shards_and_command_again(tmp_path: Path) -> None:
+def test_fields_are_the_same_for_any_shards_and_the_same_command(tmp_path: Path) -> None:
     street(tmp_path / "street", 5)
     first = made(tmp_path / "street", tmp_path / "out", goal={"shard_samples": 2}, **DECLARED)
     before = sums(tmp_path / "out")
@@ -157,7 +157,7 @@ def test_stream_refuses_to_mirror_what_may_not_be(tmp_path: Path) -> None:
     assert "--no-flip" in str(caught.value)
 
 
-def test_batch_of_every_role_is_shown_on_a_contact_sheet(tmp_path: Path) -> None:
+def test_contact_sheet_shows_a_batch_of_every_role(tmp_path: Path) -> None:
     """As it is stored and as it is used alike."""
     street(tmp_path / "street", 3)
     made(tmp_path / "street", tmp_path / "out", **DECLARED)
@@ -206,7 +206,7 @@ def test_stream_gives_pairs_the_same_order_and_pixels_beside_other_fields(tmp_pa
         assert all(torch.equal(a[name], b[name]) for name in "ab")
 
 
-def test_method_of_pairs_trains_on_a_data_set_that_has_more(tmp_path: Path) -> None:
+def test_fields_beside_a_pair_do_not_keep_a_method_from_training(tmp_path: Path) -> None:
     """It decodes its pairs alone; captions, which may not be mirrored, are no matter. It is measured, too."""
     _, more = pairs_and_more(tmp_path)
     sizes = {"training__images": 12, "training__batch": 4, "monitoring__checkpoint_every": 12}
@@ -281,7 +281,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_sample_that_cannot_be_stops_the_job_or_is_left_out(case: str, tmp_path: Path) -> None:
+def test_fields_layout_stops_at_a_bad_sample_or_leaves_it_out(case: str, tmp_path: Path) -> None:
     values, cause = BAD[case]
     broken(tmp_path / "street", "0002", **values)
     with pytest.raises(DataError, match=cause):
@@ -293,7 +293,7 @@ def test_sample_that_cannot_be_stops_the_job_or_is_left_out(case: str, tmp_path:
 
 
 @pytest.mark.parametrize("gone", ["labels/0002_ids.png", "images/0002.png", "captions/0002.txt"])
-def test_sample_that_misses_a_file_is_named(gone: str, tmp_path: Path) -> None:
+def test_fields_layout_names_a_sample_that_misses_a_file(gone: str, tmp_path: Path) -> None:
     street(tmp_path / "street", 4)
     (tmp_path / "street" / gone).unlink()
     with pytest.raises(DataError, match=gone):
@@ -302,7 +302,7 @@ def test_sample_that_misses_a_file_is_named(gone: str, tmp_path: Path) -> None:
     assert manifest.splits["train"]["all"].samples == 3
 
 
-def test_vectors_of_several_shapes_are_refused(tmp_path: Path) -> None:
+def test_fields_layout_refuses_vectors_of_several_shapes(tmp_path: Path) -> None:
     videos(tmp_path, (2,))
     np.save(tmp_path / "pose/c0/1.npy", np.zeros((3, 2), np.float32))
     with pytest.raises(
@@ -368,7 +368,7 @@ def test_palette_gives_classes_names_and_ids_of_colours(tmp_path: Path) -> None:
         declared(FieldOptions(field=("l:classes=l/{key}.png",), palette=(str(tmp_path / "palette.txt"),)))
 
 
-def test_ignored_id_of_another_label_map_stays_a_class_of_a_palette(tmp_path: Path) -> None:
+def test_palette_keeps_a_class_that_another_label_map_ignores(tmp_path: Path) -> None:
     (tmp_path / "palette.txt").write_text("0 0 0 0\n1 128 0 0\n2 9 9 9\n")
     fields = ("l:classes=l/{key}.png", "m:classes=m/{key}.png")
     flags: dict[str, Any] = {"palette": (f"l={tmp_path / 'palette.txt'}",), "classes": ("m=2",), "ignore": ("m=2",)}
@@ -416,7 +416,7 @@ def test_fields_a_and_b_alone_are_pairs(tmp_path: Path) -> None:
     assert manifest.kind == "paired"
 
 
-def test_domains_and_splits_stand_in_patterns(tmp_path: Path) -> None:
+def test_fields_layout_takes_domains_and_splits_in_patterns(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for domain in ("zebra", "horse"):
             (tmp_path / split / domain).mkdir(parents=True)
@@ -433,7 +433,7 @@ def test_domains_and_splits_stand_in_patterns(tmp_path: Path) -> None:
     assert batch["b.l"].unique().tolist() == [0]
 
 
-def test_file_belongs_to_the_pattern_that_says_more_of_it(tmp_path: Path) -> None:
+def test_fields_layout_gives_a_file_to_the_pattern_that_says_more(tmp_path: Path) -> None:
     """Pictures and label maps side by side in one folder."""
     for key in ("1", "2"):
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{key}.png")
@@ -442,7 +442,7 @@ def test_file_belongs_to_the_pattern_that_says_more_of_it(tmp_path: Path) -> Non
     assert manifest.splits["train"]["all"].samples == 2
 
 
-def test_classes_stand_in_patterns(tmp_path: Path) -> None:
+def test_fields_layout_takes_classes_in_patterns(tmp_path: Path) -> None:
     for label in ("owl", "cat"):
         (tmp_path / label).mkdir()
         for name in ("1", "2"):
@@ -468,7 +468,7 @@ def frames(uri: Path) -> list[tuple[int, str, int]]:
     return list(zip(numbers, index.keys, index.clip, strict=True))
 
 
-def test_clips_are_kept_together_with_frames_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_clips_stay_together_with_frames_by_number(tmp_path: Path) -> None:
     videos(tmp_path, (12, 3, 4, 2))
     made(tmp_path, tmp_path / "out", goal={"shard_samples": 14}, field=CLIPS)
     found = frames(tmp_path / "out")
@@ -493,7 +493,7 @@ def test_clip_longer_than_a_shard_is_cut_with_overlap(tmp_path: Path) -> None:
         made(tmp_path, tmp_path / "other", goal={"shard_samples": 4}, field=CLIPS, clip_overlap=4)
 
 
-def test_frame_that_is_left_out_ends_a_run(tmp_path: Path) -> None:
+def test_clip_that_lacks_a_frame_is_two_runs(tmp_path: Path) -> None:
     videos(tmp_path, (5, 2))
     (tmp_path / "frames/c0/2.png").write_bytes(b"no image")
     made(tmp_path, tmp_path / "out", goal={"bad": "skip"}, field=CLIPS)
@@ -503,13 +503,13 @@ def test_frame_that_is_left_out_ends_a_run(tmp_path: Path) -> None:
     assert sorted(by_clip.values()) == [["c0/0", "c0/1"], ["c0/3", "c0/4"], ["c1/0", "c1/1"]]
 
 
-def test_splits_do_not_cut_clips(tmp_path: Path) -> None:
+def test_clips_are_not_cut_by_splits(tmp_path: Path) -> None:
     videos(tmp_path, (3,) * 10)
     manifest = made(tmp_path, tmp_path / "out", split=(0.6, 0.2, 0.2), field=CLIPS)
     assert {split: sets["all"].samples for split, sets in manifest.splits.items()} == {"train": 18, "val": 6, "test": 6}
 
 
-def test_flow_points_vectors_and_maps_survive_from_file_to_batch(tmp_path: Path) -> None:
+def test_fields_of_flow_points_vectors_and_maps_survive(tmp_path: Path) -> None:
     """And follow the mirror, which is drawn for some of the samples."""
     rng = np.random.default_rng(0)
     truth: dict[str, dict[str, np.ndarray]] = {}
@@ -553,12 +553,12 @@ def test_flow_points_vectors_and_maps_survive_from_file_to_batch(tmp_path: Path)
     assert 0 < flipped < 6
 
 
-def test_data_must_be_named_for_a_method_of_other_fields_than_glyphs_have() -> None:
+def test_builtin_data_has_no_fields_beside_glyphs() -> None:
     with pytest.raises(ConfigError, match="--data: found nothing"):
         builtin_data(Needs({"labels": "classes"}).kind, 16, {})
 
 
-def test_points_of_two_domains_are_in_the_pixels_of_their_own_picture(tmp_path: Path) -> None:
+def test_fields_of_points_are_in_the_pixels_of_their_own_domain(tmp_path: Path) -> None:
     for domain, width in (("horse", 8), ("zebra", 16)):
         (tmp_path / domain).mkdir()
         for key in "12":

@@ -25,7 +25,7 @@ def character_of(key: str) -> str:
     return key.split("-")[0]
 
 
-def test_two_thousand_characters_that_every_style_has() -> None:
+def test_glyphs_are_two_thousand_characters_that_every_style_has() -> None:
     from fontTools.ttLib import TTFont
 
     assert len(characters()) >= 2000
@@ -35,11 +35,11 @@ def test_two_thousand_characters_that_every_style_has() -> None:
             assert {ord(c) for c in characters()} <= set(font.getBestCmap())
 
 
-def test_no_character_is_a_space_a_control_or_a_combining_mark() -> None:
+def test_glyphs_are_no_spaces_controls_or_combining_marks() -> None:
     assert not {c for c in characters() if unicodedata.category(c) in ("Zs", "Cc", "Cf", "Mn", "Me")}
 
 
-def test_every_character_of_a_style_leaves_ink_inside_the_margins() -> None:
+def test_glyphs_leave_ink_inside_the_margins() -> None:
     size, margin = 32, 1
     for c in characters():
         ink = fill(c, "serif-bold", size)
@@ -49,7 +49,7 @@ def test_every_character_of_a_style_leaves_ink_inside_the_margins() -> None:
         assert not framed.any(), f"U+{ord(c):04X} touches the border"
 
 
-def test_no_style_of_a_large_character_is_clipped() -> None:
+def test_glyphs_of_large_characters_are_not_clipped() -> None:
     for c in "WỘᾯ⟷—":
         for style in STYLES:
             ink = fill(c, style, 48)
@@ -57,7 +57,7 @@ def test_no_style_of_a_large_character_is_clipped() -> None:
             assert not border.any(), (c, style)
 
 
-def test_the_ink_is_centred() -> None:
+def test_glyphs_are_centred() -> None:
     for c in SOME:
         for style in STYLES:
             rows, columns = np.nonzero(fill(c, style, 64) > 127)
@@ -65,7 +65,7 @@ def test_the_ink_is_centred() -> None:
             assert abs((columns.min() + columns.max()) / 2 - 31.5) <= 1
 
 
-def test_bold_has_more_ink_than_regular_and_oblique_leans() -> None:
+def test_glyphs_in_bold_have_more_ink_and_oblique_ones_lean() -> None:
     for c in "AgHж":
         for family in ("sans", "serif", "mono"):
             regular, bold = fill(c, f"{family}-regular", 64), fill(c, f"{family}-bold", 64)
@@ -76,16 +76,16 @@ def test_bold_has_more_ink_than_regular_and_oblique_leans() -> None:
     assert centre[rows[0]] > centre[rows[-1]] + 3
 
 
-def test_twelve_styles_of_a_letter_are_twelve_drawings() -> None:
+def test_glyphs_of_twelve_styles_are_twelve_drawings() -> None:
     assert len(STYLES) == 12
     assert len({fill("a", style, 64).tobytes() for style in STYLES}) == 12
 
 
-def test_edges_are_antialiased() -> None:
+def test_glyphs_are_antialiased() -> None:
     assert len(np.unique(fill("O", "sans-regular", 32))) > 8
 
 
-def test_grey_is_dark_on_light() -> None:
+def test_glyphs_in_grey_are_dark_on_light() -> None:
     x = render(source("A", "sans-bold"), 32)
     assert x.shape == (32, 32, 1)
     assert x.dtype == np.uint8
@@ -94,7 +94,7 @@ def test_grey_is_dark_on_light() -> None:
     assert np.array_equal(255 - x[..., 0], fill("A", "sans-bold", 32))
 
 
-def test_colours_contrast_and_belong_to_the_character() -> None:
+def test_glyphs_have_contrasting_colours_of_their_character() -> None:
     for c in characters()[::20]:
         ink, paper = glyphs.colours(c, 0)
         assert glyphs._contrast(ink, paper) >= glyphs.CONTRAST
@@ -108,7 +108,7 @@ def test_colours_contrast_and_belong_to_the_character() -> None:
     assert (white == glyphs.colours("M", 0)[0]).all(axis=2).any(), "no pixel has the colour of the ink"
 
 
-def test_an_outline_lies_on_its_filled_shape() -> None:
+def test_glyph_outline_lies_on_its_filled_shape() -> None:
     for c in "BOж@":
         rim, whole = outline(c, "serif-bold", 64).astype(int), fill(c, "serif-bold", 64).astype(int)
         assert (rim <= whole).all()
@@ -119,7 +119,7 @@ def test_an_outline_lies_on_its_filled_shape() -> None:
     assert middle[middle.nonzero()[0].mean().astype(int)] == 0, "the inside of an outline is not empty"
 
 
-def test_the_same_arguments_give_the_same_bytes_in_any_order() -> None:
+def test_glyphs_of_the_same_arguments_are_the_same_bytes() -> None:
     names = [source(c, s, d) for c in SOME for s in ("mono-bold", "serif-oblique") for d in ("fill", "outline")]
 
     def digest(ordered: list[str]) -> dict[str, str]:
@@ -131,7 +131,7 @@ def test_the_same_arguments_give_the_same_bytes_in_any_order() -> None:
     assert digest(names[::-1]) == first
 
 
-def test_labelled_draws_each_character_in_every_style_with_its_attributes() -> None:
+def test_glyphs_labelled_draw_each_character_in_every_style() -> None:
     found = deal(characters=50)
     assert found.kind == "labelled"
     assert found.attributes == ("serif", "bold", "oblique", "mono")
@@ -142,7 +142,7 @@ def test_labelled_draws_each_character_in_every_style_with_its_attributes() -> N
     assert {v for k, v in labels.items() if k.endswith("sans-regular")} == {(0, 0, 0, 0)}
 
 
-def test_splits_are_by_character_and_have_their_shares() -> None:
+def test_glyphs_are_split_by_character_by_the_shares() -> None:
     split_of = defaultdict(set)
     for record in deal().records:
         split_of[character_of(record.key)].add(record.split)
@@ -152,7 +152,7 @@ def test_splits_are_by_character_and_have_their_shares() -> None:
     assert counts == [n - 2 * round(0.05 * n), round(0.05 * n), round(0.05 * n)]
 
 
-def test_the_seed_moves_characters_between_splits() -> None:
+def test_glyphs_move_between_splits_with_the_seed() -> None:
     def test_set(seed: int) -> set[str]:
         found = find(LayoutOptions(layout="glyphs", seed=seed), GlyphOptions())
         return {character_of(r.key) for r in found.records if r.split == "test"}
@@ -161,7 +161,7 @@ def test_the_seed_moves_characters_between_splits() -> None:
     assert test_set(0) != test_set(1)
 
 
-def test_unpaired_train_domains_share_no_character_and_test_domains_share_all() -> None:
+def test_glyphs_unpaired_share_characters_in_test_alone() -> None:
     found = deal(glyphs="unpaired", characters=200)
     sets = defaultdict(set)
     for record in found.records:
@@ -173,7 +173,7 @@ def test_unpaired_train_domains_share_no_character_and_test_domains_share_all() 
     assert {r.sources[0].split("/")[1] for r in found.records if r.domain == "B"} == {"serif-regular"}
 
 
-def test_paired_variants() -> None:
+def test_glyphs_paired_have_variants() -> None:
     lines = deal(glyphs="paired", characters=10, styles=("serif-bold", "mono-regular"))
     assert len(lines.records) == 20
     assert all(
@@ -187,19 +187,19 @@ def test_paired_variants() -> None:
     }
 
 
-def test_direction_swaps_a_pair() -> None:
+def test_glyphs_paired_swap_with_the_direction() -> None:
     options, glyph = LayoutOptions(layout="glyphs", direction="BtoA"), GlyphOptions(glyphs="paired", characters=5)
     assert all(r.sources[1].endswith("/outline") for r in find(options, glyph).records)
 
 
-def test_an_unknown_style_is_refused_with_the_nearest() -> None:
+def test_glyphs_refuse_an_unknown_style_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean sans-bold"):
         GlyphOptions(styles=("sans-bolt",))
     with pytest.raises(ConfigError, match="--size"):
         GlyphOptions(size=2)
 
 
-def test_black_on_white_to_white_on_a_colour_that_the_input_does_not_tell() -> None:
+def test_glyphs_in_colour_have_a_colour_that_the_input_does_not_tell() -> None:
     records = deal(glyphs="paired", variant="colour", characters=10).records
     a, b = (render(name, 32, colour=True, white_paper=True).astype(int) for name in records[0].sources)
     assert a.shape == b.shape == (32, 32, 3)
@@ -209,7 +209,7 @@ def test_black_on_white_to_white_on_a_colour_that_the_input_does_not_tell() -> N
     assert ((a == 0).all(axis=2) <= (b == 255).all(axis=2)).all(), "the drawing is white"
 
 
-def test_scans_are_soft_and_grey() -> None:
+def test_glyphs_scanned_are_soft_and_grey() -> None:
     found = deal(glyphs="unpaired", scanned=True, characters=10)
     assert {r.sources[0].split("/")[2] for r in found.records if r.domain == "B"} == {"scan"}
     assert {r.sources[0].split("/")[2] for r in found.records if r.domain == "A"} == {"fill"}

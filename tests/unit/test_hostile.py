@@ -166,7 +166,7 @@ def check_kept(folder: Path, keys: str) -> Manifest:
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_sample_is_one_error_or_left_out_by_name(case: str, tmp_path: Path) -> None:
+def test_indexing_a_hostile_sample_is_one_error_or_leaves_it_out(case: str, tmp_path: Path) -> None:
     hostile, key, kind, cause = HOSTILE[case]
     folder = tmp_path / "in" / "deep"
     folder.mkdir(parents=True)
@@ -193,7 +193,7 @@ def files(folder: Path) -> set[str]:
     return {p.name for p in folder.rglob("*") if p.is_file()}
 
 
-def test_annotations_beside_labels_and_extended_headers_do_no_harm(tmp_path: Path) -> None:
+def test_indexing_takes_annotations_and_extended_headers(tmp_path: Path) -> None:
     members = [(n, m) for n, m in corpus([])]
     notes = {"italic": 1, "age": 7, "name": "x", "points": [[1, 2]]}
     members[0] = ("0.json", json.dumps({"bold": 0, **notes}).encode())
@@ -205,7 +205,7 @@ def test_annotations_beside_labels_and_extended_headers_do_no_harm(tmp_path: Pat
     assert check_kept(tmp_path, "012345").made_by["left_out"] == []
 
 
-def test_attributes_are_those_of_most_samples_where_the_first_is_broken(tmp_path: Path) -> None:
+def test_indexing_takes_the_attributes_of_most_samples(tmp_path: Path) -> None:
     members = [("!.json", b'{"slant": 1}'), ("!.png", GOOD["0"]), *corpus([])]
     (tmp_path / "train-0.tar").write_bytes(tar_bytes(members))
     with pytest.raises(DataError, match=r"train-0\.tar: !: found labels such as .*expected an object with bold"):
@@ -226,7 +226,9 @@ def test_attributes_are_those_of_most_samples_where_the_first_is_broken(tmp_path
         (b"", (), "not JSON"),
     ],
 )
-def test_a_class_beyond_the_classes(number: bytes, attributes: tuple[str, ...], cause: str, tmp_path: Path) -> None:
+def test_indexing_refuses_a_class_beyond_the_classes(
+    number: bytes, attributes: tuple[str, ...], cause: str, tmp_path: Path
+) -> None:
     members = [m for key in GOOD for m in ((f"{key}.cls", str(int(key) % 2).encode()), (f"{key}.png", GOOD[key]))]
     members += [("bad.cls", number), ("bad.png", GOOD["0"])]
     (tmp_path / "train-0.tar").write_bytes(tar_bytes(members))
@@ -239,7 +241,7 @@ def test_a_class_beyond_the_classes(number: bytes, attributes: tuple[str, ...], 
     assert DataSet(str(tmp_path)).rows("train").labels()[:, 1].tolist() == [0, 1, 0, 1, 0, 1]
 
 
-def test_a_sample_without_its_pair_is_left_out(tmp_path: Path) -> None:
+def test_indexing_leaves_a_sample_without_its_pair_out(tmp_path: Path) -> None:
     members = [m for key in GOOD for m in ((f"{key}.a.png", GOOD[key]), (f"{key}.b.png", GOOD["0"]))]
     del members[5]
     (tmp_path / "train-0.tar").write_bytes(tar_bytes([*members, ("single.png", GOOD["0"])]))
@@ -255,7 +257,7 @@ def test_a_sample_without_its_pair_is_left_out(tmp_path: Path) -> None:
     ]
 
 
-def test_a_domain_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
+def test_indexing_a_domain_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "trainA.tar").write_bytes(tar_bytes([(f"{k}.png", GOOD[k]) for k in "012"]))
     (tmp_path / "trainB.tar").write_bytes(tar_bytes([("0.png", png(np.zeros((4, 4, 3), np.uint8)))]))
     with pytest.raises(DataError, match=r"trainB.tar: 0: found image of 3 channels .*trainA.tar: 0 holds"):
@@ -264,7 +266,7 @@ def test_a_domain_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
         index(tmp_path, bad="skip")
 
 
-def test_a_label_that_cannot_be_read_is_no_matter_where_the_names_tell_two_domains(tmp_path: Path) -> None:
+def test_indexing_needs_no_labels_where_names_tell_two_domains(tmp_path: Path) -> None:
     for domain in "AB":
         (tmp_path / f"train{domain}.tar").write_bytes(tar_bytes([("0.png", GOOD["0"]), ("0.json", b"{")]))
     assert index(tmp_path).kind == "unpaired"
@@ -326,7 +328,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str, int]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGES)
-def test_a_damaged_tar_is_one_error_or_taken_up_to_the_damage(case: str, tmp_path: Path) -> None:
+def test_indexing_takes_a_damaged_tar_up_to_the_damage_or_refuses_it(case: str, tmp_path: Path) -> None:
     damage, kept, at = DAMAGES[case]
     (tmp_path / "train-0.tar").write_bytes(damage(tar_bytes(corpus([]))))
     with pytest.raises(DataError, match=rf"nothing is taken from byte {at} on") as caught:
@@ -342,7 +344,7 @@ def test_a_damaged_tar_is_one_error_or_taken_up_to_the_damage(case: str, tmp_pat
     assert made_by["left_out"][0].endswith(f"nothing is taken from byte {at} on")
 
 
-def test_what_an_empty_tar_and_other_tars_have_is_kept_apart(tmp_path: Path) -> None:
+def test_indexing_keeps_an_empty_tar_apart_from_others(tmp_path: Path) -> None:
     (tmp_path / "train-0.tar").write_bytes(b"")
     (tmp_path / "train-1.tar").write_bytes(b"no tar" * 200)
     (tmp_path / "train-2.tar").write_bytes(tar_bytes([m for key in "012" for m in good(key)])[: 2 * SAMPLE + 700])
@@ -357,7 +359,7 @@ def test_what_an_empty_tar_and_other_tars_have_is_kept_apart(tmp_path: Path) -> 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 6 * SAMPLE), st.binary(min_size=1, max_size=12)), max_size=4), st.integers(0))
-def test_no_bytes_make_the_scan_fail_in_another_way(
+def test_scan_fails_in_no_other_way_whatever_the_bytes(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, bytes]], cut: int
 ) -> None:
     """Damage goes into headers, where it does most."""
@@ -375,7 +377,7 @@ def test_no_bytes_make_the_scan_fail_in_another_way(
         assert max(ends, default=0) <= len(data)
 
 
-def test_the_tool_says_what_was_left_out_by_cause(
+def test_shard_command_says_what_was_left_out_by_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = [*HOSTILE["undecodable"][0], *HOSTILE["not UTF-8"][0], *HOSTILE["7"][0]]
@@ -443,7 +445,7 @@ LIES: dict[str, tuple[Callable[[Index], dict[str, np.ndarray]], str]] = {
 
 
 @pytest.mark.parametrize("case", LIES)
-def test_an_index_that_does_not_fit_its_manifest_is_refused(case: str, classes: Path) -> None:
+def test_index_that_does_not_fit_its_manifest_is_refused(case: str, classes: Path) -> None:
     lie, cause = LIES[case]
     rewrite_index(classes, **lie(DataSet(str(classes)).rows("train").shard(0)))
     with pytest.raises(DataError, match=cause) as caught:
@@ -452,13 +454,13 @@ def test_an_index_that_does_not_fit_its_manifest_is_refused(case: str, classes: 
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY", b"\x80\x04N."])
-def test_an_index_that_is_none_is_refused(data: bytes, classes: Path) -> None:
+def test_index_that_is_none_is_refused(data: bytes, classes: Path) -> None:
     put_index(classes, data + bytes(200))
     with pytest.raises(DataError, match="found no index"):
         DataSet(str(classes)).rows("train").keys([0])
 
 
-def test_an_index_without_an_array_is_refused(classes: Path) -> None:
+def test_index_without_an_array_is_refused(classes: Path) -> None:
     out = io.BytesIO()
     np.savez(out, keys=np.array([b"x"]))
     put_index(classes, out.getvalue())
@@ -533,7 +535,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 
 @pytest.mark.parametrize("case", MANIFESTS)
-def test_a_manifest_that_cannot_be_is_refused_when_it_is_opened(case: str, classes: Path) -> None:
+def test_manifest_that_cannot_be_is_refused_when_it_is_opened(case: str, classes: Path) -> None:
     lie, cause = MANIFESTS[case]
     values = json.loads((classes / "manifest.json").read_text())
     lie(values)
@@ -566,7 +568,7 @@ CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", [*CHANGES, "empty"])
-def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_label(case: str, labelled: str, tmp_path: Path) -> None:
+def test_stream_replaces_an_image_that_went_bad_by_one_of_its_label(case: str, labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     whole, found = stream_of(labelled), whole_index(DataSet(labelled), "train")
     t, slot = 3, 2
@@ -601,7 +603,7 @@ def test_an_image_that_went_bad_is_replaced_by_the_next_of_its_label(case: str, 
     assert batch.whole["labels"][slot].tolist() == found.labels[following].tolist()
 
 
-def test_where_no_sample_of_the_window_has_the_label_the_nearest_is_taken(labelled: str, tmp_path: Path) -> None:
+def test_stream_replaces_by_the_nearest_label_where_none_is_equal(labelled: str, tmp_path: Path) -> None:
     row, *others = [row for _, row in stream_of(labelled).sources[0].order.candidates(0, 0)]
     strange = Path(shutil.copytree(labelled, tmp_path / "strange"))
     bits = DataSet(labelled).rows("train").shard(0).bits.copy()
@@ -628,7 +630,7 @@ def stream_of(uri: str) -> Stream:
 
 
 @pytest.mark.parametrize("key", ["a", "a/b", "a/.b", "..a", "a..", "\u00fc \u6f22", "./x", "a-b_c", "x" * 240])
-def test_names_that_files_can_have(key: str) -> None:
+def test_keys_may_be_names_that_files_can_have(key: str) -> None:
     assert not no_file_name(key)
 
 
@@ -636,7 +638,7 @@ def test_names_that_files_can_have(key: str) -> None:
     "key",
     ["", "/", "/x", "..", "../x", "x/..", "a/../b", "a\nb", "a\0b", "\x7f", "\x9b", "\udcff", "x" * 241, "x/" * 500],
 )
-def test_names_that_files_cannot_have(key: str) -> None:
+def test_keys_may_not_be_names_that_files_cannot_have(key: str) -> None:
     assert no_file_name(key)
 
 
@@ -649,14 +651,14 @@ def with_key(uri: str, key: bytes, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("key", [b"../../escaped", b"/etc/x", b"a/../../../x", b"a\nb", b"a\x1b[2J", b"x" * 300])
-def test_a_key_that_is_no_name_is_refused_before_any_work(key: bytes, labelled: str, tmp_path: Path) -> None:
+def test_key_that_is_no_name_is_refused_before_any_work(key: bytes, labelled: str, tmp_path: Path) -> None:
     data = DataSet(str(with_key(labelled, key, tmp_path / "in")))
     with pytest.raises(DataError, match="expected names that files can have") as caught:
         check_names(Split(data, "train", StarGAN), ())
     assert str(caught.value).replace("\n", "").isprintable()
 
 
-def test_two_samples_of_one_key_and_a_reserved_one_are_refused(labelled: str, tmp_path: Path) -> None:
+def test_keys_that_come_twice_or_are_reserved_are_refused(labelled: str, tmp_path: Path) -> None:
     keys = DataSet(labelled).rows("train").keys()
     twice = DataSet(str(with_key(labelled, keys[5].encode(), tmp_path / "twice")))
     with pytest.raises(DataError, match=f"two samples with the key {re.escape(keys[5])}"):
@@ -675,7 +677,7 @@ def test_translation_writes_nothing_for_a_key_that_climbs(labelled: str, tmp_pat
     assert sums(tmp_path) == before
 
 
-def test_images_with_names_of_control_characters_are_refused(tmp_path: Path) -> None:
+def test_translation_refuses_names_of_control_characters(tmp_path: Path) -> None:
     for name in ("a", "b\nad"):
         (tmp_path / f"{name}.png").write_bytes(GOOD["0"])
     with pytest.raises(DataError, match="control characters"):

@@ -166,7 +166,7 @@ def test_deep_png_that_is_damaged_is_refused_saying_how(case: str) -> None:
 # ---- what is opened ----
 
 
-def test_every_format_is_told_by_its_content_whatever_its_name() -> None:
+def test_formats_are_told_by_content_whatever_the_name() -> None:
     found = set()
     for name, (end, data) in samples().items():
         picture = decode_picture(data, end)
@@ -181,7 +181,7 @@ def test_every_format_is_told_by_its_content_whatever_its_name() -> None:
     assert {end for some in formats.FORMATS.values() for end in some} == EXTENSIONS
 
 
-def test_a_tga_without_a_mark_is_one_by_its_name_alone() -> None:
+def test_formats_tell_a_tga_without_a_mark_by_its_name() -> None:
     old = samples()["tga RGB"][1].removesuffix(b"TRUEVISION-XFILE.\0")
     assert decode(old, "a.TGA").shape == (13, 11, 3)
     with pytest.raises(ValueError, match="cannot identify it as an image"):
@@ -219,13 +219,13 @@ def zipped() -> bytes:
         (saved(noise(4, 4), "DDS"), "DDS"),
     ],
 )
-def test_other_content_is_refused_saying_what_it_looks_like(data: bytes, like: str) -> None:
+def test_formats_refuse_other_content_and_say_what_it_looks_like(data: bytes, like: str) -> None:
     for name in ("x.png", "npy", "tif", "tga", "eps"):
         with pytest.raises(ValueError, match=f"cannot identify it as an image; it looks like .*{like}"):
             decode(data, name)
 
 
-def test_nothing_else_that_pillow_reads_is_opened() -> None:
+def test_formats_open_nothing_else_that_pillow_reads() -> None:
     """All that Pillow writes here, and small beginnings of what it only reads."""
     Image.init()
     written, refused = set(), set()
@@ -243,7 +243,7 @@ def test_nothing_else_that_pillow_reads_is_opened() -> None:
     assert {"EPS", "ICO", "PCX", "SGI", "PDF", "IM"} <= refused
 
 
-def test_pillow_opens_a_file_as_what_it_was_told_to_be() -> None:
+def test_decode_has_pillow_open_a_file_as_its_own_format() -> None:
     """By its name and header a TGA, which Pillow would open as a PCX if it were asked what it is."""
     data = bytearray(saved(Image.new("1", (8, 8)), "PCX"))
     data[1], data[12:16], data[16] = 0, bytes([4, 0, 4, 0]), 24
@@ -252,7 +252,7 @@ def test_pillow_opens_a_file_as_what_it_was_told_to_be() -> None:
         decode(bytes(data), "tga")
 
 
-def test_no_program_is_started_by_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decode_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "gs"
     program.write_text(f"#!/bin/sh\necho ran >> {tmp_path}/ran\n")
     program.chmod(0o755)
@@ -273,7 +273,7 @@ def test_images_are_opened_in_one_place() -> None:
     assert found == {"i2i_core/images/codec.py", "i2i_core/images/deep_png.py"}
 
 
-def test_of_several_frames_the_first_is_read() -> None:
+def test_decode_reads_the_first_of_several_frames() -> None:
     first, second = Image.new("RGB", (16, 16), (200, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 200))
     for kind in ("PNG", "GIF", "WEBP", "AVIF", "MPO"):
         x = decode(saved(first, kind, save_all=True, append_images=[second]), "png")[..., :3].astype(int)
@@ -281,7 +281,7 @@ def test_of_several_frames_the_first_is_read() -> None:
 
 
 @pytest.mark.processes
-def test_the_decoder_imports_no_torch() -> None:
+def test_decode_imports_no_torch() -> None:
     code = (
         f"import sys, i2i_core.images.codec as i; i.decode({WHOLE!r}, 'png'); i.decode({npy(DEEP)!r}, 'npy');"
         "print([m for m in ('torch', 'torchvision', 'ray', 'webdataset') if m in sys.modules])"
@@ -293,7 +293,7 @@ def test_the_decoder_imports_no_torch() -> None:
 # ---- limits ----
 
 
-def test_a_size_is_counted_with_all_channels_bytes_and_pages() -> None:
+def test_limits_count_all_channels_bytes_and_pages() -> None:
     check_size(9459, 9459, 3)
     check_size(9400, 9400, 3)
     for size in ((9400, 9400, 4), (9400, 9400, 3, 2), (9000, 9000, 12), (4000, 4000, 512)):
@@ -405,7 +405,7 @@ OVER: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", OVER)
-def test_what_is_over_a_limit_is_refused_by_its_header(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_refuse_by_the_header(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, says = OVER[case]
     data = make()
 
@@ -426,7 +426,7 @@ def test_limits_leave_alone_what_encoders_write() -> None:
     assert decode(video, "jpg").shape == (8, 8, 3), "what a camera puts after its picture is not looked at"
 
 
-def test_a_size_to_load_that_is_over_the_limit_is_refused() -> None:
+def test_limits_refuse_a_load_size_that_is_over_them() -> None:
     for shape, load_size, fit in (((10, 10, 5), 9000, "square"), ((3, 3000, 1), 400, "shorter")):
         with pytest.raises(ValueError, match=f"--load-size {load_size} makes it .*over the limit"):
             prepare(Picture(np.zeros(shape, np.uint8)), ImageOptions(load_size=load_size, fit=fit))  # type: ignore[arg-type]
@@ -435,7 +435,7 @@ def test_a_size_to_load_that_is_over_the_limit_is_refused() -> None:
 # ---- arrays ----
 
 
-def test_an_array_file_is_read_as_numpy_reads_it() -> None:
+def test_arrays_are_read_as_numpy_reads_them() -> None:
     for x in (noise(3, 4, 2, "uint16").astype(">u2"), np.asfortranarray(noise(5, 3, 2)), np.array("text"), np.zeros(0)):
         got = read_npy(npy(x))
         assert got.dtype == x.dtype
@@ -533,14 +533,14 @@ def check_fuzzed(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.processes
-def test_damaged_images_of_every_format_are_an_array_or_a_value_error(tmp_path: Path) -> None:
+def test_decode_gives_an_array_or_a_value_error_for_damaged_images(tmp_path: Path) -> None:
     check_fuzzed(fuzzed(tmp_path / "note", 1, 12_000))
 
 
 @pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 8))
-def test_many_damaged_images_are_an_array_or_a_value_error(seed: int, tmp_path: Path) -> None:
+def test_decode_gives_an_array_or_a_value_error_for_many_damaged_images(seed: int, tmp_path: Path) -> None:
     check_fuzzed(fuzzed(tmp_path / "note", seed, 60_000))
 
 
@@ -567,7 +567,7 @@ def peaks(file: Path) -> tuple[int, int, int]:
 
 
 @pytest.mark.processes
-def test_a_small_file_of_many_pixels_takes_little_more_than_its_values(tmp_path: Path) -> None:
+def test_decode_takes_little_more_memory_than_the_values(tmp_path: Path) -> None:
     """Nine million pixels with transparency in 35 kB: compositing them at once took 25 times the values."""
     file = tmp_path / "x.png"
     file.write_bytes(png_of((3000, 3000, 8, 6, 0), zeros(12001 * 3000)))
@@ -580,7 +580,7 @@ def test_a_small_file_of_many_pixels_takes_little_more_than_its_values(tmp_path:
 @pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LARGEST)
-def test_the_largest_picture_of_each_format_takes_what_the_docs_say(kind: str, tmp_path: Path) -> None:
+def test_decode_takes_for_the_largest_picture_what_the_docs_say(kind: str, tmp_path: Path) -> None:
     file = largest(kind, tmp_path)
     values, decoded, prepared = peaks(file)
     print(f"{kind}: {file.stat().st_size} bytes, {values} MiB, decoded at {decoded} MiB, prepared at {prepared} MiB")

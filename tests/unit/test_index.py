@@ -74,7 +74,7 @@ def test_rows_of_any_shards_in_any_order_are_those_of_all_indexes_together() -> 
     assert kept.rows.labels([]).shape == (0, 11)
 
 
-def test_shards_are_read_together_once_and_only_where_rows_are_asked_for() -> None:
+def test_rows_read_indexes_together_once_and_only_where_needed() -> None:
     kept = Kept()
     kept.rows.keys([0, 3, 4, 1])
     kept.rows.labels([2, 3])
@@ -83,7 +83,7 @@ def test_shards_are_read_together_once_and_only_where_rows_are_asked_for() -> No
     assert kept.asked[1:] == [[7]]
 
 
-def test_what_is_kept_follows_the_rows_in_use() -> None:
+def test_rows_keep_the_indexes_in_use() -> None:
     kept = Kept((100,) * 50)
     kept.rows.most = 350
     for number in (0, 1, 2, 0, 3, 0, 4):
@@ -99,7 +99,7 @@ def test_what_is_kept_follows_the_rows_in_use() -> None:
     assert kept.asked == []
 
 
-def test_a_shard_larger_than_what_is_kept_is_kept_alone() -> None:
+def test_rows_keep_a_shard_larger_than_their_bound_alone() -> None:
     kept = Kept((5, 50, 5))
     kept.rows.most = 10
     for number in (0, 1, 1, 2, 2):
@@ -107,7 +107,7 @@ def test_a_shard_larger_than_what_is_kept_is_kept_alone() -> None:
     assert kept.asked == [[0], [1], [2]]
 
 
-def test_a_copy_for_another_process_takes_no_index_along() -> None:
+def test_rows_take_no_index_along_to_another_process() -> None:
     rows = Rows(COUNTS, 11, Kept)  # type: ignore[arg-type]
     rows._kept[0] = Kept().indexes[0]
     other = pickle.loads(pickle.dumps(rows))
@@ -115,7 +115,7 @@ def test_a_copy_for_another_process_takes_no_index_along() -> None:
     assert np.array_equal(other.ends, rows.ends)
 
 
-def test_an_index_survives_its_bytes() -> None:
+def test_index_survives_its_bytes() -> None:
     (index, *_) = Kept().indexes
     read = Index.loads(index.dumps(), 11)
     assert all(np.array_equal(getattr(read, name), getattr(index, name)) for name in ("keys", "offset", "size", "bits"))
@@ -123,7 +123,7 @@ def test_an_index_survives_its_bytes() -> None:
     assert index.dumps() == read.dumps()
 
 
-def test_runs_of_frames_end_where_a_clip_does() -> None:
+def test_index_ends_runs_of_frames_where_a_clip_ends() -> None:
     made = NewIndex()
     for number, clip in enumerate((("x", 0), ("x", 0), ("x", 1), ("y", 1), ("y", 1), ("y", 1))):
         made.append(str(number), [(0, 0)], [], clip)
@@ -133,7 +133,7 @@ def test_runs_of_frames_end_where_a_clip_does() -> None:
 
 
 @pytest.mark.parametrize("unit", ["start", "clip"])
-def test_starts_are_counted_without_reading_clips_that_are_long_enough(unit: str) -> None:
+def test_starts_are_counted_without_reading_long_clips(unit: str) -> None:
     lengths = [[5, 9], [4], [2, 3, 4], [30], [3, 3]]
     counts, asked = np.array([sum(of) for of in lengths]), list[int]()
 
@@ -165,7 +165,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("kind", ["many", "paired", "unpaired", "labelled"])
-def test_version_1_gives_the_same_batches(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_index_of_version_1_gives_the_same_batches(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     new = request.getfixturevalue(kind)
     old = str(as_version_1(Path(shutil.copytree(new, tmp_path / "old"))))
     for balance in (False, True) if kind == "many" else (False,):
@@ -182,7 +182,7 @@ def test_version_1_gives_the_same_batches(kind: str, request: pytest.FixtureRequ
     assert keys[0] == keys[1]
 
 
-def test_only_the_indexes_of_what_is_read_are_read(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_set_reads_only_the_indexes_of_what_is_read(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, asked = DataSet(many), list[str]()
     ranges = data.fs.cat_ranges
     monkeypatch.setattr(
@@ -196,7 +196,7 @@ def test_only_the_indexes_of_what_is_read_are_read(many: str, monkeypatch: pytes
     assert batch.whole["labels"].sum(1).tolist() == [1, 1]
 
 
-def test_a_missing_or_altered_index_is_named(many: str, tmp_path: Path) -> None:
+def test_data_set_names_a_missing_or_altered_index(many: str, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(many, tmp_path / "copy"))
     assert len(list(copy.glob("index/*.npz"))) == 15 > FEW
     one = copy / "index/train-000007.npz"
@@ -218,7 +218,7 @@ def test_a_missing_or_altered_index_is_named(many: str, tmp_path: Path) -> None:
         DataSet(str(copy)).rows("train").keys([14])
 
 
-def test_many_indexes_are_asked_for_a_few_dozen_at_a_time(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_set_asks_for_a_few_dozen_indexes_at_a_time(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, asked = DataSet(many), list[int]()
     ranges = data.fs.cat_ranges
     monkeypatch.setattr("i2i_core.data.format.manifest.INDEXES_AT_ONCE", 4)
@@ -229,7 +229,7 @@ def test_many_indexes_are_asked_for_a_few_dozen_at_a_time(many: str, monkeypatch
     assert asked == [4, 4, 4, 3]
 
 
-def test_a_thousand_classes_take_a_bit_each(tmp_path: Path) -> None:
+def test_index_takes_a_bit_for_each_of_a_thousand_classes(tmp_path: Path) -> None:
     labels = np.eye(1000, dtype=np.uint8)[:3]
     made = NewIndex()
     for number, label in enumerate(labels.tolist()):
@@ -257,7 +257,7 @@ def copy(many: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(many, tmp_path / "copy"))
 
 
-def test_counts_of_classes_that_lie_are_refused(copy: Path) -> None:
+def test_manifest_with_counts_of_classes_that_lie_is_refused(copy: Path) -> None:
     data = rewritten(copy, lambda of: of.update(labels=[30, 0, 0]))
     with pytest.raises(DataError, match=r"\[30, 0, 0\]; expected \[10, 10, 10\], as in the indexes of train"):
         data.check_indexes("train")
@@ -278,7 +278,7 @@ def clips(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_a_table_of_clips_that_lies_is_refused(clips: Path) -> None:
+def test_manifest_with_a_table_of_clips_that_lies_is_refused(clips: Path) -> None:
     """Sequences would cross from one clip into the next."""
     data = rewritten(clips, lambda of: of.update(clips={"number": [1], "shortest": [12]}))
     with pytest.raises(DataError, match="found 2 clips of 5 rows or more; expected 1 of 12, as the manifest says"):
@@ -289,14 +289,14 @@ def test_a_table_of_clips_that_lies_is_refused(clips: Path) -> None:
 
 
 @pytest.mark.parametrize("lengths", [[2**62] * 3 + [2**62 + 12], [5, 8], [12, 0], [-1, 13], [5.0, 7.0], [[5, 7]]])
-def test_clips_that_do_not_make_up_a_shard_are_refused(lengths: list[Any], clips: Path) -> None:
+def test_index_whose_clips_do_not_make_up_a_shard_is_refused(lengths: list[Any], clips: Path) -> None:
     index = DataSet(str(clips)).rows("train").shard(0)
     wrong = replace(index, clips=np.array(lengths))
     assert wrong.misfit(12, lambda: 1 << 20, 1, 0) is not None
     assert index.misfit(12, lambda: 1 << 20, 1, 0) is None
 
 
-def test_fields_of_a_manifest_may_stand_in_any_order(paired: str, tmp_path: Path) -> None:
+def test_manifest_may_have_fields_in_any_order(paired: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(paired, tmp_path / "other"))
     values = json.loads((folder / "manifest.json").read_text())
     values["fields"] = dict(reversed(values["fields"].items()))
@@ -306,7 +306,7 @@ def test_fields_of_a_manifest_may_stand_in_any_order(paired: str, tmp_path: Path
     assert torch.equal(one["a"], other["a"])
 
 
-def test_version_1_that_counts_without_end_is_one_error(labelled: str, tmp_path: Path) -> None:
+def test_manifest_of_version_1_that_counts_without_end_is_one_error(labelled: str, tmp_path: Path) -> None:
     folder = as_version_1(Path(shutil.copytree(labelled, tmp_path / "old")))
     values = json.loads((folder / "manifest.json").read_text())
     values["splits"]["train"]["all"]["shards"][0].update(samples=10**12, bytes=10**15)

@@ -63,7 +63,7 @@ def test_ab_direction_reads_the_right_half_as_a(write: Write) -> None:
     assert run("ab", write("1.png"), direction="BtoA").reader == "right-left"
 
 
-def test_images_beside_split_folders_are_refused(write: Write) -> None:
+def test_layouts_refuse_images_beside_split_folders(write: Write) -> None:
     assert "1 images outside of the split folders (3.png)" in message("ab", write("train/1.png", "3.png"))
 
 
@@ -90,6 +90,56 @@ def test_pairs_names_what_has_no_partner(write: Write) -> None:
     assert "2 only in" in text
     assert "(2, 3)" in text
     assert "(9)" in text
+
+
+def test_unpaired_takes_two_folders(write: Write) -> None:
+    uri = write("photos/1.png", "photos/2.png", "monet/x/1.png", "monet/9.png")
+    found = run("unpaired", f"{uri}/photos", input_b=f"{uri}/monet", split=(1.0, 0.0, 0.0))
+    assert [(r.key, r.domain, r.sources) for r in found.records] == [
+        ("1", "A", ("photos/1.png",)),
+        ("2", "A", ("photos/2.png",)),
+        ("9", "B", ("monet/9.png",)),
+        ("x/1", "B", ("monet/x/1.png",)),
+    ]
+    assert found.roots[0].removeprefix("file://") == uri
+    turned = run("unpaired", f"{uri}/photos", input_b=f"{uri}/monet", direction="BtoA")
+    assert {r.domain for r in turned.records if r.sources[0].startswith("photos")} == {"B"}
+
+
+def test_unpaired_takes_one_folder_within_another(write: Write) -> None:
+    uri = write("1.png", "b/2.png")
+    found = run("unpaired", uri, input_b=f"{uri}/b", split=(1.0, 0.0, 0.0))
+    assert {(r.domain, r.sources) for r in found.records} == {
+        ("A", ("1.png",)),
+        ("A", ("b/2.png",)),
+        ("B", ("b/2.png",)),
+    }
+
+
+def test_unpaired_of_two_folders_wants_the_same_splits_in_both(write: Write) -> None:
+    uri = write("x/train/1.png", "x/val/2.png", "y/train/1.png")
+    assert "train, val in A and train in B" in message("unpaired", f"{uri}/x", input_b=f"{uri}/y")
+    assert "--annotations" in message("unpaired", f"{uri}/x", input_b=f"{uri}/y", annotations=("json",))
+
+
+def test_listing_follows_links_to_folders(write: Write, tmp_path: Path) -> None:
+    far = write("far/1.png", "far/sub/2.png")
+    (tmp_path / "set").mkdir()
+    for name in ("trainA", "trainB"):
+        (tmp_path / "set" / name).symlink_to(f"{far}/far")
+    (Path(far) / "far/sub/back").symlink_to(f"{far}/far")  # a ring
+    found = run("unpaired", str(tmp_path / "set"))
+    assert {(r.domain, r.key) for r in found.records} == {(d, k) for d in "AB" for k in ("1", "sub/2")}
+    assert all(r.bytes > 0 for r in found.records)
+
+
+def test_pairs_takes_the_common_names_when_asked(write: Write) -> None:
+    uri = write("a/1.png", "a/2.png", "b/1.png", "b/9.png")
+    found = run("pairs", uri, common_only=True)
+    assert [r.key for r in found.records] == ["1"]
+    assert found.lone == (f"{uri}/a/2.png", f"{uri}/b/9.png")
+    assert "no name in both" in message("pairs", f"{uri}/a", input_b=write("c/5.png") + "/c", common_only=True)
+    assert "--common-only" in message("classes", uri, common_only=True)
 
 
 def test_unpaired_domains_and_splits(write: Write) -> None:
@@ -143,7 +193,7 @@ def test_classes_refuses_images_beside_the_folders_and_a_direction(write: Write)
         (("1.png", "2.png"), "celeba", "ab"),
     ],
 )
-def test_a_layout_that_does_not_fit_names_the_one_that_would(
+def test_layouts_that_do_not_fit_name_the_one_that_would(
     write: Write, names: tuple[str, ...], asked: str, fits: str | None
 ) -> None:
     uri = write(*names)
@@ -204,14 +254,14 @@ def test_celeba_names_the_nearest_attribute(celeba: Path) -> None:
         ("", "line 1"),
     ],
 )
-def test_a_malformed_attribute_file_is_named_with_its_line(celeba: Path, text: str, says: str) -> None:
+def test_celeba_names_a_malformed_attribute_file_with_its_line(celeba: Path, text: str, says: str) -> None:
     (celeba / "list_attr_celeba.txt").write_text(text)
     shown = message("celeba", str(celeba))
     assert says in shown
     assert "list_attr_celeba.txt" in shown
 
 
-def test_a_malformed_partition_is_named_with_its_line(celeba: Path) -> None:
+def test_celeba_names_a_malformed_partition_with_its_line(celeba: Path) -> None:
     (celeba / "list_eval_partition.txt").write_text("1.png 0\n2.png 3\n3.png 1\n")
     assert "list_eval_partition.txt, line 2" in message("celeba", str(celeba))
 
@@ -224,7 +274,7 @@ def test_celeba_rows_without_image_are_noted(celeba: Path) -> None:
     assert "3.png" in found.notes[0]
 
 
-def test_keys_have_no_dots_and_no_twins(write: Write) -> None:
+def test_layouts_give_keys_without_dots_and_twins(write: Write) -> None:
     found = run("ab", write("a.b.png", "a_b.png", "c.png", "c.jpg", "d/e.f.png"))
     keys = [r.key for r in found.records]
     assert len(set(keys)) == 5
@@ -232,14 +282,14 @@ def test_keys_have_no_dots_and_no_twins(write: Write) -> None:
     assert {"c_png", "c_jpg", "d/e_f"} <= set(keys)
 
 
-def test_nothing_there_and_no_image_there(write: Write, tmp_path: Path) -> None:
+def test_layouts_refuse_an_input_without_images(write: Write, tmp_path: Path) -> None:
     assert "nothing at that place" in message("ab", str(tmp_path / "none"))
     assert "2 .txt" in message("ab", write("a.txt", "b.txt"))
     assert "a file" in message("ab", write("a.txt") + "/a.txt")
     assert "--input" in message("ab", "")
 
 
-def test_options_that_do_not_belong_to_a_layout(write: Write) -> None:
+def test_layouts_refuse_options_of_others(write: Write) -> None:
     assert "--attributes" in message("ab", write("1.png"), attributes=("x",))
     assert "--input-b" in message("ab", write("1.png"), input_b="x")
     with pytest.raises(ConfigError, match="sum to 1"):
@@ -257,7 +307,7 @@ def test_cut_is_exact_and_keeps_train_when_tiny() -> None:
     assert sum(before[name] != after[name] for name in names) <= 2, "one more image moved others between splits"
 
 
-def test_urls_are_listed_like_folders(write: Write) -> None:
+def test_layouts_list_urls_like_folders(write: Write) -> None:
     import fsspec
 
     fs = fsspec.filesystem("memory")

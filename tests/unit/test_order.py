@@ -275,7 +275,7 @@ def test_order_has_shards_read_by_one_worker_but_for_those_that_ends_divide(seed
 
 
 @pytest.mark.parametrize("seed", CASES)
-def test_schedule_says_the_epoch_of_every_batch(seed: int) -> None:
+def test_order_says_the_epoch_of_every_batch(seed: int) -> None:
     case = Case(seed)
     order = case.order()
     for epoch in case.epochs(order):
@@ -390,7 +390,7 @@ def test_companions_are_drawn_anew_for_each_place() -> None:
     assert len(set(first)) > 32
 
 
-def test_domain_named_twice_has_two_orders_that_know_nothing_of_each_other() -> None:
+def test_order_of_a_domain_named_twice_knows_nothing_of_the_first() -> None:
     order = Order([32] * 32, 16, 64, 0, "A", 1024)
     again = named_again(order, 1)
     assert again.key != order.key
@@ -400,7 +400,7 @@ def test_domain_named_twice_has_two_orders_that_know_nothing_of_each_other() -> 
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["two domains", "one domain twice"])
-def test_two_orders_of_a_run_do_not_go_together(twice: bool) -> None:
+def test_orders_of_two_domains_do_not_go_together(twice: bool) -> None:
     """Over 40 seeds the places of the same row in one order and in the other are not correlated, and one row in a set's
     number meets its namesake: one, in the mean, of two random orders."""
 
@@ -427,7 +427,7 @@ def frames_of(*stages: tuple[int, int, int], batch: int = 4, **values: Any) -> O
     return Order(list(map(sum, CLIPS)), batch, 64, 0, "all", 1024, clips=CLIPS, stages=listed, **values)
 
 
-def test_schedule_changes_the_sequence_at_the_end_of_an_epoch() -> None:
+def test_order_changes_the_sequence_at_the_end_of_an_epoch() -> None:
     """Frames 3, then 6 with a stride of 2; clips that are too short are counted, and give no start."""
     order = frames_of((3, 1, 2), (6, 2, 1))
     starts = [28 + 7 + 3 + 38 + 23, 20 + 30 + 15]
@@ -440,7 +440,7 @@ def test_schedule_changes_the_sequence_at_the_end_of_an_epoch() -> None:
     assert [order.epoch_at(t).number for t in (0, turn - 1, turn, turn + 15, turn + 16)] == [0, 1, 2, 2, 3]
 
 
-def test_schedule_of_a_longer_domain_ends_the_stages_of_a_shorter_one() -> None:
+def test_order_of_a_longer_domain_ends_the_stages_of_a_shorter_one() -> None:
     """The two have the same sequences at every batch; an epoch that the end of a stage falls in is cut short."""
     longer = frames_of((2, 1, 1), (5, 1, 1), batch=2)
     shorter = Order([20], 2, 64, 0, "B", 1024, clips=[[20]], stages=longer_stages(longer), ends=longer.ends)
@@ -462,7 +462,7 @@ def longer_stages(order: Order) -> list[Stage]:
     return [Stage(starts.frames) for starts in order.starts]
 
 
-def test_schedule_refuses_a_stage_that_ends_where_it_begins() -> None:
+def test_order_refuses_a_stage_that_ends_where_it_begins() -> None:
     with pytest.raises(ConfigError, match="stage 1"):
         frames_of((1, 1, 0), (2, 1, 1))
 
@@ -484,13 +484,13 @@ def test_order_draws_one_start_of_each_clip_anew_each_epoch() -> None:
         ([[30], [30, 0], [30]], 1, "shard 1: found"),
     ],
 )
-def test_clips_that_hold_no_sequence_or_do_not_fit_are_refused(clips: Any, frames: int, says: str) -> None:
+def test_starts_refuse_clips_that_hold_no_sequence_or_do_not_fit(clips: Any, frames: int, says: str) -> None:
     with pytest.raises(DataError, match=says):
         Order([30, 30, 30], 4, 64, 0, "all", 8, clips=clips, stages=[Stage(Frames(frames))])
 
 
 @pytest.mark.parametrize("name", ["number", "stride"])
-def test_frames_of_nothing_is_refused(name: str) -> None:
+def test_frames_refuse_nothing(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: found 0"):
         Frames(**{name: 0})
 
@@ -597,7 +597,7 @@ def test_order_is_what_it_was() -> None:
 GOLDEN = [10, 3, 18, 21, 24, 14, 17, 5, 1, 23, 11, 15, 8, 13, 19, 6, 0, 22, 16, 4, 9, 20, 2, 12]
 
 
-def test_workers_share_few_shards() -> None:
+def test_order_has_workers_share_few_shards() -> None:
     """Eight workers open 20 shards 27 times in an epoch, and not 160 times."""
     order = Order([50] * 20, 16, lanes_of(16), 0, "all", 1024)
     opened = {
@@ -693,7 +693,7 @@ def test_order_of_small_batches_shuffles_as_that_of_64(batch: int, shards: str) 
     assert abs(full.lag) < 0.1
 
 
-def test_shuffled_is_what_it_says() -> None:
+def test_order_shuffles_as_well_as_the_docs_say() -> None:
     class Still(Order):
         def locate_all(self, t: int, start: int, stop: int) -> tuple[int, np.ndarray]:
             return 0, np.arange(start, stop) + t % self.batches * self.batch

@@ -61,7 +61,7 @@ def test_placement_swaps_ids_of_pairs_in_the_mirror_alone() -> None:
 
 
 @pytest.mark.parametrize("size", [(3, 5), (7, 2), (20, 31), (1, 1)])
-def test_nearest_is_pillows_and_torchs_exact_one(size: tuple[int, int]) -> None:
+def test_placement_of_ids_is_the_exact_nearest_of_pillow_and_torch(size: tuple[int, int]) -> None:
     x = rng.integers(0, 256, (11, 9, 1), dtype=np.uint8)
     found = nearest(x, size)[..., 0]
     assert np.array_equal(found, np.asarray(Image.fromarray(x[..., 0]).resize(size[::-1], Image.Resampling.NEAREST)))

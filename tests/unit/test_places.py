@@ -151,7 +151,7 @@ def check_refusal(error: UserError, where: str, name: str) -> None:
 
 @pytest.mark.parametrize("allowed", [(), ("/data", "s3://other")])
 @pytest.mark.parametrize("case", OUT)
-def test_a_local_data_set_names_no_shard_or_index_elsewhere(case: str, own: Path, allowed: tuple[str, ...]) -> None:
+def test_places_of_a_local_data_set_are_not_elsewhere(case: str, own: Path, allowed: tuple[str, ...]) -> None:
     for change in (first_shard(name=OUT[case]), of_index(name=[OUT[case]])):
         before = (own / "manifest.json").read_text()
         rewrite(own, change)
@@ -162,7 +162,7 @@ def test_a_local_data_set_names_no_shard_or_index_elsewhere(case: str, own: Path
 
 
 @pytest.mark.parametrize("case", [*OUT, "a local file"])
-def test_a_remote_data_set_names_no_shard_elsewhere_and_asks_for_nothing(case: str, far: str, asked: list[str]) -> None:
+def test_places_of_a_remote_data_set_are_not_elsewhere(case: str, far: str, asked: list[str]) -> None:
     name = {**OUT, "a local file": "file:///etc/x.tar"}[case]
     memory = fsspec.filesystem("memory")
     values = json.loads(memory.cat_file("/far/manifest.json"))
@@ -174,7 +174,7 @@ def test_a_remote_data_set_names_no_shard_elsewhere_and_asks_for_nothing(case: s
     assert set(asked) == {"/far/manifest.json"}
 
 
-def test_a_bucket_in_a_local_manifest_is_not_a_folder_of_that_name(
+def test_places_take_no_bucket_for_a_folder_of_that_name(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bucket").mkdir()
@@ -186,16 +186,16 @@ def test_a_bucket_in_a_local_manifest_is_not_a_folder_of_that_name(
 
 
 @pytest.mark.parametrize("name", ["x.tar", "a/b/x.tar", "x y.tar", "50%.tar", "é.tar", "a..b.tar", "x#1.tar", "~x.tar"])
-def test_names_below_a_folder(name: str) -> None:
+def test_places_lie_below_a_folder(name: str) -> None:
     assert not no_path_below(name)
 
 
 @pytest.mark.parametrize("name", ["x.tar?list=1", "x.tar#y"])
-def test_names_of_a_web_address_have_no_query(name: str) -> None:
+def test_places_of_a_web_address_have_no_query(name: str) -> None:
     assert no_path_below(name, "https")
 
 
-def test_storages_are_told_apart_by_protocol_and_host() -> None:
+def test_places_tell_storages_apart_by_protocol_and_host() -> None:
     assert storage_named("s3a://b/x") == storage_named("s3://b/y") == ("s3", "b")
     assert storage_named("/x/y") == storage_named("file:///z") == ("file", "")
     different = ["http://h/x", "https://h/x", "https://h:8443/x", "https://u@h/x", "s3://b/x", "gs://b/x", "file://h/x"]
@@ -214,7 +214,7 @@ def test_storages_are_told_apart_by_protocol_and_host() -> None:
         (lambda m: m["fields"]["image"].update(extension="/../x"), "stored as '/../x'"),
     ],
 )
-def test_what_files_are_named_by_can_be_no_path(change: Callable[..., object], cause: str, own: Path) -> None:
+def test_places_refuse_names_that_are_paths(change: Callable[..., object], cause: str, own: Path) -> None:
     """A cache's files are called by checksums, a refined data set's by splits and endings."""
     rewrite(own, change)
     with pytest.raises(DataError) as caught:
@@ -225,7 +225,7 @@ def test_what_files_are_named_by_can_be_no_path(change: Callable[..., object], c
 # ---- links and other files ----
 
 
-def test_a_link_out_of_a_local_data_set_is_followed_where_it_is_allowed(own: Path, tmp_path: Path) -> None:
+def test_places_follow_a_link_out_of_a_data_set_where_allowed(own: Path, tmp_path: Path) -> None:
     (tmp_path / "else").mkdir()
     (own / "train-000000.tar").rename(tmp_path / "else/x.tar")
     (own / "train-000000.tar").symlink_to(tmp_path / "else/x.tar")
@@ -237,7 +237,7 @@ def test_a_link_out_of_a_local_data_set_is_followed_where_it_is_allowed(own: Pat
     assert DataSet(str(own), [at]).path("train-000000.tar") == f"{own}/train-000000.tar"
 
 
-def test_links_within_and_to_a_data_set_are_followed(own: Path, tmp_path: Path) -> None:
+def test_places_follow_links_within_and_to_a_data_set(own: Path, tmp_path: Path) -> None:
     (own / "below").mkdir()
     (own / "train-000000.tar").rename(own / "below/x.tar")
     (own / "train-000000.tar").symlink_to("below/x.tar")
@@ -248,7 +248,7 @@ def test_links_within_and_to_a_data_set_are_followed(own: Path, tmp_path: Path) 
         data.rows("train").keys()
 
 
-def test_a_linked_folder_and_a_linked_index_are_looked_through(own: Path, tmp_path: Path) -> None:
+def test_places_look_through_a_linked_folder_and_index(own: Path, tmp_path: Path) -> None:
     (own / INDEX).rename(tmp_path / "i.npz")
     (own / INDEX).symlink_to(tmp_path / "i.npz")
     with pytest.raises(DataError, match=r"a link to .*i\.npz"):
@@ -266,7 +266,7 @@ def test_a_linked_folder_and_a_linked_index_are_looked_through(own: Path, tmp_pa
 
 @pytest.mark.parametrize("name", ["train-000000.tar", INDEX, "manifest.json"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
-def test_what_is_no_plain_file_is_not_opened(name: str, kind: str, own: Path) -> None:
+def test_places_open_plain_files_alone(name: str, kind: str, own: Path) -> None:
     (own / name).unlink()
     if kind == "pipe":
         os.mkfifo(own / name)
@@ -292,7 +292,7 @@ def apart(labelled: str, tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "set"), str(tmp_path / "tars")
 
 
-def test_shards_apart_train_resume_evaluate_translate_and_are_searched(
+def test_shards_at_another_folder_serve_every_command(
     apart: tuple[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -344,7 +344,7 @@ def test_shards_at_is_a_plain_place(given: str) -> None:
         DataConfig(shards_at=(given,))
 
 
-def test_a_dry_run_asks_no_other_bucket_or_host(
+def test_places_of_a_dry_run_ask_no_other_bucket_or_host(
     own: Path, s3: str, weather: Weather, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every request of s3fs goes through the weather; the web address is its own, and would be seen too."""
@@ -366,7 +366,7 @@ def test_a_dry_run_asks_no_other_bucket_or_host(
         assert {seen.path.partition("/set/")[2] for seen in weather.seen} == {"manifest.json"}
 
 
-def test_shards_in_the_same_bucket_are_read_where_allowed(own: Path, s3: str, weather: Weather) -> None:
+def test_shards_at_the_same_bucket_are_read_where_allowed(own: Path, s3: str, weather: Weather) -> None:
     fs, root = storage_of(s3)
     rewrite(own, first_shard(name=f"{s3}/tars/x.tar"))
     for name, data in files_of(own).items():
@@ -383,7 +383,7 @@ def test_shards_in_the_same_bucket_are_read_where_allowed(own: Path, s3: str, we
 
 
 @pytest.mark.parametrize("line", ["s3://bucket/x.png", "simplecache::file:///x.png", "file://host/x.png", "x.png::y"])
-def test_a_list_names_images_of_its_own_storage(line: str, tmp_path: Path) -> None:
+def test_list_of_images_names_those_of_its_own_storage(line: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"a.png\n{line}\n")
     with pytest.raises(DataError, match="of another storage"):
         open_inputs(str(tmp_path / "list.txt"), "", "test", Pix2Pix, "AtoB", "AtoB")
@@ -467,7 +467,7 @@ BOMBS: dict[str, tuple[Callable[[Path], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", BOMBS)
-def test_an_index_that_is_a_bomb_is_one_error_and_takes_no_memory(case: str, own: Path) -> None:
+def test_index_that_is_a_bomb_is_one_error_and_takes_no_memory(case: str, own: Path) -> None:
     bomb, cause = BOMBS[case]
     put_index(own, bomb(own))
     tracemalloc.start()
@@ -480,7 +480,7 @@ def test_an_index_that_is_a_bomb_is_one_error_and_takes_no_memory(case: str, own
     assert caught.value.where.endswith(("manifest.json", INDEX))
 
 
-def test_arrays_are_read_as_numpy_wrote_them() -> None:
+def test_index_arrays_are_read_as_numpy_wrote_them() -> None:
     rng = np.random.default_rng(0)
     wrote = {"a": rng.normal(size=(3, 4)), "b": np.asfortranarray(rng.normal(size=(3, 4))), "c": np.array("x")}
     wrote |= {"d": np.zeros((0, 2), np.uint8), "e": np.array(["a", "bc"])}
@@ -498,13 +498,13 @@ def test_arrays_are_read_as_numpy_wrote_them() -> None:
         ('{"version": ' + "9" * 5000 + "}", "not JSON"),
     ],
 )
-def test_a_manifest_that_is_deep_is_one_error(text: str, cause: str, own: Path) -> None:
+def test_manifest_that_is_deep_is_one_error(text: str, cause: str, own: Path) -> None:
     (own / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=cause):
         DataSet(str(own))
 
 
-def test_a_manifest_that_is_too_long_is_not_read(own: Path) -> None:
+def test_manifest_that_is_too_long_is_not_read(own: Path) -> None:
     with (own / "manifest.json").open("ab") as file:
         file.truncate(MOST_MANIFEST + 1)  # a hole: it takes no room on the disk
     with pytest.raises(DataError, match=f"{MOST_MANIFEST + 1} bytes; expected a file of at most"):

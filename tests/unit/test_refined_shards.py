@@ -91,7 +91,7 @@ def names_of(manifest: Manifest, split: str = "train") -> list[str]:
 # ---------------------------------------------------------------- annotations into data sets
 
 
-def test_files_beside_the_images_become_members_of_their_samples(tmp_path: Path) -> None:
+def test_annotations_become_members_of_their_samples(tmp_path: Path) -> None:
     """Of unpaired data from A's folder alone; an array beside an image is no image."""
     for i in range(3):
         put(tmp_path / f"in/trainA/{i}.png", noise(6, 6, 3, seed=i))
@@ -126,7 +126,7 @@ def test_annotations_of_pairs_lie_beside_a(direction: str, tmp_path: Path) -> No
         assert reader.read([row], 0) + reader.read([row], 1) == [samples[reader.key(row)][f"{s}.png"] for s in "ab"]
 
 
-def test_a_missing_annotation_is_named(tmp_path: Path) -> None:
+def test_annotations_that_are_missing_are_named(tmp_path: Path) -> None:
     for name in ("trainA/1", "trainA/2", "trainB/1", "trainB/2"):
         put(tmp_path / f"in/{name}.png", noise(6, 6, 3))
     (tmp_path / "in/trainA/1.json").write_text("{}")
@@ -161,7 +161,7 @@ def test_annotations_that_cannot_be_are_refused(tmp_path: Path) -> None:
             find(layout, GlyphOptions(glyphs=glyph, characters=4))  # type: ignore[arg-type]
 
 
-def test_glyphs_tell_what_they_show(synthetic: str) -> None:
+def test_annotations_of_glyphs_tell_what_they_show(synthetic: str) -> None:
     for domain, style in (("A", "sans-regular"), ("B", "serif-regular")):
         samples = read(synthetic, f"train-{domain}-000000.tar")
         for key, members in samples.items():
@@ -170,7 +170,7 @@ def test_glyphs_tell_what_they_show(synthetic: str) -> None:
             assert json.loads(members["json"]) == {"character": character, "style": style}
 
 
-def test_without_the_option_nothing_changes(tmp_path: Path) -> None:
+def test_annotations_are_left_alone_unless_asked_for(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/1.png").write_bytes(b"eight px")
     (tmp_path / "in/1.json").write_text("{}")
@@ -181,7 +181,7 @@ def test_without_the_option_nothing_changes(tmp_path: Path) -> None:
     assert "annotations" not in plan.made_by["layout"]
 
 
-def test_a_changed_annotation_is_another_input(tmp_path: Path) -> None:
+def test_annotations_that_change_are_another_input(tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 8, 3))
     (tmp_path / "in/1.txt").write_text("one")
     shard("ab", tmp_path / "in", tmp_path / "out", annotations=("txt",))
@@ -238,7 +238,7 @@ def test_indexing_annotated_domains(synthetic: str, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- refined data sets
 
 
-def test_all_but_the_image_is_carried_over(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_carry_all_but_the_image_over(simgan: str, synthetic: str, tmp_path: Path) -> None:
     outcome = refine(simgan, synthetic, tmp_path / "out")
     old, new = DataSet(synthetic).manifest, DataSet(str(tmp_path / "out")).manifest
     assert names_of(new) == names_of(old)
@@ -255,7 +255,7 @@ def test_all_but_the_image_is_carried_over(simgan: str, synthetic: str, tmp_path
     assert (new.kind, new.domains, list(new.splits)) == ("unpaired", ("A", "B"), ["train"])
 
 
-def test_the_image_is_what_the_method_makes_of_it(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_hold_what_the_method_makes(simgan: str, synthetic: str, tmp_path: Path) -> None:
     refine(simgan, synthetic, tmp_path / "out")
     method = load_trained(simgan, torch.device("cpu")).method
     before, after = (Reader(DataSet(str(uri)), "train", "A") for uri in (synthetic, tmp_path / "out"))
@@ -266,7 +266,7 @@ def test_the_image_is_what_the_method_makes_of_it(simgan: str, synthetic: str, t
         assert np.abs(pixels(after.read([row], 0)[0]).astype(int) - made).max() <= 1
 
 
-def test_manifest_and_index_hold_and_every_reader_reads_it(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_are_read_by_every_reader(simgan: str, synthetic: str, tmp_path: Path) -> None:
     refine(simgan, synthetic, tmp_path / "out")
     data, on_disk = DataSet(str(tmp_path / "out")), sums(tmp_path / "out")
     data.check_shards("train")
@@ -287,7 +287,7 @@ def test_manifest_and_index_hold_and_every_reader_reads_it(simgan: str, syntheti
         assert np.array_equal(batch["a"][i, 0].numpy(), pixels(image))
 
 
-def test_a_stopped_job_goes_on_and_gives_the_same_bytes(simgan: str, tmp_path: Path) -> None:
+def test_refined_shards_of_a_stopped_job_have_the_same_bytes(simgan: str, tmp_path: Path) -> None:
     """Stopped by a shard whose bytes are not the manifest's; mended, the same command goes on."""
     source = Path(annotated_glyphs(tmp_path / "in"))
     refine(simgan, source, tmp_path / "whole", batch=3)
@@ -321,7 +321,9 @@ translate(sys.argv[1], TranslateOptions(input=sys.argv[2], out=sys.argv[3], spli
 
 
 @pytest.mark.processes
-def test_a_killed_job_is_finished_by_the_same_command(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_of_a_killed_job_are_finished_by_the_same_command(
+    simgan: str, synthetic: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     died = subprocess.run([sys.executable, "-c", DIES, simgan, synthetic, str(out)], capture_output=True)
     assert died.returncode == 9, died.stderr.decode()
@@ -332,7 +334,7 @@ def test_a_killed_job_is_finished_by_the_same_command(simgan: str, synthetic: st
     assert sums(out) == sums(tmp_path / "whole")
 
 
-def test_a_finished_one_is_known_and_another_needs_overwrite(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_are_known_and_others_need_overwrite(simgan: str, synthetic: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = refine(simgan, synthetic, out)
     when = (out / "manifest.json").stat().st_mtime_ns
@@ -346,7 +348,7 @@ def test_a_finished_one_is_known_and_another_needs_overwrite(simgan: str, synthe
     assert sums(out) == sums(tmp_path / "val")
 
 
-def test_most_takes_the_first_samples(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_take_the_first_samples_with_most(simgan: str, synthetic: str, tmp_path: Path) -> None:
     refine(simgan, synthetic, tmp_path / "out", most=10)
     refine(simgan, synthetic, tmp_path / "all")
     some, all_ = (DataSet(str(tmp_path / name)) for name in ("out", "all"))
@@ -355,7 +357,7 @@ def test_most_takes_the_first_samples(simgan: str, synthetic: str, tmp_path: Pat
     assert read(tmp_path / "out", "train-A-000000.tar") == read(tmp_path / "all", "train-A-000000.tar")
 
 
-def test_it_goes_to_any_filesystem(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_go_to_any_filesystem(simgan: str, synthetic: str, tmp_path: Path) -> None:
     refine(simgan, synthetic, "memory://refined/here")
     refine(simgan, synthetic, tmp_path / "out")
     fs = fsspec.filesystem("memory")
@@ -365,7 +367,7 @@ def test_it_goes_to_any_filesystem(simgan: str, synthetic: str, tmp_path: Path) 
     assert there == sums(tmp_path / "out")
 
 
-def test_back_refines_the_other_domain(synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_are_of_the_other_domain_with_back(synthetic: str, tmp_path: Path) -> None:
     run = untrained("cyclegan", synthetic, tmp_path / "run")
     refine(run, synthetic, tmp_path / "out", back=True)
     old, new = DataSet(synthetic).manifest.splits["train"], DataSet(str(tmp_path / "out")).manifest.splits["train"]
@@ -373,7 +375,7 @@ def test_back_refines_the_other_domain(synthetic: str, tmp_path: Path) -> None:
     assert new["B"].shards[0].sha256 != old["B"].shards[0].sha256
 
 
-def test_of_a_pair_the_input_is_replaced(pix2pix: str, paired: str, tmp_path: Path) -> None:
+def test_refined_shards_of_pairs_replace_the_input(pix2pix: str, paired: str, tmp_path: Path) -> None:
     refine(pix2pix, paired, tmp_path / "out", split="val")
     before, after = read(paired, "val-000000.tar"), read(tmp_path / "out", "val-000000.tar")
     assert list(before) == list(after)
@@ -384,7 +386,7 @@ def test_of_a_pair_the_input_is_replaced(pix2pix: str, paired: str, tmp_path: Pa
     assert reader.read([0], 1)[0] == after[reader.key(0)]["b.png"]
 
 
-def test_labels_are_those_of_the_translated_images(stargan: str, labelled: str, tmp_path: Path) -> None:
+def test_refined_shards_have_the_labels_of_the_translated_images(stargan: str, labelled: str, tmp_path: Path) -> None:
     refine(stargan, labelled, tmp_path / "out", split="val", target="+bold")
     data = DataSet(str(tmp_path / "out"))
     before, after = read(labelled, "val-000000.tar"), read(tmp_path / "out", "val-000000.tar")
@@ -398,7 +400,7 @@ def test_labels_are_those_of_the_translated_images(stargan: str, labelled: str, 
     assert index.labels[:, bold].all()
 
 
-def test_labels_of_every_form_change() -> None:
+def test_refined_shards_change_labels_of_every_form() -> None:
     names = ("cat", "dog")
     assert json.loads(refined.relabelled(b'{"id": 7, "cat": 1, "dog": 0}', names, (0, 1))) == {
         "id": 7,
@@ -408,7 +410,7 @@ def test_labels_of_every_form_change() -> None:
     assert refined.relabelled(b"0", names, (0, 1)) == b"1"
 
 
-def test_indexed_webdatasets_are_refined_under_their_own_names(stargan: str, labelled: str, tmp_path: Path) -> None:
+def test_refined_shards_of_indexed_webdatasets_keep_their_names(stargan: str, labelled: str, tmp_path: Path) -> None:
     """With samples that the index leaves out, names of other folders, and members of any kind."""
     one, two = (noise(16, 16, seed=i) for i in (1, 2))
     labels = json.dumps({"serif": 1, "bold": 0, "oblique": 0, "mono": 0}).encode()
@@ -435,7 +437,7 @@ def test_indexed_webdatasets_are_refined_under_their_own_names(stargan: str, lab
         assert list(samples["k/3"]) == list(good["two"])
 
 
-def test_shards_of_many_folders_get_names_in_one() -> None:
+def test_refined_shards_of_many_folders_get_names_in_one() -> None:
     def names(*given: str) -> list[str]:
         return refined.output_names([Shard(name, 1, 1, "") for name in given])
 
@@ -460,7 +462,7 @@ def unreadable(uri: str, out: Path, keys: int) -> str:
     return str(out)
 
 
-def test_images_that_cannot_be_read_are_left_out_and_named(simgan: str, synthetic: str, tmp_path: Path) -> None:
+def test_refined_shards_leave_unreadable_images_out_and_name_them(simgan: str, synthetic: str, tmp_path: Path) -> None:
     source = unreadable(synthetic, tmp_path / "in", 2)
     outcome = refine(simgan, source, tmp_path / "out", batch=3)
     keys = DataSet(synthetic).rows("train", "A").keys()
@@ -473,7 +475,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named(simgan: str, syntheti
     assert not (tmp_path / "none/manifest.json").exists()
 
 
-def test_what_cannot_become_a_data_set_is_refused(
+def test_refined_shards_that_cannot_be_are_refused(
     simgan: str, stargan: str, synthetic: str, paired: str, labelled: str, tmp_path: Path
 ) -> None:
     put(tmp_path / "photos/x.png", noise(16, 16, 1))
@@ -495,7 +497,7 @@ def test_what_cannot_become_a_data_set_is_refused(
     assert "makes images of 1 channels; expected 3" in refused(stargan, tmp_path / "rgb", out, target="bold")
 
 
-def test_shards_that_would_be_written_under_one_name_are_refused() -> None:
+def test_refined_shards_of_one_name_are_refused() -> None:
     clash = [Shard("a-b/0.tar", 1, 1, ""), Shard("a/b-0.tar", 1, 1, "")]
     with pytest.raises(DataError, match=r"a-b/0\.tar and a/b-0\.tar, which would both be a-b-0\.tar"):
         refined.output_names(clash)

@@ -71,7 +71,7 @@ def test_companions_are_others_of_the_class_that_is_asked_for(relation: Relation
     assert len(met) > 1.5 * sum(COUNTS.values()), "they are drawn anew"
 
 
-def test_the_second_samples_of_a_domain_know_nothing_of_the_first(three: str) -> None:
+def test_again_samples_of_a_domain_know_nothing_of_the_first(three: str) -> None:
     stream = stream_of(three)
     epochs = [stream.read(t, 0, B) for t in range(stream.batches_per_epoch)]
     first, second = (np.concatenate([levels(batch[name]) for batch in epochs]) for name in ("image", "again"))
@@ -81,20 +81,20 @@ def test_the_second_samples_of_a_domain_know_nothing_of_the_first(three: str) ->
         assert batch["again.labels"].argmax(1).tolist() == (levels(batch["again"]) // 80).tolist()
 
 
-def test_one_worker_and_three_read_the_same(three: str) -> None:
+def test_companions_are_the_same_for_one_worker_and_three(three: str) -> None:
     whole, parts = stream_of(three, balance=True), stream_of(three, balance=True)
     for t in (0, 3, 11):
         assert same(whole.read(t, 0, B), join([parts.read(t, a, b) for a, b in ((0, 1), (1, 3), (3, B))]))
 
 
-def test_samples_and_their_companions_are_asked_for_at_once(three: str) -> None:
+def test_companions_are_read_at_once_with_their_samples(three: str) -> None:
     """One request for all of a batch, and one for the domain's second samples."""
     stream = stream_of(three)
     stream.read(0, 0, B)
     assert stream.sources[0].reader.reads == 2
 
 
-def test_split_parts_have_their_own_companions(three: str) -> None:
+def test_companions_stay_with_their_part_of_a_batch(three: str) -> None:
     batch = stream_of(three).read(0, 0, B)
     small = batch.split(4)
     assert [part["companions"].shape[0] for part in small] == [4, 2]
@@ -113,7 +113,7 @@ def spoiled(uri: str, out: Path, rows: list[int]) -> list[str]:
 
 
 @pytest.mark.parametrize("relation", ["same", "other"])
-def test_a_companion_that_cannot_be_read_leaves_its_place_to_another_of_its_class(
+def test_companion_that_cannot_be_read_is_replaced_by_one_of_its_class(
     relation: Relation, three: str, tmp_path: Path
 ) -> None:
     batch = stream_of(three, relation).read(0, 0, B)
@@ -134,9 +134,7 @@ def test_a_companion_that_cannot_be_read_leaves_its_place_to_another_of_its_clas
     assert [a for a in levels(hurt["image"]).tolist() if a != mate] == [a for a in own.tolist() if a != mate]
 
 
-def test_a_sample_that_cannot_be_read_is_replaced_by_one_of_its_class_with_companions(
-    three: str, tmp_path: Path
-) -> None:
+def test_companions_come_with_what_replaces_an_unreadable_sample(three: str, tmp_path: Path) -> None:
     batch = stream_of(three).read(0, 0, B)
     (key,) = spoiled(three, tmp_path / "bad", [whole_index(DataSet(three), "train").keys.index(batch.keys[1])])
     hurt = stream_of(str(tmp_path / "bad")).read(0, 0, B)
@@ -149,7 +147,7 @@ def test_a_sample_that_cannot_be_read_is_replaced_by_one_of_its_class_with_compa
 
 
 @pytest.mark.parametrize("relation", ["same", "other"])
-def test_labels_of_companions_are_those_of_what_was_read(relation: Relation, three: str, tmp_path: Path) -> None:
+def test_companions_have_the_labels_of_what_was_read(relation: Relation, three: str, tmp_path: Path) -> None:
     """Also where a sample, and with it its companions, or a companion is replaced."""
     spoiled(three, tmp_path / "bad", [3, 11, 17, 18, 30, 42])
     stream = stream_of(str(tmp_path / "bad"), relation)
@@ -161,7 +159,7 @@ def test_labels_of_companions_are_those_of_what_was_read(relation: Relation, thr
     assert bad > 20
 
 
-def test_a_sample_without_companions_near_it_is_replaced_and_named(tmp_path: Path) -> None:
+def test_companions_that_lack_have_their_sample_replaced_and_named(tmp_path: Path) -> None:
     """Shards of four, of which some have one or two of the rare class."""
     for name, count in (("many", 40), ("few", 6)):
         for i in range(count):
@@ -178,7 +176,7 @@ def test_a_sample_without_companions_near_it_is_replaced_and_named(tmp_path: Pat
         assert ((mates < 80) == (own[:, None] < 80)).all()
 
 
-def test_a_class_that_cannot_have_companions_is_refused_before_a_run(tmp_path: Path) -> None:
+def test_companions_of_a_class_too_small_are_refused_before_a_run(tmp_path: Path) -> None:
     for name, count in (("many", 20), ("two", 2)):
         for i in range(count):
             put(tmp_path / f"in/train/{name}/{i}.png", np.full((8, 8, 1), i, np.uint8))
@@ -193,7 +191,7 @@ def test_a_class_that_cannot_have_companions_is_refused_before_a_run(tmp_path: P
         Alternating([DataSet(str(tmp_path / "alone"))], DataConfig(), 8, B, 3, needs[1])
 
 
-def test_where_nothing_has_companions_near_it_that_is_a_clear_error(tmp_path: Path) -> None:
+def test_companions_that_nothing_has_near_it_are_one_error(tmp_path: Path) -> None:
     for i in range(12):
         put(tmp_path / f"in/train/{'ab'[i % 2]}/{i}.png", np.full((8, 8, 1), i, np.uint8))
     shard("classes", tmp_path / "in", tmp_path / "out", goal={"shard_samples": 1})
@@ -201,7 +199,7 @@ def test_where_nothing_has_companions_near_it_that_is_a_clear_error(tmp_path: Pa
         stream_of(str(tmp_path / "out"), window=1).read(0, 0, B)
 
 
-def test_rows_in_order_have_companions_too(three: str, tmp_path: Path) -> None:
+def test_companions_come_with_rows_in_order_too(three: str, tmp_path: Path) -> None:
     needs = Needs({"image": "image"}, attributes=True, again=True, companions=K)
     (batch,) = in_order(DataSet(three), "train", 0, size=64, needs=needs)
     own, mates = levels(batch["image"] * 127.5 + 127.6), levels(batch["companions"] * 127.5 + 127.6)

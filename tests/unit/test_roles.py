@@ -185,7 +185,7 @@ def test_label_map_with_an_id_outside_of_its_classes_is_refused() -> None:
         (np.zeros((2,), np.uint8), "not .H, W."),
     ],
 )
-def test_ids_that_are_none_are_refused(x: np.ndarray, cause: str) -> None:
+def test_label_map_ids_that_are_none_are_refused(x: np.ndarray, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         read_value(npy(x), CLASSES, "npy")
 
@@ -206,7 +206,7 @@ def test_instance_ids_of_coco_stand_in_colours() -> None:
     assert found[..., 0].tolist() == [[1 + 256 * 2 + 65536 * 3, (1 << 24) - 1]]
 
 
-def test_wide_ids_are_split_and_put_together() -> None:
+def test_instance_ids_that_are_wide_are_split_and_put_together() -> None:
     ids = rng.integers(0, 1 << 31, (3, 4, 1)).astype(np.int32)
     assert np.array_equal(wide_ids(split_ids(ids)), ids)
 
@@ -276,7 +276,7 @@ def test_map_of_16_bits_is_stored_so_and_read_by_its_range() -> None:
         (np.array([{}]), VECTOR, "only numbers are read"),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(x: np.ndarray, of: Field, cause: str) -> None:
+def test_map_numbers_that_cannot_be_are_refused(x: np.ndarray, of: Field, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         through(npy(x), of, "npy")
 
@@ -443,7 +443,7 @@ def broken(data: bytes, dice: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("case", seeds())
-def test_hostile_bytes_are_read_or_refused_and_take_little_memory(case: str) -> None:
+def test_roles_read_or_refuse_hostile_bytes_in_little_memory(case: str) -> None:
     """A ValueError or a value, and no more than what the limits allow for so small a file."""
     of, extension, data = seeds()[case]
     dice = random.Random(case)
@@ -461,7 +461,7 @@ def test_hostile_bytes_are_read_or_refused_and_take_little_memory(case: str) -> 
         tracemalloc.stop()
 
 
-def test_large_headers_are_refused_before_anything_is_inflated() -> None:
+def test_roles_refuse_large_headers_before_anything_is_inflated() -> None:
     for of, x in ((MAP, (1 << 20, 1 << 20)), (VECTOR, (1 << 40,))):
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": x})
@@ -472,6 +472,6 @@ def test_large_headers_are_refused_before_anything_is_inflated() -> None:
         read_exact(SIGNATURE + head + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b""), "png")
 
 
-def test_ids_of_16_bit_colour_are_refused() -> None:
+def test_label_map_of_16_bit_colour_is_refused() -> None:
     with pytest.raises(ValueError, match="3 channels of uint16"):
         ids_of(np.zeros((2, 2, 3), np.uint16), {0: 0})

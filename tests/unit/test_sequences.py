@@ -78,7 +78,7 @@ def seen(batch: Batch) -> list[tuple[int, list[int]]]:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_each_start_comes_once_an_epoch_and_its_frames_follow_in_its_clip(data: str, stride: int) -> None:
+def test_sequences_start_once_an_epoch_and_follow_in_their_clip(data: str, stride: int) -> None:
     stream = stream_of(data, frame_stride=stride)
     starts = {(c, f) for c, n in enumerate(LENGTHS) for f in range(n - (FRAMES - 1) * stride)}
     assert stream.batches_per_epoch == len(starts) // BATCH
@@ -92,7 +92,7 @@ def test_each_start_comes_once_an_epoch_and_its_frames_follow_in_its_clip(data: 
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_in_order_sequences_stand_one_after_the_other(data: str, stride: int) -> None:
+def test_sequences_in_order_stand_one_after_the_other(data: str, stride: int) -> None:
     needs = Needs({"image": "image", "pose": "points"}, frames=FRAMES)
     reach = (FRAMES - 1) * stride
     expected = sorted((c, f) for c, n in enumerate(LENGTHS) for f in range(0, n - reach, reach + 1))
@@ -111,7 +111,7 @@ def as_stored(batch: Batch) -> dict[str, torch.Tensor]:
     return {**batch.fields, "image": (batch["image"] * 127.5 + 127.5).round()}
 
 
-def test_samples_that_stand_alone_have_no_axis_of_frames(data: str) -> None:
+def test_sequences_of_one_frame_have_no_axis_of_frames(data: str) -> None:
     batch = stream_of(data, frames=1).read(0, 0, BATCH)
     assert batch["image"].shape == (BATCH, 3, 24, 32)
     assert batch["pose"].shape == (BATCH, 2, 2)
@@ -128,7 +128,7 @@ def test_sequences_do_not_depend_on_workers_or_loaders(data: str, world: int, lo
         assert torch.equal(a["pose"], b["pose"])
 
 
-def test_all_frames_of_a_sequence_are_cut_and_mirrored_alike(tmp_path: Path) -> None:
+def test_sequences_have_all_frames_cut_and_mirrored_alike(tmp_path: Path) -> None:
     """Every frame of a clip shows the same noise, so frames that are cut alike are equal."""
     videos(tmp_path / "in", LENGTHS)
     rng = np.random.default_rng(0)
@@ -145,7 +145,7 @@ def test_all_frames_of_a_sequence_are_cut_and_mirrored_alike(tmp_path: Path) -> 
     assert len(images.flatten(1).unique(dim=0)) > len(LENGTHS), "sequences of one clip are cut differently"
 
 
-def test_a_bad_frame_has_its_whole_sequence_replaced_and_is_named(tmp_path: Path) -> None:
+def test_sequences_with_a_bad_frame_are_replaced_as_a_whole(tmp_path: Path) -> None:
     uri = clips(tmp_path)
     data = DataSet(uri)
     index, column = whole_index(data, "train"), list(data.manifest.fields).index("image")
@@ -164,7 +164,7 @@ def test_a_bad_frame_has_its_whole_sequence_replaced_and_is_named(tmp_path: Path
     assert all(one.instead for one in bad)
 
 
-def test_frame_of_another_size_than_the_first_is_a_bad_one(tmp_path: Path) -> None:
+def test_sequences_take_a_frame_of_another_size_for_a_bad_one(tmp_path: Path) -> None:
     """Where images come as they are stored; brought to one size they go together."""
     videos(tmp_path / "in", (6, 20))
     Image.new("RGB", (32, 24)).resize((64, 48)).save(tmp_path / "in/frames/c0/3.png")
@@ -179,12 +179,12 @@ def test_frame_of_another_size_than_the_first_is_a_bad_one(tmp_path: Path) -> No
     assert not any(resized.read(t, 0, BATCH).bad for t in range(resized.batches_per_epoch))
 
 
-def test_stride_is_refused_where_samples_stand_alone(data: str) -> None:
+def test_sequences_refuse_a_stride_where_samples_stand_alone(data: str) -> None:
     with pytest.raises(ConfigError, match="--frame-stride: found 2; expected 1: samples stand alone"):
         stream_of(data, frames=1, frame_stride=2)
 
 
-def test_data_that_has_no_clip_so_long_is_refused(data: str, labelled: str) -> None:
+def test_sequences_refuse_data_without_a_clip_so_long(data: str, labelled: str) -> None:
     with pytest.raises(DataError, match=r"6 clips, all shorter than 10 rows; expected a clip that holds 10 frames"):
         stream_of(data, frames=10)
     lack = Needs({"image": "image"}, frames=2).lacks(DataSet(labelled).manifest)

@@ -52,7 +52,7 @@ ALL_TRAIN = {"split": (1.0, 0.0, 0.0)}
         ("F", (1, "float32")),
     ],
 )
-def test_modes_become_channels(mode: str, expected: tuple[int, str]) -> None:
+def test_decode_gives_each_mode_its_channels(mode: str, expected: tuple[int, str]) -> None:
     base = Image.fromarray(noise(6, 5, 3))
     image = Image.fromarray(noise(6, 5, dtype="uint16")) if mode == "I;16" else base.convert(mode)
     x = decode(saved(image, "TIFF" if mode in ("CMYK", "F") else "PNG"), "any")
@@ -60,14 +60,14 @@ def test_modes_become_channels(mode: str, expected: tuple[int, str]) -> None:
     assert str(x.dtype) == expected[1]
 
 
-def test_sixteen_bits_are_kept_to_the_last() -> None:
+def test_decode_keeps_sixteen_bits_to_the_last() -> None:
     grey, colour, deep_alpha = (noise(6, 5, c, dtype="uint16") for c in (1, 3, 4))
     assert np.array_equal(decode(encode(grey, "png"), "png"), grey)
     assert np.array_equal(decode(deep_png(colour), "png"), colour)
     assert np.array_equal(decode(deep_png(deep_alpha), "png"), deep_alpha)
 
 
-def test_sixteen_bit_colour_tiff_is_refused_not_narrowed() -> None:
+def test_decode_refuses_a_sixteen_bit_colour_tiff() -> None:
     out = io.BytesIO()
     entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 128)]
     entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
@@ -78,14 +78,14 @@ def test_sixteen_bit_colour_tiff_is_refused_not_narrowed() -> None:
         decode(out.getvalue(), "tif")
 
 
-def test_many_channels_from_npy_and_from_tiff_pages() -> None:
+def test_decode_reads_many_channels_of_npy_and_of_tiff_pages() -> None:
     x = noise(6, 5, 7)
     assert np.array_equal(decode(encode(x, "npy"), "npy"), x)
     pages = [Image.fromarray(x[..., c]) for c in range(7)]
     assert np.array_equal(decode(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), "tiff"), x)
 
 
-def test_exif_orientation_is_applied() -> None:
+def test_decode_applies_the_exif_orientation() -> None:
     image, exif = Image.fromarray(noise(4, 8, 3)), Image.Exif()
     exif[274] = 6
     turned = decode(saved(image, exif=exif), "png")
@@ -93,7 +93,7 @@ def test_exif_orientation_is_applied() -> None:
     assert np.array_equal(turned, np.rot90(np.asarray(image), -1))
 
 
-def test_what_cannot_be_decoded_raises_value_error_with_the_cause() -> None:
+def test_decode_raises_value_error_with_the_cause() -> None:
     good = saved(Image.fromarray(noise(40, 40, 3)))
     bad = {
         b"": "empty",
@@ -118,13 +118,13 @@ def _npy(x: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def test_absurd_sizes_are_refused_before_they_are_decoded() -> None:
+def test_decode_refuses_absurd_sizes_before_it_begins() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     with pytest.raises(ValueError, match=f"{side} x {side} pixels, over the limit"):
         decode(saved(Image.new("1", (side, side))), "png")
 
 
-def test_transparency_is_laid_over_the_colour_unless_kept() -> None:
+def test_prepare_lays_transparency_over_the_colour_unless_kept() -> None:
     x = noise(3, 3, 4)
     x[0, 0], x[1, 1, 3], x[2, 2] = (10, 20, 30, 0), 255, (100, 0, 200, 51)
     red = prepare(Picture(x, alpha=True), ImageOptions(background="red"))
@@ -139,7 +139,7 @@ def test_transparency_is_laid_over_the_colour_unless_kept() -> None:
     assert deep.item() == 65535
 
 
-def test_resizing_agrees_with_pillow_and_keeps_dtype_and_channels() -> None:
+def test_resize_agrees_with_pillow_and_keeps_dtype_and_channels() -> None:
     x = noise(12, 20, 3)
     pillow = np.asarray(Image.fromarray(x).resize((7, 9), Image.Resampling.BICUBIC))
     assert np.array_equal(resize(Picture(x), 9, 7, "bicubic"), pillow)
@@ -154,7 +154,7 @@ def test_resizing_agrees_with_pillow_and_keeps_dtype_and_channels() -> None:
     assert np.abs(resize(Picture(wave), 31, 31, "bicubic")).max() <= 1
 
 
-def test_load_size_fit_and_crop() -> None:
+def test_prepare_crops_and_fits_to_the_load_size() -> None:
     x = Picture(noise(218, 178, 3))
     assert prepare(x, ImageOptions(load_size=64)).shape == (64, 64, 3)
     assert prepare(x, ImageOptions(load_size=64, fit="shorter")).shape == (78, 64, 3)
@@ -164,7 +164,7 @@ def test_load_size_fit_and_crop() -> None:
         prepare(x, ImageOptions(center_crop=200))
 
 
-def test_channels_convert() -> None:
+def test_prepare_converts_channels() -> None:
     x = noise(5, 5, 3)
     grey = prepare(Picture(x), ImageOptions(channels=1))
     assert np.abs(grey[..., 0].astype(int) - np.asarray(Image.fromarray(x).convert("L"))).max() <= 1
@@ -173,7 +173,7 @@ def test_channels_convert() -> None:
         prepare(Picture(noise(2, 2, 5)), ImageOptions(channels=3))
 
 
-def test_float_images_must_lie_in_minus_one_to_one() -> None:
+def test_prepare_refuses_floats_outside_of_minus_one_to_one() -> None:
     for x in (np.full((2, 2, 1), 255, np.float32), np.full((2, 2, 1), np.nan, np.float32)):
         with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
             prepare(Picture(x), ImageOptions())
@@ -199,7 +199,7 @@ def test_image_options_are_checked() -> None:
         (np.linspace(-1, 1, 48, dtype=np.float32).reshape(8, 6, 1), "npy"),
     ],
 )
-def test_what_can_be_kept_is_kept(tmp_path: Path, x: np.ndarray, extension: str) -> None:
+def test_sharding_keeps_what_can_be_kept(tmp_path: Path, x: np.ndarray, extension: str) -> None:
     suffix = "npy" if extension == "npy" else "png"
     for name in "xyz":
         put(tmp_path / f"in/cls/{name}.{suffix}", x if name == "x" else np.flip(x, 0))
@@ -210,7 +210,7 @@ def test_what_can_be_kept_is_kept(tmp_path: Path, x: np.ndarray, extension: str)
     assert np.array_equal(sample(tmp_path / "out", "cls/x")[0], x)
 
 
-def test_ab_halves_are_cut_and_turned(tmp_path: Path) -> None:
+def test_sharding_cuts_and_turns_the_halves_of_ab(tmp_path: Path) -> None:
     x = noise(4, 10, 3)
     put(tmp_path / "in/one.png", x)
     shard("ab", tmp_path / "in", tmp_path / "out", **ALL_TRAIN)
@@ -221,7 +221,7 @@ def test_ab_halves_are_cut_and_turned(tmp_path: Path) -> None:
     assert np.array_equal(sample(tmp_path / "turned", "one")[0], b)
 
 
-def test_pairs_keep_their_own_fields(tmp_path: Path) -> None:
+def test_sharding_keeps_the_fields_of_each_side_of_pairs(tmp_path: Path) -> None:
     photo, mask = noise(4, 4, 3), noise(4, 4, 1)
     put(tmp_path / "in/a/x.png", photo)
     put(tmp_path / "in/b/x.png", mask)
@@ -230,7 +230,7 @@ def test_pairs_keep_their_own_fields(tmp_path: Path) -> None:
     assert [x.tobytes() for x in sample(tmp_path / "out", "x")] == [photo.tobytes(), mask.tobytes()]
 
 
-def test_unpaired_sets_have_names_of_their_own(tmp_path: Path) -> None:
+def test_sharding_names_unpaired_sets_by_domain(tmp_path: Path) -> None:
     for name in ("trainA/1.png", "trainB/1.png", "testA/1.png", "testB/1.png"):
         put(tmp_path / "in" / name, noise(4, 4, 3))
     manifest = shard("unpaired", tmp_path / "in", tmp_path / "out")
@@ -240,7 +240,7 @@ def test_unpaired_sets_have_names_of_their_own(tmp_path: Path) -> None:
     assert np.array_equal(sample(tmp_path / "out", "1", domain="B")[0], b)
 
 
-def test_any_webdataset_reader_reads_them_and_the_index_agrees(tmp_path: Path) -> None:
+def test_shards_are_read_by_any_webdataset_reader_and_the_index_agrees(tmp_path: Path) -> None:
     shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=10)
     urls = [str(path) for path in sorted(tmp_path.glob("g/train-*.tar"))]
     read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
@@ -268,7 +268,7 @@ def test_manifest_says_what_is_on_disk(tmp_path: Path) -> None:
     assert manifest.fields["a"] == manifest.fields["b"]
 
 
-def test_samples_are_shuffled_before_they_are_written(tmp_path: Path) -> None:
+def test_sharding_shuffles_samples_before_they_are_written(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         for i in range(40):
             put(tmp_path / f"in/{name}/{i}.png", noise(2, 2, 1))
@@ -280,7 +280,7 @@ def test_samples_are_shuffled_before_they_are_written(tmp_path: Path) -> None:
     assert not np.array_equal(labels, DataSet(str(tmp_path / "other")).rows("train").labels()[:, 0])
 
 
-def test_shard_bytes_gives_shards_of_about_that_size(tmp_path: Path) -> None:
+def test_sharding_by_bytes_gives_shards_of_about_that_size(tmp_path: Path) -> None:
     for i in range(60):
         put(tmp_path / f"in/c/{i}.png", noise(40, 40, 3))
     shard("classes", tmp_path / "in", tmp_path / "out", goal={"shard_bytes": 100_000}, **ALL_TRAIN)
@@ -289,7 +289,7 @@ def test_shard_bytes_gives_shards_of_about_that_size(tmp_path: Path) -> None:
     assert all(80_000 < size < 120_000 for size in sizes[:-1])
 
 
-def test_the_same_input_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
+def test_sharding_the_same_input_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
     for i in range(9):
         x = noise(4, 8, 3)
         put(tmp_path / f"one/{i}.png", x)
@@ -303,7 +303,7 @@ def test_the_same_input_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) ->
     assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o444)}
 
 
-def test_a_url_gets_the_same_bytes_as_a_folder(tmp_path: Path) -> None:
+def test_sharding_to_a_url_gives_the_same_bytes_as_to_a_folder(tmp_path: Path) -> None:
     import fsspec
 
     shard_glyphs(str(tmp_path / "g"), "labelled", 16, characters=4)
@@ -315,7 +315,7 @@ def test_a_url_gets_the_same_bytes_as_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["folder", "memory://listed/set"])
-def test_shards_are_looked_for_by_one_listing(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_set_looks_for_shards_by_one_listing(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request for each would be 10,000 before a launch."""
     for number in range(FEW + 2):
         put(tmp_path / f"in/{number}.png", noise(2, 4, 3))
@@ -334,7 +334,7 @@ def test_shards_are_looked_for_by_one_listing(place: str, tmp_path: Path, monkey
         data.check_shards("train")
 
 
-def test_few_shards_are_asked_for_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_set_asks_for_few_shards_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many files lie beside them."""
     shard_glyphs(str(tmp_path), "labelled", 16, characters=4)
     data = DataSet(str(tmp_path))
@@ -342,7 +342,7 @@ def test_few_shards_are_asked_for_one_by_one(tmp_path: Path, monkeypatch: pytest
     data.check_shards("train")
 
 
-def test_long_and_foreign_names_survive(tmp_path: Path) -> None:
+def test_sharding_keeps_long_and_foreign_names(tmp_path: Path) -> None:
     names = ["x" * 150, "日本語 é", "a b&c"]
     for name in names:
         put(tmp_path / f"in/{name}.png", noise(2, 4, 3))
@@ -355,7 +355,7 @@ def test_long_and_foreign_names_survive(tmp_path: Path) -> None:
 # ---- what goes wrong ----
 
 
-def test_a_file_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_sharding_refuses_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
     put(tmp_path / "in/c/1.png", noise(4, 4, 3))
     os.rename(tmp_path / "in/c/1.png", os.fsencode(tmp_path / "in/c") + b"/\xff.png")
     with pytest.raises(DataError, match=r"found a name that is not UTF-8 .*; expected names that any reader can read"):
@@ -370,14 +370,14 @@ def folder_with_bad(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_an_unreadable_image_stops_the_job_by_name(tmp_path: Path) -> None:
+def test_sharding_stops_at_an_unreadable_image_and_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"in/c/(bad|none)\.png: found a file that cannot be decoded"):
         shard("classes", folder_with_bad(tmp_path), tmp_path / "out", **ALL_TRAIN)
     with pytest.raises(DataError, match="without manifest"):
         DataSet(str(tmp_path / "out"))
 
 
-def test_unreadable_images_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_sharding_leaves_unreadable_images_out_and_counts_them(tmp_path: Path) -> None:
     manifest = shard("classes", folder_with_bad(tmp_path), tmp_path / "out", goal={"bad": "skip"}, **ALL_TRAIN)
     lines = manifest.made_by["left_out"]
     assert sorted(line.split(":")[0] for line in lines) == ["c/bad.png", "c/none.png"]
@@ -388,7 +388,7 @@ def test_unreadable_images_are_left_out_and_counted(tmp_path: Path) -> None:
     assert sorted(keys) == [f"c/{i}" for i in range(6)]
 
 
-def test_a_job_stopped_by_a_bad_image_goes_on_with_skip(tmp_path: Path) -> None:
+def test_sharding_stopped_by_a_bad_image_goes_on_with_skip(tmp_path: Path) -> None:
     source = folder_with_bad(tmp_path)
     goal = {"shard_samples": 1}
     with pytest.raises(DataError):
@@ -399,7 +399,7 @@ def test_a_job_stopped_by_a_bad_image_goes_on_with_skip(tmp_path: Path) -> None:
     assert len(DataSet(str(tmp_path / "out")).shard_set("train").shards) == 6, "a shard without samples is listed"
 
 
-def test_nothing_readable_is_an_error_also_with_skip(tmp_path: Path) -> None:
+def test_sharding_nothing_readable_is_an_error_also_with_skip(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"no sample that can be read \(the first: .*x.png"):
@@ -407,7 +407,7 @@ def test_nothing_readable_is_an_error_also_with_skip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("per_shard", [1, 100])
-def test_images_that_disagree_are_both_named(tmp_path: Path, per_shard: int) -> None:
+def test_sharding_names_both_images_that_disagree(tmp_path: Path, per_shard: int) -> None:
     put(tmp_path / "in/c/grey.png", noise(4, 4, 1))
     put(tmp_path / "in/c/rgb.png", noise(4, 4, 3))
     goal = {"shard_samples": per_shard}
@@ -422,14 +422,14 @@ def test_images_that_disagree_are_both_named(tmp_path: Path, per_shard: int) -> 
         shard("classes", tmp_path / "in", tmp_path / "bits", goal=goal, **ALL_TRAIN)
 
 
-def test_sizes_that_differ_are_recorded_as_zero(tmp_path: Path) -> None:
+def test_sharding_records_sizes_that_differ_as_zero(tmp_path: Path) -> None:
     put(tmp_path / "in/c/1.png", noise(4, 6, 3))
     put(tmp_path / "in/c/2.png", noise(5, 6, 3))
     field = shard("classes", tmp_path / "in", tmp_path / "out", **ALL_TRAIN).fields["image"]
     assert (field.height, field.width) == (0, 6)
 
 
-def test_an_odd_width_is_no_pair_and_jpg_holds_no_16_bits(tmp_path: Path) -> None:
+def test_sharding_refuses_pairs_of_odd_width_and_16_bits_as_jpg(tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 7, 3))
     with pytest.raises(DataError, match="7 pixels of width"):
         shard("ab", tmp_path / "in", tmp_path / "out")
@@ -438,7 +438,7 @@ def test_an_odd_width_is_no_pair_and_jpg_holds_no_16_bits(tmp_path: Path) -> Non
         shard("classes", tmp_path / "deep", tmp_path / "out2", ImageOptions(encode="jpg"))
 
 
-def test_output_that_cannot_be_written_or_holds_something_else(tmp_path: Path) -> None:
+def test_sharding_refuses_an_output_that_holds_something_else(tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 8, 3))
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="writing fails"):
@@ -470,7 +470,7 @@ shard_glyphs(sys.argv[1], "labelled", 16, characters=200)
 
 
 @pytest.mark.processes
-def test_a_killed_job_leaves_no_data_set_and_is_finished_by_the_same_job(tmp_path: Path) -> None:
+def test_sharding_that_was_killed_is_finished_by_the_same_job(tmp_path: Path) -> None:
     out = tmp_path / "out"
     died = subprocess.run(
         [sys.executable, "-c", DIES, str(out), "1500"], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
@@ -490,7 +490,7 @@ def test_a_killed_job_leaves_no_data_set_and_is_finished_by_the_same_job(tmp_pat
     assert {name: (out / name).stat().st_mtime_ns for name in finished} == finished, "a finished shard was made again"
 
 
-def test_a_finished_job_is_not_done_again_and_a_damaged_one_is(tmp_path: Path) -> None:
+def test_sharding_is_done_again_only_where_it_is_damaged(tmp_path: Path) -> None:
     out = tmp_path / "g"
     _, old = shard_glyphs(str(out), "labelled", 16, characters=5)
     before, when = sums(out), (out / "manifest.json").stat().st_mtime_ns
@@ -503,7 +503,7 @@ def test_a_finished_job_is_not_done_again_and_a_damaged_one_is(tmp_path: Path) -
     assert sums(out) == before
 
 
-def test_other_options_need_overwrite_which_leaves_nothing_of_the_old(tmp_path: Path) -> None:
+def test_sharding_with_other_options_needs_overwrite(tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 8, 3))
     put(tmp_path / "in/2.png", noise(4, 8, 3))
     shard("ab", tmp_path / "in", tmp_path / "out", goal={"shard_samples": 1})
@@ -514,7 +514,7 @@ def test_other_options_need_overwrite_which_leaves_nothing_of_the_old(tmp_path: 
     assert sums(tmp_path / "out") == sums(tmp_path / "new")
 
 
-def test_a_changed_input_is_another_data_set(tmp_path: Path) -> None:
+def test_sharding_a_changed_input_is_another_data_set(tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 8, 3))
     shard("ab", tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in/1.png", noise(6, 8, 3))
@@ -649,7 +649,7 @@ def test_indexing_again_removes_nothing_that_it_did_not_write(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "found", ["[" * 100_000, '{"made_by": 5}', '{"splits": {"train": {"all": {"index": {"name": [1]}}}}}']
 )
-def test_a_manifest_of_anything_is_replaced_by_indexing(found: str, tmp_path: Path) -> None:
+def test_indexing_replaces_a_manifest_of_anything(found: str, tmp_path: Path) -> None:
     write_tar(tmp_path / "train-0.tar", {"1": {"png": png(), "cls": b"0"}})
     (tmp_path / "manifest.json").write_text(found)
     with pytest.raises(DataError, match="--overwrite"):
@@ -670,7 +670,7 @@ def test_indexing_tars_of_long_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "link"])
-def test_where_the_folder_of_indexes_cannot_be_that_is_one_error(what: str, tmp_path: Path) -> None:
+def test_sharding_without_room_for_indexes_is_one_error(what: str, tmp_path: Path) -> None:
     write_tar(tmp_path / "set/train-0.tar", {"1": {"png": png(), "cls": b"0"}})
     (tmp_path / "else").mkdir()
     if what == "file":
@@ -685,7 +685,7 @@ def test_where_the_folder_of_indexes_cannot_be_that_is_one_error(what: str, tmp_
         shard("ab", tmp_path / "in", tmp_path / "set")
 
 
-def test_a_data_set_whose_index_folder_is_a_file_is_one_error(tmp_path: Path) -> None:
+def test_data_set_whose_index_folder_is_a_file_is_one_error(tmp_path: Path) -> None:
     write_tar(tmp_path / "train-0.tar", {"1": {"png": png(), "cls": b"0"}})
     index(tmp_path)
     shutil.rmtree(tmp_path / "index")
@@ -696,7 +696,7 @@ def test_a_data_set_whose_index_folder_is_a_file_is_one_error(tmp_path: Path) ->
         DataSet(str(tmp_path)).rows("train").keys()
 
 
-def test_a_damaged_manifest_of_the_same_job_is_made_again(tmp_path: Path) -> None:
+def test_sharding_makes_a_damaged_manifest_again(tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 8, 3))
     shard("ab", tmp_path / "in", tmp_path / "out")
     before = sums(tmp_path / "out")
@@ -707,7 +707,7 @@ def test_a_damaged_manifest_of_the_same_job_is_made_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("part", ["null", "[]", "5", "{}", '{"shard": 1}'])
-def test_parts_and_plans_of_any_form_are_written_again(part: str, tmp_path: Path) -> None:
+def test_sharding_writes_parts_and_plans_of_any_form_again(part: str, tmp_path: Path) -> None:
     put(tmp_path / "in/1.png", noise(4, 8, 3))
     shard("ab", tmp_path / "in", tmp_path / "new", **ALL_TRAIN)
     (tmp_path / "out/_parts").mkdir(parents=True)
@@ -720,7 +720,9 @@ def test_parts_and_plans_of_any_form_are_written_again(part: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2, 5])
-def test_overwriting_that_is_stopped_goes_on(removed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharding_goes_on_with_overwriting_that_was_stopped(
+    removed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever it is stopped while the old data set is taken away."""
     for number in range(6):
         put(tmp_path / f"in/{number}.png", noise(4, 8, 3))
@@ -742,7 +744,7 @@ def test_overwriting_that_is_stopped_goes_on(removed: int, tmp_path: Path, monke
     assert sums(tmp_path / "out") == sums(tmp_path / "new")
 
 
-def test_parts_of_an_earlier_release_are_written_again(tmp_path: Path) -> None:
+def test_sharding_writes_parts_of_an_earlier_release_again(tmp_path: Path) -> None:
     source, goal = folder_with_bad(tmp_path), {"shard_samples": 2}
     with pytest.raises(DataError):
         shard("classes", source, tmp_path / "out", goal=goal, **ALL_TRAIN)
@@ -779,14 +781,14 @@ def test_sharding_never_replaces_an_indexed_webdataset(tmp_path: Path) -> None:
         ({"1": {"png": png()}}, "single images without json or cls"),
     ],
 )
-def test_webdatasets_that_cannot_be_indexed(tmp_path: Path, samples: dict[str, Any], says: str) -> None:
+def test_indexing_refuses_webdatasets_that_cannot_be(tmp_path: Path, samples: dict[str, Any], says: str) -> None:
     write_tar(tmp_path / "train-0.tar", samples)
     with pytest.raises(UserError, match=says):
         index(tmp_path)
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_compressed_damaged_and_missing_tars(tmp_path: Path) -> None:
+def test_indexing_refuses_compressed_damaged_and_missing_tars(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of them a tar|nothing"):
         index(tmp_path)
     write_tar(tmp_path / "train-0.tar", {"1": {"png": encode(noise(60, 60, 3), "png"), "cls": b"0"}})
@@ -799,7 +801,7 @@ def test_compressed_damaged_and_missing_tars(tmp_path: Path) -> None:
         index(tmp_path)
 
 
-def test_unreadable_samples_are_left_out_of_the_index(tmp_path: Path) -> None:
+def test_indexing_leaves_unreadable_samples_out(tmp_path: Path) -> None:
     write_tar(tmp_path / "t.tar", {str(i): {"png": png() if i else b"x", "cls": b"0"} for i in range(3)})
     manifest = index(tmp_path, bad="skip")
     assert manifest.splits["train"]["all"].samples == 2

@@ -69,7 +69,7 @@ def same(a: Batch, b: Batch) -> bool:
 @pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders"), [(2, 0), (3, 0), (1, 2), (2, 1)])
 @pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
-def test_keys_pixels_and_labels_do_not_depend_on_workers_or_loaders(
+def test_stream_is_the_same_for_any_workers_and_loaders(
     kind: str, world: int, loaders: int, request: pytest.FixtureRequest
 ) -> None:
     stream = stream_of(request.getfixturevalue(kind))
@@ -77,12 +77,12 @@ def test_keys_pixels_and_labels_do_not_depend_on_workers_or_loaders(
     assert all(same(a, b) for a, b in zip(one, many, strict=True))
 
 
-def test_reading_from_a_position_equals_having_come_there(labelled: str) -> None:
+def test_stream_read_from_a_position_equals_having_come_there(labelled: str) -> None:
     stream = stream_of(labelled)
     assert same(played(stream, 1, 0, 0, 9)[-1], played(stream_of(labelled), 1, 0, 8, 1)[0])
 
 
-def test_epochs_differ_in_order_and_in_augmentation(paired: str) -> None:
+def test_stream_differs_by_epoch_in_order_and_augmentation(paired: str) -> None:
     stream = stream_of(paired)
     once, again = stream.read(0, 0, BATCH), stream.read(stream.batches_per_epoch, 0, BATCH)
     assert once.keys != again.keys
@@ -94,7 +94,7 @@ def test_epochs_differ_in_order_and_in_augmentation(paired: str) -> None:
     assert sum(not torch.equal(epochs[0][k], epochs[1][k]) for k in shared) > len(shared) / 2
 
 
-def test_a_pair_is_augmented_alike(paired: str) -> None:
+def test_stream_augments_both_sides_of_a_pair_alike(paired: str) -> None:
     """The outline's dark pixels stay inside the filled shape, whatever the crop and the flip."""
     for batch in played(stream_of(paired), 1, 0, 0, 5):
         a, b = (batch.fields[k].float().mean(1) for k in "ab")
@@ -104,7 +104,7 @@ def test_a_pair_is_augmented_alike(paired: str) -> None:
             assert (filled[drawn] < paper - 0.2 * (paper - ink)).float().mean() > 0.95
 
 
-def test_unpaired_domains_have_orders_of_their_own(unpaired: str) -> None:
+def test_stream_gives_unpaired_domains_orders_of_their_own(unpaired: str) -> None:
     stream = stream_of(unpaired, crop="none", flip=False)
     a, b = stream.sources
     orders = [[s.order.locate(t, 0)[1] for t in range(5)] for s in (a, b)]
@@ -113,7 +113,7 @@ def test_unpaired_domains_have_orders_of_their_own(unpaired: str) -> None:
     assert torch.equal(turned.fields["a"], stream.read(0, 0, BATCH).fields["b"])
 
 
-def test_labels_stay_with_their_images_and_every_part_knows_all_of_them(labelled: str) -> None:
+def test_stream_keeps_labels_with_images_and_gives_all_to_every_part(labelled: str) -> None:
     data = DataSet(labelled)
     index = whole_index(data, "train")
     label = dict(zip(index.keys, index.labels, strict=True))
@@ -136,7 +136,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "out")
 
 
-def test_balanced_classes_come_equally_often_with_their_images_whoever_reads_them(uneven: str) -> None:
+def test_stream_balances_classes_whoever_reads_them(uneven: str) -> None:
     stream, plain = stream_of(uneven, balance=True, lanes=BATCH), stream_of(uneven)
     assert stream.batches_per_epoch == plain.batches_per_epoch
     one, two = (played(stream_of(uneven, balance=True, lanes=BATCH), world, 0, 0, 132) for world in (1, 2))
@@ -149,12 +149,12 @@ def test_balanced_classes_come_equally_often_with_their_images_whoever_reads_the
     assert seldom == pytest.approx(36 / 396, abs=0.04)
 
 
-def test_balance_is_refused_where_samples_have_no_class(labelled: str) -> None:
+def test_stream_refuses_balance_where_samples_have_no_class(labelled: str) -> None:
     with pytest.raises(ConfigError, match=r"--balance: found .* with attributes serif, bold, .*; expected a class"):
         stream_of(labelled, balance=True)
 
 
-def test_a_sample_that_cannot_be_decoded_is_replaced_and_nothing_else_shifts(labelled: str, tmp_path: Path) -> None:
+def test_stream_replaces_an_unreadable_sample_and_nothing_else_shifts(labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     data = DataSet(str(broken))
     shards, index = data.shard_set("train").shards, whole_index(data, "train")
@@ -179,7 +179,7 @@ def test_a_sample_that_cannot_be_decoded_is_replaced_and_nothing_else_shifts(lab
     assert sum(len(b.bad) for b in in_order(data, "train", 16)) == 1
 
 
-def test_a_window_without_a_good_sample_is_a_clear_error(labelled: str, tmp_path: Path) -> None:
+def test_stream_without_a_good_sample_in_a_window_is_one_error(labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     data = DataSet(str(broken))
     index = whole_index(data, "train")
@@ -210,7 +210,7 @@ def alternating(*uris: str) -> Alternating:
     return Alternating([DataSet(uri) for uri in uris], DataConfig(load_size=20), 16, BATCH, 0)
 
 
-def test_several_data_sets_come_in_turn_each_in_its_own_order(labelled: str, small_set: str) -> None:
+def test_alternating_takes_data_sets_in_turn_each_in_its_own_order(labelled: str, small_set: str) -> None:
     stream = alternating(labelled, small_set)
     sets = [DataSet(uri) for uri in (labelled, small_set)]
     own = [Stream(data, DataConfig(load_size=20), 16, BATCH, 0, number) for number, data in enumerate(sets)]
@@ -223,7 +223,7 @@ def test_several_data_sets_come_in_turn_each_in_its_own_order(labelled: str, sma
 
 @pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders"), [(2, 0), (3, 0), (2, 1)])
-def test_several_data_sets_do_not_depend_on_workers_or_loaders(
+def test_alternating_is_the_same_for_any_workers_and_loaders(
     world: int, loaders: int, labelled: str, small_set: str
 ) -> None:
     one = played(alternating(labelled, small_set), 1, 0, 0, 7)
@@ -234,13 +234,13 @@ def test_several_data_sets_do_not_depend_on_workers_or_loaders(
     assert all(same(a, b) for a, b in zip(one[5:], late, strict=True))
 
 
-def test_one_data_set_is_served_as_it_is_alone(labelled: str) -> None:
+def test_alternating_serves_one_data_set_as_it_is_alone(labelled: str) -> None:
     stream, alone = alternating(labelled), stream_of(labelled)
     assert stream.images_per_epoch == alone.images_per_epoch
     assert all(same(stream.read(t, 0, BATCH), alone.read(t, 0, BATCH)) for t in range(5))
 
 
-def test_the_same_data_set_beside_itself_comes_in_another_order_and_augmentation(labelled: str) -> None:
+def test_alternating_gives_a_data_set_beside_itself_another_order(labelled: str) -> None:
     stream = alternating(labelled, labelled)
     mine, other = ([stream.read(t, 0, BATCH) for t in range(n, 80, 2)] for n in (0, 1))
     assert [b.keys for b in mine] != [b.keys for b in other]
@@ -249,7 +249,7 @@ def test_the_same_data_set_beside_itself_comes_in_another_order_and_augmentation
     assert sum(not torch.equal(images[0][k], images[1][k]) for k in shared) > len(shared) / 2
 
 
-def test_a_sample_that_cannot_be_decoded_is_named_with_its_data_set(labelled: str, tmp_path: Path) -> None:
+def test_alternating_names_an_unreadable_sample_with_its_data_set(labelled: str, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(labelled, tmp_path / "broken"))
     index = whole_index(DataSet(str(broken)), "train")
     with next(broken.glob("train-*.tar")).open("r+b") as tar:
@@ -260,7 +260,7 @@ def test_a_sample_that_cannot_be_decoded_is_named_with_its_data_set(labelled: st
     assert bad == [f"{index.keys[0]} of {broken}"]
 
 
-def test_an_error_while_reading_ahead_arrives_where_the_batch_would_have(labelled: str) -> None:
+def test_ahead_raises_an_error_where_the_batch_would_have_come(labelled: str) -> None:
     stream = stream_of(labelled)
 
     def two_and_an_error() -> Iterator[Batch]:
@@ -275,7 +275,7 @@ def test_an_error_while_reading_ahead_arrives_where_the_batch_would_have(labelle
     ahead.close()
 
 
-def test_images_are_scaled_by_their_range() -> None:
+def test_batch_scales_images_by_their_range() -> None:
     fields = {"a": torch.tensor([0, 255], dtype=torch.uint8), "b": torch.tensor([0, 65535], dtype=torch.uint16)}
     batch = Batch(fields, 2, 0, 2, 0, 0).to(CPU)
     assert batch["a"].tolist() == batch["b"].tolist() == [-1, 1]
@@ -319,9 +319,7 @@ def test_stream_has_no_more_lanes_than_shards_have_room_for(
 
 @pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders"), [(1, 0), (1, 2), (2, 0), (2, 1), (4, 1)])
-def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
-    world: int, loaders: int, many_shards: Stream
-) -> None:
+def test_stream_epoch_is_the_same_for_any_workers_and_loaders(world: int, loaders: int, many_shards: Stream) -> None:
     """All of its keys and augmented pixels, and the first batch of the next."""
     n = many_shards.batches_per_epoch + 1
     parts = [many_shards.batches(0, slots_of(8, rank, world), loaders) for rank in range(world)]
@@ -333,7 +331,7 @@ def test_an_epoch_is_the_same_for_every_number_of_workers_and_loaders(
 
 @pytest.mark.parametrize(("channels", "size"), [(1, (40, 40)), (3, (24, 30)), (4, (70, 70))])
 @pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
-def test_images_are_resized_as_pillow_does(channels: int, size: tuple[int, int], resample: Any) -> None:
+def test_transforms_resize_as_pillow_does(channels: int, size: tuple[int, int], resample: Any) -> None:
     """With antialiasing, as the papers' programs resize: to within the rounding of the two."""
     x_HWC = np.random.default_rng(0).integers(0, 256, (50, 50, channels), dtype=np.uint8)
     made = resized(torch.from_numpy(x_HWC).permute(2, 0, 1), size, Resizing(resample=resample))
@@ -345,7 +343,7 @@ def test_images_are_resized_as_pillow_does(channels: int, size: tuple[int, int],
 
 
 @pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
-def test_rows_of_a_whole_part_are_those_of_its_slots(kind: str, request: pytest.FixtureRequest) -> None:
+def test_stream_rows_of_a_whole_part_are_those_of_its_slots(kind: str, request: pytest.FixtureRequest) -> None:
     for source in stream_of(request.getfixturevalue(kind)).sources:
         for t in range(2 * source.order.batches):
             epoch, rows = source.order.locate_all(t, 1, BATCH)
@@ -353,7 +351,7 @@ def test_rows_of_a_whole_part_are_those_of_its_slots(kind: str, request: pytest.
 
 
 @pytest.mark.parametrize("kind", ["labelled", "paired", "unpaired"])
-def test_a_stream_goes_to_loader_processes_that_are_not_forked(kind: str, request: pytest.FixtureRequest) -> None:
+def test_stream_goes_to_loader_processes_that_are_not_forked(kind: str, request: pytest.FixtureRequest) -> None:
     """As from Python 3.14 on."""
     stream = stream_of(request.getfixturevalue(kind))
     stream.read(0, 0, BATCH)

@@ -114,7 +114,7 @@ def test_fit_makes_no_difference_to_squares(crop: Any) -> None:
     assert np.array_equal(square, shorter)
 
 
-def test_images_of_the_load_size_are_not_resized() -> None:
+def test_augment_does_not_resize_images_of_the_load_size() -> None:
     image = photo(40, 61)
     found = augmented(image, 40, 40, "center", False, resizing=SHORTER)
     assert np.array_equal(found, image[:, 10:50])
@@ -193,7 +193,7 @@ def test_metrics_see_images_as_training_did(wide: str) -> None:
     assert near(stored(twin), middle("3-B", 100))
 
 
-def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
+def test_evaluation_uses_the_resizing_of_its_run(wide: str) -> None:
     """In the loop and by evaluate.py."""
     hyper = {"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16}
     values = {f"hyper.{name}": value for name, value in hyper.items()}
@@ -205,7 +205,7 @@ def test_a_run_is_judged_with_its_own_resizing(wide: str) -> None:
     assert EvaluationJob(wide, wide, "val", config.evaluation).suite(trained).asked.resizing == Resizing("shorter")
 
 
-def test_a_grid_shows_images_as_training_sees_them(wide: str, tmp_path: Path) -> None:
+def test_grid_shows_images_as_training_sees_them(wide: str, tmp_path: Path) -> None:
     values = {"data__fit": "shorter", "data__resample": "bilinear", "data__crop": "center", "training__images": 6}
     loop = loop_of(config_of("cyclegan", wide, str(tmp_path), monitoring__grid_every=6, **values))
     seen: list[Batch] = []
@@ -217,7 +217,7 @@ def test_a_grid_shows_images_as_training_sees_them(wide: str, tmp_path: Path) ->
         assert near(stored(image), middle(key, 0))
 
 
-def test_a_classifier_learns_from_images_as_the_run_sees_them(wide: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classifier_learns_from_images_as_the_run_sees_them(wide: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     forward = Classifier.forward
     monkeypatch.setattr(Classifier, "forward", lambda self, x: seen.append(x) or forward(self, x))

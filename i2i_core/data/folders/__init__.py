@@ -1,1 +1,1 @@
-"""Folders of images as people have them."""
+"""Read folders of images as people have them."""

@@ -159,7 +159,7 @@ def _check_pattern(text: str, pattern: str) -> None:
 def _values(
     flag: str, given: Sequence[str], known: dict[str, Declared], fits: Callable[[Field], bool]
 ) -> Iterator[tuple[str, str]]:
-    """(name, value) of each; a value alone is for the one field that it can mean."""
+    """Give (name, value) of each flag's value; a value without a name is for the one field that it fits."""
     can = [name for name, one in known.items() if fits(one.field)]
     for text in given:
         name, equals, value = text.partition("=")
@@ -232,7 +232,7 @@ def _with_classes(one: Declared, value: str) -> Declared:
 
 
 def _with_palette(one: Declared, file: str) -> Declared:
-    """With colours and, where they are not declared, the number and names of the classes."""
+    """Give the field its colours and, where they are not declared, the number and names of its classes."""
     rows: dict[int, tuple[tuple[int, int, int], str]] = {}
     colours: dict[int, int] = {}
     for line in _lines("--palette", file):
@@ -258,7 +258,8 @@ def _with_palette(one: Declared, file: str) -> Declared:
 
 
 def _framed(known: dict[str, Declared], order: Sequence[str]) -> dict[str, Declared]:
-    """With the picture that points and boxes are in: the field called image, else the first one declared."""
+    """Give points and boxes the picture that they are in: the field called image, else the first declared with
+    pixels."""
     pictures = sorted((n for n in order if known[n].field.role in PIXELS), key=lambda n: (n != "image", order.index(n)))
     out = {}
     for name, one in known.items():
@@ -272,7 +273,7 @@ def _framed(known: dict[str, Declared], order: Sequence[str]) -> dict[str, Decla
 
 
 def _check(one: Declared) -> None:
-    """Raises ConfigError where a field declares what it cannot have; what its files will tell is not looked at."""
+    """Check what a field declares, before any file is read. Raises ConfigError where it contradicts itself."""
     field = one.field
     if field.role == "classes" and not field.classes:
         fix = f"Give --classes {one.name}=NUMBER or =FILE, or --palette {one.name}=FILE."

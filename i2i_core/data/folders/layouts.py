@@ -1,4 +1,4 @@
-"""The folders people have, as lists of samples. Nothing is decoded here; only names are read.
+"""List the samples of the folders people have, from the names of the files alone: nothing is decoded here.
 
 Every layout is a function from a listing to a `Found`: which samples there are, where the image
 of each of their fields comes from, and what is known about them. docs/data.md draws the trees.
@@ -7,19 +7,21 @@ of each of their fields comes from, and what is known about them. docs/data.md d
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from i2i_core.data.folders import groups
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.settings import check_at_least
-from i2i_core.storage.remote import storage_of
+from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
 SPLITS = {
@@ -34,12 +36,12 @@ SPLITS = {
 """Folder names that mean a split."""
 
 CELEBA_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
-"""What StarGAN is trained on; the default of --attributes."""
+"""Attributes that StarGAN is trained on; the default of --attributes."""
 
 LOOKS = {
     "ab": "images that hold A on their left half and B on their right, in train/, val/, test/ or side by side in DIR",
     "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B",
-    "unpaired": "folders trainA and trainB (and testA, testB, valA, valB)",
+    "unpaired": "folders trainA and trainB (and testA, testB, valA, valB), or --input DIR_A --input-b DIR_B",
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
     "glyphs": "nothing: it is built in",
@@ -51,30 +53,39 @@ Reading = Literal["files", "left-right", "right-left", "glyphs"]
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """What is there."""
+    """Say which images there are, and how they are split."""
 
     layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs", "fields"] = "none"
-    """How the images lie: docs/data.md shows each."""
+    """Layout of the images' folders; docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
     input_b: str = ""
-    """Of pairs: the folder of B, if --input is the folder of A."""
+    """Folder or URL with the images of B, where --input holds those of A (pairs and unpaired)."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """BtoA swaps the two sides of a pair, or the two domains."""
+    """Side that is the input: BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
-    """Of celeba: the attributes to keep. Default: the five of the StarGAN paper."""
+    """Attributes to keep, for celeba (default: the five of the StarGAN paper), or to read from labels, for --index."""
     annotations: tuple[str, ...] = ()
     """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
+    common_only: bool = False
+    """Pairs: take the names that both folders have, and list the other images in a file of --out. Without it, an image
+    without a partner stops the job."""
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
     """Shares of train, val and test, where the layout says nothing of splits."""
+    group_by: str = ""
+    """Keep near-copies in one split: a regular expression that is searched in each sample's name (its path below the
+    split's folder, without ending; of clips, the clip's). Samples whose first group, or else whole match, is equal go
+    to one split: '^[^_]+' for anna_1.png, anna_2.png."""
     seed: int = 0
-    """Of the splits, the order in the shards, and the colours of glyphs."""
+    """Seed of the splits, of the order in the shards, and of the colours of glyphs."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "seed")
         if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6:
             fix = "For example --split 0.8 0.1 0.1."
             raise ConfigError("--split", " ".join(map(str, self.split)), "three shares that sum to 1", fix)
+        if self.group_by:
+            groups.compiled(self.group_by)
         for ending in self.endings:
             if not re.fullmatch(r"\w+(\.\w+)*", ending) or self.endings.count(ending) > 1:
                 fix = "For example --annotations json txt."
@@ -82,13 +93,14 @@ class LayoutOptions:
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """Of annotations, without a dot before."""
+        """Endings of annotations, without a dot before them."""
         return tuple(part.removeprefix(".") for name in self.annotations for part in name.split(",") if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sample. `sources`: for each image its path below the root of the same position."""
+    """Name the files of one sample, and what is known of it before they are read. `sources`: for each image its path
+    below the root of the same position."""
 
     key: str
     sources: tuple[str, ...]
@@ -96,16 +108,16 @@ class Record:
     domain: str = WHOLE
     labels: tuple[int, ...] = ()
     bytes: int = 0
-    """Of all sources; with the names, what tells one input from another."""
+    """Bytes of all sources; with the names they tell one input from another."""
     annotations: tuple[tuple[str, str], ...] = ()
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
     clip: str = ""
-    """Name what it is a frame of. The frames of a clip are in their order and stay together."""
+    """Clip that the sample is a frame of. The frames of a clip are in their order and stay together."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """All samples of an input, in order of their names, each with its split."""
+    """Hold all samples of an input, in the order of their names, each with its split."""
 
     kind: Kind
     fields: tuple[str, ...]
@@ -117,17 +129,19 @@ class Found:
     exclusive: bool = False
     domains: tuple[str, ...] = (WHOLE,)
     notes: tuple[str, ...] = ()
-    """What a person should be told, a line each."""
+    """Notes for the user, a line each."""
     annotations_root: str = ""
     """Absolute URL that paths of annotations are relative to."""
     declared: tuple[Declared, ...] = ()
-    """Of --layout fields, what each of `fields` is."""
+    """Declarations of `fields`, for --layout fields."""
     clip_overlap: int = 0
+    lone: tuple[str, ...] = ()
+    """Places of images without a partner, which `--common-only` leaves out."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a folder: path relative to it -> bytes, sorted; hidden ones left out."""
+    """Hold the files below a folder: path relative to it -> bytes, sorted; hidden files are left out."""
 
     uri: str
     root: str
@@ -137,17 +151,19 @@ class Listing:
 
     @property
     def images(self) -> list[str]:
+        """Paths of the images: endings of images that are no annotations."""
         others = tuple(f".{ending}" for ending in self.annotations)
         return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
 
     def read_text(self, path: str) -> str:
+        """Read a file of text; bytes that are no UTF-8 are replaced."""
         fs, root = storage_of(self.root)
         data: bytes = fs.cat_file(f"{root}/{path}")
         return data.decode("utf-8", "replace")
 
 
 def list_files(uri: str, flag: str = "--input") -> Listing:
-    """Everything below a folder or URL.
+    """List everything below a folder or URL. Links to local folders are followed.
 
     Raises:
         DataError: nothing there, or not a folder.
@@ -158,15 +174,34 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     if not fs.isdir(root):
         found = "a file" if fs.exists(root) else "nothing at that place"
         raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
-    start = len(root.rstrip("/")) + 1
-    sizes = {path[start:]: int(info.get("size") or 0) for path, info in fs.find(root, detail=True).items()}
+    sizes = dict(_linked(root)) if is_local(fs) else dict(_sizes(fs, root))
     hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
     return Listing(uri, fs.unstrip_protocol(root), {p: sizes[p] for p in sorted(sizes) if not hidden.search(p)})
 
 
+def _sizes(fs: Any, root: str) -> Iterator[tuple[str, int]]:
+    """Give path below a folder and bytes of every file there."""
+    start = len(root.rstrip("/")) + 1
+    for path, info in fs.find(root, detail=True).items():
+        yield path[start:], int(info.get("size") or 0)
+
+
+def _linked(root: str) -> Iterator[tuple[str, int]]:
+    """Give path and bytes of every local file, also below links to folders, each folder once on a way."""
+    above = {root: {os.path.realpath(root)}}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        known = above.pop(folder)
+        real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in known]  # a link to a folder above would not end
+        above |= {os.path.join(folder, name): known | {real[name]} for name in folders}
+        for name in files:
+            path = os.path.join(folder, name)
+            yield os.path.relpath(path, root), os.stat(path).st_size if os.path.exists(path) else 0
+
+
 @patient_for(AT_START)
 def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, fields: FieldOptions | None = None) -> Found:
-    """The samples of an input.
+    """List the samples of an input, each with its split.
 
     Raises:
         DataError: the layout does not fit what is there, or a file that belongs to it is damaged.
@@ -185,11 +220,35 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
     if options.layout == "glyphs" and options.endings:
         found = _annotated_glyphs(found, options.endings)
     found = _turned(found) if options.direction == "BtoA" else found
+    if options.group_by:
+        return with_groups(found, options)
     return replace(found, records=with_splits(found.records, options.split, options.seed))
 
 
+def with_groups(found: Found, options: LayoutOptions) -> Found:
+    """Give each sample a split, so that no group of `--group-by` is in two; domains are cut by the same groups.
+
+    Raises:
+        ConfigError: a name that the pattern does not fit.
+        DataError: folders of splits that cut a group.
+    """
+    named = groups.groups_of((r.clip or r.key for r in found.records), options.group_by)
+    group = [named[r.clip or r.key] for r in found.records]
+    kept = [(g, r) for g, r in zip(group, found.records, strict=True) if r.split is not None]
+    own = {g: r.split for g, r in kept if r.split is not None}
+    open_ = groups.sizes_of((r.domain, g) for g, r in zip(group, found.records, strict=True) if r.split is None)
+    for _, sizes in sorted(open_.items()):
+        ordered = order(sizes, "split", options.seed, "groups")
+        own |= groups.cut_groups(sizes, options.split, ordered, {g: s for g, s in own.items() if g in sizes})
+    records = tuple(r if r.split else replace(r, split=own[g]) for g, r in zip(group, found.records, strict=True))
+    splits = ((g, r.split or "", r.sources[0]) for g, r in zip(group, records, strict=True))
+    groups.check_apart(splits, f"--input {options.input}" if options.input else f"--layout {options.layout}")
+    note = groups.described(Counter(group))
+    return replace(found, records=records, notes=(*found.notes, note) if group else found.notes)
+
+
 def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Found:
-    """With the files that lie beside the images (of pairs: beside A's). A domain may have none at all of an ending.
+    """Add the files that lie beside the images (of pairs: beside A's). A domain may have none at all of an ending.
 
     Raises:
         ConfigError: an ending that is the labels'.
@@ -215,7 +274,7 @@ def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Foun
 
 
 def _annotated_glyphs(found: Found, endings: tuple[str, ...]) -> Found:
-    """With KEY.json, which says what is drawn: it comes with the drawings of unpaired glyphs."""
+    """Add KEY.json, which says what each drawing of unpaired glyphs shows."""
     if len(found.domains) < 2 or endings != ("json",):
         fix = "Give --glyphs unpaired --annotations json, or leave --annotations out."
         raise ConfigError("--annotations", f"{' '.join(endings)} of {found.kind} glyphs", "json of unpaired ones", fix)
@@ -235,8 +294,14 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
         raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
     if options.attributes and options.layout != "celeba":
         raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
-    if options.input_b and options.layout != "pairs":
-        raise ConfigError("--input-b", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
+    if options.input_b and options.layout not in ("pairs", "unpaired"):
+        expected = "--layout pairs or unpaired"
+        raise ConfigError("--input-b", f"it beside --layout {options.layout}", expected, "Leave it out.")
+    if options.input_b and options.layout == "unpaired" and options.endings:
+        fix = "Put the images into trainA and trainB of one folder, or leave --annotations out."
+        raise ConfigError("--annotations", "it beside --input-b of unpaired images", "one --input", fix)
+    if options.common_only and options.layout != "pairs":
+        raise ConfigError("--common-only", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
     if fields != FieldOptions() and options.layout != "fields":
         raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
     if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
@@ -245,7 +310,7 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
 
 
 def _turned(found: Found) -> Found:
-    """With A and B swapped."""
+    """Swap A and B."""
     if found.attributes:
         fix = "Leave --direction out; attributes have none."
         raise ConfigError("--direction", "BtoA for labelled images", "pairs or two domains", fix)
@@ -259,13 +324,13 @@ def _turned(found: Found) -> Found:
 
 
 def order(names: Iterable[str], *seed: object) -> list[str]:
-    """The names in a seeded order that is the same everywhere and stays when others come or go."""
+    """Order names by a seed. The order is the same everywhere, and stays when other names come or go."""
     salt = " ".join(map(str, seed))
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt} {name}".encode("utf-8", "surrogateescape")).digest())
 
 
 def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object) -> dict[str, str]:
-    """name -> split: a seeded cut into exact shares, rounded; train is never rounded away."""
+    """Cut names into exact shares by a seed, rounded; train is never rounded away. Gives name -> split."""
     n = len(names)
     test = min(int(shares[2] * n + 0.5), n - (shares[0] > 0))
     val = min(int(shares[1] * n + 0.5), n - test - (shares[0] > 0))
@@ -275,7 +340,7 @@ def cut(names: Sequence[str], shares: tuple[float, float, float], *seed: object)
 
 
 def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float], seed: int) -> tuple[Record, ...]:
-    """Records with a split each: their own, else one by seeded shares within their domain; clips are not cut."""
+    """Give each record a split: its own, else one by seeded shares within its domain. Clips are not cut."""
     open_keys: dict[str, dict[str, None]] = defaultdict(dict)
     for r in records:
         if r.split is None:
@@ -288,7 +353,7 @@ def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float],
 
 
 def find_ab(options: LayoutOptions, listing: Listing) -> Found:
-    """Side-by-side images, in split folders or not."""
+    """List side-by-side images, in folders of splits or not."""
     _need_images("ab", listing)
     parts = _split_folders(listing)
     nested = sorted({rest.split("/")[0] for _, _, rest in parts if "/" in rest})
@@ -300,7 +365,7 @@ def find_ab(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
-    """Two folders with equal names; endings may differ (a/1.jpg, b/1.png)."""
+    """Pair the images of two folders by their names; endings may differ (a/1.jpg, b/1.png)."""
     _need_images("pairs", listing)
     if options.input_b:
         sides = (listing, list_files(options.input_b, "--input-b"))
@@ -308,15 +373,16 @@ def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
     else:
         sides = _two_sides(listing)
     by_stem = [_by_stem(side) for side in sides]
-    _check_matched(sides, by_stem)
+    lone = _lone(sides, by_stem, options.common_only)
     a_parts = {path: (split, rest) for path, split, rest in _split_folders(sides[0])}
     keys = _keys_by_split([(path, split, rest) for path, (split, rest) in a_parts.items()])
     records = []
     for stem, path in by_stem[0].items():
-        other = by_stem[1][stem]
+        if (other := by_stem[1].get(stem)) is None:
+            continue
         size = sides[0].files[path] + sides[1].files[other]
         records.append(Record(keys[path], (path, other), a_parts[path][0], bytes=size))
-    return Found("paired", ("a", "b"), tuple(records), "files", (sides[0].root, sides[1].root))
+    return Found("paired", ("a", "b"), tuple(records), "files", (sides[0].root, sides[1].root), lone=lone)
 
 
 def _two_sides(listing: Listing) -> tuple[Listing, Listing]:
@@ -343,20 +409,36 @@ def _by_stem(listing: Listing) -> dict[str, str]:
     return stems
 
 
-def _check_matched(sides: tuple[Listing, Listing], by_stem: list[dict[str, str]]) -> None:
-    alone = [
-        f"{len(extra)} only in {side.uri} ({_some(extra)})"
-        for side, extra in zip(sides, (by_stem[0].keys() - by_stem[1], by_stem[1].keys() - by_stem[0]), strict=True)
-        if extra
-    ]
-    if alone:
-        fix = "Add the missing images, or move the lone ones away."
-        raise DataError("--layout pairs", " and ".join(alone), "an image of each name in both folders", fix)
+def _lone(sides: tuple[Listing, Listing], by_stem: list[dict[str, str]], common_only: bool) -> tuple[str, ...]:
+    """Name the images that have no partner.
+
+    Raises:
+        DataError: there are some, and they are not to be left out; or no name is in both folders.
+    """
+    extra = [by_stem[0].keys() - by_stem[1], by_stem[1].keys() - by_stem[0]]
+    counts = " and ".join(
+        f"{len(names)} only in {side.uri} ({_some(names)})" for side, names in zip(sides, extra, strict=True) if names
+    )
+    if counts and not common_only:
+        fix = "Add the missing images, move the lone ones away, or give --common-only: it takes the names that both "
+        fix += "folders have, and lists the other images in a file."
+        raise DataError("--layout pairs", counts, "an image of each name in both folders", fix)
+    if not by_stem[0].keys() & by_stem[1]:
+        fix = "Name two folders whose images have the same names; --layout unpaired needs no pairs."
+        raise DataError("--layout pairs", f"no name in both: {counts}", "images of equal names", fix)
+    return tuple(f"{side.uri}/{of[stem]}" for side, of, names in zip(sides, by_stem, extra, strict=True)
+                 for stem in sorted(names))  # fmt: skip
 
 
 def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
-    """trainA, trainB, testA, testB, valA, valB."""
+    """List the images of two domains: of trainA, trainB and their like in one folder, or of two folders.
+
+    Raises:
+        DataError: images elsewhere, or a split with one domain alone.
+    """
     _need_images("unpaired", listing)
+    if options.input_b:
+        return _two_domains(listing, list_files(options.input_b, "--input-b"))
     parts = []
     for path in listing.images:
         match = _DOMAIN_FOLDER.match(path)
@@ -377,11 +459,42 @@ def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
     return Found("unpaired", ("image",), tuple(records), "files", (listing.root,), domains=("A", "B"))
 
 
+def _two_domains(*sides: Listing) -> Found:
+    """List the images of two folders, a domain each, with folders of splits below or none.
+
+    Raises:
+        DataError: a folder without images, or splits that one of the two has alone.
+    """
+    _need_images("unpaired", sides[1])
+    root = _common_root(*(side.root for side in sides))
+    records: list[Record] = []
+    for domain, side in zip("AB", sides, strict=True):
+        parts, below = _split_folders(side), f"{side.root[len(root) :].strip('/')}/".lstrip("/")
+        keys = _keys_by_split(parts)
+        records += [Record(keys[p], (below + p,), split, domain, bytes=side.files[p]) for p, split, _ in parts]
+    has = [{r.split for r in records if r.domain == domain} for domain in "AB"]
+    if has[0] != has[1]:
+        shown = [", ".join(sorted(split or "no split's folder" for split in some)) for some in has]
+        fix = "Give both folders the same splits, or neither any."
+        raise DataError("--layout unpaired", f"{shown[0]} in A and {shown[1]} in B", "the same splits in both", fix)
+    return Found("unpaired", ("image",), tuple(records), "files", (root,), domains=("A", "B"))
+
+
+def _common_root(*roots: str) -> str:
+    """Name the folder that both lie in. Raises ConfigError where they are on different storage."""
+    parts = [root.rstrip("/").split("/") for root in roots]
+    shared = next((i for i, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
+    if parts[0][:3] != parts[1][:3]:
+        expected = "both on one storage, in one bucket"
+        raise ConfigError("--input-b", f"{roots[1]} beside {roots[0]}", expected, "Copy one of them to the other.")
+    return "/".join(parts[0][:shared]) if shared > 3 or not parts[0][0].startswith("file") else "file:///"
+
+
 _DOMAIN_FOLDER = re.compile(rf"({'|'.join(SPLITS)})_?([AB])/")
 
 
 def find_classes(options: LayoutOptions, listing: Listing) -> Found:
-    """One folder per class."""
+    """List the images of one folder per class; the class is each image's attribute."""
     _need_images("classes", listing)
     parts = _split_folders(listing)
     loose = [rest for _, _, rest in parts if "/" not in rest]
@@ -398,7 +511,8 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
-    """CelebA: attributes from list_attr_celeba.txt, splits from list_eval_partition.txt if present."""
+    """List CelebA's images, with attributes from list_attr_celeba.txt and splits from list_eval_partition.txt if it is
+    there."""
     _need_images("celeba", listing)
     table = _named(listing, "list_attr_celeba.txt")
     if table is None:
@@ -424,7 +538,7 @@ def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """Names, and file name -> 0 or 1 for each, of a list_attr_celeba.txt.
+    """Read a list_attr_celeba.txt: the names of the attributes, and file name -> 0 or 1 for each.
 
     Raises:
         DataError: with the line that is wrong.
@@ -450,7 +564,7 @@ def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, t
 
 
 def read_partition(text: str, where: str) -> dict[str, str]:
-    """File name -> split, of a list_eval_partition.txt. Raises DataError with the line that is wrong."""
+    """Read a list_eval_partition.txt: file name -> split. Raises DataError with the line that is wrong."""
     splits = {"0": "train", "1": "val", "2": "test"}
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -481,7 +595,7 @@ def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
 
 
 def _by_name(listing: Listing) -> dict[str, str]:
-    """File name -> path. Raises DataError when two folders hold the same name."""
+    """Map file names to paths. Raises DataError when two folders hold the same name."""
     images: dict[str, str] = {}
     for path in listing.images:
         other = images.setdefault(path.rsplit("/", 1)[-1], path)
@@ -496,7 +610,7 @@ def _named(listing: Listing, name: str) -> str | None:
 
 
 def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
-    """The built-in characters, split by character."""
+    """List the drawings of the built-in characters, split by character."""
     characters = order(glyphs.characters(), "characters", layout.seed)[: options.characters]
     splits = cut(characters, layout.split, layout.seed, "glyphs")
     if options.glyphs == "unpaired":
@@ -537,7 +651,7 @@ def _bold_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
 
 
 def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Found:
-    """Train: half of the characters in A, the others in B. Val and test: all of them in both."""
+    """Deal train's characters to A and B in turn; val and test have all of theirs in both domains."""
     train = [c for c, split in splits.items() if split == "train"]
     owner = {c: "AB"[i % 2] for i, c in enumerate(train)}
     drawings = ("fill", "scan" if options.scanned else "fill")
@@ -583,7 +697,8 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
 
 
 class Places(NamedTuple):
-    """Hold what stands for a sample in the places of patterns; empty where they have no such place."""
+    """Hold what the places of a pattern ({key}, {split}, ...) stand for in one sample; "" for places that no pattern
+    has."""
 
     split: str
     domain: str
@@ -594,20 +709,21 @@ class Places(NamedTuple):
 
     @property
     def sample(self) -> str:
-        """Make a WebDataset key of them: no dot in its last part."""
+        """WebDataset key of the sample: no dot in its last part."""
         folder, slash, last = "/".join(part for part in (self.label, self.clip, self.name) if part).rpartition("/")
         return folder + slash + last.replace(".", "_")
 
     @property
     def named(self) -> dict[str, str]:
-        """Give them by the names that patterns have for them."""
+        """The same values by the names that patterns have for them."""
         split, domain, label, clip, name = self
         return {"split": split, "domain": domain, "class": label, "clip": clip, "frame": name, "key": name}
 
 
 def _matched(one: Declared, known: Sequence[Declared], listing: Listing, where: str) -> dict[Places, str]:
-    """The files of a field by sample, but for those that another's pattern describes more closely: 1_ids.png is no
-    {key}.png where there is a {key}_ids.png. Raises DataError where there are none, or a split is none."""
+    """Map samples to the files of a field. A file that another field's pattern describes more closely is left to that
+    field: 1_ids.png is no {key}.png where there is a {key}_ids.png. Raises DataError where no file matches, or a
+    {split} is none."""
     looks, found = one.regex, dict[Places, str]()
     closer = [other.regex for other in known if other.letters > one.letters]
     for path in listing.files:
@@ -629,7 +745,7 @@ def _in_order(places: Places) -> tuple[object, ...]:
 
 
 def by_number(name: str) -> list[tuple[int, str]]:
-    """Give what orders names by the numbers in them: 2 before 10."""
+    """Give a sort key that orders names by the numbers in them: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -664,7 +780,7 @@ def _stem(path: str) -> str:
 
 
 def _unique_keys(paths: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """path -> a WebDataset key for its name: no ending, no dot in the last part, none twice."""
+    """Map paths to WebDataset keys: the name without ending and without a dot in its last part, none twice."""
 
     def key(name: str, ending: str = "") -> str:
         folder, _, last = _stem(name).rpartition("/")
@@ -694,7 +810,8 @@ def _keys_by_split(parts: Sequence[tuple[str, str | None, str]]) -> dict[str, st
 
 
 def _split_folders(listing: Listing) -> list[tuple[str, str | None, str]]:
-    """(path, split, path below the split's folder) of every image; split None if there are no such folders.
+    """Give (path, split, path below the split's folder) of every image; the split is None where there are no such
+    folders.
 
     Raises:
         DataError: some images lie in split folders and others beside them.
@@ -734,7 +851,7 @@ def _need_images(layout: str, listing: Listing) -> None:
 
 
 def _fitting(listing: Listing) -> list[str]:
-    """Layouts that the names fit, the likeliest first."""
+    """List the layouts that the names fit, the likeliest first."""
     fit = []
     if _named(listing, "list_attr_celeba.txt"):
         fit.append("celeba")

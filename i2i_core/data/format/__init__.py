@@ -1,1 +1,1 @@
-"""The data set on storage: manifest, index, shards, and what writes them."""
+"""Keep a data set on storage: manifest, index, shards, and what writes them."""

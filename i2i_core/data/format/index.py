@@ -1,4 +1,4 @@
-"""Say where the members of every sample lie: an index beside each shard, read when its rows are asked for.
+"""Say where the members of every sample lie: an index beside each shard, read when its rows are needed.
 
 The index of a shard (`index/NAME.npz`) has a row for each of its samples, in their order, so that any sample can be
 read without reading what stands before it:
@@ -34,7 +34,7 @@ KEPT = 1 << 16
 
 @dataclass(frozen=True)
 class Index:
-    """The index of some rows, in memory. Arrays as in the module's docstring."""
+    """Hold the index of some rows in memory: arrays as in the module's docstring."""
 
     keys: np.ndarray
     offset: np.ndarray
@@ -144,7 +144,7 @@ def most_bytes(samples: int, fields: int, attributes: int, clips: bool) -> int:
 
 @dataclass
 class NewIndex:
-    """The index of a shard that is being written, row by row."""
+    """Collect the index of a shard that is being written, row by row."""
 
     keys: list[str] = field(default_factory=list)
     offset: list[list[int]] = field(default_factory=list)
@@ -188,9 +188,10 @@ class NewIndex:
 
 
 class Rows:
-    """The rows of a shard set: of the shards that are asked for, the indexes are read and kept for a while.
+    """Look up the rows of a shard set: key, labels, and where each field's bytes lie. The index of a shard is read when
+    one of its rows is needed, and kept for a while.
 
-    What is kept follows the rows that are in use, not those that there are: a data set of any size takes the same.
+    Memory follows the rows in use, not the rows that there are: a data set of any size takes the same.
 
     Args:
         counts: samples of each shard.

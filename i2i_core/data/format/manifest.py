@@ -46,16 +46,16 @@ MANIFEST = "manifest.json"
 VERSION = 2
 """Number the form of manifests that are written; earlier forms are read."""
 FEW = 8
-"""Shards that are asked for one by one: a listing also holds all that lies beside them, such as other splits."""
+"""Shards that are requested one by one: a listing also holds all that lies beside them, such as other splits."""
 UNLISTED = ("http://", "https://")
-"""Where folders have no listings that a program can rely on."""
+"""Protocols whose folders have no listings that a program can rely on."""
 MOST_FIELDS = 64
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
 MOST_DEPTH = 32
 """Lists and objects in one another in a manifest."""
 INDEXES_AT_ONCE = 64
-"""Indexes that are asked for together."""
+"""Indexes that are requested together."""
 
 _AGAIN = "Copy the data set again, or make it again with `python pipelines/shard.py`."
 _ENDING = re.compile(r"[a-z0-9]{1,8}")
@@ -65,12 +65,12 @@ _OF_VERSION_1 = {"paired": {"a", "b"}, "labelled": {"image"}, "unpaired": {"imag
 
 @dataclass(frozen=True)
 class Manifest(Schema):
-    """The contents of `manifest.json`."""
+    """Hold the contents of `manifest.json`."""
 
     splits: dict[str, dict[str, ShardSet]] = field(default_factory=dict)
     """split -> domain -> shards."""
     made_by: dict[str, Any] = field(default_factory=dict)
-    """How the data set was made: layout, options, seed. For people, and for shard.py to know its own work again."""
+    """Layout, options and seed that the data set was made with. For people, and for shard.py to know its work again."""
 
     def dumps(self) -> str:
         """Write it as JSON of version 2, each list in a line."""
@@ -85,7 +85,7 @@ class Manifest(Schema):
 
     @property
     def fingerprint(self) -> str:
-        """Of the contents: the same for a copy at another place."""
+        """Checksum of the contents: the same for a copy at another place."""
         sums = [
             (split, domain, *shards.index.sha256, *shards.shards.sha256)
             for split, sets in sorted(self.splits.items())
@@ -94,7 +94,8 @@ class Manifest(Schema):
         return sha256(repr(sums).encode())[:16]
 
     def describe(self) -> str:
-        """One line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val 100`."""
+        """Describe the data set in one line: `labelled, 64x64x3 uint8, attributes bold serif, train 20000 / val
+        100`."""
         shape = next(iter(self.fields.values()))
         size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
         if self.kind == "fields" or not all(field.of_version_1 for field in self.fields.values()):
@@ -123,7 +124,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 class DataSet:
-    """A data set opened for reading: its manifest, and where its files are.
+    """Open a data set for reading: its manifest, and where its files are.
 
     Args:
         uri: a local folder or any fsspec URL of one, holding `manifest.json`.
@@ -184,7 +185,7 @@ class DataSet:
         return {}
 
     def shard_set(self, split: str, domain: str = WHOLE) -> ShardSet:
-        """Raises DataError when the split or the domain is not there."""
+        """Give the shards of a split and domain. Raises DataError when the split or the domain is not there."""
         sets = self.manifest.splits.get(split)
         if not sets:
             has = ", ".join(sorted(self.manifest.splits))
@@ -197,11 +198,11 @@ class DataSet:
         return sets[domain]
 
     def rows(self, split: str, domain: str = WHOLE) -> Rows:
-        """Give the rows of a shard set. Indexes are read, and verified, when their rows are asked for; that of version
+        """Give the rows of a shard set. Indexes are read, and verified, when their rows are needed; that of version
         1 at once.
 
         Raises:
-            DataError: no such split or domain. Here (version 1) or where rows are asked for: an index that is missing,
+            DataError: no such split or domain. Here (version 1) or where rows are read: an index that is missing,
                 altered, or does not fit the manifest.
         """
         if (split, domain) not in self._rows:
@@ -282,17 +283,17 @@ class DataSet:
         return index
 
     def path(self, name: str, kind: str = SHARD) -> str:
-        """A file of the data set as its filesystem knows it. Raises DataError as `Places.path`."""
+        """Name a file of the data set as its filesystem knows it. Raises DataError as `Places.path`."""
         return self.places.path(name, kind)
 
     def url(self, name: str) -> str:
-        """A file of the data set as a person would name it."""
+        """Name a file of the data set as a person would."""
         return name if "://" in name else f"{self.uri}/{name}"
 
     def check_shards(self, split: str) -> None:
         """Check that every shard of the split and its index are there with their full length: by a listing of each
         folder; by a request for each where they are few, or a server has no listings (HTTP). Of few shards the indexes
-        are read as well, and the one of version 1; of others that happens when their rows are asked for.
+        are read as well, and the one of version 1; of others that happens when their rows are needed.
 
         Raises:
             DataError: naming the first that is missing, of another length, or an index that was altered.
@@ -342,7 +343,7 @@ class DataSet:
                 raise DataError(self.url(name), f"{size} bytes", f"{expected} bytes", again)
 
     def _folder(self, name: str, kind: str) -> str:
-        """The folder of a file as its filesystem knows it."""
+        """Name the folder of a file as its filesystem knows it."""
         return posixpath.dirname(self.path(name, kind) if "://" in name else f"{self.root}/{name}")
 
     def _listed(self, folders: Iterable[str]) -> dict[str, int]:
@@ -380,7 +381,7 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
 
 
 def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What cannot be in a manifest, read from `values`, each with what could."""
+    """Give what a manifest read from `values` holds and cannot, each with what it could."""
     if values["version"] == 1:
         yield from _contradictions_of_version_1(manifest, values.get("kind"))
     yield from _field_contradictions(manifest)

@@ -1,4 +1,4 @@
-"""Names that a data set gives its files: they are data, and one function decides what they may open.
+"""Decide what the names in a data set may open: they are data, and one function decides for all of them.
 
 A manifest may come from anybody. `Places.path` turns a name in it into a path of the data set's own filesystem, or
 refuses it. It makes no request; of local files it looks where links lead.

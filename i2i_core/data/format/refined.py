@@ -1,4 +1,4 @@
-"""A split of a data set written again with one image of every sample replaced: refined data sets.
+"""Write a split of a data set again with one image of every sample replaced: a refined data set.
 
 Every other member of a sample (labels, annotations, the other side of a pair) is carried over byte for byte, and so
 are the other domain's shards. Shards and samples keep their names and their order. Shards are written one by one and
@@ -34,7 +34,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class RefinedShard:
-    """A shard to write, from the rows start to stop of its shard set's index."""
+    """Describe a shard to write, from the rows start to stop of its shard set's index."""
 
     name: str
     split: str
@@ -43,15 +43,15 @@ class RefinedShard:
     start: int
     stop: int
     copied: bool
-    """Of the other domain: it stays as it is."""
+    """True for the other domain's shards, which stay as they are."""
 
 
 @dataclass(frozen=True)
 class Refined:
-    """A data set to write from a split of another; equal digests, equal bytes."""
+    """Describe a data set to write from a split of another; equal digests mean equal bytes."""
 
     column: int
-    """Of the index: the image that is replaced."""
+    """Column, in the index, of the image that is replaced."""
     jobs: tuple[RefinedShard, ...]
     made_by: dict[str, Any]
     digest: str
@@ -59,7 +59,7 @@ class Refined:
 
 @dataclass(frozen=True)
 class Made:
-    """What takes an image's place: the bytes of its file, what the manifest says of it, and the sample's labels."""
+    """Hold what takes an image's place: the bytes of its file, its entry in the manifest, and the sample's labels."""
 
     data: bytes
     field: Field
@@ -73,7 +73,7 @@ Replace = Callable[[Sequence[int]], Mapping[int, Made | Bad]]
 def plan_refined(
     data: DataSet, split: str, domain: str, column: int, made_by: dict[str, Any], most: int = 0
 ) -> Refined:
-    """The shards of a refined data set.
+    """Plan the shards of a refined data set.
 
     Args:
         domain: whose images are replaced.
@@ -97,7 +97,8 @@ def plan_refined(
 
 
 def output_names(shards: Sequence[Shard]) -> list[str]:
-    """The shards' names in one folder: those of other folders and URLs relative to what they share, `/` made `-`."""
+    """Name shards in one folder: shards of other folders, and URLs relative to the folder they share, have `/` made
+    `-`."""
     parts = [shard.name.split("/") for shard in shards]
     folders = zip(*(p[:-1] for p, shard in zip(parts, shards, strict=True) if "://" in shard.name), strict=False)
     common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
@@ -111,21 +112,22 @@ def output_names(shards: Sequence[Shard]) -> list[str]:
 
 
 def check_stored(field: Field, name: str) -> None:
-    """Raises ConfigError where images of that ending can be read and not written."""
+    """Check that images of a field can be written, not only read. Raises ConfigError where they cannot."""
     if field.extension not in ENCODERS:
         fix = "Shard them again with `python pipelines/shard.py`."
         raise ConfigError(name, f"images stored as {field.extension}", ", ".join(ENCODERS), fix)
 
 
 def stored(x_HWC: np.ndarray, like: Field) -> tuple[bytes, Field]:
-    """The bytes of an image's file, of the ending that such images have, and what the manifest says of it."""
+    """Encode an image in the format that the field's images have. Gives the bytes and the image's entry in the
+    manifest."""
     height, width, channels = x_HWC.shape
     data = encode(x_HWC, ENCODERS[like.extension])
     return data, replace(like, channels=channels, dtype=str(x_HWC.dtype), height=height, width=width)
 
 
 def write_refined(out: str, data: DataSet, image: int, job: RefinedShard, images: Replace, batch: int) -> FinishedShard:
-    """Writes one shard and its part.
+    """Write one shard and its part.
 
     Args:
         image: column of the index of the image that is replaced.
@@ -151,7 +153,7 @@ def _copied(file: IO[bytes], data: DataSet, job: RefinedShard) -> tuple[Finished
 
 
 def _index_of(data: DataSet, job: RefinedShard) -> Index:
-    """The index of the shard that a new one is made of."""
+    """Give the index of the shard that a new one is made of."""
     rows = data.rows(job.split, job.domain)
     return rows.shard(int(rows.locate([job.start])[0][0]))
 
@@ -214,7 +216,8 @@ def _member(
 
 
 def relabelled(old: bytes, attributes: Sequence[str], labels: Sequence[int]) -> bytes:
-    """A `json` or `cls` with other labels: of an object, its attributes change; else it is a number of a class."""
+    """Rewrite a `json` or `cls` with other labels: of an object the attributes change; else the number of the class
+    does."""
     value = json.loads(old)
     if isinstance(value, dict):
         return json.dumps({**value, **dict(zip(attributes, map(int, labels), strict=True))}).encode()
@@ -222,7 +225,7 @@ def relabelled(old: bytes, attributes: Sequence[str], labels: Sequence[int]) -> 
 
 
 def _samples(data: DataSet, job: RefinedShard, index: Index) -> Iterator[_Sample]:
-    """The samples of a shard that the index lists, in its order.
+    """Give the samples of a shard that the index lists, in its order.
 
     Raises:
         DataError: the shard is not the one that was indexed.

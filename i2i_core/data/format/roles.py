@@ -84,7 +84,7 @@ def read_value(data: bytes, field: Field, extension: str, colours: Colours | Non
 
 
 def check_stored(value: Value, field: Field) -> None:
-    """Raises ValueError where a value that was read is not of the type and size that the manifest says."""
+    """Check a value that was read. Raises ValueError where its type or size is not what the manifest says."""
     if field.role not in PIXELS:
         return
     assert isinstance(value, np.ndarray)
@@ -196,7 +196,7 @@ def check_sample(values: Mapping[str, Value], fields: Mapping[str, Field]) -> No
 
 
 def _check_shape(name: str, value: Value, picture: str, other: Value) -> None:
-    """Of one shape are sizes that differ by a factor and less than a pixel."""
+    """Check one shape: sizes may differ by a factor and less than a pixel."""
     assert isinstance(value, np.ndarray)
     assert isinstance(other, np.ndarray)
     (h, w), (height, width) = value.shape[:2], other.shape[:2]
@@ -238,7 +238,7 @@ def _check_boxes(name: str, boxes_N5: np.ndarray, size: tuple[int, ...], field: 
 
 
 def _numbers(x_HWC: np.ndarray) -> np.ndarray:
-    """A map's values as uint8, uint16 or float32, each as it stands."""
+    """Give a map's values as uint8, uint16 or float32, unchanged."""
     if x_HWC.dtype == np.bool_:
         return x_HWC.astype(np.uint8)
     if x_HWC.dtype.kind == "u" and x_HWC.dtype.itemsize <= 2:

@@ -1,4 +1,4 @@
-"""Samples into WebDataset shards, and existing WebDatasets into data sets.
+"""Write samples into WebDataset shards, with an index of each and a manifest.
 
 `plan` says which samples go into which shard; it depends on the input and the options only. Each
 shard is then written on its own (`write_shard`), by whoever and in whatever order, with its index, and leaves a
@@ -47,6 +47,10 @@ INDEX = "index"
 PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
+WITHOUT_PARTNER = "without_partner.txt"
+"""File of a data set of pairs: the images that `--common-only` left out, a place a line below a heading."""
+_HEADING = b"# images without a partner, which --common-only left out\n"
+
 SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
 
@@ -59,16 +63,16 @@ _OURS = re.compile(rf"(train|val|test)(-[AB])?-\d{{6}}\.tar|{OF_VERSION_1.patter
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """What is written, and where."""
+    """Say where a data set goes, and how it is cut into shards."""
 
     out: str = ""
     """Folder or fsspec URL for the data set."""
     shard_samples: int = 1024
     """Samples in a shard."""
     shard_bytes: int | None = None
-    """Instead: about so many bytes in a shard, reckoned from the first samples."""
+    """Bytes in a shard, about, in place of --shard-samples; estimated from the first samples."""
     bad: Literal["stop", "skip"] = "stop"
-    """At an image that cannot be read: stop, or leave its sample out, named and counted."""
+    """At an image that cannot be read: stop, or skip (leave its sample out, named and counted)."""
     overwrite: bool = False
     """Replace a data set, or an unfinished one, that was made with other options."""
 
@@ -80,7 +84,7 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that turns a record into the members of its sample; the same for every shard."""
+    """Hold all that turns a record into the members of its sample; the same for every shard."""
 
     kind: Kind
     fields: tuple[str, ...]
@@ -92,15 +96,15 @@ class Recipe:
     colour: bool
     white_paper: bool
     seed: int
-    """This and the three above are of glyphs."""
+    """Seed; this and the three above are of glyphs."""
     annotations_root: str = ""
     declared: tuple[Declared, ...] = ()
-    """What each of `fields` is; none: images."""
+    """Declarations of `fields`; none: images."""
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to write: its name and its samples, in their order."""
+    """Describe one shard to write: its name and its samples, in their order."""
 
     name: str
     split: str
@@ -110,7 +114,7 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """All shards of a data set. `digest` is equal where input and options are."""
+    """Describe all shards of a data set. Equal input and options give an equal `digest`."""
 
     recipe: Recipe
     jobs: tuple[ShardJob, ...]
@@ -118,14 +122,17 @@ class Plan:
     domains: tuple[str, ...]
     made_by: dict[str, Any]
     digest: str
+    lone: tuple[str, ...] = ()
+    """Places of images that `--common-only` leaves out."""
 
     @property
     def samples(self) -> int:
+        """Samples of all shards together."""
         return sum(len(job.records) for job in self.jobs)
 
 
 class Goes(Protocol):
-    """Where a shard to write belongs."""
+    """Describe where a shard to write belongs."""
 
     @property
     def name(self) -> str: ...
@@ -136,7 +143,7 @@ class Goes(Protocol):
 
 
 class ShardWork(Protocol):
-    """A data set to write: equal digests, equal bytes."""
+    """Describe a data set to write; equal digests mean equal bytes."""
 
     @property
     def digest(self) -> str: ...
@@ -146,7 +153,7 @@ class ShardWork(Protocol):
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """Record what is known of a finished shard."""
+    """Record a finished shard: all that the manifest says of it."""
 
     shard: Shard
     fields: dict[str, Field] = field(default_factory=dict)
@@ -159,8 +166,11 @@ class FinishedShard:
     clips: int = 0
     shortest: int = 0
     """Count its clips, and the rows of the shortest of them."""
+    transparent: int = 0
+    """Samples with transparent pixels that were laid over the background."""
 
     def dumps(self) -> bytes:
+        """Write it as JSON, which `loads` reads."""
         return (json.dumps(asdict(self)) + "\n").encode()
 
     @staticmethod
@@ -177,7 +187,7 @@ class FinishedShard:
 
 
 class BadImageError(Exception):
-    """An image that cannot be used: its name and the cause."""
+    """Name an image that cannot be used, and the cause."""
 
 
 # ---- planning ----
@@ -186,7 +196,8 @@ class BadImageError(Exception):
 def plan(
     found: Found, layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, shards: ShardOptions
 ) -> Plan:
-    """The shards of a data set: within each split and domain a seeded order, cut into equal runs.
+    """Plan the shards of a data set: order the samples of each split and domain by the seed, and cut them into equal
+    runs.
 
     Raises:
         DataError: there are no samples, or one whose name is not UTF-8.
@@ -218,11 +229,11 @@ def plan(
         for (split, domain), group in sorted(groups.items())
         for job in _jobs(split, domain, group, most, found.clip_overlap)
     )
-    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by))
+    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by), found.lone)
 
 
 def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
-    """Samples of each split and domain in a seeded order; clips as wholes, with their frames in order."""
+    """Order the samples of each split and domain by the seed; clips as wholes, with their frames in order."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         groups[record.split or "train", record.domain][record.clip or record.key].append(record)
@@ -239,8 +250,8 @@ def _jobs(split: str, domain: str, records: Sequence[Record], most: int, overlap
 
 
 def _packed(records: Sequence[Record], most: int, overlap: int) -> Iterator[Sequence[Record]]:
-    """Runs of at most so many samples. A clip that does not fit begins the next one; one that fits in none is cut into
-    parts, each of which begins with the last `overlap` frames of the one before."""
+    """Cut samples into runs of at most so many. A clip that does not fit begins the next run; one that fits in none is
+    cut into parts, each of which begins with the last `overlap` frames of the one before."""
     if not records[0].clip:
         for start in range(0, len(records), most):
             yield records[start : start + most]
@@ -265,13 +276,15 @@ def _parts(frames: list[Record], most: int, overlap: int) -> Iterator[list[Recor
 
 
 def set_name(split: str, domain: str) -> str:
+    """Name a shard set: its split, and its domain where there are two."""
     return split if domain == WHOLE else f"{split}-{domain}"
 
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
-    """The options that shape the data set. Where it came from and went to are left out: a copy is equal."""
+    """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
     kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
+    kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
     return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
 
@@ -291,7 +304,7 @@ def _row(record: Record) -> list[Any]:
 
 
 def _samples_in(shard_bytes: int, recipe: Recipe, records: Sequence[Record]) -> int:
-    """How many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
+    """Estimate how many samples make about `shard_bytes`, from the mean of the first ones that can be read."""
     sizes = []
     for record, files in _read(recipe, records[:SAMPLES_AT_ONCE]):
         if not isinstance(files, BadImageError):
@@ -309,7 +322,7 @@ def _padded(size: int) -> int:
 
 
 def output_at(uri: str) -> Folder:
-    """The folder of a data set being written. Raises DataError when none is named."""
+    """Open the folder of a data set being written. Raises DataError when none is named."""
     if not uri:
         raise DataError("--out", "nothing", "a folder or URL", "Name it with --out.")
     return Folder(uri)
@@ -317,7 +330,9 @@ def output_at(uri: str) -> Folder:
 
 @patient_for(AT_START)
 def begin(plan: ShardWork, out: str, overwrite: bool = False) -> dict[str, FinishedShard] | None:
-    """Gets the output ready. The parts that are done already, by shard name; None if the data set is finished.
+    """Get the output ready for a job.
+
+    Returns the shards that are done already, by name; None if the data set is finished.
 
     Raises:
         DataError: something else is there.
@@ -337,7 +352,8 @@ def begin(plan: ShardWork, out: str, overwrite: bool = False) -> dict[str, Finis
 
 
 def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
-    """Whether the data set of this plan is there and whole; a damaged or overwritten one is taken away."""
+    """Tell whether the data set of this plan is there and whole; a damaged one, or one to be overwritten, is
+    removed."""
     if output.size(MANIFEST) < 0:
         return False
     made_by = written_by(output)
@@ -360,7 +376,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
 
 
 def written_by(output: Folder) -> dict[str, Any]:
-    """Tell what the manifest there says that it was made by; nothing where it says nothing, or there is none."""
+    """Read what the manifest there says that it was made by; {} where there is none, or it does not say."""
     with suppress(ValueError, AttributeError, RecursionError):
         made_by = (output.read_json(MANIFEST) or {}).get("made_by")
         return made_by if isinstance(made_by, dict) else {}
@@ -368,7 +384,8 @@ def written_by(output: Folder) -> dict[str, Any]:
 
 
 def check_index_folder(output: Folder, flag: str) -> None:
-    """Raises DataError where indexes cannot be written in a folder of their own: a file or a link has its name."""
+    """Check that indexes can be written in a folder of their own. Raises DataError where a file or a link has its
+    name."""
     place = output.path(INDEX)
     if output.local and (os.path.islink(place) or (os.path.exists(place) and not os.path.isdir(place))):
         what, fix = "link" if os.path.islink(place) else "file", "Rename it, or name another place with --out."
@@ -376,7 +393,7 @@ def check_index_folder(output: Folder, flag: str) -> None:
 
 
 def _named_tars(output: Folder) -> set[str]:
-    """The shards that a manifest written here lists."""
+    """Name the shards that a manifest written here lists."""
     with suppress(DataError, ConfigError):
         sets = [s for domains in DataSet(output.url).manifest.splits.values() for s in domains.values()]
         return {name for s in sets for name in s.shards.name}
@@ -384,12 +401,15 @@ def _named_tars(output: Folder) -> set[str]:
 
 
 def _remove(output: Folder, tars: Collection[str]) -> None:
-    """Take away what was written here: shards of these or our names, and their indexes."""
+    """Remove what was written here: shards of these or our names, their indexes, and the list of lone images."""
     ours = [name for name in output.names() if _OURS.fullmatch(name) or name in tars]
     output.remove(*(index_name(name) for name in ours if name.endswith(".tar")), *ours)
+    if output.exists(WITHOUT_PARTNER) and output.read(WITHOUT_PARTNER).startswith(_HEADING):
+        output.remove(WITHOUT_PARTNER)
 
 
 def _whole(uri: str) -> bool:
+    """Tell whether every shard and index of a data set is there and unaltered."""
     try:
         data = DataSet(uri)
         for split in data.manifest.splits:
@@ -401,7 +421,8 @@ def _whole(uri: str) -> bool:
 
 
 def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
-    """Room for this plan: nothing there, its own unfinished work, or another's that may go."""
+    """Make room for this plan where nothing is there, its own unfinished work, or another plan's that may be removed.
+    Raises DataError where something else is there."""
     note = output.read_json(f"{PARTS}/plan.json")
     tars = [name for name in output.names() if name.endswith(".tar")]
     if note is None and tars:
@@ -414,7 +435,8 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
         if isinstance(old, list):
             _remove(output, [name for name in old if str(name).endswith(".tar")])
         return
-    if not overwrite:
+    failed = isinstance(note, dict) and note.get("failed")
+    if not overwrite and not failed:
         found = "an unfinished data set from another input or with other options"
         fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
@@ -423,8 +445,22 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
     _remove(output, done)
 
 
+def give_up(work: ShardWork, out: str) -> None:
+    """Note that the input or the options stopped this job, so that a job with others may take its place at `out`. The
+    same job still goes on from its finished shards."""
+    output_at(out).write_json(f"{PARTS}/plan.json", {"plan": work.digest, "failed": True})
+
+
+def list_lone(plan: Plan, out: str) -> str:
+    """Write the list of images without a partner into the data set's folder, and give its place."""
+    output = output_at(out)
+    lines = "".join(f"{place}\n" for place in plan.lone)
+    output.write(WITHOUT_PARTNER, _HEADING + lines.encode(errors="surrogateescape"))
+    return output.at(WITHOUT_PARTNER)
+
+
 def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
-    """The finished shards of an earlier run of this plan."""
+    """Give the finished shards of an earlier run of this plan."""
     there = output.names(PARTS)
     done = {}
     for job in plan.jobs:
@@ -441,19 +477,20 @@ def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
 
 
 class Hashed:
-    """A file being written, its length and checksum as it grows."""
+    """Write to a file, and keep the length and the checksum of what was written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.hash, self.bytes = file, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> int:
+        """Write some bytes, and count them in."""
         self.hash.update(data)
         self.bytes += len(data)
         return self.file.write(data)
 
 
 def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> FinishedShard:
-    """Writes one shard and its part. The same arguments always give the same bytes.
+    """Write one shard, its index and its part. The same arguments always give the same bytes.
 
     Raises:
         DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
@@ -514,7 +551,8 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 continue
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
-            part = replace(part, fields=agreed, example=part.example or name)
+            seen = part.transparent + _is_laid_over(recipe, files)
+            part = replace(part, fields=agreed, example=part.example or name, transparent=seen)
             # a frame that was left out ends a run of frames
             clip = (record.clip, number - len(rows.keys)) if record.clip else None
             places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
@@ -524,21 +562,26 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
     return replace(part, shard=shard), rows.done()
 
 
+def _is_laid_over(recipe: Recipe, files: Files) -> bool:
+    """Tell whether a sample has transparent pixels that are laid over the background."""
+    return not recipe.images.keep_alpha and any(isinstance(x, Picture) and x.transparent for x in files[0])
+
+
 def tar_of(file: Hashed) -> TarWriter:
-    """A tar without times and owners: equal members, equal bytes."""
+    """Open a tar without times and owners: equal members give equal bytes."""
     from webdataset.writer import TarWriter  # late: it brings torch, which flags and manifests do without
 
     return TarWriter(file, user="", group="", mode=0o444, mtime=0, encoder=False, keep_meta=True)
 
 
 def add(tar: TarWriter, key: str, member: str, data: bytes) -> tuple[int, int]:
-    """Adds a member of a sample. Offset and length of its data."""
+    """Add a member of a sample to a tar. Gives the offset and the length of its data."""
     tar.write({"__key__": key, member: data})
     return tar.tarstream.offset - _padded(len(data)), len(data)
 
 
 def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str) -> dict[str, Field]:
-    """Fields that hold for both; height and width become 0 where they differ.
+    """Give the fields that hold for both; height and width become 0 where they differ.
 
     Raises:
         DataError: naming two images that differ in channels or dtype.
@@ -551,8 +594,10 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
         if _form(a) != _form(b):
             found = f"{_kind_of(b)}, while {first} holds {_kind_of(a)}"
             fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
+            if not {a.channels, b.channels} <= {1, 3}:
+                fix = "Shard them into different data sets; where --keep-alpha keeps transparency, leave it out."
             if a.dtype != b.dtype:
-                fix = "Store all of them with one number of bits."
+                fix = "Convert the files to one number of bits; or shard them into different data sets."
             elif a.channels == b.channels:
                 fix = "Shard the images again, all in one format."
             if a.role != "image":
@@ -563,7 +608,7 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
 
 
 def _form(field: Field) -> tuple[object, ...]:
-    """What must be the same of every sample."""
+    """Give what must be the same of every sample's field."""
     return field.channels, field.dtype, field.extension, field.shape
 
 
@@ -573,11 +618,11 @@ def _kind_of(field: Field) -> str:
 
 
 Files = tuple[list[Picture | Value], dict[str, bytes]]
-"""What was read, one per field: images, or values of other roles; annotations by the names of their members."""
+"""Values that were read, one per field: images, or values of other roles; annotations by the names of their members."""
 
 
 def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
-    """Each record with its images and annotations, or why there are none."""
+    """Read the images and annotations of each record, or why they cannot be read."""
     if recipe.reader == "glyphs":
         for record in records:
             drawn = [
@@ -599,7 +644,7 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
 
 
 def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes | Exception]]:
-    """The annotations of each record, in the order that it names them in."""
+    """Read the annotations of each record, in the order that it names them in."""
     paths = [path for record in records for _, path in record.annotations]
     if not paths:
         return [[] for _ in records]
@@ -619,13 +664,14 @@ def _readable(recipe: Recipe, record: Record, files: Sequence[bytes | Exception]
 
 
 def _drawing(source: str) -> bytes:
-    """What a glyph shows, as JSON."""
+    """Say what a glyph shows, as JSON."""
     character, style, _ = source.split("/")
     return json.dumps({"character": character, "style": style}).encode()
 
 
 def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
-    """Whole files, or the error of each that is gone or locked; storage that fails is not caught."""
+    """Read whole files at once; in place of one that is gone or locked stands its error. Other errors of storage are
+    raised."""
     got: list[bytes | Exception] = fs.cat_ranges(paths, None, None, on_error="return")
     for item in got:
         if isinstance(item, Exception) and not isinstance(
@@ -656,7 +702,7 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
-    """What a file of a declared field holds. Raises ValueError where it cannot be."""
+    """Read a file of a declared field. Raises ValueError where it cannot be such a field."""
     if one.field.role == "image":
         picture = decode_picture(data, ending)
         check_value(picture.pixels, one.field)
@@ -667,7 +713,7 @@ def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
 
 
 def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) -> list[Picture | Value]:
-    """The fields of a sample, checked, and those that are no images brought to the size of its images.
+    """Check the fields of a sample together, and bring those that are no images to the size of its images.
 
     Raises:
         BadImageError: naming the file that does not go with the sample's others.
@@ -692,7 +738,7 @@ def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
 
 
 def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
-    """The fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`; and annotations.
+    """Give the fields of a sample and its members, by name: `a.png`, `b.png`; or `png` and `json`; and annotations.
 
     Raises:
         BadImageError: an image that cannot be stored as asked.
@@ -716,7 +762,8 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
 
 
 def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
-    """The bytes of a member and what they are. Raises ValueError where an image cannot be stored as asked."""
+    """Encode a member. Gives its bytes and its entry in the manifest. Raises ValueError where an image cannot be stored
+    as asked."""
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
@@ -733,21 +780,22 @@ def _member_of(name: str, field: Field) -> str:
 
 
 def _named(recipe: Recipe, record: Record, i: int) -> str:
-    """A source as a person would name it."""
+    """Name a source as a person would."""
     root = recipe.roots[i].removeprefix("file://")
-    return f"{root}/{record.sources[i]}" if root else record.sources[i]
+    return f"{root.rstrip('/')}/{record.sources[i]}" if root else record.sources[i]
 
 
 # ---- finishing ----
 
 
 def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
-    """Writes the manifest, and takes the parts away.
+    """Write the manifest of a finished plan, and remove the parts.
 
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
-    recipe, made_by = plan.recipe, plan.made_by
+    recipe, transparent = plan.recipe, sum(part.transparent for part in parts.values())
+    made_by = plan.made_by | ({"transparent": transparent} if transparent else {})
     return conclude(plan, out, parts, recipe.attributes, plan.exclusive, plan.domains, made_by)
 
 
@@ -760,7 +808,7 @@ def conclude(
     domains: tuple[str, ...],
     made_by: dict[str, Any],
 ) -> Manifest:
-    """As `finish`, of any work whose parts are all there."""
+    """Write the manifest of any work whose shards are all there, and remove the parts. Raises as `finish`."""
     output = output_at(out)
     groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
     left_out: list[str] = []
@@ -780,7 +828,7 @@ def conclude(
 
 
 def agree_all(parts: Sequence[FinishedShard], left_out: Sequence[str] = ()) -> dict[str, Field]:
-    """The fields of all parts together. Raises DataError where they disagree, or if there are none."""
+    """Give the fields that hold for all parts together. Raises DataError where parts disagree, or there are none."""
     if not parts:
         first = f" (the first: {left_out[0]})" if left_out else ""
         fix = "Check that these are images."

@@ -30,7 +30,7 @@ _NUMBERS = ("samples", "bytes", "number", "shortest")
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file. `name` is relative to the manifest's folder, or a full URL of the same storage (`places`)."""
+    """Name one tar file. `name` is relative to the manifest's folder, or a full URL of the same storage (`places`)."""
 
     name: str
     samples: int
@@ -40,7 +40,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class IndexFile:
-    """The index of a shard, in the data set's own folder."""
+    """Name the index of a shard, in the data set's own folder."""
 
     name: str
     bytes: int
@@ -49,7 +49,7 @@ class IndexFile:
 
 @dataclass(frozen=True)
 class Shards(Sequence[Shard]):
-    """Shards, in columns."""
+    """Hold shards in columns."""
 
     name: tuple[str, ...]
     samples: tuple[int, ...]
@@ -90,7 +90,7 @@ class IndexFiles:
 
 @dataclass(frozen=True)
 class ClipCounts:
-    """Of each shard, how many clips it holds, and how many rows the shortest has: what counting their starts takes."""
+    """Count each shard's clips, and the rows of its shortest clip: what it takes to count their starts."""
 
     number: tuple[int, ...]
     shortest: tuple[int, ...]
@@ -98,7 +98,7 @@ class ClipCounts:
 
 @dataclass(frozen=True)
 class ShardSet:
-    """The shards of one domain of one split, and their indexes.
+    """List the shards of one domain of one split, and their indexes.
 
     Attributes:
         shards: the tars.
@@ -116,6 +116,7 @@ class ShardSet:
 
     @property
     def samples(self) -> int:
+        """Samples of all shards together."""
         return sum(self.shards.samples)
 
     def as_json(self) -> dict[str, Any]:
@@ -167,7 +168,7 @@ class ShardSet:
             yield from self._more_contradictions(schema)
 
     def _more_contradictions(self, schema: Schema) -> Iterator[tuple[str, str]]:
-        """As `contradictions`, of what version 1 does not say."""
+        """Give contradictions, as `contradictions` does, in what only version 2 says."""
         attributes, clips = len(schema.attributes), bool(self.clips)
         for name, size, samples in zip(self.index.name, self.index.bytes, self.shards.samples, strict=True):
             least = least_bytes(samples, len(schema.fields), attributes)

@@ -1,4 +1,4 @@
-"""Existing WebDatasets made into data sets, their tars untouched.
+"""Make data sets of WebDatasets that exist, without touching their tars.
 
 Each tar is read once, in streaming fashion (`scan`), for where its members lie and what they are; `finish_index`
 then writes the indexes, and the manifest last.
@@ -48,12 +48,12 @@ from i2i_core.storage.retry import AT_START, patient_for
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """An existing WebDataset, made a data set without rewriting it."""
+    """Name a WebDataset that exists, to make it a data set without rewriting it."""
 
     index: str = ""
     """Folder or fsspec URL with its tars. Indexes and manifest go beside them, or to --out."""
     domains: tuple[str, ...] = ()
-    """Of unpaired: two words of the shards' names, A's and B's (--domains horse zebra)."""
+    """Two words of the shards' names that tell domain A and B apart, for unpaired images (--domains horse zebra)."""
 
     def __post_init__(self) -> None:
         if len(self.domains) not in (0, 2):
@@ -96,13 +96,13 @@ MOST_CLASSES = 10_000
 
 
 def shown(text: str) -> str:
-    """A name as a terminal can print it: what it cannot is escaped."""
+    """Escape what a terminal cannot print in a name."""
     return repr(text)[1:-1]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a sample (or, without a key, the rest of a tar) cannot be used."""
+    """Say why a sample (or, without a key, the rest of a tar) cannot be used."""
 
     key: str
     kind: str
@@ -111,7 +111,7 @@ class Fault:
     expected: str = ""
 
     def error(self, where: str) -> DataError:
-        """Naming the tar, which is `where`."""
+        """Make an error of it that names the tar, which is `where`."""
         place = where if not self.key else f"{where}: {shown(self.key)}" + f".{self.member}" * bool(self.member)
         fix = _FIXES.get(self.kind, f"Mend or remove it; {_SKIP}.")
         return DataError(place, self.cause, self.expected or _EXPECTED[self.kind], fix)
@@ -125,26 +125,27 @@ Kinds = tuple[tuple[str, int, str, str], ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample of a tar, its images by name."""
+    """Hold a sample of a tar: its images by name, and its label."""
 
     key: str
     images: dict[str, Image]
     label: Any
-    """What its json or cls holds; None where it has neither, a Fault where it cannot be read."""
+    """Contents of its json or cls; None where it has neither, a Fault where it cannot be read."""
 
     @property
     def kind(self) -> Kinds:
+        """Kind of each image, by which samples are compared."""
         return tuple((name, f.channels, f.dtype, f.extension) for name, (_, _, f) in sorted(self.images.items()))
 
     @property
     def is_half(self) -> bool:
-        """Whether it is one side of a pair."""
+        """Tell whether it is one side of a pair."""
         return self.images.keys() < {"a", "b"}
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a tar holds."""
+    """Hold what a tar contains: its usable samples, and what cannot be used."""
 
     shard: Shard
     samples: list[Sample]
@@ -153,7 +154,7 @@ class Scanned:
 
 @dataclass(frozen=True)
 class Tars:
-    """The tars of a WebDataset: name below the root -> bytes."""
+    """List the tars of a WebDataset: name below the root -> bytes."""
 
     uri: str
     root: str
@@ -196,7 +197,7 @@ class Tars:
 
 @patient_for(AT_START)
 def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
-    """The shards to index.
+    """List the tars to index.
 
     Raises:
         DataError: nothing there, no tar, or compressed ones.
@@ -221,7 +222,7 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
 
 
 def scan(root: str, name: str, bad: str) -> Scanned:
-    """Reads one tar from end to end: members, checksums, images.
+    """Read one tar from end to end: members, checksums, images.
 
     Raises:
         DataError: with `bad="stop"`, for the first sample that cannot be used, or a damaged tar.
@@ -271,7 +272,7 @@ def scan(root: str, name: str, bad: str) -> Scanned:
 
 
 class HashedReader:
-    """A file being read from end to end, its length and checksum as it goes.
+    """Read a file from end to end, and keep its length and checksum as it goes.
 
     Attributes:
         filled: where its last byte that is not 0 ends.
@@ -286,6 +287,7 @@ class HashedReader:
         file.seek(0)
 
     def read(self, size: int) -> bytes:
+        """Read some bytes, and count them in."""
         data = self.file.read(size)
         self.hash.update(data)
         if filled := len(data.rstrip(b"\0")):
@@ -294,12 +296,13 @@ class HashedReader:
         return data
 
     def drain(self) -> None:
+        """Read to the end."""
         while self.read(1 << 20):
             pass
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is right, or a ReadError: `tarfile` takes a damaged one for the end of the archive, and skips to
+    """Read a header, or raise a ReadError: `tarfile` takes a damaged one for the end of the archive, and skips to
     wherever one says that the next is."""
 
     @classmethod
@@ -341,7 +344,7 @@ TarMember = tuple[str, str, tarfile.TarInfo, bytes]
 
 
 def tar_entries(file: HashedReader, is_read: Callable[[str, tarfile.TarInfo], bool]) -> Iterator[TarMember]:
-    """All in a tar that has a name by WebDataset's convention: the key ends at the first dot of the last part.
+    """Give all in a tar that has a name by WebDataset's convention: the key ends at the first dot of the last part.
 
     Where the tar is damaged it ends; `file.end` and `file.damage` then say where and how.
 
@@ -364,12 +367,12 @@ def tar_entries(file: HashedReader, is_read: Callable[[str, tarfile.TarInfo], bo
 
 
 def _is_file(info: tarfile.TarInfo) -> bool:
-    """Whether its data lies in one piece in the tar."""
+    """Tell whether a member's data lies in one piece in the tar."""
     return info.isreg() and not info.issparse()
 
 
 def tar_members(file: HashedReader) -> Iterator[TarMember]:
-    """As `tar_entries`, of every file, with its data."""
+    """Give every file of a tar with its data, as `tar_entries` does."""
     return (entry for entry in tar_entries(file, lambda *_: True) if _is_file(entry[2]))
 
 
@@ -380,7 +383,7 @@ _Members = list[tuple[str, tarfile.TarInfo, bytes]]
 
 
 def _field_of(member: str) -> str:
-    """`a`, `b`, `image`, or what else an image is called."""
+    """Name the field of an image's member: `a`, `b`, `image`, or what else it is called."""
     return member.rpartition(".")[0] or "image"
 
 
@@ -397,7 +400,7 @@ def _most_bytes(member: str) -> int:
 
 
 def _sample(key: str, members: _Members) -> Sample | Fault:
-    """The images of a sample, and its json or cls where it has one that may be labels. All else is left alone."""
+    """Give the images of a sample, and its json or cls where it has one that may be labels. All else is left alone."""
     if wrong := no_file_name(key):
         return Fault(key, NAMES, wrong)
     if twice := [name for name, n in Counter(name.lower() for name, _, _ in members).items() if n > 1]:
@@ -428,7 +431,7 @@ def _sample(key: str, members: _Members) -> Sample | Fault:
 
 
 def _note(key: str, member: str, info: tarfile.TarInfo, data: bytes) -> Any:
-    """What a json or cls holds, or a Fault."""
+    """Read what a json or cls holds, or give a Fault."""
     if wrong := _not_in_one_piece(member, info):
         return Fault(key, LABELLING, wrong, member)
     try:
@@ -438,7 +441,7 @@ def _note(key: str, member: str, info: tarfile.TarInfo, data: bytes) -> Any:
 
 
 def _flat(value: Any) -> Any:
-    """Of a JSON value, what may be labels: a number, or an object of numbers; else what it is."""
+    """Reduce a JSON value to what may be labels: a number, or an object of numbers; else its type's name."""
     if isinstance(value, dict):
         return {key: v if isinstance(v, int | float) else _brief(v) for key, v in value.items()}
     return value if isinstance(value, int | float) else _brief(value)
@@ -457,7 +460,7 @@ def _not_in_one_piece(member: str, info: tarfile.TarInfo) -> str:
 
 
 def _may_be_labels(notes: dict[str, Any]) -> Any:
-    """Of a json and a cls, the json if it is an object with attributes."""
+    """Choose between a json and a cls: the json if it is an object with attributes."""
     value = notes.get("json")
     attributes = isinstance(value, dict) and any(_is_bit(v) for v in value.values())
     return value if attributes or "cls" not in notes else notes["cls"]
@@ -468,7 +471,7 @@ def _is_bit(value: Any) -> bool:
 
 
 def _image(key: str, members: _Members) -> Image | Fault:
-    """The image among the members of one name: an array beside an image is an annotation."""
+    """Find the image among the members of one name: an array beside an image is an annotation."""
     images = [m for m in members if not m[0].endswith("npy")] or members
     if len(images) > 1:
         return Fault(key, TWICE, f"both {images[0][0]} and {images[1][0]}, two images of one name")
@@ -485,7 +488,7 @@ def _image(key: str, members: _Members) -> Image | Fault:
 
 
 def _alike(samples: Sequence[tuple[str, Sample]], bad: str = "stop") -> list[Fault | None]:
-    """For each (tar, sample), why it is left out: its images are not of the kind that most are.
+    """Give for each (tar, sample) why it is left out, if its images are not of the kind that most are.
 
     Raises:
         DataError: with `bad="stop"`, naming the first.
@@ -530,7 +533,7 @@ def finish_index(
     out: str,
     bad: str = "stop",
 ) -> Manifest:
-    """Manifest and indexes of an existing WebDataset, beside its tars or at `out`.
+    """Write the indexes and the manifest of a WebDataset that exists, beside its tars or at `out`.
 
     Raises:
         DataError: what the tars hold cannot be told; with `bad="stop"`, also where single samples do not agree.
@@ -600,7 +603,7 @@ def _kept(
 
 
 def _check_domains(tars: Tars, domain_of: Mapping[str, str]) -> None:
-    """Raises DataError unless tars with samples are of two domains, and of one each."""
+    """Check that tars with samples are of two domains, and of one each. Raises DataError where they are not."""
     for name, domain in domain_of.items():
         if domain == WHOLE:
             raise DataError(f"{tars.uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
@@ -610,8 +613,8 @@ def _check_domains(tars: Tars, domain_of: Mapping[str, str]) -> None:
 
 
 def _old_indexes(output: Folder, apart: Sequence[str]) -> set[str]:
-    """The indexes that an earlier indexing wrote here: plain files of the names that it gives, in the data set's own
-    folder. What else a manifest names is let be."""
+    """Name the indexes that an earlier indexing wrote here: plain files of the names that it gives, in the data set's
+    own folder. Whatever else a manifest names is let be."""
     names: set[str] = set()
     with suppress(DataError, ConfigError):
         data = DataSet(output.url, apart)
@@ -639,7 +642,7 @@ def _line(name: str, fault: Fault) -> str:
 
 
 def _fields(samples: Sequence[Sample]) -> dict[str, Field]:
-    """What holds of all images of a name; height and width are 0 where they differ."""
+    """Describe all images of a name at once; height and width are 0 where they differ."""
     fields = {}
     for name, (_, _, first) in sorted(samples[0].images.items()):
         sizes = {(sample.images[name][2].height, sample.images[name][2].width) for sample in samples}
@@ -674,7 +677,7 @@ def _written(output: Folder, to_write: Sequence[ToWrite], attributes: int) -> di
 
 @patient_for(AT_START)
 def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
-    """Whether these tars are indexed already. Raises DataError if another data set is in the way."""
+    """Tell whether these tars are indexed already. Raises DataError if another data set is in the way."""
     output = Folder(out or tars.uri)
     if storage_named(output.url) != storage_named(tars.uri):
         fix = "Leave --out out, to write indexes and manifest beside the tars."
@@ -691,7 +694,7 @@ def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
 
 
 def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:
-    """(split, domain) from the words of a shard's name: `train-A-000.tar`, `trainA-0.tar`, `horse/val-3.tar`."""
+    """Find (split, domain) in the words of a shard's name: `train-A-000.tar`, `trainA-0.tar`, `horse/val-3.tar`."""
     words = [word.lower() for word in re.split(r"[^0-9A-Za-z]+", name)]
     glued = {f"{split}{domain.lower()}": (split, domain) for split in SPLITS for domain in domains}
     for word in words:
@@ -705,21 +708,22 @@ def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """How the json or cls of samples are read as labels."""
+    """Say how the json or cls of samples are read as labels."""
 
     names: tuple[str, ...]
     exclusive: bool
     faults: list[Fault | None]
-    """Of each sample, why it has no such label."""
+    """Reason, for each sample, why it has no such label; None where it has one."""
 
     def row(self, value: Any) -> list[int]:
+        """Give 0 or 1 for each attribute of a label that has no fault."""
         if self.exclusive:
             return [int(i == value) for i in range(len(self.names))]
         return [int(value[name]) for name in self.names]
 
 
 def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> LabelColumns:
-    """The attributes of json objects or class numbers, whichever more samples have.
+    """Read the attributes of json objects or class numbers, whichever more samples have.
 
     Attributes that are not named are those of the first object, if every sample has them; else of the commonest.
     """
@@ -765,7 +769,8 @@ def _label_faults(samples: Sequence[Sample], fits: Sequence[bool], expected: str
 def _check_labels(
     rows: Sequence[tuple[str, Sample]], labels: LabelColumns, attributes: tuple[str, ...], uri: str, bad: str
 ) -> None:
-    """Raises DataError for the first sample without such a label; with `bad="skip"`, only if not one has it."""
+    """Check that samples have labels. Raises DataError for the first one without; with `bad="skip"`, only if not one
+    has any."""
     wrong = [(name, sample, fault) for (name, sample), fault in zip(rows, labels.faults, strict=True) if fault]
     if not wrong or (bad == "skip" and len(wrong) < len(rows)):
         return

@@ -1,1 +1,1 @@
-"""From shards to batches: order, reader, staging, transforms."""
+"""Turn shards into batches: order, reader, staging, transforms."""

@@ -10,9 +10,9 @@ from i2i_core.batch import Batch
 
 
 class Ahead:
-    """A source of batches moved to the device by a thread, `depth` ahead of the step.
+    """Move batches from a source to the device in a thread, up to `depth` ahead of the step.
 
-    An error in the source is raised where the batch would have come.
+    An error in the source is raised where its batch would have come.
     """
 
     LEAVE = 5.0
@@ -51,8 +51,8 @@ class Ahead:
         return item
 
     def close(self) -> None:
-        """Ends the thread and its source; batches not taken are dropped. A thread that is still waiting for storage is
-        left behind, and ends when that has an end."""
+        """End the thread and its source, and drop the batches that were not taken. A thread that is still waiting for
+        storage is left behind; it ends when its wait does."""
         self.background.ending.set()
         for _ in range(int(self.LEAVE / 0.05)):
             while not self.queue.empty():

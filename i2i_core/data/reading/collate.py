@@ -20,7 +20,7 @@ Sample = dict[str, Value]
 
 @dataclass(frozen=True)
 class Columns:
-    """Hold the fields of n samples, by name, as `Batch` has them."""
+    """Hold the fields of n samples by name, as a `Batch` does."""
 
     fields: dict[str, Tensor] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
@@ -36,7 +36,8 @@ class Columns:
 
 
 def check_alike(first: Sample, frame: Sample) -> None:
-    """Raises ValueError where a frame has arrays of other shapes than the first of its sequence."""
+    """Check that a frame's arrays have the shapes of the first frame's of its sequence. Raises ValueError where one has
+    not."""
     for name, value in frame.items():
         if isinstance(value, np.ndarray) and isinstance(of := first[name], np.ndarray) and value.shape != of.shape:
             raise ValueError(f"{name} of shape {value.shape} where the first frame has {of.shape}")

@@ -65,7 +65,7 @@ def slots_of(batch: int, rank: int, world: int) -> tuple[int, int]:
 
 
 class Cut:
-    """How the line of an epoch is cut; the same for all epochs of one length.
+    """Cut the line of an epoch into lanes, rounds and windows, the same way for all epochs of one length.
 
     Args:
         units: what an epoch counts. Fewer than B are laid end to end with themselves.

@@ -1,4 +1,4 @@
-"""Say what comes next, by a pure function of (manifest, seed, global batch size, batch number).
+"""Decide which sample comes next, by a pure function of (manifest, seed, global batch size, batch number).
 
 Each epoch the shards are permuted and laid end to end (beginning at a seeded point), the line is cut into lanes
 (`lanes`), and each lane is shuffled in windows. Every slot of the global batch owns some lanes and visits them in
@@ -23,13 +23,13 @@ from i2i_core.errors import ConfigError
 from i2i_core.randomness import permutation, seed_from
 
 VERSION = 2
-"""Of the order. A run keeps the one that it began with, and is not gone on with by another: raise this number with
-every change of what comes when. In version 1 a batch had at most 64 lanes, and a slot shared one with others."""
+"""Version of the order. A run can only be resumed by the version that it began with: raise this number with every
+change of what comes when. In version 1 a batch had at most 64 lanes, and a slot shared one with others."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """So many epochs of sequences of one kind; the last stage of an order has no end."""
+    """Describe a run of epochs whose sequences have one form; the last stage of an order has no end."""
 
     frames: Frames = field(default_factory=Frames)
     epochs: int = 1
@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of an order.
+    """Place one epoch among the global batches of an order.
 
     Attributes:
         number: of all epochs, whatever their stage.
@@ -59,7 +59,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Around:
-    """What a slot reads, among the window of its lane.
+    """Hold the row that a slot reads, within the window of its lane.
 
     Attributes:
         epoch: the number of the epoch.
@@ -86,7 +86,11 @@ class Around:
 
 
 class Order:
-    """Which row of a shard set stands in which slot of which global batch.
+    """Decide which row of a shard set stands in which slot of which global batch.
+
+    The order is a pure function of its arguments, so any rank can compute any batch, and resuming needs no state but
+    the number of the batch. Each epoch permutes the shards, cuts them into lanes, and shuffles each lane in windows;
+    every start comes at most once an epoch, and fewer than B are left out.
 
     Args:
         counts: samples per shard.
@@ -198,7 +202,7 @@ class Order:
         return permutation(lanes, *self.key, "turns", epoch, slot, round)
 
     def _lap_of(self, epoch: Epoch, lap: int) -> int:
-        """Number the laps of all epochs, so that no two have the same."""
+        """Give a lap a number that no other lap of any epoch has."""
         most = max(cut.laps for cut in self.cuts)
         return epoch.number * most + lap
 

@@ -16,11 +16,11 @@ from i2i_core.storage.remote import is_local
 
 
 class Reader:
-    """Members of shards by shard set, row and field: indexed reads, no tar scanned.
+    """Read the bytes of a sample's fields out of shards at the offsets that the index gives, without scanning a tar.
 
-    Shards that are on this node, the data set's own or staged, are read at their offsets. Of others the bytes are
-    asked for by ranges, many at once: while a reader begins, so that it begins at once, and later where a shard is
-    not being fetched already.
+    Shards on this node (the data set's own, or cached) are read from disk. Remote shards are read by range requests,
+    many at once, until they are cached: the first few reads do not wait for a shard that is being fetched, later ones
+    do.
     """
 
     OPEN = 256
@@ -37,7 +37,7 @@ class Reader:
         return {**self.__dict__, "_files": OrderedDict()}  # descriptors stay with their process
 
     def read(self, rows: Sequence[int], field: int) -> list[bytes]:
-        """The bytes of one field of each row.
+        """Read the bytes of one field of each row.
 
         Raises:
             DataError: a shard that is no longer there, or other than the manifest says.
@@ -71,7 +71,7 @@ class Reader:
         return out
 
     def _file(self, shard: Shard) -> int | None:
-        """A descriptor of a shard that is on this node."""
+        """Open a shard that is on this node; None where it is not."""
         if shard.name not in self._files:
             file = self._open(shard)
             if file is None:
@@ -99,7 +99,7 @@ class Reader:
             return None
 
     def _close(self, *names: str) -> None:
-        """Files that were removed from the cache among them: they take room as long as they are open."""
+        """Close some shards. Files that were removed from the cache take room as long as they are open."""
         for name in names:
             os.close(self._files.pop(name))
 

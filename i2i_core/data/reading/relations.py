@@ -32,7 +32,7 @@ _ROWS_KEPT = 1 << 23
 
 
 class Candidates(Protocol):
-    """An order, or what stands on top of one."""
+    """Give the samples of an order, or of what stands on top of one."""
 
     key: tuple[int, str]
 
@@ -55,8 +55,8 @@ def named_again(order: Order, number: int) -> Order:
 
 
 class Balanced:
-    """An order in which every class comes equally often in expectation: windows repeat samples of rare classes, and
-    leave out as many of frequent ones. An epoch is as long as before.
+    """Make every class of an order come equally often in expectation: windows repeat samples of rare classes, and leave
+    out as many of frequent ones. An epoch is as long as before.
 
     The classes that a window has share its places equally, but for those that are rarer than windows: they have a
     larger share, for the windows that have none. Of each class the samples come equally often, to within one.
@@ -150,7 +150,7 @@ def _chance(shares: np.ndarray, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Related:
-    """A sample and its companions.
+    """Hold a sample and its companions, by their rows.
 
     Attributes:
         epoch: the number of the epoch.
@@ -158,7 +158,7 @@ class Related:
         companions: rows of all that may be its companions, in a seeded order: where one of the first cannot be
             decoded, another stands in for it.
         of_class: the sample's class.
-        lacking: why it cannot be used; "" where it has as many as are asked for.
+        lacking: why it cannot be used; "" where it has as many as the method asks for.
     """
 
     epoch: int
@@ -169,7 +169,7 @@ class Related:
 
 
 class Companions:
-    """The companions of samples: others of the same class, or of another one, found in the shards that the window of
+    """Find the companions of samples: others of the same class, or of another one, in the shards that the window of
     their lane lies on.
 
     A sample without enough of them is replaced as one that cannot be decoded is: by the next of its window that has
@@ -232,7 +232,7 @@ class Companions:
         """Return what a slot of global batch number t reads, and the samples that it takes the place of.
 
         Raises:
-            DataError: no sample of the window has as many companions as are asked for.
+            DataError: no sample of the window has as many companions as the method asks for.
         """
         of, found = self._located  # a batch asks twice: for its labels, and for what it reads
         if of != t:

@@ -1,4 +1,4 @@
-"""One shard set in its own order, and the samples that stand in it, decoded and augmented.
+"""Decode and augment the samples of one shard set, in its own order.
 
 n_X counts; rows_n positions in the shard set.
 """
@@ -29,7 +29,7 @@ Mate = tuple[int, Sample]
 
 @dataclass(frozen=True)
 class Source:
-    """One shard set in its own order, and which batch fields its members become."""
+    """Read one shard set in its own order, and name the batch fields that its members become."""
 
     reader: Reader
     order: Order | Balanced
@@ -39,7 +39,7 @@ class Source:
     one_by_one: OneByOne
     companions: Companions | None = None
     again: bool = False
-    """Whether it is its domain's second one."""
+    """True for the second source of its domain (`Needs(again=True)`)."""
 
     @property
     def labels(self) -> str:

@@ -1,4 +1,4 @@
-"""Remote shards on this node's disk: whole, verified, and there before they are needed.
+"""Cache remote shards on this node's disk: whole, verified, and there before they are needed.
 
 A training worker knows which shards its lanes will read, and when. A `Stager` streams them into a `Cache` in that
 order, as far ahead as the cache has room; every process of the node reads them from there.
@@ -32,15 +32,15 @@ logger = logging.getLogger(__name__)
 STREAMS = 4
 """Shards that a worker fetches at a time."""
 LATE = 64
-"""Global batches that may have been asked for and not yet read."""
+"""Global batches that loaders may have requested and not yet read."""
 FARTHEST = 4096
-"""Needs that are looked at ahead of the batch asked for."""
+"""Needs that are examined ahead of the batch that is requested."""
 _OURS = re.compile(r"([0-9a-f]{64})(?:\.tar|-([0-9]+)\.part)")
 
 
 class Cache:
-    """Whole shards in a folder of this node, each under the checksum of its bytes: data sets can share one only where
-    it is the same.
+    """Keep whole shards in a folder of this node, each under the checksum of its bytes: data sets can share one only
+    where it is the same.
 
     Safe between processes. A shard is fetched by one of them, under a lock that dies with its holder, into a `.part`
     that appears under its name when it is whole and verified; a `.part` that was left behind is gone on with. A shard
@@ -67,19 +67,21 @@ class Cache:
             raise ResourceError("--cache", found, "a folder of your own", "Name one on a local disk.")
 
     def path(self, shard: Shard) -> Path:
+        """Place of a shard that is whole."""
         return self.folder / f"{shard.sha256}.tar"
 
     def part(self, shard: Shard) -> Path:
+        """Place of a shard while it is fetched."""
         return self.folder / f"{shard.sha256}-{shard.bytes}.part"
 
     def wait(self, shard: Shard) -> None:
-        """Until nobody is fetching the shard any more."""
+        """Wait until nobody is fetching the shard any more."""
         with suppress(FileNotFoundError), self.part(shard).open("rb") as part:
             fcntl.flock(part, fcntl.LOCK_SH)
 
     def fetch(self, data: DataSet, shard: Shard) -> IO[bytes] | None:
-        """The whole shard: it was here, or another process has fetched it, or it was fetched. Nobody removes it until
-        it is closed. None where there is no room for it beside what is held.
+        """Give the whole shard, opened, and fetch it where it is not here. Another process's download is waited for.
+        Nobody removes the file until it is closed. None where there is no room for it beside the shards that are held.
 
         Raises:
             DataError: it is no longer there, or its bytes are not those of the manifest's checksum.
@@ -109,7 +111,7 @@ class Cache:
                 else:
                     start = time.monotonic()
                     self._download(data, shard, part)
-                    logger.debug(f"{shard.name}, {shard.bytes:,} bytes, is staged in {time.monotonic() - start:.1f} s")
+                    logger.debug(f"cached {shard.name}, {shard.bytes:,} bytes, in {time.monotonic() - start:.1f} s")
                     os.replace(part.name, place)
                     fcntl.flock(part, fcntl.LOCK_SH)
                     whole, part = part, None
@@ -119,8 +121,8 @@ class Cache:
                     part.close()
 
     def _has_room(self) -> bool:
-        """Whether what is here and under way fits; the longest unused files that nobody holds make room, parts that
-        were left behind among them."""
+        """Tell whether what is here and under way fits. The longest unused files that nobody holds are removed to make
+        room, parts that were left behind among them."""
         with ExitStack() as locks:
             while (room := _locked(self.folder / ".room", fcntl.LOCK_EX)) is None:
                 pass
@@ -143,6 +145,7 @@ class Cache:
             return True
 
     def _download(self, data: DataSet, shard: Shard, part: IO[bytes]) -> None:
+        """Fetch a shard into its part, from where an earlier try broke off, and verify its checksum."""
         for begun in (part.seek(0, os.SEEK_END), 0):
             part.truncate(begun)
             part.seek(begun)
@@ -168,17 +171,19 @@ class Cache:
 
 
 def no_shard(data: DataSet, shard: Shard) -> DataError:
+    """Make the error of a shard that is no longer there."""
     fix = "Put it back and run the same command again: the run goes on from its last checkpoint."
     return DataError(data.url(shard.name), "no such shard any more", "the shard of the manifest", fix)
 
 
 def other_bytes(data: DataSet, shard: Shard) -> DataError:
+    """Make the error of a shard whose bytes are not those of the manifest's checksum."""
     fix = "Copy the data set again, or make it again with `python pipelines/shard.py`."
     return DataError(data.url(shard.name), "other bytes than the manifest's checksum", "the same", fix)
 
 
 class _Locked(io.FileIO):
-    """A file whose lock ends when it is closed, also where a process that was forked meanwhile has it open too.
+    """Keep a file whose lock ends when it is closed, also where a process that was forked meanwhile has it open too.
 
     Without a buffer: a full disk is met where it is written to, and not again where it is closed.
     """
@@ -194,7 +199,7 @@ class _Locked(io.FileIO):
 
 
 def _locked(path: Path, how: int, mode: str = "ab+") -> IO[bytes] | None:
-    """A file, opened (made, to append to) and locked; None if it was removed or renamed while it was waited for.
+    """Open a file (make it, to append to) and lock it; None if it was removed or renamed while its lock was waited for.
 
     Raises:
         BlockingIOError: with LOCK_NB, when another holds it.
@@ -213,7 +218,7 @@ def _locked(path: Path, how: int, mode: str = "ab+") -> IO[bytes] | None:
 
 
 def _times_and_sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """Of a cache's files when each was last used and the bytes that it takes, or will."""
+    """Give of each of a cache's files when it was last used, and the bytes that it takes, or will."""
     for path in folder.iterdir():
         if ours := _OURS.fullmatch(path.name):
             with suppress(FileNotFoundError):
@@ -223,7 +228,7 @@ def _times_and_sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:
 
 @dataclass(frozen=True)
 class Need:
-    """A shard, and the first and last global batch that it is read for."""
+    """Name a shard, and the first and last global batch that it is read for."""
 
     t: int
     last: int
@@ -232,10 +237,11 @@ class Need:
 
 
 class Stager:
-    """Fetches what a worker will need, in order, by threads of its own, and holds it until it was read.
+    """Prefetch the remote shards that a rank will read into the node's cache, in the order of reading, and hold each
+    until its last batch was requested.
 
-    As far ahead as its share of the cache has room for; the node's workers have equal shares. What does not fit is read
-    sample by sample.
+    Its threads fetch as far ahead as the rank's share of the cache has room; the ranks of a node have equal shares.
+    Shards that do not fit are read sample by sample (`Reader`), with one warning.
     """
 
     def __init__(self, cache: Cache, needs: Iterator[Need]) -> None:
@@ -253,7 +259,8 @@ class Stager:
             thread.start()
 
     def at(self, t: int) -> None:
-        """Global batch t is asked for. Raises what went wrong with a shard that was fetched."""
+        """Note that the loaders request global batch t, and let go of shards whose last batch is long past. Raises what
+        went wrong with a shard that was fetched."""
         with self.moved:
             self.t = t
             for name in [name for name, last in self.last.items() if last < t - LATE and name in self.held]:
@@ -265,7 +272,7 @@ class Stager:
                 raise self.error
 
     def close(self) -> None:
-        """Holds nothing any more, and begins no further shard; those under way come to their end."""
+        """Let go of everything, and begin no further shard; those under way come to their end."""
         with self.moved:
             self.stopped = True
             for name in list(self.held):
@@ -304,7 +311,7 @@ class Stager:
                 self._let_go(need.shard.sha256)
 
     def _next(self) -> Need | None:
-        """The next need that has to be fetched, once there is room for it; None when closed."""
+        """Give the next shard to fetch, once there is room for it; None when closed."""
         with self.moved:
             while not self.stopped:
                 need = self.head = self.head or next(self.needs)

@@ -1,4 +1,4 @@
-"""Number the starts of a data set: the rows at which a sample, or a sequence of T frames, begins.
+"""Number the rows of a data set at which a sample, or a sequence of T frames, can begin: its *starts*.
 
 Rows of one clip stand next to each other in one shard. A clip of L rows has L - (T - 1) stride starts, and none where
 it is shorter than a sequence. The *units* of an epoch are all starts, or one start of each clip, drawn anew each epoch.
@@ -19,13 +19,13 @@ from i2i_core.randomness import seed_from
 
 Unit = Literal["start", "clip"]
 ClipLengths = Sequence[Sequence[int]]
-"""The lengths of each shard's clips, in order. They are asked for shard by shard, so they may be read when needed."""
+"""Lengths of each shard's clips, in order. They are looked up shard by shard, so they may be read when needed."""
 _KEPT = 256
 """Shards whose clips are kept at hand."""
 
 
 class LookedUp(Sequence[Sequence[int]]):
-    """Hold lengths of clips that are read when they are asked for, and what it takes to count their starts.
+    """Look up the lengths of clips when they are needed; hold of each shard only what it takes to count its starts.
 
     Args:
         number: of each shard, how many clips it has.
@@ -46,7 +46,7 @@ class LookedUp(Sequence[Sequence[int]]):
 
 @dataclass(frozen=True)
 class Frames:
-    """A sequence of so many frames: rows of a clip, `stride` rows from each to the next."""
+    """Describe a sequence of frames: `number` rows of a clip, `stride` rows from each to the next."""
 
     number: int = 1
     stride: int = 1
@@ -63,7 +63,7 @@ class Frames:
 
 
 class Starts:
-    """The units of every shard, for sequences of one kind.
+    """Number the units of every shard, for sequences of one kind.
 
     Args:
         frames: the sequence that begins at a start.
@@ -96,7 +96,7 @@ class Starts:
         self._remember()
 
     def _tabulate(self, shard: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the clips of a shard that have starts: the first row, the starts, and the starts before them."""
+        """Give of the clips of a shard that have starts: the first row, the starts, and the starts before them."""
         lengths = np.asarray(self.clips[shard], np.int64)  # type: ignore[index]
         rows, starts = np.cumsum(lengths) - lengths, np.maximum(lengths - self.frames.reach, 0)
         rows, starts = rows[starts > 0], starts[starts > 0]
@@ -126,8 +126,8 @@ class Starts:
 
 
 class OneByOne:
-    """The sequences of a shard set, one after the other: those of a clip begin where the one before has ended. They are
-    found as far as they are asked for.
+    """Number the sequences of a shard set one after the other, where those of a clip begin where the one before has
+    ended. They are found as far as they are needed.
 
     Args:
         frames: the sequences.
@@ -166,7 +166,7 @@ def count_starts(
     Args:
         counts: samples per shard.
         clips: lengths of each shard's clips; None: each row is a clip of its own.
-        kinds: the sequences that are asked for.
+        kinds: the sequences that the method reads.
         unit: what an epoch counts.
 
     Raises:

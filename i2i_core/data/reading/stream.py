@@ -1,5 +1,5 @@
-"""From shards to global batches: `order` says which sample stands in which slot, `reader` gets its bytes, `source`
-decodes and augments it, and a `Stream` puts a worker's part of the batch together.
+"""Turn shards into global batches: `order` decides which sample stands in which slot, `reader` gets its bytes, `source`
+decodes and augments it, and a `Stream` puts a rank's part of the batch together.
 
 n_X counts; slots_n slot numbers; rows_n positions in the shard set.
 """
@@ -43,32 +43,33 @@ from i2i_core.storage.remote import is_local
 
 
 class Numbered(ABC):
-    """Global batches by number."""
+    """Give global batches by number."""
 
     batch: int
     batches_per_epoch: int
 
     @abstractmethod
     def read(self, t: int, start: int, stop: int) -> Batch:
-        """Slots start to stop of global batch t, images as stored values on the CPU."""
+        """Read slots start to stop of global batch t, images as stored values on the CPU."""
 
     @property
     @abstractmethod
     def cache(self) -> Cache | None:
-        """Where remote shards are staged."""
+        """Cache of remote shards; None where none is used."""
 
     @abstractmethod
     def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
-        """The remote shards that a worker reads from global batch `first` on, in the order of the batches, without
+        """List the remote shards that a rank reads from global batch `first` on, in the order of the batches, without
         end."""
 
     @property
     def images_per_epoch(self) -> int:
+        """Images of an epoch of the first stage."""
         return self.batches_per_epoch * self.batch
 
     def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
-        """This worker's slots of global batches first, first + 1, ... without end, as they were read
-        by `loaders` processes (0: this one)."""
+        """Read this rank's slots of global batches first, first + 1, ... without end, by `loaders` processes (0: this
+        one)."""
         kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
         kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
         numbers = _From(first)
@@ -79,7 +80,7 @@ class Numbered(ABC):
 
 
 class Stream(Numbered):
-    """Global batches of a data set.
+    """Read the global batches of a data set, any part of any batch: decoded, augmented, collated.
 
     Args:
         data: the data set, opened.
@@ -137,8 +138,8 @@ class Stream(Numbered):
 
     @property
     def _kinds(self) -> list[int]:
-        """The first of those stages that follow each other with as many frames, which are one stage of an order: an
-        epoch goes on over an end where only something else changes."""
+        """List the stages at which the number of frames changes, the first among them: those between are one stage of
+        an order, so an epoch goes on over an end where only something else changes."""
         frames = [stage.frames for stage in self.stages]
         return [i for i in range(len(frames)) if i == 0 or frames[i] != frames[i - 1]]
 
@@ -148,7 +149,7 @@ class Stream(Numbered):
         return max(source.order.batches_in(kind) for source in self.sources)
 
     def end_at(self, ends: Sequence[int]) -> None:
-        """Have all stages but the last end at these global batches. Before anything is read.
+        """Have all stages but the last end at these global batches. To be called before anything is read.
 
         Raises:
             ConfigError: one with frames of its own ends before it begins.
@@ -166,10 +167,11 @@ class Stream(Numbered):
 
     @property
     def cache(self) -> Cache | None:
+        """Cache of remote shards; None where none is used."""
         return self._cache
 
     def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
-        """As `Numbered.needs`."""
+        """List the remote shards that a rank reads, as `Numbered.needs` does."""
         return merge(*(self._needs(source, first, slots) for source in self.sources), key=lambda need: need.t)
 
     def _needs(self, source: Source, first: int, slots: tuple[int, int]) -> Iterator[Need]:
@@ -219,7 +221,7 @@ class Stream(Numbered):
         return lanes_of(self.batch, self.config.lanes, held, room)
 
     def read(self, t: int, start: int, stop: int) -> Batch:
-        """Slots start to stop of global batch t, images as stored values on the CPU.
+        """Read slots start to stop of global batch t, images as stored values on the CPU.
 
         A sample that cannot be decoded is replaced by the next good one of its window, of labelled data by the next
         of those with its label, or with the label that differs least, and named in `bad`; so is a sequence, for its
@@ -282,7 +284,7 @@ class Stream(Numbered):
         return torch.from_numpy(self.sources[0].reader.rows.labels(rows))
 
     def _whole(self, t: int) -> dict[str, Tensor]:
-        """The labels that the index lists for all B slots: every worker knows them without asking."""
+        """Give the labels that the index lists for all B slots: every rank knows them without communication."""
         if not self._labelled:
             return {}
         whole: dict[str, Tensor] = {}
@@ -305,8 +307,8 @@ class Stream(Numbered):
         raise none_usable(tried)
 
     def _instead(self, source: Source, t: int, slot: int) -> Iterable[tuple[int, int]]:
-        """What is taken for a slot: its own sample, then the others of its window. Labels come from the index, where
-        every worker reads them, so a sample must be replaced by one of its label."""
+        """Give (epoch, row) of what a slot may read: its own sample, then the others of its window. Labels come from
+        the index, where every rank reads them, so a sample is replaced by one of its label."""
         candidates = source.order.candidates(t, slot)
         if not self._labelled:
             return candidates
@@ -316,11 +318,12 @@ class Stream(Numbered):
         return [rows[i] for i in sorted(range(len(rows)), key=differ.__getitem__)]
 
     def _named(self, source: Source, key: str) -> str:
-        """A sample's key, unmistakable where two domains may have the same."""
+        """Give a sample's key, with its domain where two domains may have the same."""
         return f"{key} of domain {source.reader.domain}" if len(source.reader.data.manifest.domains) > 1 else key
 
     def in_order(self, most: int = 0) -> int:
-        """How many samples, or sequences, `rows` gives: as many as each domain has, at most `most` of them (0: all)."""
+        """Count the samples, or sequences, that `rows` gives: as many as each domain has, at most `most` of them (0:
+        all)."""
         found = []
         for source in self.sources:
             n = len(source.reader.rows)
@@ -384,8 +387,8 @@ class Stream(Numbered):
 
 
 class Alternating(Numbered):
-    """Global batches of several data sets in turn: number t is number t // M of set t mod M, each in its own order.
-    Of one data set: its own.
+    """Read the global batches of several data sets in turn: number t is number t // M of set t mod M, each in its own
+    order. With one data set they are that set's.
 
     An epoch ends when the longest set is through; shorter ones begin anew meanwhile.
 
@@ -396,7 +399,7 @@ class Alternating(Numbered):
         ends: the global batches at which all stages but the last end.
 
     Raises:
-        DataError: as `Stream`, and where a class is too small for the companions that are asked for.
+        DataError: as `Stream`, and where a class is too small for the companions that the method asks for.
     """
 
     def __init__(
@@ -434,10 +437,11 @@ class Alternating(Numbered):
 
     @property
     def cache(self) -> Cache | None:
+        """Cache of remote shards; None where none is used."""
         return next((stream.cache for stream in self.streams if stream.cache), None)
 
     def needs(self, first: int, slots: tuple[int, int]) -> Iterator[Need]:
-        """As `Numbered.needs`."""
+        """List the remote shards that a rank reads, as `Numbered.needs` does."""
         return merge(*(self._needs(n, first, slots) for n in range(len(self.streams))), key=lambda need: need.t)
 
     def _needs(self, number: int, first: int, slots: tuple[int, int]) -> Iterator[Need]:
@@ -447,7 +451,7 @@ class Alternating(Numbered):
                 yield replace(need, t=need.t * sets + number, last=need.last * sets + number)
 
     def read(self, t: int, start: int, stop: int) -> Batch:
-        """As `Stream.read`; of several sets, `bad` names the set with each sample."""
+        """Read a part of a batch as `Stream.read` does; of several sets, `bad` names the set with each sample."""
         turn, number = divmod(t, len(self.streams))
         batch = self.streams[number].read(turn, start, stop)
         if len(self.streams) == 1:
@@ -461,8 +465,8 @@ def _as_is(batch: Any) -> Any:
 
 
 class _Parts(Dataset[Batch | Exception]):
-    """One worker's part of every global batch, by batch number; or why there is none, where a person is to be told:
-    torch would put it in an error of its own."""
+    """Give one rank's part of every global batch by number, or the error that a person has to see: torch would wrap it
+    in one of its own."""
 
     def __init__(self, stream: Numbered, slots: tuple[int, int]) -> None:
         self.stream, self.slots = stream, slots
@@ -475,7 +479,7 @@ class _Parts(Dataset[Batch | Exception]):
 
 
 class _From(Sampler[int]):
-    """first, first + 1, ...; tells the stager what is asked for."""
+    """Count first, first + 1, ..., and tell the stager each number that the loaders ask for."""
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -503,7 +507,7 @@ def _closing(batches: Iterator[Batch | Exception], numbers: _From) -> Iterator[B
 
 
 def decoded(data: bytes, field: Field) -> Tensor:
-    """An image as (C, H, W) of its stored dtype.
+    """Decode an image to (C, H, W) of its stored dtype.
 
     Raises:
         ValueError: it cannot be decoded, or is not what the manifest says.
@@ -514,7 +518,7 @@ def decoded(data: bytes, field: Field) -> Tensor:
 
 
 def _check_classes(data: DataSet) -> None:
-    """Raises ConfigError where samples have no class, or several."""
+    """Check that every sample has one class. Raises ConfigError where samples have none, or several."""
     manifest = data.manifest
     if not manifest.exclusive:
         has = f"attributes {', '.join(manifest.attributes)}" if manifest.attributes else "no labels"
@@ -523,7 +527,8 @@ def _check_classes(data: DataSet) -> None:
 
 
 def _check_companions(stream: Stream) -> None:
-    """Raises DataError where samples of a class cannot have as many companions as the method asks for."""
+    """Check that classes are large enough. Raises DataError where a sample cannot have the companions that the method
+    asks for."""
     source, companions = stream.sources[0], stream.sources[0].companions
     if companions is None:
         return
@@ -538,7 +543,7 @@ def _check_companions(stream: Stream) -> None:
 
 
 def _check_flip(data: DataSet, config: DataConfig, reads: Collection[str]) -> None:
-    """Raises ConfigError where samples would be mirrored and a field that is read says that its may not be."""
+    """Check that samples may be mirrored. Raises ConfigError where a field that is read forbids it."""
     sided = [name for name in sorted(reads) if not data.manifest.fields[name].flip]
     if config.flip and sided:
         found = f"on, with {' and '.join(sided)}, which would then be wrong of the mirrored picture"
@@ -565,9 +570,9 @@ def in_order(
     needs: Needs | None = None,
     frame_stride: int = 1,
 ) -> Iterator[Batch]:
-    """Every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of `size`
-    at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in `bad`; a chunk
-    of nothing else is passed over. For a method that reads frames these are sequences, one after the other.
+    """Read every sample of a split once (or the first `most`), in the order of the index, unaugmented, in chunks of
+    `size` at [-1, 1] on the CPU; `images` is the first one's row. Unreadable samples are left out and named in `bad`; a
+    chunk of nothing else is passed over. For a method that reads frames these are sequences, one after the other.
 
     Unpaired data gives both domains side by side, up to the shorter.
 
@@ -601,7 +606,7 @@ def unaugmented(
     needs: Needs | None = None,
     frame_stride: int = 1,
 ) -> Stream:
-    """A stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
+    """Open a stream whose `rows` are what metrics and grids see: brought to their size, and nothing else."""
     fit, resample = resizing.fit, resizing.resample
     config = DataConfig(
         split=split, direction=direction, crop="center", flip=False, cache_gb=0, fit=fit, resample=resample,

@@ -1,4 +1,4 @@
-"""Resize, crop and flip, seeded by where a sample stands: (seed, epoch, index of the sample).
+"""Resize, crop and flip, seeded by where a sample stands: (seed, epoch, key, row).
 
 Images are (H, W, C) arrays of their stored dtype, before and after; crops and flips are views. All fields of a sample
 share one draw, and each follows it as its role asks (`images.placement`).
@@ -24,7 +24,7 @@ from i2i_core.sizes import Resizing, Size, fitted, sides
 
 @dataclass(frozen=True)
 class Augment:
-    """The same resize, crop and flip for every field of a sample, so that pairs stay aligned.
+    """Resize, crop and flip every field of a sample by the same draw, so that pairs stay aligned.
 
     Args:
         size: pixels that come out; 0: images as they are.
@@ -43,8 +43,9 @@ class Augment:
     resizing: Resizing = Resizing()
 
     def words(self, places: Iterable[tuple[object, ...]]) -> Iterator[list[int]]:
-        """What each sample draws: the first words of the Philox counter that its place, (epoch, key, row), is the
-        key of. One generator is given one key after the other, as making one asks the system for entropy."""
+        """Draw the random words of each sample: the first of the Philox counter whose key is made of the seed and the
+        sample's place, (epoch, key, row). One generator is re-keyed for all, as making one asks the system for
+        entropy."""
         philox = np.random.Philox(key=0)
         fresh = philox.state
         for place in places:
@@ -70,7 +71,7 @@ class Augment:
         return {name: self._one(name, value, placements, fields) for name, value in values.items()}
 
     def placement(self, shape: tuple[int, ...], words: list[int]) -> Placement:
-        """Say where a picture of (height, width, ...) goes."""
+        """Compute where a picture of (height, width, ...) goes."""
         stored = size = loaded = (shape[0], shape[1])
         flipped = bool(self.flip and words[2] & 1)
         if not self.size:
@@ -102,7 +103,8 @@ def _interpolated(image: np.ndarray, size: tuple[int, int], resizing: Resizing) 
 
 
 def resized(image: Tensor, size: Size, resizing: Resizing = Resizing()) -> Tensor:
-    """(C, height, width): resized as `resizing` says, and the middle cut out where that leaves something over."""
+    """Resize an image (C, height, width) as `resizing` says, and cut out the middle where that leaves something
+    over."""
     height, width = sides(size)
     box = fitted(image.shape[-2], image.shape[-1], (height, width), resizing.fit)
     x_CHW = interpolated(image, box, resizing)
@@ -111,7 +113,7 @@ def resized(image: Tensor, size: Size, resizing: Resizing = Resizing()) -> Tenso
 
 
 def interpolated(image: Tensor, size: tuple[int, int], resizing: Resizing) -> Tensor:
-    """(C, height, width) on the CPU, antialiased, in the image's own dtype and range."""
+    """Resize an image (C, height, width) on the CPU, antialiased, in its own dtype and range."""
     if image.shape[-2:] == size:
         return image
     x = image if image.dtype == torch.uint8 else image.float()  # uint8 has a kernel of its own

@@ -1,1 +1,1 @@
-"""Built-in data: pictures that are drawn, not downloaded."""
+"""Draw built-in data, which needs no download."""

@@ -1,4 +1,4 @@
-"""The built-in data set: characters of the DejaVu typefaces that ship inside matplotlib.
+"""Draw the built-in data set: characters of the DejaVu typefaces that ship inside matplotlib.
 
 Twelve styles, {sans, serif, mono} x {regular, bold, oblique, bold oblique}, drawn by FreeType and
 antialiased. All styles of one character are drawn at one scale, so bold is bolder and mono is
@@ -47,7 +47,7 @@ _BLANK = {0xFFFC}
 
 @dataclass(frozen=True)
 class Style:
-    """One of the twelve typefaces."""
+    """Describe one of the twelve typefaces."""
 
     name: str
     file: str
@@ -81,20 +81,20 @@ STYLES = {
 
 @dataclass(frozen=True)
 class GlyphOptions:
-    """The built-in data set, for --layout glyphs."""
+    """Choose what the built-in data set shows, for --layout glyphs."""
 
     glyphs: Literal["labelled", "paired", "unpaired"] = "labelled"
     """labelled: every style, attributes serif bold oblique mono; paired: see --variant; unpaired: see --faces."""
     variant: Literal["outline", "bold", "colour"] = "outline"
-    """Of paired: outline to filled and coloured, regular to bold, or black on white to white on a colour, which the
-    input does not tell."""
+    """Pairs that are drawn, with --glyphs paired: outline to filled and coloured, regular to bold, or black on white to
+    white on a colour, which the input does not tell."""
     faces: tuple[str, str] = ("sans-regular", "serif-regular")
-    """Of unpaired: the styles of A and of B; no character of A's train split is in B's."""
+    """Styles of A and of B, with --glyphs unpaired; no character of A's train split is in B's."""
     scanned: bool = False
-    """Of unpaired: B as if scanned, soft and grey."""
+    """Draw B as if scanned, soft and grey, with --glyphs unpaired."""
     styles: tuple[str, ...] = ()
-    """Of labelled and paired: the styles drawn, such as sans-regular serif-bold; labels name what differs among them.
-    Default: all."""
+    """Styles that are drawn, with --glyphs labelled or paired, such as sans-regular serif-bold; labels name what
+    differs among them. Default: all."""
     size: int = 64
     """Width and height of an image, in pixels."""
     colour: bool = False
@@ -117,6 +117,7 @@ class GlyphOptions:
 
     @property
     def in_colour(self) -> bool:
+        """True where drawings have three channels."""
         return self.colour or (self.glyphs == "paired" and self.variant != "bold")
 
 
@@ -128,7 +129,7 @@ def _font_file(style: Style) -> Path:
 
 @cache
 def characters() -> tuple[str, ...]:
-    """The characters that every style can draw and that show a style, in order of their code points."""
+    """List the characters that every style can draw and that show a style, in order of their code points."""
     from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     common: set[int] | None = None
@@ -144,11 +145,12 @@ def _shows_style(code: int) -> bool:
 
 
 def source(character: str, style: str, drawing: str = "fill") -> str:
+    """Name a drawing: `U+0041/serif-bold/fill`."""
     return f"U+{ord(character):04X}/{style}/{drawing}"
 
 
 def render(name: str, size: int, colour: bool = False, seed: int = 0, white_paper: bool = False) -> np.ndarray:
-    """The drawing named by a source: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
+    """Draw what a source names: (size, size, 1) uint8, dark on light, or (size, size, 3) in colour."""
     code, style, drawing = name.split("/")
     character = chr(int(code[2:], 16))
     if drawing == "scan":
@@ -165,25 +167,25 @@ def render(name: str, size: int, colour: bool = False, seed: int = 0, white_pape
 
 @cache
 def _blend(character: str, seed: int, white_paper: bool) -> np.ndarray:
-    """(256, 3) uint8: the colour of a pixel by how much of it is ink."""
+    """Give the colour of a pixel by how much of it is ink: (256, 3) uint8."""
     ink, paper = colours(character, seed)
     paper = np.full(3, 255.0) if white_paper else paper
     return np.rint(paper + (ink - paper) * np.arange(256)[:, None] / 255).astype(np.uint8)
 
 
 def fill(character: str, style: str, size: int) -> np.ndarray:
-    """How much of each pixel is ink, (size, size) uint8 from 0 to 255."""
+    """Draw how much of each pixel is ink: (size, size) uint8 from 0 to 255."""
     return _reduced(_drawn(character, style, size), size)
 
 
 def outline(character: str, style: str, size: int) -> np.ndarray:
-    """As `fill`, of the rim of the same shape; it lies inside the shape, pixel for pixel."""
+    """Draw the rim of the shape that `fill` draws; it lies inside the shape, pixel for pixel."""
     big = _drawn(character, style, size)
     return _reduced(big - _eroded(big, round(max(1.0, OUTLINE * size) * _factor(size))), size)
 
 
 def scan(character: str, style: str, size: int) -> np.ndarray:
-    """As if printed and scanned, (size, size, 1) uint8: grey ink on grey paper, out of focus."""
+    """Draw as if printed and scanned, (size, size, 1) uint8: grey ink on grey paper, out of focus."""
     soft = Image.fromarray(fill(character, style, size)).filter(ImageFilter.GaussianBlur(SOFT * size))
     paper, ink = SCANNED
     return np.rint(paper + (ink - paper) * (np.asarray(soft) / 255)).astype(np.uint8)[..., None]
@@ -200,7 +202,7 @@ def _reduced(big_HW: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)  # an outline and its filled shape are asked for one after the other
 def _drawn(character: str, style: str, size: int) -> np.ndarray:
-    """The centred drawing, (factor * size)^2 uint8, ink 255."""
+    """Draw the character centred, (factor * size)^2 uint8, ink 255."""
     side = size * _factor(size)
     font = _font(style, _em(character, side))
     left, top, right, bottom = font.getbbox(character, anchor="ls")
@@ -220,7 +222,7 @@ def _font(style: str, em: int) -> ImageFont.FreeTypeFont:
 
 @cache
 def _em(character: str, side: int) -> int:
-    """The em in pixels at which every style of the character fits into the margins."""
+    """Find the em in pixels at which every style of the character fits into the margins."""
     reference = 256
     boxes = [_font(style, reference).getbbox(character, anchor="ls") for style in STYLES]
     largest = max(max(right - left, bottom - top) for left, top, right, bottom in boxes)
@@ -228,7 +230,7 @@ def _em(character: str, side: int) -> int:
 
 
 def _eroded(x_HW: np.ndarray, radius: int) -> np.ndarray:
-    """What is left of a shape when its rim of `radius` pixels is taken away (an octagon is moved around).
+    """Take away a shape's rim of `radius` pixels (an octagon is moved around).
 
     The pixels at the border of the image count as paper.
     """
