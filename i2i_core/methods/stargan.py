@@ -40,7 +40,7 @@ from i2i_core.registry import implements
 
 @implements("stargan")
 class StarGAN(Method[StarGANConfig]):
-    """G(x, c) makes x look as labelled c; D tells real from made, and which label an image has."""
+    """Train G(x, c) to make x look as labelled c; D tells real from made, and predicts an image's label."""
 
     needs = Needs({"image": "image"}, attributes=True)
     inputs, outputs = {"image": "image"}, {"image": "image"}
@@ -104,7 +104,7 @@ class StarGAN(Method[StarGANConfig]):
 
     @property
     def label_sets(self) -> tuple[LabelSet, ...]:
-        """Give those of the configuration."""
+        """Give the label sets of the configuration."""
         return self.config.sets
 
     def channels(self) -> Mapping[str, int]:
