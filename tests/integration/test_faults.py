@@ -25,7 +25,7 @@ def _module(*arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path) -> None:
+def test_notice_makes_a_run_save_at_once(labelled: str, tmp_path: Path) -> None:
     """One worker of two is killed, and Ray starts both again. Then SIGTERM: exit code 1, and a checkpoint of where it
     stopped, which is seldom one that was due."""
     run = Run("run", labelled, str(tmp_path), ["--images", "20000", "--checkpoint-every", "400", "--workers", "2"])
@@ -47,11 +47,11 @@ def test_a_run_that_is_given_notice_saves_at_once(labelled: str, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_processes_killed_at_random_moments() -> None:
+def test_chaos_of_processes_killed_at_random_moments() -> None:
     _module("tests.chaos", "--kills", "6", "--seed", "0")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", ["replaced", "elastic", "scaled"])
-def test_nodes_that_go_and_come(scene: str) -> None:
+def test_nodes_that_go_and_come_change_no_weight(scene: str) -> None:
     _module("tests.nodes", scene)
