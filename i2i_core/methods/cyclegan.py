@@ -142,7 +142,7 @@ class CycleGAN(Method[CycleGANConfig]):
         return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp}), self.game.scores(real, fake)
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G; of direction BtoA, F."""
+        """Give G; in direction BtoA, F."""
         return self.networks["G" if direction == "AtoB" else "F"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:

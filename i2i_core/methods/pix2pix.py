@@ -123,7 +123,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return loss, {"gan": l_gan, "l1": l_l1}
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G; its noise is dropout, seeded by each image's key."""
+        """Give G; its noise is dropout, seeded by each image's key."""
         return self.networks["G"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:

@@ -124,7 +124,7 @@ class SimGAN(Method[SimGANConfig]):
         return [x]
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """R."""
+        """Give R."""
         return self.networks["R"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:

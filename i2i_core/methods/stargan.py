@@ -171,8 +171,11 @@ class StarGAN(Method[StarGANConfig]):
         return loss, terms
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G(x, c), with the attributes of `target`, a (n, A) tensor of 0 and 1; of several data sets the (n, A + M)
-        vector of all labels and the mask, which `config.sets[number].vector` makes."""
+        """Give G(x, c), where c is the control `target`: attributes, a tensor (n, A) of 0 and 1.
+
+        With several data sets c is the vector (n, A + M) of all labels and the mask, which `config.sets[number].vector`
+        makes.
+        """
         return self.networks["G"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:

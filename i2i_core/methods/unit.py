@@ -169,7 +169,7 @@ class UNIT(Method[UNITConfig]):
         return kl_unit_variance(mu if self.config.kl_of == "mean" else mu + noise)
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G2(E1(x1)), from the mean of the code; of direction BtoA, G1(E2(x2))."""
+        """Give G2(E1(x1)), from the mean of the code; in direction BtoA, G1(E2(x2))."""
         encoder, generator = ("E1", "G2") if direction == "AtoB" else ("E2", "G1")
         return nn.Sequential(self.networks[encoder], self.networks[generator])
 

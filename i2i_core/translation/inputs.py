@@ -46,7 +46,7 @@ class Inputs(Protocol):
 
 
 class Files:
-    """Translate image files. `paths` are as the filesystem `fs` knows them; files of one folder can form a clip."""
+    """Read image files to translate. `paths` are as the filesystem `fs` knows them; files of a folder can be a clip."""
 
     def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str]) -> None:
         self.fs, self.paths, self.names = fs, paths, names
@@ -66,7 +66,7 @@ class Files:
 
 
 class Counted:
-    """Make so many outputs of no image; their names are their numbers."""
+    """Count outputs that are made without an input; their names are their numbers."""
 
     def __init__(self, count: int) -> None:
         self.names: Sequence[str] = [f"{i:0{len(str(count - 1))}d}" for i in range(count)]
@@ -88,7 +88,7 @@ def _ranges(lengths: Iterable[int]) -> list[range]:
 
 
 class Split:
-    """Translate a split of a data set: read the fields that a method takes, and the truth where there is one.
+    """Read a split of a data set to translate: the fields that a method takes, and the truth where there is one.
 
     Args:
         data: the data set.
