@@ -49,7 +49,7 @@ class Example:
 
 JUDGED = ("--train-classifier", "--classifier-network", "small")
 WEIGHTS = Example("weights", "regular to bold, no pairs", ("in_target/there", "in_target/back", "cycle"), (), JUDGED)
-COLOURS = Example("colours", "one input, many colours", ("l1_best", "l1", "diversity"), ("--samples", "4"))
+COLOURS = Example("colours", "one input, many colours", ("l1", "l1_best", "diversity"), ("--samples", "4"))
 BOLD = ("accuracy/bold", "accuracy/serif", "there_and_back")
 EXAMPLES = {
     "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
@@ -166,10 +166,10 @@ def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
     images = images_of(run.whole_checkpoints()[-1])
     return [
         f"trained  {method} ({example.shows}), {images:,} images in {seconds:.0f} s; {total:.0f} s with all steps",
-        f"on       {train:,} built-in glyphs in {shown(data.uri)}; measured on {test:,} of characters held out",
+        f"on       {train:,} built-in glyphs in {shown(data.uri)}; measured on {test:,} of held-out characters",
         f"numbers  {numbers(report['metrics'], example.headline)}",
-        f"look at  {shown(str(out / f'{method}-strip.png'))}, {pictures}/contact_sheet.png, {pictures}.json, "
-        f"{shown(run.url)}",
+        f"look at  {shown(str(out / f'{method}-strip.png'))}; more in {pictures}/contact_sheet.png, "
+        f"numbers in {pictures}.json, the run in {shown(run.url)}",
         f"next     make demo METHOD={other}; your own images: docs/data.md; every method: docs/methods.md",
     ]
 
@@ -182,7 +182,8 @@ def numbers(metrics: dict[str, dict[str, Any]], names: Sequence[str]) -> str:
         ways = (("doing nothing", "nothing"), ("real images", "real"))
         others = {words: f"{base}_{kind}" + (f"/{part}" if part else "") for words, kind in ways}
         beside = [f"{words} {metrics[other]['value']:.3g}" for words, other in others.items() if other in metrics]
-        parts.append(f"{name} {metrics[name]['value']:.3g}" + (f" ({', '.join(beside)})" if beside else ""))
+        about = ", ".join([*beside, f"{metrics[name]['better']} is better"])
+        parts.append(f"{name} {metrics[name]['value']:.3g} ({about})")
     return "; ".join(parts)
 
 

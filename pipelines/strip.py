@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from torch import Tensor
 
 from i2i_core.cli import main, parse
 from i2i_core.config.translation import TranslateOptions
@@ -22,8 +23,8 @@ from i2i_core.settings import check_at_least
 from i2i_core.translation.translator import Row
 from pipelines.demo import EXAMPLES, ROOT, TRANSLATED
 
-ALONE = 8
-"""Samples in the strip of one method."""
+MOST = 8
+"""Samples that are read of each demo."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,21 @@ def alone(rows: list[Row]) -> tuple[list[Column], list[str]]:
 
 
 def side_by_side(rows: list[Row], each: int) -> list[Column]:
-    """Lay a method's samples out in columns of a source and an output; where a source has many, those of the first."""
+    """Lay a method's samples out in columns of a source and an output; of many outputs, those of one source.
+
+    Sources with the largest deviation of their pixels come first: a small character shows little. Outputs are not
+    chosen.
+    """
+    fullest = sorted(rows, key=lambda row: deviation(row["source"]), reverse=True)
     outputs = [title for title in rows[0] if title not in ("source", "truth")]
     if len(outputs) > 1:
-        return [[rows[0]["source"], rows[0][title]] for title in outputs[:each]]
-    return [[row["source"], row[outputs[0]]] for row in rows[:each]]
+        return [[fullest[0]["source"], fullest[0][title]] for title in outputs[:each]]
+    return [[row["source"], row[outputs[0]]] for row in fullest[:each]]
+
+
+def deviation(x_CHW: Tensor | None) -> float:
+    """Compute the standard deviation of an image's values; 0 where there is no image."""
+    return 0.0 if x_CHW is None else float(x_CHW.std())
 
 
 def run() -> int:
@@ -87,11 +98,11 @@ def run() -> int:
     titles = {method: f"{method}: {EXAMPLES[method].shows}" for method in given.methods}
     if len(given.methods) == 1:
         (method,) = given.methods
-        columns, labels = alone(rows_of(method, demos, ALONE))
+        columns, labels = alone(rows_of(method, demos, MOST))
         groups = {titles[method]: columns}
     else:
         labels = ["source", "output"]
-        groups = {titles[m]: side_by_side(rows_of(m, demos, given.each), given.each) for m in given.methods}
+        groups = {titles[m]: side_by_side(rows_of(m, demos, MOST), given.each) for m in given.methods}
     given.out.write_bytes(png_bytes(picture_strip(groups, labels)))
     print(f"strip of {', '.join(given.methods)} in {given.out}")
     return 0

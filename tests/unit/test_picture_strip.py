@@ -73,11 +73,17 @@ def test_rows_again_are_what_translate_wrote(
     assert rows_again(run, TranslateOptions(input=data, out=str(out), **options), 2)[1].keys() == rows[1].keys()  # type: ignore[arg-type]
 
 
-def test_side_by_side_shows_samples_or_the_outputs_of_one_sample() -> None:
-    one: list[Row] = [{"source": flat(k), "made": flat(-k), "truth": None} for k in (0.1, 0.2, 0.3)]
-    assert side_by_side(one, 2) == [[one[0]["source"], one[0]["made"]], [one[1]["source"], one[1]["made"]]]
-    many: list[Row] = [{"source": flat(0), "sample 0": flat(1), "sample 1": flat(0.5), "truth": flat(0)}]
-    assert side_by_side(many, 3) == [[many[0]["source"], many[0][f"sample {k}"]] for k in (0, 1)]
+def striped(height: float) -> torch.Tensor:
+    return torch.tensor([height, -height]).expand(1, 2, 2)
+
+
+def test_side_by_side_shows_the_fullest_samples_or_the_outputs_of_one() -> None:
+    one: list[Row] = [{"source": striped(k), "made": flat(k), "truth": None} for k in (0.2, 0.1, 0.3)]
+    assert side_by_side(one, 2) == [[one[2]["source"], one[2]["made"]], [one[0]["source"], one[0]["made"]]]
+    many: list[Row] = [
+        {"source": striped(k), "sample 0": flat(k), "sample 1": flat(-k), "truth": None} for k in (0.1, 0.2)
+    ]
+    assert side_by_side(many, 3) == [[many[1]["source"], many[1][f"sample {k}"]] for k in (0, 1)]
 
 
 def test_alone_leaves_out_a_row_without_any_image() -> None:
@@ -97,19 +103,16 @@ def test_strip_names_the_command_of_a_demo_that_was_not_run(tmp_path: Path) -> N
 
 
 def test_demo_numbers_stand_beside_doing_nothing_and_real_images() -> None:
+    values = {"accuracy/bold": 0.877, "accuracy_nothing/bold": 0.029, "accuracy_real/bold": 0.882, "l1": 0.5}
+    values |= {"there_and_back": 0.0243, "l1_nothing": 0.75}
     metrics = {
-        "accuracy/bold": {"value": 0.877},
-        "accuracy_nothing/bold": {"value": 0.029},
-        "accuracy_real/bold": {"value": 0.882},
-        "there_and_back": {"value": 0.0243},
-        "l1": {"value": 0.5},
-        "l1_nothing": {"value": 0.75},
+        name: {"value": value, "better": "higher" if "accuracy" in name else "lower"} for name, value in values.items()
     }
     said = numbers(metrics, ("accuracy/bold", "there_and_back", "l1", "absent"))
     assert said.split("; ") == [
-        "accuracy/bold 0.877 (doing nothing 0.029, real images 0.882)",
-        "there_and_back 0.0243",
-        "l1 0.5 (doing nothing 0.75)",
+        "accuracy/bold 0.877 (doing nothing 0.029, real images 0.882, higher is better)",
+        "there_and_back 0.0243 (lower is better)",
+        "l1 0.5 (doing nothing 0.75, lower is better)",
     ]
 
 
