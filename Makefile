@@ -10,7 +10,7 @@ SEED ?= 0
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table reference test test-quick test-all lint format chaos bench bench-table bench-gpu bench-stream simulate setup clean help
+.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos bench bench-table bench-gpu bench-stream simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,9 @@ methods-table: $(READY)  ## trains and measures every method's demo; writes the 
 
 reference: $(READY)  ## docs/reference: flags, metrics and files, from the code
 	$(BIN)/python -m pipelines.reference
+
+strip: $(READY)  ## the README's strip of pictures, from what methods-table left
+	$(BIN)/python -m pipelines.strip
 
 test: $(READY)  ## the tests
 	$(PYTEST) -m "not slow and not gpu"

@@ -1,18 +1,22 @@
-"""The main job on the built-in data: `make demo`, or `make demo METHOD=cyclegan` and so on for every method.
+"""Run the main job on the built-in data: `make demo`, or `make demo METHOD=cyclegan` and so on for every method.
 
-Shards glyphs, submits a training run with two workers to a Ray cluster on this machine, translates
-held-out characters and measures them. Prints every command it runs.
+Shards glyphs, submits a training run with two workers to a Ray cluster on this machine, translates held-out
+characters, measures them and draws a strip of them. Prints every command that it runs, and ends with five lines: what
+was trained, on what, the numbers, where to look, what to try next.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -29,23 +33,30 @@ LOCAL = str(ROOT / "cluster" / "local.sh")
 
 @dataclass(frozen=True)
 class Example:
-    """What the demo of one method runs on, besides its preset."""
+    """Say what the demo of one method runs on, besides its preset."""
 
     data: str
-    """What the data set is called."""
+    """The data set's name, after `glyphs-`."""
+    shows: str
+    """The translation in a few words, for the title of its pictures."""
+    headline: tuple[str, ...]
+    """The metrics that the demo prints at its end."""
     translate: tuple[str, ...] = ()
+    """Flags of translate.py."""
     evaluate: tuple[str, ...] = ()
+    """Flags of evaluate.py."""
 
 
 JUDGED = ("--train-classifier", "--classifier-network", "small")
-WEIGHTS = Example("weights", evaluate=JUDGED)
-COLOURS = Example("colours", translate=("--samples", "4"))
+WEIGHTS = Example("weights", "regular to bold, no pairs", ("in_target/there", "in_target/back", "cycle"), (), JUDGED)
+COLOURS = Example("colours", "one input, many colours", ("l1", "l1_best", "diversity"), ("--samples", "4"))
+BOLD = ("accuracy/bold", "accuracy/serif", "there_and_back")
 EXAMPLES = {
-    "stargan": Example("styles", ("--target", "+bold"), JUDGED),
-    "pix2pix": Example("outlines"),
+    "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
+    "pix2pix": Example("outlines", "outline to filled", ("l1", "ssim")),
     "cyclegan": WEIGHTS,
     "unit": WEIGHTS,
-    "simgan": Example("scans", evaluate=JUDGED),
+    "simgan": Example("scans", "drawn to scanned", ("in_target/there", "twin"), (), JUDGED),
     "bicyclegan": COLOURS,
     "cvae_gan": COLOURS,
     "clr_gan": COLOURS,
@@ -53,8 +64,12 @@ EXAMPLES = {
 }
 
 
+TRANSLATED = ("--most", "64")
+"""Flags of translate.py in every demo."""
+
+
 def glyph_flags(method: str) -> list[str]:
-    """The preset's built-in data as flags of `shard.py`."""
+    """Write the preset's built-in data as flags of `shard.py`."""
     preset, flags = METHODS[method].presets["demo"], ["--layout", "glyphs"]
     options = {"glyphs": METHODS[method].method.needs.kind, "size": preset.values["hyper.image_size"], **preset.glyphs}
     for name, value in options.items():
@@ -64,32 +79,32 @@ def glyph_flags(method: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Demo:
-    """Trains a method on the built-in glyphs and shows what it learnt, in minutes on two CPU cores."""
+    """Train a method on the built-in glyphs and show what it learnt, in minutes on two CPU cores."""
 
     method: str = "stargan"
-    """Any method: what `train.py` lists."""
+    """Method to train: any that `train.py --help` lists."""
     out: Path = Path("demo-output")
     """Folder for the data set, the run and the pictures."""
     images: int = 0
-    """Length of the training in images; 0: the preset's."""
+    """Length of the training in images; 0 takes the preset's. A few thousand show the way it goes, not the result."""
     direct: bool = False
-    """Run train.py itself, without a cluster to submit it to."""
+    """Start train.py directly, without a Ray cluster to submit it to: quicker by the cluster's start."""
     fast: tuple[str, ...] = ("auto",)
-    """As of train.py: auto is bf16 where the CPU has it, off plain fp32."""
+    """Precision and kernels, as train.py takes them: `auto` is bf16 where the CPU has it, `off` plain fp32."""
 
 
 def shown(part: str) -> str:
-    """An argument as a person in the project's folder would type it."""
+    """Write an argument as a person in the project's folder would type it."""
     if part == sys.executable:
         return "python"
     return os.path.relpath(part, ROOT) if part.startswith(f"{ROOT}/") else part
 
 
 def call(*command: str) -> None:
-    """Runs a command of this project, and shows it.
+    """Run a command of this project, and print it first.
 
     Raises:
-        RunError: it did not end with 0.
+        RunError: the command did not end with 0.
     """
     line = shlex.join(map(shown, command))
     print(f"\n$ {line}", flush=True)
@@ -98,7 +113,7 @@ def call(*command: str) -> None:
 
 
 def train(demo: Demo, arguments: list[str]) -> float:
-    """The training run, submitted to a cluster of this machine, or started directly; seconds it took."""
+    """Run the training, submitted to a Ray cluster on this machine or started directly; return its seconds."""
     script = ["pipelines/train.py", "--method", demo.method, "--preset", "demo", *arguments]
     if demo.direct:
         started = time.monotonic()
@@ -126,24 +141,50 @@ def run() -> int:
     where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", "--fast", *demo.fast]
     seconds = train(demo, [*where, *length])
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"
-    measured = pictures.with_suffix(".json")
+    measured, strip = pictures.with_suffix(".json"), out / f"{demo.method}-strip.png"
     held_out = (str(data), "--split", "test", "--out")
-    call(
-        python,
-        f"{here}/translate.py",
-        checkpoint,
-        "--input",
-        *held_out,
-        str(pictures),
-        "--most",
-        "64",
-        *example.translate,
-    )
+    translated = ("--input", *held_out, str(pictures), *TRANSLATED, *example.translate)
+    call(python, f"{here}/translate.py", checkpoint, *translated)
     judge = ("--classifier", f"{data}-classifier") if "--train-classifier" in example.evaluate else ()
     call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *example.evaluate, *judge)
-    print(f"\ntrained in {seconds:.0f} s, done in {time.monotonic() - started:.0f} s")
-    print(f"look at   {pictures / 'contact_sheet.png'}\nmeasured  {measured}\nrun       {checkpoint}")
+    call(python, "-m", "pipelines.strip", "--demos", str(out), "--methods", demo.method, "--out", str(strip))
+    print("\n" + "\n".join(ended(demo.method, out, seconds, time.monotonic() - started)))
     return 0
+
+
+def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
+    """Sum a finished demo up in five lines."""
+    from i2i_core.data.format.manifest import DataSet  # late: the imports of all of it would hold up the first command
+    from i2i_core.runs.folder import RunFolder, images_of
+
+    example, run = EXAMPLES[method], RunFolder(str(out / "runs" / f"{method}-demo"))
+    data = DataSet(str(out / f"glyphs-{example.data}"))
+    train, test = (sum(part.samples for part in data.manifest.splits[split].values()) for split in ("train", "test"))
+    report = json.loads((out / f"{method}-translated.json").read_text())
+    pictures = shown(str(out / f"{method}-translated"))
+    other = next(name for name in ("cyclegan", "stargan") if name != method)
+    images = images_of(run.whole_checkpoints()[-1])
+    return [
+        f"trained  {method} ({example.shows}), {images:,} images in {seconds:.0f} s; {total:.0f} s with all steps",
+        f"on       {train:,} built-in glyphs in {shown(data.uri)}; measured on {test:,} of held-out characters",
+        f"numbers  {numbers(report['metrics'], example.headline)}",
+        f"look at  {shown(str(out / f'{method}-strip.png'))}; more in {pictures}/contact_sheet.png, "
+        f"numbers in {pictures}.json, the run in {shown(run.url)}",
+        f"next     make demo METHOD={other}; your own images: docs/data.md; every method: docs/methods.md",
+    ]
+
+
+def numbers(metrics: dict[str, dict[str, Any]], names: Sequence[str]) -> str:
+    """Write metrics beside what doing nothing and real images have, where that is measured."""
+    parts = []
+    for name in (name for name in names if name in metrics):
+        base, _, part = name.partition("/")
+        ways = (("doing nothing", "nothing"), ("real images", "real"))
+        others = {words: f"{base}_{kind}" + (f"/{part}" if part else "") for words, kind in ways}
+        beside = [f"{words} {metrics[other]['value']:.3g}" for words, other in others.items() if other in metrics]
+        about = ", ".join([*beside, f"{metrics[name]['better']} is better"])
+        parts.append(f"{name} {metrics[name]['value']:.3g} ({about})")
+    return "; ".join(parts)
 
 
 if __name__ == "__main__":

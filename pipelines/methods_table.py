@@ -1,7 +1,7 @@
-"""The numbers and pictures of docs/methods.md: trains every method's demo and measures it. `make methods-table`.
+"""Train and measure every method's demo, and write the numbers and pictures of docs/methods.md: `make methods-table`.
 
-A method whose result is there already, of the same preset and data, is not trained again; remove the output folder,
-or name another, to do so.
+A method whose result is there already, of the same preset and data, is not trained again; to do so, remove the output
+folder or name another one.
 """
 
 from __future__ import annotations
@@ -38,43 +38,45 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Table:
-    """Trains and measures the demos, and writes the table."""
+    """Train and measure the demos, and write the table of docs/methods.md."""
 
     methods: tuple[str, ...] = tuple(EXAMPLES)
-    """Methods to train; all others keep the result that is there."""
+    """Methods to train, if the folder does not have their results; all others keep the results that are there."""
     out: Path = Path("methods-output")
     """Folder for data sets, runs and results."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method's demo came to."""
+    """Hold the result of a method's demo."""
 
     recipe: str
-    """Digest of what it was made by; another one is made anew."""
+    """Digest of preset, data and commands; a result with another digest is out of date."""
     about: str
     """Day and machine."""
     images: int
+    """Images that the measured checkpoint was trained on."""
     seconds: float
-    """Of all steps together."""
+    """Seconds of all steps together."""
     metrics: dict[str, float]
 
 
 def recipe(method: str) -> str:
-    """A digest of the preset, its data and the commands."""
+    """Compute a digest of the preset, its data and the commands."""
     preset = METHODS[method].presets["demo"]
-    return hashlib.sha256(repr((dict(preset.values), dict(preset.glyphs), EXAMPLES[method])).encode()).hexdigest()[:12]
+    made_by = (dict(preset.values), dict(preset.glyphs), EXAMPLES[method])
+    return hashlib.sha256(repr(made_by).encode()).hexdigest()[:12]
 
 
 def kept(method: str, out: Path) -> Measured | None:
-    """The result in the folder, if it is of the same recipe."""
+    """Read the result in the folder; None where there is none of the same recipe."""
     path = out / f"{method}.json"
     result = Measured(**json.loads(path.read_text())) if path.exists() else None
     return result if result and result.recipe == recipe(method) else None
 
 
 def measured(method: str, out: Path) -> Measured:
-    """Trains and measures one method, unless that was done.
+    """Train and measure one method, unless the folder has its result.
 
     Raises:
         RunError: a step failed; what it printed says why.
@@ -99,7 +101,7 @@ def measured(method: str, out: Path) -> Measured:
 
 
 def rows(method: str, result: Measured) -> list[str]:
-    """The lines of one method."""
+    """Write the table's lines for one method."""
     lines: list[str] = []
     found = result.metrics
     for name in (name for name in SHOWN if name in found):

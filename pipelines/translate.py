@@ -1,9 +1,9 @@
-"""Translates images with a checkpoint: `python pipelines/translate.py RUN --input IMAGES --out DIR`.
+"""Translate images with a checkpoint: `python pipelines/translate.py RUN --input IMAGES --out DIR`.
 
-RUN is a run's folder (its best checkpoint, else its last) or one checkpoint. For StarGAN, `--target bold,serif`
-says which attributes the outputs have; BicycleGAN and its relatives make many (`--samples`, `--like`, `--interpolate`);
-CycleGAN and UNIT also go `--back`; `--shards` makes a data set of the outputs (SimGAN). Exit codes: 0 done; 1 images
-were left out; 2 wrong input.
+RUN is a run's folder (then its best checkpoint is taken, else its last) or one checkpoint. With StarGAN, `--target
+bold,serif` sets the attributes of the outputs; BicycleGAN and its relatives make many outputs of an input
+(`--samples`, `--like`, `--interpolate`); CycleGAN and UNIT also translate `--back`; `--shards` writes a data set of
+the outputs (SimGAN). Exit codes: 0 done; 1 images were left out; 2 wrong input.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Command:
     """Translate images with a checkpoint."""
 
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")] = ""
-    """A run's folder or URL, or one of its checkpoints."""
+    """Folder or URL of a run, or of one of its checkpoints."""
     options: Annotated[TranslateOptions, tyro.conf.arg(name="")] = field(default_factory=TranslateOptions)
     log_level: Level = "info"
-    """The least that is logged: debug, info, warning or error."""
+    """Least severe messages to log: debug, info, warning or error."""
 
 
 def run() -> int:

@@ -1,8 +1,8 @@
-"""Weights that the papers' own programs saved, put into our networks: `--init-from authors:FILE`.
+"""Convert weights that the papers' own programs saved into our networks: `--init-from authors:FILE`.
 
-pix2pix and CycleGAN (pytorch-CycleGAN-and-pix2pix), BicycleGAN, StarGAN. A file's `Layout` says which of the authors'
-networks it holds, how large that was, and which of their layers is which of ours; a `NetworkHere` says what this run's
-network is, and by which flag each of its sizes is chosen. See docs/authors_weights.md.
+Reads files of pix2pix and CycleGAN (pytorch-CycleGAN-and-pix2pix), BicycleGAN and StarGAN. A `Layout` recognises one of
+the authors' networks in a file, reads its sizes, and maps our layers to theirs; a `NetworkHere` describes this run's
+network, and the flag that chooses each of its sizes. See docs/authors_weights.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DOCS = "docs/authors_weights.md lists the files that can be read."
 FORM = "authors:FILE,FILE or authors:NETWORK=FILE,NETWORK=FILE"
 State = Mapping[str, Tensor]
 Sizes = dict[str, int | str]
-"""What a network was built with, by the keys of WORDS."""
+"""Sizes that a network was built with, by the keys of WORDS."""
 WORDS = {
     "planes": "{} input channels",
     "out_channels": "{} output channels",
@@ -53,38 +53,42 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """One of the authors' networks as its state file shows it."""
+    """Describe one of the authors' networks by the tensors in its state file."""
 
     words: str
-    """What a person calls it."""
+    """The network in words, for messages."""
     seen: Callable[[State], bool]
+    """Tells if a state file holds this network."""
     sizes: Callable[[State], Sizes]
-    """Raises KeyError naming a tensor that is not there, or of another rank."""
+    """Reads the network's sizes off the tensors; raises KeyError naming a tensor that is missing or of another rank."""
     layers: Callable[[State, Sizes], dict[str, str]]
-    """Our layer -> theirs."""
+    """Maps our layers to theirs."""
 
 
 @dataclass(frozen=True)
 class NetworkHere:
-    """A network of this run."""
+    """Describe a network of this run, and what can be loaded into it."""
 
     layouts: tuple[Layout, ...]
+    """The authors' networks that it can be filled from."""
     sizes: dict[str, tuple[int | str, Callable[[Any], str]]]
-    """What it was built with, and what to give to have it otherwise."""
+    """Each size that it was built with, and a function that names the flag for another value."""
     upper_first: bool = False
     """The authors' up-blocks read [the block below, skip]; ours read [skip, the block below]."""
 
 
 @dataclass(frozen=True)
 class ConvertedFile:
-    """One file, converted."""
+    """Hold one converted file: its tensors under our names."""
 
     network: str
+    """Our network that they belong to."""
     uri: str
     words: str
+    """The authors' network, in words."""
     tensors: dict[str, Tensor]
     dropped: int
-    """Running statistics of instance norms, which nothing uses."""
+    """How many running statistics of instance norms were dropped; nothing uses them."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -99,7 +103,7 @@ def _size(state: State, name: str, dim: int) -> int:
 
 
 def _numbers(state: State, pattern: str) -> list[int]:
-    """The numbers that the group of a pattern takes over all names, ascending."""
+    """Collect the numbers that a pattern's group takes over all names, ascending."""
     return sorted({int(m[1]) for m in (re.fullmatch(pattern, name) for name in state) if m})
 
 
@@ -108,7 +112,7 @@ def _norm(state: State, layer: str) -> str:
 
 
 def _blocks_inside(state: State, first: str, inner: str, convolution: str) -> list[str]:
-    """Prefixes of a nested U-Net's blocks below the outermost, outer ones first."""
+    """Find the prefixes of a nested U-Net's blocks below the outermost, outer ones first."""
     found, prefix = [], first
     while f"{prefix}{convolution}.weight" in state:
         found.append(prefix)
@@ -119,7 +123,7 @@ def _blocks_inside(state: State, first: str, inner: str, convolution: str) -> li
 
 
 def _unet_layers(down: str, up: str, inside: Sequence[tuple[str, str, str, str]]) -> dict[str, str]:
-    """Ours -> theirs: the outermost convolutions, then (down, its norm, up, its norm) of each block from there in."""
+    """Map our layers to theirs: the outermost convolutions, then (down, its norm, up, its norm) of each inner block."""
     last = len(inside)
     layers = {"downs.0": down, f"ups.{last}.1": up}
     for i, (down, down_norm, up, up_norm) in enumerate(inside, start=1):
@@ -192,7 +196,7 @@ def _resnet_sizes(state: State) -> Sizes:
 
 
 def _resnet_layers(state: State, sizes: Sizes) -> dict[str, str]:
-    """Theirs have padding as layers of their own, and may have a dropout between a block's two convolutions."""
+    """Map our layers to theirs, which have padding as separate layers and may have a dropout within a block."""
     blocks = int(sizes["blocks"])
     layers = {f"net.{i}": f"model.{i + 1}" for i in (*range(9), *range(9 + blocks, 15 + blocks))}
     layers[f"net.{15 + blocks}"] = f"model.{17 + blocks}"
@@ -323,7 +327,7 @@ OUTPUTS = "output images of {0} channels (shard.py --channels {0})".format
 
 
 def _fixed(what: str) -> Callable[[Any], str]:
-    """Of a size that no flag chooses."""
+    """Give the same advice whatever the value: for a size that no flag chooses."""
     return lambda _: what
 
 
@@ -471,13 +475,13 @@ TARGETS: dict[str, Callable[[Any], dict[str, NetworkHere]]] = {
     "pix2pix_noise": _multimodal,
     "stargan": _stargan,
 }
-"""A method's configuration -> its networks by name. Methods without a line have no converter."""
+"""By method, a function from its configuration to its networks by name. Methods without a line have no converter."""
 NAMED = {
     "cyclegan": {"G_A": "G", "G_B": "F", "D_A": "D_Y", "D_B": "D_X"},
     "bicyclegan": {"D": "D", "D2": "D2"},
 }
-"""`latest_net_NAME.pth` -> ours, where two networks have the same layout. The authors' D_A judges what G_A makes,
-which is the paper's D_Y."""
+"""Maps NAME of `latest_net_NAME.pth` to our network, where two networks have the same layout. The authors' D_A judges
+what G_A makes, which is the paper's D_Y."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -486,12 +490,12 @@ which is the paper's D_Y."""
 
 
 def named(init_from: str) -> bool:
-    """Whether `--init-from` names authors' files."""
+    """Tell if `--init-from` names authors' files."""
     return init_from.startswith(PREFIX)
 
 
 def located(init_from: str) -> str:
-    """With local paths made absolute, of authors' files and of checkpoints alike.
+    """Make the local paths in `--init-from` absolute, for authors' files and checkpoints alike.
 
     Raises:
         ConfigError: a file is missing from the list, or a path is relative where it cannot be.
@@ -503,7 +507,7 @@ def located(init_from: str) -> str:
 
 
 def _files(init_from: str) -> list[tuple[str, str]]:
-    """(network or "", file) of each part of the list."""
+    """Split the list into pairs of a network (or "") and a file."""
     parts = []
     for part in init_from.removeprefix(PREFIX).split(","):
         network, is_given, uri = part.strip().partition("=")
@@ -520,7 +524,7 @@ def _files(init_from: str) -> list[tuple[str, str]]:
 def read(
     init_from: str, name: str, method: Method[Any], *, only: Collection[str] = (), fits: bool = False
 ) -> list[ConvertedFile]:
-    """The files that `--init-from` names, converted for this method; it may have been built without memory.
+    """Read and convert the files that `--init-from` names. The method may have been built on the meta device.
 
     Args:
         name: the method's.
@@ -556,12 +560,12 @@ def read(
 
 
 def said(part: ConvertedFile) -> str:
-    """What a converted file is, and what of it was dropped."""
+    """Describe a converted file, and what was dropped from it."""
     return part.words + (f"; {part.dropped} running statistics of instance norms dropped" if part.dropped else "")
 
 
 def _read_state(uri: str, where: str) -> State:
-    """The tensors of a state file by name; nothing in the file is executed."""
+    """Read the tensors of a state file by name, without executing anything in it."""
     fix = "Name a state file that the authors' program saved. " + DOCS
     try:
         fs, path = storage_of(uri)
@@ -591,7 +595,7 @@ def _layout_of(state: State, where: str) -> Layout:
 
 
 def _network_of(layout: Layout, uri: str, name: str, targets: dict[str, NetworkHere]) -> str:
-    """The network a file is for, by its layout, and by its name where two have the same."""
+    """Find the network that a file belongs to: by its layout, and by the file's name where two networks share one."""
     fit = [key for key, target in targets.items() if layout in target.layouts]
     if len(fit) == 1:
         return fit[0]
@@ -616,11 +620,13 @@ def _described(targets: dict[str, NetworkHere]) -> str:
 def convert(
     state: State, layout: Layout, target: NetworkHere, key: str, network: nn.Module, where: str, fits: bool = False
 ) -> tuple[dict[str, Tensor], int]:
-    """A file's tensors under our names, one for each of the network's; and how many running statistics were dropped.
+    """Convert a file's tensors to our names, one for each of the network's; return also how many were dropped.
+
+    Dropped are running statistics of instance norms.
 
     Args:
         key: the network's name, for messages.
-        fits: take the layers whose tensors are there in the network's shapes, and no others.
+        fits: take only the layers whose tensors are all there, in the network's shapes.
 
     Raises:
         CheckpointError: another layout or size than the network's, or names that are missing or too many.
@@ -676,7 +682,7 @@ def _fitting(state: State, theirs: Mapping[str, str], network: nn.Module) -> dic
 
 
 def _check_names(state: State, theirs: Mapping[str, str], left: set[str], what: str, where: str) -> None:
-    """Raises CheckpointError with the names that are missing or too many."""
+    """Check that no tensor is missing or too many. Raises CheckpointError with the names."""
     absent = [name for name in theirs.values() if name not in state and not name.endswith(RUNNING[2])]
     extra = [name for name in state if name in left and not name.endswith(RUNNING)]
     if absent or extra:
@@ -687,10 +693,10 @@ def _check_names(state: State, theirs: Mapping[str, str], left: set[str], what: 
 
 
 def _check_sizes(sizes: Sizes, target: NetworkHere, key: str, where: str, fitting: Callable[[], State]) -> None:
-    """Raises CheckpointError with all sizes that differ, and the flags that choose them.
+    """Check a file's sizes against the network's. Raises CheckpointError with those that differ, and their flags.
 
     Args:
-        fitting: gives what could be taken all the same.
+        fitting: gives the tensors that `--init-parts fits` would take.
     """
     differ = {size: sizes[size] for size, (value, _) in target.sizes.items() if size in sizes and sizes[size] != value}
     if "z_at" in differ:  # the others are then counted differently

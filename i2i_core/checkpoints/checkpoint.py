@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run needs to go on, and everything `translate` needs to make images.
+"""Write and read checkpoints: everything a run needs to go on, and everything `translate` needs to make images.
 
 config.json           the run's configuration: rebuilds the method
-networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a tensor that several names
-                      share is stored once, with the other names in the header's `aliases`; of networks with batch
-                      norm, the header's `norm_batches` says how many images shared a normalisation in training;
-                      `stage` is that of the last update, where it is not the first
+networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a tensor that several names share is stored
+                      once, and the header's `aliases` lists the other names. For networks with batch norm, the header's
+                      `norm_batches` says how many images shared a normalisation in training. `stage` is the stage of
+                      the last update, where that is not the first
 state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
@@ -47,10 +47,11 @@ PUT_BACK = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment, on the host: nothing in it changes while it is being written.
+    """Hold a run's state at one moment, copied to the host: nothing in it changes while it is being written.
 
     Attributes:
-        memory: what its tensors lie in; of a GPU's they may still be on their way. None: they are whole.
+        memory: host memory that holds the tensors; copies from a GPU may still be under way in it. None: all tensors
+            are whole.
     """
 
     images: int
@@ -65,17 +66,17 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """The checkpoint's."""
+        """Name the checkpoint that is written of this snapshot."""
         return name_at(self.images)
 
 
 def named_tensors(
     networks: nn.ModuleDict, ema: nn.ModuleDict | None, memory: HostMemory | None = None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Host copies of every parameter and buffer by name, and `other name -> name` for shared storage.
+    """Copy every parameter and buffer to the host, by name; return also `other name -> name` of shared tensors.
 
     Args:
-        memory: what they are copied into; None: a new one.
+        memory: host memory to copy into; None: a new one.
     """
     memory = memory or HostMemory()
     named = dict(networks.state_dict(keep_vars=True))
@@ -92,10 +93,10 @@ def named_tensors(
 
 
 def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda: None) -> None:
-    """Writes a checkpoint; it counts from the moment its checksums are there.
+    """Write a checkpoint; its checksums come last, and make it valid.
 
     Args:
-        check: called before they are; raises if they are not to be.
+        check: called before the checksums are written; may raise to prevent that.
     """
     if snapshot.memory:
         snapshot.memory.wait()
@@ -122,12 +123,12 @@ def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint as it was read, whole and unaltered: nothing of it is read from storage again.
+    """Hold a checkpoint's files in memory, verified against their checksums; storage is not read again.
 
     Attributes:
-        url: its folder.
-        files: the bytes of each of its files.
-        identity: checksum of all of it.
+        url: the checkpoint's folder.
+        files: the bytes of each file.
+        identity: checksum of the whole checkpoint.
     """
 
     url: str
@@ -136,12 +137,12 @@ class Saved:
 
     @property
     def name(self) -> str:
-        """Its name in the run's folder."""
+        """Name of the checkpoint in the run's folder."""
         return self.url.rsplit("/", 1)[-1]
 
     @property
     def images(self) -> int:
-        """Images that the run had seen."""
+        """Images that the run had seen when it was saved."""
         return images_of(self.url)
 
     def at(self, name: str) -> str:
@@ -154,7 +155,7 @@ class Saved:
 
     @property
     def stage(self) -> int:
-        """The number of the stage of the run's last update, from 0 on. The networks can be read (`networks`)."""
+        """Number of the stage of the run's last update, from 0 on; assumes that `networks` could read the file."""
         return int(_read_header(self.files[Names.NETWORKS], "stage") or 0)
 
     def metrics(self) -> dict[str, float]:
@@ -163,7 +164,7 @@ class Saved:
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """Parse what `state.pt` holds. Nothing in the file is executed. Raises CheckpointError when that fails."""
+        """Parse state.pt without executing anything in it. Raises CheckpointError when that fails."""
         data = io.BytesIO(self.files[Names.STATE])
         try:
             state: dict[str, Any] = torch.load(data, map_location="cpu", weights_only=True)
@@ -173,8 +174,8 @@ class Saved:
         return state
 
     def networks(self) -> tuple[dict[str, Tensor], dict[str, Tensor], NormBatches | None]:
-        """Parse the tensors of the networks by name, those of the averaged generators by the same names, and how many
-        images shared a normalisation (None: the checkpoint does not say).
+        """Parse the networks' tensors by name, the averaged generators' tensors by the same names, and how many images
+        shared a normalisation (None: the checkpoint does not say).
 
         Raises:
             CheckpointError: they cannot be read.
@@ -197,8 +198,9 @@ class Saved:
             averaged: fill the method's generators from the averaged ones, where the checkpoint has them.
 
         Returns:
-            How many images shared a normalisation: as the checkpoint says or, of one by an earlier program, as its
-            configuration has it with the fewest workers that it allows; nothing for networks without batch norm.
+            How many images shared a normalisation. An earlier version of this program did not save it: then the
+            value follows from the configuration with the fewest workers that it allows. Empty for networks without
+            batch norm.
 
         Raises:
             CheckpointError: names or shapes are not this method's.
@@ -216,10 +218,10 @@ class Saved:
 
 
 def read(folder: Folder) -> Saved:
-    """Read a checkpoint, each of its files once.
+    """Read a checkpoint, each file once, and verify its checksums.
 
     Raises:
-        CheckpointError: a file is missing, or other than it was written.
+        CheckpointError: a file is missing, or differs from what was written.
     """
     fix = "Use another checkpoint of the run."
     try:
@@ -246,7 +248,7 @@ def read(folder: Folder) -> Saved:
 
 
 def latest(run: RunFolder) -> Saved | None:
-    """Read the newest checkpoint that is whole and unaltered; older ones are tried when it is not, aloud."""
+    """Read the newest valid checkpoint, with a warning for each newer damaged one; None where no one is valid."""
     for name in reversed(run.whole_checkpoints()):
         try:
             return read(run.checkpoint(name))
@@ -256,7 +258,7 @@ def latest(run: RunFolder) -> Saved | None:
 
 
 def _read_header(data: bytes, key: str) -> Any:
-    """Read what a checkpoint's writer put into the header as JSON; None: nothing."""
+    """Read a JSON value from the safetensors header; None where the key is not there."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
     text = header.get("__metadata__", {}).get(key)
     return None if text is None else json.loads(text)

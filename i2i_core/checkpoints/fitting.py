@@ -1,4 +1,4 @@
-"""How tensors that were saved fit the networks of a run: by name and shape, said in a few lines.
+"""Compare saved tensors with a run's networks by name and shape, and describe the differences in a few lines.
 
 Names are `NETWORK.LAYER.TENSOR`. A layer's tensors belong together: one that does not fit leaves the others out too.
 """
@@ -16,13 +16,13 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Misfit:
-    """Where saved tensors and those of a run part.
+    """List where saved tensors and a run's differ; false where nothing does.
 
     Attributes:
-        shapes: name -> (saved, here) of tensors of two shapes.
-        missing: names that the run has and the file has not.
-        extra: names that the file has and the run has not.
-        tied: names that are one tensor in the run, and have two values in the file.
+        shapes: name -> (saved, here), for tensors whose shapes differ.
+        missing: names that the run has and the file lacks.
+        extra: names that the file has and the run lacks.
+        tied: pairs of names that are one tensor in the run and have two values in the file.
     """
 
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
@@ -32,14 +32,14 @@ class Misfit:
 
     @property
     def names(self) -> set[str]:
-        """Every name of the run that cannot be filled."""
+        """Every tensor's name of the run that cannot be filled."""
         return {*self.shapes, *self.missing, *(name for pair in self.tied for name in pair)}
 
     def __bool__(self) -> bool:
         return bool(self.names or self.extra)
 
     def lines(self, networks: Sequence[str], saved_networks: Sequence[str]) -> list[str]:
-        """Say what differs, a line for each network, with at most three tensors of a kind in it."""
+        """Describe the differences, one line for each network, with at most three tensors of a kind."""
         lines = []
         for network in dict.fromkeys([*networks, *saved_networks]):
             if network not in saved_networks:
@@ -66,7 +66,7 @@ class Misfit:
 
 
 def compare(saved: Mapping[str, Tensor], networks: nn.Module) -> Misfit:
-    """Compare saved tensors with a module's, which may have been built without memory."""
+    """Compare saved tensors with a module's. The module may be on the meta device."""
     here = networks.state_dict(keep_vars=True)
     shapes = {
         name: (tuple(saved[name].shape), tuple(tensor.shape))
@@ -104,7 +104,7 @@ def under(name: str, prefixes: Sequence[str]) -> bool:
 
 
 def listed(names: Sequence[str], between: str = ", ", most: int = MOST_NAMED) -> str:
-    """Join the first few, and say how many more there are."""
+    """Join the first few names, and add how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return between.join(names[:most]) + more
 

@@ -1,7 +1,7 @@
 """Copy a run's state to host memory that is kept from one checkpoint to the next.
 
-To fill fresh memory takes several times as long as to fill memory that a process has used before: the system hands
-it out page by page, each zeroed first. On a GPU the memory is page-locked, so that copies need no host to wait.
+Filling fresh memory takes several times as long as filling memory that the process has used before: the system hands
+it out page by page, and zeroes each page first. For a GPU the memory is page-locked, so that copies run asynchronously.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 MOST_FREE = 2
-"""Memories that are kept while nobody uses them: one is written while the next is filled."""
+"""Unused memories to keep: one is written to storage while the next is filled."""
 
 
 class HostMemory:
-    """Hold one copy of a state.
+    """Hold one host copy of a run's state, and reuse its memory for the next copy.
 
-    A tensor is copied into what its name had the last time, where that has the same type, sizes and strides.
+    A tensor is copied into the host tensor that the same name had the last time, if type, shape and strides agree.
 
     Attributes:
-        kept: by name, on the host.
-        arrived: on a GPU, the event after which the copy is whole; None where it is.
+        kept: host tensors by name.
+        arrived: CUDA event after which the copy is whole; None once it is, and on a CPU.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class HostMemory:
         self.arrived: torch.cuda.Event | None = None
         self._used: dict[str, Tensor] = {}
         self._coming: list[tuple[Tensor, Tensor]] = []
-        """On a GPU, the host's tensor and the one there that goes to it."""
+        """Pairs of a host tensor and the GPU tensor that will be copied into it."""
         self._device: torch.device | None = None
-        """The GPU that tensors come from."""
+        """GPU that the tensors come from."""
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Begin a copy; at the end of the block send what is on a GPU on its way, and drop what was not used again."""
+        """Begin a copy; at the end of the block, start the GPU's transfers and free host tensors not reused."""
         self.wait()  # for an earlier copy that nobody has read
         self._used, self._coming, self._device = {}, [], None
         yield
@@ -48,11 +48,11 @@ class HostMemory:
             self._send(self._device)
 
     def copy(self, value: Any, name: str, contiguous: bool = False) -> Any:
-        """Copy a nested state. No tensor of the copy shares memory with the state.
+        """Copy a nested state of dicts, lists, tuples and tensors. No tensor of the copy shares memory with the state.
 
         Args:
-            name: of the state, another for each of a copy's; its parts are named by their places in it.
-            contiguous: whether copies are contiguous, whatever the state's tensors are.
+            name: names the state, unique within one copy; its parts are named by their places in it.
+            contiguous: make contiguous copies, whatever the state's memory layout is.
         """
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), name, contiguous)
@@ -77,15 +77,17 @@ class HostMemory:
         return host
 
     def _stage(self, x: Tensor, host: Tensor, form: torch.memory_format) -> None:
-        """Copy a tensor on its GPU, which is quick beside the way to the host; where there is no room for that, send it
-        from where it is: later moves in the same stream wait."""
+        """Copy a tensor within its GPU, which is quick compared with the transfer to the host.
+
+        Where the GPU has no room for that, transfer it directly; later work in the same stream then waits.
+        """
         try:
             self._coming.append((host, x.clone(memory_format=form)))
         except torch.OutOfMemoryError:
             host.copy_(x, non_blocking=True)
 
     def _send(self, device: torch.device) -> None:
-        """Copy what is staged to the host in a stream of its own, beside the training's."""
+        """Transfer the staged tensors to the host in a separate CUDA stream, in parallel with training."""
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
@@ -97,25 +99,25 @@ class HostMemory:
         self._coming = []
 
     def wait(self) -> None:
-        """Wait until the copy is whole. From any thread."""
+        """Wait until the copy is whole. Safe to call from any thread."""
         if self.arrived:
             self.arrived.synchronize()
             self.arrived = None
 
 
 class HostMemories:
-    """Lend memories for copies: one that was given back, else a new one. None is lent twice at a time."""
+    """Lend `HostMemory` objects for copies, each to one user at a time: a returned one, else a new one."""
 
     def __init__(self) -> None:
         self.free: deque[HostMemory] = deque(maxlen=MOST_FREE)  # its ends are safe to use from two threads
 
     def take(self) -> HostMemory:
-        """Take the memory that was given back last."""
+        """Take the memory that was returned last, or make a new one."""
         try:
             return self.free.pop()
         except IndexError:
             return HostMemory()
 
     def give_back(self, memory: HostMemory) -> None:
-        """Lend a memory again. From any thread; what it holds is not read any more."""
+        """Return a memory whose content is no longer needed. Safe to call from any thread."""
         self.free.append(memory)

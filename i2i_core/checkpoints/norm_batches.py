@@ -1,8 +1,8 @@
-"""How many images shared a normalisation while a run trained: what batch norm's running statistics are of.
+"""Count how many images shared a batch normalisation while a run trained.
 
 A worker's part of a batch, or a micro-batch of it, goes through batch norm together; with --batch-norm global, the
 whole batch does. A checkpoint keeps how many images of the run were normalised in parts of each size, so that the
-networks can be used as they were trained.
+networks can make images with the statistics that they were trained with.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a new run starts from: networks of a checkpoint, or weights of the papers' own programs (`authors.py`).
+"""Start a new run from trained networks: a checkpoint's, or weights of the papers' own programs (`authors.py`).
 
-`read` finds out whether they fit, and is called by the driver before any worker starts, on networks without memory, and
-by the first worker, from which the others have it; each then fills its own.
+`read` reads them and checks that they fit. The driver calls it before any worker starts, on networks without memory;
+rank 0 calls it again and sends the result to the other ranks; each rank then fills its own networks (`Start.fill`).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from i2i_core.methods.base import Method
 from i2i_core.settings import flag_of
 
 FITS = "fits"
-"""Of --init-parts: take each layer whose tensors fit, and leave the others as they are."""
+"""Value of --init-parts that takes each layer whose tensors fit, and leaves the others freshly initialised."""
 MOST_LAYERS = 6
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is taken, by the run's own names.
+    """Hold the tensors that a run starts from, under the run's own names.
 
     Attributes:
-        source: where it comes from, as a person would say it.
+        source: where they come from, in words for the log.
         networks: tensors for the networks.
         averaged: tensors for the averaged generators.
-        notes: what else is to be said of a network, by its name.
-        offered: every name that the source has.
+        notes: an addition to the log line for some networks, by the network's name.
+        offered: every tensor's name in the source.
     """
 
     source: str
@@ -45,7 +45,7 @@ class Start:
     offered: tuple[str, ...]
 
     def fill(self, method: Method[Any], ema: nn.ModuleDict | None) -> str:
-        """Fill a method's networks and averaged generators; return the line that says with what."""
+        """Fill a method's networks and averaged generators; return a log line that lists what was taken."""
         method.networks.load_state_dict(self.networks, strict=False)
         if ema is not None:
             ema.load_state_dict(
@@ -81,7 +81,7 @@ def _sizes(layers: Sequence[str]) -> dict[str, int]:
 
 
 def _grouped(layers: Sequence[str], of: Mapping[str, int]) -> str:
-    """Layers in a few words: a network that is whole by its name, of the others the first few layers."""
+    """Name layers briefly: a whole network by its name, a part of one by its first few layers."""
     said = [
         network if len(mine) == of[network] else listed(mine, most=MOST_LAYERS)
         for network, mine in _by_network(layers).items()
@@ -90,7 +90,7 @@ def _grouped(layers: Sequence[str], of: Mapping[str, int]) -> str:
 
 
 def _filled(networks: nn.ModuleDict, tensors: Mapping[str, Tensor]) -> set[str]:
-    """Layers that are filled, also by another name of the same tensors (tied layers)."""
+    """Find the layers that are filled, also through another name of the same tensors (tied layers)."""
     here = networks.state_dict(keep_vars=True)
     values = {id(here[name]) for name in tensors}
     return {layer_of(name) for name, tensor in here.items() if id(tensor) in values}
@@ -178,7 +178,7 @@ def _taken(
     where: str,
     causes: Callable[[], Sequence[str]],
 ) -> dict[str, Tensor]:
-    """The tensors to take, of a checkpoint's. Raises CheckpointError where what is asked for does not fit."""
+    """Choose the tensors of a checkpoint to take. Raises CheckpointError where the parts asked for do not fit."""
     if parts:
         there = [network for network in method.networks if any(under(name, [network]) for name in saved)]
         _check_there(parts, saved, where, fits, f"Give --init-parts what is there: {', '.join(there)}.")
@@ -231,7 +231,7 @@ def _nothing_fits(where: str, lines: Sequence[str]) -> CheckpointError:
 
 
 def _causes(saved: Any, name: str, here: Any) -> list[str]:
-    """What of the method's section makes the networks differ, as it was saved: flags, and what comes from the data."""
+    """List the saved hyper-parameters that make the networks differ: as flags, or as properties of the data."""
     now, causes = _shapes(name, here), []
     for field in fields(here):
         before, value = getattr(saved, field.name), getattr(here, field.name)

@@ -22,7 +22,16 @@ from i2i_core.storage.retry import AT_START, patient_for
 
 @dataclass(frozen=True)
 class Trained:
-    """A method as a checkpoint left it, ready to make images: averaged generators where it has them."""
+    """Hold a method loaded from a checkpoint, ready to make images: with averaged generators where the run has them.
+
+    Attributes:
+        method: the networks, on their device.
+        config: the run's configuration.
+        images: images that the run had seen.
+        url: the checkpoint's folder.
+        norm_batches: images seen, by how many of them shared a normalisation.
+        identity: checksum of the whole checkpoint.
+    """
 
     method: Method[Any]
     config: TrainConfig
@@ -30,24 +39,23 @@ class Trained:
     url: str
     norm_batches: NormBatches
     identity: str
-    """Checksum of the whole checkpoint."""
 
     @property
     def stage(self) -> Stage:
-        """The stage of its run's last update: the size of the images that it was trained on, and of sequences."""
+        """Stage of the run's last update: it has the size of the training images, and the length of sequences."""
         return self.config.stages(self.method.needs.frames)[self.method.stage]
 
     def at_test(self, asked: AtTestOptions) -> AtTest:
-        """Choose how its networks make images: as asked, else as its run has it. Raises ConfigError as `chosen`."""
+        """Choose how the networks make images: as asked, else as the run has it. Raises ConfigError as `chosen`."""
         method = self.method
         return at_test.chosen(method.makers, method.dropout_is_noise, self.norm_batches, asked, self.config.at_test)
 
 
 def find(uri: str) -> CheckpointFolder:
-    """The checkpoint that a user means: the folder itself, or a run's best, else its latest.
+    """Find the checkpoint at a place: the place itself, or a run's best checkpoint, else its latest.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: no checkpoint is there.
     """
     if (folder := CheckpointFolder(uri)).whole:
         return folder
@@ -61,10 +69,10 @@ def find(uri: str) -> CheckpointFolder:
 
 @patient_for(AT_START)
 def load_trained(uri: str, device: torch.device) -> Trained:
-    """A checkpoint, verified, as a method on the device.
+    """Load a checkpoint onto a device, verified; `uri` is a checkpoint or a run (see `find`).
 
     Raises:
-        CheckpointError: none there, or damaged.
+        CheckpointError: no checkpoint is there, or it is damaged.
     """
     saved = read(find(uri))
     config = saved.config()

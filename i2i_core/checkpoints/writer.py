@@ -1,4 +1,4 @@
-"""Write checkpoints from a thread of its own, and keep those that are wanted."""
+"""Write checkpoints in a background thread, and remove the ones that are no longer kept."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from i2i_core.storage.retry import FULL, StorageError, patience
 logger = logging.getLogger(__name__)
 
 MOST_WITHOUT_ROOM = 5
-"""Checkpoints in a row that a full disk may keep from being written, where that takes longer than `patience`, before
-the run ends."""
+"""Checkpoints in a row that may fail on a full disk before the run ends; it also takes `patience` seconds of them."""
 
 
 class Writer:
-    """Writes checkpoints in a thread, and prunes what is no longer kept.
+    """Write a run's checkpoints in a background thread, and remove all but the best and the last few.
 
-    One is being written and at most one waits, so that the step is held up for the copy to the host and not for the
-    storage. A newer one takes the place of the one that waits, unless that is the best.
+    The writer holds at most two snapshots: one being written and one waiting. Training therefore pauses only for the
+    copy to host memory, never for the storage. A newer snapshot replaces the waiting one, which is then left out,
+    unless the waiting one is the best so far: then `put` blocks until its writing begins.
 
-    A full disk is waited for, up to MOST_WITHOUT_ROOM checkpoints in a row and `patience`. After any other error of
-    storage, and when another launch has the run, nothing is written any more: `stop` is called, and `wait` raises why.
+    On a full disk the writer drops the checkpoint and training goes on; after MOST_WITHOUT_ROOM such checkpoints in a
+    row, over at least `patience` seconds, the run ends. On any other storage error, or when another launch has taken
+    the run over, the writer stops writing and calls `stop`; `wait` then raises the cause.
 
     Args:
         run: the run's folder.
-        keep_last: how many checkpoints are kept besides the best.
-        ours: whether the run is still this launch's to write.
-        stop: called once, in the thread, when the run cannot go on.
+        keep_last: checkpoints to keep besides the best.
+        ours: tells if this launch may still write to the run.
+        stop: called once, in the background thread, when the run cannot go on.
 
     Attributes:
-        memories: what snapshots are copied into; a snapshot's is lent again when it is written or left out.
+        memories: host memory that snapshots are copied into; a snapshot's is reused once it is written or left out.
     """
 
     def __init__(
@@ -56,16 +57,20 @@ class Writer:
         self.ended: RunError | None = None
         """Why the run cannot go on."""
         self.raised = False
-        """Whether `wait` has said so."""
+        """True once `wait` has raised `ended`."""
         self.lost = ""
         """Why the newest checkpoint could not be written."""
         self.without_room: list[float] = []
-        """When the newest checkpoints met a full disk, one after the other."""
+        """Times (monotonic seconds) at which the newest checkpoints in a row met a full disk."""
 
     def put(self, snapshot: Snapshot | None, best: dict[str, Any] | None) -> None:
-        """Writes a checkpoint some time soon, and which one is the best after it; None: only that.
+        """Queue a snapshot to be written, and after it the record of the best checkpoint.
 
-        Raises what went wrong with an earlier one, but for storage: see `wait`.
+        Args:
+            snapshot: None writes the record alone.
+            best: content of best.json; None leaves that file as it is.
+
+        Raises what went wrong with an earlier snapshot, except for storage errors: `wait` raises those.
         """
         self.background.check()
         with self.changed:
@@ -109,8 +114,10 @@ class Writer:
         self.stop()
 
     def _unwritable(self, snapshot: Snapshot | None, error: OSError) -> RunError:
-        """An error of storage that another try does not help against, in words. (A launch that has taken the run over
-        may have removed what was being written.)"""
+        """Describe a storage error that no retry helps against.
+
+        A launch that has taken the run over may have removed what was being written: then the result says that.
+        """
         try:
             self._check()
             if self.run.local and not self.run.exists(""):
@@ -152,10 +159,10 @@ class Writer:
             raise TakenOverError(f"{self.run.url}: another launch of this run has taken it over; this one ends")
 
     def _no_room(self, snapshot: Snapshot | None, error: OSError) -> None:
-        """Removes what was half written. The run goes on: there may be room the next time.
+        """Remove a half-written checkpoint, and let the run go on: there may be room the next time.
 
         Raises:
-            RunError: there was none for as many times as there may be.
+            RunError: MOST_WITHOUT_ROOM checkpoints in a row met a full disk.
         """
         what = self.run.at(RunFolder.BEST)
         if snapshot and not self.run.is_whole(snapshot.name):
@@ -174,8 +181,10 @@ class Writer:
         logger.warning(f"{said}: training goes on, and tries again at the next checkpoint.")
 
     def _prune(self, images: int) -> None:
-        """Keeps the best and the last n whole ones up to this. What else there is up to this was pushed out, or is the
-        rest of an attempt that crashed."""
+        """Remove every checkpoint up to `images` but the best and the last `keep_last` whole ones.
+
+        Others are older, or are halves that a crashed launch left.
+        """
         whole = [name for name in self.run.whole_checkpoints() if images_of(name) <= images]
         best = self.run.best()
         keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
@@ -185,13 +194,13 @@ class Writer:
                 self.run.remove_checkpoint(name)
 
     def wait(self) -> None:
-        """Until what was put is written.
+        """Wait until every queued snapshot is written.
 
         Raises:
-            RunError: there is no room for the newest checkpoint; storage takes none any more.
+            RunError: the newest checkpoint found no room, or storage failed for good.
             TakenOverError: another launch has the run.
-            StorageError: storage has not answered for as long as it may.
-        Raises what else went wrong while it was written.
+            StorageError: storage has not answered for `patience` seconds.
+        Raises anything else that went wrong during the writing.
         """
         self.join()
         self.background.check()
@@ -202,12 +211,12 @@ class Writer:
             raise RunError(f"{self.lost}, and run the same command to go on from it.")
 
     def close(self) -> None:
-        """As `wait`, where something else ends the run: says what would be raised."""
+        """Wait as `wait` does, but log what it would raise: for a run that something else has ended."""
         self.background.close()
         error = self.background.error or (None if self.raised else self.ended)
         if error:
             logger.warning(f"the newest checkpoint could not be written: {error}")
 
     def join(self) -> None:
-        """Wait until nothing is being written and nothing waits."""
+        """Wait until the queue is empty, and raise nothing."""
         self.background.wait()

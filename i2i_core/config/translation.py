@@ -15,51 +15,52 @@ class TranslateOptions:
     """Name what to translate, how, and where to."""
 
     input: str = setting("", resume="free")
-    """A folder of images, a text file that lists images (one a line), or a data set (folder or URL)."""
+    """Images to translate: a folder, a text file that lists images (one a line), or a data set (folder or URL)."""
     out: str = setting("", resume="free")
-    """Folder or URL for NAME.png of each image NAME (.npy for what PNG cannot hold) and contact_sheet.png; where an
-    input has many outputs, NAME-0.png, NAME-1.png, ..."""
+    """Folder or URL for the outputs: NAME.png of each image NAME (.npy for what PNG cannot hold), or NAME-0.png,
+    NAME-1.png, ... where an input has many outputs; and contact_sheet.png."""
     split: str = setting("test", resume="free")
-    """Split of a data set."""
+    """Split to translate, where --input is a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
-    """Of a data set: folders or URLs outside its own where its shards may lie too, of the same protocol and host."""
+    """Folders or URLs outside the data set's own that its shards may lie in too, of the same protocol and host."""
     count: int = setting(0, resume="free")
-    """Of methods that make images of no others, in place of --input: so many, of codes drawn from their numbers."""
+    """Number of images to make, for methods that take no input images; each one's code is seeded by its number."""
     target: str = setting("", resume="free")
-    """Attributes that are on, all others off: `bold,serif` (`none`: all off). With signs, changes to the
-    source's own, which a labelled data set knows: `+bold`; write `--target=-serif`, with the sign of equality. Of a
-    checkpoint of several data sets: names of one of them."""
+    """Attributes of the outputs, for StarGAN. `bold,serif`: these on, all others off; `none`: all off. With signs:
+    changes to the source's own attributes, which a labelled data set knows: `+bold`; write `--target=-serif`, with the
+    sign of equality. For a checkpoint of several data sets: names of one of them."""
     samples: int = setting(0, resume="free")
-    """Of methods whose outputs vary with a code z: so many outputs of each image, of codes drawn from its name."""
+    """Outputs of each image, for methods whose outputs vary with a code z; the codes are seeded by the image's name."""
     like: str = setting("", resume="free")
-    """Of methods that read codes off images: outputs like these images of B (with --back, of A). A file: all are like
-    it. A folder, a list, or several with commas between: an output like each. `truth`: like each image's own, of a
-    paired data set. Of methods that take examples: one output, like all of them together."""
+    """Images of B (with --back, of A) that the outputs are to be like, for methods that read codes off images. A file:
+    all outputs are like it. A folder, a list, or several with commas between: one output like each. `truth`: like each
+    image's own truth, in a paired data set. For methods that take examples: one output, like all of them together."""
     interpolate: int = setting(0, resume="free")
-    """So many outputs between two codes, both included, in equal steps along the line from one to the other: two that
-    are drawn from the image's name, or those of `--like FIRST,SECOND`."""
+    """Outputs of each image between two codes, both included, in equal steps along the line from one to the other. The
+    codes are drawn, seeded by the image's name, or read off `--like FIRST,SECOND`."""
     back: bool = setting(False, resume="free")
-    """Of methods that translate both ways: from B to A. Of a data set, B's images are read."""
+    """Translate from B to A, for methods that translate both ways; of a data set, B's images are read."""
     shards: bool = setting(False, resume="free")
-    """Of a data set as --input: --out becomes a data set, the same split with its images translated and all else
-    (labels, annotations) as it was. The same command again goes on with one that was stopped."""
+    """Write a data set to --out instead of files: the split of --input with its images translated, and everything else
+    (labels, annotations) unchanged. The same command resumes one that was stopped."""
     overwrite: bool = setting(False, resume="free")
-    """Of --shards: replace a data set, or an unfinished one, that was made in another way."""
+    """With --shards: replace a data set in --out, finished or not, that was made in another way."""
     workers: int = setting(1, resume="free")
-    """1: in this process, or on one worker of the cluster that RAY_ADDRESS names, as it does for a submitted job; more:
-    as many Ray workers."""
+    """Processes that translate. 1: this process, or one worker of the cluster that RAY_ADDRESS names, as it does for a
+    submitted job; more: as many Ray workers. Outputs are the same."""
     batch: int = setting(32, resume="free")
-    """Images a worker takes at a time."""
+    """Images that a worker takes at a time; outputs are the same."""
     most: int = setting(0, resume="free")
-    """Only the first so many images; 0: all."""
+    """Number of images to translate, from the first on; 0: all."""
     size: int = setting(0, resume="free")
-    """Resize to this many pixels square; 0: images go through at their own size."""
+    """Side in pixels that images are resized to, square; 0: their own size. Give it where the networks take only
+    multiples of some size, or images are larger than those of training."""
     bad: Literal["fail", "skip"] = setting("fail", resume="free")
-    """Images that cannot be read are named and left out; `fail` then ends with exit code 1."""
+    """Exit code after images that cannot be read, which are named and left out: `fail` ends with 1, `skip` with 0."""
     gpu: bool = setting(False, resume="free")
-    """One GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
+    """Use one GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
     cpu: bool = setting(False, resume="free")
-    """CPU only."""
+    """Use CPUs only."""
     at_test: AtTestOptions = field(default_factory=AtTestOptions)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Adversarial terms on logits: what D minimises on real and on fake images, what G minimises on fakes.
+"""Compute adversarial terms on logits: what D minimises on real and on fake images, and what G minimises on fakes.
 
 D(x) below is the discriminator's output; where it must be a probability, D(x) = sigmoid(logit). Every term is
 the mean over samples and positions of a logit tensor of any shape, (B, 1, h, w) or (B, 1). D's loss is
@@ -20,16 +20,16 @@ from i2i_core.losses.numeric import upcast
 
 @dataclasses.dataclass(frozen=True)
 class Adversarial(ABC):
-    """One formulation of the game.
+    """Define one formulation of the adversarial game: the losses of D and of G on logits.
 
     Args:
-        real_target: what D is asked for on real images, below 1 for one-sided label smoothing (Salimans et al.
-            2016, sec. 3.4). Fakes keep the target 0, and G always aims at 1. Not read by terms without a target.
+        real_target: target of D on real images; below 1 it is one-sided label smoothing (Salimans et al. 2016,
+            sec. 3.4). Fakes keep the target 0, and G always aims at 1. Terms without a target ignore it.
     """
 
     real_target: float = 1.0
     border: ClassVar[float | None] = 0.0
-    """The logit above which D takes an image for a real one; None of a critic, which only compares."""
+    """Logit above which D takes an image for real; None for a critic, which only compares."""
 
     @abstractmethod
     def real(self, logits: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Adversarial(ABC):
 
 
 class NonSaturating(Adversarial):
-    """Goodfellow et al. 2014: D by Eq. 1; G by the log D trick at the end of sec. 3."""
+    """Compute the terms of Goodfellow et al. 2014: D by Eq. 1, G by the log D trick at the end of sec. 3."""
 
     def real(self, logits: Tensor) -> Tensor:
         """-E[t log D(x) + (1 - t) log(1 - D(x))], t the real target."""
@@ -62,7 +62,7 @@ class NonSaturating(Adversarial):
 
 
 class Minimax(NonSaturating):
-    """Goodfellow et al. 2014, Eq. 1 for both players. G's gradient vanishes where D is sure of its fakes."""
+    """Compute Goodfellow et al. 2014, Eq. 1, for both players. G's gradient vanishes where D is sure of its fakes."""
 
     def generator(self, logits: Tensor) -> Tensor:
         """E[log(1 - D(G(z)))]."""
@@ -70,7 +70,7 @@ class Minimax(NonSaturating):
 
 
 class LSGAN(Adversarial):
-    """Mao et al. 2017, Eq. 2 with a = 0, b = c = 1 (Eq. 9), without its factor 1/2, as CycleGAN writes it."""
+    """Compute Mao et al. 2017, Eq. 2 with a = 0, b = c = 1 (Eq. 9), without its factor 1/2, as CycleGAN writes it."""
 
     border = 0.5
 
@@ -88,8 +88,11 @@ class LSGAN(Adversarial):
 
 
 class WGAN(Adversarial):
-    """Arjovsky et al. 2017, Eq. 2 and Alg. 1. What keeps the critic Lipschitz is the method's affair: clipped
-    weights, or `penalties.gradient_penalty` (Gulrajani et al. 2017, Eq. 3)."""
+    """Compute the terms of Arjovsky et al. 2017, Eq. 2 and Alg. 1.
+
+    The method keeps the critic Lipschitz: by clipped weights, or by `penalties.gradient_penalty` (Gulrajani et al.
+    2017, Eq. 3).
+    """
 
     border = None
 
@@ -107,7 +110,7 @@ class WGAN(Adversarial):
 
 
 class Hinge(Adversarial):
-    """Lim & Ye 2017; Miyato et al. 2018, Eq. 16 and 17."""
+    """Compute the hinge terms of Lim & Ye 2017; Miyato et al. 2018, Eq. 16 and 17."""
 
     def real(self, logits: Tensor) -> Tensor:
         """E[max(0, 1 - D(x))]."""

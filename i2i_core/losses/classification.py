@@ -1,4 +1,4 @@
-"""StarGAN's domain classification loss (Choi et al. 2018, Eq. 2 on real images, Eq. 3 on fakes).
+"""Compute StarGAN's domain classification loss (Choi et al. 2018, Eq. 2 on real images, Eq. 3 on fakes).
 
 Shapes: B batch, A attributes or classes.
 """
@@ -12,7 +12,7 @@ from i2i_core.losses.numeric import check_same_shape, upcast
 
 
 def attribute_bce(logits_BA: Tensor, labels_BA: Tensor) -> Tensor:
-    """Binary cross entropy, summed over attributes, mean over samples; labels in [0, 1] (CelebA).
+    """Compute the binary cross entropy, summed over attributes, mean over samples; labels in [0, 1] (CelebA).
 
     Raises:
         ValueError: the shapes differ.
@@ -23,7 +23,7 @@ def attribute_bce(logits_BA: Tensor, labels_BA: Tensor) -> Tensor:
 
 
 def class_cross_entropy(logits_BA: Tensor, onehot_BA: Tensor) -> Tensor:
-    """Cross entropy of exclusive classes, mean over samples (RaFD).
+    """Compute the cross entropy of exclusive classes, mean over samples (RaFD).
 
     Raises:
         ValueError: the shapes differ.

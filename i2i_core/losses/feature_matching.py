@@ -1,4 +1,4 @@
-"""Distance between images as the discriminators see them."""
+"""Compare images by the discriminators' features."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from i2i_core.losses.reconstruction import l1
 def feature_matching(
     real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]], layer_weights: Sequence[float] = ()
 ) -> Tensor:
-    """sum over discriminators k and layers i of w_i E[1 / N_i ||D_k^i(real) - D_k^i(fake)||_1] (pix2pixHD, Wang et al.
-    2018, Eq. 4). Real images get no gradient.
+    """Compute the feature matching loss of pix2pixHD (Wang et al. 2018, Eq. 4). Real images get no gradient.
+
+    It is the sum over discriminators k and layers i of w_i E[1 / N_i ||D_k^i(real) - D_k^i(fake)||_1].
 
     A mean over discriminators, or the 4 / (layers + 1) of pix2pixHD's program, is a constant of the caller's.
 

@@ -8,9 +8,9 @@ from typing import Literal
 Formulation = Literal["minimax", "nonsaturating", "lsgan", "wgan", "wgan-gp", "hinge"]
 FORMULATIONS: tuple[Formulation, ...] = typing.get_args(Formulation)
 WITH_TARGET: tuple[Formulation, ...] = ("minimax", "nonsaturating", "lsgan")
-"""Those that ask D for a target on real images, which label smoothing lowers; a critic and a margin have none."""
+"""Terms with a target for D on real images, which label smoothing lowers; a critic and a margin have none."""
 
 
 def is_target(real_target: float) -> bool:
-    """Tell if D can be asked for this on real images: 1, or less with one-sided label smoothing."""
+    """Tell if a value can be D's target on real images: 1, or less with one-sided label smoothing."""
     return 0.5 < real_target <= 1.0

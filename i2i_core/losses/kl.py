@@ -1,4 +1,4 @@
-"""Distances of latent codes from the standard normal distribution.
+"""Measure how far latent codes are from the standard normal distribution.
 
 Shapes: B batch, Z length of a code.
 """
@@ -11,8 +11,9 @@ from i2i_core.losses.numeric import check_same_shape, mean, upcast
 
 
 def kl_normal(mean_BZ: Tensor, log_variance_BZ: Tensor) -> Tensor:
-    """D_KL(N(mean, variance) || N(0, 1)), summed over the code, mean over samples (BicycleGAN Eq. 4; Kingma &
-    Welling 2014, appendix B).
+    """Compute D_KL(N(mean, variance) || N(0, 1)), summed over the code, mean over samples.
+
+    BicycleGAN Eq. 4; Kingma & Welling 2014, appendix B.
 
     Raises:
         ValueError: the shapes differ.
@@ -23,6 +24,8 @@ def kl_normal(mean_BZ: Tensor, log_variance_BZ: Tensor) -> Tensor:
 
 
 def kl_unit_variance(mu: Tensor) -> Tensor:
-    """Mean of mu^2 over samples and entries: D_KL(N(mu, 1) || N(0, 1)) up to the factor 1/2, per entry (UNIT, NIPS
-    2017, Eq. 2; its authors' first program gives it mu + N(0, 1) in the place of mu)."""
+    """Compute the mean of mu^2 over samples and entries: per entry, D_KL(N(mu, 1) || N(0, 1)) up to the factor 1/2.
+
+    UNIT, NIPS 2017, Eq. 2; its authors' first program passes mu + N(0, 1) in place of mu.
+    """
     return mean(upcast(mu).square())

@@ -1,4 +1,4 @@
-"""What every loss does before it computes: enough precision, and shapes that agree."""
+"""Prepare tensors for a loss: enough precision, and shapes that agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def upcast(x: Tensor) -> Tensor:
-    """At least float32: bf16, half and integers become float32, float64 stays (bf16 sums lose small terms)."""
+    """Convert to at least float32: bf16, half and integers become float32, float64 stays (bf16 sums lose terms)."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -21,12 +21,12 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
 
 
 def as_written() -> AbstractContextManager[object]:
-    """Run what is compiled as it is written, inside the block."""
+    """Run compiled functions uncompiled inside the block."""
     if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it takes seconds
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
 
 
 def mean(x: Tensor) -> Tensor:
-    """E[x] over samples and positions, in at least float32."""
+    """Compute E[x] over samples and positions, in at least float32."""
     return upcast(x).mean()

@@ -1,4 +1,4 @@
-"""Terms on the gradient of the critic.
+"""Penalise the gradient of a critic.
 
 Shapes: B batch, C channels, H height, W width.
 """
@@ -16,12 +16,12 @@ from i2i_core.losses.numeric import as_written, check_same_shape, upcast
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], x_real_BCHW: Tensor, x_fake_BCHW: Tensor, alpha_B111: Tensor
 ) -> Tensor:
-    """E[(||grad D(x_hat)||_2 - 1)^2], x_hat = alpha x + (1 - alpha) G(z) (Gulrajani et al. 2017, Eq. 3).
+    """Compute E[(||grad D(x_hat)||_2 - 1)^2], x_hat = alpha x + (1 - alpha) G(z) (Gulrajani et al. 2017, Eq. 3).
 
     The result can be differentiated for the critic's weights; neither image gets a gradient.
 
     Args:
-        critic: one scalar per sample, or a map of logits, whose positions are summed (StarGAN's authors' code
+        critic: gives one scalar per sample, or a map of logits, whose positions are summed (StarGAN's authors' code
             does so). For the gradient of the mean, pass a critic that takes it:
             `lambda x: D(x).mean(dim=(1, 2, 3))`. It must not mix samples (no batch norm).
         alpha_B111: uniform in [0, 1), one per sample, drawn by the caller.

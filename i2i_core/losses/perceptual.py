@@ -1,4 +1,4 @@
-"""Distance between images as a trained network sees them (Johnson et al. 2016, sec. 3.2; Gatys et al. 2016)."""
+"""Compare images by a trained network's features (Johnson et al. 2016, sec. 3.2; Gatys et al. 2016)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def perceptual(
     distance: Distance = "l1",
     normalised: bool = False,
 ) -> Tensor:
-    """sum over layers l of w_l E|phi_l(x) - phi_l(target)|, the mean over samples, channels and positions; `l2`: of
-    the square (Johnson et al. 2016, Eq. 2). The target gets no gradient.
+    """Compute the sum over layers l of w_l E|phi_l(x) - phi_l(target)|; `l2`: of the square.
+
+    Johnson et al. 2016, Eq. 2. E is the mean over samples, channels and positions. The target gets no gradient.
 
     Args:
         features: phi: images -> (n, C_l, H_l, W_l) of each layer.

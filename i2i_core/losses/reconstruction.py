@@ -1,4 +1,4 @@
-"""Distances between images."""
+"""Measure the distance between images pixel by pixel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from i2i_core.losses.numeric import check_same_shape, upcast
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """E[||a - b||_1], the mean over samples, channels and pixels (pix2pix Eq. 3, CycleGAN Eq. 2, StarGAN Eq. 4).
+    """Compute E[||a - b||_1], the mean over samples, channels and pixels.
+
+    pix2pix Eq. 3, CycleGAN Eq. 2, StarGAN Eq. 4.
 
     Raises:
         ValueError: the shapes differ.

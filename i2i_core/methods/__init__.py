@@ -1,6 +1,6 @@
-"""The methods: one file per paper. `METHODS` lists them; `build_method` makes one.
+"""Hold the methods, one file per paper. `METHODS` lists them; `build_method` makes one.
 
-What can be set of a method, and its presets, are in `i2i_core/config/methods/`.
+A method's options and presets are in `i2i_core/config/methods/`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overr
 
     Args:
         name: one of `METHODS`.
-        preset: where its hyper-parameters start from.
-        seed: of the initial weights; global random state is neither read nor changed.
-        overrides: fields of the method's configuration, `image_size=256`.
+        preset: preset that gives the hyper-parameters.
+        seed: seed of the initial weights; global random state is neither read nor changed.
+        overrides: other values for fields of the method's configuration, as `image_size=256`.
 
     Raises:
         ConfigError: an unknown name, preset or field, or a value out of range.
@@ -36,7 +36,7 @@ def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overr
 
 
 def build_from(name: str, config: Any, *, seed: int = 0) -> Method[Any]:
-    """Build the method `name` of a configuration that is already made."""
+    """Build the method `name` from its configuration."""
     with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces,
         torch.default_generator.manual_seed(seed_from("constructors", seed))  # and spectral norm's first vectors
         return entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))

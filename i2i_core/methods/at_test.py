@@ -1,4 +1,4 @@
-"""How networks run when they make images: the statistics that batch norm takes, and dropout.
+"""Run networks as they make images: choose batch norm's statistics, and dropout on or off.
 
 x_BCHW images or features.
 """
@@ -30,16 +30,21 @@ SETTLED = 44
 
 @dataclass(frozen=True)
 class AtTest:
-    """Hold how batch norm and dropout run when images are made."""
+    """Hold how batch norm and dropout run when images are made.
+
+    Attributes:
+        norm: statistics of batch norm: each image's own, or the running ones of training.
+        dropout: true if dropout is on.
+    """
 
     norm: Literal["image", "running"]
     dropout: bool
 
     @contextmanager
     def applied(self, modules: Iterable[nn.Module], keys: Sequence[object] | None) -> Iterator[None]:
-        """Run the modules so inside the block; modes and running statistics are left as they were.
+        """Run the modules in this way inside the block; then restore their modes. Running statistics do not change.
 
-        No image's result depends on the images beside it.
+        No image's result depends on the other images of its batch.
 
         Args:
             modules: every module of the networks, containers included.
@@ -65,7 +70,7 @@ class AtTest:
 
 @contextmanager
 def run_by(forwards: Iterable[tuple[nn.Module, Callable[..., Tensor]]]) -> Iterator[None]:
-    """Run modules by other forwards inside the block; what each had before is put back."""
+    """Replace modules' `forward` inside the block, and restore it afterwards."""
     before: list[tuple[nn.Module, Any]] = []
     try:
         for module, forward in forwards:
@@ -81,7 +86,7 @@ def run_by(forwards: Iterable[tuple[nn.Module, Callable[..., Tensor]]]) -> Itera
 
 
 def fixed(network: nn.Module, at_test: AtTest) -> nn.Module:
-    """Give a copy of a network that by itself runs as `at_test` says.
+    """Copy a network so that the copy always runs as `at_test` says.
 
     Dropout that is on draws from torch's global random state: there are no keys.
     """
@@ -99,8 +104,8 @@ class FixedNorm(nn.Module):
     """Normalise by each image's own statistics, or by the running ones of a batch norm.
 
     Args:
-        norm: whose statistics, scale and shift are used.
-        alone: by each image's own.
+        norm: the batch norm with the running statistics, scale and shift.
+        alone: true: use each image's own statistics.
     """
 
     def __init__(self, norm: _BatchNorm, alone: bool) -> None:
@@ -115,7 +120,7 @@ class FixedNorm(nn.Module):
 
 
 class FixedDropout(nn.Module):
-    """Drop values (of `nn.Dropout2d` and its like: channels) in whatever mode the network is."""
+    """Drop values in training and in evaluation mode; in place of `nn.Dropout2d` and its like, drop channels."""
 
     def __init__(self, dropout: _DropoutNd) -> None:
         super().__init__()
@@ -127,10 +132,10 @@ class FixedDropout(nn.Module):
 
 
 def normalised_alone(norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:
-    """Normalise each image by its own statistics: what batch norm in training computes for an image alone.
+    """Normalise each image by its own statistics, as batch norm in training does for a batch of one image.
 
     Raises:
-        ValueError: an image has one value a channel, as batch norm in training does.
+        ValueError: an image has one value a channel; batch norm in training raises it too.
     """
     return instance_norm(x_BCHW, norm.weight, norm.bias, norm.eps)
 
@@ -146,7 +151,7 @@ class Masks:
         self.generators: list[torch.Generator] = []
 
     def apply(self, dropout: _DropoutNd, x_BCHW: Tensor) -> Tensor:
-        """Drop values of each image (of `nn.Dropout2d` and its like: channels), and scale the others by 1 / (1 - p)."""
+        """Drop values of each image (for `nn.Dropout2d` and its like: channels); scale the others by 1 / (1 - p)."""
         if not self.generators:
             keys = range(len(x_BCHW)) if self.keys is None else self.keys
             self.generators = [torch.Generator().manual_seed(seed_from("noise", key)) for key in keys]
@@ -162,8 +167,10 @@ def has_batch_norm(networks: Iterable[nn.Module]) -> bool:
 
 
 def counts_calls(network: nn.Module) -> bool:
-    """Tell if a network makes something else of two batches in one call than in two: by batch norm's statistics, by
-    dropout's draws, by spectral norm's iterations."""
+    """Tell if a network's output for two batches differs between one call and two calls.
+
+    Batch norm's statistics, dropout's draws and spectral norm's iterations make it differ.
+    """
     return any(isinstance(module, (_BatchNorm, _DropoutNd, _SpectralNorm)) for module in network.modules())
 
 
@@ -183,8 +190,9 @@ def chosen(
 
     Args:
         makers: the networks that make images.
+        dropout_is_noise: true if the method's noise is dropout.
         norm_batches: images that the run trained on, by how many of them shared a normalisation.
-        asked: options of this command; ones without effect on these networks are refused.
+        asked: options of this command; options without effect on these networks are refused.
         saved: options of the run.
 
     Raises:
@@ -211,13 +219,16 @@ def _without_effect(flag: str, value: str, what: str) -> ConfigError:
 
 
 def batches_to_settle(makers: Sequence[nn.Module], at_test: AtTest) -> int:
-    """Count the batches of training before which made images say little: with running statistics, until less than a
-    hundredth is left of what those began as; else one."""
+    """Count the training batches after which made images are meaningful.
+
+    With running statistics these are as many as it takes until less than a hundredth of their initial values is left;
+    else one.
+    """
     return SETTLED if at_test.norm == "running" and has_batch_norm(makers) else 1
 
 
 def facts(makers: Sequence[nn.Module], at_test: AtTest) -> dict[str, str | None]:
-    """Describe how the networks make images, for a file: None of what they do not have."""
+    """Describe how the networks make images, for a file; None for what they do not have."""
     return {
         "test_norm": at_test.norm if has_batch_norm(makers) else None,
         "test_dropout": ("on" if at_test.dropout else "off") if has_dropout(makers) else None,
@@ -225,7 +236,10 @@ def facts(makers: Sequence[nn.Module], at_test: AtTest) -> dict[str, str | None]
 
 
 def words(makers: Sequence[nn.Module], at_test: AtTest) -> str:
-    """Describe the same for people: `batch norm by running statistics, dropout on`; empty where there is neither."""
+    """Describe in words how the networks make images: `batch norm by running statistics, dropout on`.
+
+    Empty where they have neither.
+    """
     found = facts(makers, at_test)
     statistics = {"image": "each image's own statistics", "running": "running statistics", None: ""}
     parts = [

@@ -1,8 +1,8 @@
-"""What a method is: networks, players, an update rule, and a way to make images.
+"""Define what a method is: networks, players, an update rule, and a way to make images.
 
-A method's `update` is the paper's algorithm as a generator: it takes global batches from an
-iterator and yields one move at a time, `player, loss, terms[, scores]`. The training step (which alone
-moves weights) runs it, once for every micro-batch side by side; see docs/decisions.md.
+A method's `update` is the paper's algorithm as a Python generator: it takes global batches from an iterator and yields
+one move at a time, `player, loss, terms[, scores]`. Only the training step changes weights; it runs one such generator
+for every micro-batch, side by side. See docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from i2i_core.settings import check_positive
 
 Terms = dict[str, Tensor]
 Objective = tuple[Tensor, Terms] | tuple[Tensor, Terms, Terms]
-"""A loss, its terms by name, and perhaps scores: what is watched and not minimised, as how often D was right."""
+"""A loss, its terms by name, and perhaps scores: values that are logged and not minimised, as how often D is right."""
 Move = tuple[str, Tensor, Terms] | tuple[str, Tensor, Terms, Terms]
 """The player that moves, and its objective."""
 Config = TypeVar("Config")
@@ -35,15 +35,15 @@ AnyControl = TypeVar("AnyControl", Labels, Code, Examples)
 Values = Mapping[str, Tensor]
 """Tensors by name, each (n, ...)."""
 Column = Tensor | str
-"""Of a grid: images that were made, (n, C, H, W), of sequences (n, T, C, H, W); or the name of a field of the batch."""
+"""A column of a grid: made images (n, C, H, W), of sequences (n, T, C, H, W); or the name of a field of the batch."""
 ParameterPlaces = list[tuple[dict[str, nn.Parameter | None], str]]
-"""Where a network's parameters stand: the dictionary of a module that holds one, and its name there."""
+"""Places of a network's parameters: the dictionary of a module that holds one, and its name there."""
 Direction = Literal["AtoB", "BtoA"]
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Say how a player moves: by Adam, or by RMSProp where WGAN asks for it."""
+    """Choose the optimiser of a player: Adam, or RMSProp as in WGAN's paper."""
 
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)
@@ -69,14 +69,14 @@ class Player:
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Hold how far a run is.
 
     Attributes:
-        images: served.
-        moves: made by each player.
-        stage: the number of the stage that an update belongs to, from 0 on; of a run without stages 0.
-        players: who moves in it; moves of others are left out, and an update need not make them.
-        values: what `value` gives, by name.
+        images: images that the streams have served.
+        moves: number of moves made, by player.
+        stage: number of the stage that the update belongs to, from 0 on; 0 in a run without stages.
+        players: players that move in this stage; moves of others are skipped, and an update need not yield them.
+        values: present values of the method's `schedule`, by name; read them with `value`.
     """
 
     images: int = 0
@@ -86,11 +86,12 @@ class Progress:
     values: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def value(self, name: str) -> Tensor:
-        """Give the present value of the method's `schedule` of that name: a scalar on the device, float32, the same
-        tensor in every update.
+        """Give the present value of an entry of the method's `schedule`.
+
+        It is a float32 scalar on the device, and the same tensor in every update.
 
         Raises:
-            KeyError: there is none of that name.
+            KeyError: the schedule has no entry of that name.
         """
         if name not in self.values:
             raise KeyError(f"no value {name!r} in the method's schedule: {', '.join(self.values) or 'it is empty'}")
@@ -98,36 +99,36 @@ class Progress:
 
 
 class Method(nn.Module, Generic[Config]):
-    """Base of all methods.
+    """Implement a paper: its networks, objectives, update rule, and how images are made. Base class of all methods.
 
     Attributes:
         config: the method's section of the configuration.
         networks: every trained network, named as in the paper.
-        players: which networks move together, by name.
-        generators: the networks that make images; what EMA follows and `translate` uses. (An encoder that `encode`
-            reads codes with is not among them: it is used as it was trained.)
-        needs: the fields of a data set that it reads, by their roles.
-        inputs: role by name of the fields of a batch that images are made from; none: they are made of codes and labels
-            alone. A method that reads a field only where the data has it says so of itself, in `__init__`.
-        outputs: role by name of what is made, each the field that shows what it should look like.
-        controls: what else can be set when images are made, by name.
+        players: players by name: which networks one optimiser updates together.
+        generators: networks that make images: EMA averages them and `translate` uses them. (An encoder that `encode`
+            reads codes with is not among them: it is used as trained.)
+        needs: fields of a data set that the method reads, by their roles.
+        inputs: role by name of the batch's fields that images are made from; empty: images are made of codes and labels
+            alone. A method that reads a field only where the data has it sets this in `__init__`.
+        outputs: role by name of the images it makes; each name is the batch's field that the image should look like.
+        controls: target labels, code or examples that control an image, by name.
         memory: names of what is kept from one frame of a clip for the next when images are made.
-        two_way: whether images are made from `outputs` too, the other way round: direction BtoA.
-        several: (from `controls`) whether it trains on several labelled data sets side by side; `fit` then takes their
+        two_way: true if it also makes `inputs` from `outputs`: direction BtoA.
+        several: (from `controls`) true if it trains on several labelled data sets side by side; `fit` then takes their
             manifests too.
-        codes: (from `controls`) whether outputs vary with a code, which `draw_codes` draws.
-        encodes: (from `controls`) whether `encode` reads the code off an image.
-        any_size: whether its networks take images of several sizes, so that stages of a run may have sizes of their
-            own; which ones, its configuration says.
-        couples: whether an objective takes a mean over the whole batch (`Batch.mean`), which micro-batches have not.
-        dropout_is_noise: whether outputs get their noise from dropout, which then stays on when images are made.
-        at_test: how batch norm and dropout run when images are made. A loop and a loaded checkpoint set it by how the
-            run trained; of networks just built, as for one image a normalisation.
-        stage: the number of the stage that it is in, from 0 on: networks that stages add take no part in images before
-            theirs. Training and a loaded checkpoint set it.
-        schedule: by name, what changes as a run goes on: of the number of images served. `Progress.value` has it.
-        pools: histories of made images, by name; part of the training state.
-        passes_together: whether `each` makes one call of several. Training sets it.
+        codes: (from `controls`) true if outputs vary with a code, which `draw_codes` draws.
+        encodes: (from `controls`) true if `encode` reads the code off an image.
+        any_size: true if the networks take images of several sizes, so that a run's stages may differ in size; the
+            configuration checks which ones.
+        couples: true if an objective takes a mean over the whole batch (`Batch.mean`), which micro-batches cannot give.
+        dropout_is_noise: true if outputs get their noise from dropout, which then stays on when images are made.
+        at_test: how batch norm and dropout run when images are made. The training loop and a loaded checkpoint set it
+            by how the run trained; new networks have it as for one image a normalisation.
+        stage: number of the present stage, from 0 on: networks that a stage adds take no part in images before it.
+            Training and a loaded checkpoint set it.
+        schedule: by name, functions of the number of images served; `Progress.value` gives their present values.
+        pools: histories of generated images, by name; part of the training state.
+        passes_together: true if `each` joins several calls of a network to one. Training sets it.
     """
 
     needs: ClassVar[Needs]
@@ -154,12 +155,12 @@ class Method(nn.Module, Generic[Config]):
 
     @classmethod
     def control(cls, kind: type[AnyControl]) -> AnyControl | None:
-        """Give the control of a kind; None: there is none."""
+        """Give the control of a kind; None where the method has none."""
         return next((control for control in cls.controls.values() if isinstance(control, kind)), None)
 
     @classmethod
     def named(cls, kind: type[Labels | Code | Examples]) -> str:
-        """Name the control of a kind; empty: there is none."""
+        """Name the control of a kind; empty where the method has none."""
         return next((name for name, control in cls.controls.items() if isinstance(control, kind)), "")
 
     def __init__(self, config: Config) -> None:
@@ -170,7 +171,7 @@ class Method(nn.Module, Generic[Config]):
         self.pools: dict[str, History] = {}
         self.passes_together = False
         self._known: dict[str, tuple[nn.Module, ParameterPlaces]] = {}
-        """By name, the network that was last met under it, and its places."""
+        """By name, the network last found under it, and the places of its parameters."""
         self.at_test = AtTest("image", self.dropout_is_noise)
 
     @staticmethod
@@ -195,15 +196,20 @@ class Method(nn.Module, Generic[Config]):
         return config
 
     def attach(self) -> None:
-        """Read those files, once, where training begins; frozen networks go to the device, and not into `networks`.
+        """Read the files of `with_files`, once, where training begins.
+
+        Frozen networks go to the device, and not into `networks`.
 
         Raises:
             ConfigError: a file is not there, or not the one that the run began with.
         """
 
     def each(self, network: str, *images: Tensor) -> list[Any]:
-        """Give what a network makes of each of several batches of images, all of one size: from one call where
-        `passes_together` is set and no layer tells one call from several (`counts_calls`); else one after the other."""
+        """Apply a network to several batches of images of one size; return an output for each.
+
+        One call does it where `passes_together` is set and no layer distinguishes one call from several
+        (`counts_calls`); else there is a call for each.
+        """
         module = self.networks[network]
         if not self.passes_together or counts_calls(module):
             return [module(x) for x in images]
@@ -218,15 +224,18 @@ class Method(nn.Module, Generic[Config]):
         raise TypeError("a method defines update")
 
     def phase(self, progress: Progress) -> Hashable:
-        """Say what of the progress decides which moves an update makes: updates of one phase are one program, which
-        can be recorded once. Only a method whose `update` reads `progress.images` or `progress.moves` has several."""
+        """Give a value that changes whenever the progress changes which moves an update makes.
+
+        Updates of one phase make the same moves, so that they can be recorded once (CUDA graphs). Only a method whose
+        `update` reads `progress.images` or `progress.moves` has several phases.
+        """
         return ()
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """Give what makes images as a plain network, which knows no keys and no files.
+        """Give the network that makes images, as a plain module without keys and files.
 
-        Its `forward` takes tensors in the order of `inputs`, `controls` and `memory`, and gives the output; a tuple, in
-        the order of `outputs` and `memory`, where these are more than one. Of direction BtoA, `outputs` are its inputs.
+        Its `forward` takes tensors in the order of `inputs`, `controls` and `memory`, and returns the output, or a
+        tuple in the order of `outputs` and `memory` where these are several. In direction BtoA it takes `outputs`.
         """
         raise TypeError("a method that makes images defines module")
 
@@ -239,17 +248,17 @@ class Method(nn.Module, Generic[Config]):
         keys: Sequence[str] | None = None,
         memory: Values | None = None,
     ) -> dict[str, Tensor]:
-        """Make images: what `module()` gives, by name, run as `at_test` says.
+        """Make images: run `module()` as `at_test` says, and give its outputs by name.
 
         Args:
-            inputs: fields by name, as a batch has them. Of a method without inputs: none, and `keys` say how many.
-            controls: by name; a code that is not among them is drawn by `keys`.
-            direction: BtoA from what is otherwise made, where `two_way`.
-            keys: names that seed each image's noise (codes, dropout), where there is any; none: their numbers.
-            memory: what the frame before left, where there is a `memory`; None: this is the first of its clip.
+            inputs: fields by name, as a batch has them. Empty for a method without inputs: `keys` then gives the count.
+            controls: by name; a code that is missing is drawn, seeded by `keys`.
+            direction: BtoA makes `inputs` from `outputs`, where `two_way`.
+            keys: names that seed each image's noise (codes, dropout); None: 0, 1, ...
+            memory: memory of the frame before, where the method has one; None: this is the first frame of its clip.
 
         Raises:
-            ValueError: an input or control that is not there, or a direction that is not.
+            ValueError: an input or control is missing, or the method does not have the direction.
         """
         taken, made = sides(self, direction)
         controls = dict(controls or {})
@@ -281,11 +290,11 @@ class Method(nn.Module, Generic[Config]):
         keys: Sequence[str] | None = None,
         direction: Direction = "AtoB",
     ) -> dict[str, Tensor]:
-        """Make the frames of sequences one after the other, each with what the one before it left.
+        """Make the frames of sequences one after the other, each with the memory of the one before.
 
         Args:
             inputs: (n, T, ...) by name.
-            controls, keys, direction: as of `translate`, of controls and keys one for each sequence.
+            controls, keys, direction: as in `translate`; one control and one key for each sequence.
         """
         frames = next(iter(inputs.values())).shape[1]
         found: list[dict[str, Tensor]] = []
@@ -298,17 +307,17 @@ class Method(nn.Module, Generic[Config]):
     def image_from(
         self, x: Tensor, direction: Direction = "AtoB", *, keys: Sequence[str] | None = None, **controls: Tensor
     ) -> Tensor:
-        """Make the output of one image, where there is one of each, as `translate` does.
+        """Translate images with a method that has one input and one output, as `translate` does.
 
         Args:
             x: (n, C, H, W) in [-1, 1].
-            keys, controls: as of `translate`, the controls by name.
+            keys, controls: as in `translate`.
         """
         (taken,), (made, *_) = sides(self, direction)
         return self.translate({taken: x}, controls, direction, keys=keys)[made]
 
     def first_memory(self, inputs: Values) -> Values:
-        """Give what is remembered before the first frame of a clip, by name, where there is a `memory`."""
+        """Give the memory before the first frame of a clip, by name."""
         raise TypeError("a method with a memory defines first_memory")
 
     @property
@@ -317,8 +326,10 @@ class Method(nn.Module, Generic[Config]):
         raise TypeError("a method with codes defines code_length")
 
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
-        """Draw (n, Z) codes, each seeded by its key and the number of the sample, where `codes`; on the host, so that
-        they are the same on every device."""
+        """Draw codes (n, Z), each seeded by its key and the sample's number.
+
+        They are drawn on the host, so that they are the same on every device.
+        """
         control, codes = self.control(Code), torch.empty(len(keys), self.code_length)
         for z, key in zip(codes, keys, strict=True):
             generator = torch.Generator().manual_seed(seed_from("code", key, sample))
@@ -329,7 +340,7 @@ class Method(nn.Module, Generic[Config]):
         return codes.to(next(self.parameters()))
 
     def encode(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
-        """Read (n, Z) codes off images of what a direction makes, where `encodes`."""
+        """Read codes (n, Z) off images of the kind that a direction makes; only where `encodes`."""
         raise TypeError("a method that encodes defines encode")
 
     @property
@@ -343,13 +354,15 @@ class Method(nn.Module, Generic[Config]):
         raise TypeError("a method with target labels defines label_sets")
 
     def own_labels(self, batch: Batch) -> Tensor:
-        """Give the labels of a batch's samples as the method is told them, where `target` is a control."""
+        """Give the labels of a batch's samples in the form that the method takes as target labels."""
         known = self.label_sets[batch.source]
         return known.vector(batch["labels"][:, list(known.columns)].to(batch.like))
 
     def preview(self, batch: Batch) -> dict[str, Column]:
-        """Make the columns of a sample grid, by title, a row for each sample: what goes in, what is made of it and
-        what that should look like, with the labels of the sample. A method may have others."""
+        """Make the columns of a sample grid, by title, with a row for each sample.
+
+        The columns are inputs, outputs made with the sample's own labels, and truths; a method may override this.
+        """
         told, keys = {}, batch.keys or [str(i) for i in range(batch.start, batch.stop)]
         if examples := self.control(Examples):
             told[self.named(Examples)] = batch[examples.field]
@@ -389,15 +402,16 @@ class Method(nn.Module, Generic[Config]):
 
     @property
     def makers(self) -> list[nn.Module]:
-        """The networks that make images."""
+        """Networks that make images."""
         return [self.networks[name] for name in self.generators]
 
     @contextmanager
     def translating(self, *also: str | nn.Module, keys: Sequence[str] | None = None) -> Iterator[None]:
-        """Run generators, and networks given or named besides, as `at_test` says, without gradients.
+        """Run the generators as `at_test` says inside the block, without gradients.
 
         Args:
-            keys: names of the images, which seed dropout where it is on; none: their numbers in the batch.
+            also: further networks, or their names.
+            keys: names of the images, which seed dropout where it is on; None: their numbers in the batch.
         """
         networks = [*self.makers, *(self.networks[one] if isinstance(one, str) else one for one in also)]
         modules = dict.fromkeys(m for network in networks for m in network.modules())
@@ -406,7 +420,7 @@ class Method(nn.Module, Generic[Config]):
 
 
 def sides(method: Method[Any] | type[Method[Any]], direction: Direction) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Give role by name of what is taken and of what is made in a direction.
+    """Give the inputs and the outputs of a direction, each as role by name.
 
     Raises:
         ValueError: BtoA of a method that goes one way.
@@ -419,23 +433,22 @@ def sides(method: Method[Any] | type[Method[Any]], direction: Direction) -> tupl
 
 
 def image_input(method: Method[Any] | type[Method[Any]]) -> str:
-    """Name the one image that images are made from, besides what controls say; empty: they are made of something else,
-    or of more."""
+    """Name the input of a method whose only input is an image; empty for other methods."""
     return next(iter(method.inputs)) if list(method.inputs.values()) == ["image"] else ""
 
 
 def knows_truth(method: Method[Any] | type[Method[Any]]) -> bool:
-    """Tell whether a sample holds, beside what is read of it, what is to be made of that."""
+    """Tell if a sample holds the true output of its inputs, as pairs do."""
     apart = method.inputs.keys().isdisjoint(method.outputs)
     return bool(method.inputs) and bool(method.outputs) and apart and method.needs.domains == 1
 
 
 def check_declared(method: Method[Any]) -> None:
-    """Check that what a method says of itself can be.
+    """Check that the attributes a method declares go together.
 
     Raises:
-        TypeError: an input or output that is no field of what it needs, or no tensor, or no image; two controls of a
-            kind; sequences with what they have not.
+        TypeError: an input or output is not among the fields it needs, or no tensor, or no image; two controls are of
+            one kind; or sequences have what they do not support.
     """
     name, fields = type(method).__name__, {*method.needs.in_batch}
     for what, roles in (("input", method.inputs), ("output", method.outputs)):
@@ -462,7 +475,7 @@ def _each(given: Values, names: Iterable[str], what: str) -> list[Tensor]:
 
 
 def _parted(found: Any, sizes: list[int]) -> list[Any]:
-    """Part what a network gives, a tensor (N, ...) or several of them, by samples."""
+    """Split a network's output, a tensor (N, ...) or several of them, into parts of these sizes."""
     if isinstance(found, Tensor):
         return [*found.split(sizes)]
     return [type(found)(parts) for parts in zip(*(_parted(one, sizes) for one in found), strict=True)]
@@ -473,8 +486,11 @@ def _places(network: nn.Module) -> ParameterPlaces:
 
 
 def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Mark an objective with the player it moves: all other players' parameters are frozen while
-    it is computed, so no gradient of theirs is ever built. Graphs built before the call stay whole."""
+    """Mark an objective with the player it moves.
+
+    While the objective is computed, all other players' parameters are frozen, so that no gradient of theirs is ever
+    built. Graphs built before the call stay whole.
+    """
 
     def decorate(objective: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(objective)

@@ -27,8 +27,10 @@ from i2i_core.registry import implements
 
 @dataclass(frozen=True)
 class Both(Drawn):
-    """Of the first batch also the code that b was given and what was made from a drawn one; and the second batch.
-    `fake` is G(a, E(b)); `other_a` is the second batch's input, for D."""
+    """Hold both batches of an update: of the first also the code of b and the fake of a drawn code.
+
+    `fake` is G(a, E(b)); `other_a` is the second batch's input, for D.
+    """
 
     mean: Tensor
     log_variance: Tensor
@@ -38,12 +40,15 @@ class Both(Drawn):
     a_random: Tensor
     b_random: Tensor
     size: int
-    """B, the global batch."""
+    """B, the size of the global batch."""
 
 
 @implements("bicyclegan")
 class BicycleGAN(Multimodal[BicycleGANConfig]):
-    """cVAE-GAN and cLR-GAN with one G and one E; D judges what was made from encoded codes, D2 from drawn ones."""
+    """Train cVAE-GAN and cLR-GAN together, with one G and one E.
+
+    D judges images made from encoded codes, D2 images made from drawn ones.
+    """
 
     controls: ClassVar = {"z": Code(encoded=True)}
 

@@ -22,20 +22,20 @@ from i2i_core.registry import implements
 
 @dataclass(frozen=True)
 class Coded(Drawn):
-    """With the code that G was given."""
+    """Hold a batch with the code that G's images were made of."""
 
     z: Tensor
 
 
 @implements("clr_gan")
 class CLRGAN(Multimodal[CLRGANConfig]):
-    """G makes an output from a and z, and E finds z again in it."""
+    """Train G to make an output from a and z so that E finds z again in it."""
 
     controls: ClassVar = {"z": Code(encoded=True)}
     variance = False
 
     def draw(self, batches: Iterator[Batch]) -> Coded:
-        """One batch, and its code z ~ N(0, 1)."""
+        """Take a batch, draw its code z ~ N(0, 1), and make G(a, z)."""
         batch = next(batches)
         a, b, z = batch["a"], batch["b"], batch.draw("z", self.config.z_dim)
         fake = self.networks["G"](a, z)

@@ -1,4 +1,4 @@
-"""Say what can be turned when a method makes images: what `translate` and `module()` are told besides their inputs."""
+"""Declare what controls a method's images besides its inputs: target labels, a code, or example images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Labels:
-    """Target labels, (n, A): what the output shows.
+    """Declare that the method takes target labels (n, A): the attributes that the output shows.
 
     Attributes:
-        several: whether the method trains on several labelled data sets side by side.
+        several: true if the method trains on several labelled data sets side by side.
     """
 
     several: bool = False
@@ -19,11 +19,13 @@ class Labels:
 
 @dataclass(frozen=True)
 class Code:
-    """A code z, (n, Z), by which outputs for one input differ. It can be drawn, and two can be mixed.
+    """Declare that the method takes a code z (n, Z): outputs for one input differ by it.
+
+    A code can be drawn at random, and two codes can be interpolated.
 
     Attributes:
-        encoded: whether it can also be read off an example of the output.
-        drawn: each of its numbers from N(0, 1), or evenly from -1 to 1.
+        encoded: true if the method can also read the code off an example of the output.
+        drawn: `normal` draws each number from N(0, 1), `uniform` evenly from -1 to 1.
     """
 
     encoded: bool = False
@@ -32,10 +34,10 @@ class Code:
 
 @dataclass(frozen=True)
 class Examples:
-    """Images that the output is to be like, (n, K, C, H, W): K of each, any number.
+    """Declare that the method takes example images (n, K, C, H, W), which the output resembles: any number K.
 
     Attributes:
-        field: of a batch, the field that has them where a run is measured.
+        field: the batch's field that holds examples when a run is evaluated.
     """
 
     field: str = "companions"

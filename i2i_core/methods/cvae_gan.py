@@ -23,17 +23,17 @@ from i2i_core.registry import implements
 
 @dataclass(frozen=True)
 class Encoded(Drawn):
-    """With the code that b was given."""
+    """Hold a batch with the code that E reads off b."""
 
     mean: Tensor
     log_variance: Tensor
     size: int
-    """B, the global batch."""
+    """B, the size of the global batch."""
 
 
 @implements("cvae_gan")
 class CVAEGAN(Multimodal[CVAEGANConfig]):
-    """E reads the code off b, and G makes b again from a and the code."""
+    """Train E to read a code off b, and G to make b again from a and that code."""
 
     controls: ClassVar = {"z": Code(encoded=True)}
 

@@ -36,7 +36,7 @@ from i2i_core.registry import implements
 
 @implements("cyclegan")
 class CycleGAN(Method[CycleGANConfig]):
-    """G turns x into y and F turns y into x; D_Y and D_X tell true from made."""
+    """Train G: x -> y and F: y -> x without pairs; D_Y and D_X tell true images from made ones."""
 
     needs = Needs({"image": "image"}, domains=2)
     inputs, outputs = {"a": "image"}, {"b": "image"}
@@ -94,8 +94,10 @@ class CycleGAN(Method[CycleGANConfig]):
             yield "discriminators", *self.discriminators_loss(x, y, pooled_x, pooled_y, alpha)
 
     def made(self, network: str, source: Tensor, own: Tensor) -> list[Tensor]:
-        """Translate `source`; and in the same call, where calls are made together and the identity counts, an image
-        of the network's `own` domain."""
+        """Translate `source`; where the identity term counts and passes are joined, also `own`, in the same call.
+
+        `own` is an image of the network's target domain.
+        """
         k = self.config
         both = self.passes_together and k.lambda_id and k.lambda_cyc
         return self.each(network, source, *([own] if both else []))
@@ -140,7 +142,7 @@ class CycleGAN(Method[CycleGANConfig]):
         return loss, {"D_X": l_x, "D_Y": l_y} | ({} if alpha is None else {"gp": gp}), self.game.scores(real, fake)
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G; of direction BtoA, F."""
+        """Give G; in direction BtoA, F."""
         return self.networks["G" if direction == "AtoB" else "F"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:

@@ -1,7 +1,7 @@
-"""The adversarial game that every method plays: which terms, how a critic is kept Lipschitz, how often it moves.
+"""Give every method the same choice of adversarial game: its terms, and how a critic is kept Lipschitz.
 
-A method's section of the configuration begins with `GameConfig`; its objectives ask a `Game` for the terms, so that
-`minimax`, `nonsaturating`, `lsgan`, `wgan`, `wgan-gp` and `hinge` fit every method.
+A method's section of the configuration begins with `GameConfig`; its objectives take the terms from a `Game`, so that
+`minimax`, `nonsaturating`, `lsgan`, `wgan`, `wgan-gp` and `hinge` work with every method.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from i2i_core.losses.penalties import gradient_penalty
 from i2i_core.methods.base import Optimiser
 
 Maps = Tensor | Sequence[Tensor]
-"""What a discriminator says of a batch: one map of logits, or one per scale."""
+"""A discriminator's output for a batch: one map of logits, or one per scale."""
 
 
 class Game:
-    """The terms of a configuration. Maps of several scales count as the sum of the scales."""
+    """Compute the adversarial terms that a configuration chooses. Maps of several scales are summed over scales."""
 
     def __init__(self, config: GameConfig) -> None:
         self.config = config
@@ -42,13 +42,15 @@ class Game:
         return _over_scales(self.terms.fake, maps)
 
     def scores(self, real: Sequence[Maps], fake: Sequence[Maps]) -> dict[str, Tensor]:
-        """Tell how discriminators judged: the share of their logits on the right side of the border, `right_real` of
-        real images and `right_fake` of fakes. Of critics, which have no border, `gap`: their mean on real images less
-        that on fakes, the distance that they see (Arjovsky et al. 2017, Eq. 2).
+        """Compute how well discriminators tell real from fake, to be logged.
+
+        `right_real` and `right_fake` are the shares of logits on the right side of the border, for real images and
+        fakes. For critics, which have no border, `gap` is their mean on real images minus that on fakes: the distance
+        that they estimate (Arjovsky et al. 2017, Eq. 2).
 
         Args:
-            real: what each said of real images.
-            fake: what each said of fakes.
+            real: each discriminator's output for real images.
+            fake: each discriminator's output for fakes.
         """
         found = {
             kind: torch.stack([self._score(kind, one) for maps in of for one in _scales(maps)]).mean()
@@ -64,8 +66,10 @@ class Game:
         return found.float().mean()
 
     def made(self, fake: Maps, wrong: Maps | None) -> Tensor:
-        """Compute what D minimises on what counts as made: fakes; matching-aware, half of it on true outputs beside a
-        wrong input (Reed et al. 2016, Alg. 1)."""
+        """Compute what D minimises on fakes; matching-aware: half of it on true outputs beside a wrong input.
+
+        Reed et al. 2016, Alg. 1.
+        """
         l_fake = self.fake(fake)
         return l_fake if wrong is None else (l_fake + self.fake(wrong)) / 2
 
@@ -74,19 +78,25 @@ class Game:
         return _over_scales(self.terms.generator, maps)
 
     def alpha(self, batch: Batch, name: str = "alpha") -> Tensor | None:
-        """(n, 1, 1, 1) where between real and made each sample's penalty is taken; None where there is no penalty."""
+        """Draw the place between real and fake at which each sample's penalty is taken, (n, 1, 1, 1).
+
+        None where there is no penalty.
+        """
         if self.config.adversarial != "wgan-gp":
             return None
         return batch.draw(name, 1, 1, 1, kind="uniform")
 
     def penalty(self, critic: Callable[[Tensor], Maps], x: Tensor, fake: Tensor, alpha: Tensor | None) -> Tensor:
-        """Compute the gradient penalty, with the logits of all positions and scales summed; 0 where there is none."""
+        """Compute the gradient penalty, with logits summed over positions and scales; 0 where alpha is None."""
         if alpha is None:
             return torch.zeros((), device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         return gradient_penalty(lambda x_hat: _summed(critic(x_hat)), x, fake, alpha)
 
     def after_move(self, *critics: nn.Module) -> Callable[[Tensor], None] | None:
-        """Give what follows a move of these critics: under `wgan`, clipping, unless the move was suppressed."""
+        """Give the function that runs after each move of these critics.
+
+        Under `wgan` it clips their weights, unless the move was suppressed; None for other terms.
+        """
         if self.config.adversarial != "wgan":
             return None
         largest = self.config.clip

@@ -1,14 +1,15 @@
-"""Histories of made images, which keep a discriminator from forgetting (SimGAN sec. 2.3; CycleGAN sec. 4).
+"""Show a discriminator generated images of earlier updates too, so that it does not forget (SimGAN sec. 2.3; CycleGAN
+sec. 4).
 
-A history is held by slot of the global batch: slot s of B has its own share of the capacity, K / B images, the first
-K mod B slots one more. What happens in a slot depends on that slot's images and on draws made for the global batch,
-so histories are the same for any number of workers: a worker holds the images of its own slots, and when the number
-of workers changes, images move with their slots. With a batch of one this is the papers' pool. Where K < B, the last
-slots have no history and always give the new image.
+A slot is a position in the global batch. Each of the B slots has its own share of the capacity K: K / B images, and the
+first K mod B slots one more. What happens in a slot depends only on that slot's images and on draws made for the global
+batch, so a history is the same for any number of workers: a worker holds the images of its own slots, and when the
+world size changes, the images move with their slots. With a batch of one this is the papers' pool. Where K < B, the
+last slots hold nothing and always return the new image.
 
-Images stay on the device; decisions are tensors there too, and no host waits for them.
+Images and decisions are tensors on the device; the host never waits for them.
 
-Shapes: n slots of this part of the batch, S slots this worker has met, K capacity of a slot.
+Shapes: n slots of this part of the batch, S slots that this worker has met, K capacity of a slot.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from i2i_core.batch import Batch
 
 
 class History(ABC):
-    """Made images of earlier updates.
+    """Keep generated images of earlier updates, and mix them into what the discriminator sees.
+
+    Call it with the generator's new images: it returns as many, some of them old ones, and stores some of the new ones.
+    Subclasses decide which. It is part of the training state (`state`, `load`).
 
     Args:
-        name: of its random draws.
-        capacity: images in all slots together; 0: none are kept.
+        name: names its random draws, which are seeded by it.
+        capacity: images in all slots together; 0 keeps none, and every call returns the new images.
     """
 
     def __init__(self, name: str, capacity: int) -> None:
@@ -36,10 +40,15 @@ class History(ABC):
         self.images: Tensor | None = None
         """(S, K, C, H, W), from slot `first` on."""
         self.filled: Tensor | None = None
-        """(S,) how many images each slot holds."""
+        """(S,) number of images that each slot holds."""
 
     def __call__(self, fake_BCHW: Tensor, batch: Batch) -> Tensor:
-        """Images for D to judge, one for each of `fake_BCHW`; afterwards some of those are held."""
+        """Return the images for D to judge, one for each of `fake_BCHW`, and store some of the new ones.
+
+        Args:
+            fake_BCHW: the generator's images for this part of the batch; no gradient flows through the result.
+            batch: tells the slots, and makes the random draws.
+        """
         fake = fake_BCHW.detach()
         if not self.capacity:
             return fake
@@ -53,15 +62,17 @@ class History(ABC):
 
     @abstractmethod
     def _exchange(self, fake: Tensor, batch: Batch, images: Tensor, filled: Tensor, room: Tensor) -> Tensor:
-        """Choose what D judges, and change `images` (n, K, C, H, W) and `filled` (n,) in place.
+        """Choose the images that D judges, and update `images` (n, K, C, H, W) and `filled` (n,) in place.
 
         Args:
-            room: (n,) how many images each slot can hold.
+            room: (n,) capacity of each slot.
         """
 
     def _reach(self, fake: Tensor, batch: Batch) -> None:
-        """Room for this part's slots. They come in order, so only the first update finds any missing; so does the first
-        with images of another size, which begins anew."""
+        """Allocate this part's slots where they are missing: in the first update, and when the image size changes.
+
+        With images of another size the history begins anew.
+        """
         if self.images is None or self.filled is None or self.images.shape[2:] != fake.shape[1:]:
             self.first = batch.start
             deep = -(-self.capacity // batch.size)
@@ -73,17 +84,18 @@ class History(ABC):
             self.filled = torch.cat([self.filled, self.filled.new_zeros(missing)])
 
     def state(self) -> dict[str, Any] | None:
-        """Give what this worker's slots hold; None before the first update."""
+        """Give the content of this worker's slots, for a checkpoint; None before the first update."""
         if self.images is None:
             return None
         return {"first": self.first, "images": self.images, "filled": self.filled}
 
     def load(self, states: list[dict[str, Any] | None], slots: tuple[int, int], device: torch.device) -> None:
-        """Take up what the workers of a saved run held, however many they were.
+        """Restore this worker's slots from the states of a saved run's workers, however many those were.
 
         Args:
-            states: of all of them, as `state` gave them.
-            slots: first and past-the-last slot of this worker.
+            states: what `state` gave on each of them.
+            slots: this worker's first slot, and the one after its last.
+            device: device for the images.
         """
         held = sorted((state for state in states if state), key=lambda state: state["first"])
         if not held:
@@ -95,9 +107,11 @@ class History(ABC):
 
 
 class FakePool(History):
-    """CycleGAN's pool (sec. 4, after Shrivastava et al.): while a slot's share is not full, the new image is stored
-    and given back; once full, with probability 1/2 a random stored one is given and the new one takes its place,
-    else the new one is given."""
+    """Keep CycleGAN's image pool (sec. 4, after Shrivastava et al.).
+
+    While a slot's share is not full, the new image is stored and returned. Once full, with probability 1/2 a random
+    stored image is returned and the new one takes its place; else the new image is returned.
+    """
 
     def _exchange(self, fake: Tensor, batch: Batch, images: Tensor, filled: Tensor, room: Tensor) -> Tensor:
         full = filled >= room
@@ -112,10 +126,12 @@ class FakePool(History):
 
 
 class RefinedHistory(History):
-    """SimGAN's buffer of refined images (sec. 2.3, Fig. 4): half of the batch, b/2 of the global batch drawn anew
-    each time, is given from what is stored, and the other half, which D sees as the refiner makes it now, is stored
-    in random places. Until something is stored in a slot, its new image is given. Of an odd batch, the one in the
-    middle is drawn from the history with probability 1/2."""
+    """Keep SimGAN's buffer of refined images (sec. 2.3, Fig. 4).
+
+    Half of the global batch, b/2 samples chosen anew each time, is returned from the buffer; the other half is returned
+    as the refiner makes it now, and stored in random places. A slot that holds nothing yet returns its new image. In an
+    odd batch the sample in the middle comes from the buffer with probability 1/2.
+    """
 
     def _exchange(self, fake: Tensor, batch: Batch, images: Tensor, filled: Tensor, room: Tensor) -> Tensor:
         rank = torch.empty(batch.size, dtype=torch.long, device=fake.device)
@@ -135,6 +151,6 @@ class RefinedHistory(History):
 
 
 def _place(batch: Batch, name: str, count: Tensor) -> Tensor:
-    """(n,) a random place among the first `count` (n,) of each slot; 0 where there is none."""
+    """Draw a random place (n,) among the first `count` (n,) of each slot; 0 where there is none."""
     drawn = batch.draw(name, kind="uniform").double() * count
     return drawn.long().clamp(max=(count - 1).clamp(min=0))

@@ -40,36 +40,39 @@ Config = TypeVar("Config", bound=MultimodalConfig)
 
 @dataclass(frozen=True)
 class Drawn:
-    """What an update of any of the four systems is computed on."""
+    """Hold the batch that an update's objectives are computed on: inputs a, true outputs b, and what G made."""
 
     a: Tensor
     b: Tensor
     fake: Tensor
     """G(a, z)."""
     other_a: Tensor | None
-    """Inputs of other images, for matching-aware discriminators."""
+    """Inputs of other samples, for matching-aware discriminators."""
     alpha: Tensor | None
-    """Where the gradient penalty is taken; None: there is none."""
+    """Places at which the gradient penalty is taken; None: there is no penalty."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a discriminator says of true outputs, of made ones, and perhaps of true ones beside a wrong input."""
+    """Hold a discriminator's outputs: for true images, for fakes, and for true ones beside a wrong input if any."""
 
     real: Maps
     fake: Maps
     wrong: Maps | None
     between: tuple[Tensor, Tensor]
-    """What it was shown of both, for the penalty."""
+    """The true and the fake images that it judged, for the penalty."""
 
     @property
     def made(self) -> list[Maps]:
-        """What it says of all that counts as made."""
+        """Outputs for everything that counts as fake."""
         return [self.fake] if self.wrong is None else [self.fake, self.wrong]
 
 
 class Multimodal(Method[Config]):
-    """G turns a and a code into one of a's outputs; each discriminator judges outputs at two scales."""
+    """Share what the four systems of the paper have in common.
+
+    G turns a and a code into one of a's outputs; each discriminator judges outputs at two scales.
+    """
 
     needs = Needs({"a": "image", "b": "image"})
     inputs, outputs = {"a": "image"}, {"b": "image"}
@@ -77,7 +80,7 @@ class Multimodal(Method[Config]):
     generators = ("G",)
     any_size = True
     variance: ClassVar[bool] = True
-    """Whether the encoder says how sure it is of a code."""
+    """True if the encoder also predicts the code's variance."""
 
     def __init__(self, config: Config, generator: torch.Generator, discriminators: Sequence[str] = ("D",)) -> None:
         super().__init__(config)
@@ -178,7 +181,7 @@ class Multimodal(Method[Config]):
         return E.least
 
     def encode(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
-        """(n, Z) the mean of E(b)."""
+        """Give the mean of E(b), (n, Z)."""
         with self.translating("E"):
             mean, _ = self.networks["E"](images)
         return mean
@@ -188,7 +191,7 @@ class Multimodal(Method[Config]):
         return self.networks["G"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:
-        """Input, truth, the truth's own code where there is an encoder, and three drawn codes."""
+        """Show input, truth, the output for the truth's own code where there is an encoder, and three drawn codes."""
         a, b = batch["a"], batch["b"]
         columns: dict[str, Column] = {"a": "a", "b": "b"}
         if self.encodes:

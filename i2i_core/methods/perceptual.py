@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 FLAG = flag("perceptual_weights")
 Layers = Mapping[str, Mapping[str, float]]
-"""Of each network, the weights of the layers that are compared, by name."""
+"""For each network, the weights of the layers that are compared, by name."""
 
 
 class Perceptual:
-    """The term of a configuration.
+    """Compute the perceptual term of a configuration: the distance of two images in a frozen network's features.
 
     Args:
-        layers, distance, normalised: what is compared, and how (`losses.perceptual`).
+        layers, distance, normalised: layers that are compared, and how (`losses.perceptual`).
 
     Attributes:
-        features: the network; None until it is read.
+        features: the network; None until `read` has read it.
     """
 
     def __init__(

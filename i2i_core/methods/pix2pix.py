@@ -36,7 +36,7 @@ from i2i_core.registry import implements
 
 @implements("pix2pix")
 class Pix2Pix(Method[Pix2PixConfig]):
-    """G turns a into b; D tells true from made outputs patch by patch, seeing the input as well."""
+    """Train G: a -> b on pairs; D sees the input too, and tells true outputs from made ones patch by patch."""
 
     needs = Needs({"a": "image", "b": "image"})
     inputs, outputs = {"a": "image"}, {"b": "image"}
@@ -84,7 +84,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return {"a": self.config.in_channels, "b": self.config.out_channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """One fake; a move of D on it, n_critic times with a fresh batch each; then one of G on the last (sec. 3.3)."""
+        """Make a fake and move D on it, n_critic times with a fresh batch each; then move G on the last (sec. 3.3)."""
         for _ in range(self.config.n_critic if "D" in self.players else 1):
             batch = next(batches)
             a, b = batch["a"], batch["b"]
@@ -123,9 +123,9 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return loss, {"gan": l_gan, "l1": l_l1}
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G; its noise is dropout, seeded by each image's key."""
+        """Give G; its noise is dropout, seeded by each image's key."""
         return self.networks["G"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:
-        """Input, output and truth."""
+        """Show input, output and truth."""
         return {"a": "a", "G(a)": self.image_from(batch["a"], keys=batch.keys), "b": "b"}

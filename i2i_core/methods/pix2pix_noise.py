@@ -17,10 +17,10 @@ from i2i_core.registry import implements
 
 @implements("pix2pix_noise")
 class Pix2PixNoise(Multimodal[Pix2PixNoiseConfig]):
-    """G(a, z) is close to b whatever z is."""
+    """Train pix2pix with a drawn code: G(a, z) is to be close to b whatever z is."""
 
     def draw(self, batches: Iterator[Batch]) -> Drawn:
-        """One batch, and its code z ~ N(0, 1)."""
+        """Take a batch, draw its code z ~ N(0, 1), and make G(a, z)."""
         batch = next(batches)
         a, b = batch["a"], batch["b"]
         fake = self.networks["G"](a, batch.draw("z", self.config.z_dim))

@@ -28,7 +28,7 @@ from i2i_core.registry import implements
 
 @implements("simgan")
 class SimGAN(Method[SimGANConfig]):
-    """R makes synthetic images look real and keeps what they show; D judges every local patch."""
+    """Train R to make synthetic images look real while keeping what they show; D judges every local patch."""
 
     needs = Needs({"image": "image"}, domains=2)
     inputs, outputs = {"a": "image"}, {"b": "image"}
@@ -80,7 +80,7 @@ class SimGAN(Method[SimGANConfig]):
             yield "D", *self.discriminator_loss(refined, batch["b"], self.game.alpha(batch))
 
     def phase(self, progress: Progress) -> tuple[bool, bool]:
-        """Say whether R is still alone, and whether D then is."""
+        """Give whether R still trains alone, and whether D then does."""
         k = self.config
         return progress.moves.get("R", 0) < k.warmup_r, progress.moves.get("D", 0) < k.warmup_d
 
@@ -124,14 +124,14 @@ class SimGAN(Method[SimGANConfig]):
         return [x]
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """R."""
+        """Give R."""
         return self.networks["R"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:
-        """Synthetic, refined, and some real images."""
+        """Show synthetic images, refined ones, and some real ones."""
         return {"synthetic": "a", "refined": self.image_from(batch["a"]), "real": "b"}
 
 
 def _summed(term: Any, logits_B1hw: Tensor) -> Tensor:
-    """Give a term that is a mean over patches as the sum over patches."""
+    """Convert a term from the mean over patches to the sum over patches."""
     return logits_B1hw[0].numel() * term(logits_B1hw)

@@ -40,7 +40,7 @@ from i2i_core.registry import implements
 
 @implements("stargan")
 class StarGAN(Method[StarGANConfig]):
-    """G(x, c) makes x look as labelled c; D tells real from made, and which label an image has."""
+    """Train G(x, c) to make x look as labelled c; D tells real from made, and predicts an image's label."""
 
     needs = Needs({"image": "image"}, attributes=True)
     inputs, outputs = {"image": "image"}, {"image": "image"}
@@ -104,7 +104,7 @@ class StarGAN(Method[StarGANConfig]):
 
     @property
     def label_sets(self) -> tuple[LabelSet, ...]:
-        """Give those of the configuration."""
+        """Give the label sets of the configuration."""
         return self.config.sets
 
     def channels(self) -> Mapping[str, int]:
@@ -171,8 +171,11 @@ class StarGAN(Method[StarGANConfig]):
         return loss, terms
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G(x, c), with the attributes of `target`, a (n, A) tensor of 0 and 1; of several data sets the (n, A + M)
-        vector of all labels and the mask, which `config.sets[number].vector` makes."""
+        """Give G(x, c), where c is the control `target`: attributes, a tensor (n, A) of 0 and 1.
+
+        With several data sets c is the vector (n, A + M) of all labels and the mask, which `config.sets[number].vector`
+        makes.
+        """
         return self.networks["G"]
 
     def preview(self, batch: Batch) -> dict[str, Column]:

@@ -1,4 +1,4 @@
-"""A method to copy: pairs, one generator, one discriminator (docs/adding_a_method.md walks through it).
+"""Copy this file for a new method: pairs, one generator, one discriminator (see docs/adding_a_method.md).
 
 a_BCHW input and b_BCHW true output, both in [-1, 1]. Say here which paper this is, and what its symbols are.
 This one is pix2pix's objective with CycleGAN's generator; it is complete and trains. What can be set, and the
@@ -39,7 +39,7 @@ from i2i_core.registry import implements
 # The name is the one that config/methods/template.py registers.
 @implements("template")
 class Template(Method[TemplateConfig]):
-    """G turns a into b; D tells true from made."""
+    """Train G: a -> b on pairs; D tells true outputs from made ones."""
 
     needs = Needs({"a": "image", "b": "image"})  # the fields of a sample, by their roles
     inputs, outputs = {"a": "image"}, {"b": "image"}  # what images are made from; what they should look like
@@ -47,7 +47,7 @@ class Template(Method[TemplateConfig]):
     any_size = True  # the networks take images of any size that the configuration does not refuse
 
     def __init__(self, config: TemplateConfig, generator: torch.Generator) -> None:
-        """Networks named as in the paper; players: which of them move together, by which optimiser."""
+        """Build the networks, named as in the paper, and the players: which networks one optimiser updates."""
         super().__init__(config)
         k = config
         self.networks = nn.ModuleDict(
@@ -75,9 +75,12 @@ class Template(Method[TemplateConfig]):
         return {"a": self.config.in_channels, "b": self.config.out_channels}
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
-        """Make one update of the paper's algorithm. Each yield is a move: who moves, by which loss, which terms are
-        logged. Take as many fresh batches as the algorithm does; draw noise with `batch.draw(name, *shape)`, never
-        from torch's global state; keep draws and histories here, outside the objectives."""
+        """Make one update of the paper's algorithm.
+
+        Each yield is a move: the player, its loss, and the terms to log. Take as many fresh batches as the algorithm
+        does; draw noise with `batch.draw(name, *shape)`, never from torch's global state; keep draws and histories
+        here, outside the objectives.
+        """
         batch = next(batches)
         a, b = batch["a"], batch["b"]
         fake = self.networks["G"](a)
@@ -86,8 +89,10 @@ class Template(Method[TemplateConfig]):
 
     @moves("G")  # freezes everyone else's parameters while the objective is computed
     def generator_loss(self, b: Tensor, fake: Tensor) -> Objective:
-        """Write the total as the paper writes it, and its number: L_GAN(G, D) + lambda L_L1(G). Means over samples, so
-        that the parts of a batch add up to the whole on any number of workers."""
+        """Write the total as the paper writes it, with the equation's number: L_GAN(G, D) + lambda L_L1(G).
+
+        Take means over samples, so that the parts of a batch add up to the whole on any number of workers.
+        """
         l_gan = self.game.generator(self.networks["D"](fake))
         l_l1 = l1(fake, b)
         loss = l_gan + self.config.lambda_l1 * l_l1

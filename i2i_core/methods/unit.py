@@ -27,11 +27,11 @@ from i2i_core.networks.shapes import Upsample
 from i2i_core.registry import implements
 
 LAYERS: Layers = {"vgg16": {"relu5_3": 1.0}, "vgg19": {"relu5_3": 1.0}, "efficientnet_lite0": {"block10": 1.0}}
-"""What a translation and its source are compared by, at 1/16 of their sides."""
+"""Layers by which a translation and its source are compared, at 1/16 of their sides."""
 
 
 class Noise(NamedTuple):
-    """N(0, 1) for four codes: of both domains' images, and of their translations."""
+    """Hold the noise N(0, 1) of four codes: of both domains' images, and of their translations."""
 
     x1: Tensor
     x2: Tensor
@@ -40,7 +40,7 @@ class Noise(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Means of the codes of x1 and x2, and what becomes of them: x21 is x2 in domain 1."""
+    """Hold the means of the codes of x1 and x2, and the images made of them: x21 is x2 translated to domain 1."""
 
     mu1: Tensor
     mu2: Tensor
@@ -52,8 +52,11 @@ class Made(NamedTuple):
 
 @implements("unit")
 class UNIT(Method[UNITConfig]):
-    """E1, E2 encode, G1, G2 generate, D1, D2 judge. In the paper's networks the last layer of the encoders is one
-    and the same module, and so is the first of the generators."""
+    """Train encoders E1, E2, generators G1, G2 and discriminators D1, D2 that share a latent space.
+
+    In the paper's networks the last layer of both encoders is one and the same module, and so is the first layer of
+    both generators.
+    """
 
     needs = Needs({"image": "image"}, domains=2)
     inputs, outputs = {"a": "image"}, {"b": "image"}
@@ -118,7 +121,7 @@ class UNIT(Method[UNITConfig]):
         yield "generators", *self.generators_loss(x1, x2, made, noise)
 
     def made(self, x1: Tensor, x2: Tensor, noise: Noise) -> Made:
-        """Codes of both images, and their images in both domains."""
+        """Encode both images, and generate both in both domains."""
         E1, E2, G1, G2 = (self.networks[name] for name in self.generators)
         mu1, mu2 = E1(x1), E2(x2)
         z1, z2 = mu1 + noise.x1, mu2 + noise.x2
@@ -166,12 +169,12 @@ class UNIT(Method[UNITConfig]):
         return kl_unit_variance(mu if self.config.kl_of == "mean" else mu + noise)
 
     def module(self, direction: Direction = "AtoB") -> nn.Module:
-        """G2(E1(x1)), from the mean of the code; of direction BtoA, G1(E2(x2))."""
+        """Give G2(E1(x1)), from the mean of the code; in direction BtoA, G1(E2(x2))."""
         encoder, generator = ("E1", "G2") if direction == "AtoB" else ("E2", "G1")
         return nn.Sequential(self.networks[encoder], self.networks[generator])
 
     def preview(self, batch: Batch) -> dict[str, Column]:
-        """Both ways, and there and back."""
+        """Show both ways, and there and back."""
         x1, x2 = batch["a"], batch["b"]
         there, back = self.image_from(x1), self.image_from(x2, "BtoA")
         x121, x212 = self.image_from(there, "BtoA"), self.image_from(back)

@@ -1,4 +1,4 @@
-"""BicycleGAN's encoder: an image's code as a normal distribution.
+"""Read a code off an image, as a normal distribution: BicycleGAN's encoder.
 
 Zhu et al., "Toward Multimodal Image-to-Image Translation", NIPS 2017, sec. 4 (E_ResNet).
 
@@ -38,16 +38,16 @@ class _Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, C, H, W) -> mean and logarithm of the variance of the code, (B, Z) each; or the mean and nothing.
+    """Encode images (B, C, H, W) to the mean and the log variance of a code, (B, Z) each; or to (mean, None).
 
-    4x4 convolution of stride 2, `blocks` residual blocks that halve the image and widen it by `base` up to four
-    times that, average over what is left, a linear head each.
+    4x4 convolution of stride 2; `blocks` residual blocks, each of which halves the image and widens it by `base`, up to
+    four times `base`; average over positions; a linear head for each result.
 
     Args:
-        variance: without it there is no second head (cLR-GAN).
+        variance: false leaves the second head out (cLR-GAN).
 
     Attributes:
-        least: pixels of a side that are halved to one.
+        least: the side in pixels that is halved to one; images must not be smaller.
     """
 
     blocks_to_checkpoint = ("trunk",)

@@ -1,4 +1,4 @@
-"""First weights, from a generator of one's own: the global random state is neither read nor moved.
+"""Initialise weights from a given random generator; the global random state is neither read nor changed.
 
 Everything is drawn on the CPU in float32 and copied, in the order of `module.modules()`, so a seed gives the
 same weights on every device and in every dtype.
@@ -20,7 +20,7 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, SampleNorm
 
 @torch.no_grad()
 def init_normal(module: nn.Module, generator: Generator, gain: float = 0.02) -> None:
-    """Weights ~ N(0, gain), norm scales ~ N(1, gain), biases and norm shifts 0 (DCGAN sec. 4; pix2pix sec. 6.2).
+    """Draw weights ~ N(0, gain), norm scales ~ N(1, gain); biases and norm shifts 0 (DCGAN sec. 4; pix2pix sec. 6.2).
 
     Raises:
         TypeError: a layer holds parameters this rule does not cover.
@@ -35,8 +35,9 @@ def init_normal(module: nn.Module, generator: Generator, gain: float = 0.02) -> 
 
 @torch.no_grad()
 def init_xavier(module: nn.Module, generator: Generator, gain: float = 0.02) -> None:
-    """Weights ~ N(0, gain^2 * 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, Eq. 12, times a gain), norm scales
-    ~ N(1, gain), biases and norm shifts 0: BicycleGAN's code.
+    """Draw weights ~ N(0, gain^2 * 2 / (fan_in + fan_out)): BicycleGAN's code.
+
+    This is Glorot & Bengio 2010, Eq. 12, times a gain. Norm scales ~ N(1, gain); biases and norm shifts 0.
 
     Raises:
         TypeError: a layer holds parameters this rule does not cover.
@@ -54,8 +55,9 @@ def init_xavier(module: nn.Module, generator: Generator, gain: float = 0.02) -> 
 
 @torch.no_grad()
 def init_kaiming(module: nn.Module, generator: Generator) -> None:
-    """Weights ~ N(0, 2 / fan_in) (He et al. 2015, Eq. 10), scales of `SampleNorm` ~ U(0, 1), biases and shifts 0:
-    the generators of UNIT's later program.
+    """Draw weights ~ N(0, 2 / fan_in) (He et al. 2015, Eq. 10): the generators of UNIT's later program.
+
+    Scales of `SampleNorm` ~ U(0, 1); biases and shifts 0.
 
     Raises:
         TypeError: a layer holds parameters this rule does not cover.
@@ -72,7 +74,7 @@ def init_kaiming(module: nn.Module, generator: Generator) -> None:
 
 @torch.no_grad()
 def init_default(module: nn.Module, generator: Generator) -> None:
-    """PyTorch's own initialisation, redrawn: what a paper's code has when it sets none (StarGAN).
+    """Draw weights by PyTorch's own rule, which applies where a paper's code sets none (StarGAN).
 
     Weights and biases ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)), which for weights is He et al. 2015 with
     a = sqrt(5); norm scales 1, shifts 0. As in PyTorch, the fan_in of a transposed convolution is counted on

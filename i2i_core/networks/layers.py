@@ -1,4 +1,4 @@
-"""The small pieces that several networks are made of: norms, the residual block, labels as planes.
+"""Define the layers that several networks share: norms, upsampling, the residual block, labels as planes.
 
 Shapes: B batch, C channels, H height, W width, A attributes (length of a label vector).
 """
@@ -34,19 +34,19 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """Instance norm by the instance's own statistics, right in every memory layout (`tensors.instance_norm`)."""
+    """Normalise each instance by its own statistics, correct in every memory layout (`tensors.instance_norm`)."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return instance_norm(x_BCHW, self.weight, self.bias, self.eps)
 
 
 def uses_bias(norm: Norm) -> bool:
-    """Tell if a convolution followed by this norm has a bias: not where the norm has a shift of its own."""
+    """Tell if a convolution before this norm has a bias: not where the norm has its own shift."""
     return norm in ("instance", "none")
 
 
 def up_layer(how: Upsample, inputs: int, outputs: int, kernel: int, bias: bool) -> nn.Module:
-    """(B, inputs, H, W) -> (B, outputs, 2H, 2W), one of three ways.
+    """Make a layer that doubles an image: (B, inputs, H, W) -> (B, outputs, 2H, 2W), in one of three ways.
 
     "transposed": a transposed convolution of stride 2 (the papers'). "resize": nearest neighbour, then a 3x3
     convolution, whose kernel covers every output alike, so that no checkerboard is built in (Odena et al. 2016,
@@ -69,7 +69,7 @@ def up_layer(how: Upsample, inputs: int, outputs: int, kernel: int, bias: bool) 
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv3(relu(norm(conv3(x))))), channels kept (He et al. 2016, without the last ReLU).
+    """Compute x + norm(conv3(relu(norm(conv3(x))))) with unchanged channels (He et al. 2016, without the last ReLU).
 
     StarGAN: norm="instance_affine", padding="zeros". Johnson et al. and CycleGAN: "instance", "reflect".
     """
@@ -89,9 +89,11 @@ class ResidualBlock(nn.Module):
 
 
 class SampleNorm(nn.Module):
-    """(x - mean) / (std + 1e-5) over each sample's channels and pixels, the std unbiased; then a scale and a
-    shift per channel. The layer norm of UNIT's later program, which is not torch's: epsilon stands outside
-    the root, and the scale starts uniform in [0, 1)."""
+    """Normalise each sample over its channels and pixels: the layer norm of UNIT's later program.
+
+    (x - mean) / (std + 1e-5) with the unbiased std, then a scale and a shift per channel. It differs from torch's layer
+    norm: epsilon is outside the root, and the scale starts uniform in [0, 1).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -107,7 +109,7 @@ class SampleNorm(nn.Module):
 
 
 def with_label_planes(x_BCHW: Tensor, c_BA: Tensor) -> Tensor:
-    """Give the image one constant plane per entry of a label or code, (B, C + A, H, W) (StarGAN Fig. 3)."""
+    """Append to the image one constant plane per entry of a label or code: (B, C + A, H, W) (StarGAN Fig. 3)."""
     height, width = x_BCHW.shape[-2:]
     planes_BAHW = c_BA.to(x_BCHW.dtype)[:, :, None, None].expand(-1, -1, height, width)
     return torch.cat([x_BCHW, planes_BAHW], dim=1)

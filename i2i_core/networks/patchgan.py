@@ -1,4 +1,4 @@
-"""Discriminators that judge patches: pix2pix's PatchGAN, PixelGAN and ImageGAN.
+"""Judge images patch by patch: pix2pix's PatchGAN, PixelGAN and ImageGAN.
 
 Isola et al., CVPR 2017, sec. 3.2.2, 4.4 and 6.1.2. All give logits, one per patch.
 
@@ -16,7 +16,7 @@ from i2i_core.networks.shapes import STRIDED_LAYERS, Norm
 
 
 class PatchGAN(nn.Module):
-    """(B, C, H, W) -> logits (B, 1, H / 2**layers - 2, W / 2**layers - 2), each of one overlapping patch.
+    """Judge overlapping patches: (B, C, H, W) -> logits (B, 1, H / 2**layers - 2, W / 2**layers - 2), one a patch.
 
     4x4 convolutions: `layers` of stride 2 (base, 2 base, 4 base, then 8 base), one of stride 1, and the output.
     LeakyReLU 0.2; no norm on the first. The first and last convolution always have a bias.
@@ -42,7 +42,7 @@ class PatchGAN(nn.Module):
 
 
 class PixelGAN(nn.Module):
-    """(B, C, H, W) -> logits (B, 1, H, W), each of one pixel: 1x1 convolutions base, 2 base, 1 (sec. 6.1.2).
+    """Judge each pixel: (B, C, H, W) -> logits (B, 1, H, W), by 1x1 convolutions base, 2 base, 1 (sec. 6.1.2).
 
     LeakyReLU 0.2, norm on the middle one. The first convolution always has a bias, the others by the norm.
     """
@@ -63,7 +63,7 @@ class PixelGAN(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """Discriminators that see the image at full size, at half, at a quarter, ...: (B, C, H, W) -> one logit map each.
+    """Judge the image at full size, at half, at a quarter, ...: (B, C, H, W) -> one logit map per scale.
 
     The image is halved by 3x3 average pooling of stride 2, padding 1, the padding not counted (BicycleGAN's two
     scales; the three of UNIT's later program).
@@ -78,7 +78,7 @@ class MultiScale(nn.Module):
         self.halve = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
 
     def seen(self, x_BCHW: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-        """Give each scale's network and what it sees of the images."""
+        """Yield each scale's network with the images at that scale."""
         for i, scale in enumerate(self.scales):
             x_BCHW = self.halve(x_BCHW) if i else x_BCHW
             yield scale, x_BCHW
@@ -88,14 +88,15 @@ class MultiScale(nn.Module):
 
 
 def with_features(D: nn.Module, x_BCHW: Tensor) -> tuple[Tensor | list[Tensor], list[list[Tensor]]]:
-    """Give what a discriminator says of images, as D(x) does, and what it finds on the way, for
-    `losses.feature_matching`: of each scale, (n, C_i, H_i, W_i) after each nonlinearity.
+    """Give D(x), and for each scale the features (n, C_i, H_i, W_i) after each nonlinearity.
+
+    `losses.feature_matching` compares these features.
 
     Args:
-        D: one of this file's, a chain of layers (UNIT's), or several scales of either.
+        D: a discriminator of this file, a chain of layers (UNIT's), or several scales of either.
 
     Raises:
-        TypeError: another network.
+        TypeError: D is another kind of network.
     """
     if not isinstance(D, MultiScale):
         logits, hidden = _along(D, x_BCHW)
@@ -105,7 +106,7 @@ def with_features(D: nn.Module, x_BCHW: Tensor) -> tuple[Tensor | list[Tensor], 
 
 
 def _along(D: nn.Module, x_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Give what a chain of layers ends with, and what it has after each nonlinearity."""
+    """Give the output of a chain of layers, and its features after each nonlinearity."""
     chain = D.net if isinstance(D, PatchGAN | PixelGAN) else D
     if not isinstance(chain, nn.Sequential):
         raise TypeError(f"a {type(D).__name__}, which is no chain of layers")
@@ -118,7 +119,7 @@ def _along(D: nn.Module, x_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def two_scales(in_channels: int, base: int = 64, layers: int = 3, norm: Norm = "instance") -> MultiScale:
-    """BicycleGAN's discriminator: a PatchGAN, and one of half its channels on the halved image (sec. 4)."""
+    """Make BicycleGAN's discriminator: a PatchGAN, and one of half its channels on the halved image (sec. 4)."""
     return MultiScale([PatchGAN(in_channels, base // 2**i, layers, norm) for i in range(2)])
 
 
@@ -126,7 +127,7 @@ def patch_discriminator(receptive_field: int, in_channels: int, base: int = 64, 
     """Make the discriminator of a receptive field of 1 (PixelGAN), 16, 70 or 286 pixels (ImageGAN) (sec. 4.4).
 
     Raises:
-        ValueError: another receptive field.
+        ValueError: the receptive field is none of them.
     """
     if receptive_field not in STRIDED_LAYERS:
         raise ValueError(f"a receptive field of {receptive_field}, not one of {', '.join(map(str, STRIDED_LAYERS))}")

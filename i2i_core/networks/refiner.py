@@ -1,4 +1,4 @@
-"""SimGAN's refiner and its local discriminator.
+"""Refine images, and judge their local patches: SimGAN's networks.
 
 Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", CVPR 2017,
 sec. 3.1 (eye gaze) and 3.2 (hand pose).
@@ -27,7 +27,7 @@ class _Block(nn.Module):
 
 
 class Refiner(nn.Module):
-    """(B, C, H, W) -> the same shape in [-1, 1], any H and W: no stride, no pooling, no norm (Fig. 6).
+    """Refine images (B, C, H, W) of any size to the same shape in [-1, 1]: no stride, no pooling, no norm (Fig. 6).
 
     Args:
         first: side of the first convolution: 3 for eyes, 7 for hands.
@@ -56,7 +56,7 @@ class Refiner(nn.Module):
 
 
 class LocalDiscriminator(nn.Module):
-    """(B, C, H, W) -> (B, 1, h, w): of each local patch, how much likelier it is real than refined.
+    """Judge each local patch: (B, C, H, W) -> logits (B, 1, h, w), larger where a patch is likelier real than refined.
 
     The paper's last layer has two channels, whose softmax is the probability of "refined" and of "real"; their
     difference is returned, the logit of that probability, so that a cross entropy on it is the paper's two-way one.

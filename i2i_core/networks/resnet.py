@@ -1,4 +1,4 @@
-"""CycleGAN's generator: the ResNet of Johnson et al. 2016.
+"""Generate images by residual blocks: CycleGAN's generator, the ResNet of Johnson et al. 2016.
 
 Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017, sec. 4 and
 7.2.
@@ -15,7 +15,7 @@ from i2i_core.networks.shapes import Norm, Upsample, check_multiple
 
 
 class ResNetGenerator(nn.Module):
-    """(B, in_channels, H, W) -> (B, out_channels, H, W) in [-1, 1]; H and W multiples of 4.
+    """Translate images (B, in_channels, H, W) to (B, out_channels, H, W) in [-1, 1]; H and W multiples of 4.
 
     c7s1-64, d128, d256, residual blocks of 256, u128, u64, c7s1 to the image; reflect padding around the 7x7
     convolutions and in the blocks; ReLU; tanh.

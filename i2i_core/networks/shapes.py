@@ -1,4 +1,4 @@
-"""Say what networks can be and which images they take, in plain numbers; no torch, so that configurations ask too."""
+"""List the variants of networks and the image sizes they take; without torch, so that configurations use it too."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ReceptiveField = Literal[1, 16, 70, 286]
 
 UPSAMPLES: tuple[str, ...] = typing.get_args(Upsample)
 STRIDED_LAYERS: dict[int, int] = {1: 0, 16: 1, 70: 3, 286: 5}
-"""Stride-2 layers of the patch discriminator of a receptive field; 0 is PixelGAN. (With stride 2 in the last feature
-layer too, 16 and 286 would be 22 and 382.)"""
+"""Number of stride-2 layers of a patch discriminator by its receptive field; 0 is PixelGAN. (With stride 2 in the last
+feature layer too, 16 and 286 would be 22 and 382.)"""
 
 
 class SizeError(ValueError):
-    """An image side that a network cannot take.
+    """Report an image side that a network cannot take.
 
     Attributes:
-        expected: what it can take, in words.
-        listed: the nearest sides that it can take, `16 or 20`.
+        expected: the sides that it can take, in words.
+        listed: the nearest of them, `16 or 20`.
     """
 
     def __init__(self, side: int, expected: str, sides: tuple[int, ...]) -> None:
@@ -36,7 +36,7 @@ def check_multiple(side: int, factor: int, network: str) -> None:
     """Refuse an image side that the network's strides do not divide.
 
     Raises:
-        SizeError: with the nearest sides that they do.
+        SizeError: with the nearest sides that they divide.
     """
     if side > 0 and side % factor == 0:
         return
@@ -46,11 +46,13 @@ def check_multiple(side: int, factor: int, network: str) -> None:
 
 
 def downs_for(side: int, downs: int = 0) -> int:
-    """Give the stride-2 layers of a U-Net for an image side: `downs`, or as many as halve it to 1x1, from 2 to 8."""
+    """Count the stride-2 layers of a U-Net for an image side: `downs`, or as many as halve it to 1x1, from 2 to 8."""
     return downs or min(8, max(2, side.bit_length() - 1))
 
 
 def smallest_side(layers: int) -> int:
-    """Give the side of which a patch discriminator of `layers` stride-2 layers leaves one logit: its two stride-1
-    convolutions take one pixel each."""
+    """Compute the image side for which a patch discriminator of `layers` stride-2 layers gives one logit.
+
+    Its two stride-1 convolutions take one pixel each.
+    """
     return 3 * 2**layers if layers else 1

@@ -1,4 +1,4 @@
-"""StarGAN's generator and discriminator.
+"""Translate images by labels, and judge and label them: StarGAN's generator and discriminator.
 
 Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation",
 CVPR 2018, Tables 4 and 5 (appendix).
@@ -17,7 +17,7 @@ from i2i_core.networks.shapes import Upsample, check_multiple
 
 
 class StarGANGenerator(nn.Module):
-    """Image and target label -> image in [-1, 1] (Table 4). H and W are multiples of 4.
+    """Translate an image by a target label to an image in [-1, 1] (Table 4). H and W are multiples of 4.
 
     Instance norm with scale and shift, on the instance's own statistics in training and at test time (the
     authors' code tracks running statistics, and never uses them). No convolution has a bias; zero padding.
@@ -54,7 +54,9 @@ class StarGANGenerator(nn.Module):
 
 
 class StarGANDiscriminator(nn.Module):
-    """Image -> (source logits (B, 1, h, w), class logits (B, A)) with h = w = image_size / 2**layers (Table 5).
+    """Judge and classify images: source logits (B, 1, h, w) and class logits (B, A) (Table 5).
+
+    h = w = image_size / 2**layers.
 
     `layers` 4x4 convolutions of stride 2, LeakyReLU 0.01, no norm: the gradient penalty is one per sample,
     and a norm over the batch would mix the samples (Gulrajani et al. 2017, sec. 4). The heads have no bias.

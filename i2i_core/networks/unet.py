@@ -1,4 +1,4 @@
-"""pix2pix's generator: the U-Net, the encoder-decoder it is compared with, and BicycleGAN's U-Net with a code z.
+"""Generate images by a U-Net: pix2pix's, the encoder-decoder of its ablation, and BicycleGAN's with a code z.
 
 Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, sec. 3.2.1 and 6.1.1;
 Zhu et al., "Toward Multimodal Image-to-Image Translation", NIPS 2017, sec. 4.
@@ -39,7 +39,7 @@ def dropout_ups(downs: int, dropout_at: DropoutAt) -> range:
 
 
 class UNet(nn.Module):
-    """(B, in_channels, H, W) -> (B, out_channels, H, W) in [-1, 1]; H and W any multiples of 2**downs.
+    """Translate images (B, in_channels, H, W) to (B, out_channels, H, W) in [-1, 1]; H and W multiples of 2**downs.
 
     Args:
         base: channels of the outermost feature map.

@@ -1,4 +1,4 @@
-"""UNIT's encoders, generators and discriminators: those of the paper, with tied layers, and of the later program.
+"""Build UNIT's encoders, generators and discriminators: the paper's, with tied layers, and the later program's.
 
 Liu et al., "Unsupervised Image-to-Image Translation Networks", NIPS 2017, sec. 3, Fig. 1 and appendix.
 
@@ -15,7 +15,7 @@ from i2i_core.networks.shapes import Upsample, check_multiple
 
 
 class Encoder(nn.Module):
-    """Image -> mean of its latent code.
+    """Encode an image to the mean of its latent code.
 
     `own` belongs to one domain; `shared` may be one module in both domains' encoders (the paper's weight
     sharing: the same storage), or empty.
@@ -35,7 +35,7 @@ class Encoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latent code -> image in [-1, 1]. `shared` comes first, and may be one module in both domains' generators."""
+    """Decode a latent code to an image in [-1, 1]. `shared` comes first, and may be one module in both domains."""
 
     blocks_to_checkpoint = ("shared", "own")
 
@@ -48,7 +48,7 @@ class Generator(nn.Module):
 
 
 def shared_block(base: int = 64) -> nn.Module:
-    """One of the two tied layers: a residual block."""
+    """Make one of the two tied layers: a residual block."""
     return ResidualBlock(4 * base, "instance")
 
 
@@ -76,7 +76,10 @@ def paper_generator(channels: int = 3, base: int = 64, blocks: int = 3, upsample
 
 
 def paper_discriminator(channels: int = 3, base: int = 64, layers: int = 6) -> nn.Module:
-    """(B, C, H, W) -> logits (B, 1, h, w): 3x3 convolutions of stride 2 to 2048 (LeakyReLU 0.01), 1x1 to 1."""
+    """Make the paper's discriminator, (B, C, H, W) -> logits (B, 1, h, w).
+
+    3x3 convolutions of stride 2 to 2048 (LeakyReLU 0.01), 1x1 to 1.
+    """
     widths = [channels, *(base * 2**i for i in range(layers))]
     convolutions = [nn.Conv2d(widths[i], widths[i + 1], 3, 2, 1) for i in range(layers)]
     return nn.Sequential(*(m for conv in convolutions for m in _leaky(conv)), nn.Conv2d(widths[-1], 1, 1))
@@ -118,8 +121,10 @@ def later_generator(channels: int = 3, base: int = 64, blocks: int = 4, upsample
 
 
 def later_discriminator(channels: int = 3, base: int = 64, layers: int = 4, scales: int = 3) -> MultiScale:
-    """Make the later program's: per scale 4x4 convolutions of stride 2 to 512 (LeakyReLU 0.2, no norm, reflect
-    padding), 1x1 to 1."""
+    """Make the later program's discriminator of several scales.
+
+    Per scale: 4x4 convolutions of stride 2 to 512 (LeakyReLU 0.2, no norm, reflect padding), 1x1 to 1.
+    """
 
     def scale() -> nn.Module:
         widths = [channels, *(base * 2**i for i in range(layers))]

@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def warp(x_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
-    """(n, C, H, W): at every pixel p what x shows at p + flow(p), bilinear, the border repeated without end.
+    """Warp images by a flow: the result (n, C, H, W) has at pixel p what x has at p + flow(p).
+
+    Interpolation is bilinear; beyond the border its pixels are repeated.
 
     With the flow from frame 1 to frame 2, warp(frame 2, flow) is frame 1 where both see the same. Gradients go to both.
 

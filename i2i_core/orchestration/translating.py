@@ -1,7 +1,7 @@
-"""A trained method over many images, in this process or on many Ray workers: same bytes either way.
+"""Translate many images with a trained method, in this process or on many Ray workers, with the same bytes either way.
 
-Images are taken in fixed chunks in the order of the input; `translator` says what one worker does with a chunk, and
-`refining` how the outputs become a data set instead of files.
+Images are taken in fixed chunks in the order of the input. `translation/translator.py` is what one worker does with a
+chunk; `translation/refining.py` writes the outputs as a data set instead of files.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.translation.codes import codes_of, examples_of
-from i2i_core.translation.inputs import Counted, Inputs, Split, check_names, open_inputs
+from i2i_core.translation.inputs import Counted, Inputs, Split, check_names, load_inputs, loaded, open_inputs
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.targets import Target, parse_target_of
-from i2i_core.translation.translator import Done, Row, TranslationJob, Translator
+from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
 
 SHEET = "contact_sheet"
 SHEET_ROWS = 8
@@ -41,22 +41,22 @@ SHEET_ROWS = 8
 
 @dataclass(frozen=True)
 class Translated:
-    """What came of everything."""
+    """Report a translation: how many images were written, which were left out, and where the contact sheet is."""
 
     written: int
     bad: tuple[Bad, ...]
     sheet: str
     each: int = 1
-    """Outputs of an image."""
+    """Outputs of each image."""
     made_by: str = ""
-    """How batch norm and dropout ran, of networks that have them."""
+    """How batch norm and dropout ran, for networks that have them."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:
-    """Translate what the options name with a run's best checkpoint, or the one named.
+    """Translate the input that the options name with a checkpoint, or with a run's best one.
 
     Raises:
-        UserError: checkpoint, input, target, sizes or output do not fit.
+        UserError: checkpoint, input, target, sizes or output do not fit each other.
         RunError: a worker was lost, or not one image could be read.
     """
     checkpoint = absolute(checkpoint, "the checkpoint")
@@ -82,7 +82,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
 
 
 def _chunks(job: TranslationJob, method: Method[Any], options: TranslateOptions) -> list[Sequence[int]]:
-    """What a worker takes at a time: so many images; of a method with a memory, a clip."""
+    """Cut the input into chunks for the workers: --batch images each; for a method with a memory, a clip each."""
     count = len(job.inputs.names)
     if not method.memory:
         most = min(count, options.most) if options.most else count
@@ -97,7 +97,11 @@ def _chunks(job: TranslationJob, method: Method[Any], options: TranslateOptions)
 
 @patient_for(AT_START)
 def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) -> TranslationJob:
-    """Check everything that can be before a worker starts. Raises UserError as `translate`."""
+    """Make the workers' job, and check everything that can be checked before one starts.
+
+    Raises:
+        UserError: as `translate`.
+    """
     method = trained.method
     method.at_test = trained.at_test(options.at_test)
     check_out(options.out)
@@ -130,7 +134,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
 
 
 def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inputs:
-    """What the outputs are made from: of methods that take nothing, so many numbers."""
+    """Open the input; for methods that take no input, so many numbers."""
     method, data = trained.method, trained.config.data
     if not sides(method, way)[0]:
         if options.input:
@@ -155,8 +159,11 @@ def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inpu
 
 
 def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | None, tuple[int, ...]]:
-    """The target, and where its attributes stand in the input's labels; () where the input has none of them: images
-    without labels or, of a method trained on several data sets, another than the target's."""
+    """Parse the target, and find its attributes' columns in the input's labels.
+
+    The columns are () for images without labels and, with a method trained on several data sets, for an input of
+    another set than the target's.
+    """
     if not method.control(Labels):
         if text:
             raise ConfigError("--target", repr(text), "none: this method has one output", "Leave --target out.")
@@ -174,7 +181,7 @@ def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | No
 
 
 def check_out(out: str) -> None:
-    """Check that outputs can be written. Raises ResourceError when they cannot."""
+    """Check that outputs can be written. Raises ResourceError when they cannot, ConfigError without --out."""
     if not out:
         raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
     fs, root = storage_of(out)
@@ -188,8 +195,10 @@ def check_out(out: str) -> None:
 
 
 def shown_rows(job: TranslationJob, chosen: Sequence[int]) -> frozenset[int]:
-    """Choose the images of the sheet: the first; of a labelled data set, first those that the target changes and whose
-    truth is known."""
+    """Choose the images of the contact sheet: the first ones.
+
+    In a labelled data set those come first that the target changes and whose truth is known.
+    """
 
     def rank(i: int) -> int:
         label = job.whole_label(i)
@@ -201,8 +210,39 @@ def shown_rows(job: TranslationJob, chosen: Sequence[int]) -> frozenset[int]:
     return frozenset(sorted(chosen[: 64 * SHEET_ROWS], key=rank)[:SHEET_ROWS])
 
 
+def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[Row]:
+    """Give rows of the contact sheet again, with the outputs as `translate` left them in a folder.
+
+    Args:
+        checkpoint, options: as they were given to `translate`.
+        count: rows, at most SHEET_ROWS.
+
+    Raises:
+        UserError: as `translate`.
+        FileNotFoundError: an output is not there.
+    """
+    trained = load_trained(absolute(checkpoint, "the checkpoint"), torch.device("cpu"))
+    options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
+    job, method = prepare_job(checkpoint, trained, options), trained.method
+    taken, channels = sides(method, job.way)[0], method.channels()
+    chosen = sorted(shown_rows(job, [i for chunk in _chunks(job, method, options) for i in chunk]))[:count]
+    rows = []
+    for i in chosen:
+        inputs, _ = load_inputs(job.inputs, i, taken, channels, job.size)
+        rows.append(row_of(job, i, inputs, [_made_before(job, i, k) for k in range(len(job.titles))]))
+    return rows
+
+
+def _made_before(job: TranslationJob, i: int, output: int) -> Tensor:
+    """Read an output from its file."""
+    fs, root = storage_of(job.out)
+    path = f"{root}/{job.name(i, output)}"
+    ending = "npy" if fs.exists(f"{path}.npy") else "png"
+    return loaded((fs.cat_file(f"{path}.{ending}"), ending), 0, 0, f"the output {path}")[0]
+
+
 def _finish(job: TranslationJob, trained: Trained, done: Sequence[Done]) -> Translated:
-    """The contact sheet, and the sum of it all, in the order of the input."""
+    """Draw the contact sheet, and sum up all chunks in the order of the input."""
     rows = dict(sorted((i, row) for part in done for i, row in part.rows.items()))
     order = {name: i for i, name in enumerate(job.inputs.names)}
     bad = tuple(sorted((b for part in done for b in part.bad), key=lambda b: order[b.key]))

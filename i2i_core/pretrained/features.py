@@ -1,4 +1,4 @@
-"""Networks that others trained, as losses see through them: activations of named layers, with gradients to the images.
+"""Read activations of named layers of trained networks, with gradients to the images: for perceptual losses.
 
 x_BCHW are grey or RGB images in [-1, 1], as large as they are; grey is repeated to three channels.
 """
@@ -17,8 +17,9 @@ from i2i_core.pretrained.segmentation import MEAN, STD
 from i2i_core.pretrained.weights import Published
 
 Convention = Literal["imagenet", "caffe", "plain"]
-"""How images reach a network: RGB in [0, 1] less ImageNet's mean, by its deviation (torchvision's weights were trained
-so); BGR in [0, 255] less the means of CAFFE (the weights of the VGG authors); or RGB in [-1, 1] as it is."""
+"""How images are prepared for a network. `imagenet`: RGB in [0, 1] minus ImageNet's mean, divided by its deviation
+(torchvision's weights were trained so); `caffe`: BGR in [0, 255] minus the means CAFFE (the VGG authors' weights);
+`plain`: RGB in [-1, 1] as it is."""
 CAFFE = (103.939, 116.779, 123.68)
 """Means of B, G and R."""
 FLAG = "--perceptual-weights"
@@ -42,11 +43,12 @@ VGG = {
 
 
 class Frozen(nn.Module):
-    """A network that is never trained: always in evaluation mode, without gradients to its weights, and in their
-    precision whatever autocast says.
+    """Hold a network that is never trained: always in evaluation mode, without gradients to its weights.
+
+    It runs in its weights' precision, whatever autocast says.
 
     Attributes:
-        facts: which network it is, the file and checksum of its weights, and how images reach it.
+        facts: the network, the file and checksum of its weights, and how images are prepared for it.
     """
 
     facts: dict[str, Any]
@@ -62,20 +64,21 @@ class Frozen(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Give one of its weights, whose device and type are the network's."""
+        """One of the weights; its device and type are the network's."""
         return next(self.network.parameters())
 
 
 class Features(Frozen):
-    """Activations of named layers of a network that is a chain.
+    """Compute activations of named layers of a network that is a chain of modules.
 
     Args:
-        network: the links of the chain, down to the deepest layer asked for.
-        after: by the number of a link, the name of the layer that it ends.
-        layers: names, in the order in which activations are given.
+        network: the modules of the chain; those after the deepest layer in `layers` are dropped.
+        after: by a module's number, the name of the layer that it ends.
+        layers: names of the layers, in the order of the activations.
+        convention: how images are prepared.
 
     Raises:
-        ValueError: a layer that the network does not have, or none.
+        ValueError: the network does not have a layer, or no layer is named.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class Features(Frozen):
         super().__init__(nn.Sequential(*network[: deepest + 1]), facts)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """(n, C_l, H_l, W_l) of each layer, in the order asked for."""
+        """Compute the activations (n, C_l, H_l, W_l) of each layer, in the order of `layers`."""
         x, found = x_BCHW.to(self.weight), dict[str, Tensor]()
         with torch.autocast(x.device.type, enabled=False):
             x = prepared(as_rgb(x), self.convention)
@@ -111,7 +114,7 @@ class Features(Frozen):
 
 
 def prepared(x_BCHW: Tensor, convention: Convention) -> Tensor:
-    """RGB images in [-1, 1] as a network of that convention takes them."""
+    """Prepare RGB images in [-1, 1] by a convention."""
     if convention == "plain":
         return x_BCHW
     if convention == "caffe":
@@ -170,15 +173,16 @@ def read_efficientnet_lite0(layers: Sequence[str]) -> Features:
 
 
 def read_features(name: str, layers: Sequence[str], given: str = "", convention: Convention = "imagenet") -> Features:
-    """Read the named network of READ.
+    """Read the network of this name in READ.
 
     Args:
-        given: file of its weights; none: as it is had without.
-        convention: of a VGG; EfficientNet-lite0 has its own.
+        given: file of the weights; none: the published file, or the package.
+        convention: how images are prepared for a VGG; EfficientNet-lite0 has its own way.
 
     Raises:
-        ConfigError: no weights, or a file of something else; or a file for a network whose weights are a package.
-        ValueError: a layer or a network that there is not.
+        ConfigError: there are no weights, or the file holds something else; or a file is given for a network whose
+            weights come as a package.
+        ValueError: there is no such layer or network.
     """
     if name == "efficientnet_lite0" and given:
         expected = "no file: the weights of --perceptual efficientnet_lite0 come as a package"

@@ -1,4 +1,6 @@
-"""Optical flow by RAFT (Teed & Deng 2020), torchvision's weights. (It is not FlowNet2, which vid2vid's authors used.)
+"""Estimate optical flow by RAFT (Teed & Deng 2020) with torchvision's weights.
+
+It is not FlowNet2, which vid2vid's authors used.
 
 x_BCHW are frames in [-1, 1], grey or RGB; flow_B2HW is in pixels, u to the right, then v down: what is at p in the
 first frame is at p + flow(p) in the second.
@@ -32,22 +34,22 @@ RAFT = {
     ),
 }
 STRIDE = 8
-"""RAFT computes at this share of the frames' sides, which must be multiples of it."""
+"""RAFT computes at 1/8 of the frames' sides, which must be multiples of 8 px."""
 SMALLEST = 128
-"""Pixels per side that it needs: its coarsest correlations are of 1/64 of a side, by windows of two."""
+"""Least pixels per side: RAFT's coarsest correlations have 1/64 of a side, in windows of two."""
 UPDATES = 12
-"""How often it refines its flow, as torchvision has it."""
+"""Refinement steps of the flow, as in torchvision."""
 
 
 class Flow(Frozen):
-    """Read flow off two frames."""
+    """Estimate the flow between two frames."""
 
     @torch.no_grad()
     def forward(self, x_BCHW: Tensor, y_BCHW: Tensor) -> Tensor:
-        """flow_B2HW from x to y, in float32, without gradients.
+        """Estimate flow_B2HW from x to y, in float32, without gradients.
 
-        Frames with fewer than SMALLEST px a side are enlarged, bilinearly and in proportion, until they have as many;
-        then filled up to multiples of STRIDE on all sides, by repeating the border.
+        Frames with fewer than SMALLEST px a side are enlarged bilinearly, in proportion; then all frames are padded to
+        multiples of STRIDE by repeating the border.
 
         Raises:
             ValueError: the shapes differ.
@@ -68,13 +70,13 @@ class Flow(Frozen):
 
 
 def enlarged(height: int, width: int) -> tuple[int, int]:
-    """Height and width that frames are enlarged to: as they are, if both are at least SMALLEST."""
+    """Compute the height and width that frames are enlarged to; unchanged if both are at least SMALLEST."""
     factor = max(1.0, SMALLEST / min(height, width))
     return round(height * factor), round(width * factor)
 
 
 def _border(height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixels to add at the left, right, top and bottom."""
+    """Compute the pixels to add at the left, right, top and bottom."""
     down, right = -height % STRIDE, -width % STRIDE
     return right // 2, right - right // 2, down // 2, down - down // 2
 

@@ -1,4 +1,4 @@
-"""Segmentation networks that others trained, by file: torchvision's, which read classes off photos.
+"""Read classes off photos with torchvision's segmentation networks, whose trained weights come from a file.
 
 x_BCHW photos in [-1, 1]; classes_BHW numbers of classes.
 """
@@ -27,22 +27,22 @@ ARCHITECTURES = (
     "deeplabv3_mobilenet_v3_large",
     "lraspp_mobilenet_v3_large",
 )
-"""Of torchvision.models.segmentation."""
+"""Functions of torchvision.models.segmentation."""
 LAST = ("classifier.4.weight", "classifier.low_classifier.weight")
-"""What the weights of the layer that gives classes are called, in one or other of them."""
+"""Names of the last layer's weights, in one or another architecture."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, in [0, 1]: what torchvision's networks were trained with."""
+"""ImageNet's mean and deviation in [0, 1], which torchvision's networks were trained with."""
 TOGETHER = 4
 """Photos in one forward pass of the network."""
 
 
 class Segmenter(nn.Module):
-    """A torchvision network that reads classes off photos.
+    """Read classes off photos with a torchvision network.
 
     Args:
-        numbers: (channels,) the class of each of its outputs; K for one that does not count.
-        height: pixels that photos are resized to for it (bilinear, antialiased), the width in proportion; 0: as they
-            are.
+        numbers: (channels,) the class of each of the network's outputs; K for one that does not count.
+        height: height in pixels that photos are resized to (bilinear, antialiased), the width in proportion; 0: their
+            own size.
     """
 
     mean: Tensor
@@ -56,7 +56,7 @@ class Segmenter(nn.Module):
 
     @torch.no_grad()
     def forward(self, x_BCHW: Tensor) -> np.ndarray:
-        """classes_BHW of photos in [-1, 1]."""
+        """Predict classes_BHW of photos in [-1, 1]."""
         return np.concatenate([self._some(part) for part in x_BCHW.split(TOGETHER)])
 
     def _some(self, x_BCHW: Tensor) -> np.ndarray:
@@ -72,14 +72,14 @@ class Segmenter(nn.Module):
 
 
 def read_network(path: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A network of torchvision.models.segmentation from a file of its state, and facts about it. Which one it is, and
-    how many classes it has, is told by the state's names and shapes; an auxiliary head is left out.
+    """Read a network of torchvision.models.segmentation from a file of its state; return also facts about it.
 
+    The state's names and shapes tell which network it is, and how many classes it has; an auxiliary head is left out.
     The file is torch's (a state dict, or one under `model` or `state_dict`, with or without `module.` before its names)
     or safetensors.
 
     Raises:
-        ConfigError: no such file, not a file of tensors, or of another network.
+        ConfigError: there is no such file, it is no file of tensors, or it belongs to another network.
     """
     from torchvision.models import segmentation  # late: seconds to import
 
@@ -101,7 +101,7 @@ def read_network(path: str) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def _read_state(path: str) -> tuple[dict[str, Tensor], bytes]:
-    """The tensors of a state file by name, and the file."""
+    """Read the tensors of a state file by name; return also the file's bytes."""
     fix = "Name a file that torch.save(network.state_dict(), FILE) wrote, or a safetensors file."
     fs, place = storage_of(path)
     if not fs.isfile(place):

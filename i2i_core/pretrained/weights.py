@@ -1,4 +1,4 @@
-"""Files of networks that others trained and published: named by a flag, or fetched once into torch hub's cache."""
+"""Read published weights of trained networks: a file that a flag names, else fetched once into torch hub's cache."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from i2i_core.storage.remote import storage_of
 logger = logging.getLogger(__name__)
 
 PATIENCE = 30.0
-"""Seconds that an address may go without answering."""
+"""Seconds to wait for a server that does not answer."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file that a network's authors publish.
+    """Describe a weights file that a network's authors publish, and read it.
 
     Args:
-        sha256: how its checksum begins, as its name has it.
-        flag: names a file to use in its place.
-        instead: what can be done without it, after "Or"; none: nothing.
+        what: the file in words, for messages.
+        url: address to fetch it from.
+        sha256: first digits of its checksum, as in its name.
+        flag: the flag that names another file to use in its place.
+        instead: advice for users without the file, after "Or"; empty: none.
     """
 
     what: str
@@ -43,13 +45,14 @@ class Published:
 
     @property
     def file(self) -> str:
+        """Name of the published file."""
         return self.url.rpartition("/")[2]
 
     def read(self, given: str) -> Weights:
-        """Read the file that is given; none given: the published one, fetched where torch hub does not have it.
+        """Read a given file, else the published one, which is fetched if torch hub's cache does not have it.
 
         Raises:
-            ConfigError: no such file; or none given, none in the cache and none to be had.
+            ConfigError: there is no such file; or none is given, none is in the cache, and fetching fails.
         """
         if not given:
             return self._opened(self._published(), self.file)
@@ -60,7 +63,7 @@ class Published:
         return self._opened(fs.cat_file(place), given)
 
     def wrong(self, found: str) -> ConfigError:
-        """Say that a file is not what it should be."""
+        """Make the error for a file with another content than expected."""
         return ConfigError(self.flag, found, f"{self.what}, as in {self.file}", f"Fetch it from {self.url}.")
 
     def _opened(self, data: bytes, name: str) -> Weights:
@@ -73,7 +76,7 @@ class Published:
         return Weights(self, state, Path(name).name, sha256(data))
 
     def _published(self) -> bytes:
-        """Raises ConfigError."""
+        """Read the published file from torch hub's cache, fetching it first if needed. Raises ConfigError."""
         place = Path(torch.hub.get_dir(), "checkpoints", self.file)
         if place.exists():
             if sha256(data := place.read_bytes()).startswith(self.sha256):
@@ -96,7 +99,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Weights:
-    """A file as it was read: tensors by name."""
+    """Hold a weights file that was read: its tensors by name, and its checksum."""
 
     published: Published
     state: Mapping[str, Tensor]
@@ -105,7 +108,7 @@ class Weights:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """`published` tells whether it is the file that others measure with."""
+        """Name, checksum, and `published`: true if it is the published file, which others measure with."""
         is_it = self.sha256.startswith(self.published.sha256)
         return {"file": self.file, "sha256": self.sha256, "published": is_it}
 

@@ -1,11 +1,11 @@
-"""Whose a run is, and how it stands: what the launches of one run tell each other through its folder.
+"""Decide which launch owns a run, and record the run's status, through files in the run's folder.
 
-attempts/000001.json   one for each launch that had the run, in order; the last one has it. None is ever changed
-status.json            how the run stands, by the launch that has it: running, finished, stopped or failed, and why
-stop                   asks the run to save and stop; if there is anything in it, the launch named
+attempts/000001.json   one file for each launch that owned the run, in order; the last one owns it. None is ever changed
+status.json            the status that the owner wrote: running, finished, stopped or failed, and why
+stop                   asks the run to save and stop; a file with a launch's name in it asks that launch alone
 
-A launch takes its number by making a file that is not there yet (`Folder.create`), so that of several at once one has
-it. Writing what must not be there takes no lock that a dead process could hold.
+A launch takes the next number by creating a file that must not exist yet (`Folder.create`), so that one of several
+concurrent launches wins. This needs no lock, which a dead process could hold for ever.
 """
 
 from __future__ import annotations
@@ -29,16 +29,24 @@ from i2i_core.storage.retry import FULL
 logger = logging.getLogger(__name__)
 
 MOMENT = 5.0
-"""Seconds before its own beginning in which a launch that another began is one of the same moment: it is not taken
-over. Three, and what the clock of object storage leaves out."""
+"""Seconds within which two launches count as begun at the same moment: neither then takes over from the other. Three
+seconds, and what the clocks of object storage may round off."""
 
 _here: set[str] = set()
-"""Attempts of this process that have not ended."""
+"""Attempts of this process that are still running."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One launch of a run, as its file says."""
+    """Describe one launch of a run, as its file in `attempts/` does.
+
+    Attributes:
+        attempt: the launch's unique name.
+        machine: identifies the machine across restarts of the launch.
+        host: the machine's host name, for messages.
+        process: process id of the driver.
+        begun: date and time, for messages.
+    """
 
     attempt: str
     machine: str = ""
@@ -48,18 +56,19 @@ class Attempt:
 
     @property
     def described(self) -> str:
+        """The launch in words, for messages."""
         return f"{self.host}, process {self.process}, since {self.begun}"
 
     @property
     def gone(self) -> bool:
-        """Whether its process has certainly ended; nobody can tell of another machine's."""
+        """True if the launch's process has certainly ended; always false for a process of another machine."""
         if self.machine != machine():
             return False
         return self.attempt not in _here if self.process == os.getpid() else not lives(self.process)
 
 
 def holder(run: RunFolder) -> Attempt | None:
-    """The attempt that has the run; None where none was ever made."""
+    """Find the attempt that owns the run; None where there was no attempt yet."""
     for name in reversed(run.names(run.ATTEMPTS)):
         if name.endswith(".json") and (found := _read(run, name)):
             return found
@@ -67,7 +76,7 @@ def holder(run: RunFolder) -> Attempt | None:
 
 
 def _read(run: RunFolder, name: str) -> Attempt | None:
-    """What a file says; None while it is being written, where that takes more than a moment."""
+    """Read an attempt's file; None while another process is still writing it."""
     try:
         return Attempt(**run.read_json(f"{run.ATTEMPTS}/{name}"))
     except (ValueError, TypeError):
@@ -75,14 +84,14 @@ def _read(run: RunFolder, name: str) -> Attempt | None:
 
 
 def check_holder(run: RunFolder, attempt: str) -> None:
-    """Raises TakenOverError when another attempt has the run."""
+    """Check that this attempt owns the run. Raises TakenOverError when another one does."""
     found = holder(run)
     if found and found.attempt != attempt:
         raise TakenOverError(f"{run.url}: another launch of this run has taken it over ({found.described})")
 
 
 def is_over_for(run: RunFolder, attempt: str) -> bool:
-    """Whether this launch of the run has ended, or another has taken it over."""
+    """Tell if this launch of the run has ended, or another one has taken the run over."""
     if not attempt:
         return False
     found, status = holder(run), run.status()
@@ -90,14 +99,16 @@ def is_over_for(run: RunFolder, attempt: str) -> bool:
         return True
     if status.get("attempt", attempt) == attempt:
         return bool(status and status.get("state") != "running")
-    return found is None  # else it is the word of an earlier launch
+    return found is None  # else an earlier launch wrote the status
 
 
 def record(run: RunFolder, attempt: str, **status: Any) -> None:
-    """How this launch of the run stands or ended, unless another has taken it over.
+    """Write the status of this launch, unless it has ended or another launch has taken the run over.
+
+    On a full disk the status is written over the bytes of the old one.
 
     Raises:
-        OSError, StorageError: it cannot be written. On a full disk the room of the last one is used.
+        OSError, StorageError: the status cannot be written.
     """
     if is_over_for(run, attempt):
         return
@@ -116,22 +127,22 @@ def record(run: RunFolder, attempt: str, **status: Any) -> None:
 
 
 def check_claim(run: RunFolder, since: float) -> None:
-    """Raises RunError when `claim` would now: a launch finds it before it starts a cluster."""
+    """Check that `claim` would succeed now, before a cluster is started. Raises RunError as `claim`."""
     _next(run, since)
 
 
 def claim(run: RunFolder, attempt: str, since: float) -> None:
-    """Make the run this attempt's: no other's, of those that began at the same moment.
+    """Make this attempt the run's owner, and the only one among launches that began at the same moment.
 
-    An attempt is taken over when it was made more than MOMENT before this launch began, or before this launch began
-    at all and has ended. So of launches that begin together the first to claim stays; a launch that stood still
-    meanwhile takes nothing over; and the same command, typed again, goes on at once from one that was killed.
+    An earlier attempt is taken over if it was made more than MOMENT seconds before this launch began, or if it was made
+    before this launch began and has ended. So of launches that begin together the first to claim stays; a launch that
+    was suspended meanwhile takes nothing over; and the same command, typed again, resumes at once after a kill.
 
     Args:
-        since: when this launch began, by the storage's clock.
+        since: when this launch began, in seconds of the storage's clock.
 
     Raises:
-        RunError: another launch has it.
+        RunError: another launch owns the run.
     """
     while True:
         path = f"{run.ATTEMPTS}/{_next(run, since):06d}.json"
@@ -144,7 +155,7 @@ def claim(run: RunFolder, attempt: str, since: float) -> None:
 
 
 def _next(run: RunFolder, since: float) -> int:
-    """The number of the attempt that takes the run over from the last one. Raises RunError as `claim`."""
+    """Choose the number of the attempt that takes over from the last one. Raises RunError as `claim`."""
     names = [name for name in run.names(run.ATTEMPTS) if name.endswith(".json")]
     if not names:
         return 1
@@ -163,7 +174,7 @@ def _next(run: RunFolder, since: float) -> int:
 
 @contextmanager
 def held(run: RunFolder, attempt: str, since: float) -> Iterator[None]:
-    """The run is this attempt's, as by `claim`, until this process is done with it."""
+    """Claim the run as `claim` does, and hold it for this attempt until the end of the block."""
     _here.add(attempt)
     try:
         claim(run, attempt, since)
@@ -173,13 +184,13 @@ def held(run: RunFolder, attempt: str, since: float) -> Iterator[None]:
 
 
 def begin(run: RunFolder, attempt: str, config: bytes) -> None:
-    """The run's folder as an attempt that has it leaves it to its workers.
+    """Prepare the run's folder for the workers: status `running`, no stop file, this launch's configuration.
 
     Args:
-        config: what config.json is to be.
+        config: content of config.json.
 
     Raises:
-        TakenOverError: another launch has the run by now.
+        TakenOverError: another launch has taken the run over meanwhile.
         RunError: the folder cannot be written.
     """
     mine = run.guarded(partial(check_holder, run, attempt))

@@ -1,17 +1,17 @@
 """Name every file of a run's folder.
 
-config.json           what was asked for
-status.json           how the run stands, by the launch that has it
-stop                  asks the run to save and stop; if there is anything in it, the launch named
-attempts/             a file for each launch that had the run (attempts.py)
-checkpoints/NAME/     checkpoints (checkpoints/checkpoint.py); without checksums.json a folder is none
-best.json             which checkpoint is the best, by which metric
+config.json           the run's configuration
+status.json           running, finished, stopped or failed, written by the launch that owns the run
+stop                  asks the run to save and stop; a file with a launch's name in it asks that launch alone
+attempts/             one file for each launch that owned the run (attempts.py)
+checkpoints/NAME/     checkpoints (checkpoints/checkpoint.py); a folder without checksums.json is incomplete
+best.json             the best checkpoint, and the metric that it is the best by
 evaluations.json      every evaluation so far, a list of {images, metrics}
-last_evaluation.json  the last one in full, by data set: each metric's definition, and what it was measured with
-speed.json            where the time of its last start went: seconds and share by part
+last_evaluation.json  the last evaluation in full, by data set: each metric's definition, and what measured it
+speed.json            the time of the last launch by part: seconds and share
 grids/                pictures of fixed samples
 events.out.tfevents.* TensorBoard's event files, which it shows under the folder's name (in tensorboard/ of older runs)
-trackers/             the ids that the run has elsewhere
+trackers/             the run's ids at Weights & Biases and MLflow
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ def images_of(name: str) -> int:
 
 
 class CheckpointFolder(Folder):
-    """A checkpoint's folder."""
+    """Name the files of a checkpoint's folder, and tell if all of them were written."""
 
     CONFIG, NETWORKS, STATE, METRICS = "config.json", "networks.safetensors", "state.pt", "metrics.json"
     FILES = (CONFIG, NETWORKS, STATE, METRICS)
     CHECKSUMS = "checksums.json"
-    """Written last."""
+    """Written last: without it a checkpoint is incomplete."""
 
     @property
     def whole(self) -> bool:
-        """Whether everything of it was written."""
+        """True if every file of the checkpoint was written."""
         return self.exists(self.CHECKSUMS)
 
 
 class RunFolder(Folder):
-    """A run's folder."""
+    """Name the files of a run's folder, and read and write the small ones: status, stop file, best checkpoint."""
 
     CONFIG, STATUS, STOP, ATTEMPTS = "config.json", "status.json", "stop", "attempts"
     CHECKPOINTS, BEST = "checkpoints", "best.json"
@@ -63,7 +63,7 @@ class RunFolder(Folder):
     # ---- how it stands ----
 
     def status(self) -> dict[str, Any]:
-        """Read how the run stands; nothing where that is not there, or torn."""
+        """Read the run's status; empty where the file is missing or half written."""
         try:
             found = self.read_json(self.STATUS)
         except ValueError:
@@ -71,11 +71,11 @@ class RunFolder(Folder):
         return found if isinstance(found, dict) else {}
 
     def ask_to_stop(self, attempt: str = "") -> None:
-        """Ask the run to save and stop; of a launch's name, that launch alone."""
+        """Ask the run to save and stop; with the name of a launch, ask that launch alone."""
         self.write(self.STOP, attempt.encode())
 
     def asks_to_stop(self, attempt: str) -> bool:
-        """Tell if a launch is asked to. Raises FileNotFoundError where nobody asks anything."""
+        """Tell if the stop file asks this launch to stop. Raises FileNotFoundError where there is no stop file."""
         return self.read(self.STOP).decode() in ("", attempt)
 
     def evaluations(self) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ class RunFolder(Folder):
 
     @classmethod
     def in_checkpoint(cls, name: str, file: str = "") -> str:
-        """Name a file of a checkpoint, or its folder, by the path in the run's."""
+        """Name a checkpoint's folder, or a file in it, by its path in the run's folder."""
         return f"{cls.CHECKPOINTS}/{name}/{file}".rstrip("/")
 
     def checkpoint(self, name: str) -> CheckpointFolder:
@@ -100,15 +100,15 @@ class RunFolder(Folder):
         return CheckpointFolder(self.at(self.in_checkpoint(name)))
 
     def names_of_checkpoints(self) -> list[str]:
-        """Names of everything that is a checkpoint or was meant to become one, oldest first."""
+        """List the names of all checkpoints, complete or not, oldest first."""
         return [name for name in self.names(self.CHECKPOINTS) if re.fullmatch(r"images-\d+", name)]
 
     def is_whole(self, name: str) -> bool:
-        """Tell if everything of a checkpoint was written."""
+        """Tell if every file of a checkpoint was written."""
         return self.exists(self.in_checkpoint(name, CheckpointFolder.CHECKSUMS))
 
     def whole_checkpoints(self) -> list[str]:
-        """Names of whole checkpoints, oldest first."""
+        """List the names of complete checkpoints, oldest first."""
         return [name for name in self.names_of_checkpoints() if self.is_whole(name)]
 
     def remove_checkpoint(self, name: str) -> None:
@@ -116,15 +116,17 @@ class RunFolder(Folder):
         self.remove(self.in_checkpoint(name))
 
     def discard_after(self, images: int) -> None:
-        """Remove what is later than where a run goes on from, as far as the guard lets it: damaged checkpoints, and
-        halves of some."""
+        """Remove checkpoints later than the one that a run resumes from: they are damaged or half written.
+
+        Stops as soon as the folder's guard finds that another launch owns the run.
+        """
         for name in self.names_of_checkpoints():
             if images_of(name) > images:
                 self._check()
                 self.remove_checkpoint(name)
 
     def best(self) -> dict[str, Any] | None:
-        """Read which checkpoint is best, by which metric; None where that is not known, or it is not there."""
+        """Read the best checkpoint and its metric; None where that is unknown, or the checkpoint is gone."""
         try:
             best = self.read_json(self.BEST)
             return best if best and self.is_whole(best["checkpoint"]) else None

@@ -1,4 +1,4 @@
-"""Outputs that vary with a code z: how many an input has, and which codes.
+"""Choose the codes z of the outputs: how many outputs each input has, and which code each of them gets.
 
 z_NZ codes of N images, of length Z.
 """
@@ -19,30 +19,30 @@ from i2i_core.storage.paths import absolute
 from i2i_core.translation.inputs import Inputs, Split, loaded, open_images
 
 TRUTH = "truth"
-"""`--like truth`: each image's own."""
+"""Value of --like that reads each image's code off its own truth."""
 
 Code = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Codes:
-    """One z_NZ for each output of N images."""
+    """Give a code z_NZ for each output of N images. Subclasses say where codes come from."""
 
     titles: tuple[str, ...]
-    """Of the outputs, in their order."""
+    """Title of each output, in order."""
     numbered: ClassVar[bool] = True
-    """Outputs are NAME-0, NAME-1, ...; else there is one, NAME."""
+    """True: outputs are called NAME-0, NAME-1, ...; false: there is one output, NAME."""
     of_truth: ClassVar[bool] = False
-    """The codes are read off the truths."""
+    """True if codes are read off the truths."""
 
     def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
-        """The codes of images with these keys and truths (N, C, H, W), an output after the other."""
+        """Give the codes of images with these keys and truths (N, C, H, W): a tensor z_NZ for each output."""
         raise TypeError("a kind of codes defines of")
 
 
 @dataclass(frozen=True)
 class Drawn(Codes):
-    """Drawn from N(0, 1), seeded by the image's key and the number of the output."""
+    """Draw codes from N(0, 1), seeded by the image's key and the output's number (`--samples`)."""
 
     def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
         return [method.draw_codes(keys, k) for k in range(len(self.titles))]
@@ -50,7 +50,7 @@ class Drawn(Codes):
 
 @dataclass(frozen=True)
 class Given(Codes):
-    """Codes that were read off images of B, the same for every input."""
+    """Give every input the same codes, read off images of B (`--like` a folder or a list)."""
 
     z: tuple[Code, ...]
 
@@ -60,14 +60,14 @@ class Given(Codes):
 
 @dataclass(frozen=True)
 class GivenOne(Given):
-    """One code for all."""
+    """Give every input the same one code (`--like` a file)."""
 
     numbered: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class OfTruth(Codes):
-    """Each image's truth's own code."""
+    """Read each image's code off its own truth (`--like truth`)."""
 
     numbered: ClassVar[bool] = False
     of_truth: ClassVar[bool] = True
@@ -79,9 +79,10 @@ class OfTruth(Codes):
 
 @dataclass(frozen=True)
 class Between(Codes):
-    """From one code to another in equal steps, both included: (1 - t) z0 + t z1, linear in z.
+    """Interpolate between two codes in equal steps, both included: (1 - t) z0 + t z1 (`--interpolate`).
 
-    `ends`: the two codes; None: each key's drawn codes 0 and 1.
+    Args:
+        ends: the two codes; None: codes 0 and 1 that are drawn for each key.
     """
 
     ends: tuple[Code, Code] | None
@@ -107,14 +108,14 @@ def codes_of(
     interpolate: int = 0,
     size: int = 0,
 ) -> Codes | None:
-    """What the flags --samples, --like and --interpolate ask for; None: nothing.
+    """Choose the codes that --samples, --like and --interpolate ask for; None: none of them is given.
 
     Args:
-        way: in which direction images are made.
-        size: pixels square that images of --like are resized to, as the inputs are; 0: none.
+        way: direction in which images are made.
+        size: side in pixels that images of --like are resized to, as the inputs are; 0: their own.
 
     Raises:
-        ConfigError: the method or the input has no such outputs, or flags do not go together.
+        ConfigError: the method or the input does not allow such outputs, or flags exclude each other.
         DataError: an image of --like cannot be used.
     """
     if method.control(Examples):
@@ -161,9 +162,9 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
 
 
 def _read(method: Method[Any], like: str, size: int, way: Direction) -> tuple[list[str], tuple[Code, ...], bool]:
-    """Names and codes of the images that `like` names, and whether it is one file.
+    """Read the names and codes of the images that `like` names, and tell if it is one file.
 
-    They are read on the CPU, one at a time, before any worker starts: so every worker has the same.
+    The driver encodes them on the CPU, one at a time, before any worker starts: so all workers have the same codes.
     """
     names, codes = [], []
     images, one = _liked(method, like, size, way)
@@ -175,7 +176,7 @@ def _read(method: Method[Any], like: str, size: int, way: Direction) -> tuple[li
 
 
 def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[list[tuple[str, str, Tensor]], bool]:
-    """Name, place and values (C, H, W) of the images that `like` names, and whether it is one file.
+    """Read name, place and values (C, H, W) of the images that `like` names, and tell if it is one file.
 
     Raises:
         ConfigError, DataError: it names none, or one that cannot be read.
@@ -198,7 +199,7 @@ def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[l
 
 
 def examples_of(method: Method[Any], like: str, size: int, way: Direction = "AtoB") -> Tensor | None:
-    """The images that every output is to be like, (K, C, H, W); None: the method takes no examples.
+    """Read the example images that a method takes, (K, C, H, W); None: the method takes no examples.
 
     Raises:
         ConfigError: none are named.
@@ -220,7 +221,7 @@ def examples_of(method: Method[Any], like: str, size: int, way: Direction = "Ato
 
 
 def check_encodable(method: Method[Any], b_CHW: Tensor, where: str) -> None:
-    """Raises DataError where the encoder would leave nothing of the image."""
+    """Check that the encoder can halve the image often enough. Raises DataError where it is too small."""
     least, (height, width) = method.least_encoded, b_CHW.shape[1:]
     if min(height, width) < least:
         expected = f"at least {least} x {least}, which the encoder halves {least.bit_length() - 1} times"

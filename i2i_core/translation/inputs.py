@@ -1,4 +1,4 @@
-"""What a checkpoint is asked to translate: a folder of images, a list of them, or a split of a data set."""
+"""Read what a checkpoint translates: a folder of images, a list of them, or a split of a data set."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.storage.remote import storage_of, strip_protocol
 
 File = tuple[bytes, str]
-"""The bytes of an image file, and the end of its name."""
+"""The bytes of an image file, and its name's ending (`png`)."""
 
 
 class Inputs(Protocol):
-    """What outputs are made from, by position, and what the outputs are to be called."""
+    """Give the images to translate by position, and the outputs' names."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the outputs, without an ending."""
+        """Names of the outputs, without an ending."""
 
     def fetch(self, i: int, name: str) -> File:
-        """The image of that name among a method's inputs. Raises OSError when it cannot be read."""
+        """Read the image that a method takes under this name. Raises OSError when it cannot be read."""
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
-        """What the output should look like, where the input knows."""
+        """Read the image that the output should look like; None where the input does not have it."""
 
     def clips(self) -> list[Sequence[int]]:
-        """Which follow each other as the frames of a clip."""
+        """List the positions of each clip's frames, in order."""
 
 
 class Files:
-    """Image files. `paths` as the filesystem `fs` knows them; those of one folder can be the frames of a clip."""
+    """Read image files to translate. `paths` are as the filesystem `fs` knows them; files of a folder can be a clip."""
 
     def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str]) -> None:
         self.fs, self.paths, self.names = fs, paths, names
@@ -58,7 +58,7 @@ class Files:
         return None
 
     def clips(self) -> list[Sequence[int]]:
-        """The images of each folder, by their numbers."""
+        """List the images of each folder, in the order of their numbers."""
         folders: dict[str, list[int]] = {}
         for i, path in enumerate(self.paths):
             folders.setdefault(path.rpartition("/")[0], []).append(i)
@@ -66,7 +66,7 @@ class Files:
 
 
 class Counted:
-    """Outputs that are made of no image: their numbers."""
+    """Count outputs that are made without an input; their names are their numbers."""
 
     def __init__(self, count: int) -> None:
         self.names: Sequence[str] = [f"{i:0{len(str(count - 1))}d}" for i in range(count)]
@@ -82,20 +82,20 @@ class Counted:
 
 
 def _ranges(lengths: Iterable[int]) -> list[range]:
-    """Ranges of these lengths, one after the other."""
+    """Cut consecutive ranges of these lengths."""
     ends = list(accumulate(lengths))
     return [range(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
 
 class Split:
-    """A split of a data set: the fields that a method makes images from, and the truth where there is one.
+    """Read a split of a data set to translate: the fields that a method takes, and the truth where there is one.
 
     Args:
         data: the data set.
-        split: its split.
-        method: what images are made with.
-        direction: `BtoA` where the method was trained so: then what it calls a is stored as b.
-        way: in which direction images are made.
+        split: name of the split.
+        method: the method that makes the images.
+        direction: `BtoA` where the method was trained so: then its a is stored as b.
+        way: direction in which images are made.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class Split:
         columns = {name: self.fields.index(needs.stored(name, direction)) for name in taken}
         self.columns: Mapping[str, int] = columns
         self.column = next((columns[name] for name, role in taken.items() if role == "image"), -1)
-        """Of the first image among the inputs."""
+        """Column of the first image among the inputs."""
         shows = needs.stored(next(iter(made)), direction)
         self.truths = knows_truth(method) and shows in self.fields
-        """Whether a sample holds what is to be made of it."""
+        """True if a sample holds the true output."""
         as_made = shows in self.fields and (self.truths or needs.domains == 2 or self.column < 0)
         self.other = self.fields.index(shows) if as_made else self.column
         self.reader = Reader(data, split, self.domain)
@@ -127,23 +127,25 @@ class Split:
 
     @property
     def written(self) -> Field:
-        """How an output is stored: as what it is to look like is, else as the image that it is made of."""
+        """Field that outputs are stored like: the truth's, else the source image's."""
         return self.data.manifest.fields[self.fields[self.other]]
 
     @property
     def dtype(self) -> str:
-        """What an output's values are stored as."""
+        """Type that an output's values are stored as."""
         return "uint8" if self.other < 0 else self.written.dtype
 
     def fetch(self, i: int, name: str) -> File:
         return self._member(i, self.columns[name])
 
     def value(self, i: int, name: str, size: int) -> Tensor:
-        """An input that is no image, as a batch has it, (...); of pixels resized to `size` square, as they are where
-        that is 0.
+        """Read an input that is no image, as a batch has it, without the first axis.
+
+        Args:
+            size: side in pixels that a field of pixels is resized to; 0: its own size.
 
         Raises:
-            ValueError: it cannot be decoded, or is not what the manifest says.
+            ValueError: the value cannot be decoded, or is not what the manifest says.
         """
         field = self.data.manifest.fields[self.fields[self.columns[name]]]
         value = value_of(self._member(i, self.columns[name])[0], field)
@@ -154,7 +156,7 @@ class Split:
         return as_used(x.permute(2, 0, 1).contiguous() if field.role in PIXELS else x, field.role)
 
     def clips(self) -> list[Sequence[int]]:
-        """A clip that was cut at the end of a shard is one again, without the frames that its parts share."""
+        """List each clip's frames; join a clip that a shard's end cut in two, without frames that both parts have."""
         rows, found = self.reader.rows, list[list[int]]()
         if not self.data.manifest.clips:
             return [[i] for i in range(len(self.names))]
@@ -173,17 +175,17 @@ class Split:
         return self.reader.read([i], column)[0], field.extension
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
-        """What the sample holds of it; of a labelled sample, its twin with the label `target`."""
+        """Read the true output that the sample holds; for a labelled sample, its twin with the label `target`."""
         if self.truths:
             return self._member(i, self.other)
         row = None if target is None else self.twin(i, target)
         return None if row is None else self._member(row, self.column)
 
     def twin(self, i: int, target: np.ndarray) -> int | None:
-        """The sample of the same identity (what its key has before the first `-`) whose label is `target`.
+        """Find the sample of the same identity (its key up to the first `-`) whose label is `target`.
 
-        Data sets whose keys are no identities have no twins: there, one beginning of a key has
-        two samples of one label, or no key has a `-`.
+        Returns None for data sets whose keys are no identities: where two samples have the same identity and label, or
+        some key has no `-`.
         """
         return self._twins.get((identity(self.names[i]), target.tobytes()))
 
@@ -210,15 +212,15 @@ def open_inputs(
     way: Direction,
     shards_at: Sequence[str] = (),
 ) -> Inputs:
-    """What stands at `uri`, a path or fsspec URL.
+    """Open a folder of images, a list, or a data set, at a path or fsspec URL.
 
     Args:
-        out: where outputs go; left out of a folder that holds it.
-        method, direction, way: as of `Split`.
-        shards_at: where shards of a data set may lie besides.
+        out: folder of the outputs; left out of a folder that holds it.
+        method, direction, way: as in `Split`.
+        shards_at: further folders that a data set's shards may lie in.
 
     Raises:
-        DataError: nothing there, no image there, or a data set that lacks what the method reads.
+        DataError: nothing is there, no image is there, or a data set lacks what the method reads.
     """
     taken, _ = sides(method, way)
     alone = list(taken.values()) == ["image"]
@@ -244,8 +246,10 @@ def _check_fields(
     direction: Direction,
     taken: Mapping[str, str],
 ) -> None:
-    """Raise DataError where a data set lacks what images are made from; what is read for training alone it need not
-    have."""
+    """Check that a data set has the fields that images are made from. Raises DataError.
+
+    Fields that only training reads may be missing.
+    """
     needs = method.needs
     wanted = Needs({needs.stored(name, direction): role for name, role in taken.items()}, domains=needs.domains)
     if lack := wanted.lacks(data.manifest):
@@ -255,14 +259,14 @@ def _check_fields(
 
 
 def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
-    """The images of a folder, a list, or one file; and whether it is one file.
+    """Open the images of a folder, a list, or one file; tell also if it is one file.
 
     Args:
-        flag: names the place in messages.
-        out: where outputs go; left out of a folder that holds it.
+        flag: the flag that named the place, for messages.
+        out: folder of the outputs; left out of a folder that holds it.
 
     Raises:
-        DataError: nothing there, or no image.
+        DataError: nothing is there, or no image.
     """
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root):
@@ -302,7 +306,7 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
-    """A line of a list: a full path or URL of the list's own storage, or a path beside the list."""
+    """Resolve a line of a list: a full path or URL of the list's own storage, or a path relative to the list."""
     full = "://" in line or line.startswith(("/", "~"))
     if "::" in line or (full and storage_named(line) != storage_named(uri)):
         fix = "Put the list where its images are."
@@ -313,14 +317,14 @@ def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
 
 
 def check_names(inputs: Inputs, reserved: Sequence[str], chosen: Sequence[int] | None = None) -> None:
-    """Every output can be written under its input's name, and no two are written to one place.
+    """Check that every output can be written under its input's name, and no two to one place.
 
     Args:
         reserved: names that outputs cannot have.
-        chosen: which inputs outputs are made of; None: all.
+        chosen: positions of the inputs that are translated; None: all.
 
     Raises:
-        DataError: naming the first image, or two, for which that is not so.
+        DataError: naming the first image, or the first two, for which this fails.
     """
     places = inputs.paths if isinstance(inputs, Files) else inputs.names
     seen: dict[str, str] = {}
@@ -345,16 +349,16 @@ def check_names(inputs: Inputs, reserved: Sequence[str], chosen: Sequence[int] |
 def load_inputs(
     inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], size: int
 ) -> tuple[dict[str, Tensor], str]:
-    """What an output is made from, each (...) as a batch has it, and the dtype that its image was stored as.
+    """Load the inputs of one output, as a batch has them without the first axis, and the type of the stored image.
 
     Args:
-        taken: role by name of the inputs.
-        channels: of each image among them.
-        size: pixels square that they are resized to; 0: their own.
+        taken: the inputs' roles, by name.
+        channels: channels of each image among them, by name.
+        size: side in pixels that they are resized to; 0: their own size.
 
     Raises:
-        DataError: an image of channels that cannot be converted.
-        ValueError: one cannot be decoded.
+        DataError: an image's channels cannot be converted.
+        ValueError: an input cannot be decoded.
     """
     values, dtype = {}, "uint8"
     for name, role in taken.items():
@@ -367,15 +371,15 @@ def load_inputs(
 
 
 def loaded(file: File, channels: int, size: int, name: str) -> tuple[Tensor, str]:
-    """An image as (C, H, W) in [-1, 1], and the dtype it was stored as.
+    """Decode an image to (C, H, W) in [-1, 1], and give the type that it was stored as.
 
     Args:
-        channels: that it is converted to; 0: it stays as it is.
-        size: pixels square that it is resized to; 0: its own.
-        name: of the image, in messages.
+        channels: channels to convert it to; 0: its own.
+        size: side in pixels to resize it to; 0: its own size.
+        name: the image's name, for messages.
 
     Raises:
-        DataError: no conversion to so many channels.
+        DataError: the image cannot be converted to so many channels.
         ValueError: it cannot be decoded, or float values lie outside [-1, 1].
     """
     picture = decode_picture(*file)
@@ -385,10 +389,10 @@ def loaded(file: File, channels: int, size: int, name: str) -> tuple[Tensor, str
 
 
 def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
-    """The image with that many channels: grey and RGB become each other, transparency is laid over white.
+    """Convert an image to that many channels: grey to RGB and back; transparency is laid over white.
 
     Raises:
-        DataError: no such conversion.
+        DataError: there is no such conversion.
         ValueError: float values outside [-1, 1].
     """
     have = picture.pixels.shape[2]
@@ -402,5 +406,5 @@ def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
 
 
 def identity(key: str) -> str:
-    """What a sample shows, of data sets whose keys say it: what stands before the first `-`."""
+    """Read a sample's identity off its key, in data sets whose keys have one: the part before the first `-`."""
     return key.split("-", 1)[0]

@@ -1,10 +1,11 @@
-"""A checkpoint from Python: loaded in a line, it translates tensors, arrays and PIL images, and gives its network away.
+"""Use a checkpoint from Python: `load` it, and translate tensors, arrays and PIL images, or take its network.
 
 x_BCHW images in [-1, 1].
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -29,31 +30,35 @@ from i2i_core.translation.inputs import converted
 from i2i_core.translation.targets import parse_target_of
 
 Picturable: TypeAlias = Tensor | np.ndarray | Image.Image
-"""An image: (C, H, W) in [-1, 1]; (H, W, C) or (H, W) of uint8, uint16 or float32 in [-1, 1]; or of PIL."""
+"""An image: a tensor (C, H, W) in [-1, 1]; an array (H, W, C) or (H, W) of uint8, uint16, or float32 in [-1, 1]; or
+PIL's."""
 
 
-def load(place: str, device: str | torch.device = "cpu", at_test: AtTestOptions | None = None) -> Model:
+def load(
+    place: str | os.PathLike[str], device: str | torch.device = "cpu", at_test: AtTestOptions | None = None
+) -> Model:
     """Load a run's best checkpoint, else its last; or one checkpoint.
 
     Args:
-        place: its folder or URL.
-        device: where its networks go.
-        at_test: how batch norm and dropout run, where that is not to be as the run has it.
+        place: folder or URL of the run or checkpoint.
+        device: device for the networks.
+        at_test: how batch norm and dropout run; None: as the run has it.
 
     Raises:
-        CheckpointError: none there, or damaged.
-        ConfigError: an option without effect on its networks.
+        CheckpointError: no checkpoint is there, or it is damaged.
+        ConfigError: an option has no effect on these networks.
     """
-    trained = load_trained(absolute(place, "the checkpoint"), torch.device(device))
+    trained = load_trained(absolute(os.fspath(place), "the checkpoint"), torch.device(device))
     trained.method.at_test = trained.at_test(at_test or AtTestOptions())
     return Model(trained)
 
 
 class Model:
-    """A checkpoint that makes images.
+    """Make images with a loaded checkpoint.
 
     Attributes:
-        trained: its method, its run's configuration, and what is known of it.
+        trained: the checkpoint: method, run's configuration, place, images seen.
+        method: the method with its networks, in evaluation mode.
     """
 
     def __init__(self, trained: Trained) -> None:
@@ -68,23 +73,23 @@ class Model:
         keys: Sequence[str] | None = None,
         **controls: Any,
     ) -> Any:
-        """Make an image of each image, where the method makes one of one.
+        """Translate images with a method that makes one image of one image.
 
         Args:
-            images: a batch (n, C, H, W) in [-1, 1], one image, or several of one size.
-            direction: BtoA, of two-way methods.
-            keys: names that seed noise and codes; translate.py takes the images' names. None: their numbers.
-            controls: by the method's names: target labels as words (`target="bold,serif"`) or as a tensor (n, A); a
-                code as a tensor (n, Z); examples as images.
+            images: a batch (n, C, H, W) in [-1, 1], one image, or several images of one size.
+            direction: `BtoA` goes back, with methods that translate both ways.
+            keys: names that seed noise and codes, as the images' names do in translate.py; None: 0, 1, ...
+            controls: by the method's names: target labels as words (`target="bold,serif"`) or a tensor (n, A); a code
+                as a tensor (n, Z); examples as images.
 
         Returns:
-            What was given: a batch for a batch, else an image or a list of images, of the kind of the first; arrays
-            and PIL images with the bits of what was given.
+            The kind that was given: a batch for a batch, else an image or a list of images, of the first image's kind;
+            arrays and PIL images with the bit depth of the input.
 
         Raises:
-            DataError: images that the networks cannot take.
-            ConfigError: controls that the method does not have, or labels that it does not know.
-            ValueError: a control that it needs, or a direction that it does not have.
+            DataError: the networks cannot take the images.
+            ConfigError: the method does not have such a control, or does not know a label.
+            ValueError: the method needs a control that is missing, or does not have the direction.
         """
         (taken,), (made, *_) = self._sides(direction)
         if isinstance(images, Tensor) and images.ndim == 4:
@@ -95,11 +100,14 @@ class Model:
         return found[0] if isinstance(images, Picturable) else found
 
     def generate(self, count: int, *, keys: Sequence[str] | None = None, **controls: Any) -> Tensor:
-        """Make images of codes, (n, C, H, W), where the method takes no image.
+        """Make images (n, C, H, W) of codes, with a method that takes no image.
 
         Args:
-            keys: names that seed their codes; None: 0, 1, ...
-            controls: as of `translate`.
+            keys: names that seed the codes; None: 0, 1, ...
+            controls: as in `translate`.
+
+        Raises:
+            ConfigError: the method takes images.
         """
         if self.method.inputs:
             raise ConfigError("generate", f"a method that takes {', '.join(self.method.inputs)}", "none", "Translate.")
@@ -109,18 +117,18 @@ class Model:
         return made[next(iter(self.method.outputs))].float()
 
     def encode(self, images: Picturable | Sequence[Picturable], direction: Direction = "AtoB") -> Tensor:
-        """Read codes (n, Z) off images of what a direction makes, where the method can."""
+        """Read codes (n, Z) off images of the kind that a direction makes. Raises ConfigError if the method cannot."""
         if not self.method.encodes:
             raise ConfigError("encode", "a method that reads no code off an image", "one that does", "Draw codes.")
         _, (made, *_) = self._sides(direction)
         return self.method.encode(self._batch(images, made), direction)
 
     def network(self, direction: Direction = "AtoB") -> nn.Module:
-        """Give a network of its own that makes what `translate` makes: tensors in the order of the method's inputs and
-        controls, to an image.
+        """Give an independent network that makes the same images as `translate`, for export.
 
-        Batch norm and dropout are part of it, as the checkpoint runs them; dropout that is the method's noise is drawn
-        from torch's global random state, as no key is told.
+        It takes tensors in the order of the method's inputs and controls. Batch norm and dropout run in it as the
+        checkpoint runs them; dropout that is the method's noise is drawn from torch's global random state, because the
+        network knows no keys.
         """
         return fixed(self.method.module(direction), self.method.at_test)
 
@@ -151,7 +159,7 @@ class Model:
         return found[made].float()
 
     def _told(self, controls: Mapping[str, Any], n: int) -> dict[str, Tensor]:
-        """Controls as the method takes them, each (n, ...)."""
+        """Convert controls to tensors as the method takes them, each (n, ...)."""
         told: dict[str, Tensor] = {}
         for name, value in controls.items():
             if name not in self.method.controls:
@@ -170,14 +178,14 @@ class Model:
         return told
 
     def _batch(self, images: Picturable | Sequence[Picturable], name: str) -> Tensor:
-        """Images as (n, C, H, W), with the channels of an input or output of the method, on its device."""
+        """Stack images to (n, C, H, W), with the channels of an input or output of the method, on its device."""
         if not (isinstance(images, Tensor) and images.ndim == 4):
             given = _alike([images] if isinstance(images, Picturable) else list(images))
             images = torch.stack([self._tensor(image, name, f"image {i}") for i, image in enumerate(given)])
         return images.to(next(self.method.parameters()))
 
     def _tensor(self, image: Picturable, name: str, where: str) -> Tensor:
-        """(C, H, W) in [-1, 1], with the channels that the method has there."""
+        """Convert an image to (C, H, W) in [-1, 1], with the channels that the method has there."""
         if isinstance(image, Tensor):
             return image
         picture = _picture(image)
@@ -195,7 +203,7 @@ def _picture(image: np.ndarray | Image.Image) -> Picture:
 
 
 def _alike(images: Sequence[Picturable]) -> Sequence[Picturable]:
-    """The images, if there are any and all are of one size. Raises DataError."""
+    """Check that there are images, all of one size, and return them. Raises DataError."""
     sizes = {_size(image) for image in images}
     if len(sizes) != 1:
         found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)) or "none"
@@ -211,7 +219,7 @@ def _size(image: Picturable) -> tuple[int, int]:
 
 
 def _as(given: Picturable, x_CHW: Tensor) -> Picturable:
-    """A made image as one of the kind that was given."""
+    """Convert a made image to the kind that was given."""
     if isinstance(given, Tensor):
         return x_CHW
     if isinstance(given, np.ndarray):

@@ -1,6 +1,6 @@
-"""Refined data sets: a split with its images translated and all else as it was, written by many workers.
+"""Write refined data sets, with many workers: a split with its images translated and all else unchanged.
 
-SimGAN's purpose: refined images keep the annotations of the synthetic ones.
+This is SimGAN's purpose: refined images keep the annotations of the synthetic ones.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from i2i_core.translation.translator import Row, TranslationJob, Translator, row
 Over = Callable[
     [Sequence[RefinedShard], Callable[[Translator, RefinedShard], shards.FinishedShard]], Iterator[shards.FinishedShard]
 ]
-"""Calls a task with a worker for each unit, and gives what it makes as it comes."""
+"""Runs a task with a worker for each shard, and yields the results as they come."""
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """What came of it."""
+    """Report a refined data set: how many images were written, and which were left out."""
 
     written: int
     bad: tuple[Bad, ...]
 
 
 def check_refinable(job: TranslationJob, trained: Trained) -> None:
-    """Raises ConfigError where the outputs cannot take the images' places in a data set."""
+    """Check that outputs can replace the images of a data set. Raises ConfigError where they cannot."""
     if not isinstance(job.inputs, Split):
         fix = "Make one with `python pipelines/shard.py`, or leave --shards out."
         raise ConfigError("--shards", "images that are no data set", "a data set as --input", fix)
@@ -64,16 +64,16 @@ def check_refinable(job: TranslationJob, trained: Trained) -> None:
 
 
 def refine(job: TranslationJob, trained: Trained, most: int, batch: int, overwrite: bool, over: Over) -> Refinement:
-    """Writes the data set, or what is missing of it; if not one image can be translated, there is none.
+    """Write the refined data set, or the shards still missing of it. Where no image can be translated, write none.
 
     Args:
-        most: only the first so many samples; 0: all.
+        most: number of samples to refine, from the first on; 0: all.
         batch: samples of a shard that are translated at a time.
         overwrite: replace another data set.
-        over: has workers do a task for every shard; gives what comes of each, as it comes.
+        over: runs a task on the workers for every shard, and yields the results as they come.
 
     Raises:
-        UserError: the output holds something else, or the networks cannot take an image.
+        UserError: the output folder holds something else, or the networks cannot take an image.
     """
     inputs = _split(job)
     data = inputs.data
@@ -108,12 +108,12 @@ def _count(part: shards.FinishedShard) -> int:
 
 
 def _bad(lines: Sequence[str]) -> tuple[Bad, ...]:
-    """From what a part says of them."""
+    """Parse the lines in which a shard lists the samples it left out."""
     return tuple(Bad(*line.partition(": ")[::2]) for line in lines)
 
 
 def _made_by(job: TranslationJob, trained: Trained) -> dict[str, Any]:
-    """All that the outputs depend on besides the images."""
+    """Describe everything that the outputs depend on besides the images."""
     return {
         "method": trained.config.method,
         "images": trained.images,
@@ -128,7 +128,7 @@ def _made_by(job: TranslationJob, trained: Trained) -> dict[str, Any]:
 
 
 def write(column: int, batch: int, translator: Translator, shard: RefinedShard) -> shards.FinishedShard:
-    """One shard, by one worker."""
+    """Write one refined shard, on one worker."""
     inputs = _split(translator.job)
 
     def images(rows: Sequence[int]) -> Mapping[int, Made | Bad]:
@@ -145,7 +145,7 @@ def write(column: int, batch: int, translator: Translator, shard: RefinedShard) 
 
 
 def refined_rows(job: TranslationJob, count: int) -> list[Row]:
-    """Rows of the contact sheet: the first samples of the finished data set beside what they were."""
+    """Make rows of the contact sheet: the first samples of the finished data set beside their sources."""
     inputs, data = _split(job), DataSet(job.out)
     reader = Reader(data, inputs.split, inputs.domain)
     position = {name: i for i, name in enumerate(inputs.names)}

@@ -1,6 +1,6 @@
-"""Target attributes as a person names them: `bold,serif`, `+bold,-serif`, or one class.
+"""Parse target attributes as a person names them: `bold,serif`, `+bold,-serif`, or one class.
 
-Of a method trained on several data sets, the names say which set's labels are meant.
+For a method trained on several data sets, the names also tell which set's labels are meant.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Target:
-    """Attributes to switch on and off.
+    """Hold the attributes to switch on and off, and make label vectors of them.
 
     Args:
         names: the method's attributes, in the order of its labels.
-        edit: the others stay as the source has them; else they are off.
-        known: whose labels they are, where the method was trained on several data sets.
+        on, off: attributes to switch on and off.
+        edit: true: all other attributes stay as the source has them; false: they are off.
+        known: the data set that the labels belong to, where the method was trained on several.
     """
 
     names: tuple[str, ...]
@@ -34,7 +35,7 @@ class Target:
     known: LabelSet | None = None
 
     def label(self, own: np.ndarray | None) -> np.ndarray:
-        """(A,) uint8, the target of a source with the label `own` (A,), which only edits read."""
+        """Give the target label (A,) uint8 of a source with the label `own` (A,), which only edits read."""
         label = np.zeros(len(self.names), np.uint8)
         if self.edit and own is not None:
             label[:] = own
@@ -43,22 +44,23 @@ class Target:
         return label
 
     def vector(self, own: np.ndarray | None) -> np.ndarray:
-        """What the method takes as target: `label`; of several data sets with the others' labels and the mask."""
+        """Give the vector that the method takes: `label`; for several data sets, with the others' and the mask."""
         label = self.label(own)
         return label if self.known is None else self.known.vector(torch.from_numpy(label)[None])[0].numpy()
 
     @property
     def title(self) -> str:
+        """The target in words, such as `+bold -serif` or `bold, serif`."""
         if self.edit:
             return " ".join([*(f"+{name}" for name in self.on), *(f"-{name}" for name in self.off)])
         return ", ".join(self.on) or NONE
 
 
 def parse_target(text: str, names: Sequence[str], exclusive: bool) -> Target:
-    """The target that `text` names.
+    """Parse a target.
 
-    `bold,serif`: these on, all others off; `none`: all off; `+bold,-serif`: the source's own label
-    with these changed. Of classes that exclude each other: exactly one.
+    `bold,serif`: these on, all others off; `none`: all off; `+bold,-serif`: the source's own label with these changed.
+    Of classes that exclude each other exactly one must be named.
 
     Raises:
         ConfigError: an unknown or repeated attribute, both manners mixed, or not exactly one class.
@@ -87,11 +89,12 @@ def parse_target(text: str, names: Sequence[str], exclusive: bool) -> Target:
 
 
 def parse_target_of(text: str, sets: Sequence[LabelSet]) -> Target:
-    """The target that `text` names among the labels of one data set, or of several: then of the one that has the
-    names. `none` is of the only set of attributes.
+    """Parse a target of one data set's labels, or of several sets': then of the set that has the names.
+
+    `none` belongs to the only set of attributes.
 
     Raises:
-        ConfigError: as `parse_target`; names of two sets; `none` where it could be of several sets, or of none.
+        ConfigError: as `parse_target`; names of two sets; `none` where several sets have attributes, or no set has.
     """
     if len(sets) == 1:
         return parse_target(text, sets[0].titles, sets[0].exclusive)

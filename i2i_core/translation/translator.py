@@ -1,7 +1,7 @@
-"""One worker that translates: a checkpoint on a device, images in groups of one shape, outputs to a folder.
+"""Translate images on one worker: a checkpoint on a device, images in groups of one shape, outputs to a folder.
 
-Images of one size go through the networks together, always in groups of one shape (the last is filled up by
-repeating), so that neither the number of images at a time nor the number of workers reaches the arithmetic.
+Images of one size go through the networks together, always in groups of one shape (the last group is filled up by
+repeating images), so that outputs depend neither on --batch nor on the number of workers.
 
 x_CHW one image in [-1, 1].
 """
@@ -32,50 +32,51 @@ from i2i_core.translation.inputs import Counted, Inputs, Split, load_inputs, loa
 from i2i_core.translation.targets import Target
 
 GROUP = 8
-"""Images that go through the networks together, up to GROUP_PIXELS each; larger ones go alone."""
+"""Images of up to GROUP_PIXELS that go through the networks together; larger images go alone."""
 GROUP_PIXELS = 256 * 256
 MOST_COLUMNS = 6
-"""Outputs of one input that the contact sheet shows."""
+"""Most outputs of one input that the contact sheet shows."""
 UNREADABLE = (FileNotFoundError, IsADirectoryError, PermissionError, ValueError)
 
 
 @dataclass(frozen=True)
 class TranslationJob:
-    """What every worker knows."""
+    """Hold everything that a worker needs to translate: checkpoint, inputs, outputs' place, target and codes."""
 
     checkpoint: str
     inputs: Inputs
     out: str
     target: Target | None
     columns: tuple[int, ...]
-    """Where the target's attributes stand in the labels of the data set; () where it has none of them."""
+    """Columns of the target's attributes in the data set's labels; () where the data set does not have them."""
     size: int
     shown: frozenset[int]
-    """Images that come back for the contact sheet."""
+    """Positions of the images on the contact sheet."""
     codes: Codes | None = None
-    """Which codes the outputs have; None: one output, as the method makes it by itself."""
+    """Codes of the outputs; None: one output, as the method makes it by itself."""
     examples: Tensor | None = None
-    """(K, C, H, W) what every output is to be like, of methods that take examples."""
+    """(K, C, H, W) example images, for methods that take them."""
     way: Direction = "AtoB"
     made: tuple[str, ...] = ("",)
-    """Names of what the method makes of one input: of several, a file each."""
+    """Names of the method's outputs for one input; with several, each is a file."""
     at_test: AtTestOptions = AtTestOptions()  # noqa: RUF009 - frozen
 
     def worker(self, trained: Trained) -> Translator:
+        """Make the worker that does this job with a loaded checkpoint."""
         trained.method.at_test = trained.at_test(self.at_test)
         return Translator(self, trained)
 
     def label(self, i: int) -> np.ndarray:
-        """(A,) the target of an image, as the method takes it."""
+        """Give the target vector (A,) of an image, as the method takes it."""
         assert self.target is not None, "only asked for by methods that have targets"
         return self.target.vector(self._own(i))
 
     def _own(self, i: int) -> np.ndarray | None:
-        """(A,) the image's own label; None where the input does not know it."""
+        """Give the image's own label (A,); None where the input does not know it."""
         return self.inputs.labels[i, list(self.columns)] if isinstance(self.inputs, Split) and self.columns else None
 
     def whole_label(self, i: int) -> np.ndarray | None:
-        """The label of a data set's sample with the target's attributes in it; None where there are no labels."""
+        """Give a sample's whole label with the target's attributes in it; None where there are no labels."""
         if self.target is None or not isinstance(self.inputs, Split) or not self.columns:
             return None
         label = self.inputs.labels[i].copy()
@@ -86,7 +87,7 @@ class TranslationJob:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """Of the outputs of an image, for the contact sheet."""
+        """Titles of an image's outputs on the contact sheet."""
         if self.codes is not None:
             each = self.codes.titles
         else:
@@ -95,7 +96,7 @@ class TranslationJob:
         return each if len(self.made) == 1 else tuple(f"{title}: {name}" for title in each for name in self.made)
 
     def name(self, i: int, output: int) -> str:
-        """Of an output, without an ending."""
+        """Name an output's file, without its ending."""
         number, which = divmod(output, len(self.made))
         numbered = self.codes is not None and self.codes.numbered
         name = f"{self.inputs.names[i]}-{number}" if numbered else self.inputs.names[i]
@@ -104,28 +105,33 @@ class TranslationJob:
 
 @dataclass(frozen=True)
 class Image:
-    """What an output is made from: its position, its values by name as a batch has them, without the first axis, and
-    the dtype that its image was stored as."""
+    """Hold one loaded input.
+
+    Attributes:
+        i: its position among the inputs.
+        inputs: its values by name, as a batch has them, without the first axis.
+        dtype: type that its image is stored as.
+        truth: the true output, where the code is read off it.
+    """
 
     i: int
     inputs: dict[str, Tensor]
     dtype: str
     truth: Tensor | None = None
-    """Where its code is read off it."""
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of all that goes through the networks."""
+        """Shapes of everything that goes through the networks."""
         return tuple(tuple(x.shape) for x in (*self.inputs.values(), *([] if self.truth is None else [self.truth])))
 
 
 Row = dict[str, Tensor | None]
-"""A row of the contact sheet by title: source, outputs, truth."""
+"""A row of the contact sheet: images by title (source, outputs, truth)."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a chunk."""
+    """Report one chunk: how many images were written, which could not be read, and rows for the contact sheet."""
 
     written: int
     bad: tuple[Bad, ...]
@@ -133,7 +139,7 @@ class Done:
 
 
 class Translator:
-    """A checkpoint on a device, and a place to write to."""
+    """Translate chunks of a job's inputs with a checkpoint on a device, and write the outputs."""
 
     def __init__(self, job: TranslationJob, trained: Trained) -> None:
         self.job, self.method = job, trained.method.eval()
@@ -143,7 +149,7 @@ class Translator:
         self.root = str(root)
 
     def run(self, chunk: Sequence[int]) -> Done:
-        """Translates and writes some images; of methods with a memory, the frames of a clip in their order.
+        """Translate and write some images; for methods with a memory, the frames of a clip in order.
 
         Raises:
             DataError: an image of a size or number of channels that the networks cannot take.
@@ -158,7 +164,7 @@ class Translator:
         return Done(len(images), tuple(bad.values()), rows)
 
     def load(self, chunk: Sequence[int]) -> tuple[list[Image], dict[int, Bad]]:
-        """The images that can be read, and why the others cannot, by their positions."""
+        """Load the images that can be read; give for the others, by position, why they cannot."""
         images, bad = [], {}
         for i in chunk:
             try:
@@ -178,13 +184,13 @@ class Translator:
         return Image(i, values, dtype, truth)
 
     def translated(self, images: Sequence[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor]]]:
-        """Every image with its outputs, those of one size together.
+        """Yield every image with its outputs; images of one size go through the networks together.
 
         Args:
-            clip: of methods with a memory, the name of the first frame, which seeds the codes of all.
+            clip: for methods with a memory, the name of the first frame; it seeds the codes of all frames.
 
         Raises:
-            DataError: an image of a size that the networks cannot take; or frames of a clip of two sizes.
+            DataError: an image of a size that the networks cannot take, or frames of two sizes in one clip.
         """
         if self.method.memory:
             yield from self._along(images, clip)
@@ -194,8 +200,10 @@ class Translator:
             yield from ((image, [made[k] for made in outputs]) for k, image in enumerate(group))
 
     def _along(self, frames: Sequence[Image], clip: str) -> Iterator[tuple[Image, list[Tensor]]]:
-        """The frames of a clip with their outputs, each made with what the one before it left; the codes are the
-        clip's."""
+        """Yield the frames of a clip with their outputs, each made with the memory of the frame before it.
+
+        All frames have the same codes.
+        """
         memories: list[dict[str, Tensor] | None] = []
         for frame in frames:
             if frame.shapes != frames[0].shapes:
@@ -212,14 +220,14 @@ class Translator:
             yield frame, made
 
     def _outputs(self, images: Sequence[Image]) -> list[Tensor]:
-        """The outputs of a group, a batch each; the networks see a full group whatever the number of images."""
+        """Make the outputs of a group, a batch for each output. The networks always see a full group."""
         full = [images[k % len(images)] for k in range(group_of(images[0]))]
         batch, keys = self._placed(full), [self.job.inputs.names[image.i] for image in full]
         made = (self._translate(batch, controls, keys) for controls in self._controls(full, keys))
         return [found[name][: len(images)].float().cpu() for found in made for name in self.job.made]
 
     def _placed(self, images: Sequence[Image]) -> dict[str, Tensor]:
-        """Images together, on the device."""
+        """Stack images to a batch on the device."""
         weight, batch = next(self.method.parameters()), {}
         for name in self.taken:
             x = torch.stack([image.inputs[name] for image in images])
@@ -247,7 +255,7 @@ class Translator:
             ) from None
 
     def _controls(self, full: Sequence[Image], keys: Sequence[str]) -> list[dict[str, Tensor]]:
-        """What the method is told besides the images, for each output."""
+        """Give the method's controls (labels, codes, examples), for each output."""
         told: dict[str, Tensor] = {}
         if self.job.target is not None:
             told[self.method.named(Labels)] = torch.from_numpy(np.stack([self.job.label(image.i) for image in full]))
@@ -266,20 +274,20 @@ class Translator:
         self.fs.pipe_file(path, data)
 
     def _dtype(self, image: Image) -> str:
-        """Of a pair, what the truth is stored as; else as the input."""
+        """Choose the outputs' type: the truth's where there is one, else the input's."""
         inputs = self.job.inputs
         return inputs.dtype if isinstance(inputs, Split) else image.dtype
 
 
 def row_of(job: TranslationJob, i: int, inputs: Mapping[str, Tensor], made: Sequence[Tensor]) -> Row:
-    """An image's row of the contact sheet: of many outputs, some that are spread over all."""
+    """Make an image's row of the contact sheet; of many outputs it shows a few, evenly chosen."""
     count = len(job.titles)
     picked = [round(k) for k in np.linspace(0, count - 1, min(count, MOST_COLUMNS))]
     return {**_sources(job, inputs), **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i)}
 
 
 def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What an output was made from, as images: the one image, or all by their names."""
+    """Show the inputs as images: `source` for a single one, else each by its name."""
     if not isinstance(job.inputs, Split):
         return dict(zip(("source",), inputs.values(), strict=False))
     fields = {name: job.inputs.data.manifest.fields[job.inputs.fields[at]] for name, at in job.inputs.columns.items()}
@@ -299,13 +307,13 @@ def _cause(error: Exception) -> str:
 
 
 def group_of(image: Image) -> int:
-    """How many inputs of that size go through the networks together."""
+    """Choose how many inputs of that size go through the networks together."""
     pixels = max((math.prod(x.shape[1:]) for x in image.inputs.values() if x.ndim == 3), default=0)
     return GROUP if pixels <= GROUP_PIXELS else 1
 
 
 def grouped(images: Sequence[Image]) -> Iterator[list[Image]]:
-    """Images of one size together, in groups that go through the networks at once."""
+    """Collect images of one size into groups that go through the networks together."""
     by_size: dict[tuple[tuple[int, ...], ...], list[Image]] = {}
     for image in images:
         by_size.setdefault(image.shapes, []).append(image)

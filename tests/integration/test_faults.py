@@ -49,11 +49,11 @@ def test_run_that_is_given_notice_saves_at_once_and_prints_our_lines_alone(label
 
 
 @pytest.mark.slow
-def test_processes_killed_at_random_moments() -> None:
+def test_chaos_of_processes_killed_at_random_moments() -> None:
     _module("tests.chaos", "--kills", "6", "--seed", "0")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", ["replaced", "elastic", "scaled"])
-def test_nodes_that_go_and_come(scene: str) -> None:
+def test_nodes_that_go_and_come_change_no_weight(scene: str) -> None:
     _module("tests.nodes", scene)

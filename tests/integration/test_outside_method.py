@@ -52,7 +52,7 @@ def config(uri: str, storage: Path) -> TrainConfig:
 
 
 @pytest.mark.usefixtures("importable")
-def test_it_is_built_by_its_name_with_options_of_its_own() -> None:
+def test_outside_method_is_built_by_its_name_with_options_of_its_own() -> None:
     method = build_method(NAME, preset="small", lambda_bright=3)
     assert type(method).__name__ == "BrightGAN"
     assert method.config.lambda_bright == 3
@@ -61,7 +61,7 @@ def test_it_is_built_by_its_name_with_options_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("importable")
-def test_it_resumes_as_if_it_had_never_stopped(paired: str, tmp_path: Path) -> None:
+def test_outside_method_resumes_as_if_it_had_never_stopped(paired: str, tmp_path: Path) -> None:
     whole = loop_of(config(paired, tmp_path / "whole"))
     whole.train()
     run_until(config(paired, tmp_path / "cut"), 24)
@@ -74,7 +74,7 @@ def test_it_resumes_as_if_it_had_never_stopped(paired: str, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("importable")
-def test_an_entry_point_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outside_method_is_named_by_an_entry_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As that of an installed package: its metadata lies beside it."""
     about = tmp_path / "brightgan-1.0.dist-info"
     about.mkdir()
@@ -100,14 +100,16 @@ LACKING = {
 
 @pytest.mark.usefixtures("importable")
 @pytest.mark.parametrize("name", LACKING)
-def test_what_is_no_method_is_one_message(name: str) -> None:
+def test_outside_method_that_is_none_is_one_message(name: str) -> None:
     with pytest.raises(ConfigError, match=LACKING[name]):
         entry(name)
     assert name not in METHODS
 
 
 @pytest.mark.usefixtures("importable")
-def test_an_error_in_its_module_is_one_message_with_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outside_method_whose_module_fails_is_one_message_with_the_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_text("import torch\n\nRATE = 1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"ZeroDivisionError: division by zero \(.*broken\.py, line 3\)"):
@@ -115,7 +117,7 @@ def test_an_error_in_its_module_is_one_message_with_the_line(monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("importable")
-def test_a_flag_of_another_section_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outside_method_flag_of_another_section_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = (OUTSIDE / "brightgan.py").read_text().replace("lambda_bright", "batch")
     (tmp_path / "clashing.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -132,7 +134,7 @@ def program(name: str, *arguments: object) -> str:
 
 
 @pytest.mark.processes
-def test_its_flags_are_listed_and_refused_like_ours(paired: str, tmp_path: Path) -> None:
+def test_outside_method_flags_are_listed_and_refused_like_ours(paired: str, tmp_path: Path) -> None:
     assert "--lambda-bright" in program("train", "--method", NAME, "--help")
     said = program(
         "train", "--method", NAME, "--preset", "small", "--data", paired, "--dry-run", "--lambda-bright", "2"
@@ -143,7 +145,7 @@ def test_its_flags_are_listed_and_refused_like_ours(paired: str, tmp_path: Path)
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_every_program_runs_it(paired: str, tmp_path: Path) -> None:
+def test_outside_method_runs_in_every_program(paired: str, tmp_path: Path) -> None:
     """Two workers on Ray, then what is made of the checkpoint, and a search."""
     how = ("--method", NAME, "--preset", "small", "--data", paired, "--cpu")
     said = program("train", *how, "--workers", 2, "--storage", tmp_path, "--name", "run")

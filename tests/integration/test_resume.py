@@ -51,7 +51,7 @@ KINDS = {name: METHODS[name].method.needs.kind for name in SMALL}
 
 
 @pytest.mark.parametrize("what", ["save", "stop"])
-def test_what_comes_after_the_last_update_is_in_the_last_checkpoint(what: Wish, labelled: str, storage: str) -> None:
+def test_last_checkpoint_holds_what_comes_after_the_last_update(what: Wish, labelled: str, storage: str) -> None:
     """Also where that was asked for before."""
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole"))
     whole.train()
@@ -70,7 +70,7 @@ def test_what_comes_after_the_last_update_is_in_the_last_checkpoint(what: Wish, 
 
 
 @pytest.mark.parametrize("method", ["pix2pix", "simgan"])
-def test_resumed_equals_uninterrupted(
+def test_resume_equals_uninterrupted(
     method: str, storage: str, request: pytest.FixtureRequest, said: list[str]
 ) -> None:
     """A run that died in the middle of an update goes on from the checkpoint before it."""
@@ -178,7 +178,7 @@ def asking(loop: Loop, images: int, what: Wish) -> Through:
 
 
 @pytest.mark.parametrize(("method", "micro"), [("stargan", 0), ("cyclegan", 4), ("simgan", 0)])
-def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
+def test_stop_saves_and_the_resumed_run_ends_as_if_there_had_been_none(
     method: str, micro: int, storage: str, request: pytest.FixtureRequest
 ) -> None:
     data, over = (
@@ -202,7 +202,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_ends_as_if_it_had_not_stopped(
     assert_equal(state_of(whole), state_of(resumed))
 
 
-def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, storage: str, said: list[str]) -> None:
+def test_resume_does_what_a_stop_left_no_time_for(labelled: str, storage: str, said: list[str]) -> None:
     """The evaluation that was due where the run stopped, and the best checkpoint that comes of it."""
     config = config_of("stargan", labelled, storage, monitoring__evaluate_every=24, monitoring__checkpoint_every=96)
     said.clear()
@@ -215,7 +215,7 @@ def test_what_there_was_no_time_for_is_done_when_the_run_goes_on(labelled: str, 
     assert loop.run.read_json(RunFolder.BEST)["checkpoint"] == name_at(24)
 
 
-def test_a_run_tells_every_evaluation_once_whatever_befell_it(labelled: str, storage: str) -> None:
+def test_resume_reports_every_evaluation_once(labelled: str, storage: str) -> None:
     over = {"monitoring__evaluate_every": 12, "monitoring__checkpoint_every": 24}
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole", **over))
     whole.train()
@@ -229,7 +229,7 @@ def test_a_run_tells_every_evaluation_once_whatever_befell_it(labelled: str, sto
     assert again.run.read_json(RunFolder.EVALUATIONS) == told
 
 
-def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: str) -> None:
+def test_save_on_request_lets_the_run_go_on(labelled: str, storage: str) -> None:
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole"))
     whole.train()
     loop = loop_of(
@@ -240,7 +240,7 @@ def test_a_run_that_is_asked_to_save_saves_and_goes_on(labelled: str, storage: s
     assert_equal(state_of(whole), state_of(loop))
 
 
-def test_a_run_may_be_asked_before_it_begins(labelled: str, storage: str) -> None:
+def test_stop_may_be_asked_before_the_run_begins(labelled: str, storage: str) -> None:
     loop = loop_of(config_of("stargan", labelled, storage))
     loop.ask("stop")
     with pytest.raises(Stopped):
@@ -248,7 +248,7 @@ def test_a_run_may_be_asked_before_it_begins(labelled: str, storage: str) -> Non
     assert loop.progress.images == 24, "the wish travels with one update and is read after the next"
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) -> None:
+def test_resume_of_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) -> None:
     whole = loop_of(config_of("stargan", labelled, f"{storage}/whole"))
     whole.train()
     loop_of(config_of("stargan", labelled, f"{storage}/parts", training__images=48)).train()
@@ -263,7 +263,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one(labelled: str, storage: str) ->
     assert rest.state.evaluations.entries[1:] == whole.state.evaluations.entries
 
 
-def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, storage: str) -> None:
+def test_resume_refuses_a_field_that_must_match_with_both_values(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     run = RunFolder(f"{storage}/run")
     run.write("config.json", config.dumps().encode())
@@ -277,7 +277,7 @@ def test_a_field_that_must_match_is_refused_with_both_values(labelled: str, stor
     assert "training.batch: saved 6, given 12" in message
 
 
-def test_prepared_run_has_today_s_order_and_lanes_as_they_were_asked_for(labelled: str, storage: str) -> None:
+def test_prepare_gives_todays_order_and_the_lanes_asked_for(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     assert (config.data.order, config.data.lanes) == (order.VERSION, 0)
     with pytest.raises(ResourceError, match="--lanes: found 4; expected a multiple of the batch, 6"):
@@ -286,7 +286,7 @@ def test_prepared_run_has_today_s_order_and_lanes_as_they_were_asked_for(labelle
         config_of("stargan", labelled, storage, launch__workers="7")
 
 
-def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
+def test_resume_names_an_altered_checkpoint_and_uses_the_one_before(
     labelled: str, storage: str, said: list[str]
 ) -> None:
     config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
@@ -301,7 +301,7 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_is_used(
         load_trained(run.at(f"checkpoints/{newest}"), torch.device("cpu"))
 
 
-def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str) -> None:
+def test_checkpoint_without_checksums_is_none(labelled: str, storage: str) -> None:
     """As a crash leaves it that comes before the last file."""
     config = config_of("stargan", labelled, storage, monitoring__keep_last=3)
     prompt(loop_of(config)).train()
@@ -312,7 +312,7 @@ def test_a_folder_without_checksums_is_no_checkpoint(labelled: str, storage: str
     assert loop_of(config).progress.images == images_of(before)
 
 
-def test_the_last_n_and_the_best_are_kept(labelled: str, storage: str) -> None:
+def test_checkpoints_kept_are_the_last_n_and_the_best(labelled: str, storage: str) -> None:
     config = config_of(
         "stargan", labelled, storage,
         monitoring__checkpoint_every=12, monitoring__evaluate_every=24, monitoring__keep_last=2, training__images=120,
@@ -325,7 +325,7 @@ def test_the_last_n_and_the_best_are_kept(labelled: str, storage: str) -> None:
     assert set(kept) == {best["checkpoint"], *(name_at(i) for i in (108, 120))}
 
 
-def test_a_checkpoint_round_trip_gives_the_same_images(paired: str, storage: str) -> None:
+def test_checkpoint_round_trip_gives_the_same_images(paired: str, storage: str) -> None:
     """From the checkpoint alone: averaged generator, and the mode it is meant to run in."""
     loop = loop_of(config_of("pix2pix", paired, storage))
     loop.train()
@@ -348,7 +348,7 @@ def test_init_from_starts_from_trained_networks(labelled: str, storage: str) -> 
         config_of("stargan", labelled, f"{storage}/third", training__init_from=f"{storage}/run", hyper__g_base=8)
 
 
-def test_a_run_that_has_begun_does_not_need_what_it_began_from(labelled: str, storage: str) -> None:
+def test_init_from_is_not_needed_once_the_run_has_begun(labelled: str, storage: str) -> None:
     loop_of(config_of("stargan", labelled, storage)).train()
     begun = {"training__init_from": f"{storage}/run", "training__images": 48}
     loop_of(config_of("stargan", labelled, f"{storage}/second", **begun)).train()
@@ -358,7 +358,7 @@ def test_a_run_that_has_begun_does_not_need_what_it_began_from(labelled: str, st
         config_of("stargan", labelled, f"{storage}/third", **begun)
 
 
-def test_what_was_seen_is_the_sum_over_all_places(labelled: str, storage: str) -> None:
+def test_checksum_of_samples_is_the_sum_over_all_positions(labelled: str, storage: str) -> None:
     """After an interruption as well: each sample at its place once, none left out."""
     config = config_of("stargan", labelled, storage)
     run_until(config, 60)

@@ -160,7 +160,7 @@ def plain(networks: nn.ModuleDict, k: Any, feed: list[Batch]) -> list[tuple[str,
     return losses
 
 
-def test_update_lets_g_follow_d_on_a_set_before_the_next_set() -> None:
+def test_several_sets_update_lets_g_follow_d_on_a_set_before_the_next() -> None:
     """D_A D_B, D_A D_B, D_A G_A D_B G_B, each D on a fresh batch, and G on the one that D moved on last."""
     method, served = small(Case("stargan", hyper={**TWO, "n_critic": 3})), 0
 
@@ -176,7 +176,7 @@ def test_update_lets_g_follow_d_on_a_set_before_the_next_set() -> None:
 
 
 @pytest.mark.parametrize("sets", [TWO, {**THREE, "n_critic": 1, "lambda_id": 3.0}])
-def test_an_update_equals_the_paper_s(sets: dict[str, Any]) -> None:
+def test_several_sets_update_equals_the_papers(sets: dict[str, Any]) -> None:
     case = Case("stargan", batch=5, hyper={"n_critic": 2, "lambda_cls": 0.7, "lambda_gp": 3.0, **sets})
     method = small(case)
     k, networks, updates = method.config, copy.deepcopy(method.networks), 2
@@ -202,7 +202,7 @@ def test_an_update_equals_the_paper_s(sets: dict[str, Any]) -> None:
         assert error <= 1e-10 * max(1.0, weight.abs().max().item()), f"{key}: {error}"
 
 
-def test_what_a_set_does_not_know_moves_nothing() -> None:
+def test_several_sets_labels_that_a_set_does_not_know_move_nothing() -> None:
     """No gradient reaches D's class head at the other set's labels, nor what G reads of them; G reads the mask."""
     method = small(Case("stargan", hyper=TWO))
     taken: list[int] = []
@@ -225,13 +225,13 @@ def test_what_a_set_does_not_know_moves_nothing() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])
-def test_uneven_parts_make_the_same_moves_as_the_whole_batch(most: int) -> None:
+def test_several_sets_uneven_parts_make_the_same_moves_as_the_whole_batch(most: int) -> None:
     """Parts as workers have them, 7 = 4 + 3: targets are permuted over the whole batch, and shares weigh."""
     alone, parts = (run(Case("stargan", updates=2, hyper=TWO, training=t)) for t in ({}, {"micro_batch": most}))
     assert_same(alone, parts)
 
 
-def test_the_networks_of_celeba_and_rafd_have_the_paper_s_size() -> None:
+def test_several_sets_networks_of_celeba_and_rafd_have_the_papers_size() -> None:
     with torch.device("meta"):
         method = build_method("stargan", image_size=256, c_dim=13, sizes=(5, 8), kinds=("attributes", "classes"))
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in method.networks.items()}
@@ -241,7 +241,7 @@ def test_the_networks_of_celeba_and_rafd_have_the_paper_s_size() -> None:
 # ---------------------------------------------------------------- the run
 
 
-def test_a_run_takes_its_labels_from_all_sets(labelled: str, shapes: str, storage: str) -> None:
+def test_several_sets_run_takes_its_labels_from_all_sets(labelled: str, shapes: str, storage: str) -> None:
     config = config_on(labelled, shapes, storage, launch__name="")
     k = config.hyper
     assert (k.attributes, k.columns) == (STYLES + SHAPES, (0, 1, 2, 3, 0, 1, 2))
@@ -254,7 +254,7 @@ def test_a_run_takes_its_labels_from_all_sets(labelled: str, shapes: str, storag
     assert (some.attributes, some.columns, some.sizes) == (("mono", "bold", "square", "cross"), (3, 1, 2, 0), (2, 2))
 
 
-def test_resumed_equals_uninterrupted(labelled: str, shapes: str, storage: str) -> None:
+def test_several_sets_resume_equals_uninterrupted(labelled: str, shapes: str, storage: str) -> None:
     """Cut off between two checkpoints; an update is four batches here, two of each set."""
     values = {"training__lr_schedule": "linear", "training__images": 120, "monitoring__checkpoint_every": 60}
     whole = loop_of(config_on(labelled, shapes, f"{storage}/whole", **values))
@@ -268,7 +268,7 @@ def test_resumed_equals_uninterrupted(labelled: str, shapes: str, storage: str) 
     assert whole.progress.moves == {"D": 20, "G": 10}
 
 
-def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storage: str) -> None:
+def test_several_sets_with_another_set_are_another_run(labelled: str, shapes: str, storage: str) -> None:
     """The data set alone and beside another: neither goes on with the other's checkpoints."""
     from i2i_core.training.preparing import check_same_run
 
@@ -280,7 +280,7 @@ def test_another_set_beside_it_is_another_run(labelled: str, shapes: str, storag
         check_same_run(config_of("stargan", labelled, storage), folder)
 
 
-def test_a_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str, shapes: str) -> None:
+def test_several_sets_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str, shapes: str) -> None:
     metrics = RunFolder(trained).read_json("best.json")
     assert metrics["metric"] == "there_and_back"
     last = load_trained(f"{trained}/checkpoints/images-000000000096", CPU)
@@ -297,22 +297,20 @@ def test_a_run_measures_every_set_and_keeps_the_best(trained: str, labelled: str
     assert "attributes cross disc square" in said
 
 
-def test_a_split_that_one_set_lacks_is_evaluated_on_none(labelled: str, storage: str, tmp_path: Path) -> None:
+def test_several_sets_evaluate_no_split_that_one_set_lacks(labelled: str, storage: str, tmp_path: Path) -> None:
     source = draw_classes(tmp_path / "images", ("ring", "star"), each=8)
     other = shard_classes(source, tmp_path / "other", (0.8, 0.0, 0.2))
     assert loop_of(config_of("stargan", labelled, storage)).measuring.split == "val"
     assert loop_of(config_on(labelled, other, storage)).measuring.split == "train"
 
 
-def test_a_metric_of_several_sets_is_the_mean_over_their_images() -> None:
+def test_several_sets_metric_is_the_mean_over_their_images() -> None:
     one, two = {"m": Measured(0.25, 3), "only": Measured(1.0, 1)}, {"m": Measured(0.5, 1)}
     assert over_sets({"a": one}) == {"m": 0.25, "only": 1.0}
     assert over_sets({"a": one, "b": two}) == {"m": 0.3125, "only": 1.0, "m/a": 0.25, "only/a": 1.0, "m/b": 0.5}
 
 
-def test_a_grid_shows_images_of_every_set_with_the_attributes_of_every_set(
-    trained: str, labelled: str, shapes: str
-) -> None:
+def test_several_sets_grid_shows_images_and_attributes_of_every_set(trained: str, labelled: str, shapes: str) -> None:
     """Independent attributes of the image's own set are switched over, all others are set alone."""
     assert {p.name for p in Path(trained, "grids").iterdir()} >= {"images-000000000000.png", "images-000000000096.png"}
     method = load_trained(trained, CPU).method
@@ -345,7 +343,7 @@ def told_to(method: Any) -> list[Tensor]:
     return told
 
 
-def test_a_data_set_is_measured_with_its_own_labels_and_mask(trained: str, labelled: str, shapes: str) -> None:
+def test_several_sets_evaluation_uses_a_sets_own_labels_and_mask(trained: str, labelled: str, shapes: str) -> None:
     method = load_trained(trained, CPU).method
     told = told_to(method)
     for number, data in enumerate((labelled, shapes)):
@@ -365,7 +363,7 @@ def test_a_data_set_is_measured_with_its_own_labels_and_mask(trained: str, label
             assert target[:, 7:].tolist() == [[1 - number, number]] * len(target)
 
 
-def test_a_data_set_of_neither_s_attributes_is_refused(trained: str, tmp_path: Path) -> None:
+def test_several_sets_evaluation_refuses_a_set_of_neithers_attributes(trained: str, tmp_path: Path) -> None:
     other = shard_classes(draw_classes(tmp_path / "images", ("cross", "ring"), each=8), tmp_path / "other")
     with pytest.raises(DataError, match="serif bold oblique mono; or cross disc square"):
         evaluate(load_trained(trained, CPU).method, DataSet(other), "val", image_size=16)
@@ -389,7 +387,7 @@ def translated(run: str, source: str, out: Path, target: str) -> dict[str, np.nd
     ],
 )
 @pytest.mark.parametrize("source", ["labelled", "shapes"])
-def test_images_of_any_set_take_labels_of_any_set(
+def test_several_sets_translate_images_of_any_set_to_labels_of_any_set(
     trained: str, source: str, target: str, vector: list[int], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     data = request.getfixturevalue(source)
@@ -401,7 +399,7 @@ def test_images_of_any_set_take_labels_of_any_set(
         assert np.abs(found[key] - to_array(image)[..., 0]).max() <= 1, "equal up to another batch size's rounding"
 
 
-def test_signs_change_the_label_of_an_image_of_that_set(
+def test_several_sets_target_with_signs_changes_the_label_of_an_image_of_that_set(
     trained: str, labelled: str, shapes: str, tmp_path: Path
 ) -> None:
     found = translated(trained, labelled, tmp_path / "out", "+bold")
@@ -427,14 +425,14 @@ def test_signs_change_the_label_of_an_image_of_that_set(
         ("", "For example --target serif"),
     ],
 )
-def test_targets_that_are_refused(text: str, says: str) -> None:
+def test_several_sets_target_that_cannot_be_is_refused(text: str, says: str) -> None:
     k = StarGANConfig(attributes=STYLES + SHAPES, c_dim=7, sizes=(4, 3), kinds=("attributes", "classes"))
     with pytest.raises(ConfigError, match="--target") as refused:
         parse_target_of(text, k.sets)
     assert says in str(refused.value)
 
 
-def test_none_is_refused_where_it_could_be_of_two_sets() -> None:
+def test_several_sets_target_none_is_refused_where_it_could_be_of_two_sets() -> None:
     names = ("a", "b", "c")
     for kind, found in (("attributes", 2), ("classes", 0)):
         k = StarGANConfig(attributes=names, c_dim=3, sizes=(1, 2), kinds=(kind, kind))  # type: ignore[arg-type]
@@ -451,7 +449,9 @@ def refused(**values: Any) -> str:
     return str(caught.value)
 
 
-def test_sets_that_do_not_go_together(labelled: str, paired: str, shapes: str, storage: str, tmp_path: Path) -> None:
+def test_several_sets_that_do_not_go_together_are_refused(
+    labelled: str, paired: str, shapes: str, storage: str, tmp_path: Path
+) -> None:
     on = {"method": "stargan", "data": labelled, "storage": storage}
     said = refused(method="pix2pix", data=paired, storage=storage, data__also=(paired,))
     assert "--also" in said
@@ -473,7 +473,7 @@ def test_sets_that_do_not_go_together(labelled: str, paired: str, shapes: str, s
     assert "--channels 1" in said
 
 
-def test_a_name_that_two_sets_share_is_free_where_it_is_not_chosen(labelled: str, storage: str, tmp_path: Path) -> None:
+def test_several_sets_may_share_a_name_that_is_not_chosen(labelled: str, storage: str, tmp_path: Path) -> None:
     other = shard_classes(draw_classes(tmp_path / "images", ("bold", "ring", "star"), each=8), tmp_path / "other")
     said = refused(method="stargan", data=labelled, storage=storage, data__also=(other,))
     assert "'bold' in --data and in number 1 of --also" in said
@@ -481,12 +481,12 @@ def test_a_name_that_two_sets_share_is_free_where_it_is_not_chosen(labelled: str
     assert (config.hyper.sizes, config.hyper.columns) == ((1, 2), (3, 1, 2))
 
 
-def test_a_set_beside_none_is_refused(shapes: str) -> None:
+def test_also_without_data_is_refused(shapes: str) -> None:
     with pytest.raises(ConfigError, match="without --data"):
         TrainConfig.of("stargan", "demo", {"data.also": (shapes,)})
 
 
-def test_the_command_line_takes_several(
+def test_also_takes_several_sets(
     labelled: str, shapes: str, storage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pipelines import train
@@ -501,7 +501,7 @@ def test_the_command_line_takes_several(
     assert values["hyper"]["sizes"] == [4, 3]
 
 
-def test_sizes_that_do_not_add_up_are_refused() -> None:
+def test_several_sets_sizes_that_do_not_add_up_are_refused() -> None:
     for values in ({"c_dim": 4}, {"kinds": ("classes",)}, {"sizes": (5,), "kinds": ("classes",)}):
         with pytest.raises(ConfigError, match="sizes that sum to c_dim"):
             StarGANConfig(**{**TWO, **values})  # type: ignore[arg-type]

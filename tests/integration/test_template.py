@@ -40,7 +40,7 @@ print(json.dumps({"metrics": metrics, "shape": shape, "made_by": type(method).__
 
 
 @pytest.mark.processes
-def test_a_copy_of_the_template_and_one_line_are_a_method(paired: str, tmp_path: Path) -> None:
+def test_template_copied_with_one_line_is_a_method(paired: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "i2i_core", tree / "i2i_core", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "pipelines", tree / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
@@ -87,7 +87,7 @@ def rows_by_method(path: Path) -> bool:
     return False
 
 
-def test_the_guide_names_every_file_that_has_a_row_for_each_method() -> None:
+def test_guide_names_every_file_that_has_a_row_for_each_method() -> None:
     guide = (ROOT / "docs" / "adding_a_method.md").read_text()
     found = [p for place in ("i2i_core", "pipelines", "tests", "tune_spaces") for p in (ROOT / place).rglob("*.py")]
     tables = {str(path.relative_to(ROOT)) for path in found if rows_by_method(path)}
@@ -95,7 +95,7 @@ def test_the_guide_names_every_file_that_has_a_row_for_each_method() -> None:
     assert [path for path in sorted(tables) if f"`{path}`" not in guide] == []
 
 
-def test_the_template_is_no_method_of_the_project() -> None:
+def test_template_is_no_method_of_the_project() -> None:
     from i2i_core.methods import METHODS
 
     assert "template" not in METHODS

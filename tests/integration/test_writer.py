@@ -70,7 +70,7 @@ def slow(storage: str) -> Slow:
     return Slow(f"{storage}/run")
 
 
-def test_a_newer_checkpoint_takes_the_place_of_the_one_that_waits(
+def test_writer_lets_a_newer_checkpoint_replace_the_one_that_waits(
     config: TrainConfig, slow: Slow, said: list[str]
 ) -> None:
     writer = Writer(slow, 9)
@@ -98,9 +98,7 @@ class LateToBegin(RunFolder):
         super().remove_checkpoint(name)
 
 
-def test_checkpoint_that_is_being_written_or_waits_is_not_overwritten_by_a_later_one(
-    labelled: str, storage: str
-) -> None:
+def test_writer_does_not_overwrite_a_waiting_snapshot_by_a_later_one(labelled: str, storage: str) -> None:
     """The third takes the place of the second, and the fourth that of the third, while the first is being written."""
     run = LateToBegin(f"{storage}/run")
     loop = loop_of(config_of("stargan", labelled, storage, monitoring__keep_last=9), run=run)
@@ -120,13 +118,13 @@ def test_checkpoint_that_is_being_written_or_waits_is_not_overwritten_by_a_later
     loop.monitor.close(True)
 
 
-def test_checkpoints_one_after_the_other_lie_in_one_memory(labelled: str, storage: str) -> None:
+def test_writer_reuses_one_memory_for_checkpoints_in_turn(labelled: str, storage: str) -> None:
     loop = loop_of(config_of("stargan", labelled, storage, monitoring__checkpoint_every=12))
     prompt(loop).train()
     assert len(loop.keeper.writer.memories.free) == 1
 
 
-def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
+def test_writer_waits_for_the_best(config: TrainConfig, slow: Slow) -> None:
     writer = Writer(slow, 9)
     writer.put(small(config, 12), None)
     assert slow.begun.wait(60)
@@ -144,7 +142,7 @@ def test_the_best_is_waited_for(config: TrainConfig, slow: Slow) -> None:
     assert trained.find(slow.url).url.endswith(name_at(24))
 
 
-def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> None:
+def test_writer_names_the_best_once_it_is_there(config: TrainConfig, slow: Slow) -> None:
     slow.gate.set()
     writer = Writer(slow, 9)
     writer.put(small(config, 12), best_at(12))
@@ -156,7 +154,7 @@ def test_the_best_is_named_once_it_is_there(config: TrainConfig, slow: Slow) -> 
     assert slow.read_json(BEST)["checkpoint"] == name_at(12)
 
 
-def test_training_goes_on_while_storage_hangs(labelled: str, storage: str) -> None:
+def test_writer_lets_training_go_on_while_storage_hangs(labelled: str, storage: str) -> None:
     """The first write ends when the run is nearly over."""
     config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=12, monitoring__keep_last=9)
     slow = Slow(f"{storage}/run")
@@ -196,7 +194,7 @@ class NoRoom(RunFolder):
 
 @needs_full
 @pytest.mark.parametrize("name", ["networks.safetensors", CHECKSUMS])
-def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str, said: list[str]) -> None:
+def test_writer_on_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: str, said: list[str]) -> None:
     config = config_of("stargan", labelled, storage)
     said.clear()
     loop = prompt(loop_of(config, NoRoom(f"{storage}/run", f"checkpoints/{name_at(72)}/{name}")))
@@ -208,7 +206,7 @@ def test_a_full_disk_does_not_stop_training(name: str, labelled: str, storage: s
 
 
 @needs_full
-def test_a_run_whose_last_checkpoint_has_no_room_ends_with_the_one_before_named(labelled: str, storage: str) -> None:
+def test_writer_without_room_for_the_last_checkpoint_names_the_one_before(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     loop = prompt(loop_of(config, run=NoRoom(f"{storage}/run", f"checkpoints/{name_at(96)}/state.pt")))
     with pytest.raises(RunError, match=rf"{name_at(96)} could not be written .*last whole checkpoint is {name_at(72)}"):
@@ -243,7 +241,7 @@ def ending(world: World, config: TrainConfig) -> str:
 
 @needs_full
 @pytest.mark.processes
-def test_workers_end_alike(labelled: str, storage: str) -> None:
+def test_writer_ends_all_workers_alike(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage, monitoring__checkpoint_every=96)
     RunFolder(storage).write("blocked/checkpoints", b"a file in the way")
     first, other = on_workers(2, ending, config)
@@ -254,7 +252,7 @@ def test_workers_end_alike(labelled: str, storage: str) -> None:
 
 
 @needs_full
-def test_a_full_disk_for_the_name_of_the_best_is_said(config: TrainConfig, storage: str, said: list[str]) -> None:
+def test_writer_reports_a_full_disk_for_best_json(config: TrainConfig, storage: str, said: list[str]) -> None:
     loop = loop_of(config, NoRoom(f"{storage}/run", BEST))
     loop.train()
     assert loop.run.whole_checkpoints()[-1] == name_at(96)
@@ -273,9 +271,7 @@ def test_writer_ends_the_run_with_one_message_where_another_try_does_not_help(
     assert not [line for line in said if "WARNING" in line]
 
 
-def test_an_error_of_storage_does_not_hide_what_ended_the_run(
-    config: TrainConfig, storage: str, said: list[str]
-) -> None:
+def test_writer_error_does_not_hide_what_ended_the_run(config: TrainConfig, storage: str, said: list[str]) -> None:
     run = RunFolder(f"{storage}/run")
     run.write("checkpoints", b"a file in the way")
     writer = Writer(run, 1)
@@ -304,7 +300,7 @@ class Crashing(RunFolder):
 
 @pytest.mark.parametrize("bytes_", [0, 1, 100, 10**9])
 @pytest.mark.parametrize("files", range(len(FILES) + 1))
-def test_a_crash_at_any_byte_leaves_the_checkpoint_before(
+def test_write_that_crashes_at_any_byte_leaves_the_checkpoint_before(
     files: int, bytes_: int, config: TrainConfig, storage: str
 ) -> None:
     run = RunFolder(f"{storage}/run")
@@ -335,7 +331,7 @@ def altered(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("files", range(len(FILES) + 1))
-def test_a_run_goes_on_after_a_crash_as_if_there_had_been_none(
+def test_write_that_crashes_leaves_a_run_that_goes_on_as_if_it_had_not(
     files: int, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
 ) -> None:
     """The crash is in the writing of 72; the same files are written over by the run that goes on."""
@@ -367,7 +363,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("name", "how"), DAMAGED)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+def test_latest_names_a_damaged_checkpoint_and_uses_the_one_before(
     name: str, how: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str, said: list[str]
 ) -> None:
     shutil.copytree(ended[0], storage)
@@ -385,7 +381,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert resumed.state.best.found is None, "it was the damaged one"
 
 
-def test_damaged_checkpoints_that_a_run_went_back_from_push_no_whole_one_out(
+def test_prune_lets_damaged_checkpoints_push_no_whole_one_out(
     ended: tuple[str, dict[str, Any]], labelled: str, storage: str
 ) -> None:
     shutil.copytree(ended[0], storage)
@@ -397,7 +393,7 @@ def test_damaged_checkpoints_that_a_run_went_back_from_push_no_whole_one_out(
     assert latest(run).name == name_at(48)
 
 
-def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig, storage: str) -> None:
+def test_prune_leaves_what_is_no_checkpoint_alone_and_removes_attempts(config: TrainConfig, storage: str) -> None:
     run = RunFolder(f"{storage}/run")
     for images in (12, 24, 36):
         checkpoint.write(run, small(config, images))
@@ -411,7 +407,7 @@ def test_what_is_no_checkpoint_is_left_alone_and_attempts_go(config: TrainConfig
     assert run.names("checkpoints") == [*map(name_at, (12, 36, 48)), "images-mine", "notes.txt"]
 
 
-def test_nothing_whole_is_nothing_to_prune(config: TrainConfig, storage: str) -> None:
+def test_prune_without_a_whole_checkpoint_removes_nothing(config: TrainConfig, storage: str) -> None:
     run = RunFolder(f"{storage}/run")
     run.write(f"checkpoints/{name_at(12)}/config.json", b"x")
     writer = Writer(run, 1)
@@ -422,7 +418,7 @@ def test_nothing_whole_is_nothing_to_prune(config: TrainConfig, storage: str) ->
     assert not run.exists(BEST)
 
 
-def test_metrics_that_are_not_numbers_are_read_back(config: TrainConfig, storage: str) -> None:
+def test_checkpoint_metrics_that_are_not_numbers_are_read_back(config: TrainConfig, storage: str) -> None:
     loop = loop_of(config)
     loop.train()
     folder = loop.run.sub(f"checkpoints/{name_at(96)}")
@@ -436,7 +432,7 @@ def test_metrics_that_are_not_numbers_are_read_back(config: TrainConfig, storage
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"metric": "x"}', '{"checkpoint": "images-000000000007"}'])
-def test_a_best_that_cannot_be_read_is_known_from_the_state_and_written_again(
+def test_best_that_cannot_be_read_is_known_from_the_state_and_written_again(
     text: str, ended: tuple[str, dict[str, Any]], labelled: str, storage: str
 ) -> None:
     shutil.copytree(ended[0], storage)
@@ -451,7 +447,7 @@ def test_a_best_that_cannot_be_read_is_known_from_the_state_and_written_again(
     assert best["checkpoint"] == name_at(96)
 
 
-def test_a_new_best_of_a_checkpoint_that_is_already_there_is_noted(
+def test_best_of_a_checkpoint_that_is_already_there_is_noted(
     ended: tuple[str, dict[str, Any]], labelled: str, storage: str
 ) -> None:
     """A run that is over, measured again by another metric."""
@@ -466,7 +462,7 @@ def test_a_new_best_of_a_checkpoint_that_is_already_there_is_noted(
     assert [path for path in slow.order if not path.startswith(("grids", "evaluations", "last_evaluation"))] == [BEST]
 
 
-def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config: TrainConfig, storage: str) -> None:
+def test_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config: TrainConfig, storage: str) -> None:
     run = RunFolder(f"{storage}/run")
     checkpoint.write(run, small(config, 24))
     with pytest.raises(KilledError):
@@ -474,7 +470,7 @@ def test_a_checkpoint_that_is_written_over_counts_again_once_it_is_whole(config:
     assert run.whole_checkpoints() == []
 
 
-def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: str, storage: str) -> None:
+def test_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: str, storage: str) -> None:
     """An evaluation is not made again: what it found best is in the state of the checkpoint that it led to."""
     values = {"monitoring__evaluate_every": 24, "monitoring__keep_last": 9}
     prompt(loop_of(config_of("stargan", labelled, f"{storage}/whole", **values))).train()
@@ -489,7 +485,7 @@ def test_the_best_is_the_same_after_a_crash_before_it_was_called_so(labelled: st
     assert run.best() == whole
 
 
-def test_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainConfig, storage: str) -> None:
+def test_writer_of_a_launch_that_was_taken_over_writes_and_removes_nothing(config: TrainConfig, storage: str) -> None:
     run, ours = RunFolder(f"{storage}/run"), True
     writer = Writer(run, 1, lambda: ours)
     writer.put(small(config, 12), best_at(12))
@@ -548,7 +544,9 @@ def test_writer_that_lost_its_folder_to_another_launch_says_so(config: TrainConf
         writer.wait()
 
 
-def test_a_launch_that_is_taken_over_while_it_writes_leaves_no_checkpoint(config: TrainConfig, storage: str) -> None:
+def test_writer_of_a_launch_that_is_taken_over_meanwhile_leaves_no_checkpoint(
+    config: TrainConfig, storage: str
+) -> None:
     run, answers = RunFolder(f"{storage}/run"), iter([True, False])
     writer = Writer(run, 1, lambda: next(answers))
     writer.put(small(config, 12), best_at(12))

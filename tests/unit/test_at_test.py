@@ -131,7 +131,7 @@ def test_at_test_dropout_of_everything_leaves_nothing() -> None:
         assert torch.equal(layer(torch.ones(2, 3, 4, 4)), torch.zeros(2, 3, 4, 4))
 
 
-def test_a_forward_that_was_replaced_before_is_put_back() -> None:
+def test_at_test_puts_a_replaced_forward_back() -> None:
     layer, x = nn.Identity(), torch.ones(1)
     with run_by([(layer, lambda x: x + 1)]):
         with run_by([(layer, lambda x: x + 2)]):
@@ -146,7 +146,7 @@ CASES = [("pix2pix", on) for on in (False, True)] + [(name, False) for name in (
 
 @pytest.mark.parametrize("norm", ["image", "running"])
 @pytest.mark.parametrize(("name", "on"), CASES)
-def test_outputs_depend_on_no_neighbour_in_any_mode(name: str, on: bool, norm: Any) -> None:
+def test_at_test_output_depends_on_no_neighbour_in_any_mode(name: str, on: bool, norm: Any) -> None:
     own = {"image_size": 32, "dropout": 0.5} if name == "pix2pix" else {}
     method = build_method(name, **{**SMALL[name], "norm": "batch", **own}).double()
     saw_training(method.networks)
@@ -390,7 +390,7 @@ WITHOUT = [
 
 
 @pytest.mark.parametrize(("method", "values", "asked", "said"), WITHOUT)
-def test_options_without_effect_are_refused(
+def test_at_test_options_without_effect_are_refused(
     method: str, values: dict[str, Any], asked: AtTestOptions, said: str, paired: str, tmp_path: Path
 ) -> None:
     """By training, translating and measuring, before anything is done; and what the message advises works."""

@@ -217,7 +217,7 @@ def test_guard_is_asked_last_before_a_file_takes_its_place(run: RunFolder) -> No
     assert run.names() == ["x"]
 
 
-def test_the_word_of_an_earlier_launch_does_not_end_the_one_that_has_the_run(run: RunFolder) -> None:
+def test_status_of_an_earlier_launch_does_not_end_the_one_that_has_the_run(run: RunFolder) -> None:
     now = clock_of(run)
     claim(run, "first", now)
     claim(run, "second", now + MOMENT + 1)
@@ -246,7 +246,7 @@ def test_write_over_uses_the_room_that_is_there(run: RunFolder) -> None:
 
 
 @pytest.mark.processes
-def test_a_half_written_file_tells_whether_its_writer_lives(tmp_path: Path) -> None:
+def test_half_written_file_tells_whether_its_writer_lives(tmp_path: Path) -> None:
     mine, old = tmp_path / writing("x"), tmp_path / ".x.123.writing"
     foreign = tmp_path / f"x.{'0' * 8}-{os.getpid()}.writing"
     gone = tmp_path / writing("x").replace(str(os.getpid()), str(ended_process()))
@@ -260,7 +260,7 @@ def test_a_half_written_file_tells_whether_its_writer_lives(tmp_path: Path) -> N
 
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
+def test_lives_is_false_of_a_process_that_ended_and_was_not_waited_for() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
             time.sleep(0.01)  # until it has ended
@@ -268,7 +268,7 @@ def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
     assert lives(os.getpid())
 
 
-def test_a_folder_that_was_removed_is_not_made_again(run: RunFolder) -> None:
+def test_folder_that_was_removed_is_not_made_again(run: RunFolder) -> None:
     run.keep()
     run.write("a/x", b"1")
     run.remove("a")

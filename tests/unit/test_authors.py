@@ -357,7 +357,7 @@ def tensors_of(output: Any) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_network_filled_from_the_authors_file_gives_their_output(case: str, tmp_path: Path) -> None:
+def test_authors_file_gives_their_networks_output(case: str, tmp_path: Path) -> None:
     name, hyper, key, build = CASES[case]
     method = build_method(name, **hyper).double()
     theirs = filled(build())
@@ -378,7 +378,7 @@ def test_a_network_filled_from_the_authors_file_gives_their_output(case: str, tm
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_translate_is_the_authors_program_at_test_time(tmp_path: Path) -> None:
+def test_authors_program_at_test_time_is_translate(tmp_path: Path) -> None:
     """pix2pix at batch 1 with the image's own statistics; CycleGAN both ways."""
     x = torch.rand(2, 2, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     method = build_method("pix2pix", **PIX, dropout=0.0).double()
@@ -429,7 +429,7 @@ def at_full_size(name: str, *hyper: tuple[str, Any]) -> Method[Any]:
 
 
 @pytest.mark.parametrize("case", FULL)
-def test_the_published_sizes_fit_the_reference_presets_tensor_by_tensor(case: str) -> None:
+def test_authors_published_sizes_fit_the_reference_presets(case: str) -> None:
     name, hyper, key, build, parameters = FULL[case]
     method = at_full_size(name, *hyper.items())
     with torch.device("meta"):
@@ -461,7 +461,7 @@ def same(network: nn.Module, tensors: dict[str, Tensor]) -> bool:
     return state.keys() == tensors.keys() and all(torch.equal(state[n], tensors[n]) for n in state)
 
 
-def test_old_files_with_a_wrapper_and_without_counts_are_read(tmp_path: Path) -> None:
+def test_authors_old_files_with_a_wrapper_and_without_counts_are_read(tmp_path: Path) -> None:
     """DataParallel's prefix, the file format before PyTorch 1.6, batch norms before 0.4.1."""
     theirs = filled(UNet(2, 3, 4, 5, BATCH, bias=False)).float()
     plain, old = small("pix2pix"), small("pix2pix")
@@ -475,7 +475,7 @@ def test_old_files_with_a_wrapper_and_without_counts_are_read(tmp_path: Path) ->
     assert torch.equal(running, theirs.state_dict()["model.model.1.model.2.running_var"])
 
 
-def test_the_files_names_tell_cyclegans_networks_apart(tmp_path: Path) -> None:
+def test_authors_file_names_tell_cyclegans_networks_apart(tmp_path: Path) -> None:
     """D_A judges what G_A makes: the paper's D_Y."""
     equal = {"in_channels": 3, "out_channels": 3}
     nets = {n: ResNet(3, 3, 4, 2, INSTANCE, bias=True, dropout=False) for n in ("G_A", "G_B")}
@@ -489,7 +489,7 @@ def test_the_files_names_tell_cyclegans_networks_apart(tmp_path: Path) -> None:
     assert part.network == "F"  # what is said counts more than the name
 
 
-def test_bicyclegans_two_discriminators_and_encoder(tmp_path: Path) -> None:
+def test_authors_files_of_bicyclegans_two_discriminators_and_encoder(tmp_path: Path) -> None:
     nets = {"D2": Scales(3, 4, 2, 2, INSTANCE), "D": Scales(3, 4, 2, 2, INSTANCE)}
     nets["E"] = Encoder(3, 3, 4, 1, INSTANCE, variance=True)
     files = [file_of(net, tmp_path / f"latest_net_{n}.pth") for n, net in nets.items()]
@@ -499,9 +499,7 @@ def test_bicyclegans_two_discriminators_and_encoder(tmp_path: Path) -> None:
     assert torch.equal(parts[0].tensors["scales.0.net.0.weight"], nets["D2"].state_dict()["model_0.0.weight"])
 
 
-def test_a_run_starts_from_the_files_and_averages_from_them(
-    paired: str, storage: str, tmp_path: Path, said: list[str]
-) -> None:
+def test_authors_files_start_a_run_and_its_averages(paired: str, storage: str, tmp_path: Path, said: list[str]) -> None:
     fitted = entry("pix2pix").method.fit(entry("pix2pix").config(**SMALL["pix2pix"]), DataSet(paired).manifest, "AtoB")
     theirs = UNet(fitted.in_channels, fitted.out_channels, 4, 4, INSTANCE, bias=True)
     file = file_of(theirs, tmp_path / "latest_net_G.pth")
@@ -525,14 +523,14 @@ def test_a_run_starts_from_the_files_and_averages_from_them(
     ]
 
 
-def test_dropped_statistics_are_counted_aloud(tmp_path: Path) -> None:
+def test_authors_dropped_statistics_are_counted_aloud(tmp_path: Path) -> None:
     file = file_of(StarG(4, 4, 2), tmp_path / "200000-G.ckpt")
     line = fill(f"authors:{file}", "stargan", small("stargan"), None)
     assert "27 running statistics of instance norms dropped" in line
     assert "starting fresh: D" in line
 
 
-def test_paths_are_made_absolute_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_authors_paths_are_made_absolute_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = "authors:G_A.pth, F=sub/x.pth,s3://bucket/D.pth,./a=b/c.pth"
     expected = [f"{tmp_path}/G_A.pth", f"F={tmp_path}/sub/x.pth", "s3://bucket/D.pth", f"{tmp_path}/a=b/c.pth"]
@@ -562,7 +560,7 @@ def twice(said: str) -> list[str]:
     return re.findall(r":\s*:|;\s*;|,\s*,|\.\s*\.(?!\w|/)", said)
 
 
-def test_a_method_without_converter_is_told_which_have_one() -> None:
+def test_authors_refuse_a_method_without_converter_and_name_those_with_one() -> None:
     with torch.device("meta"):
         method = build_method("unit", **SMALL["unit"])
     with pytest.raises(ConfigError, match=r"--method unit; expected one of pix2pix, .*stargan") as caught:
@@ -600,7 +598,7 @@ def test_a_method_without_converter_is_told_which_have_one() -> None:
         (lambda: StarD(64, 4, 4, 4), "stargan", {}, ["4 stride-2 layers", "--d-layers 4"]),
     ],
 )  # fmt: skip
-def test_another_size_names_the_flag_that_chooses_it(
+def test_authors_file_of_another_size_names_the_flag_that_chooses_it(
     build: Callable[[], nn.Module], name: str, hyper: dict[str, Any], said: list[str], tmp_path: Path
 ) -> None:
     file = file_of(build(), tmp_path / "latest_net_X.pth")
@@ -616,7 +614,7 @@ def test_another_size_names_the_flag_that_chooses_it(
             starting.read(f"authors:{file}", ["fits"], name, method)
 
 
-def test_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_path: Path) -> None:
+def test_authors_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_path: Path) -> None:
     """StarGAN's weights for another number of attributes, which is what G's first layer and D's head see."""
     theirs = {"G": filled(StarG(5, 4, 2)), "D": filled(StarD(32, 5, 4, 3))}
     files = [file_of(net, tmp_path / f"200000-{key}.ckpt") for key, net in theirs.items()]
@@ -634,7 +632,7 @@ def test_files_of_other_attributes_give_every_layer_that_does_not_see_them(tmp_p
     assert torch.equal(ours, given.float())
 
 
-def test_files_that_are_not_asked_for_are_left_alone(tmp_path: Path) -> None:
+def test_authors_files_that_are_not_asked_for_are_left_alone(tmp_path: Path) -> None:
     files = [
         file_of(StarG(4, 4, 2), tmp_path / "200000-G.ckpt"),
         file_of(StarD(64, 4, 4, 3), tmp_path / "200000-D.ckpt"),
@@ -652,7 +650,7 @@ def test_files_that_are_not_asked_for_are_left_alone(tmp_path: Path) -> None:
     assert "Name its file too" in caught.value.fix
 
 
-def test_which_network_is_asked_where_the_name_does_not_tell(tmp_path: Path) -> None:
+def test_authors_file_whose_name_does_not_tell_its_network_is_refused(tmp_path: Path) -> None:
     net = ResNet(2, 3, 4, 2, INSTANCE, bias=True, dropout=False)
     file = file_of(net, tmp_path / "latest_net_G.pth")
     message = str(refused(f"authors:{file}", "cyclegan"))
@@ -668,7 +666,7 @@ def test_which_network_is_asked_where_the_name_does_not_tell(tmp_path: Path) -> 
     assert "one of this run's: G, F." in without
 
 
-def test_names_that_are_missing_or_too_many_are_named(tmp_path: Path) -> None:
+def test_authors_tensors_that_are_missing_or_too_many_are_named(tmp_path: Path) -> None:
     whole = UNet(2, 3, 4, 5, BATCH, bias=False).state_dict()
     gone = "model.model.1.model.3.model.1.weight"
     torch.save({n: t for n, t in whole.items() if n != "model.model.1.model.2.running_mean"}, tmp_path / "a.pth")
@@ -685,7 +683,7 @@ def test_names_that_are_missing_or_too_many_are_named(tmp_path: Path) -> None:
     assert "also model.down.0.bias" in str(refused(f"authors:{biased}", "bicyclegan", norm="batch"))
 
 
-def test_what_is_no_state_file_is_refused(tmp_path: Path) -> None:
+def test_authors_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     def said(data: object, name: str = "x.pth") -> str:
         file = tmp_path / name
         file.write_bytes(data) if isinstance(data, bytes) else torch.save(data, file)
@@ -703,7 +701,9 @@ def test_what_is_no_state_file_is_refused(tmp_path: Path) -> None:
             authors.located(text)
 
 
-def test_the_driver_refuses_before_anything_starts(paired: str, storage: str, tmp_path: Path) -> None:
+def test_authors_files_are_refused_by_the_driver_before_anything_starts(
+    paired: str, storage: str, tmp_path: Path
+) -> None:
     file = file_of(UNet(1, 1, 8, 4, BATCH, bias=False), tmp_path / "latest_net_G.pth")
     values = {**{f"hyper.{k}": v for k, v in SMALL["pix2pix"].items()}, "data.uri": paired}
     values |= {"launch.storage": storage, "training.init_from": f"authors:{file}"}

@@ -57,7 +57,7 @@ def same(x: Batch, y: Batch) -> bool:
     return x.texts == y.texts and x.roles == y.roles and all(torch.equal(a, b) for a, b in tensors)
 
 
-def test_collated_batch_holds_every_value_as_it_is() -> None:
+def test_batch_collated_holds_every_value_as_it_is() -> None:
     some = samples(4)
     batch = batch_of(some)
     for i, sample in enumerate(some):
@@ -69,7 +69,7 @@ def test_collated_batch_holds_every_value_as_it_is() -> None:
     assert batch.roles == {"labels": "classes", "inst": "instances", "flow": "map", "code": "vector"}
 
 
-def test_sequences_have_an_axis_of_frames_and_lists_of_their_frames() -> None:
+def test_batch_of_sequences_has_an_axis_of_frames_and_lists_of_their_frames() -> None:
     some = samples(6)
     columns = collated([some[:3], some[3:]], (2, 3), FIELDS)
     batch = Batch(columns.fields, 2, 0, 2, 0, 0, roles=columns.roles, texts=columns.texts, boxes=columns.boxes)
@@ -85,7 +85,7 @@ def test_sequences_have_an_axis_of_frames_and_lists_of_their_frames() -> None:
     assert [len(boxes) for boxes in second.boxes["objects"][0]] == [3, 4, 5]
 
 
-def test_collated_vectors_of_several_shapes_are_refused() -> None:
+def test_batch_refuses_vectors_of_several_shapes() -> None:
     some = samples(2)
     some[1]["code"] = np.zeros((9, 4), np.float32)
     with pytest.raises(ValueError, match="wrong shape"):

@@ -63,7 +63,7 @@ def test_flow_of_frames_that_fit_is_raft_s(file: str) -> None:
         torch.testing.assert_close(flow(x, y), found, rtol=0, atol=0)
 
 
-def test_frames_of_other_sides_are_filled_up_by_their_border(file: str) -> None:
+def test_flow_fills_frames_of_other_sides_up_by_their_border(file: str) -> None:
     x, y = frames(1, 3, 131, 138)
     padded = [torch.from_numpy(np.pad(f.numpy(), ((0, 0), (0, 0), (2, 3), (3, 3)), mode="edge")) for f in (x, y)]
     found = read_flow(SMALL, file)(x, y)
@@ -78,7 +78,7 @@ def doubled(x: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(pairs.reshape(-1, *inside.shape[1:]), 0, axis).copy()
 
 
-def test_small_frames_are_enlarged_and_their_flow_is_in_their_own_pixels(file: str) -> None:
+def test_flow_of_small_frames_is_in_their_own_pixels(file: str) -> None:
     x, y = frames(1, 1, 64, 96)
     large = [torch.from_numpy(doubled(doubled(f.numpy(), 2), 3)).repeat(1, 3, 1, 1) for f in (x, y)]
     expected = theirs(file, *large)

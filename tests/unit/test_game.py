@@ -40,7 +40,7 @@ def made(name: str, **hyper: Any) -> Method[Any]:
     return small(Case(name, hyper={**TABLE[name].quick, **hyper}))
 
 
-def test_the_critics_are_listed() -> None:
+def test_game_critics_are_listed() -> None:
     for name in METHODS:
         method = made(name)
         assert set(CRITICS[name]) == {n for n in method.networks if n.startswith("D")}
@@ -51,7 +51,7 @@ def test_the_critics_are_listed() -> None:
 
 @pytest.mark.parametrize("terms", ADVERSARIAL)
 @pytest.mark.parametrize("name", METHODS)
-def test_every_term_trains_every_method(name: str, terms: str) -> None:
+def test_game_terms_train_every_method(name: str, terms: str) -> None:
     """Three updates: losses finite, every player's weights moved and finite, penalty reported where there is one."""
     hyper = {"optimiser": "rmsprop"} if terms == "wgan" else {}
     method = made(name, adversarial=terms, **hyper)
@@ -114,11 +114,11 @@ def test_wgan_clips_the_critics_after_each_of_their_moves_and_nothing_else(name:
 
 
 @pytest.mark.parametrize("terms", [t for t in ADVERSARIAL if t != "wgan"])
-def test_no_other_terms_clip(terms: str) -> None:
+def test_game_terms_besides_wgan_clip_nothing(terms: str) -> None:
     assert Game(GameConfig(adversarial=terms)).after_move(nn.Linear(1, 1)) is None
 
 
-def test_the_biases_of_a_critic_are_clipped_too_on_both_sides() -> None:
+def test_wgan_clips_biases_too_on_both_sides() -> None:
     layer = nn.Linear(2, 2)
     layer.weight.data, layer.bias.data = torch.tensor([[5.0, -5.0], [0.01, -0.01]]), torch.tensor([-3.0, 0.02])
     clip = Game(GameConfig(adversarial="wgan", clip=0.1)).after_move(layer)
@@ -137,19 +137,19 @@ def test_the_biases_of_a_critic_are_clipped_too_on_both_sides() -> None:
 WITH_NORM = [name for name in METHODS if "norm" in fields_of(name)]
 
 
-def test_methods_with_a_choice_of_norm_are_found() -> None:
+def test_game_tests_find_methods_with_a_choice_of_norm() -> None:
     assert set(WITH_NORM) >= {"pix2pix", "cyclegan", "pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"}
 
 
 @pytest.mark.parametrize("name", WITH_NORM)
-def test_a_gradient_penalty_through_batch_norm_is_refused(name: str) -> None:
+def test_penalty_through_batch_norm_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--adversarial: found wgan-gp with --norm batch.*\n.*--norm instance"):
         made(name, adversarial="wgan-gp", norm="batch")
     made(name, adversarial="wgan-gp", norm="instance")
     made(name, adversarial="wgan", norm="batch")
 
 
-def test_without_a_discriminator_there_is_no_penalty_to_refuse() -> None:
+def test_penalty_without_a_discriminator_is_not_refused() -> None:
     made("pix2pix", adversarial="wgan-gp", norm="batch", objective="L1")
 
 
@@ -174,7 +174,7 @@ def test_smoothing_reaches_the_real_term_of_every_method(name: str, terms: str) 
 MATCHING = [name for name in METHODS if "matching_aware" in fields_of(name)]
 
 
-def test_methods_with_matching_aware_discriminators_are_found() -> None:
+def test_matching_tests_find_methods_with_matching_aware_discriminators() -> None:
     assert set(MATCHING) >= {"pix2pix", "pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"}
 
 
@@ -203,13 +203,13 @@ def test_matching_needs_a_discriminator_that_sees_the_condition(name: str) -> No
         ("real_target", math.nan, "--real-target: found nan"),
     ],
 )
-def test_a_game_that_cannot_be_played_is_refused(field: str, value: Any, message: str) -> None:
+def test_game_that_cannot_be_played_is_refused(field: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GameConfig(**{field: value})
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_begins_with_the_game_s_settings(name: str) -> None:
+def test_game_settings_begin_every_method(name: str) -> None:
     """And says them to its optimisers."""
     assert issubclass(METHODS[name].config, GameConfig)
     assert "n_critic" in fields_of(name) or {"k_g", "k_d"} <= fields_of(name)
@@ -221,7 +221,7 @@ def test_every_method_begins_with_the_game_s_settings(name: str) -> None:
 # ---------------------------------------------------------------- terms by hand
 
 
-def test_scales_are_summed_and_positions_averaged() -> None:
+def test_game_sums_scales_and_averages_positions() -> None:
     """LSGAN of two maps, in numbers; D's mean is over the positions of each scale, so a small map counts as much."""
     maps = [torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]]), torch.tensor([[[[4.0]]]])]
     game = Game(GameConfig(adversarial="lsgan"))
@@ -231,7 +231,7 @@ def test_scales_are_summed_and_positions_averaged() -> None:
     assert game.real(maps[0]).item() == pytest.approx(21 / 4)
 
 
-def test_the_penalty_of_two_scales_is_that_of_their_sum() -> None:
+def test_penalty_of_two_scales_is_that_of_their_sum() -> None:
     """Maps with slopes of 2 in every pixel and of 3 in every pixel: 5 in every pixel, of which there are 4."""
     game = Game(GameConfig(adversarial="wgan-gp"))
     x = torch.zeros(3, 1, 2, 2)
@@ -240,7 +240,7 @@ def test_the_penalty_of_two_scales_is_that_of_their_sum() -> None:
     assert found.item() == pytest.approx((5 * 2 - 1) ** 2)
 
 
-def test_without_a_penalty_nothing_is_drawn_and_the_critic_is_not_asked() -> None:
+def test_penalty_that_is_off_draws_nothing_and_calls_no_critic() -> None:
     game, x = Game(GameConfig(adversarial="wgan")), torch.zeros(2, 1, 2, 2)
     assert game.alpha(Batch({"a": x}, 2, 0, 2, 0, 0)) is None
 
@@ -250,7 +250,7 @@ def test_without_a_penalty_nothing_is_drawn_and_the_critic_is_not_asked() -> Non
     assert game.penalty(never, x, x, None).item() == 0
 
 
-def test_alphas_are_uniform_one_per_sample_and_of_the_whole_batch() -> None:
+def test_alpha_is_uniform_one_per_sample_and_of_the_whole_batch() -> None:
     game, x = Game(GameConfig(adversarial="wgan-gp")), torch.zeros(4000, 1, 1, 1)
     batch = Batch({"a": x}, 4000, 0, 4000, 0, 0)
     alpha = game.alpha(batch)
@@ -270,7 +270,7 @@ def test_alphas_are_uniform_one_per_sample_and_of_the_whole_batch() -> None:
 
 @pytest.mark.parametrize("kernel", [3, 4])
 @pytest.mark.parametrize("how", UPSAMPLES)
-def test_every_way_up_doubles_the_image(how: str, kernel: int) -> None:
+def test_up_layer_doubles_the_image_in_every_way(how: str, kernel: int) -> None:
     layer = up_layer(how, 6, 5, kernel, bias=True)
     assert layer(torch.zeros(2, 6, 4, 7)).shape == (2, 5, 8, 14)
     kinds = [type(m) for m in layer.modules() if not isinstance(m, nn.Sequential)]
@@ -282,7 +282,7 @@ def test_every_way_up_doubles_the_image(how: str, kernel: int) -> None:
     assert sum(p.numel() for p in up_layer(how, 6, 5, kernel, bias=False).parameters()) < weights[how]
 
 
-def test_resize_has_no_checkerboard_and_a_transposed_convolution_has() -> None:
+def test_up_layer_resize_has_no_checkerboard_and_transposed_has() -> None:
     """A constant image away from the border: every pixel of `resize` is alike; a stride-2 kernel of 3 overlaps
     unevenly."""
     torch.manual_seed(0)
@@ -293,13 +293,13 @@ def test_resize_has_no_checkerboard_and_a_transposed_convolution_has() -> None:
     assert uneven.std(dim=(2, 3)).min() > 1e-3
 
 
-def test_an_unknown_way_up_is_refused() -> None:
+def test_up_layer_refuses_an_unknown_way() -> None:
     with pytest.raises(ValueError, match="upsample 'shuffel', not one of transposed, resize, shuffle"):
         up_layer("shuffel", 1, 1, 3, bias=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "how"), [p for p in itertools.product(METHODS, UPSAMPLES) if p[0] != "simgan"])
-def test_every_generator_doubles_every_way(name: str, how: str) -> None:
+def test_up_layer_of_every_generator_takes_every_way(name: str, how: str) -> None:
     """As many doublings as halvings, none of them of another kind; the image keeps its size and trains."""
     method = made(name, upsample=how)
     for generator in method.generators:
@@ -321,6 +321,6 @@ def test_every_generator_doubles_every_way(name: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if "upsample" in fields_of(name)])
-def test_every_method_refuses_an_unknown_way_up(name: str) -> None:
+def test_up_layer_that_is_unknown_is_refused_by_every_method(name: str) -> None:
     with pytest.raises(ConfigError, match="upsample"):
         made(name, upsample="nearest")

@@ -37,7 +37,7 @@ def feed(size: int, updates: int = UPDATES, first: int = 0, seed: int = 0) -> It
 @pytest.mark.parametrize("capacity", [1, 2, 4, 7, 12, 1000])
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.parametrize("kind", KINDS)
-def test_equals_plain_lists(kind: str, size: int, capacity: int) -> None:
+def test_history_equals_plain_lists(kind: str, size: int, capacity: int) -> None:
     ours, plain = (make("h", capacity) for make in KINDS[kind])
     for images, batch in feed(size):
         torch.testing.assert_close(ours(images, batch), plain(images, batch), rtol=0, atol=0)
@@ -50,7 +50,7 @@ def test_equals_plain_lists(kind: str, size: int, capacity: int) -> None:
     assert plain.swaps or capacity > UPDATES * size / 2  # the test has seen what happens when it is full
 
 
-def test_a_batch_of_one_is_the_paper_s_pool() -> None:
+def test_history_with_a_batch_of_one_is_the_papers_pool() -> None:
     """CycleGAN's pool as it is usually written: one list for all images."""
     ours, held, old = FakePool("pool", 5), [], 0
     for images, batch in feed(1, updates=40):
@@ -67,7 +67,7 @@ def test_a_batch_of_one_is_the_paper_s_pool() -> None:
 
 
 @pytest.mark.parametrize("size", [4, 5])
-def test_half_of_a_discriminator_s_batch_is_from_the_history(size: int) -> None:
+def test_history_gives_half_of_a_discriminators_batch(size: int) -> None:
     """Once every slot holds something: b/2 old ones, of an odd batch one more now and then; the others are new."""
     history, olds = RefinedHistory("h", 40), []
     for t, (images, batch) in enumerate(feed(size, updates=60)):
@@ -79,7 +79,7 @@ def test_half_of_a_discriminator_s_batch_is_from_the_history(size: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_slot_takes_its_turn_and_every_place_is_used(kind: str) -> None:
+def test_history_uses_every_slot_and_every_place(kind: str) -> None:
     history, old, seen = KINDS[kind][0]("h", 9), set(), set()
     for images, batch in feed(3, updates=150):
         given = history(images, batch)[:, 0, 0, 0]
@@ -95,7 +95,9 @@ def test_every_slot_takes_its_turn_and_every_place_is_used(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("capacity", [3, 7, 20])
 @pytest.mark.parametrize("cuts", [(0, 2, 5), (0, 1, 2, 3, 4, 5), (0, 4, 5)])
-def test_a_batch_in_parts_gives_what_the_whole_gives(kind: str, capacity: int, cuts: tuple[int, ...]) -> None:
+def test_history_of_a_batch_in_parts_gives_what_the_whole_gives(
+    kind: str, capacity: int, cuts: tuple[int, ...]
+) -> None:
     """Micro-batches share one history; workers have one each."""
     whole, together = KINDS[kind][0]("h", capacity), KINDS[kind][0]("h", capacity)
     apart = [KINDS[kind][0]("h", capacity) for _ in cuts[1:]]
@@ -110,7 +112,7 @@ def test_a_batch_in_parts_gives_what_the_whole_gives(kind: str, capacity: int, c
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("capacity", [4, 13])
 @pytest.mark.parametrize("numbers", [(1, 2, 3), (3, 1, 2), (2, 3, 1)])
-def test_images_move_with_their_slots_when_the_number_of_workers_changes(
+def test_history_moves_images_with_their_slots_to_another_world_size(
     kind: str, capacity: int, numbers: tuple[int, ...]
 ) -> None:
     size, steps = 6, 5
@@ -131,7 +133,7 @@ def test_images_move_with_their_slots_when_the_number_of_workers_changes(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_history_that_never_began_has_no_state_and_loads_none(kind: str) -> None:
+def test_history_that_never_began_has_no_state_and_loads_none(kind: str) -> None:
     history = KINDS[kind][0]("h", 5)
     assert history.state() is None
     history.load([None, None], (0, 3), CPU)
@@ -142,7 +144,7 @@ def test_a_history_that_never_began_has_no_state_and_loads_none(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_capacity_the_new_image_is_given(kind: str) -> None:
+def test_history_without_capacity_gives_the_new_image(kind: str) -> None:
     history = KINDS[kind][0]("h", 0)
     for images, batch in feed(3):
         assert torch.equal(history(images, batch), images)
@@ -151,7 +153,7 @@ def test_without_capacity_the_new_image_is_given(kind: str) -> None:
 
 @pytest.mark.parametrize("capacity", [0, 4])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_given_and_held_has_no_graph_and_is_not_the_generator_s_own(kind: str, capacity: int) -> None:
+def test_history_gives_and_holds_detached_copies(kind: str, capacity: int) -> None:
     history = KINDS[kind][0]("h", capacity)
     for images, batch in feed(3, updates=4):
         fake = images.clone().requires_grad_() * 1
@@ -163,7 +165,7 @@ def test_what_is_given_and_held_has_no_graph_and_is_not_the_generator_s_own(kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_memory_is_the_capacity(kind: str) -> None:
+def test_history_takes_memory_for_its_capacity(kind: str) -> None:
     """No more than one image per slot above what was asked for, and in the images' own dtype."""
     history = KINDS[kind][0]("h", 7)
     for images, batch in feed(5):
@@ -175,7 +177,7 @@ def test_memory_is_the_capacity(kind: str) -> None:
     assert state["filled"].sum() <= 7
 
 
-def test_two_histories_decide_apart() -> None:
+def test_history_decides_apart_from_another() -> None:
     """CycleGAN's two pools are two histories: each has coins of its own."""
     one, two = FakePool("pool_x", 3), FakePool("pool_y", 3)
     differ = [not torch.equal(one(images, batch), two(images, batch)) for images, batch in feed(3, updates=30)]

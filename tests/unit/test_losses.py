@@ -61,7 +61,7 @@ BY_HAND: dict[str, dict[str, Callable[[float, float], float]]] = {
 }
 
 
-def test_every_registered_term_is_checked() -> None:
+def test_adversarial_table_checks_every_registered_term() -> None:
     assert set(BY_HAND) == set(ADVERSARIAL)
 
 
@@ -105,7 +105,7 @@ def test_adversarial_gradients_are_finite_at_large_logits(name: str, part: str) 
     assert logits.grad.isfinite().all()
 
 
-def test_which_generator_saturates() -> None:
+def test_adversarial_generator_that_saturates() -> None:
     """At a fake that D is sure of, minimax gives no gradient, and the log D trick its full one."""
     for name, slope in (("minimax", 0.0), ("nonsaturating", -1.0)):
         logit = torch.tensor([-50.0], requires_grad=True)
@@ -115,7 +115,7 @@ def test_which_generator_saturates() -> None:
 
 
 @pytest.mark.parametrize("name", ["minimax", "nonsaturating", "lsgan"])
-def test_smoothing_is_one_sided(name: str) -> None:
+def test_adversarial_smoothing_is_one_sided(name: str) -> None:
     logits, plain, smooth = noise(4, 1), adversarial(name), adversarial(name, 0.9)
     assert smooth.fake(logits) == plain.fake(logits)
     assert smooth.generator(logits) == plain.generator(logits)
@@ -169,7 +169,7 @@ def test_class_cross_entropy_by_hand() -> None:
 
 
 @pytest.mark.parametrize("loss", [attribute_bce, class_cross_entropy])
-def test_classification_is_finite_at_large_logits(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_classification_losses_are_finite_at_large_logits(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     logits = torch.tensor([[-1e4, 1e4, 0.0], [1e4, -1e4, 1e4]], requires_grad=True)
     value = loss(logits, torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
     value.backward()
@@ -179,7 +179,7 @@ def test_classification_is_finite_at_large_logits(loss: Callable[[Tensor, Tensor
 
 
 @pytest.mark.parametrize("loss", [l1, attribute_bce, class_cross_entropy, kl_normal])
-def test_shapes_that_would_broadcast_are_refused(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_losses_refuse_shapes_that_would_broadcast(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         loss(torch.zeros(4, 3), torch.zeros(4, 1))
 
@@ -369,7 +369,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_weighted_parts_make_the_whole(name: str) -> None:
+def test_losses_of_weighted_parts_make_the_whole(name: str) -> None:
     """n/B-weighted losses of any split equal the loss of the batch: what makes N workers equal to one."""
     a, b = noise(6, 1, 4, 4), noise(6, 1, 4, 4, seed=1)
     loss = LOSSES[name]
@@ -380,7 +380,7 @@ def test_weighted_parts_make_the_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(name: str, dtype: torch.dtype) -> None:
+def test_losses_compute_half_precision_in_float32(name: str, dtype: torch.dtype) -> None:
     a, b = noise(8, 1, 16, 16).to(dtype), noise(8, 1, 16, 16, seed=1).to(dtype)
     found = LOSSES[name](a, b)
     assert found.dtype == torch.float32
@@ -389,7 +389,7 @@ def test_half_precision_is_computed_in_float32(name: str, dtype: torch.dtype) ->
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_double_precision_stays(name: str) -> None:
+def test_losses_keep_double_precision(name: str) -> None:
     assert LOSSES[name](noise(2, 1, 4, 4), noise(2, 1, 4, 4, seed=1)).dtype == torch.float64
 
 

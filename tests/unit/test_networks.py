@@ -80,7 +80,7 @@ COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
 
 
 @pytest.mark.parametrize(("make", "count"), [row[1:] for row in COUNTS], ids=[row[0] for row in COUNTS])
-def test_parameter_count(make: Callable[[], nn.Module], count: int) -> None:
+def test_network_parameter_count_is_the_papers(make: Callable[[], nn.Module], count: int) -> None:
     with torch.device("meta"):
         assert sum(p.numel() for p in make().parameters()) == count
 
@@ -118,13 +118,13 @@ def test_networks_are_fully_convolutional_at_512() -> None:
 
 
 @pytest.mark.parametrize(("field", "side"), [(1, 256), (16, 126), (70, 30), (286, 6)])
-def test_patch_logits_at_256(field: int, side: int) -> None:
+def test_patchgan_logits_at_256(field: int, side: int) -> None:
     with torch.device("meta"):
         assert patch_discriminator(field, 6)(torch.empty(2, 6, 256, 256)).shape == (2, 1, side, side)
 
 
 @pytest.mark.parametrize(("field", "smallest"), [(1, 1), (16, 6), (70, 24), (286, 96)])
-def test_smallest_image_of_each_patch_discriminator(field: int, smallest: int) -> None:
+def test_patchgan_smallest_image(field: int, smallest: int) -> None:
     check_patch_size(smallest, field)
     with torch.device("meta"):
         net = patch_discriminator(field, 3, base=2)
@@ -148,7 +148,7 @@ def test_stargan_shapes(size: int) -> None:
 
 
 @pytest.mark.parametrize(("field", "size"), [(1, 16), (16, 64), (70, 192), (286, 512)])
-def test_receptive_field_is_measured(field: int, size: int) -> None:
+def test_patchgan_receptive_field_is_measured(field: int, size: int) -> None:
     """The input pixels that one logit in the middle has a gradient to."""
     net = build(lambda: patch_discriminator(field, 3, base=2, norm="none"), init_default, seeded()).double()
     x = noise(1, 3, size, size).double().requires_grad_()
@@ -171,7 +171,7 @@ def outputs_with_a_fixed_bottleneck(net: UNet) -> list[Tensor]:
     return [net(noise(1, 3, 64, 64, seed=seed)) for seed in (1, 2)]
 
 
-def test_encoder_decoder_has_no_path_but_the_bottleneck() -> None:
+def test_unet_without_skips_has_no_path_but_the_bottleneck() -> None:
     first, second = outputs_with_a_fixed_bottleneck(UNet(3, 3, base=2, downs=6, skips=False).eval())
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
@@ -181,7 +181,7 @@ def test_unet_has_a_path_past_the_bottleneck() -> None:
     assert (first - second).abs().max() > 1e-3
 
 
-def test_every_skip_joins_the_up_block_of_its_own_size() -> None:
+def test_unet_skip_joins_the_up_block_of_its_own_size() -> None:
     net, joined = UNet(3, 3, base=2, downs=5).eval(), []
     for up in net.ups:
         up.register_forward_pre_hook(lambda _module, inputs: joined.append(inputs[0]))
@@ -210,7 +210,7 @@ def test_every_skip_joins_the_up_block_of_its_own_size() -> None:
     ],
 )
 @pytest.mark.parametrize("skips", [True, False])
-def test_dropout_placement(downs: int, dropout_at: str, expected: list[int], skips: bool) -> None:
+def test_unet_dropout_placement(downs: int, dropout_at: str, expected: list[int], skips: bool) -> None:
     with torch.device("meta"):
         net = UNet(3, 3, downs=downs, dropout_at=dropout_at, skips=skips)
     found = [i for i, up in enumerate(net.ups) if any(isinstance(m, nn.Dropout) for m in up)]
@@ -235,7 +235,7 @@ def test_unet_layers_are_the_papers() -> None:
     assert all(m.negative_slope == 0.2 for m in net.modules() if isinstance(m, nn.LeakyReLU))
 
 
-def test_no_dropout_when_it_is_zero() -> None:
+def test_unet_has_no_dropout_when_it_is_zero() -> None:
     with torch.device("meta"):
         assert not any(isinstance(m, nn.Dropout) for m in UNet(3, 3, dropout=0.0).modules())
 
@@ -244,7 +244,7 @@ def test_no_dropout_when_it_is_zero() -> None:
 
 
 @pytest.mark.parametrize("z_at", ["input", "all"])
-def test_the_code_reaches_the_output(z_at: str) -> None:
+def test_unet_code_reaches_the_output(z_at: str) -> None:
     """Every entry of it, for every sample its own; and the image of course."""
     net = UNet(3, 3, base=2, downs=4, norm="instance", dropout=0, z_dim=5, z_at=z_at)
     init_xavier(net, seeded(), gain=1.0)
@@ -257,7 +257,7 @@ def test_the_code_reaches_the_output(z_at: str) -> None:
     assert to_x[0].abs().sum() > 1e-6
 
 
-def test_where_the_code_goes_in() -> None:
+def test_unet_code_goes_in_where_z_at_says() -> None:
     """At the input: beside the image alone. At all: beside what each of the downs reads, as planes of one number."""
     widths = [64, 128, 256, *[512] * 5]
     with torch.device("meta"):
@@ -279,7 +279,7 @@ def test_where_the_code_goes_in() -> None:
         torch.testing.assert_close(x[:, -3:], z[:, :, None, None].expand(-1, -1, *x.shape[2:]), rtol=0, atol=0)
 
 
-def test_the_code_is_no_skip() -> None:
+def test_unet_code_is_no_skip() -> None:
     """What an up-block reads is the features and the skip, without planes of z."""
     net, joined = UNet(3, 3, base=2, downs=4, norm="instance", dropout=0, z_dim=3, z_at="all"), []
     for up in net.ups:
@@ -416,7 +416,7 @@ def test_simgan_discriminator_gives_the_logit_of_its_softmax() -> None:
     assert (net(x) > 0).all()
 
 
-def test_unit_layers_of_the_paper_s_first_program() -> None:
+def test_unit_layers_of_the_papers_first_program() -> None:
     leaky = "LeakyReLU 0.01"
     with torch.device("meta"):
         networks = build_method("unit", "paper").networks
@@ -549,7 +549,7 @@ def test_two_scales_layers() -> None:
     assert layers_of(net)[-1] == "AvgPool2d 3 s2 p1"
 
 
-def test_the_next_scale_is_the_mean_of_3_by_3_without_the_padding() -> None:
+def test_multi_scale_halves_by_the_mean_of_3_by_3_without_the_padding() -> None:
     """By hand, for 4 x 4: a corner is a mean of 4 pixels, an edge of 6, the inside of 9."""
     x = torch.arange(16.0).view(1, 1, 4, 4)
     net = MultiScale([nn.Identity(), nn.Identity(), nn.Identity()])
@@ -565,13 +565,13 @@ def test_the_next_scale_is_the_mean_of_3_by_3_without_the_padding() -> None:
     assert quarter.flatten().tolist() == pytest.approx([sum(expected) / 4])  # halved once more, from the half
 
 
-def test_a_constant_image_is_the_same_constant_at_every_scale() -> None:
+def test_multi_scale_keeps_a_constant_image_constant() -> None:
     for one in MultiScale([nn.Identity() for _ in range(3)])(torch.full((1, 2, 8, 8), 0.7)):
         torch.testing.assert_close(one, torch.full_like(one, 0.7))
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_smallest_image_of_two_scales(layers: int) -> None:
+def test_two_scales_smallest_image(layers: int) -> None:
     smallest = 2 * 3 * 2**layers
     check_two_scales(smallest, layers)
     assert two_scales(1, 2, layers, "none")(noise(1, 1, smallest, smallest))[1].shape == (1, 1, 1, 1)
@@ -592,13 +592,13 @@ def measured_field(net: Callable[[Tensor], Tensor], channels: int, size: int) ->
 
 
 @pytest.mark.parametrize(("scale", "field"), [(0, 70), (1, 141)])
-def test_receptive_field_of_two_scales(scale: int, field: int) -> None:
+def test_two_scales_receptive_field(scale: int, field: int) -> None:
     """The second judges twice as much: 70 pixels 2 apart, each a mean of 3."""
     net = build(lambda: two_scales(1, 4, 3, "none"), init_default, seeded()).double()
     assert measured_field(lambda x: net(x)[scale], 1, 320) == field
 
 
-def test_receptive_fields_of_the_new_networks() -> None:
+def test_network_receptive_fields_of_the_later_methods() -> None:
     """From kernels and strides: r + (k - 1) * (product of the strides before)."""
 
     def linear(net: nn.Module) -> nn.Module:  # so that no unit is inactive and no norm sees everything
@@ -627,7 +627,7 @@ def biased(net: nn.Module) -> list[bool]:
     return [m.bias is not None for m in net.modules() if isinstance(m, kinds)]
 
 
-def test_biases_follow_the_norm() -> None:
+def test_network_biases_follow_the_norm() -> None:
     with torch.device("meta"):
         assert biased(UNet(3, 3)) == [*[False] * 15, True]
         assert all(biased(UNet(3, 3, norm="instance")))
@@ -640,7 +640,7 @@ def test_biases_follow_the_norm() -> None:
     assert [uses_bias(n) for n in ("batch", "instance", "instance_affine", "none")] == [False, True, False, True]
 
 
-def test_biases_of_the_unpaired_and_multimodal_networks() -> None:
+def test_network_biases_of_the_unpaired_and_multimodal_methods() -> None:
     with torch.device("meta"):
         for net in (Refiner(), LocalDiscriminator(), Encoder(), vae.paper_encoder(), vae.paper_generator()):
             assert all(biased(net))
@@ -673,7 +673,7 @@ def test_sample_norm_of_a_flat_image_is_its_shift() -> None:
 
 
 @pytest.mark.parametrize(("norm", "parameters"), [("instance", 0), ("instance_affine", 2)])
-def test_instance_norms_use_the_instance_in_eval_mode_too(norm: str, parameters: int) -> None:
+def test_instance_norm_uses_the_instance_in_eval_mode_too(norm: str, parameters: int) -> None:
     layer, x = norm_layer(norm, 3), 5 + 3 * noise(2, 3, 8, 8)
     assert len(list(layer.parameters())) == parameters
     assert not list(layer.buffers())
@@ -716,7 +716,7 @@ def test_residual_block_adds_its_input() -> None:
     "make",
     [lambda: UNet(3, 3, base=4, downs=4), lambda: PatchGAN(6, base=4), lambda: StarGANGenerator(base=4, blocks=1)],
 )
-def test_a_seed_gives_the_weights(make: Callable, initialise: Callable) -> None:
+def test_init_gives_the_same_weights_for_a_seed(make: Callable, initialise: Callable) -> None:
     first = build(make, initialise, seeded(7)).state_dict()
     second, other = build(make, initialise, seeded(7)).state_dict(), build(make, initialise, seeded(8)).state_dict()
     assert all(torch.equal(first[k], second[k]) for k in first)
@@ -724,7 +724,7 @@ def test_a_seed_gives_the_weights(make: Callable, initialise: Callable) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_making_a_method_leaves_global_randomness_alone(name: str) -> None:
+def test_build_method_leaves_global_randomness_alone(name: str) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = build_method(name, "demo", seed=3).state_dict()
@@ -735,7 +735,7 @@ def test_making_a_method_leaves_global_randomness_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("initialise", [init_normal, init_default, init_xavier, init_kaiming])
-def test_every_weight_is_replaced(initialise: Callable) -> None:
+def test_init_replaces_every_weight(initialise: Callable) -> None:
     net = nn.ModuleList(
         [StarGANGenerator(base=4, blocks=1), vae.later_generator(1, 2, 1), Encoder(1, base=2, blocks=1)]
     )
@@ -745,7 +745,7 @@ def test_every_weight_is_replaced(initialise: Callable) -> None:
     assert all(p.isfinite().all() for p in net.parameters())
 
 
-def test_the_same_weights_in_every_dtype() -> None:
+def test_init_gives_the_same_weights_in_every_dtype() -> None:
     single, double = nn.Linear(8, 8), nn.Linear(8, 8).double()
     init_normal(single, seeded())
     init_normal(double, seeded())
@@ -818,7 +818,7 @@ def stds(network: nn.Module) -> list[float]:
     ("name", "preset", "size"),
     [("cyclegan", "reference", 32), ("pix2pix", "reference", 32), ("unit", "paper", 32), ("unit", "reference", 64)],
 )
-def test_each_method_begins_as_its_paper_s_does(name: str, preset: str, size: int) -> None:
+def test_init_of_each_method_is_its_papers(name: str, preset: str, size: int) -> None:
     """N(0, 0.02); the later UNIT's generators He et al."""
     sizes = {"g_base": 16, "d_base": 16, "image_size": size} | ({} if name == "unit" else {"receptive_field": 16})
     method = build_method(name, preset, **sizes)
@@ -830,7 +830,7 @@ def test_each_method_begins_as_its_paper_s_does(name: str, preset: str, size: in
         assert stds(network)
 
 
-def test_the_multimodal_methods_begin_with_xavier_and_simgan_with_pytorch_s() -> None:
+def test_init_of_multimodal_methods_is_xavier_and_of_simgan_pytorchs() -> None:
     method = build_method("bicyclegan", image_size=32, g_base=16, d_base=16, e_base=16, d_layers=2)
     for network in method.networks.values():
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
@@ -862,7 +862,7 @@ def test_init_default_is_pytorchs_own() -> None:
     assert torch.equal(norm.weight, torch.ones(4))
 
 
-def test_a_layer_without_a_rule_is_not_passed_over() -> None:
+def test_init_refuses_a_layer_without_a_rule() -> None:
     for initialise in (init_normal, init_default, init_xavier, init_kaiming):
         with pytest.raises(TypeError, match="Embedding has parameters and no rule"):
             initialise(nn.Sequential(nn.Linear(1, 1), nn.Embedding(2, 2)), seeded())
@@ -900,7 +900,7 @@ REFUSED: list[tuple[str, Callable[[], object], str]] = [
 
 
 @pytest.mark.parametrize(("act", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_networks_refuse_what_they_cannot_be_or_take(act: Callable[[], object], message: str) -> None:
+def test_network_refuses_what_it_cannot_be_or_take(act: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         act()
 
@@ -908,7 +908,7 @@ def test_networks_refuse_what_they_cannot_be_or_take(act: Callable[[], object], 
 @pytest.mark.parametrize(
     ("side", "factor", "nearest"), [(300, 256, "256 or 512"), (100, 256, "256"), (0, 256, "256"), (18, 4, "16 or 20")]
 )
-def test_a_side_that_is_no_multiple_is_refused_with_the_nearest(side: int, factor: int, nearest: str) -> None:
+def test_network_refuses_a_side_that_is_no_multiple_with_the_nearest(side: int, factor: int, nearest: str) -> None:
     with pytest.raises(SizeError, match=f"side of {side}, expected a multiple of {factor}") as refused:
         check_multiple(side, factor, "a network")
     assert refused.value.listed == nearest
@@ -935,13 +935,13 @@ FLAGS: list[tuple[str, Callable[[], object], str]] = [
 
 
 @pytest.mark.parametrize(("act", "message"), [row[1:] for row in FLAGS], ids=[row[0] for row in FLAGS])
-def test_configurations_refuse_it_by_the_flag(act: Callable[[], object], message: str) -> None:
+def test_config_refuses_a_side_by_its_flag(act: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         act()
 
 
 @pytest.mark.parametrize("size", [256, 512, 768])
-def test_accepted_sizes(size: int) -> None:
+def test_config_accepts_these_sizes(size: int) -> None:
     check_unet(size, 8)
 
 

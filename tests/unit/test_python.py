@@ -32,7 +32,7 @@ def small(name: str, data: str, folder: Path, **values: Any) -> str:
     return untrained(name, data, folder, 8, **{f"hyper__{k}": v for k, v in {**keep, **values}.items()})
 
 
-def test_the_page_runs_as_it_is_written(
+def test_python_page_runs_as_it_is_written(
     labelled: str, paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path(small("stargan", labelled, tmp_path / "runs")).rename(tmp_path / "runs/faces")
@@ -67,7 +67,7 @@ def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return small("stargan", labelled, tmp_path_factory.mktemp("stargan"))
 
 
-def test_it_makes_what_translate_makes(stargan: str, tmp_path: Path) -> None:
+def test_model_makes_what_translate_makes(stargan: str, tmp_path: Path) -> None:
     """Of files, of PIL images, arrays, tensors, one or several, of either depth."""
     for name, image in {"grey": noise(16, 20), "colour": noise(16, 20, 3, seed=1)}.items():
         save(tmp_path / f"in/{name}.png", image)
@@ -89,7 +89,7 @@ def test_it_makes_what_translate_makes(stargan: str, tmp_path: Path) -> None:
     torch.testing.assert_close(model.translate(x[1], target="bold"), batch[1], rtol=1e-3, atol=1e-4)
 
 
-def test_codes_examples_and_the_way_back(paired: str, unpaired: str, tmp_path: Path) -> None:
+def test_model_takes_codes_examples_and_the_way_back(paired: str, unpaired: str, tmp_path: Path) -> None:
     bicycle = load(small("bicyclegan", paired, tmp_path / "bicycle"))
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     z = bicycle.method.draw_codes(["cat", "dog"])
@@ -101,7 +101,7 @@ def test_codes_examples_and_the_way_back(paired: str, unpaired: str, tmp_path: P
     assert torch.equal(cycle.translate(y, "BtoA"), cycle.method.image_from(y, "BtoA"))
 
 
-def test_what_does_not_fit_is_one_message(stargan: str) -> None:
+def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
     model = load(stargan)
     image = noise(16, 16)
     with pytest.raises(ConfigError, match="--target: found 'bald'; expected one of"):
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_one_message(stargan: str) -> None:
 
 @pytest.mark.parametrize("norm", ["image", "running"])
 @pytest.mark.parametrize("name", list(TABLE))
-def test_the_network_by_itself_makes_translates_pictures(
+def test_model_network_makes_translates_pictures(
     name: str, norm: Any, labelled: str, paired: str, unpaired: str, tmp_path: Path
 ) -> None:
     data = {"stargan": labelled, "cyclegan": unpaired, "unit": unpaired, "simgan": unpaired}.get(name, paired)
@@ -158,7 +158,7 @@ def trained_a_while(networks: nn.Module) -> None:
             module.running_var.uniform_(0.5, 2)
 
 
-def test_dropout_that_is_noise_stays_on_and_the_networks_are_left_alone(paired: str, tmp_path: Path) -> None:
+def test_model_network_keeps_dropout_that_is_noise_and_leaves_the_method_alone(paired: str, tmp_path: Path) -> None:
     run = small("pix2pix", paired, tmp_path, dropout=0.5, image_size=32)
     model: Model = load(run)
     network, x = model.network(), torch.rand(2, 3, 32, 32)
@@ -170,7 +170,7 @@ def test_dropout_that_is_noise_stays_on_and_the_networks_are_left_alone(paired: 
     assert all(p.requires_grad for p in model.method.networks.parameters())
 
 
-def test_dropout_of_channels_drops_whole_ones() -> None:
+def test_model_network_dropout_of_channels_drops_whole_ones() -> None:
     network = fixed(nn.Sequential(nn.Dropout2d(0.5)), AtTest("image", True))
     kept: Tensor = network(torch.ones(4, 8, 5, 5)).flatten(2)
     assert set(kept.unique().tolist()) == {0.0, 2.0}

@@ -31,7 +31,7 @@ from ..support.staged import CoarseConfig, CoarseToFine
 LAST = "lr=1"
 
 
-def test_a_stage_is_one_text() -> None:
+def test_stage_is_one_text() -> None:
     found = parsed(
         ("epochs=1.5 size=256 load=286", "images=20000 frames=8 players=G,D frozen=G.trunk,E", "fresh lr=.5")
     )
@@ -67,7 +67,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_said_by_the_number_of_the_stage(case: str) -> None:
+def test_stage_error_names_the_stages_number(case: str) -> None:
     texts, said = WRONG[case]
     with pytest.raises(ConfigError, match=f"(?s){said}") as caught:
         TrainingConfig(images=10, stages=texts)
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_said_by_the_number_of_the_stage(case: str) -> None:
     assert caught.value.fix
 
 
-def test_what_a_stage_leaves_out_is_as_without_stages() -> None:
+def test_stage_takes_what_it_leaves_out_from_the_run() -> None:
     found = filled(parsed(("images=1 size=8", "images=1 size=64 load=70", "images=1 frames=4", "")), 16, 18, 3)
     assert [(stage.size, stage.load, stage.frames) for stage in found] == [
         (8, 9, 3), (64, 70, 3), (16, 18, 4), (16, 18, 3)
@@ -84,7 +84,7 @@ def test_what_a_stage_leaves_out_is_as_without_stages() -> None:
     assert filled(parsed(("size=70x110",)), (35, 55), 40, 1)[0].load == 80
 
 
-def test_a_run_without_stages_has_its_name_of_before() -> None:
+def test_stages_of_none_keep_a_runs_name() -> None:
     config = TrainConfig.of("pix2pix", "demo")
     assert "stages" not in config.name_of_version_1
     staged = config.with_section("training", stages=("images=8", "fresh"))
@@ -96,7 +96,7 @@ def test_a_run_without_stages_has_its_name_of_before() -> None:
     assert TrainConfig.loads(staged.dumps(), "config.json") == staged
 
 
-def test_a_checkpoint_of_a_run_without_stages_is_as_before() -> None:
+def test_stages_of_none_keep_a_checkpoint_as_it_was() -> None:
     position = Position(images=6, moves={"G": 1})
     assert position.state_dict() == {"images": 6, "moves": {"G": 1}}
     position.load_state_dict({"images": 12, "moves": {"G": 2}})
@@ -122,7 +122,7 @@ def stages_of(texts: tuple[str, ...], images: int = 100, per_epoch: tuple[int, .
     return Stages(config, stages, begins, per_epoch or (10,) * len(stages))
 
 
-def test_a_stage_begins_at_its_first_image() -> None:
+def test_stage_begins_at_its_first_image() -> None:
     stages = stages_of(("images=20", "images=30", ""))
     assert [stages.at(images) for images in (0, 19, 20, 21, 49, 50, 99, 200)] == [0, 0, 1, 1, 1, 2, 2, 2]
 
@@ -153,13 +153,13 @@ def test_learning_rate_epoch_by_epoch_and_in_steps_begins_anew() -> None:
     )
 
 
-def test_without_stages_the_schedule_is_as_it_was() -> None:
+def test_learning_rate_without_stages_is_as_it_was() -> None:
     stages = stages_of((), lr_schedule="linear", lr_decay_from=0.5)
     assert [stages.lr(images, 0) for images in (0, 50, 75, 100)] == pytest.approx([1, 1, 0.5, 0])
     assert (len(stages), stages.length, stages.at(1000)) == (1, 100, 0)
 
 
-def test_length_in_epochs_goes_by_each_stage_s_own() -> None:
+def test_stage_length_in_epochs_goes_by_its_own_epochs() -> None:
     """Two epochs of 10 images and half a one of 40; 1.5 of 40 are left of 4."""
     stages = stages_of(("images=20", "images=20", ""), images=0, epochs=4, per_epoch=(10, 40, 40))
     assert stages.length == 40 + 60
@@ -220,7 +220,7 @@ class PlainAdam:
                 p -= lr * (m / (1 - 0.5**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
 
 
-def test_updates_equal_a_plain_transcription() -> None:
+def test_stages_equal_a_plain_transcription() -> None:
     """Three stages: G1 and D; then G2 alone, with G1 as it is and everything anew, at half the rate; then all go on
     with what they remember, G1 having none of it."""
     method = method_of()
@@ -262,7 +262,7 @@ def test_updates_equal_a_plain_transcription() -> None:
     assert progress.moves == {"D": 5, "G": 7}
 
 
-def test_what_is_frozen_keeps_its_state() -> None:
+def test_stage_keeps_the_state_of_what_it_freezes() -> None:
     """Weights, and what the optimiser remembers of them, decay included; of networks and of parts of them."""
     method = method_of()
     step, progress = step_of(method, ("images=8", "images=8 frozen=G1,D.weight", "")), Progress()
@@ -292,7 +292,7 @@ def test_what_is_frozen_keeps_its_state() -> None:
     assert all(p.requires_grad for p in method.networks.parameters())
 
 
-def test_a_tied_parameter_is_frozen_by_any_of_its_names() -> None:
+def test_stage_freezes_a_tied_parameter_by_any_of_its_names() -> None:
     method = build_method("unit", "demo", image_size=16)
     tied = [*method.networks["E2"].parameters()]
     shared = {*method.networks["E1"].parameters()} & {*tied}
@@ -300,7 +300,7 @@ def test_a_tied_parameter_is_frozen_by_any_of_its_names() -> None:
     assert frozen(Stage(frozen=("E2",)), method.networks) == {*tied}
 
 
-def test_moves_of_other_players_are_left_out() -> None:
+def test_stage_leaves_out_moves_of_other_players() -> None:
     method = method_of()
     method.update = two_players.__get__(method)  # type: ignore[method-assign]
     step, progress = step_of(method, ("images=4 players=G", "images=4 players=D", "")), Progress()
@@ -320,7 +320,7 @@ def two_players(self: CoarseToFine, batches: Iterator[Batch], progress: Progress
     yield "G", *self.g_loss(batch["b"], fake)
 
 
-def test_an_update_that_moves_nobody_ends_the_run() -> None:
+def test_stage_whose_update_moves_nobody_ends_the_run() -> None:
     method = method_of()
     right = method.update
     method.update = lambda b, p: (move for move in right(b, p) if move[0] == "G")  # type: ignore[method-assign]
@@ -329,14 +329,14 @@ def test_an_update_that_moves_nobody_ends_the_run() -> None:
         step(batches((16,) * 4), Progress())
 
 
-def test_a_loss_of_nothing_that_moves_ends_the_run() -> None:
+def test_stage_whose_loss_moves_nothing_ends_the_run() -> None:
     """G2 is left to move, and G1 alone makes images of stage 0."""
     step = step_of(method_of(), ("images=4 frozen=G1", ""))
     with pytest.raises(RunError, match="stage 1: the loss of G depends on nothing of it that moves"):
         step(batches((16,) * 4), Progress())
 
 
-def test_an_update_that_takes_several_batches_ends_in_the_stage_that_it_began_in() -> None:
+def test_stage_of_an_update_that_takes_several_batches_is_that_of_its_first() -> None:
     """Updates of 3 batches of 4 images; stage 1 begins at image 16, in the middle of the second one."""
     method, met = method_of(), []
 
@@ -359,7 +359,7 @@ def test_an_update_that_takes_several_batches_ends_in_the_stage_that_it_began_in
 # ---------------------------------------------------------------- values
 
 
-def test_values_change_in_place() -> None:
+def test_schedule_values_change_in_place() -> None:
     """By hand over updates, each time the same tensor, and before the update's first line."""
     method, seen = method_of(), []
     right = method.update
@@ -382,7 +382,7 @@ def test_values_change_in_place() -> None:
     assert len({(name, identity) for name, identity, _ in seen}) == 2
 
 
-def test_an_unknown_value_is_named_beside_those_that_there_are() -> None:
+def test_schedule_names_an_unknown_value_beside_those_that_there_are() -> None:
     progress = Progress(values={"noise": torch.zeros(()), "weight": torch.zeros(())})
     with pytest.raises(KeyError, match="no value 'nois' in the method's schedule: noise, weight"):
         progress.value("nois")

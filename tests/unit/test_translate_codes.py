@@ -84,7 +84,7 @@ def assert_shows(data: bytes, made: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ["bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise"])
-def test_samples_are_made_of_codes_seeded_by_the_key_and_their_number(name: str, paired: str, tmp_path: Path) -> None:
+def test_codes_of_samples_are_seeded_by_the_key_and_their_number(name: str, paired: str, tmp_path: Path) -> None:
     run = untrained(name, paired, tmp_path / "run", GAIN)
     made = made_by(run, paired, tmp_path / "out", samples=3, most=2)
     method = method_of(run)
@@ -98,7 +98,7 @@ def test_samples_are_made_of_codes_seeded_by_the_key_and_their_number(name: str,
     assert plain == {f"{key}.png": made[f"{key}-0.png"] for key, _, _ in pairs(paired, 2)}
 
 
-def test_batch_and_neighbours_change_no_sample(bicycle: str, tmp_path: Path) -> None:
+def test_codes_of_samples_do_not_depend_on_batch_and_neighbours(bicycle: str, tmp_path: Path) -> None:
     for i in range(10):
         save(tmp_path / "in" / f"{i}.png", noise(16, 16, 3, seed=i))
     (tmp_path / "in/alone.txt").write_text("7.png\n")
@@ -109,7 +109,7 @@ def test_batch_and_neighbours_change_no_sample(bicycle: str, tmp_path: Path) -> 
     assert len(all_) == 20
 
 
-def test_any_worker_makes_the_same_samples(bicycle: str, paired: str, tmp_path: Path) -> None:
+def test_codes_of_samples_are_the_same_on_any_worker(bicycle: str, paired: str, tmp_path: Path) -> None:
     """Two of them, each with the job as it arrives at a worker, and chunks dealt in turn."""
     whole = made_by(bicycle, paired, tmp_path / "whole", samples=2, most=9)
     options = TranslateOptions(input=paired, out=str(tmp_path / "out"), samples=2)
@@ -122,7 +122,7 @@ def test_any_worker_makes_the_same_samples(bicycle: str, paired: str, tmp_path: 
     assert files(tmp_path / "out") == whole
 
 
-def test_the_sheet_shows_source_some_outputs_and_truth(
+def test_contact_sheet_of_codes_shows_source_some_outputs_and_truth(
     bicycle: str, paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
@@ -190,7 +190,7 @@ def test_codes_between_two_lie_on_the_line_in_equal_steps(bicycle: str) -> None:
     assert [z.tolist() for z in given] == [[z] * 2 for z in ([0, 2, 1], [2, 2, 0], [4, 2, -1])]
 
 
-def test_interpolation_goes_between_drawn_codes(bicycle: str, paired: str, tmp_path: Path) -> None:
+def test_interpolate_goes_between_drawn_codes(bicycle: str, paired: str, tmp_path: Path) -> None:
     method = method_of(bicycle)
     made = made_by(bicycle, paired, tmp_path / "out", interpolate=5, most=2)
     ends = made_by(bicycle, paired, tmp_path / "ends", samples=2, most=2)
@@ -201,7 +201,7 @@ def test_interpolation_goes_between_drawn_codes(bicycle: str, paired: str, tmp_p
         assert_shows(made[f"{key}-1.png"], method.image_from(a, z=0.75 * first + 0.25 * last))
 
 
-def test_interpolation_goes_between_two_images(bicycle: str, paired: str, tmp_path: Path) -> None:
+def test_interpolate_goes_between_two_images(bicycle: str, paired: str, tmp_path: Path) -> None:
     for i, name in enumerate(("x", "y")):
         save(tmp_path / f"{name}.png", noise(16, 16, 3, seed=i))
     like = f"{tmp_path}/x.png,{tmp_path}/y.png"
@@ -219,7 +219,7 @@ def test_interpolation_goes_between_two_images(bicycle: str, paired: str, tmp_pa
 
 @pytest.mark.parametrize("name", ["cyclegan", "unit"])
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_back_reads_the_other_domain(name: str, direction: str, unpaired: str, tmp_path: Path) -> None:
+def test_translate_back_reads_the_other_domain(name: str, direction: str, unpaired: str, tmp_path: Path) -> None:
     run = untrained(name, unpaired, tmp_path / "run", 8, data__direction=direction)
     made = made_by(run, unpaired, tmp_path / "out", back=True, most=2)
     method = method_of(run)
@@ -245,7 +245,7 @@ def refused(run: str, input: Path | str, out: Path, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_what_the_method_cannot_is_refused(
+def test_codes_that_the_method_does_not_have_are_refused(
     cycle: str, paired: str, unpaired: str, bicycle: str, tmp_path: Path
 ) -> None:
     noisy = untrained("pix2pix_noise", paired, tmp_path / "noisy")
@@ -261,7 +261,7 @@ def test_what_the_method_cannot_is_refused(
     )
 
 
-def test_flags_that_do_not_go_together_are_refused(bicycle: str, paired: str, tmp_path: Path) -> None:
+def test_codes_flags_that_do_not_go_together_are_refused(bicycle: str, paired: str, tmp_path: Path) -> None:
     save(tmp_path / "in/x.png", noise(16, 16, 3))
     x = str(tmp_path / "in/x.png")
     assert "--samples: found --like beside it" in refused(bicycle, paired, tmp_path, samples=2, like=x)
@@ -274,7 +274,7 @@ def test_flags_that_do_not_go_together_are_refused(bicycle: str, paired: str, tm
     assert "--like: found ','" in refused(bicycle, paired, tmp_path, like=",")
 
 
-def test_images_of_like_that_cannot_be_used_are_named(bicycle: str, paired: str, tmp_path: Path) -> None:
+def test_like_names_images_that_cannot_be_used(bicycle: str, paired: str, tmp_path: Path) -> None:
     save(tmp_path / "five.npy", noise(16, 16, 5))
     save(tmp_path / "tiny.png", noise(2, 2, 3))
     (tmp_path / "bad.png").write_bytes(b"no image")

@@ -70,7 +70,7 @@ def photos(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- names and bytes
 
 
-def test_outputs_have_the_inputs_names_and_sizes(stargan: str, photos: Path, tmp_path: Path) -> None:
+def test_translate_gives_outputs_the_inputs_names_and_sizes(stargan: str, photos: Path, tmp_path: Path) -> None:
     outcome = go(stargan, photos, tmp_path / "out", target="bold")
     made = files(tmp_path / "out")
     assert set(made) == {*(f"{i:02d}.png" for i in range(11)), "below/x.png", "contact_sheet.png"}
@@ -80,7 +80,7 @@ def test_outputs_have_the_inputs_names_and_sizes(stargan: str, photos: Path, tmp
         assert pixels(made[name]).shape == pixels(source.read_bytes()).shape
 
 
-def test_an_output_is_what_the_method_makes_of_the_image(stargan: str, photos: Path, tmp_path: Path) -> None:
+def test_translate_writes_what_the_method_makes_of_the_image(stargan: str, photos: Path, tmp_path: Path) -> None:
     go(stargan, photos, tmp_path / "out", target="bold,mono")
     x = torch.from_numpy(pixels((photos / "01.png").read_bytes()) / 127.5 - 1)[None, None].float()
     method = load_trained(stargan, torch.device("cpu")).method
@@ -90,7 +90,7 @@ def test_an_output_is_what_the_method_makes_of_the_image(stargan: str, photos: P
 
 
 @pytest.mark.parametrize(("run", "options"), [("stargan", {"target": "bold"}), ("pix2pix", {"size": 16})])
-def test_the_batch_changes_no_byte(
+def test_translate_writes_the_same_bytes_for_any_batch(
     run: str, options: dict[str, object], photos: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     made = []
@@ -101,7 +101,7 @@ def test_the_batch_changes_no_byte(
     assert len(made[0]) == 13
 
 
-def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
+def test_translator_groups_have_one_shape_whatever_the_batch(
     stargan: str, photos: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """A convolution of another batch size may round in another way; so there is no other size."""
@@ -116,7 +116,7 @@ def test_the_networks_see_groups_of_one_shape_whatever_the_batch(
 
 
 @pytest.mark.ray
-def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
+def test_translate_writes_the_same_bytes_with_workers_and_refuses_too_many(
     stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message
 ) -> None:
     """Of images, of a refined data set, of what is measured."""
@@ -154,7 +154,7 @@ def test_workers_change_no_byte_and_more_than_the_cluster_has_are_refused(
     assert files(tmp_path / "shards-1") == files(tmp_path / "shards-2")
 
 
-def test_noise_is_seeded_by_the_images_name(paired: str, tmp_path: Path) -> None:
+def test_translate_seeds_noise_by_the_images_name(paired: str, tmp_path: Path) -> None:
     """Dropout is on at test time: the same picture under two names comes out in two ways, each time the same."""
     run = untrained("pix2pix", paired, tmp_path / "runs", hyper__image_size=32, hyper__dropout=0.5, training__batch=1)
     for place in ("in/a.png", "in/b.png", "alone/b.png"):
@@ -166,34 +166,34 @@ def test_noise_is_seeded_by_the_images_name(paired: str, tmp_path: Path) -> None
     assert out["a.png"] != out["b.png"]
 
 
-def test_a_list_takes_paths_beside_it_and_full_ones(stargan: str, photos: Path, tmp_path: Path) -> None:
+def test_translate_of_a_list_takes_paths_beside_it_and_full_ones(stargan: str, photos: Path, tmp_path: Path) -> None:
     listed = photos / "some.txt"
     listed.write_text(f"03.png\n\n{photos}/01.png\nbelow/x.jpg\n")
     go(stargan, listed, tmp_path / "out", target="none")
     assert set(files(tmp_path / "out")) == {"03.png", "01.png", "x.png", "contact_sheet.png"}
 
 
-def test_most_and_size(stargan: str, photos: Path, tmp_path: Path) -> None:
+def test_translate_takes_most_and_size(stargan: str, photos: Path, tmp_path: Path) -> None:
     go(stargan, photos, tmp_path / "out", target="bold", most=3, size=20)
     made = files(tmp_path / "out")
     assert set(made) == {"00.png", "01.png", "02.png", "contact_sheet.png"}
     assert all(pixels(made[f"0{i}.png"]).shape == (20, 20) for i in range(3))
 
 
-def test_outputs_go_to_any_filesystem(stargan: str, photos: Path) -> None:
+def test_translate_writes_to_any_filesystem(stargan: str, photos: Path) -> None:
     go(stargan, photos, "memory://made/here", target="bold", most=2)
     fs = fsspec.filesystem("memory")
     names = sorted(path.rsplit("/", 1)[-1] for path in fs.find("/made/here"))
     assert names == ["00.png", "01.png", "contact_sheet.png"]
 
 
-def test_outputs_below_the_input_are_not_translated_again(stargan: str, photos: Path) -> None:
+def test_translate_leaves_outputs_below_the_input_alone(stargan: str, photos: Path) -> None:
     first = go(stargan, photos, photos / "out", target="bold")
     again = go(stargan, photos, photos / "out", target="bold")
     assert first.written == again.written == 12
 
 
-def test_images_are_brought_to_the_checkpoints_channels_and_keep_their_depth(stargan: str, tmp_path: Path) -> None:
+def test_translate_converts_to_the_checkpoints_channels_and_keeps_the_depth(stargan: str, tmp_path: Path) -> None:
     """A grey checkpoint: colour by luma, transparency over white, 16 bits stay 16 bits, floats stay floats."""
     folder = tmp_path / "in"
     save(folder / "rgb.png", noise(16, 16, 3))
@@ -214,13 +214,13 @@ def test_images_are_brought_to_the_checkpoints_channels_and_keep_their_depth(sta
 # ---------------------------------------------------------------- data sets, targets, truths
 
 
-def test_a_split_is_translated_under_its_keys(pix2pix: str, paired: str, tmp_path: Path) -> None:
+def test_translate_of_a_split_names_outputs_by_its_keys(pix2pix: str, paired: str, tmp_path: Path) -> None:
     go(pix2pix, paired, tmp_path / "out", split="val")
     keys = set(DataSet(paired).rows("val").keys())
     assert set(files(tmp_path / "out")) == {*(f"{key}.png" for key in keys), "contact_sheet.png"}
 
 
-def test_signs_change_the_sources_own_label(stargan: str, labelled: str, tmp_path: Path) -> None:
+def test_target_with_signs_changes_the_sources_own_label(stargan: str, labelled: str, tmp_path: Path) -> None:
     go(stargan, labelled, tmp_path / "out", target="+bold,-serif", most=12)
     data = DataSet(labelled)
     reader = Reader(data, "test", "all")
@@ -234,7 +234,7 @@ def test_signs_change_the_sources_own_label(stargan: str, labelled: str, tmp_pat
         assert np.abs(found.astype(int) - made).max() <= 1
 
 
-def test_the_truth_of_a_glyph_is_the_same_character_with_the_target_label(labelled: str) -> None:
+def test_split_truth_of_a_glyph_is_the_same_character_with_the_target_label(labelled: str) -> None:
     split = Split(DataSet(labelled), "test", StarGAN)
     for i, name in enumerate(split.names):
         character, style = name.split("-", 1)
@@ -250,7 +250,7 @@ def test_the_truth_of_a_glyph_is_the_same_character_with_the_target_label(labell
     assert split.twin(0, impossible) is None
 
 
-def test_of_a_set_that_serves_two_methods_each_reads_its_own_fields(tmp_path: Path) -> None:
+def test_split_that_serves_two_methods_gives_each_its_own_fields(tmp_path: Path) -> None:
     sides = {"a": png(), "b": png(), "image": png()}
     write_tar(tmp_path / "all.tar", {"k": {f"{name}.png": data for name, data in sides.items()}})
     fields = {name: Field("png", 3, "uint8", 4, 5) for name in sides}
@@ -261,7 +261,7 @@ def test_of_a_set_that_serves_two_methods_each_reads_its_own_fields(tmp_path: Pa
     assert (labelled.fetch(0, "image")[0], labelled.truth(0, None)) == (sides["image"], None)
 
 
-def test_a_data_set_without_labels_is_translated_like_a_folder(stargan: str, tmp_path: Path) -> None:
+def test_translate_of_a_data_set_without_labels_is_as_of_a_folder(stargan: str, tmp_path: Path) -> None:
     image = noise(16, 16)
     save(tmp_path / "in/k.png", image)
     write_tar(tmp_path / "all.tar", {"k": {"image.png": (tmp_path / "in/k.png").read_bytes()}})
@@ -273,14 +273,14 @@ def test_a_data_set_without_labels_is_translated_like_a_folder(stargan: str, tmp
         go(stargan, tmp_path, tmp_path / "set", target="+bold")
 
 
-def test_keys_that_are_no_identities_give_no_truth(labelled: str) -> None:
+def test_split_of_keys_that_are_no_identities_gives_no_truth(labelled: str) -> None:
     for rename in (lambda i, name: f"image-{i}", lambda i, name: str(i)):
         split = Split(DataSet(labelled), "test", StarGAN)
         split.names = [rename(i, name) for i, name in enumerate(split.names)]
         assert all(split.twin(i, split.labels[j]) is None for i in range(5) for j in range(5))
 
 
-def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
+def test_contact_sheet_shows_what_the_target_changes_and_has_a_truth(
     stargan: str, labelled: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     from i2i_core.orchestration import translating
@@ -303,7 +303,9 @@ def test_the_sheet_shows_what_the_target_changes_and_has_a_truth(
         assert np.array_equal(to_array(made)[..., 0], pixels(written))
 
 
-def test_the_sheet_of_pairs_shows_their_truth(pix2pix: str, paired: str, tmp_path: Path, monkeypatch: Patch) -> None:
+def test_contact_sheet_of_pairs_shows_their_truth(
+    pix2pix: str, paired: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
     from i2i_core.orchestration import translating
 
     shown = []
@@ -327,7 +329,7 @@ def test_the_sheet_of_pairs_shows_their_truth(pix2pix: str, paired: str, tmp_pat
         ("-serif", [0, 1, 0, 0], [0, 1, 0, 0]),
     ],
 )
-def test_targets_by_name(text: str, own: list[int], label: list[int]) -> None:
+def test_target_is_parsed_by_name(text: str, own: list[int], label: list[int]) -> None:
     assert parse_target(text, ATTRIBUTES, False).label(np.array(own, np.uint8)).tolist() == label
 
 
@@ -344,13 +346,13 @@ def test_targets_by_name(text: str, own: list[int], label: list[int]) -> None:
         ("none", True, "one class"),
     ],
 )
-def test_targets_that_are_refused(text: str, exclusive: bool, says: str) -> None:
+def test_target_that_cannot_be_is_refused(text: str, exclusive: bool, says: str) -> None:
     with pytest.raises(ConfigError, match="--target") as refused:
         parse_target(text, ATTRIBUTES, exclusive)
     assert says in str(refused.value)
 
 
-def test_one_class_is_a_target() -> None:
+def test_target_is_one_class_of_exclusive_ones() -> None:
     assert parse_target("bold", ATTRIBUTES, True).label(None).tolist() == [0, 1, 0, 0]
 
 
@@ -373,7 +375,7 @@ def told(monkeypatch: Patch, capsys: Captured) -> Message:
     return run
 
 
-def test_an_unreadable_image_is_named_left_out_and_counted(
+def test_translate_names_leaves_out_and_counts_an_unreadable_image(
     stargan: str, photos: Path, tmp_path: Path, told: Message
 ) -> None:
     (photos / "04.png").write_bytes(b"not an image")
@@ -387,7 +389,7 @@ def test_an_unreadable_image_is_named_left_out_and_counted(
     told(*place, "--bad", "skip", code=0)
 
 
-def test_nothing_but_unreadable_images_fail(stargan: str, tmp_path: Path, told: Message) -> None:
+def test_translate_fails_on_nothing_but_unreadable_images(stargan: str, tmp_path: Path, told: Message) -> None:
     (tmp_path / "list.txt").write_text("gone.png\n")
     said = told(
         stargan, "--input", tmp_path / "list.txt", "--out", tmp_path / "o", "--target", "bold", "--bad", "skip", code=1
@@ -395,7 +397,7 @@ def test_nothing_but_unreadable_images_fail(stargan: str, tmp_path: Path, told: 
     assert "not one image could be translated (gone: no such file)" in said
 
 
-def test_wrong_inputs_are_named(stargan: str, pix2pix: str, labelled: str, paired: str, photos: Path,
+def test_translate_names_wrong_inputs(stargan: str, pix2pix: str, labelled: str, paired: str, photos: Path,
                                 tmp_path: Path, told: Message) -> None:  # fmt: skip
     out = ["--out", tmp_path / "out"]
     (tmp_path / "void").mkdir()
@@ -421,7 +423,7 @@ def test_wrong_inputs_are_named(stargan: str, pix2pix: str, labelled: str, paire
     assert "--bath" in told(stargan, "--input", photos, *out, "--bath", 3)
 
 
-def test_names_that_collide_are_refused(stargan: str, photos: Path, tmp_path: Path, told: Message) -> None:
+def test_translate_refuses_names_that_collide(stargan: str, photos: Path, tmp_path: Path, told: Message) -> None:
     place = [stargan, "--out", tmp_path / "out", "--target", "bold", "--input"]
     save(photos / f"{SHEET}.png", noise(16, 16))
     assert "an image called contact_sheet" in told(*place, photos)
@@ -433,7 +435,9 @@ def test_names_that_collide_are_refused(stargan: str, photos: Path, tmp_path: Pa
     assert "names that differ" in told(*place, photos / "list.txt")
 
 
-def test_sizes_and_channels_the_networks_cannot_take(stargan: str, pix2pix: str, tmp_path: Path, told: Message) -> None:
+def test_translate_refuses_sizes_and_channels_the_networks_cannot_take(
+    stargan: str, pix2pix: str, tmp_path: Path, told: Message
+) -> None:
     save(tmp_path / "a" / "tall.png", noise(18, 16))
     save(tmp_path / "b" / "wide.png", noise(16, 40, 3))
     save(tmp_path / "c" / "five.npy", noise(16, 16, 5))
@@ -488,7 +492,7 @@ def test_evaluate_prints_and_writes_what_it_measured(
     assert values["classifier"]["images"] == 256
 
 
-def test_rows_of_a_folder_are_its_first(stargan: str, photos: Path) -> None:
+def test_contact_sheet_of_a_folder_shows_its_first_images(stargan: str, photos: Path) -> None:
     options = TranslateOptions(input=str(photos), out=str(photos / "out"), target="bold")
     job = prepare_job(stargan, load_trained(stargan, torch.device("cpu")), options)
     assert shown_rows(job, range(12)) == frozenset(range(8))

@@ -564,12 +564,12 @@ CASES: dict[str, tuple[Any, Case]] = {
 }
 
 
-def test_every_method_is_compared() -> None:
+def test_update_of_every_method_is_compared() -> None:
     assert {made.method for _, made in CASES.values()} == set(METHODS)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_updates_equal_the_paper_s(name: str) -> None:
+def test_update_equals_the_papers(name: str) -> None:
     plain, case = CASES[name]
     method = small(case)
     networks = copy.deepcopy(method.networks)
@@ -610,7 +610,7 @@ STAGES += [(name, {"R": 2, "D": moves}) for name in CASES for moves in (0, 1) if
 
 
 @pytest.mark.parametrize(("name", "moves"), STAGES)
-def test_a_move_gives_gradient_to_its_player_and_to_no_other(name: str, moves: dict[str, int]) -> None:
+def test_update_move_gives_gradient_to_its_player_and_to_no_other(name: str, moves: dict[str, int]) -> None:
     method = small(CASES[name][1])
     names = {id(p): n for n, p in method.networks.named_parameters()}
     without = without_effect(method)
@@ -651,14 +651,14 @@ def last_of(D: nn.Module) -> nn.Conv2d:
     return [m for m in D.modules() if isinstance(m, nn.Conv2d)][-1]
 
 
-def test_an_l1_run_has_no_discriminator() -> None:
+def test_pix2pix_with_l1_alone_has_no_discriminator() -> None:
     method = small(Case("pix2pix", hyper={"objective": "L1"}))
     assert set(method.networks) == set(method.players) == {"G"}
     moves = list(method.update(iter([whole_batch(method, BATCH, 0)]), Progress()))
     assert [player for player, *_ in moves] == ["G"]
 
 
-def test_class_labels_are_one_of_several() -> None:
+def test_stargan_class_labels_are_one_of_several() -> None:
     """RaFD: cross entropy over classes, by hand for one row."""
     method = small(Case("stargan", hyper={"labels": "classes"}))
     logits = torch.tensor([[2.0, -1.0, 0.5]], dtype=torch.float64)
@@ -667,7 +667,7 @@ def test_class_labels_are_one_of_several() -> None:
     assert found.item() == pytest.approx(-(e[0, 2] / e.sum()).log().item(), abs=1e-12)
 
 
-def test_a_non_square_and_larger_image_goes_through_a_trained_generator() -> None:
+def test_generator_takes_a_non_square_and_larger_image() -> None:
     method = small(Case("pix2pix"))
     with method.translating():
         assert method.networks["G"](torch.zeros(1, 3, 32, 48, dtype=torch.float64)).shape == (1, 3, 32, 48)
@@ -675,7 +675,7 @@ def test_a_non_square_and_larger_image_goes_through_a_trained_generator() -> Non
 
 
 @pytest.mark.parametrize("method", ["pix2pix_noise", "cvae_gan", "clr_gan", "bicyclegan"])
-def test_dropout_of_the_multimodal_systems_is_for_training_alone(method: str) -> None:
+def test_multimodal_dropout_is_for_training_alone(method: str) -> None:
     """The authors' test program puts G into evaluation mode."""
     made = small(Case(method, hyper=DROPOUT))
     G, x = made.networks["G"], torch.zeros(1, 3, 64, 64, dtype=torch.float64)
@@ -685,14 +685,14 @@ def test_dropout_of_the_multimodal_systems_is_for_training_alone(method: str) ->
     assert G.training
 
 
-def test_dropout_of_the_multimodal_systems_follows_the_three_ups_after_the_innermost() -> None:
+def test_multimodal_dropout_follows_the_three_ups_after_the_innermost() -> None:
     for preset, expected in (("paper", []), ("reference", [1, 2, 3])):
         with torch.device("meta"):
             ups = build_method("bicyclegan", preset).networks["G"].ups
         assert [i for i, up in enumerate(ups) if any(isinstance(m, nn.Dropout) for m in up)] == expected
 
 
-def test_the_averaged_generator_forgets_half_in_its_half_life() -> None:
+def test_averaged_generator_forgets_half_in_its_half_life() -> None:
     """By hand: mean <- keep * mean + (1 - keep) * weight, keep = 2^-(images / half-life), after every update."""
     case = Case("pix2pix", batch=BATCH)
     method = small(case)
