@@ -80,6 +80,7 @@ def run() -> int:
     options = configure(sys.argv[1:])
     config = options.run
     logs.show(config.launch.log_level)
+    from i2i_core.orchestration.ending import ending
     from i2i_core.orchestration.fitting import with_number
     from i2i_core.orchestration.launch import check_run, launch
     from i2i_core.orchestration.sharding import builtin_data
@@ -94,23 +95,19 @@ def run() -> int:
         uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs)
         config = config.with_section("data", uri=uri)
     config = prepare(with_number(config))
+    said = check_run(config, options.lr_may_rise)
     folder = RunFolder.of(config)
     print(f"run {folder.url}")
     if "tensorboard" in config.monitoring.tracker:
         print(f"watch with: tensorboard --logdir {config.launch.storage}")
     warn(config)
     if options.dry_run:
-        if said := check_run(config, options.lr_may_rise):
+        if said:
             print(said)
-        print(config.dumps())
+        print(config.dumps().rstrip())
+        print("nothing was started: flags, data and an earlier run of this name fit each other")
         return 0
-    outcome = launch(config, options.lr_may_rise, BEGAN)
-    print(f"finished after {outcome.images:,} images")
-    for name, value in outcome.metrics.items():
-        print(f"  {name} {value:.4g}")
-    made = outcome.run
-    print(f"checkpoints {made.at(made.CHECKPOINTS)}\ngrids {made.at(made.GRIDS)}")
-    print(f"translate with: python pipelines/translate.py {made.url} --input IMAGES --out FOLDER")
+    print(*ending(launch(config, options.lr_may_rise, BEGAN), config), sep="\n")
     return 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from i2i_core.checkpoints.checkpoint import read
+from i2i_core.checkpoints.checkpoint import read, read_config
 from i2i_core.checkpoints.norm_batches import NormBatches
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.config.run import TrainConfig
@@ -16,8 +17,10 @@ from i2i_core.errors import CheckpointError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
-from i2i_core.runs.folder import CheckpointFolder, RunFolder
+from i2i_core.runs.folder import CheckpointFolder, RunFolder, images_of
 from i2i_core.storage.retry import AT_START, patient_for
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ class Trained:
 
 
 def find(uri: str) -> CheckpointFolder:
-    """Find the checkpoint at a place: the place itself, or a run's best checkpoint, else its latest.
+    """Find the checkpoint at a place: the place itself, or a run's best checkpoint, else its last. The log says which.
+
+    A run that is measured at its end only, and has gone on since, has a best checkpoint that was compared with nothing
+    later: its last one counts.
 
     Raises:
         CheckpointError: no checkpoint is there.
@@ -64,7 +70,17 @@ def find(uri: str) -> CheckpointFolder:
     if not whole:
         found = "a folder without checkpoints" if run.exists("") else "nothing at that place"
         raise CheckpointError(uri, found, "a run, or one of its checkpoints", "Name a folder that train.py printed.")
-    return run.checkpoint(best["checkpoint"] if best else whole[-1])
+    taken, last = best["checkpoint"] if best else whole[-1], whole[-1]
+    why = f"the best of the run by {best['metric']}" if best else "the last of the run"
+    if taken != last:
+        measured = max((seen["images"] for seen in run.evaluations()), default=0)
+        if measured < images_of(last) and not read_config(run).monitoring.evaluate_every:
+            why = f"the last of the run: it was not measured, nor was any since {taken}"
+            taken = last
+        else:
+            why += f"; the last is {last}"
+    logger.info(f"checkpoint {taken}, {why}")
+    return run.checkpoint(taken)
 
 
 @patient_for(AT_START)

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
@@ -43,11 +43,16 @@ PROBE = 4096
 
 @dataclass(frozen=True)
 class Reached:
-    """Hold a finished run's folder, length and metrics."""
+    """Hold a finished run's folder, length and metrics.
+
+    Attributes:
+        again: whether it had finished before this launch, which then did nothing.
+    """
 
     run: RunFolder
     images: int
     metrics: dict[str, float]
+    again: bool = False
 
 
 def check_storage(run: Folder) -> float:
@@ -142,7 +147,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
             logger.info(said)
         since = check_storage(run) - (time.monotonic() - began)
         if run.exists(run.CONFIG) and has_finished(config, checkpoint.read_config(run), run):
-            return _outcome(run)
+            return replace(_outcome(run), again=True)
         check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
     connect()

@@ -63,7 +63,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
     options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
     trained = load_trained(checkpoint, torch.device("cpu"))
-    job = prepare_job(checkpoint, trained, options)
+    job = prepare_job(trained.url, trained, options)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:
         over = partial(pool.over, work=job, trained=trained, where=where)
@@ -223,7 +223,7 @@ def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[R
     """
     trained = load_trained(absolute(checkpoint, "the checkpoint"), torch.device("cpu"))
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
-    job, method = prepare_job(checkpoint, trained, options), trained.method
+    job, method = prepare_job(trained.url, trained, options), trained.method
     taken, channels = sides(method, job.way)[0], method.channels()
     chosen = sorted(shown_rows(job, [i for chunk in _chunks(job, method, options) for i in chunk]))[:count]
     rows = []

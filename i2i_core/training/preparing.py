@@ -228,5 +228,6 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
             run.url,
             "a run with another configuration:\n    " + "\n    ".join(lines),
             "the same values, to resume it",
-            "Give the saved values to go on with that run, or another --name to start a new one",
+            "Give the saved values to go on with that run, or another --name to start a new one; with "
+            f"--init-from {run.url} it starts from these networks.",
         )

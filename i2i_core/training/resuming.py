@@ -82,7 +82,7 @@ def rate_change(config: TrainConfig, run: RunFolder, may_rise: bool = False) -> 
             f"Add {LR_MAY_RISE} to go on with the higher rate. Or begin another run from these networks, with a length "
             f"and a schedule of its own: --init-from {run.url} --name ANOTHER. docs/recovery.md compares them."
         )
-        raise ConfigError(_length(given), found, f"{_length(saved)}, or word that it may rise", fix)
+        raise ConfigError(_length(given), found, f"{_length(saved)}, or {LR_MAY_RISE}", fix)
     way = "rises" if then > now else "falls"
     return (
         f"{run.url} goes on after {images:,} images with {_length(given)} in place of {_length(saved)}: "

@@ -200,7 +200,9 @@ def progress_line(
         frames: frames of a sample.
         pauses: seconds of standing still for each second of training, which the time left allows for.
     """
-    left = clock((length - images) / rate * (1 + pauses)) if rate else "?"
+    left = (
+        clock(max(length - images, 0) / rate * (1 + pauses)) if rate else "?"
+    )  # whole batches: the last may go past it
     losses = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name.endswith("/loss"))
     what, speed = "images", f"{rate:,.0f} images/s"
     if frames > 1:

@@ -1,0 +1,61 @@
+"""Word a run's end for the screen: its metrics beside doing nothing, where to look, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from i2i_core.config.run import TrainConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.evaluation.suite import BETTER
+from i2i_core.methods.base import Method
+from i2i_core.methods.controls import Labels
+from i2i_core.orchestration.launch import Reached
+from i2i_core.registry import entry
+from i2i_core.training.resuming import BY_LENGTH, LR_MAY_RISE
+
+NOTHING = "_nothing"
+"""Ending of the name of what the untouched input scores."""
+
+
+def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
+    """Give the lines of a finished run.
+
+    Args:
+        reached: the run's folder, length and metrics.
+        config: the prepared configuration that it was launched with.
+    """
+    run, method = reached.run, entry(config.method).method
+    if reached.again:
+        yield f"finished before, after {reached.images:,} images: nothing was done"
+    else:
+        yield f"finished after {reached.images:,} images"
+    yield from metrics(reached.metrics)
+    yield f"checkpoints {run.at(run.CHECKPOINTS)}"
+    yield f"grids {run.at(run.GRIDS)}"
+    yield f"translate with: python pipelines/translate.py {run.url} {_input(method, config)} --out FOLDER"
+    if reached.metrics:
+        splits = DataSet(config.data.uri, config.data.shards_at).manifest.splits
+        split = "test" if "test" in splits else config.monitoring.evaluate_split
+        asked = f"--data {config.data.uri}" + (f" --split {split}" if split in splits else "")
+        yield f"evaluate with: python pipelines/evaluate.py {run.url} {asked}"
+    rises = f" {LR_MAY_RISE} (docs/recovery.md)" if config.training.lr_schedule in BY_LENGTH else ""
+    yield f"train longer with: the same command and --images {2 * reached.images}{rises}"
+
+
+def metrics(found: Mapping[str, float]) -> Iterator[str]:
+    """Give a line for each metric: its value, which values are better, and what doing nothing scores."""
+    for name, value in found.items():
+        base, slash, part = name.partition("/")
+        if base.endswith(NOTHING):
+            continue
+        remarks = [f"{BETTER[name]} is better"]
+        if (untouched := found.get(f"{base}{NOTHING}{slash}{part}")) is not None:
+            remarks.append(f"doing nothing {untouched:.4g}")
+        yield f"  {name} {value:.4g} ({', '.join(remarks)})"
+
+
+def _input(method: type[Method], config: TrainConfig) -> str:  # type: ignore[type-arg]
+    """Give the flags that translate.py needs of a run of this method."""
+    flags = "--input IMAGES" if method.inputs else "--count 16"
+    labels = getattr(config.hyper, "attributes", ())
+    return f"{flags} --target {labels[0]}" if method.control(Labels) and labels else flags
