@@ -130,7 +130,8 @@ def parse(
         UserError: as the dataclasses raise it; a flag that other programs have, with the name that it has here.
     """
     flags = flags_of(options)
-    _check_familiar(arguments, {flag.name for flag in flags}, program)
+    if not {*HELP, ALL} & {*arguments}:
+        _check_familiar(arguments, {flag.name for flag in flags}, program)
     with _quiet_pipe():
         if common and {*HELP} & {*arguments}:
             print(page(program, about, flags, common))
