@@ -10,7 +10,7 @@ SEED ?= 0
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table reference test test-quick test-all lint format chaos bench bench-table bench-gpu bench-stream simulate setup clean help
+.PHONY: demo sweep-demo methods-table test test-quick test-all lint format chaos bench bench-table bench-gpu bench-stream simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,9 +32,6 @@ sweep-demo: $(READY)  ## a sweep of ten small pix2pix runs on two cores, with pl
 
 methods-table: $(READY)  ## trains and measures every method's demo; writes the table of docs/methods.md
 	$(BIN)/python -m pipelines.methods_table
-
-reference: $(READY)  ## docs/reference: flags, metrics and files, from the code
-	$(BIN)/python -m pipelines.reference
 
 test: $(READY)  ## the tests
 	$(PYTEST) -m "not slow and not gpu"
@@ -71,6 +68,10 @@ simulate: $(READY)  ## what a data set costs by how many samples it has: 10^6 to
 
 bench-gpu:  ## times the step of every method at the papers' sizes; needs torch and a GPU, nothing else (8 minutes)
 	$(PYTHON) -m tests.bench --device cuda --minutes 7
+
+.PHONY: reference
+reference: $(READY)  ## docs/reference: flags, metrics and files, from the code
+	$(BIN)/python -m pipelines.reference
 
 clean:  ## remove the environment and what runs made
 	rm -rf $(VENV) *.egg-info demo-output methods-output bench-output runs data
