@@ -109,7 +109,7 @@ def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
 
 
 def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
-    """Tell if help is asked for, and none of the named flags is given, which would choose whose help."""
+    """Tell if the arguments ask for help and give none of the named flags, which would choose its subject."""
     return bool({*HELP, ALL} & {*arguments}) and not early(arguments, *names)
 
 
