@@ -35,9 +35,6 @@ sweep-demo: $(READY)  ## a sweep of ten small pix2pix runs on two cores, with pl
 methods-table: $(READY)  ## trains and measures every method's demo; writes the table of docs/methods.md
 	$(BIN)/python -m pipelines.methods_table
 
-reference: $(READY)  ## docs/reference: flags, metrics and files, from the code
-	$(BIN)/python -m pipelines.reference
-
 strip: $(READY)  ## the README's strip of pictures, from what methods-table left
 	$(BIN)/python -m pipelines.strip
 
@@ -76,6 +73,10 @@ simulate: $(READY)  ## what a data set costs by how many samples it has: 10^6 to
 
 bench-gpu:  ## times the step of every method at the papers' sizes; needs torch and a GPU, nothing else (8 minutes)
 	$(PYTHON) -m tests.bench --device cuda --minutes 7
+
+.PHONY: reference
+reference: $(READY)  ## docs/reference: flags, metrics and files, from the code
+	$(BIN)/python -m pipelines.reference
 
 clean:  ## remove the environment and what runs made
 	rm -rf $(VENV) *.egg-info demo-output methods-output bench-output runs data

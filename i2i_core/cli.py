@@ -109,7 +109,7 @@ def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
 
 
 def asks_for_help(arguments: Sequence[str], *names: str) -> bool:
-    """Tell if help is asked for, and none of the named flags is given, which would choose whose help."""
+    """Tell if the arguments ask for help and give none of the named flags, which would choose its subject."""
     return bool({*HELP, ALL} & {*arguments}) and not early(arguments, *names)
 
 
@@ -130,7 +130,8 @@ def parse(
         UserError: as the dataclasses raise it; a flag that other programs have, with the name that it has here.
     """
     flags = flags_of(options)
-    _check_familiar(arguments, {flag.name for flag in flags}, program)
+    if not {*HELP, ALL} & {*arguments}:
+        _check_familiar(arguments, {flag.name for flag in flags}, program)
     with _quiet_pipe():
         if common and {*HELP} & {*arguments}:
             print(page(program, about, flags, common))

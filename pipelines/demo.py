@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 import i2i_core.config.methods  # noqa: F401  fills METHODS
-from i2i_core.cli import main
+from i2i_core.cli import main, parse
 from i2i_core.config.fast import check_fast
 from i2i_core.errors import ConfigError, RunError, nearest
 from i2i_core.registry import METHODS
@@ -129,7 +127,7 @@ def train(demo: Demo, arguments: list[str]) -> float:
 
 
 def run() -> int:
-    demo = tyro.cli(Demo, prog="demo.py")
+    demo = parse(Demo(), "demo.py", sys.argv[1:])
     if demo.method not in EXAMPLES:
         raise ConfigError("--method", repr(demo.method), "a method with a demo", nearest(demo.method, EXAMPLES))
     check_fast(demo.fast)

@@ -70,14 +70,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def code(text: str) -> str:
+    """Set a text as code; an empty one stays empty."""
     return f"`{text}`" if text else ""
 
 
 def link(heading: str) -> str:
+    """Link to a heading of the same page."""
     return f"[{heading}](#{heading.replace('.', '')})"
 
 
 def default_of(flag: Flag) -> str:
+    """Return a flag's default; `off` for a switch that is off."""
     return flag.default or ("" if flag.kind else "off")
 
 

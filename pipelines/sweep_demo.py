@@ -11,9 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from i2i_core.cli import main
+from i2i_core.cli import main, parse
 from i2i_core.errors import RunError
 from i2i_core.search.study import study_of
 from i2i_core.storage.folder import Folder
@@ -37,7 +35,7 @@ class SweepDemo:
 
 
 def run() -> int:
-    demo, started = tyro.cli(SweepDemo, prog="sweep_demo.py"), time.monotonic()
+    demo, started = parse(SweepDemo(), "sweep_demo.py", sys.argv[1:]), time.monotonic()
     data, storage, name = demo.out.resolve() / "glyphs-sweep", demo.out.resolve() / "sweeps", "pix2pix-demo"
     call(sys.executable, f"{ROOT}/pipelines/shard.py", *GLYPHS, "--out", str(data), "--workers", "0")
     command = [sys.executable, f"{ROOT}/pipelines/tune.py", "--method", "pix2pix", "--preset", "demo", *TRIAL]

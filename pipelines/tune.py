@@ -1,7 +1,7 @@
 """Search a method's hyper-parameters: `python pipelines/tune.py --method pix2pix --data URI --samples 20`.
 
-Each trial is a run of train.py with the flags that this command gives; the search space names the values that vary.
-With --resume, the same command resumes an interrupted sweep.
+Each trial is a run as train.py makes it: the flags given here hold for all trials, and the sweep varies what its space
+names. With --resume the same command goes on with a sweep that was interrupted.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class TuneOptions:
     run: Annotated[TrainConfig, tyro.conf.arg(name="")]
     sweep: SweepConfig
     resume: bool = False
-    """Resume the sweep of that name."""
+    """Go on with the interrupted sweep of that --name."""
     dry_run: bool = False
-    """Check everything, print the search space, and stop before any trial starts."""
+    """Check everything, print what the sweep would search, and stop."""
 
 
 def configure(arguments: Sequence[str]) -> TuneOptions:
-    """Read the options of a sweep: the configuration that its trials share, the search, and how to run it.
+    """Read the flags: the configuration that all trials share, the sweep, and whether it is resumed or a dry run.
 
     Raises:
-        ConfigError: the method is missing or unknown, or a value cannot be.
+        ConfigError: no method, an unknown one, or values that cannot be.
     """
     if asks_for_help(arguments, "method"):
         about = f"{__doc__}\nMethods: {', '.join(METHODS)}. --method NAME --help shows the flags of one."

@@ -61,8 +61,8 @@ class DataConfig:
     """Processes per worker that read and decode; 0 uses a thread of the worker instead. -1 chooses by the CPUs of the
     node: up to 8 per GPU, and 0 where CPUs train. Raise it if a GPU waits for data."""
     cache: str = setting("", resume="free")
-    """Folder on a local disk of each node that caches shards of remote data. Without it, the cache lies in the
-    temporary folder."""
+    """Cache for shards of remote data: a folder on a local disk of each node, which keeps whole shards while they are
+    needed and as long as there is room. Without it, the cache lies in the temporary folder."""
     cache_gb: float = setting(20.0, resume="free")
     """Size limit of that cache in GB (10^9 bytes), for all runs of the node together; 0 switches the cache off, and
     samples are read one by one."""

@@ -41,7 +41,7 @@ class EvaluationConfig:
     """File of the Inception weights for FID, KID and Inception Score. Without it, the standard weights are fetched
     once."""
     lpips_network: Literal["alex", "vgg"] = setting("alex", resume="free")
-    """Network that LPIPS compares features of; papers mostly use alex."""
+    """Network of LPIPS, AlexNet or VGG; numbers of the two cannot be compared."""
     lpips_weights: str = setting("", resume="free")
     """File of that network's ImageNet weights, named as in torchvision. Without it, they are fetched once."""
     segmentation: str = setting("", resume="free")

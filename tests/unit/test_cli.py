@@ -126,7 +126,9 @@ def test_parse_shows_texts_of_fields_their_defaults_and_no_derived_field(capsys:
 def test_parse_shows_common_flags_in_their_groups(asked: str, capsys: pytest.CaptureFixture[str]) -> None:
     common = {"what to read": ("data",), "what to make": ("size", "nothing-like-it")}
     with pytest.raises(SystemExit) as ended:
-        cli.parse(Whole(Part(size=7)), "x.py", ["--size", "0", asked], "About\nthis.\n\n  - a list", common)
+        cli.parse(
+            Whole(Part(size=7)), "x.py", ["--size", "0", "--dataset", asked], "About\nthis.\n\n  - a list", common
+        )
     assert ended.value.code == 0
     page = capsys.readouterr().out
     assert page.splitlines() == [

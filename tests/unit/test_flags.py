@@ -22,6 +22,7 @@ from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
 from i2i_core.flags import _kind, flags_of, typed_value
 from i2i_core.registry import METHODS
+from pipelines.demo import Demo
 from pipelines.evaluate import EvaluateOptions
 from pipelines.shard import MakeOptions
 from pipelines.train import TrainOptions
@@ -43,6 +44,7 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
     "shard": MakeOptions,
     "translate": Command,
     "evaluate": EvaluateOptions,
+    "demo": Demo,
 }
 
 
@@ -135,6 +137,7 @@ def test_configure_shows_help_without_a_method(program: Any, capsys: pytest.Capt
         ("evaluate", "--gpus", "--gpu"),
         ("evaluate", "--dataset", "--data"),
         ("evaluate", "--output", "--out"),
+        ("demo", "--output", "--out"),
     ],
 )
 def test_flags_of_other_programs_are_answered_with_ours(program: str, given: str, ours: str) -> None:

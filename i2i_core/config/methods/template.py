@@ -37,7 +37,7 @@ class TemplateConfig(GameConfig):
     lr: float = setting(2e-4)
     """Learning rate of both players."""
 
-    # Everything that can be wrong is said here, before any work starts: see errors.py for what a message holds.
+    # Refuse every wrong value here, before any work starts; errors.py says what a message holds.
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "in_channels", "out_channels", "base", "blocks", "d_layers")
