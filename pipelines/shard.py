@@ -1,4 +1,4 @@
-"""Makes a data set of images: `python pipelines/shard.py --layout pairs --input DIR --out data/NAME`.
+"""Make a data set of images: `python pipelines/shard.py --layout pairs --input DIR --out data/NAME`.
 
 It writes WebDataset shards and a manifest, which train.py reads with --data. The same command goes on with a job that
 was stopped, and says so when the data set is finished. docs/data.md shows the layouts of folders.
