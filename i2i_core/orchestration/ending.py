@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
@@ -54,7 +55,7 @@ def metrics(found: Mapping[str, float]) -> Iterator[str]:
         yield f"  {name} {value:.4g} ({', '.join(remarks)})"
 
 
-def _input(method: type[Method], config: TrainConfig) -> str:  # type: ignore[type-arg]
+def _input(method: type[Method[Any]], config: TrainConfig) -> str:
     """Give the flags that translate.py needs of a run of this method."""
     flags = "--input IMAGES" if method.inputs else "--count 16"
     labels = getattr(config.hyper, "attributes", ())

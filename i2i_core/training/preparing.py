@@ -108,6 +108,14 @@ def warn(config: TrainConfig) -> None:
     sets = open_sets(config.data)
     if enlarged := enlarging.caution(config, sets):
         logger.warning(enlarged)
+    batch, split = config.training.batch, config.data.split
+    for data in sets:
+        least = min(data.shard_set(split, domain).samples for domain in data.manifest.domains)
+        if least < batch:
+            logger.warning(
+                f"--batch {batch:,} is more than the {least:,} samples of split {split} in {data.uri}: every batch "
+                f"repeats some. Give --batch {least} or less."
+            )
     split, wanted = evaluation_split(config, sets), config.monitoring.evaluate_split
     if split == wanted:
         return

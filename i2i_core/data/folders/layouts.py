@@ -874,7 +874,9 @@ def _unfit(layout: str, listing: Listing, found: str = "") -> DataError:
     tops = _top_folders(listing)
     there = f"{len(listing.images)} images" + (f" in {_some([top + '/' for top in tops], 6)}" if tops else "")
     fit = [name for name in _fitting(listing) if name != layout]
-    fix = (
-        f"--layout {fit[0]} fits what is there ({LOOKS[fit[0]]})." if fit else "Name another folder, or lay it out so."
-    )
+    fix = "Name another folder, or lay it out so."
+    if fit == ["ab"]:  # that the names fit says nothing of what the images show
+        fix += " If each image holds A on its left half and B on its right, --layout ab fits."
+    elif fit:
+        fix = f"--layout {fit[0]} fits what is there ({LOOKS[fit[0]]})."
     return DataError(f"--layout {layout} --input {listing.uri}", found or there, LOOKS[layout], fix)
