@@ -1,7 +1,7 @@
-"""Searches a method's hyper-parameters: `python pipelines/tune.py --method pix2pix --data URI --samples 20`.
+"""Search a method's hyper-parameters: `python pipelines/tune.py --method pix2pix --data URI --samples 20`.
 
-Each trial is a run as train.py makes it, with the flags that are given here; what the space names is varied.
-With --resume the same command goes on with a sweep that was interrupted.
+Each trial is a run as train.py makes it: the flags given here hold for all trials, and the sweep varies what its space
+names. With --resume the same command goes on with a sweep that was interrupted.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class TuneOptions:
     run: Annotated[TrainConfig, tyro.conf.arg(name="")]
     sweep: SweepConfig
     resume: bool = False
-    """Go on with the sweep of that name."""
+    """Go on with the interrupted sweep of that --name."""
     dry_run: bool = False
-    """Check everything, say what would be searched, and stop."""
+    """Check everything, print what the sweep would search, and stop."""
 
 
 def configure(arguments: Sequence[str]) -> TuneOptions:
-    """Read what every trial has in common, what is searched, whether it is resumed, and whether this is a dry run.
+    """Read the flags: the configuration that all trials share, the sweep, and whether it is resumed or a dry run.
 
     Raises:
         ConfigError: no method, an unknown one, or values that cannot be.
@@ -51,7 +51,7 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     start = TrainConfig.of(known["method"], known.get("preset") or entry(known["method"]).first_preset)
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
-    title = f"Searches values for {start.method}, starting from the preset {start.preset}."
+    title = f"Search values for {start.method}, starting from the preset {start.preset}."
     options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, title)
     options.run.training.check_length()
     return options
