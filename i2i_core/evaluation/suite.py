@@ -259,6 +259,7 @@ class Result:
 
     @property
     def values(self) -> dict[str, float]:
+        """Give the value of each metric by name."""
         return {name: measured.value for name, measured in self.metrics.items()}
 
 

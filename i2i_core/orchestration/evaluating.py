@@ -181,25 +181,34 @@ def classifier_of(
     Raises:
         Stopped: a signal stopped the training; the training is kept.
     """
-    from i2i_core.orchestration.launch import stopping_on_signal  # late: it imports Ray
-
     data = DataSet(uri, shards_at)
     path = path or _cached(data, network, image_size, resizing)
     if has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):
         logger.info(f"classifier of this data: {path}")
         return kept
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    return _trained(data, path, network, image_size, resizing, device)
+
+
+def _trained(
+    data: DataSet, path: str, network: Network, image_size: Size, resizing: Resizing, device: torch.device
+) -> Classifier:
+    """Train a classifier, or finish a training that the path keeps, and save it. Raise Stopped as `classifier_of`."""
+    from i2i_core.orchestration.launch import stopping_on_signal  # late: it imports Ray
+
     samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
     seen, stop = min(SEEN, EPOCHS * samples), Event()
     logger.info(
         f"classifier: trains {TITLES[network]} on {samples:,} real images of train, {seen:,} images in all "
-        f"({seen / max(1, samples):.1f} passes); {path} keeps it, also where it is interrupted"
+        f"({seen / max(1, samples):.1f} passes)"
     )
+    logger.info(f"classifier: reads the images; {path} keeps the training, also where it is interrupted")
     unfinished = Unfinished(path, stop.is_set)
     with stopping_on_signal("the classifier's training", stop.set), progress("classifier", seen, "images") as done:
         trained = train_classifier(
             data,
             image_size=image_size,
-            device=torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu"),
+            device=device,
             unfinished=unfinished,
             progress=done,
             seen=seen,

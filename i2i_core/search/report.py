@@ -325,11 +325,11 @@ def _trials(of: _Sweep, sweep: Folder) -> str:
 
 def _picture(sweep: Folder, run: str) -> str:
     """Give the first rows of a run's last grid, small, with a link to the whole; a word where there is none."""
-    grids = [name for name in sweep.names(f"{run}/{RunFolder.GRIDS}") if name.endswith(".png")]
-    if not grids:
-        return "no grid"
-    path = f"{run}/{RunFolder.GRIDS}/{grids[-1]}"
     try:
+        grids = [name for name in sweep.names(f"{run}/{RunFolder.GRIDS}") if name.endswith(".png")]
+        if not grids:
+            return "no grid"
+        path = f"{run}/{RunFolder.GRIDS}/{grids[-1]}"
         grid = Image.open(io.BytesIO(sweep.read(path))).convert("RGB")
     except (OSError, StorageError) as error:
         return f"its grid cannot be read ({_e(error)})"

@@ -86,6 +86,7 @@ class Parameter:
         return self.choices if self.kind == "choice" else (self.low, self.high)
 
     def contains(self, value: Any) -> bool:
+        """Tell whether a value lies in the range and is of its type."""
         if self.kind == "choice":
             return any(_same(value, one) for one in self.choices)
         if isinstance(value, bool) or not isinstance(value, int if self.kind == "int" else int | float):

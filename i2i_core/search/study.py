@@ -71,6 +71,7 @@ class SearchedMetric:
 
     @property
     def title(self) -> str:
+        """Name the metric and its direction: `l1 (lower is better)`."""
         return f"{self.metric} ({self.direction} is better)"
 
     @property
@@ -178,6 +179,7 @@ class Counts:
 
     @property
     def done(self) -> int:
+        """Count the trials that count towards a sweep's samples and have ended."""
         return self.finished + self.stopped + self.failed
 
 
@@ -287,6 +289,7 @@ class Search:
         return replace(configured(self.base, values), launch=place)
 
     def run_of(self, number: int) -> Folder:
+        """Open the folder of a trial's run."""
         return self.sweep.sub(f"{TRIALS}/{number:04d}")
 
     def report(self, number: int, images: int, metrics: Mapping[str, float]) -> bool:
@@ -373,6 +376,7 @@ class Search:
         return counts.done + counts.running
 
     def counts(self) -> Counts:
+        """Count the trials of the study by outcome."""
         outcomes = [t.user_attrs.get("outcome") for t in self._in_state(TrialState.COMPLETE, TrialState.PRUNED)]
         running = len(self._in_state(TrialState.RUNNING))
         return Counts(running, *map(outcomes.count, (FINISHED, STOPPED_EARLY, FAILED, REFUSED)))

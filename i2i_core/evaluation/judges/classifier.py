@@ -288,6 +288,7 @@ class _Fit:
         self.done += 1
 
     def state(self) -> dict[str, Any]:
+        """Give all that `restore` needs."""
         parts = (self.classifier, self.optimiser, self.schedule)
         return {"done": self.done, "parts": [part.state_dict() for part in parts]}
 
@@ -331,6 +332,7 @@ class Unfinished:
         return None
 
     def keep(self, definition: str, state: Mapping[str, Any]) -> None:
+        """Write a training's state, with the definition of the training."""
         out = io.BytesIO()
         torch.save({"definition": definition, "state": dict(state)}, out)
         self.folder.write(self.name, out.getvalue())
