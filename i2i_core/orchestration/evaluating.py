@@ -147,6 +147,8 @@ def measure(work: EvaluationJob, trained: Trained, where: pool.Where, progress: 
         RunError: a worker was lost.
     """
     suite, slices, parts = work.suite(trained), SLICES * where.workers, []
+    on = f"on {suite.asked.device.type}" if where.here else f"by {where.workers} workers"
+    logger.info(f"measures {', '.join(suite.families)} on the split {work.split}, {on}")
     if where.here:
         with pool.one_thread(suite.asked.device):
             parts = suite.parts(progress=progress)

@@ -31,6 +31,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.evaluation.families import distances
 from i2i_core.evaluation.families.distances import (
     EFFICIENTNET,
     INCEPTION,
@@ -431,6 +432,20 @@ def test_distances_of_a_method_that_changes_nothing_are_those_of_doing_nothing(
         found = measured(Distances(question, Pixels(), INCEPTION), question)
         assert found["fid_nothing"] == found["fid"]
         assert found["kid_nothing"] == found["kid"]
+
+
+def test_distances_of_doing_nothing_are_computed_once_for_the_same_images(
+    paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training evaluates the same split again and again."""
+    question, calls = asked(paired, Paired(darker), most=8, statistics=str(tmp_path)), list[int]()
+    monkeypatch.setattr(distances, "frechet", lambda x, y: calls.append(len(x)) or frechet(x, y))
+    family = Distances(question, Pixels(), INCEPTION)
+    found = [measured(family, question) for _ in range(2)]
+    assert (found[0], calls) == (found[1], [8, 8, 8])
+    assert family.facts()["images"] == {"made": 8, "real": 8, "inputs": 8}
+    other = measured(family, replace(question, most=6))
+    assert other["fid_nothing"] != found[0]["fid_nothing"]
 
 
 def test_distances_say_why_doing_nothing_is_not_measured(paired: str, tmp_path: Path) -> None:
