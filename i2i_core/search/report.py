@@ -31,7 +31,7 @@ from PIL import Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
@@ -218,6 +218,7 @@ def _without(of: _Sweep, far: Sequence[int]) -> _Sweep:
 
 def _history(of: _Sweep, i: int) -> Any:
     axes = drawn.plot_optimization_history(of.study, **of.targets[i])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # numbers of trials
     if of.tried[i] is not None:
         axes.axhline(of.tried[i], color="black", linestyle="--", linewidth=1)
     return axes
