@@ -1,8 +1,8 @@
-"""Measures a checkpoint: `python pipelines/evaluate.py RUN --data URI --split test --metrics l1 fid --out FILE.json`.
+"""Measure a checkpoint: `python pipelines/evaluate.py RUN --data URI --split test --metrics l1 fid --out FILE.json`.
 
-RUN is a run's folder (its best checkpoint, else its last) or one checkpoint. Prints a table and writes it as
-JSON with every metric's definition; beside it, as PNG, the best, median and worst samples. docs/evaluation.md defines
-the metrics.
+RUN is a run's folder (its best checkpoint, else its last) or one checkpoint. The program prints a table: each metric
+of the translations beside what doing nothing scores. --out writes it as JSON with every metric's definition, and beside
+that file, as PNG, the best, median and worst samples. docs/evaluation.md defines the metrics.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
 from i2i_core import logs
 from i2i_core.cli import main, parse
@@ -32,36 +31,37 @@ PROGRAM = "evaluate.py"
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Say what to measure, on what, and where to write it."""
+    """Say what to measure, on which data, and where to write the result."""
 
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")] = ""
-    """A run's folder or URL, or one of its checkpoints."""
+    """Run to measure: its folder or URL, or one of its checkpoints."""
     data: str = ""
-    """Data set: a folder or URL with manifest.json."""
+    """Data set to measure on: a folder or URL with manifest.json."""
     shards_at: tuple[str, ...] = ()
-    """Folders or URLs outside the data set's own where its shards may lie too, of the same protocol and host."""
+    """Further folders or URLs where the data set's shards may lie, of the same protocol and host."""
     split: str = "test"
-    """Split to measure on."""
+    """Split of the data set to measure on."""
     train_classifier: bool = False
-    """Labelled or unpaired data: train a classifier on the real images of the train split, to judge translations. With
-    --classifier: it is kept there, and used again if it fits."""
+    """Train a classifier on the real images of the train split, to judge translations of labelled or unpaired data. The
+    file that --classifier names keeps it, else the user's cache; a later command uses it again if it fits the data. An
+    interrupted training goes on with the same command."""
     classifier_network: Literal["resnet18", "small"] = "resnet18"
-    """What is trained: the papers' ResNet-18, or a small network that takes a minute on two cores."""
+    """Classifier to train: the papers' ResNet-18, or a small network that takes a minute on two cores."""
     most: int = 0
-    """Only the first so many samples; 0: all."""
+    """Number of samples to measure, the first of the split; 0: all. Fewer are quicker, and less certain."""
     out: str = ""
-    """JSON file or URL for the result; pictures are written beside it."""
+    """JSON file or URL for the result, with pictures beside it; none: the result is only printed."""
     workers: int = 1
-    """1: in this process, or on one worker of the cluster that RAY_ADDRESS names, as it does for a submitted job; more:
-    as many Ray workers."""
+    """Number of processes that measure. 1: this one, or one worker of the cluster that RAY_ADDRESS names, as it does
+    for a submitted job; more: that many Ray workers. The result is the same for any number."""
     gpu: bool = False
-    """One GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
+    """Measure on one GPU per worker. Without --gpu and --cpu: on a GPU where there is one."""
     cpu: bool = False
-    """CPU only."""
+    """Measure on the CPU only."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     at_test: AtTestOptions = field(default_factory=AtTestOptions)
     log_level: Level = "info"
-    """The least that is logged: debug, info, warning or error."""
+    """Least level that is logged: debug, info, warning or error."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "most")
@@ -119,8 +119,8 @@ def measure(options: EvaluateOptions) -> None:
         how = options.classifier_network, size, resizing, options.cpu, options.shards_at
         job = replace(job, classifier=once(evaluating.classifier_of, workers, data.uri, kept, *how))
     samples = max(shards.samples for shards in data.manifest.splits[options.split].values())
-    with tqdm(total=min(samples, options.most or samples), unit=" samples", smoothing=0, mininterval=2) as bar:
-        measured = evaluating.measure(job, trained, workers, bar.update)
+    with evaluating.progress("measuring", min(samples, options.most or samples), "samples") as done:
+        measured = evaluating.measure(job, trained, workers, done)
     if not measured.result.metrics:
         raise RunError(f"nothing to measure on split {options.split} of {options.data}")
     _print(options, trained, measured)
@@ -129,7 +129,7 @@ def measure(options: EvaluateOptions) -> None:
 
 
 def _print(options: EvaluateOptions, trained: Trained, measured: Measurement) -> None:
-    from i2i_core.evaluation.report import table
+    from i2i_core.evaluation.report import described, table, unmeasured
     from i2i_core.methods.at_test import words
 
     metrics, classifier = table(measured.result.metrics), measured.suite.asked.classifier
@@ -139,6 +139,9 @@ def _print(options: EvaluateOptions, trained: Trained, measured: Measurement) ->
     if classifier and classifier.info.held_out:
         info = classifier.info
         print(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")
+    about = described(measured.suite, measured.result, {})
+    for line in [*(f"warning: {warning}" for warning in about["warnings"]), *unmeasured(about["not_measured"])]:
+        print(line)
 
 
 def _write(options: EvaluateOptions, trained: Trained, measured: Measurement, fingerprint: str) -> None:

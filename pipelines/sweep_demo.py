@@ -1,7 +1,8 @@
-"""A sweep on the built-in data: `make sweep-demo`, at most 15 minutes on two quiet CPU cores.
+"""Run a sweep on the built-in data: `make sweep-demo`, at most 15 minutes on two quiet CPU cores.
 
-Ten trials of pix2pix on small glyphs, over the weight of its L1 term and its learning rate. Trial 0 has the paper's
-values; the demo fails if the best trial is not at least as good. Run again, it goes on where it was interrupted.
+The sweep trains pix2pix on small glyphs ten times, with other weights of its L1 term and other learning rates. Trial 0
+has the paper's values; the demo fails if the best trial is not at least as good. The same command goes on with a sweep
+that was interrupted.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ TRIAL = [
 
 @dataclass(frozen=True)
 class SweepDemo:
-    """Tunes pix2pix on the built-in glyphs, and compares the best trial with the paper's values."""
+    """Tune pix2pix on the built-in glyphs, and compare the best trial with the paper's values."""
 
     out: Path = Path("demo-output")
     """Folder for the data set and the sweep."""
     samples: int = 10
-    """Trials."""
+    """Number of trials."""
 
 
 def run() -> int:

@@ -54,7 +54,7 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     has_length = bool({"images", "epochs"} & {*known})
     start = replace(start, training=without_length(start.training, has_length))
     about = cleandoc(METHODS[start.method].presets[start.preset].doc)
-    about = f"Search hyper-parameters of {start.method}, from the preset {start.preset} on.\n\n{about}"
+    about = f"Search hyper-parameters of {start.method}, starting from the preset {start.preset}.\n\n{about}"
     options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, about, TUNE)
     options.run.training.check_length()
     return options

@@ -1,4 +1,4 @@
-"""The best, the median and the worst samples of a split, for the eye."""
+"""Choose the best, the median and the worst samples of a split, and draw them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from i2i_core.methods.controls import Labels
 from i2i_core.translation.targets import NONE
 
 Ranked = Sequence[tuple[str, float]]
-"""Keys of samples, each with its value."""
+"""Keys of samples, each with the value of the metric that ranks them."""
 EACH = 4
-"""Samples of a kind on a sheet."""
+"""Samples of each kind (best, median, worst) on a sheet."""
 
 
 def chosen(ranked: Ranked, better: Literal["lower", "higher"], count: int = EACH) -> dict[str, list[tuple[str, float]]]:
-    """The `count` `best`, `median` and `worst` samples, each from better to worse; of equal ones by key. Of fewer than
-    3 * count the three share them, so that none is there twice. What is not a number is worst."""
+    """Choose the `count` `best`, `median` and `worst` samples, each kind from better to worse, equal ones by key.
+
+    Of fewer than 3 * count samples each kind gets a share, and none is chosen twice. NaN is worst.
+    """
 
     def place(pair: tuple[str, float]) -> tuple[bool, float, str]:
         key, value = pair
@@ -48,9 +50,11 @@ def chosen(ranked: Ranked, better: Literal["lower", "higher"], count: int = EACH
 
 
 def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
-    """What the method makes of the chosen samples, made again: a row for each with its value and key; columns source,
-    translation, truth (of pairs), and there and back (of two-way methods and of labels). Samples that cannot be read
-    any more are left out."""
+    """Draw what the method makes of the chosen samples, made anew, with a row for each sample.
+
+    Beside a row stand the sample's value and key. Columns: source, translation, truth (of pairs), and there and back
+    (of two-way methods and of labels). Samples that have become unreadable are left out.
+    """
     labels = None
     if suite.asked.method.control(Labels):
         labels = SplitLabels.of(suite.asked.method, suite.asked.data, suite.asked.split)
@@ -86,13 +90,13 @@ def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[tuple[str, Batch, 
 
 
 def fields_of(asked: Asked) -> dict[str, Field]:
-    """What the data set says of each input of the method, by its name there."""
+    """Look up the data set's field of each input of the method, by the input's name."""
     fields, needs = asked.data.manifest.fields, asked.method.needs
     return {name: fields[needs.stored(name, asked.direction)] for name in asked.method.inputs}
 
 
 def _target(outputs: Outputs, labels: SplitLabels) -> str:
-    """What a labelled sample is translated to, in words."""
+    """Put the label that a sample is translated to into words."""
     possible, target = outputs.translated
     on = [name for name, c in zip(labels.names, labels.known.known(target)[0].tolist(), strict=True) if c]
     return "to " + (", ".join(on) or NONE) if possible[0] else "no other label"
@@ -101,8 +105,8 @@ def _target(outputs: Outputs, labels: SplitLabels) -> str:
 def _images(
     outputs: Outputs, labels: SplitLabels | None, fields: Mapping[str, Field], frame: int
 ) -> dict[str, Tensor | None]:
-    """Columns of one sample, or of a frame of one sequence; None where it has no image: labelled, and without another
-    label to go to."""
+    """Give the columns of one sample, or of a frame of one sequence; None where a labelled sample has no other label
+    to go to, and so no image."""
     method, inputs, made = outputs.method, outputs.inputs, outputs.made
     assert inputs is not None
     assert made is not None

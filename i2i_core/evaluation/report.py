@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as JSON that says what each number is."""
+"""Write what was measured: a table for people, and JSON that defines each number."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from i2i_core.evaluation.samples import CHUNK, Measured
-from i2i_core.evaluation.suite import BETTER, DEFINITIONS, Result, Suite
+from i2i_core.evaluation.samples import CHUNK, NOTHING, REAL, Measured
+from i2i_core.evaluation.suite import BETTER, DEFINITIONS, METRICS, NOT_ASKED, Result, Suite, better
 from i2i_core.methods import at_test
 from i2i_core.settings import to_dict
 
-JUDGED = {
-    "every attribute right": ("accuracy_nothing", "accuracy", "accuracy_real"),
-    "taken for the target domain": ("in_target_nothing", "in_target", "in_target_real"),
-}
-"""What a classifier saw, by the heading of its table: doing nothing, translated, real."""
+COLUMNS = ("doing nothing", "translated", "real", "images", "better")
 
 
 def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
-    """`described`, as the text of a file."""
+    """Write `described` as the text of a file."""
     return json.dumps(described(suite, result, about), indent=1) + "\n"
 
 
 def described(suite: Suite, result: Result, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Each metric with its value, count and definition.
+    """Describe each metric by its value, count and definition; and say what was not measured and why.
 
     Args:
         about: what was measured: checkpoint, data, sizes, samples shown.
@@ -41,38 +37,91 @@ def described(suite: Suite, result: Result, about: Mapping[str, Any]) -> dict[st
         }
         for name, m in result.metrics.items()
     }
+    families = {title: family.facts() for title, family in suite.families.items()}
     return {
         **about,
         **at_test.facts(suite.asked.method.makers, suite.asked.method.at_test),
         "resampling": f"{suite.asked.resizing}; images of the image size as they are",
         "chunk": CHUNK,
         "classifier": to_dict(classifier.info) if classifier else None,
-        "families": {title: family.facts() for title, family in suite.families.items()},
+        "families": families,
         "metrics": metrics,
+        "warnings": warnings({"families": families}),
+        "not_measured": suite.not_measured(result.metrics),
     }
 
 
 def warnings(described: Mapping[str, Any]) -> list[str]:
-    """What is to be kept in mind of metrics, by what was described."""
+    """List the warnings of all families: metrics that had too few images, and how many they need."""
     families = described["families"].values()
     of = {name: fact for facts in families for name, fact in facts.items() if isinstance(fact, Mapping)}
     return [f"{name}: {fact['warning']}" for name, fact in of.items() if "warning" in fact]
 
 
 def table(found: Mapping[str, Measured]) -> str:
-    """One line per metric; what the classifier saw stands side by side, one line per attribute."""
-    judged = [name for names in JUDGED.values() for name in names]
-    lines = [
-        f"{name:<24} {m.value:>10.4f}   {m.count:,} images"
-        for name, m in found.items()
-        if name.split("/")[0] not in judged
-    ]
-    for heading, names in JUDGED.items():
-        parts = [name.partition("/")[2] for name in found if name.split("/")[0] == names[1]]
-        if parts:
-            lines += ["", f"{heading:<28}" + "".join(f"{word:>14}" for word in ("doing nothing", "translated", "real"))]
-        for part in sorted(parts, key=lambda name: not name):
-            cells = [found.get(f"{name}/{part}" if part else name) for name in names]
-            shown = "".join(f"{m.value if m else float('nan'):>14.3f}" for m in cells)
-            lines.append(f"{part or 'all of them':<28}{shown}")
+    """Put metrics into text, a line for each: what doing nothing scores, the translations, real images.
+
+    Below stands which metrics are no better than doing nothing.
+    """
+    rows: list[tuple[str, ...]] = [("metric", *COLUMNS)]
+    for name in _rows(found):
+        idle, real = found.get(_of(name, NOTHING)), found.get(_of(name, REAL))
+        by_definition = METRICS[name.split("/")[0]].nothing
+        nothing = _number(idle) or ("0" if by_definition.startswith("0") else "")
+        own = found.get(name)
+        images = f"{own.count:,}" if own else ""
+        rows.append((name, nothing, _number(own) or "none", _number(real), images, BETTER[name]))
+    if not any(row[3] for row in rows[1:]):
+        rows = [(*row[:3], *row[4:]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["   ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
+    if worse := no_better(found):
+        lines.append(f"no better than doing nothing: {', '.join(worse)}")
     return "\n".join(lines)
+
+
+def no_better(found: Mapping[str, Measured]) -> list[str]:
+    """Name the metrics whose value is no better than that of the untouched inputs."""
+    pairs = ((name, m, found.get(_of(name, NOTHING))) for name, m in found.items())
+    return [name for name, m, idle in pairs if idle and not better(name, m.value, idle.value)]
+
+
+def unmeasured(why: Mapping[str, str]) -> list[str]:
+    """Put what was not measured into lines, one for each reason; what has no meaning by definition is left out.
+
+    Args:
+        why: the reason for each metric or family: `Suite.not_measured`.
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in why.items():
+        base = name.removesuffix(NOTHING)
+        if not (name.endswith(NOTHING) and base in METRICS and METRICS[base].nothing):
+            names.setdefault(reason.partition(":")[0] if reason.startswith(NOT_ASKED) else reason, []).append(name)
+    asked = names.pop(NOT_ASKED, [])
+    lines = [f"not measured: {', '.join(each)}: {reason}" for reason, each in names.items()]
+    return [*lines, f"not asked for: --metrics {' '.join(asked)}"] if asked else lines
+
+
+def _rows(found: Mapping[str, Measured]) -> list[str]:
+    """Name the rows of the table: of each metric the whole, then its parts."""
+    rows: dict[str, dict[str, None]] = {}
+    for name in found:
+        base, _, part = name.partition("/")
+        for suffix in (NOTHING, REAL):
+            if base.endswith(suffix) and base.removesuffix(suffix) in METRICS:
+                base = base.removesuffix(suffix)
+        rows.setdefault(base, {})[part] = None
+    return [f"{base}/{part}" if part else base for base, parts in rows.items() for part in sorted(parts, key=bool)]
+
+
+def _of(name: str, suffix: str) -> str:
+    """Name the metric that stands beside another: `l1_nothing`, `accuracy_nothing/bold`."""
+    base, slash, part = name.partition("/")
+    return f"{base}{suffix}{slash}{part}"
+
+
+def _number(measured: Measured | None) -> str:
+    if measured is None:
+        return ""
+    whole = measured.value.is_integer() and abs(measured.value) >= 1000
+    return f"{measured.value:,.0f}" if whole else f"{measured.value:.4f}"

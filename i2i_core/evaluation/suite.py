@@ -1,4 +1,4 @@
-"""The metrics of a method on a split of a data set: which there are, and all that were asked for at once."""
+"""List the metrics there are, and measure those that were asked for on a split of a data set."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from i2i_core.evaluation.families import (
 )
 from i2i_core.evaluation.judges.classifier import load_classifier
 from i2i_core.evaluation.samples import (
+    NOTHING,
     Asked,
     Family,
     Measured,
@@ -32,29 +33,34 @@ from i2i_core.evaluation.samples import (
     Workers,
     chunks,
     means,
+    no_idle,
 )
 from i2i_core.methods.base import Method, image_input, knows_truth
 from i2i_core.methods.controls import Labels
 from i2i_core.tensors import repeatable
 
+NOT_ASKED = "not asked for"
+NO_CLASSIFIER = "no classifier: --train-classifier trains one, --classifier FILE names one"
+
 
 class Basic(Family):
-    """What needs no network of others: distances to the truth or to where one came from, and what a classifier sees.
+    """Compute the family `basic`, which needs no network of others: distances to the truth or to the source, and what a
+    classifier sees. `basis` tells which of these a method has.
 
     Attributes:
         ranking: the metric that orders samples from best to worst.
-        target: of labelled data, what its samples are translated to.
+        target: chooses the labels that labelled samples are translated to.
     """
 
     target: Retarget | None = None
 
     def __init__(self, asked: Asked) -> None:
         self.metrics: dict[str, Metric] = basic_metrics(asked.method)
-        self.ranking, self._judges = "", list[str]()
+        self.ranking, self._judges, self._absent = "", list[str](), dict[str, str]()
         self._measures: list[Callable[[Outputs], Values]] = []
         match basis(asked.method):
             case "truth":
-                self._of_pairs()
+                self._of_pairs(asked)
             case "labels":
                 self._of_labels(asked)
             case "domains":
@@ -67,8 +73,10 @@ class Basic(Family):
         if not self.ranking and several:
             self.ranking = "diversity"
 
-    def _of_pairs(self) -> None:
+    def _of_pairs(self, asked: Asked) -> None:
         self.ranking, self._judges = "l1", ["l1", "psnr", "ssim"]
+        if why := no_idle(asked):
+            self._absent |= {f"{name}{NOTHING}": why for name in self._judges}
         self._measures.append(paired.measure)
 
     def _of_labels(self, asked: Asked) -> None:
@@ -79,6 +87,8 @@ class Basic(Family):
             asked.classifier.check(asked.data)
             asked.classifier.columns(labels.names)
             self._judges += ["accuracy", *(f"accuracy/{name}" for name in labels.names)]
+        else:
+            self._absent |= {name: NO_CLASSIFIER for name in attributes.METRICS if name.startswith("accuracy")}
         self._measures.append(partial(attributes.measure, labels=labels, classifier=asked.classifier))
 
     def _of_domains(self, asked: Asked) -> None:
@@ -91,14 +101,24 @@ class Basic(Family):
             asked.classifier.check(asked.data)
             asked.classifier.columns(domains)
             self._judges += ["in_target", "in_target/there", *(["in_target/back"] if two_way else [])]
+        else:
+            self._absent |= {name: NO_CLASSIFIER for name in unpaired.METRICS if name.startswith("in_target")}
+        if not twins.rows:
+            why = "the split has no target image of the same identity: what stands before the first `-` of a key"
+            self._absent |= {"twin": why, "twin_nothing": why}
+        if not two_way:
+            self._absent["cycle"] = "the method translates one way"
         self._measures.append(partial(unpaired.measure, twins=twins, domains=domains, classifier=asked.classifier))
 
     @property
     def judges(self) -> Sequence[str]:
         return self._judges
 
+    def absent(self) -> dict[str, str]:
+        return self._absent
+
     def chunk(self, outputs: Outputs) -> tuple[Values, tuple[str, ...]]:
-        """The metrics of each image, and the keys of those that the ranking metric was measured on."""
+        """Measure each image; give also the keys of those that the ranking metric was measured on."""
         keys = outputs.keys
         if self.target:
             keys = tuple(key for key, possible in zip(keys, outputs.translated[0], strict=True) if possible)
@@ -113,14 +133,14 @@ class Basic(Family):
         return found | _overall(found)
 
     def ranked(self, parts: Sequence[tuple[Values, tuple[str, ...]]]) -> list[tuple[str, float]]:
-        """Each sample's key, and what the ranking metric is of it."""
+        """List the key of each sample with its value of the ranking metric."""
         both = [(keys, values[self.ranking]) for values, keys in parts if self.ranking in values]
         return [pair for keys, values in both for pair in zip(keys, values, strict=True)]
 
 
 Basis = Literal["truth", "labels", "domains", ""]
-"""What images are measured by without a network of others: the truth, a label that they are made to have, the domain
-that they are made for; or nothing."""
+"""The standard that made images are measured by without a network of others: the truth, the label or the domain that
+they are made for; empty: there is none."""
 _BASES: dict[Basis, Mapping[str, Metric]] = {
     "truth": paired.METRICS,
     "labels": attributes.METRICS,
@@ -130,7 +150,7 @@ _BASES: dict[Basis, Mapping[str, Metric]] = {
 
 
 def basis(method: Method[Any] | type[Method[Any]]) -> Basis:
-    """Tell what the images of a method are measured by."""
+    """Tell by which standard the images of a method are measured."""
     if knows_truth(method):
         return "truth"
     if not image_input(method):
@@ -141,38 +161,54 @@ def basis(method: Method[Any] | type[Method[Any]]) -> Basis:
 
 
 def basic_metrics(method: Method[Any] | type[Method[Any]]) -> dict[str, Metric]:
-    """What `basic` measures of a method; nothing where nothing is known of what it makes."""
+    """List the metrics of `basic` that a method has; none where there is no standard for what it makes."""
     return {**_BASES[basis(method)], **{name: multimodal.METRICS[name] for name in multimodal.metrics_of(method)}}
 
 
 def default_metric(method: Method[Any] | type[Method[Any]]) -> str:
-    """The metric that decides the best checkpoint; empty: none does. Of two domains `cycle` is best where nothing is
-    changed, so the last checkpoint counts unless --best-metric names one."""
+    """Name the metric that decides the best checkpoint where --best-metric names none; empty: the last one counts.
+
+    Unpaired domains have none: `cycle` is best where nothing is changed.
+    """
     return {"truth": "l1", "labels": "there_and_back"}.get(basis(method), "")
+
+
+def check_inputs(asked: Asked) -> None:
+    """Raise DataError where the data lacks an optional field that the method was trained to make images from."""
+    method, fields = asked.method, asked.data.manifest.fields
+    for name in method.inputs:
+        if name.partition(".")[0] in method.needs.optional and method.needs.stored(name, asked.direction) not in fields:
+            fix = "Name a data set with the fields of the one that it was trained on."
+            raise DataError(f"data {asked.data.uri}", f"no field {name}", f"one, of role {method.inputs[name]}", fix)
 
 
 @dataclass(frozen=True)
 class MetricFamily:
-    """A family that can be asked for."""
+    """Offer a family of metrics by name."""
 
     metrics: Mapping[str, Metric]
     build: Callable[[Asked], Family]
+    check: Callable[[Asked], None]
+    """Raises DataError where the family cannot measure such data; reads no network's weights."""
 
 
+_BASIC = {name: m for of in (*_BASES.values(), multimodal.METRICS) for name, m in of.items()}
 FAMILIES: dict[str, MetricFamily] = {
-    "basic": MetricFamily({name: m for of in (*_BASES.values(), multimodal.METRICS) for name, m in of.items()}, Basic),
-    "lpips": MetricFamily(perceptual.METRICS, perceptual.build_lpips),
-    "inception": MetricFamily(distances.INCEPTION, distances.build_inception),
-    "efficientnet": MetricFamily(distances.EFFICIENTNET, distances.build_efficientnet),
-    "efficientnet_pairs": MetricFamily(perceptual.EFFICIENTNET, perceptual.build_efficientnet),
-    "fcn": MetricFamily(segmentation.METRICS, segmentation.build),
-    "colour": MetricFamily(colour.METRICS, colour.build),
+    "basic": MetricFamily(_BASIC, Basic, check_inputs),
+    "lpips": MetricFamily(perceptual.METRICS, perceptual.build_lpips, perceptual.check_lpips),
+    "inception": MetricFamily(distances.INCEPTION, distances.build_inception, distances.check_inception),
+    "efficientnet": MetricFamily(distances.EFFICIENTNET, distances.build_efficientnet, distances.check_efficientnet),
+    "efficientnet_pairs": MetricFamily(
+        perceptual.EFFICIENTNET, perceptual.build_efficientnet, perceptual.check_efficientnet
+    ),
+    "fcn": MetricFamily(segmentation.METRICS, segmentation.build, segmentation.check),
+    "colour": MetricFamily(colour.METRICS, colour.build, colour.check),
 }
 """Every family, by name."""
 
 
 class _Directions(dict[str, Literal["lower", "higher"]]):
-    """By metric; `accuracy/bold` goes by `accuracy`."""
+    """Tell by metric whether lower or higher is better; `accuracy/bold` goes by `accuracy`."""
 
     def __missing__(self, name: str) -> Literal["lower", "higher"]:
         base = name.split("/")[0]
@@ -181,22 +217,24 @@ class _Directions(dict[str, Literal["lower", "higher"]]):
         return self[base]
 
 
-DEFINITIONS = {name: metric.definition for entry in FAMILIES.values() for name, metric in entry.metrics.items()}
-"""What each metric is, in words. `accuracy/bold` is `accuracy` of one attribute."""
-BETTER = _Directions({name: metric.better for entry in FAMILIES.values() for name, metric in entry.metrics.items()})
-"""Whether lower or higher values of a metric are better. Raises ConfigError for a name that is none."""
+METRICS = {name: metric for entry in FAMILIES.values() for name, metric in entry.metrics.items()}
+"""Every metric, by name. `accuracy/bold` is `accuracy` of one attribute."""
+DEFINITIONS = {name: metric.definition for name, metric in METRICS.items()}
+"""The definition of each metric, in words."""
+BETTER = _Directions({name: metric.better for name, metric in METRICS.items()})
+"""`lower` or `higher`, by metric: which values are better. Raises ConfigError for an unknown metric."""
 
 
 def better(metric: str, value: float, than: float) -> bool:
-    """Whether a value of the metric is better than another. Raises ConfigError for a name that is none."""
+    """Tell whether a value of a metric is better than another. Raise ConfigError for an unknown metric."""
     return value < than if BETTER[metric] == "lower" else value > than
 
 
 def families_of(names: Sequence[str]) -> list[str]:
-    """`basic`, and the families that hold the named metrics, or are named themselves.
+    """Name the families to measure: `basic`, those that hold a named metric, and those that are named themselves.
 
     Raises:
-        ConfigError: a name that is neither.
+        ConfigError: a name that is neither a metric nor a family.
     """
     wanted = {"basic"}
     for name in names:
@@ -208,24 +246,28 @@ def families_of(names: Sequence[str]) -> list[str]:
 
 
 Found = dict[str, Any]
-"""By family, what it found in one chunk."""
+"""What each family found in one chunk, by family."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured."""
+    """Hold the metrics of a split, and its samples with the values that rank them."""
 
     metrics: dict[str, Measured]
     ranked: list[tuple[str, float]] = field(default_factory=list)
-    """Each sample's key and what the ranking metric is of it, in the order of the split."""
+    """The key of each sample and its value of the ranking metric, in the order of the split."""
 
     @property
     def values(self) -> dict[str, float]:
+        """Give the value of each metric by name."""
         return {name: measured.value for name, measured in self.metrics.items()}
 
 
 class Suite:
-    """What was asked for, ready to measure.
+    """Measure a method on a split of a data set, by all metric families that `Asked` names.
+
+    `suite.result(suite.parts())` measures everything in this process. Several ranks each call `parts(rank, world)`, and
+    `result` takes the parts of all of them, with equal bits for any world size; `together` does that between ranks.
 
     Raises:
         DataError: the data has no such split, or is not of the method's kind or attributes.
@@ -254,15 +296,16 @@ class Suite:
 
     @property
     def judges(self) -> list[str]:
-        """What a run can be judged by: names of metrics, with their parts."""
+        """Name the metrics that can decide a run's best checkpoint, with their parts."""
         return [name for family in self.families.values() for name in family.judges]
 
     def parts(
         self, rank: int = 0, world: int = 1, progress: Callable[[int], None] | None = None
     ) -> list[tuple[Place, Found]]:
-        """What this worker of `world` finds in its chunks.
+        """Measure the chunks of one rank; `result` turns the parts of all ranks into metrics.
 
         Args:
+            rank, world: this process among those that measure together.
             progress: called with the number of samples after each chunk.
         """
         found = []
@@ -275,18 +318,30 @@ class Suite:
         return found
 
     def outputs(self, batch: Batch) -> Outputs:
-        """A chunk, and what the method makes of it."""
+        """Make the images of a chunk, each when a family first needs it."""
         return Outputs(self.asked.method, batch, self.basic.target)
 
     def result(self, parts: Sequence[tuple[Place, Found]]) -> Result:
-        """The metrics, from all workers' parts, in whatever order they came."""
+        """Compute the metrics from the parts of all ranks, in any order."""
         metrics: dict[str, Measured] = {}
         for name, family in self.families.items():
             metrics |= family.result(_own(parts, name))
         return Result(metrics, self.basic.ranked(_own(parts, "basic")))
 
+    def not_measured(self, found: Mapping[str, Measured]) -> dict[str, str]:
+        """Give the reason for each metric, and each family, that is not among what was found."""
+        why, known = dict[str, str](), {name.split("/")[0] for name in found}
+        for family in self.families.values():
+            absent = family.absent()
+            for name, metric in family.metrics.items():
+                if name not in known:
+                    why[name] = absent.get(name, "no sample of the split has what it takes")
+                if metric.nothing:
+                    why[f"{name}{NOTHING}"] = metric.nothing
+        return why | {name: _why_not(self.asked, name) for name in FAMILIES if name not in self.families}
+
     def pictures(self, parts: Sequence[tuple[Place, Found]]) -> dict[str, bytes]:
-        """PNG files that show what was found, by name."""
+        """Draw PNG files that show the result, by name."""
         return {
             title: png
             for name, family in self.families.items()
@@ -294,11 +349,15 @@ class Suite:
         }
 
     def together(self, workers: Workers, progress: Callable[[int], None] | None = None) -> Result:
-        """Measured by all workers, each its chunks; all get the same result, whatever their number: bit for bit on
-        equal hardware.
+        """Measure with all ranks, each its chunks, and give every rank the same result: equal bits for any world size
+        on equal hardware.
+
+        Args:
+            workers: the ranks.
+            progress: called with the samples of each chunk that this rank has measured.
 
         Raises:
-            UserError, RunError: as the leader met it, on every worker.
+            UserError, RunError: raised on every rank as rank 0 met it.
         """
         gathered = workers.to_leader(self.parts(workers.rank, workers.size, progress))
         outcome: Result | UserError | RunError | None = None
@@ -313,17 +372,17 @@ class Suite:
         return outcome
 
 
-def check_inputs(asked: Asked) -> None:
-    """Raise DataError where the data lacks an optional field that the method was trained to make images from."""
-    method, fields = asked.method, asked.data.manifest.fields
-    for name in method.inputs:
-        if name.partition(".")[0] in method.needs.optional and method.needs.stored(name, asked.direction) not in fields:
-            fix = "Name a data set with the fields of the one that it was trained on."
-            raise DataError(f"data {asked.data.uri}", f"no field {name}", f"one, of role {method.inputs[name]}", fix)
+def _why_not(asked: Asked, family: str) -> str:
+    """Say why a family was not measured: nobody asked for it, or it cannot measure such data."""
+    try:
+        FAMILIES[family].check(asked)
+    except DataError as error:
+        return f"needs {error.expected}; found {error.found}"
+    return f"{NOT_ASKED}: --metrics {family}"
 
 
 def _own(parts: Sequence[tuple[Place, Found]], family: str) -> list[Any]:
-    """What a family found, in the order of the chunks."""
+    """Collect what a family found, in the order of the chunks."""
     ordered = (found[family] for _, found in sorted(parts, key=lambda part: part[0]))
     return [part for part in ordered if part is not None]
 
@@ -331,13 +390,18 @@ def _own(parts: Sequence[tuple[Place, Found]], family: str) -> list[Any]:
 def evaluate(
     method: Method[Any], data: Any, split: str, *, workers: Workers | None = None, **options: Any
 ) -> dict[str, float]:
-    """The values of a suite; the options are the fields of `Asked`."""
+    """Measure a method on a split, and give the values by metric.
+
+    Args:
+        workers: the ranks that measure together; None: this process alone.
+        options: further fields of `Asked`.
+    """
     suite = Suite(Asked(method, data, split, **options))
     return (suite.together(workers) if workers else suite.result(suite.parts())).values
 
 
 def _overall(found: dict[str, Measured]) -> dict[str, Measured]:
-    """`accuracy` from every `accuracy/ATTRIBUTE`, each image counted once for each attribute."""
+    """Average `accuracy` over every `accuracy/ATTRIBUTE`, each image counted once for each attribute."""
     out: dict[str, Measured] = {}
     for base in sorted({name.split("/")[0] for name in found if "/" in name}):
         parts = [m for name, m in found.items() if name.startswith(f"{base}/")]

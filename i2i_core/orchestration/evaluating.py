@@ -1,11 +1,16 @@
-"""A checkpoint measured on a split of a data set, in this process or on many Ray workers: same bits either way."""
+"""Measure a checkpoint on a split of a data set, in this process or on many Ray workers, with equal bits either way;
+and train the classifier that judges it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from threading import Event
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -14,11 +19,15 @@ from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import DataError, ResourceError
+from i2i_core.evaluation.cache import cache
 from i2i_core.evaluation.judges.classifier import (
     EPOCHS,
     SEEN,
     Classifier,
+    Network,
+    Unfinished,
     has_classifier,
+    judged_size,
     load_classifier,
     save_classifier,
     train_classifier,
@@ -28,16 +37,30 @@ from i2i_core.evaluation.suite import Result, Suite
 from i2i_core.orchestration import pool
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.paths import sha256
 
 logger = logging.getLogger(__name__)
 
+EVERY = 10.0
+"""Seconds between two lines of progress."""
+TITLES: dict[Network, str] = {"resnet18": "a ResNet-18", "small": "a small network"}
 SLICES = 8
-"""Parts that a worker's share of the chunks comes in."""
+"""Number of parts that a worker's share of the chunks is cut into."""
 
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """What every worker knows."""
+    """Say what to measure; every worker gets a copy.
+
+    Attributes:
+        checkpoint: URL of the checkpoint.
+        data, split: the data set's URL, and the split to measure on.
+        judging: metrics, and the files of the networks that judge.
+        most: number of samples, the first of the split; 0: all.
+        classifier: judges translations; None: that of `judging`, if it names one.
+        shards_at: further places of the data set's shards.
+        at_test: how batch norm and dropout work when images are made.
+    """
 
     checkpoint: str
     data: str
@@ -52,8 +75,8 @@ class EvaluationJob:
         return Measurer(self.suite(trained))
 
     def suite(self, trained: Trained) -> Suite:
-        """Make what measures, on the device where the checkpoint is. Raises UserError as `Suite`, and for options that
-        have no effect on the checkpoint's networks."""
+        """Make the suite for a loaded checkpoint, on its device. Raise UserError as `Suite`, and for options that have
+        no effect on the checkpoint's networks."""
         trained.method.at_test = trained.at_test(self.at_test)
         config, device = trained.config, trained.method.device
         data = DataSet(self.data, self.shards_at)
@@ -92,18 +115,18 @@ def _check_channels(trained: Trained, data: DataSet) -> None:
 
 @dataclass(frozen=True)
 class Measurer:
-    """One worker that measures."""
+    """Measure parts of a split on one worker."""
 
     suite: Suite
 
     def run(self, part: tuple[int, int]) -> list[Any]:
-        """Measure one part, of so many, of the chunks."""
+        """Measure the chunks of one part: (its number, how many parts there are)."""
         return self.suite.parts(*part)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured, the suite that did it, and PNG files that show it, by name."""
+    """Hold a result, the suite that measured it, and PNG files that show it, by name."""
 
     suite: Suite
     result: Result
@@ -111,17 +134,21 @@ class Measurement:
 
 
 def measure(work: EvaluationJob, trained: Trained, where: pool.Where, progress: Callable[[int], None]) -> Measurement:
-    """Measure everything.
+    """Measure all chunks, in this process or on the workers.
 
     Args:
-        trained: on the device that works if there is but one worker.
-        progress: called with a number of samples as they are done.
+        work: what to measure.
+        trained: the checkpoint, on the device that measures if there is but one worker.
+        where: this process or Ray workers, and which devices.
+        progress: called with the number of samples as they are done.
 
     Raises:
         UserError: checkpoint, data, metrics, files or workers do not fit.
         RunError: a worker was lost.
     """
     suite, slices, parts = work.suite(trained), SLICES * where.workers, []
+    on = f"on {suite.asked.device.type}" if where.here else f"by {where.workers} workers"
+    logger.info(f"measures {', '.join(suite.families)} on the split {work.split}, {on}")
     if where.here:
         with pool.one_thread(suite.asked.device):
             parts = suite.parts(progress=progress)
@@ -135,38 +162,126 @@ def measure(work: EvaluationJob, trained: Trained, where: pool.Where, progress: 
 def classifier_of(
     uri: str,
     path: str,
-    network: Literal["resnet18", "small"],
+    network: Network,
     image_size: Size,
     resizing: Resizing,
     cpu: bool,
     shards_at: tuple[str, ...] = (),
 ) -> Classifier:
-    """Give a classifier of the data's real images, on the CPU: the one that is kept at the path, if it fits, else one
-    that is trained, on a GPU if there is one and it may be used, and kept.
+    """Load the classifier of the data's real images that is kept at the path, or train one and keep it there.
+
+    A training that was interrupted goes on: from where SIGINT or SIGTERM stopped it, else from where it was last kept.
 
     Args:
+        path: of the classifier; empty: a file of the user's cache, named by the data, the network and the size.
         image_size, resizing: pixels of the images of the run to judge, and how they come to that size.
+        cpu: whether a GPU is not to be used.
+
+    Returns:
+        The classifier, on the CPU.
+
+    Raises:
+        Stopped: a signal stopped the training; the training is kept.
     """
     data = DataSet(uri, shards_at)
-    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-    if path and has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):
+    path = path or _cached(data, network, image_size, resizing)
+    if has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):
         logger.info(f"classifier of this data: {path}")
         return kept
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    return _trained(data, path, network, image_size, resizing, device)
+
+
+def _trained(
+    data: DataSet, path: str, network: Network, image_size: Size, resizing: Resizing, device: torch.device
+) -> Classifier:
+    """Train a classifier, or finish a training that the path keeps, and save it. Raise Stopped as `classifier_of`."""
+    from i2i_core.orchestration.launch import stopping_on_signal  # late: it imports Ray
+
     samples = sum(shards.samples for shards in data.manifest.splits.get("train", {}).values())
-    seen = min(SEEN, EPOCHS * samples)
-    with tqdm(total=seen, unit=" images", desc="classifier", smoothing=0, mininterval=2) as bar:
+    seen, stop = min(SEEN, EPOCHS * samples), Event()
+    logger.info(
+        f"classifier: trains {TITLES[network]} on {samples:,} real images of train, {seen:,} images in all "
+        f"({seen / max(1, samples):.1f} passes)"
+    )
+    logger.info(f"classifier: reads the images; {path} keeps the training, also where it is interrupted")
+    unfinished = Unfinished(path, stop.is_set)
+    with stopping_on_signal("the classifier's training", stop.set), progress("classifier", seen, "images") as done:
         trained = train_classifier(
             data,
             image_size=image_size,
             device=device,
-            progress=bar.update,
+            unfinished=unfinished,
+            progress=done,
             seen=seen,
             network=network,
             resizing=resizing,
         )
-    if path:
-        save_classifier(trained, path)
+    save_classifier(trained, path)
+    unfinished.remove()
     return trained.cpu()
+
+
+def _cached(data: DataSet, network: Network, image_size: Size, resizing: Resizing) -> str:
+    """Name the classifier's file in the user's cache."""
+    wanted = data.manifest.fingerprint, network, judged_size(image_size, network), resizing
+    return f"{cache('classifiers')}/{sha256(repr(wanted).encode())[:16]}.safetensors"
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how far work has come, its rate and the time left: a bar on a terminal, else lines of the log.
+
+    Yields:
+        A function to call with the number of units that were done since the last call. The first call starts the
+        clock: its units are taken for done before.
+    """
+    if not sys.stderr.isatty():
+        yield Lines(what, total, unit)
+        return
+    bars: list[tqdm[Any]] = []
+
+    def show(n: int) -> None:
+        if bars:
+            bars[0].update(n)
+        else:
+            bars.append(tqdm(total=total, initial=n, unit=f" {unit}", desc=what, smoothing=0, mininterval=2))
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+class Lines:
+    """Log how far work has come, its rate and the time left, once in EVERY seconds.
+
+    Args:
+        clock: gives seconds.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.what, self.total, self.unit, self.clock = what, total, unit, clock
+        self.before = self.done = -1
+        self.began = self.logged = 0.0
+
+    def __call__(self, n: int) -> None:
+        """Count units that are done; those of the first call were done before."""
+        now = self.clock()
+        if self.before < 0:
+            self.before = self.done = n
+            self.began = self.logged = now
+            return
+        self.done += n
+        if now - self.logged >= EVERY:
+            self.logged, rate = now, (self.done - self.before) / (now - self.began)
+            left = int(max(0, self.total - self.done) / rate)
+            parts = (
+                f"{self.what}: {self.done:,} / {self.total:,} {self.unit}",
+                f"{rate:,.{1 if rate < 10 else 0}f} {self.unit}/s",
+            )
+            logger.info(" | ".join([*parts, f"{left // 60}:{left % 60:02d} left"]))
 
 
 def beside(out: str, name: str) -> str:
@@ -175,14 +290,14 @@ def beside(out: str, name: str) -> str:
 
 
 def check_out(out: str) -> None:
-    """Check that the file can be written. Raises ResourceError when it cannot."""
+    """Check that the file can be written. Raise ResourceError when it cannot."""
     folder, name = _place(out)
     write(f"{folder.url}/.{name}.probe", b"")
     folder.remove(f".{name}.probe")
 
 
 def write(out: str, content: bytes) -> None:
-    """Write a file. Raises ResourceError when it cannot be."""
+    """Write a file. Raise ResourceError when that fails."""
     try:
         folder, name = _place(out)
         folder.write(name, content)

@@ -1,8 +1,8 @@
-"""A sweep: many runs of one method, each with other values, on Ray Tune.
+"""Run a sweep: many runs of one method, each with other values, on Ray Tune.
 
 A trial is a small process that calls `launch`, so it is a whole run of Ray Train with workers, checkpoints and a folder
-of its own. Which values it gets and what became of it is in `search.study`; Tune places trials and ASHA ends hopeless
-ones. A sweep's folder is all that a resumed sweep knows: Tune's own notes are forgotten.
+of its own. `search.study` keeps which values a trial gets and what became of it; Tune places trials and ASHA ends
+hopeless ones. A resumed sweep reads the sweep's folder and nothing else: Tune's own notes are removed.
 
 Three places hold what a trial measured, and each is made from the one before: its run's `evaluations.json`, which its
 workers write; the results that the trial reports to Tune, from which ASHA decides; the study, which the sweep's process
@@ -61,29 +61,29 @@ logger = logging.getLogger(__name__)
 SWEEP = "sweep.json"
 """What is searched and for what, which a resumed sweep must agree with."""
 STOPPED = "stopped"
-"""A trial's outcome when the sweep was asked to stop: it is as good as running."""
+"""Outcome of a trial whose sweep was stopped: the study keeps the trial as running."""
 PAPER = 0
-"""The trial with the paper's values."""
+"""Number of the trial with the paper's values."""
 LOOKS_EVERY = 2.0
-"""Seconds between a trial's looks at its run."""
+"""Seconds between two reads of a run's evaluations by its trial."""
 TELLS_EVERY = 60.0
-"""Seconds without a line after which the sweep says where it is."""
+"""Seconds without a log line after which the sweep logs its progress."""
 COMPARABLE = (
     *("training.images", "training.epochs", "training.fast"),
     *("monitoring.evaluate_every", "monitoring.evaluate_split", "monitoring.evaluate_samples"),
     *(f"evaluation.{field.name}" for field in fields(EvaluationConfig) if field.name != "statistics"),
     *(f"at_test.{field.name}" for field in fields(AtTestOptions)),
 )
-"""What a run may change when it is resumed, and a sweep may not: its trials could not be compared."""
+"""Fields that a resumed run may change and a resumed sweep may not: its trials could not be compared."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep that every check has passed that needs no cluster.
+    """Hold a sweep that has passed every check that needs no cluster.
 
     Attributes:
-        base: what trials vary, not prepared; `launch.name` is empty.
-        folder: the sweep's.
+        base: the configuration that trials vary, not prepared; `launch.name` is empty.
+        folder: the sweep's folder.
         length: images of a run with the base's values.
         grace: images before a trial may be ended early.
     """
@@ -98,7 +98,7 @@ class SweepPlan:
 
     @property
     def saved(self) -> dict[str, Any]:
-        """What a resumed sweep must agree with, as JSON values."""
+        """Give the values that a resumed sweep must agree with, as JSON values."""
         return {"sweep": to_dict(self.settings), "space": self.space.plain(), "base": json.loads(self.base.dumps())}
 
 
@@ -157,11 +157,11 @@ def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
 
 
 def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
-    """Check that the folder holds the same sweep where it is to be resumed, and none where it is not.
+    """Check that the folder holds the same sweep if this one resumes, and no sweep if this one begins.
 
     Raises:
-        CheckpointError: its runs began with another order of samples.
-        ConfigError: it is not so; with every saved and given value that differs.
+        CheckpointError: the folder's runs began with another order of samples.
+        ConfigError: the check fails; the message lists every saved and given value that differs.
     """
     where, saved = plan.folder.url, plan.folder.read_json(SWEEP)
     if saved is None:
@@ -188,7 +188,7 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
 
 
 def _changed(saved: Any, given: Any, where: str) -> list[str]:
-    """Lines naming what differs between JSON values."""
+    """List the differences between JSON values, a line for each."""
     if isinstance(saved, dict) and isinstance(given, dict):
         keys = sorted({*saved, *given} - {"why"})
         return [line for key in keys for line in _changed(saved.get(key), given.get(key), f"{where}.{key}")]
@@ -197,11 +197,11 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
 
 
 def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:
-    """Run a sweep, or go on with it, until it has had as many trials as wanted, and write its report.
+    """Run a sweep, or resume it, until it has had the planned number of trials, and write its report.
 
     Raises:
         UserError: the folder holds another sweep, or the cluster cannot hold a trial.
-        Stopped: it was asked to stop; it is saved, and goes on with `resume`.
+        Stopped: a signal stopped the sweep; it is saved, and goes on with `resume`.
         RunError: no trial came to its end.
     """
     with patient_for(AT_START):
@@ -237,7 +237,7 @@ def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:
 
 
 def _concurrent(plan: SweepPlan) -> int:
-    """How many trials at once."""
+    """Compute the number of trials that run at once."""
     launch_config = plan.base.launch
     gpu, (least, most) = use_gpu(plan.base), launch_config.worker_range
     check_cluster(plan.base, gpu)
@@ -257,7 +257,7 @@ def _concurrent(plan: SweepPlan) -> int:
 
 
 def _fit(plan: SweepPlan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
-    """Ray Tune over what is left of the sweep. Raises RunError when it cannot go on."""
+    """Run Ray Tune over what is left of the sweep. Raise RunError when it cannot go on."""
     notes, name = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}"), uuid4().hex
     asking = Asking(search, telling)
     scheduler = Asha.over(search, plan) if plan.settings.early_stop else FIFOScheduler()
@@ -305,8 +305,8 @@ def _trial_name(trial: Any) -> str:
 def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     """Run a trial for Tune, and report each evaluation that the study does not hold yet.
 
-    The last report says what became of it. The evaluation at the end of the run is part of it, so that a trial that
-    ASHA ends has not come to its end.
+    The last report holds the trial's outcome together with the evaluation at the end of the run, so that ASHA never
+    ends a trial that has come to its end.
     """
     config = TrainConfig.loads(given["config"], "the sweep's configuration")
     logs.show(config.launch.log_level, config.run_name)
@@ -345,7 +345,7 @@ def _evaluations(run: RunFolder) -> list[tuple[int, dict[str, float]]]:
 
 
 class Asking(Searcher):
-    """Tune's way to the next trial."""
+    """Give Tune the next trial of the study."""
 
     def __init__(self, search: Search, telling: Telling) -> None:
         super().__init__()
@@ -371,20 +371,21 @@ class Asking(Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """`Telling` is told, with the trial."""
+        """Do nothing: `Telling` gets the trial's end, with the trial."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is a file already."""
+        """Do nothing: the study is a file already."""
 
 
 class Asha(ASHAScheduler):
-    """Ray's ASHA over images, which remembers trials of earlier launches and takes no result twice.
+    """Stop hopeless trials by Ray's ASHA, with images for time.
 
-    The trial with the paper's values always comes to its end: it is what the others are compared with.
+    The scheduler remembers the trials of earlier launches, takes no result twice, and never stops the trial with the
+    paper's values, which the others are compared with.
     """
 
     judged: str
-    """What a result calls the metric."""
+    """Key of the metric in a result."""
 
     @classmethod
     def over(cls, search: Search, plan: SweepPlan) -> Asha:
@@ -421,16 +422,16 @@ class Asha(ASHAScheduler):
 
 
 class Telling(tune.Callback):
-    """Tells the study what trials report, and a person where the sweep is."""
+    """Pass what trials report on to the study, and log the sweep's progress."""
 
     def __init__(self, search: Search, plan: SweepPlan) -> None:
         self.search, self.plan = search, plan
         self.stopped = False
         self.began = self.said = time.monotonic()
         self.did = 0.0
-        """Trials done since this process began, with shares of those that it did not begin."""
+        """Trials done since this process began; of trials that began earlier, the share that was done since."""
         self.share: dict[int, float] = {}
-        """How much of each running trial is done."""
+        """Share of each running trial that is done, by number."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, known = trial.config["number"], max(0, trial.config["known"])
@@ -469,7 +470,7 @@ class Telling(tune.Callback):
         self._tell_end(number)
 
     def _close(self, number: int) -> None:
-        """A run that was ended from without says so in its folder; what may be left of its workers ends by it."""
+        """Write into the folder of a run that Tune ended that it has stopped; workers that are left end by it."""
         with suppress(OSError, StorageError), patient_for(AT_START):
             self.search.run_of(number).write_json(RunFolder.STATUS, {"state": "stopped", "error": "others were better"})
 
@@ -483,7 +484,7 @@ class Telling(tune.Callback):
         self.share[number] = share
 
     def now_and_then(self) -> None:
-        """Say where the sweep is, when nothing has been said for a while."""
+        """Log the sweep's progress if TELLS_EVERY seconds have passed since the last line."""
         if time.monotonic() - self.said > TELLS_EVERY:
             self._say(self._where())
 

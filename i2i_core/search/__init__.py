@@ -1,1 +1,1 @@
-"""What a sweep searches, its study and its report; nothing here starts Ray."""
+"""Define what a sweep searches, keep its study and write its report; nothing here starts Ray."""

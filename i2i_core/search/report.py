@@ -1,7 +1,8 @@
 """Write what a sweep leaves to read: a table, the best configuration, Optuna's plots, and one page with all of it.
 
-Of a trial it reads Optuna's own fields and three attributes: `run` (its folder), `images` (seen), `reason` (why it was
-stopped). The page's words and looks are in `report.html`.
+The report reads Optuna's own fields of a trial, three of its attributes, `run` (the run's folder), `images` (images
+seen) and `reason` (why the trial was stopped), and the last grid of its run. The page's words and looks are in
+`report.html`.
 """
 
 from __future__ import annotations
@@ -26,40 +27,47 @@ import matplotlib
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from PIL import Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.evaluation.suite import DEFINITIONS
+from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import SearchedMetric, best_trials, completed
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import redacted
+from i2i_core.storage.retry import StorageError
 
 SHOWN = 15
-"""Rows that are printed at the end of a sweep."""
+"""Rows of the table that is printed at the end of a sweep."""
 COLUMNS = 3
-"""Of parameters beside each other in a plot."""
+"""Parameters beside each other in a plot."""
+PICTURE = 200
+"""Pixels per side of a trial's picture on the page, at most: the first rows of its last grid."""
+RANKED = 8
+"""Completed trials from which on the importance of parameters is drawn."""
 PAGE = Path(__file__).with_name("report.html")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `write_report` left."""
+    """Name the files that `write_report` wrote."""
 
     page: str
     """URL of index.html."""
     best: tuple[str, ...]
-    """URLs of the best configurations, best of the first metric first; none while no trial ran to its end."""
+    """URLs of the best configurations, the best of the first metric first; none while no trial ran to its end."""
     left_out: tuple[str, ...]
-    """What could not be drawn, and why."""
+    """A line for each plot that was not drawn, and why."""
 
 
 class _Sweep:
-    """What a report is made of: `done` trials ran to their end, the best of the first objective first."""
+    """Hold what a report is made of: the trials, those `done` (which ran to their end, best first), the best ones."""
 
     def __init__(
         self, study: optuna.Study, objectives: Sequence[SearchedMetric], space: Space, paper: Mapping[str, Any]
@@ -78,7 +86,7 @@ class _Sweep:
         self.targets = [{"target_name": o.title, "target": v} for o, v in zip(objectives, values, strict=True)]
 
     def _row(self, trial: FrozenTrial, whole: bool) -> dict[str, Any]:
-        """A trial by the heads of its columns; "" for what is not."""
+        """Describe a trial by the heads of its columns; "" for a value that it does not have."""
         metrics = [(trial.values[i] if whole else "") for i in range(len(self.objectives))]
         params = [trial.params.get(key, "") for key in self.space.parameters]
         times = [str(when or "")[:19] for when in (trial.datetime_start, trial.datetime_complete)]
@@ -93,8 +101,8 @@ def write_report(
 ) -> Report:
     """Write `trials.csv`, `best.json`, `plots/*.png` and `index.html` into the sweep's folder.
 
-    `best.json` is what `train.py --config` takes; of several objectives there is `best-0.json`, ... for each trial that
-    no other one beats in all of them. Called again, it writes all of them anew.
+    `train.py --config` takes `best.json`; a sweep of several objectives has `best-0.json`, ... for each trial that no
+    other one beats in all objectives. A second call replaces the files of the first.
     """
     of = _Sweep(study, objectives, space, paper_values(space, base))
     with warnings.catch_warnings():
@@ -117,7 +125,7 @@ def write_report(
 
 
 def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Space) -> str:
-    """Put the trials into text: those that ran to their end, best first, and why the others did not."""
+    """Put the trials into text: those that ran to their end, best first, and the reasons of the others."""
     of = _Sweep(study, objectives, space, {})
     last = [key.rpartition(".")[2] for key in space.parameters]  # without the section, where that tells them apart
     short = [one if last.count(one) == 1 else key for key, one in zip(space.parameters, last, strict=True)]
@@ -137,15 +145,17 @@ def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Spac
 
 
 def _shown(value: Any) -> str:
-    """A value of a table as a person reads it."""
+    """Format a value of a table."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
-    """Optuna's plots as PNGs by name, with the paper's values and the best marked, and what is not in them. One that
-    fails costs nothing but itself: the sweep is done, and its numbers are to be kept."""
+    """Draw Optuna's plots as PNGs by name, with the paper's values and the best marked; list what is not drawn and why.
+
+    A plot that fails is left out: the sweep is done, and its numbers must be kept.
+    """
     if len(of.done) < 2:
         return {}, [f"plots: {len(of.done)} trial(s) ran to the end, and they take two"]
     far = _far(of)
@@ -160,9 +170,16 @@ def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
     wanted["parallel_coordinate"] = 4 + 2 * count, 5, partial(drawn.plot_parallel_coordinate, near.study, **one)
     if any(len(trial.intermediate_values) > 1 for trial in near.trials):
         wanted["curves"] = 9, 4, partial(_curves, near)
-    wanted["importance"] = 8, 1 + 0.5 * count, partial(drawn.plot_param_importances, _without(of, []).study)
+    elif not of.several:
+        left_out.append("curves: no trial was measured more than once")
+    if len(of.done) < RANKED:
+        left_out.append(f"importance: {len(of.done)} trials ran to their end, and it takes {RANKED} to tell")
+    else:
+        wanted["importance"] = 8, 1 + 0.5 * count, partial(drawn.plot_param_importances, _without(of, []).study)
     if len(of.objectives) in (2, 3):
         wanted["pareto_front"] = 7, 5, partial(drawn.plot_pareto_front, near.study)
+    elif of.several:
+        left_out.append(f"pareto_front: of {len(of.objectives)} metrics, and it shows two or three")
     plots = {}
     for name, (width, height, draw) in wanted.items():
         try:
@@ -179,8 +196,8 @@ def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
 
 
 def _far(of: _Sweep) -> list[int]:
-    """Numbers of trials so much worse in a metric that they would press all others into one line: by more than three
-    times the distance between the quartiles."""
+    """Find trials that are worse in a metric than the upper quartile by more than three times the distance between the
+    quartiles: in a plot they would press all others into one line."""
     far, best = set[int](), {trial.number for trial in of.best}
     for i, one in enumerate(of.objectives):
         costs = {trial.number: one.sign * trial.values[i] for trial in of.done}
@@ -191,7 +208,7 @@ def _far(of: _Sweep) -> list[int]:
 
 
 def _without(of: _Sweep, far: Sequence[int]) -> _Sweep:
-    """The sweep without some trials, with the metrics' names; the others keep their numbers."""
+    """Copy the sweep without some trials, with the metrics' names; the others keep their numbers."""
     study = optuna.create_study(directions=of.study.directions)
     study.set_metric_names([one.title for one in of.objectives])
     gone = create_trial(state=TrialState.FAIL)
@@ -201,13 +218,14 @@ def _without(of: _Sweep, far: Sequence[int]) -> _Sweep:
 
 def _history(of: _Sweep, i: int) -> Any:
     axes = drawn.plot_optimization_history(of.study, **of.targets[i])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # numbers of trials
     if of.tried[i] is not None:
         axes.axhline(of.tried[i], color="black", linestyle="--", linewidth=1)
     return axes
 
 
 def _slice(of: _Sweep, i: int, rows: int) -> Any:
-    """Optuna puts all parameters into one row."""
+    """Draw the metric over each parameter, in several rows; Optuna puts all parameters into one."""
     grid = list(np.ravel(drawn.plot_slice(of.study, **of.targets[i])))
     places = grid[0].figure.add_gridspec(rows, min(COLUMNS, len(grid)))
     for n, axes in enumerate(grid):
@@ -229,8 +247,10 @@ def _slice(of: _Sweep, i: int, rows: int) -> Any:
 
 
 def _curves(of: _Sweep) -> Any:
-    """The metric over images seen, of every trial: where those that were stopped stood among the others. They end in a
-    cross; in an arrow at the edge where they were further off than all that ran to their end."""
+    """Draw the metric over images seen, a line for each trial, so that one sees where the stopped ones stood.
+
+    A stopped trial ends in a cross, or in an arrow at the edge where it was further off than all that ran to their end.
+    """
     axes, best = drawn.plot_intermediate_values(of.study), [trial.number for trial in of.best]
     ends: list[list[float]] = []
     for line in axes.get_lines():
@@ -251,10 +271,8 @@ def _curves(of: _Sweep) -> Any:
 
 
 def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, bytes], left_out: Sequence[str]) -> str:
-    """One HTML page that needs nothing beside it."""
+    """Write one HTML page that shows without other files; its links lead to files of the sweep's folder."""
     training, measured, states = base.training, base.monitoring, [row["state"] for row in of.rows]
-    kinds = {"RUNNING": "off", "PRUNED": "off"} | {str(trial.number): "best" for trial in of.best}
-    trials = [(kinds.get(row["trial"], kinds.get(row["state"], "")), [*row.values()]) for row in of.rows]
     file, trial = next(iter(of.files.items()), ("", None))
     run = trial and (trial.user_attrs.get("run") or sweep.at(f"trials/{trial.number:04d}"))
     words = {
@@ -271,19 +289,61 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
         "log": shlex.quote(sweep.at("study.log") if sweep.local else "study.log"),
     }
     metrics = [("", [one.metric, DEFINITIONS.get(one.metric.split("/")[0], "")]) for one in of.objectives]
-    left = [f"<p>Not shown {_e(line) if line.startswith('in ') else ': ' + _e(line)}.</p>" for line in left_out]
-    shown = '<h3>{0}</h3><p><img alt="{0}" src="data:image/png;base64,{1}"></p>'
+    left = [f"<p>Not shown{' ' if line.startswith('in ') else ': '}{_e(line)}.</p>" for line in left_out]
+    shown = '<h3>{0}</h3><p><a href="plots/{0}.png"><img alt="{0}" src="data:image/png;base64,{1}"></a></p>'
     return Template(PAGE.read_text()).substitute(
         {name: _e(word) for name, word in words.items()},
         metrics=_html(metrics),
         best=_html(_comparison(of)),
-        trials=_html([("head", of.head), *trials]),
+        trials=_trials(of, sweep),
         plots="\n".join([*left, *(shown.format(_e(name), b64encode(png).decode()) for name, png in plots.items())]),
     )
 
 
+def _trials(of: _Sweep, sweep: Folder) -> str:
+    """Give the rows of the table of trials: picture, number with a link to the run, metrics, values, what became."""
+    metrics = [one.metric for one in of.objectives]
+    heads = ["picture", "trial", *metrics, "images", "values", "what became of it"]
+    lines = [f"<tr>{''.join(f'<th>{_e(head)}</th>' for head in heads)}</tr>"]
+    best = {trial.number for trial in of.best}
+    for row, trial in zip(of.rows, of.trials, strict=True):
+        kind = "best" if trial.number in best else "" if row["state"] == "COMPLETE" else "off"
+        run = f"trials/{trial.number:04d}"
+        values = (f"<span>{_e(key)} {_e(_shown(row[key]))}</span>" for key in of.space.parameters if row[key] != "")
+        ended = " ".join(filter(None, [row["state"], row["reason"] and f"- {row['reason']}"]))
+        cells = [
+            _picture(sweep, run),
+            f'<a href="{run}/" title="{_e(row["run"])}">{trial.number}</a>',
+            *(_e(_shown(row[metric])) for metric in metrics),
+            _e(_shown(row["images"])),
+            " ".join(values),
+            _e(ended),
+        ]
+        shown = (f'<td data-of="{_e(head)}">{cell}</td>' for head, cell in zip(heads, cells, strict=True))
+        lines.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
+    return "\n".join(lines)
+
+
+def _picture(sweep: Folder, run: str) -> str:
+    """Give the first rows of a run's last grid, small, with a link to the whole; a word where there is none."""
+    try:
+        grids = [name for name in sweep.names(f"{run}/{RunFolder.GRIDS}") if name.endswith(".png")]
+        if not grids:
+            return "no grid"
+        path = f"{run}/{RunFolder.GRIDS}/{grids[-1]}"
+        grid = Image.open(io.BytesIO(sweep.read(path))).convert("RGB")
+    except (OSError, StorageError) as error:
+        return f"its grid cannot be read ({_e(error)})"
+    grid = grid.crop((0, 0, grid.width, min(grid.height, grid.width)))
+    grid.thumbnail((PICTURE, PICTURE))
+    out = io.BytesIO()
+    grid.save(out, "PNG")
+    shown = f'<img class="grid" alt="last grid" src="data:image/png;base64,{b64encode(out.getvalue()).decode()}">'
+    return f'<a href="{_e(path)}">{shown}</a>'
+
+
 def _comparison(of: _Sweep) -> list[tuple[str, list[Any]]]:
-    """The best beside the paper's values, with the range of each and its reason."""
+    """Compare the best with the paper's values, with the range of each parameter and its reason."""
     rows: list[Any] = [("head", ["", "paper", *(name.removesuffix(".json") for name in of.files), "range", "why"])]
     for i, one in enumerate(of.objectives):
         tried = "not run to its end" if of.tried[i] is None else of.tried[i]
@@ -295,16 +355,18 @@ def _comparison(of: _Sweep) -> list[tuple[str, list[Any]]]:
 
 
 def _html(rows: Iterable[tuple[str, Sequence[Any]]]) -> str:
-    """Rows of a table, each with its class; numbers stand to the right."""
-    lines = []
+    """Write rows of a table, each with its class; numbers stand to the right."""
+    lines, heads = [], list[str]()
     for kind, cells in rows:
         tag = "th" if kind == "head" else "td"
+        heads = [str(cell) for cell in cells] if kind == "head" else heads
         right = [' class="n"' if isinstance(value, int | float) else "" for value in cells]
-        shown = [f"<{tag}{n}>{_e(_shown(value))}</{tag}>" for n, value in zip(right, cells, strict=True)]
+        of = [f' data-of="{_e(head)}"' if head and tag == "td" else "" for head in heads] or [""] * len(cells)
+        shown = [f"<{tag}{n}{o}>{_e(_shown(value))}</{tag}>" for n, o, value in zip(right, of, cells, strict=False)]
         lines.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
     return "\n".join(lines)
 
 
 def _e(value: Any) -> str:
-    """Text as HTML, without the passwords of addresses in it."""
+    """Escape text for HTML, without the passwords of addresses in it."""
     return html.escape(redacted(str(value)))

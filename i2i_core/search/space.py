@@ -1,4 +1,4 @@
-"""What a sweep searches: ranges of a method's configuration by dotted key, each with its reason.
+"""Define what a sweep searches: ranges of a method's configuration by dotted key, each with its reason.
 
 A space is a file: `tune_spaces/NAME.py` has one for each method, which names it `SPACE`. The paper's values lie in
 every space, so that a sweep always compares with them.
@@ -36,12 +36,12 @@ GIVEN = {
     "hyper.image_width": "one size: a metric at 32 px is not the same metric at 64",
     "hyper.attributes": "the same attributes",
 }
-"""What all trials have in common, or they could not be compared."""
+"""Fields that all trials share, or their metrics could not be compared, and what is said of each."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """The values that one field may take. Made by `uniform`, `log_uniform`, `integer` and `choice`."""
+    """Define the values that a field may take. Use `uniform`, `log_uniform`, `integer` or `choice` to make one."""
 
     kind: Literal["float", "int", "choice"]
     why: str
@@ -49,7 +49,7 @@ class Parameter:
     high: float = 0.0
     log: bool = False
     step: int = 1
-    """Of an int."""
+    """Distance between two values of an int."""
     choices: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -82,10 +82,11 @@ class Parameter:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Both ends of a range, or every choice."""
+        """List both ends of a range, or every choice."""
         return self.choices if self.kind == "choice" else (self.low, self.high)
 
     def contains(self, value: Any) -> bool:
+        """Tell whether a value lies in the range and is of its type."""
         if self.kind == "choice":
             return any(_same(value, one) for one in self.choices)
         if isinstance(value, bool) or not isinstance(value, int if self.kind == "int" else int | float):
@@ -101,7 +102,7 @@ class Parameter:
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
     def __str__(self) -> str:
-        """The range as a person reads it."""
+        """Describe the range: `1 to 100, logarithmic`."""
         if self.kind == "choice":
             return "one of " + ", ".join(map(str, self.choices))
         steps = f" in steps of {self.step}" if self.step != 1 else ""
@@ -130,17 +131,17 @@ def choice(values: Sequence[Any], why: str) -> Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """What a sweep of one method searches."""
+    """Define what a sweep of one method searches: parameters, metrics, and values to try first."""
 
     method: str
     parameters: Mapping[str, Parameter]
-    """By dotted key: `hyper.lambda_l1`."""
+    """Ranges by dotted key: `hyper.lambda_l1`."""
     metrics: tuple[str, ...] = ()
-    """What to search for, where the sweep is not told; several: a Pareto front."""
+    """Metrics to search for where --metric names none; several: a Pareto front."""
     guesses: tuple[Mapping[str, Any], ...] = ()
-    """Values to try first, after the paper's, which are always trial 0. What a guess leaves out is sampled."""
+    """Values to try after the paper's, which are always trial 0. The sampler draws what a guess leaves out."""
     file: str = field(default="", compare=False)
-    """Where it was read from."""
+    """File that the space was read from, for messages."""
 
     def __post_init__(self) -> None:
         kinds: dict[str, type[Any]] = {"method": str, "parameters": Mapping, "metrics": tuple, "guesses": tuple}
@@ -162,7 +163,7 @@ class Space:
                 raise ConfigError("Space(metrics=...)", repr(metric), "names of metrics", "Write ('l1',), say.")
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values, without the file's name: what a resumed sweep compares."""
+        """Give the space as JSON values, without the file's name: a resumed sweep compares these."""
         values = to_dict(self)
         del values["file"]
         return dict(values)
@@ -196,13 +197,13 @@ def load_space(name_or_path: str) -> Space:
 
 
 def _named(path: Path) -> str:
-    """As a person would name it: the project's own from the project."""
+    """Name a file for messages: the project's own relative to the project."""
     resolved = path.resolve()
     return str(resolved.relative_to(SPACES.parent)) if resolved.is_relative_to(SPACES) else str(path)
 
 
 def _run(path: Path) -> dict[str, Any]:
-    """What a file defines. Raises ConfigError with its line for whatever goes wrong in it."""
+    """Run a file and give what it defines. Raise ConfigError with the line for whatever goes wrong in it."""
     try:
         tree = ast.parse(path.read_text(), str(path))
     except (SyntaxError, ValueError) as error:
@@ -224,7 +225,7 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _check_once(node: ast.Dict, path: Path) -> None:
-    """Refuses a key that a dict is given twice, of which Python would keep the second."""
+    """Refuse a dict with a key twice, of which Python would keep the second."""
     seen: dict[Any, int] = {}
     for key in node.keys:
         if isinstance(key, ast.Constant):
@@ -235,10 +236,10 @@ def _check_once(node: ast.Dict, path: Path) -> None:
 
 
 def check_space(space: Space, base: TrainConfig, method: str) -> None:
-    """Refuses a space that does not fit the method, or that the configuration would refuse somewhere.
+    """Refuse a space that does not fit the method, or that the configuration would refuse somewhere.
 
-    Each end of a range and each choice is tried alone over `base`; guesses and the paper's values as a whole.
-    Combinations in between can still be refused: `configured` then says so.
+    Each end of a range and each choice is tried alone over `base`; guesses and the paper's values as a whole. The
+    configuration can still refuse combinations in between: `configured` then raises ConfigError.
 
     Raises:
         ConfigError: naming the space's file and the key.
@@ -269,7 +270,7 @@ def _named_guesses(space: Space) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _check_key(space: Space, key: str, parameter: Parameter, base: TrainConfig) -> None:
-    """Refuses a key that the configuration does not have or that is not to be searched, and a range of another kind."""
+    """Refuse a key that the configuration does not have or a sweep must not vary, and a range of another type."""
     sections = {name: {f.name: f for f in fields(getattr(base, name))} for name in SECTIONS}
     section, _, name = key.partition(".")
     if name not in sections.get(section, {}):
@@ -304,8 +305,8 @@ def _accepted(space: Space, name: str, base: TrainConfig, values: Mapping[str, A
 
 
 def paper_values(space: Space, base: TrainConfig) -> dict[str, Any]:
-    """Look up what the method's `paper` preset has where the space searches; of one without it, what `base` begins
-    with."""
+    """Look up the values of the method's `paper` preset for the space's keys; without that preset those of the preset
+    that `base` begins with."""
     preset = "paper" if "paper" in entry(base.method).presets else base.preset
     paper, values = TrainConfig.of(base.method, preset), {}
     for key in space.parameters:
@@ -339,7 +340,7 @@ def suggest(space: Space, trial: optuna.trial.Trial) -> dict[str, Any]:
 
 
 def _float(value: Any) -> Any:
-    """Ints as floats; what is no number is left for the check to refuse."""
+    """Convert ints to floats; leave what is no number for the check to refuse."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -348,5 +349,5 @@ def _shown(value: Any) -> str:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Equal, where True is not 1."""
+    """Compare two values; True is not 1."""
     return a == b and isinstance(a, bool) == isinstance(b, bool)

@@ -1,4 +1,4 @@
-"""What a sweep tries next, and what became of what it tried: an Optuna study that outlives the sweep's processes.
+"""Choose what a sweep tries next and keep what became of each trial: an Optuna study that outlives its processes.
 
 Nothing here knows Ray. The study is a file `study.log` (Optuna's JournalStorage) in the sweep's folder.
 """
@@ -42,18 +42,19 @@ logger = logging.getLogger(__name__)
 STUDY = "study.log"
 """Optuna's study: every trial with its values and intermediate metrics."""
 NAME = "sweep"
-"""The study's, in that file."""
+"""Name of the study in that file."""
 DRIVER = "driver.json"
 """The process that has the sweep, so that a second one does not take it up."""
 TRIALS = "trials"
 """Folder of trials, each a whole run in a folder of its number."""
 REFUSALS = 100
-"""Combinations that the configuration may refuse one after the other before the space is to blame."""
+"""Combinations that the configuration may refuse in a row before the sweep ends."""
 REHEARSED = 12
-"""Trials of a rehearsal: beyond the ten that samplers draw at random to begin with."""
+"""Trials of a rehearsal: more than the ten that samplers draw at random at first."""
 
 FINISHED, STOPPED_EARLY, FAILED, REFUSED = "finished", "stopped early", "failed", "refused"
-"""What becomes of a trial, its `outcome`: COMPLETE in Optuna's words; the others are PRUNED, with a `reason`."""
+"""Outcomes of a trial, its attribute `outcome`. Optuna's state of the first is COMPLETE; the others are PRUNED, with a
+`reason`."""
 
 SAMPLERS = {
     name.removesuffix("Sampler").lower(): getattr(optuna.samplers, name)
@@ -66,18 +67,19 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class SearchedMetric:
-    """A metric that a sweep searches for, and which way."""
+    """Name a metric that a sweep searches for, and whether lower or higher is better."""
 
     metric: str
     direction: Literal["lower", "higher"]
 
     @property
     def title(self) -> str:
+        """Name the metric and its direction: `l1 (lower is better)`."""
         return f"{self.metric} ({self.direction} is better)"
 
     @property
     def sign(self) -> int:
-        """What makes a smaller value the better one, as a factor."""
+        """Give the factor that makes a smaller value the better one: 1 or -1."""
         return 1 if self.direction == "lower" else -1
 
 
@@ -88,8 +90,8 @@ def completed(study: optuna.Study, objectives: Sequence[SearchedMetric]) -> list
 
 
 def best_trials(study: optuna.Study, objectives: Sequence[SearchedMetric]) -> list[FrozenTrial]:
-    """List the best of the trials that ran to their end: one or, of several objectives, the Pareto front, the best of
-    the first objective first. None while no trial did."""
+    """List the best of the trials that ran to their end: one or, with several objectives, the Pareto front, the best of
+    the first objective first. The list is empty while no trial has ended."""
     ordered = completed(study, objectives)
     if len(objectives) == 1:
         return ordered[:1]
@@ -118,7 +120,7 @@ def sampler_of(name: str, seed: int) -> BaseSampler:
 
 
 def rehearse(name: str, space: Space, objectives: Sequence[SearchedMetric]) -> None:
-    """Play a few trials with made-up values, in memory.
+    """Run a few trials with made-up values in memory, to find out whether the sampler can search the space.
 
     Raises:
         ConfigError: no such sampler, or it cannot search this space for these objectives.
@@ -145,7 +147,8 @@ def _directions(objectives: Sequence[SearchedMetric]) -> list[str]:
 
 
 def _tell(study: optuna.Study, sampler: BaseSampler, number: int, values: list[float] | None) -> None:
-    """COMPLETE with these values, or PRUNED. Samplers for grids stop Optuna's own loop here, which is not running."""
+    """Tell Optuna that a trial is COMPLETE with these values, or PRUNED. A random sampler stands in meanwhile: samplers
+    for grids stop Optuna's own loop here, which is not running."""
     study.sampler = RandomSampler()
     study.tell(number, values, state=TrialState.PRUNED if values is None else None)
     study.sampler = sampler
@@ -153,12 +156,12 @@ def _tell(study: optuna.Study, sampler: BaseSampler, number: int, values: list[f
 
 @dataclass(frozen=True)
 class NextTrial:
-    """A trial to run.
+    """Describe a trial to run.
 
     Attributes:
-        config: prepared, with the trial's own folder.
+        config: the trial's prepared configuration, with a folder of its own.
         length: images of the whole run.
-        known: images of the last evaluation that the study holds; -1: none.
+        known: images seen at the last evaluation that the study holds; -1: none.
     """
 
     number: int
@@ -169,7 +172,7 @@ class NextTrial:
 
 @dataclass(frozen=True)
 class Counts:
-    """Trials, by what became of them; refused ones were never run."""
+    """Count trials by their outcome; refused ones were never run."""
 
     running: int = 0
     finished: int = 0
@@ -179,19 +182,25 @@ class Counts:
 
     @property
     def done(self) -> int:
+        """Count the trials that count towards a sweep's samples and have ended."""
         return self.finished + self.stopped + self.failed
 
 
 class Search:
-    """The trials of a sweep: which values come next, and what was said of earlier ones.
+    """Choose the values of a sweep's trials (`ask`), and keep what became of each (`report`, `finish`, `stop_early`,
+    `fail`) in the sweep's folder.
 
-    A new one over the same folder knows all that the one before it was told. Trial 0 has the paper's values, then come
-    the space's guesses, then what the sampler draws: by (seed, number of the trial) and the trials known by then.
-    A trial that an earlier process left running is the next to be asked for, with the values it had.
+    A new Search over the same folder continues with all that is kept there. Trial 0 has the paper's values; then come
+    the space's guesses, then what the sampler draws, from the seed, the trial's number and the trials known by then. A
+    trial that an earlier process left running comes first, with its values.
 
     Args:
         sweep: the sweep's folder.
-        base: what trials vary; not prepared, so that what the data decides is decided for each trial.
+        space: what is searched.
+        base: the configuration that trials vary; not prepared, so that each trial derives from the data what depends
+            on it.
+        objectives: the metrics to search for.
+        sampler: name of an Optuna sampler.
         samples: trials in all, without those that the configuration refuses.
     """
 
@@ -221,16 +230,16 @@ class Search:
         for values in [paper_values(space, base), *space.guesses][:samples]:
             self.study.enqueue_trial(dict(values), skip_if_exists=True)
         self.left = [trial.number for trial in self._in_state(TrialState.RUNNING)]
-        """Numbers of trials that an earlier process left running, and that have not been asked for again."""
+        """Numbers of trials that an earlier process left running and `ask` has not given again."""
         self._handed: dict[int, Trial] = {}
         self._publish()
 
     def ask(self) -> NextTrial | None:
-        """Give the next trial; None when there have been as many as wanted.
+        """Give the next trial; None when there have been `samples` of them.
 
         Raises:
             RunError: another process has taken the sweep over, or the configuration refuses whatever is drawn.
-            UserError: data or weights that were there are gone. The trial is the next to be asked for.
+            UserError: data or weights that were there are gone. The trial comes again at the next call.
         """
         self._check_ours()
         for _ in range(REFUSALS):
@@ -257,7 +266,7 @@ class Search:
         )
 
     def _next(self) -> Trial:
-        """A trial left running, or a new one."""
+        """Take a trial that was left running, or a new one."""
         begun = [t for t in self._trials() if t.state != TrialState.WAITING]
         if self.left:
             number = self.left.pop(0)
@@ -267,11 +276,11 @@ class Search:
         return self.study.ask()
 
     def _trial(self, number: int) -> Trial:
-        """Take up a trial that an earlier process was handed. Its id is private to Optuna; read in 5.0.0."""
+        """Take up a trial of an earlier process. A trial's id is private to Optuna; read in 5.0.0."""
         return Trial(self.study, self._trials()[number]._trial_id)
 
     def _check_base(self, number: int) -> None:
-        """Raises UserError where the base is refused too: then it is not the trial's values."""
+        """Raise UserError where the base is refused too: then the trial's values are not the reason."""
         try:
             prepare(self.base)
         except UserError:
@@ -283,10 +292,11 @@ class Search:
         return replace(configured(self.base, values), launch=place)
 
     def run_of(self, number: int) -> Folder:
+        """Open the folder of a trial's run."""
         return self.sweep.sub(f"{TRIALS}/{number:04d}")
 
     def report(self, number: int, images: int, metrics: Mapping[str, float]) -> bool:
-        """Note an evaluation of a running trial; False where it is known already, or the trial has ended."""
+        """Note an evaluation of a running trial; False where the study holds it already, or the trial has ended."""
         if self._has_ended(number):
             return False
         self._check_ours_if_possible()
@@ -302,7 +312,7 @@ class Search:
         return True
 
     def finish(self, number: int, images: int, metrics: Mapping[str, float]) -> None:
-        """Note that the trial ran to its end. A value that is not finite makes it a failed one."""
+        """Note that the trial ran to its end, or that it failed where a value is not finite."""
         self.report(number, images, metrics)
         values = [metrics.get(o.metric, math.nan) for o in self.objectives]
         for objective, value in zip(self.objectives, values, strict=True):
@@ -312,7 +322,7 @@ class Search:
         self._end(number, FINISHED, "", values)
 
     def stop_early(self, number: int) -> None:
-        """End the trial: others were better at the same number of images."""
+        """Note that the trial was ended because others were better at the same number of images."""
         if self._has_ended(number):
             return
         images, metrics = evaluations(self._handed[number].user_attrs)[-1]
@@ -320,11 +330,12 @@ class Search:
         self._end(number, STOPPED_EARLY, f"{metric} {metrics[metric]:.4g} after {images:,} images: others were better")
 
     def fail(self, number: int, reason: str) -> None:
-        """End the trial: its run could not go on."""
+        """Note that the trial's run could not go on."""
         self._end(number, FAILED, reason)
 
     def _end(self, number: int, outcome: str, reason: str, values: list[float] | None = None) -> None:
-        """Nothing, for a trial that has ended: Tune may run one again, and then says again how it ended."""
+        """Note the end of a trial once. A later call for the same trial does nothing: Tune may run one again, and
+        report its end again."""
         if self._has_ended(number):
             return
         self._check_ours_if_possible()
@@ -348,7 +359,7 @@ class Search:
         return dict(self._trials()[number].params)
 
     def described(self, number: int) -> str:
-        """Say what became of a trial, in a line."""
+        """Describe in a line what became of a trial."""
         trial = self._trials()[number]
         if trial.state != TrialState.COMPLETE:
             return f"{trial.user_attrs['outcome']}: {trial.user_attrs['reason']}"
@@ -357,17 +368,18 @@ class Search:
 
     @property
     def ended(self) -> list[int]:
-        """Numbers of the trials that were run and have ended."""
+        """Number the trials that were run and have ended."""
         ended = self._in_state(TrialState.COMPLETE, TrialState.PRUNED)
         return [t.number for t in ended if t.user_attrs.get("outcome") != REFUSED]
 
     @property
     def begun(self) -> int:
-        """Trials that were run, are running, or were left running by a process that died."""
+        """Count the trials that were run, are running, or were left running by a process that died."""
         counts = self.counts()
         return counts.done + counts.running
 
     def counts(self) -> Counts:
+        """Count the trials of the study by outcome."""
         outcomes = [t.user_attrs.get("outcome") for t in self._in_state(TrialState.COMPLETE, TrialState.PRUNED)]
         running = len(self._in_state(TrialState.RUNNING))
         return Counts(running, *map(outcomes.count, (FINISHED, STOPPED_EARLY, FAILED, REFUSED)))
@@ -389,17 +401,17 @@ class Search:
         return [trial for trial in self._trials() if trial.state in states]
 
     def _check_ours(self) -> None:
-        """Raises RunError when a later process has begun to write to the sweep."""
+        """Raise RunError when a later process has begun to write to the sweep."""
         if (self.sweep.read_json(DRIVER) or {}).get("driver") != self.driver:
             raise RunError(f"{self.sweep.url} has been taken over by another tune.py, which goes on with it")
 
     def _check_ours_if_possible(self) -> None:
-        """The same, and nothing where storage does not answer: the study is a file of this machine then."""
+        """Check as `_check_ours`; do nothing where storage does not answer: then the study is a local file."""
         with suppress(StorageError), patient_for(AT_START):
             self._check_ours()
 
     def publish(self) -> None:
-        """Bring the study to the sweep's folder, where that is not a local one.
+        """Copy the study to the sweep's folder, where that is not a local one.
 
         Raises:
             RunError: another process has taken the sweep over, or storage does not answer.
@@ -409,7 +421,7 @@ class Search:
             self.sweep.write(STUDY, self.place.read_bytes())
 
     def _publish(self) -> None:
-        """The same, but what storage does not take now it gets the next time."""
+        """Publish the study; warn where storage fails, and leave it to the next call."""
         try:
             self.publish()
         except StorageError as error:
@@ -438,7 +450,7 @@ def _storage(place: Path) -> JournalStorage:
 
 
 def _place(sweep: Folder) -> Path:
-    """The study as a local file, which Optuna can append to."""
+    """Name the study's local file, which Optuna can append to; fetch it from remote storage."""
     if sweep.local:
         place = Path(sweep.path(STUDY))
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -452,6 +464,6 @@ def _place(sweep: Folder) -> Path:
 
 
 def _mend(place: Path) -> None:
-    """Removes a last line that was not written whole by a process that died."""
+    """Remove a last line that a process that died did not write whole."""
     if place.exists():
         os.truncate(place, place.read_bytes().rfind(b"\n") + 1)

@@ -24,7 +24,7 @@ SHOWN = ("cvae_gan", "unit", "simgan")
 """What `make test-all` trains; `make demo` trains StarGAN."""
 
 
-def test_every_method_has_a_demo() -> None:
+def test_demo_exists_of_every_method() -> None:
     assert EXAMPLES.keys() == METHODS.keys()
 
 
@@ -32,7 +32,7 @@ def test_every_method_has_a_demo() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("method", METHODS if os.environ.get("METHODS") == "all" else SHOWN)
-def test_the_demo_learns(method: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_demo_learns(method: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     out = Path(KEPT) if KEPT else tmp_path_factory.getbasetemp() / "methods"
     out.mkdir(exist_ok=True)
     TABLE[method].learns(measured(method, out.resolve()).metrics)

@@ -56,7 +56,7 @@ def seen(file: str, x: Tensor) -> Tensor:
     return (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
 
 
-def test_term_is_its_definition(vgg: str) -> None:
+def test_perceptual_term_is_its_definition(vgg: str) -> None:
     hyper = {**SMALL["unit"], "channels": 3, "image_size": 48, "lambda_perceptual": 1.0, "perceptual_weights": vgg}
     method = build_method("unit", **hyper)
     method.attach()
@@ -66,14 +66,14 @@ def test_term_is_its_definition(vgg: str) -> None:
     assert method.perceptual(x, y).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_without_the_term_no_network_is_read() -> None:
+def test_perceptual_term_that_is_off_reads_no_network() -> None:
     method = small(Case("unit"))
     assert method.perceptual.features is None
     assert method.perceptual(torch.ones(1), torch.zeros(1)).item() == 0
     assert type(method).with_files(replace(method.config, perceptual_sha256="x")).perceptual_sha256 == ""
 
 
-def test_network_is_no_part_of_what_is_trained_or_saved(vgg: str) -> None:
+def test_perceptual_network_is_neither_trained_nor_saved(vgg: str) -> None:
     hyper = {"lambda_perceptual": 1.0, "image_size": 32}
     without, having = small(Case("unit", hyper={"image_size": 32})), build_method("unit", **SMALL["unit"] | hyper)
     having.perceptual.config = replace(having.config, perceptual_weights=vgg)
@@ -84,7 +84,7 @@ def test_network_is_no_part_of_what_is_trained_or_saved(vgg: str) -> None:
     assert len([*having.parameters()]) == len([*without.parameters()])
 
 
-def test_run_notes_the_file_and_trains_and_translates_without_it(
+def test_run_notes_the_file_of_its_term_and_translates_without_it(
     unpaired: str, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -103,7 +103,7 @@ def test_run_notes_the_file_and_trains_and_translates_without_it(
     assert trained.method.image_from(torch.zeros(1, 1, 32, 32)).shape == (1, 1, 32, 32)
 
 
-def test_another_file_is_refused_by_a_run_that_is_there(unpaired: str, storage: str, vgg: str, tmp_path: Path) -> None:
+def test_run_refuses_another_file_for_its_term(unpaired: str, storage: str, vgg: str, tmp_path: Path) -> None:
     config = term_config(unpaired, storage, vgg)
     run = RunFolder(f"{storage}/run")
     run.write("config.json", config.dumps().encode())
@@ -117,7 +117,7 @@ def test_another_file_is_refused_by_a_run_that_is_there(unpaired: str, storage: 
         loop_of(replace(other, hyper=replace(other.hyper, perceptual_sha256=config.hyper.perceptual_sha256)))
 
 
-def test_what_cannot_be_is_refused_before_a_run(
+def test_perceptual_term_refuses_wrong_input_before_a_run(
     unpaired: str, storage: str, vgg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="--perceptual-weights: found no file"):

@@ -80,7 +80,7 @@ def loss_of(loop: Loop, batch: Batch) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path) -> None:
+def test_scene_method_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path) -> None:
     with registered(KINDS[kind]):
         loop = loop_of(config_on(made[kind], str(tmp_path), training__images=240))
         batch = loop.step.place(loop.stream.read(0, 0, 4))
@@ -94,7 +94,7 @@ def test_it_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_resumes_as_if_it_had_never_stopped(kind: str, made: Made, tmp_path: Path) -> None:
+def test_scene_run_resumes_as_if_it_had_never_stopped(kind: str, made: Made, tmp_path: Path) -> None:
     with registered(KINDS[kind]):
         whole = loop_of(config_on(made[kind], str(tmp_path / "whole")))
         whole.train()
@@ -114,7 +114,7 @@ def trained(world: World, kind: str, uri: str, storage: str) -> dict[str, Any]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", KINDS)
-def test_workers_agree_with_one_process(kind: str, made: Made, tmp_path: Path) -> None:
+def test_scene_run_of_several_workers_equals_one_process(kind: str, made: Made, tmp_path: Path) -> None:
     alone = trained(World(), kind, made[kind], str(tmp_path / "one"))
     first, second = on_workers(2, trained, kind, made[kind], str(tmp_path / "two"))
     for name, p in alone.items():
@@ -122,7 +122,7 @@ def test_workers_agree_with_one_process(kind: str, made: Made, tmp_path: Path) -
         torch.testing.assert_close(first[name], p, rtol=1e-4, atol=1e-6)
 
 
-def test_memory_begins_anew_with_each_sequence(made: Made, tmp_path: Path) -> None:
+def test_method_begins_its_memory_anew_with_each_sequence(made: Made, tmp_path: Path) -> None:
     """The loss of a sequence does not depend on what came before it."""
     with registered(Videos):
         loop = loop_of(config_on(made["videos"], str(tmp_path)))
@@ -133,7 +133,7 @@ def test_memory_begins_anew_with_each_sequence(made: Made, tmp_path: Path) -> No
         assert batch["image"].shape == (4, 3, 3, 16, 16)
 
 
-def test_sequences_are_counted_and_frames_are_said_beside(made: Made, tmp_path: Path, said: list[str]) -> None:
+def test_run_counts_sequences_and_logs_frames_beside(made: Made, tmp_path: Path, said: list[str]) -> None:
     with registered(Videos):
         loop_of(config_on(made["videos"], str(tmp_path))).train()
     assert any("of 48 sequences of 3 frames, 32 an epoch" in line for line in said)
@@ -145,7 +145,7 @@ def test_sequences_are_counted_and_frames_are_said_beside(made: Made, tmp_path: 
     assert frames == pytest.approx(3 * sequences, abs=3)
 
 
-def test_what_it_lacks_is_said_before_a_run_begins(made: Made, labelled: str, tmp_path: Path) -> None:
+def test_scene_method_names_the_fields_that_data_lacks_before_a_run(made: Made, labelled: str, tmp_path: Path) -> None:
     with (
         registered(),
         pytest.raises(DataError, match=r"found no field labels, but image \(image\).*a field labels of role classes"),
@@ -179,7 +179,7 @@ def as_bytes(x: Tensor) -> np.ndarray:
     return to_array(x)
 
 
-def test_a_label_map_becomes_an_image_by_the_network_alone(made: Made, tmp_path: Path) -> None:
+def test_load_makes_an_image_of_a_label_map_by_the_network_alone(made: Made, tmp_path: Path) -> None:
     with registered():
         run = run_of("scenes", made, tmp_path)
         found = go(run, tmp_path / "out", input=made["scenes"], split="train")
@@ -195,7 +195,7 @@ def test_a_label_map_becomes_an_image_by_the_network_alone(made: Made, tmp_path:
         assert larger[batch.keys[0]].shape == (32, 32, 3)
 
 
-def test_frames_of_a_clip_are_made_in_their_order_each_of_the_one_before(made: Made, tmp_path: Path) -> None:
+def test_translate_makes_frames_of_a_clip_each_of_the_one_before(made: Made, tmp_path: Path) -> None:
     with registered(Videos):
         run = run_of("videos", made, tmp_path)
         found = go(run, tmp_path / "out", input=made["videos"], split="train")
@@ -216,7 +216,7 @@ def test_frames_of_a_clip_are_made_in_their_order_each_of_the_one_before(made: M
 
 
 @pytest.mark.parametrize("overlap", [0, 2])
-def test_a_clip_that_was_cut_is_made_as_a_whole(overlap: int, made: Made, tmp_path: Path) -> None:
+def test_translate_makes_a_clip_that_was_cut_as_a_whole(overlap: int, made: Made, tmp_path: Path) -> None:
     with registered(Videos):
         run = run_of("videos", made, tmp_path)
         whole = go(run, tmp_path / "whole", input=made["videos"], split="train")
@@ -228,7 +228,7 @@ def test_a_clip_that_was_cut_is_made_as_a_whole(overlap: int, made: Made, tmp_pa
         assert all(np.array_equal(found[name], whole[name]) for name in whole)
 
 
-def test_frames_of_two_sizes_are_one_message(made: Made, tmp_path: Path) -> None:
+def test_translate_refuses_frames_of_two_sizes_by_one_message(made: Made, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for frame in range(3):
         for name in ("labels", "image"):
@@ -247,7 +247,7 @@ def test_frames_of_two_sizes_are_one_message(made: Made, tmp_path: Path) -> None
             check_clips(config, [DataSet(odd)], Videos.needs)
 
 
-def test_new_label_maps_need_no_photos(made: Made, tmp_path: Path) -> None:
+def test_translate_takes_label_maps_without_photos(made: Made, tmp_path: Path) -> None:
     folder = Path(made["scenes"]).parent
     bare = shard(folder, ("labels:classes=labels/{key}.png",), out="bare", classes=("labels=3",))
     with registered():
@@ -257,7 +257,7 @@ def test_new_label_maps_need_no_photos(made: Made, tmp_path: Path) -> None:
         assert all(np.array_equal(found[name], whole[name]) for name in whole if name != "contact_sheet")
 
 
-def test_more_are_made_of_nothing_than_are_varied(made: Made, tmp_path: Path) -> None:
+def test_evaluation_of_codes_alone_makes_more_images_than_it_varies(made: Made, tmp_path: Path) -> None:
     """Diversity is of the first hundred."""
     rng = np.random.default_rng(0)
     for i in range(130):
@@ -270,7 +270,7 @@ def test_more_are_made_of_nothing_than_are_varied(made: Made, tmp_path: Path) ->
         assert found.metrics["diversity"].count == len(found.ranked) == 100
 
 
-def test_a_data_set_of_other_examples_is_another_one(made: Made, tmp_path: Path) -> None:
+def test_data_set_of_other_examples_is_another_one(made: Made, tmp_path: Path) -> None:
     with registered(Styles):
         run = run_of("styles", made, tmp_path)
         how: dict[str, Any] = {"input": made["styles"], "split": "train", "shards": True}
@@ -280,7 +280,7 @@ def test_a_data_set_of_other_examples_is_another_one(made: Made, tmp_path: Path)
             translate(run, TranslateOptions(out=str(tmp_path / "out"), cpu=True, like=places[1], **how))
 
 
-def test_flags_that_codes_alone_have_no_use_for_are_refused(made: Made, tmp_path: Path) -> None:
+def test_translate_refuses_flags_that_codes_alone_have_no_use_for(made: Made, tmp_path: Path) -> None:
     with registered(Generated):
         run = run_of("generated", made, tmp_path)
         for flag, value in {"size": 64, "shards_at": ("/nowhere",), "shards": True}.items():
@@ -288,7 +288,7 @@ def test_flags_that_codes_alone_have_no_use_for_are_refused(made: Made, tmp_path
                 go(run, tmp_path / "none", count=2, **{flag: value})
 
 
-def test_sequences_are_measured_at_the_stride_of_their_training(made: Made, tmp_path: Path) -> None:
+def test_evaluation_measures_sequences_at_the_stride_of_their_training(made: Made, tmp_path: Path) -> None:
     with registered(Videos):
         loop = loop_of(config_on(made["videos"], str(tmp_path), training__images=8, data__frame_stride=2))
         loop.train()
@@ -302,7 +302,7 @@ def test_sequences_are_measured_at_the_stride_of_their_training(made: Made, tmp_
         assert suite.result(suite.parts()).values["l1"] == pytest.approx(l1, rel=1e-5)
 
 
-def test_outputs_are_like_all_examples_together(made: Made, tmp_path: Path) -> None:
+def test_translate_makes_outputs_like_all_examples_together(made: Made, tmp_path: Path) -> None:
     with registered(Styles):
         run = run_of("styles", made, tmp_path)
         (batch,) = in_order(DataSet(made["styles"]), "train", 0, size=48)
@@ -319,7 +319,7 @@ def test_outputs_are_like_all_examples_together(made: Made, tmp_path: Path) -> N
             go(run, tmp_path / "none", input=made["styles"], split="train")
 
 
-def test_images_of_nothing_are_counted(made: Made, tmp_path: Path) -> None:
+def test_translate_counts_images_of_codes_alone(made: Made, tmp_path: Path) -> None:
     with registered(Generated):
         run = run_of("generated", made, tmp_path)
         found = go(run, tmp_path / "out", count=12)
@@ -344,7 +344,7 @@ def test_images_of_nothing_are_counted(made: Made, tmp_path: Path) -> None:
             go(run, tmp_path / "none", input=str(tmp_path / "out"))
 
 
-def test_images_of_a_class_and_a_code_show_that_class(made: Made, tmp_path: Path) -> None:
+def test_translate_makes_images_of_a_class_and_a_code_show_that_class(made: Made, tmp_path: Path) -> None:
     with registered(Conditional):
         run = run_of("conditional", made, tmp_path)
         found = go(run, tmp_path / "out", count=3, target="b")
@@ -356,7 +356,7 @@ def test_images_of_a_class_and_a_code_show_that_class(made: Made, tmp_path: Path
             go(run, tmp_path / "none", count=3)
 
 
-def test_several_outputs_are_a_file_each(made: Made, tmp_path: Path) -> None:
+def test_translate_writes_several_outputs_to_a_file_each(made: Made, tmp_path: Path) -> None:
     with registered(Both):
         run = run_of("both", made, tmp_path)
         found = go(run, tmp_path / "out", count=3)
@@ -368,7 +368,7 @@ def test_several_outputs_are_a_file_each(made: Made, tmp_path: Path) -> None:
                 assert np.abs(found[f"{i}-{side}"].astype(int) - as_bytes(image)).max() <= 1
 
 
-def test_it_goes_back_with_a_code(made: Made, tmp_path: Path) -> None:
+def test_translate_goes_back_with_a_code(made: Made, tmp_path: Path) -> None:
     """Drawn, or read off an image of A: of the side that is made."""
     with registered(Tinted):
         run = run_of("tinted", made, tmp_path)
@@ -392,7 +392,7 @@ def test_it_goes_back_with_a_code(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_method_says_of_itself_is_what_it_is_measured_by(kind: str, made: Made, tmp_path: Path) -> None:
+def test_basis_follows_from_what_a_method_declares(kind: str, made: Made, tmp_path: Path) -> None:
     """By several workers as by one."""
     with registered(KINDS[kind]):
         trained = load_trained(run_of(kind, made, tmp_path), CPU)
@@ -408,7 +408,7 @@ def test_what_a_method_says_of_itself_is_what_it_is_measured_by(kind: str, made:
             assert extremes.sheet(suite, ranked).size[0] > 100
 
 
-def test_a_label_map_is_what_a_network_should_see_in_the_photo(made: Made, tmp_path: Path) -> None:
+def test_fcn_takes_a_label_map_for_the_truth_of_a_photo(made: Made, tmp_path: Path) -> None:
     network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
     torch.save(network.state_dict(), tmp_path / "net.pth")
     with registered():
@@ -433,7 +433,7 @@ def test_a_label_map_is_what_a_network_should_see_in_the_photo(made: Made, tmp_p
             EvaluationJob(trained.url, made["scenes"], "train", judging).suite(trained)
 
 
-def test_what_has_no_measure_of_its_own_says_so(made: Made, tmp_path: Path) -> None:
+def test_evaluation_of_a_method_without_metrics_says_so(made: Made, tmp_path: Path) -> None:
     with registered(Styles):
         trained = load_trained(run_of("styles", made, tmp_path), CPU)
         job = EvaluationJob(trained.url, made["styles"], "train", EvaluationConfig())

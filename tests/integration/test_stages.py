@@ -63,13 +63,13 @@ def config_at(data: str, storage: str, **values: Any) -> TrainConfig:
     return prepare(TrainConfig.of(staged.NAME, "demo", {**given, **over}))
 
 
-def test_resume_from_every_checkpoint_equals_the_run_left_alone(paired: str, storage: str) -> None:
+def test_stages_resume_from_every_checkpoint_equals_the_run_left_alone(paired: str, storage: str) -> None:
     whole, starts = compare_resumed(lambda at: config_at(paired, at), storage, World())
     assert starts == [*range(6, 66, 6)], "inside of stages, at the boundaries 24 and 42, and one update after them"
     assert [whole[images].get("progress.stage", 0) for images in (24, 30, 42, 48)] == [0, 1, 1, 2]
 
 
-def test_resume_of_updates_of_several_batches_equals_the_run_left_alone(labelled: str, storage: str) -> None:
+def test_stages_resume_of_updates_of_several_batches_equals_the_run_left_alone(labelled: str, storage: str) -> None:
     """StarGAN's updates take two batches; stages end in the middle of one, and D moves alone at first."""
 
     def config(at: str) -> TrainConfig:
@@ -85,7 +85,7 @@ def test_resume_of_updates_of_several_batches_equals_the_run_left_alone(labelled
     assert whole[84]["progress.moves.G"] > 0
 
 
-def test_parts_of_a_batch_add_up_to_the_whole_in_every_stage(paired: str, storage: str) -> None:
+def test_stages_add_parts_of_a_batch_up_to_the_whole(paired: str, storage: str) -> None:
     """Histories, frozen parts and sizes are the same for --micro-batch."""
     weights = []
     for micro in (0, 2):
@@ -102,7 +102,7 @@ def resumed_on_two(world: World, data: str, storage: str) -> list[int]:
 
 
 @pytest.mark.processes
-def test_resume_from_every_checkpoint_equals_the_run_left_alone_on_two_workers(paired: str, storage: str) -> None:
+def test_stages_resume_on_two_workers_equals_the_run_left_alone(paired: str, storage: str) -> None:
     assert on_workers(2, resumed_on_two, paired, storage) == [[*range(6, 66, 6)]] * 2
 
 
@@ -124,7 +124,7 @@ def trained(world: World, data: str, storage: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.processes
-def test_two_workers_agree_with_one(paired: str, tmp_path: Path) -> None:
+def test_stages_on_two_workers_equal_one(paired: str, tmp_path: Path) -> None:
     """In weights, in the values that change as the run goes on, and in what was seen."""
     alone = trained(World(), paired, str(tmp_path / "one"))
     first, second = on_workers(2, trained, paired, str(tmp_path / "two"))
@@ -136,7 +136,7 @@ def test_two_workers_agree_with_one(paired: str, tmp_path: Path) -> None:
         torch.testing.assert_close(first[name], p, rtol=1e-3, atol=1e-5)
 
 
-def test_values_of_a_resumed_run_are_those_of_the_run_left_alone(paired: str, storage: str) -> None:
+def test_stages_values_of_a_resumed_run_are_those_of_the_run_left_alone(paired: str, storage: str) -> None:
     """The first update of a resumed run has its value, and not that of the beginning."""
     loop = prompt(loop_of(config_at(paired, storage)))
     loop.train()
@@ -160,7 +160,7 @@ def played(config: TrainConfig, world: int, loaders: int, first: int, n: int) ->
     return [join(together) for together in zip(*parts, strict=True)]
 
 
-def test_sizes_follow_the_global_batch_and_the_order_does_not(paired: str, storage: str) -> None:
+def test_stages_sizes_follow_the_global_batch_and_the_order_does_not(paired: str, storage: str) -> None:
     config = config_at(paired, storage)
     batches = played(config, 1, 0, 0, 9)
     assert [batch["a"].shape[-1] for batch in batches] == [8] * 4 + [16] * 3 + [24] * 2
@@ -174,7 +174,7 @@ def test_sizes_follow_the_global_batch_and_the_order_does_not(paired: str, stora
 
 @pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders", "first"), [(2, 0, 0), (1, 2, 0), (2, 2, 3), (3, 0, 7)])
-def test_what_is_read_does_not_depend_on_workers_or_loaders(
+def test_stages_read_the_same_for_any_number_of_workers_and_loaders(
     world: int, loaders: int, first: int, paired: str, storage: str
 ) -> None:
     """Loader processes read ahead across a boundary."""
@@ -186,7 +186,7 @@ def test_what_is_read_does_not_depend_on_workers_or_loaders(
         assert torch.equal(a["b"], b["b"])
 
 
-def test_several_data_sets_change_stage_at_one_global_batch(labelled: str, storage: str) -> None:
+def test_stages_of_several_data_sets_change_at_one_global_batch(labelled: str, storage: str) -> None:
     """The sets come in turn; the boundary, after 5 batches, falls between two of one turn."""
     config = config_of("stargan", labelled, storage)
     stages = (Stage(images=30, size=16, frames=1), Stage(size=32, frames=1))
@@ -214,13 +214,13 @@ LINES = (
 )
 
 
-def test_stages_are_listed_and_each_is_said_where_it_begins(ended: Loop, said: list[str]) -> None:
+def test_stages_are_listed_and_logged_where_each_begins(ended: Loop, said: list[str]) -> None:
     lines = [line for line in said if "stage " in line]
     begun = [f"{images} images: {line}" for images, line in zip((24, 42), LINES[1:], strict=True)]
     assert lines == [*LINES, *begun]
 
 
-def test_a_single_stage_lasts_all_the_run(paired: str, storage: str, said: list[str]) -> None:
+def test_stages_of_one_last_all_the_run(paired: str, storage: str, said: list[str]) -> None:
     loop = loop_of(config_at(paired, storage, training__stages=("size=8 frozen=G2",), training__images=18))
     before = loop.method.networks["G2"].weight.clone()
     loop.train()
@@ -229,7 +229,7 @@ def test_a_single_stage_lasts_all_the_run(paired: str, storage: str, said: list[
     assert load_trained(loop.run.url, CPU).stage.size == 8
 
 
-def test_grids_and_evaluations_have_the_size_of_the_stage(paired: str, storage: str) -> None:
+def test_stages_set_the_size_of_grids_and_evaluations(paired: str, storage: str) -> None:
     """At a boundary those of the stage that ends there, whose networks made them."""
     loop, met = loop_of(config_at(paired, storage)), []
     right = loop.method.make
@@ -247,7 +247,9 @@ def test_grids_and_evaluations_have_the_size_of_the_stage(paired: str, storage: 
     }  # fmt: skip
 
 
-def test_the_best_checkpoint_is_of_the_last_size(paired: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_of_sizes_have_the_best_checkpoint_of_the_last_size(
+    paired: str, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values of another size are not compared with, however good they were."""
     values = iter([0.1, 0.2, 0.9, 0.8, 0.95, 0.7])
     monkeypatch.setattr("i2i_core.training.measuring.over_sets", lambda results: {"l1": next(values)})
@@ -263,14 +265,14 @@ def test_the_best_checkpoint_is_of_the_last_size(paired: str, storage: str, monk
     assert best["size"] == [24, 24]
 
 
-def test_a_run_of_one_size_says_no_size_of_its_best(paired: str, storage: str) -> None:
+def test_stages_of_one_size_name_no_size_of_the_best(paired: str, storage: str) -> None:
     loop = loop_of(config_at(paired, storage, training__stages=("images=24 frozen=G2", "")))
     loop.train()
     assert loop.state.best.found
     assert "size" not in loop.state.best.found
 
 
-def test_histories_begin_anew_where_the_size_changes(ended: Loop, paired: str, tmp_path: Path) -> None:
+def test_stages_empty_histories_where_the_size_changes(ended: Loop, paired: str, tmp_path: Path) -> None:
     (state,) = state_of(ended)["histories.fakes.0.images"][None]
     assert state.shape[-2:] == (24, 24)
     loop = loop_of(config_at(paired, str(tmp_path)))
@@ -285,7 +287,7 @@ def test_histories_begin_anew_where_the_size_changes(ended: Loop, paired: str, t
     assert (pool.images.flatten(1).abs().sum(1) > 0).all()
 
 
-def test_a_checkpoint_makes_images_as_its_stage_does(ended: Loop) -> None:
+def test_stages_checkpoint_makes_images_as_its_stage_does(ended: Loop) -> None:
     """Of the first stage by G1 alone."""
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     for images, stage, size in ((24, 0, 8), (30, 1, 16), (66, 2, 24)):
@@ -296,7 +298,7 @@ def test_a_checkpoint_makes_images_as_its_stage_does(ended: Loop) -> None:
         assert suite.asked.image_size == size
 
 
-def test_parts_of_another_run_begin_a_staged_one_that_keeps_them(ended: Loop, paired: str, tmp_path: Path) -> None:
+def test_stages_keep_parts_that_begin_from_another_run(ended: Loop, paired: str, tmp_path: Path) -> None:
     begun = {"training__init_from": ended.run.url, "training__init_parts": ("G1.0", "D")}
     stages = ("images=24 frozen=G1.0,D.weight lr=2", "fresh")
     loop = loop_of(config_at(paired, str(tmp_path), training__stages=stages, **begun))
@@ -335,14 +337,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_is_said_before_anything_starts(case: str, paired: str, storage: str) -> None:
+def test_stages_that_cannot_be_are_refused_before_anything_starts(case: str, paired: str, storage: str) -> None:
     stages, words = WRONG[case]
     with pytest.raises(ConfigError, match=f"(?s){words}"):
         config_at(paired, storage, training__stages=stages)
     assert not Path(storage).exists()
 
 
-def test_sizes_of_networks_that_are_made_for_one_are_refused(labelled: str, storage: str) -> None:
+def test_stages_of_sizes_are_refused_for_networks_made_for_one(labelled: str, storage: str) -> None:
     with pytest.raises(ConfigError, match=r"found size=32; expected 16: the networks of --method stargan are made for"):
         config_of("stargan", labelled, storage, training__stages=("images=12 size=32", ""))
     config_of("stargan", labelled, storage, training__stages=("images=12 size=16 players=D", ""))
@@ -355,7 +357,7 @@ def test_sizes_of_networks_that_are_made_for_one_are_refused(labelled: str, stor
         ("unit", "unpaired", 32), ("bicyclegan", "paired", 32), ("pix2pix_noise", "paired", 32),
     ],
 )  # fmt: skip
-def test_methods_of_any_size_train_at_two(
+def test_stages_of_two_sizes_train_methods_of_any_size(
     method: str, kind: str, size: int, storage: str, request: pytest.FixtureRequest
 ) -> None:
     """The same networks, from the size that they were made for to another."""
@@ -367,7 +369,7 @@ def test_methods_of_any_size_train_at_two(
     assert all(torch.isfinite(p).all() for p in loop.method.parameters())
 
 
-def test_another_length_that_changes_the_rate_is_said_by_the_stage(paired: str, storage: str) -> None:
+def test_stages_warn_of_another_length_that_changes_the_learning_rate(paired: str, storage: str) -> None:
     """A fresh stage that has ended its fall does not rise with the run's length; the last one does."""
     loop = prompt(loop_of(config_at(paired, storage)))
     loop.train()
@@ -415,7 +417,7 @@ class AnySize(scenes.Videos):
     any_size = True
 
 
-def test_frames_follow_the_global_batch(clips: str, storage: str, videos: None) -> None:
+def test_stages_frames_follow_the_global_batch(clips: str, storage: str, videos: None) -> None:
     config = config_of_clips(clips, storage)
     batches = played(config, 1, 0, 0, 20)
     assert [tuple(batch["image"].shape[1::2]) for batch in batches] == [(2, 16)] * 10 + [(4, 8)] * 10
@@ -426,7 +428,7 @@ def test_frames_follow_the_global_batch(clips: str, storage: str, videos: None) 
     assert loop.length == 40 + 36, "one epoch of 40 and a half and one of 24"
 
 
-def test_frames_change_where_stages_end_and_nowhere_else(clips: str, storage: str, videos: None) -> None:
+def test_stages_change_frames_where_they_end_and_nowhere_else(clips: str, storage: str, videos: None) -> None:
     """After 20 images, in the middle of an epoch; after one and a half epochs of four frames, 9 batches. An end where
     frames stay as they are cuts no epoch short."""
     stages = ("images=18 frames=2", "images=4 frames=4 size=8", "epochs=1.5 frames=4", "frames=3")
@@ -439,7 +441,7 @@ def test_frames_change_where_stages_end_and_nowhere_else(clips: str, storage: st
 
 @pytest.mark.processes  # loaders
 @pytest.mark.parametrize(("world", "loaders", "first"), [(2, 0, 7), (1, 2, 6), (2, 2, 9)])
-def test_frames_do_not_depend_on_workers_or_loaders(
+def test_stages_frames_do_not_depend_on_workers_or_loaders(
     world: int, loaders: int, first: int, clips: str, storage: str, videos: None
 ) -> None:
     config = config_of_clips(clips, storage)
@@ -449,7 +451,7 @@ def test_frames_do_not_depend_on_workers_or_loaders(
         assert torch.equal(a["labels"], b["labels"])
 
 
-def test_sequences_resume_as_if_the_run_had_never_stopped(
+def test_stages_of_sequences_resume_as_if_the_run_had_never_stopped(
     clips: str, storage: str, videos: None, said: list[str]
 ) -> None:
     _, starts = compare_resumed(lambda at: config_of_clips(clips, at, monitoring__checkpoint_every=1), storage, World())
@@ -460,6 +462,6 @@ def test_sequences_resume_as_if_the_run_had_never_stopped(
     assert any("76 / 76 sequences of 4 frames" in line for line in said)
 
 
-def test_clips_that_are_too_short_are_said_before_anything_starts(clips: str, storage: str, videos: None) -> None:
+def test_stages_refuse_clips_that_are_too_short_before_anything_starts(clips: str, storage: str, videos: None) -> None:
     with pytest.raises(DataError, match="8 clips, all shorter than 7 rows"):
         config_of_clips(clips, storage, training__stages=("epochs=1 frames=2", "frames=7"))

@@ -78,7 +78,7 @@ def started() -> Iterator[Callable[..., Sweep]]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
+def test_sweep_stops_one_trial_early_fails_one_that_diverges_and_names_the_best(
     paired: str, tmp_path: Path, started: Callable[..., Sweep]
 ) -> None:
     """One trial at a time, of two workers each, on two CPUs: a stopped trial gives them back, or no other begins."""
@@ -112,7 +112,7 @@ def test_one_is_stopped_early_one_diverges_and_the_best_is_named(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_for(
+def test_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_for(
     paired: str, tmp_path: Path, started: Callable[..., Sweep]
 ) -> None:
     """SIGTERM, then SIGKILL of the driver, then of a worker; each time the trials that ran go on from their own
@@ -159,7 +159,7 @@ def test_a_sweep_that_is_stopped_and_killed_ends_with_as_many_trials_as_asked_fo
         (["--method", "pix2pix", "--no-early-stop", "--resume"], "error: --resume: found no sweep in"),
     ],
 )
-def test_what_cannot_be_is_refused_before_ray_starts(flags: list[str], says: str, paired: str, tmp_path: Path) -> None:
+def test_sweep_refuses_wrong_input_before_ray_starts(flags: list[str], says: str, paired: str, tmp_path: Path) -> None:
     flags = [*flags, "--data", paired, "--preset", "demo", "--storage", str(tmp_path), "--name", "sweep"]
     command = [sys.executable, "pipelines/tune.py", *flags, "--images", "100"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

@@ -50,14 +50,14 @@ def test_lab_has_the_published_values(rgb: tuple[int, int, int]) -> None:
     assert lab(np.array(rgb, np.uint8)) == pytest.approx(PUBLISHED[rgb], abs=2e-3)
 
 
-def test_greys_stand_at_0_whatever_the_last_digits_say() -> None:
+def test_histograms_put_greys_at_0_whatever_the_last_digits_say() -> None:
     greys = [np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)]
     counts = histograms(range_of(greys))
     assert counts[1:, 128].tolist() == [256, 256]
     assert counts.sum(1).tolist() == [256] * 3
 
 
-def test_intersections_equal_pixels_counted_one_by_one(tmp_path: Path) -> None:
+def test_colour_intersections_equal_pixels_counted_one_by_one(tmp_path: Path) -> None:
     source, truth, made = images(35, 0, 128), images(35, 1), images(35, 2, 64)
     asked = Asked(maker(made), write_pairs(tmp_path / "d", source, truth), "test", SIDE)
     found = measured(build, asked)
@@ -71,7 +71,7 @@ def test_intersections_equal_pixels_counted_one_by_one(tmp_path: Path) -> None:
     assert measured(build, asked, world=2) == found
 
 
-def test_the_same_colours_in_other_places_score_1_and_other_colours_0(tmp_path: Path) -> None:
+def test_colour_of_the_same_colours_elsewhere_is_1_and_of_others_0(tmp_path: Path) -> None:
     truth = images(4, 0)
     data = write_pairs(tmp_path / "d", images(4, 1), truth)
     found = measured(build, Asked(maker(truth[::-1]), data, "test", SIDE))
@@ -80,13 +80,14 @@ def test_the_same_colours_in_other_places_score_1_and_other_colours_0(tmp_path: 
     assert [intersection(red[i], green[i]) for i in range(3)] == [0, 0, 0]
 
 
-def test_a_grey_input_has_no_colours_to_compare(tmp_path: Path) -> None:
+def test_colour_has_nothing_to_compare_in_a_grey_input(tmp_path: Path) -> None:
     source, truth = [x[..., :1] for x in images(3, 0)], images(3, 1)
-    found = measured(build, Asked(maker(truth), write_pairs(tmp_path / "d", source, truth), "test", SIDE))
-    assert list(found) == ["colour/L", "colour/a", "colour/b"]
+    asked = Asked(maker(truth), write_pairs(tmp_path / "d", source, truth), "test", SIDE)
+    assert list(measured(build, asked)) == ["colour/L", "colour/a", "colour/b"]
+    assert build(asked).absent() == {"colour_nothing": "the inputs have 1 channels; expected 3"}
 
 
-def test_truths_that_are_not_in_colour_are_refused(tmp_path: Path, unpaired: str) -> None:
+def test_colour_refuses_truths_that_are_grey(tmp_path: Path, unpaired: str) -> None:
     data = write_pairs(tmp_path / "d", [x[..., :1] for x in images(3, 0)], images(3, 1))
     back: Any = "BtoA"
     with pytest.raises(DataError, match="truths of 1 channels; expected 3"):
@@ -95,7 +96,7 @@ def test_truths_that_are_not_in_colour_are_refused(tmp_path: Path, unpaired: str
         build(Asked(maker([]), DataSet(unpaired), "test", SIDE))
 
 
-def test_the_figure_shows_both_lines_in_three_panels(tmp_path: Path) -> None:
+def test_colour_plot_shows_both_lines_in_three_panels(tmp_path: Path) -> None:
     asked = Asked(maker(images(3, 0)), write_pairs(tmp_path / "d", images(3, 1), images(3, 2)), "test", SIDE)
     family = build(asked)
     parts = parts_of(family, asked)

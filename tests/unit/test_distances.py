@@ -31,6 +31,7 @@ from i2i_core.batch import Batch
 from i2i_core.config.evaluation import EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.evaluation.families import distances
 from i2i_core.evaluation.families.distances import (
     EFFICIENTNET,
     INCEPTION,
@@ -236,14 +237,18 @@ def test_fid_kid_and_is_of_a_method(paired: str, inception_file: str, tmp_path: 
     ((_, part),) = parts_of(family, question)
     found = family.result([part])
     assert list(found) == list(INCEPTION) == list(family.metrics)
-    made, real, logits = (part[name].astype(np.float64) for name in ("made", "real", "logits"))
+    assert family.judges == ["fid", "kid", "kid_std", "is", "is_std"]
+    made, real, inputs, logits = (part[name].astype(np.float64) for name in ("made", "real", "inputs", "logits"))
     assert (made.shape, logits.shape) == ((3, 2048), (3, 1008))
     assert found["fid"].value == pytest.approx(frechet(made, real))
     assert (found["kid"].value, found["kid_std"].value) == pytest.approx(kernel(made, real, 100, 2))
     assert (found["is"].value, found["is_std"].value) == pytest.approx(inception_score(logits, 2))
+    assert found["fid_nothing"].value == pytest.approx(frechet(inputs, real))
+    assert found["kid_nothing"].value == pytest.approx(kernel(inputs, real, 100, 2)[0])
     facts = family.facts()
-    assert facts["images"] == {"made": 3, "real": 3}
+    assert facts["images"] == {"made": 3, "real": 3, "inputs": 3}
     assert facts["fid"]["images_per_dimension"] == pytest.approx(3 / 2048, abs=1e-4)
+    assert "3 images; 2,048 are needed" in facts["fid"]["warning"]
     assert "biased" in facts["fid"]["warning"]
     assert facts["kid"]["subset_size"] == 2
     assert facts["is"] == {"splits": 2, "images_per_split": 1.5}
@@ -266,7 +271,7 @@ class Trap:
         (Trap(), "cannot read"),
     ],
 )
-def test_a_file_that_is_not_inception_is_refused(
+def test_inception_refuses_a_file_of_something_else(
     content: Any, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "weights.pth"
@@ -281,7 +286,7 @@ def test_a_file_that_is_not_inception_is_refused(
     assert "it ran" not in capsys.readouterr().out
 
 
-def test_shapes_of_another_network_are_named(inception_file: str, tmp_path: Path) -> None:
+def test_inception_names_shapes_of_another_network(inception_file: str, tmp_path: Path) -> None:
     state = torch.load(inception_file, weights_only=True)
     state["fc.weight"] = torch.zeros(1000, 2048)
     torch.save(state, tmp_path / "other.pth")
@@ -344,7 +349,7 @@ def test_published_weights_of_a_site_that_does_not_answer_are_given_up(
     assert socket.getdefaulttimeout() is None
 
 
-def test_without_network_the_message_says_what_to_fetch_and_what_else_there_is(
+def test_inception_without_internet_says_what_to_fetch_and_what_else_there_is(
     paired: str, site: tuple[Path, str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, address, close = site
@@ -375,10 +380,12 @@ def test_efficientnet_distances_of_a_method(paired: str, tmp_path: Path) -> None
     assert list(found) == list(EFFICIENTNET)
     network = EfficientNet(CPU)
     (batch,) = (batch for _, batch in chunks(question))
-    made, real = (network(x)[0].double().numpy() for x in (darker(batch["a"]), batch["b"]))
+    made, real, inputs = (network(x)[0].double().numpy() for x in (darker(batch["a"]), batch["b"], batch["a"]))
     assert found["efficientnet_frechet"].value == pytest.approx(frechet(made, real))
     assert found["efficientnet_kernel"].value == pytest.approx(kernel(made, real, 100, 4)[0])
-    assert "warning" in family.facts()["efficientnet_kernel"]
+    assert found["efficientnet_frechet_nothing"].value == pytest.approx(frechet(inputs, real))
+    assert found["efficientnet_kernel_nothing"].value == pytest.approx(kernel(inputs, real, 100, 4)[0])
+    assert "4 images; 1,000 are needed for a subset" in family.facts()["efficientnet_kernel"]["warning"]
     with pytest.raises(DataError, match="1 image to measure; expected 2 or more"):
         build_efficientnet(replace(question, most=1))
     with pytest.raises(DataError, match="'nope'"):
@@ -395,7 +402,9 @@ def test_efficientnet_distances_of_a_method(paired: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["paired", "labelled", "unpaired"])
-def test_one_worker_and_two_find_the_same_bits(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_distances_are_equal_bits_for_any_number_of_workers(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     uri = request.getfixturevalue(kind)
     method = {"paired": Paired, "labelled": Labelled, "unpaired": Unpaired}[kind](darker)
     results = []
@@ -409,6 +418,46 @@ def test_one_worker_and_two_find_the_same_bits(kind: str, request: pytest.Fixtur
         assert (family.facts()["images"]["made"] < 36) == (kind == "labelled")
         assert family.facts()["images"]["real"] == {"paired": 36, "labelled": 36, "unpaired": 54}[kind]
     assert results[0] == results[1] == results[2]
+    assert results[0]["fid_nothing"] != results[0]["fid"]
+
+
+@pytest.mark.parametrize("kind", ["paired", "labelled", "unpaired"])
+def test_distances_of_a_method_that_changes_nothing_are_those_of_doing_nothing(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Also from the features of inputs that an earlier evaluation kept."""
+    method = {"paired": Paired, "labelled": Labelled, "unpaired": Unpaired}[kind](lambda x: x)
+    question = asked(request.getfixturevalue(kind), method, statistics=str(tmp_path))
+    for _ in range(2):
+        found = measured(Distances(question, Pixels(), INCEPTION), question)
+        assert found["fid_nothing"] == found["fid"]
+        assert found["kid_nothing"] == found["kid"]
+
+
+def test_distances_of_doing_nothing_are_computed_once_for_the_same_images(
+    paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training evaluates the same split again and again."""
+    question, calls = asked(paired, Paired(darker), most=8, statistics=str(tmp_path)), list[int]()
+    monkeypatch.setattr(distances, "frechet", lambda x, y: calls.append(len(x)) or frechet(x, y))
+    family = Distances(question, Pixels(), INCEPTION)
+    found = [measured(family, question) for _ in range(2)]
+    assert (found[0], calls) == (found[1], [8, 8, 8])
+    assert family.facts()["images"] == {"made": 8, "real": 8, "inputs": 8}
+    other = measured(family, replace(question, most=6))
+    assert other["fid_nothing"] != found[0]["fid_nothing"]
+
+
+def test_distances_say_why_doing_nothing_is_not_measured(paired: str, tmp_path: Path) -> None:
+    question = asked(paired, Paired(darker), statistics=str(tmp_path))
+    data, manifest = question.data, question.data.manifest
+    fields = manifest.fields
+    data.manifest = replace(manifest, fields={**fields, "a": replace(fields["a"], channels=4)})
+    family = Distances(question, Pixels(), INCEPTION)
+    data.manifest = manifest
+    why = "the inputs have 4 channels; expected 1 or 3"
+    assert family.absent() == {"fid_nothing": why, "kid_nothing": why}
+    assert "fid_nothing" not in measured(family, question)
 
 
 def test_real_features_are_kept_and_used_again(paired: str, tmp_path: Path) -> None:
@@ -417,9 +466,9 @@ def test_real_features_are_kept_and_used_again(paired: str, tmp_path: Path) -> N
     found = measured(Distances(question, first, INCEPTION), question)
     again = Distances(question, second, INCEPTION)
     assert measured(again, question) == found
-    assert (first.saw, second.saw) == (72, 36)
+    assert (first.saw, second.saw) == (108, 36)
     assert again.facts()["real_features"]["state"] == "read"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -441,14 +490,17 @@ def test_real_features_of_another_definition_are_not_used(change: Any, paired: s
     other, name = change(question)
     network = Pixels(name)
     measured(Distances(other, network, INCEPTION), other)
-    assert network.saw == 2 * (other.most or 36)
-    assert len(list(tmp_path.iterdir())) == 2
+    turned = other.direction != question.direction  # then truths and inputs change places, and both are kept
+    assert network.saw == (1 if turned else 3) * (other.most or 36)
+    assert len(list(tmp_path.iterdir())) == (2 if turned else 4)
 
 
-def test_a_damaged_file_of_real_features_is_made_again_and_said(paired: str, tmp_path: Path, said: list[str]) -> None:
+def test_real_features_of_a_damaged_file_are_computed_again_with_a_warning(
+    paired: str, tmp_path: Path, said: list[str]
+) -> None:
     question = asked(paired, Paired(darker), statistics=str(tmp_path))
     found = measured(Distances(question, Pixels(), INCEPTION), question)
-    (file,) = tmp_path.iterdir()
+    file = tmp_path / Distances(question, Pixels(), INCEPTION).real.file
     whole = file.read_bytes()
     with np.load(io.BytesIO(whole)) as arrays:
         other = {**arrays, "definition": np.array("another")}
@@ -463,29 +515,31 @@ def test_a_damaged_file_of_real_features_is_made_again_and_said(paired: str, tmp
             network = Pixels()
             family = Distances(question, network, INCEPTION)
             assert measured(family, question) == found
-            assert network.saw == 72
+            assert network.saw == 72  # made and real; inputs are kept
             assert words in said.pop()
             assert words in family.facts()["real_features"]["state"]
             assert file.read_bytes() == whole
 
 
-def test_a_folder_that_cannot_be_written_is_said(paired: str, tmp_path: Path, said: list[str]) -> None:
+def test_real_features_warn_of_a_folder_that_cannot_be_written(paired: str, tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "file").write_text("")
     question = asked(paired, Paired(darker), statistics=str(tmp_path / "file" / "below"))
     family = Distances(question, Pixels(), INCEPTION)
     assert measured(family, question)["fid"].value > 0
-    assert "not kept" in said.pop()
+    assert "not kept" in said[-1]
     assert "not kept" in family.facts()["real_features"]["state"]
 
 
-def test_features_are_kept_in_the_users_cache(paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_features_are_kept_in_the_users_cache(
+    paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     question = asked(paired, Paired(darker))
     measured(Distances(question, Pixels(), INCEPTION), question)
-    assert len(list((tmp_path / "i2i" / "real-features").iterdir())) == 1
+    assert len(list((tmp_path / "i2i" / "real-features").iterdir())) == 2  # of truths and of inputs
 
 
-def test_nothing_made_is_a_clear_end(paired: str, tmp_path: Path) -> None:
+def test_distances_refuse_a_split_of_which_nothing_was_made(paired: str, tmp_path: Path) -> None:
     family = Distances(asked(paired, Paired(darker), statistics=str(tmp_path)), Pixels(), INCEPTION)
     with pytest.raises(DataError, match="0 images"):
         family.result([])

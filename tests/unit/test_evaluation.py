@@ -35,7 +35,7 @@ from i2i_core.evaluation.judges.classifier import (
     save_classifier,
     train_classifier,
 )
-from i2i_core.evaluation.report import as_json, table
+from i2i_core.evaluation.report import as_json, table, unmeasured
 from i2i_core.evaluation.samples import Asked, Measured, chunks
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, Result, Suite, default_metric, evaluate
 from i2i_core.fields import Field
@@ -232,7 +232,7 @@ def test_paired_metrics_equal_pillow_and_numpy_on_the_stored_images(paired: str,
         assert found[name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_a_generator_that_knows_the_truth_scores_l1_0(paired: str) -> None:
+def test_paired_metrics_of_a_generator_that_knows_the_truth_are_l1_0(paired: str) -> None:
     data = DataSet(paired)
     truth = stored(data, "train", 1)
 
@@ -248,7 +248,7 @@ def test_a_generator_that_knows_the_truth_scores_l1_0(paired: str) -> None:
 # ---------------------------------------------------------------- labelled
 
 
-def test_a_perfect_generator_scores_1_where_doing_nothing_scores_0(coded_data: DataSet) -> None:
+def test_accuracy_of_a_perfect_generator_is_1_where_doing_nothing_scores_0(coded_data: DataSet) -> None:
     found = evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle())
     assert found["there_and_back"] < 1e-7
     for name in ("", *(f"/{n}" for n in NAMES)):
@@ -257,13 +257,13 @@ def test_a_perfect_generator_scores_1_where_doing_nothing_scores_0(coded_data: D
         assert found[f"accuracy_real{name}"] == 1, name
 
 
-def test_the_identity_scores_as_doing_nothing(coded_data: DataSet) -> None:
+def test_accuracy_of_the_identity_is_that_of_doing_nothing(coded_data: DataSet) -> None:
     found = evaluate(Fake(identity), coded_data, "test", image_size=SIDE, classifier=Oracle())
     assert found["there_and_back"] == 0
     assert found["accuracy"] == found["accuracy_nothing"] == 0
 
 
-def test_each_attribute_is_switched_on_only_where_the_result_occurs(coded_data: DataSet) -> None:
+def test_accuracy_switches_an_attribute_on_only_where_the_result_occurs(coded_data: DataSet) -> None:
     """Of 20 images of each combination: serif in plain and bold; bold in plain and serif; mono in plain alone
     (serif + mono and bold + mono do not occur). Real: labels that so come about."""
     found = measure(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle())
@@ -284,7 +284,7 @@ def test_accuracy_needs_every_attribute_of_the_target(coded_data: DataSet) -> No
     assert found["accuracy"] == pytest.approx(20 / 100)
 
 
-def test_the_classifiers_attributes_are_matched_by_name(coded_data: DataSet) -> None:
+def test_classifier_attributes_are_matched_by_name(coded_data: DataSet) -> None:
     """A classifier with another order of attributes: what it calls serif is the last pixel."""
     found = evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle(("mono", "bold", "serif")))
     assert found["accuracy/mono"] == 0
@@ -292,7 +292,7 @@ def test_the_classifiers_attributes_are_matched_by_name(coded_data: DataSet) -> 
         evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle(("serif", "bold")))
 
 
-def test_classes_are_each_a_target_for_all_others(tmp_path: Path) -> None:
+def test_accuracy_of_classes_has_each_as_a_target_for_all_others(tmp_path: Path) -> None:
     labels = [[int(i % 3 == k) for k in range(3)] for i in range(30)]
     folder = write_labelled(tmp_path / "c", [coded(c, i) for i, c in enumerate(labels)], labels, exclusive=True)
     found = measure(Fake(perfect, "classes"), DataSet(folder), "val", image_size=SIDE, classifier=Oracle())
@@ -317,7 +317,7 @@ def test_there_and_back_equals_numpy_by_hand(tmp_path: Path) -> None:
     assert found == {"there_and_back": pytest.approx(np.mean(errors), rel=1e-6)}
 
 
-def test_the_other_label_occurs_differs_and_is_drawn_by_the_key(coded_data: DataSet) -> None:
+def test_split_labels_draw_another_label_that_occurs_by_the_key(coded_data: DataSet) -> None:
     labels = SplitLabels.of(Fake(perfect), coded_data, "test")
     c = torch.tensor(COMBINATIONS * 20, dtype=torch.uint8)
     keys = tuple(map(str, range(len(c))))
@@ -328,7 +328,7 @@ def test_the_other_label_occurs_differs_and_is_drawn_by_the_key(coded_data: Data
     assert torch.equal(labels.others(c[7:9], keys[7:9])[1], drawn[7:9])
 
 
-def test_a_method_of_some_attributes_reads_those_columns(coded_data: DataSet) -> None:
+def test_split_labels_of_some_attributes_read_those_columns(coded_data: DataSet) -> None:
     """A method of bold alone: the source's other attributes are not its business."""
     fake = Fake(lambda x, c: torch.cat([x[..., :1, :1], c[:, None, None] * 2 - 1, x[..., :1, 2:]], -1))
     fake.config = StarGANConfig(attributes=("bold",), c_dim=1, columns=(1,), channels=1)
@@ -366,7 +366,7 @@ def measure(*arguments: Any, **options: Any) -> dict[str, Measured]:
     return suite.result(suite.parts()).metrics
 
 
-def test_workers_change_no_bit_of_labelled_metrics(labelled: str) -> None:
+def test_suite_of_labelled_data_gives_equal_bits_for_any_number_of_workers(labelled: str) -> None:
     names = ("serif", "bold", "oblique", "mono")
     small = {"g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1, "n_critic": 1, "image_size": 16}
     method = build_method("stargan", channels=1, c_dim=4, attributes=names, columns=(0, 1, 2, 3), **small)
@@ -385,7 +385,9 @@ def test_workers_change_no_bit_of_labelled_metrics(labelled: str) -> None:
         ("bicyclegan", {"e_base": 4, "d_layers": 1}, {"diversity", "l1_best", "l1_encoded", "latent"}),
     ],
 )
-def test_workers_change_no_bit_of_paired_metrics(name: str, sizes: dict[str, int], also: set[str], paired: str) -> None:
+def test_suite_of_paired_data_gives_equal_bits_for_any_number_of_workers(
+    name: str, sizes: dict[str, int], also: set[str], paired: str
+) -> None:
     method = build_method(name, image_size=16, g_base=4, d_base=4, **sizes)
     alone = evaluate(method, DataSet(paired), "train", image_size=16, most=100)
     assert also <= set(alone)
@@ -393,7 +395,7 @@ def test_workers_change_no_bit_of_paired_metrics(name: str, sizes: dict[str, int
         assert by_workers(world, method, DataSet(paired), "train", image_size=16, most=100).values == alone
 
 
-def test_workers_change_no_bit_of_unpaired_metrics_nor_the_order_of_samples(unpaired: str) -> None:
+def test_suite_of_unpaired_data_gives_equal_bits_and_order_for_any_number_of_workers(unpaired: str) -> None:
     options: dict[str, Any] = {"image_size": SIDE, "classifier": Brightness(), "most": 50}
     suite = Suite(Asked(FakeUnpaired(), DataSet(unpaired), "train", **options))
     alone = suite.result(suite.parts())
@@ -402,7 +404,7 @@ def test_workers_change_no_bit_of_unpaired_metrics_nor_the_order_of_samples(unpa
         assert by_workers(world, FakeUnpaired(), DataSet(unpaired), "train", **options) == alone
 
 
-def test_every_sample_is_measured_once_whatever_the_workers(coded_data: DataSet) -> None:
+def test_suite_measures_every_sample_once_whatever_the_workers(coded_data: DataSet) -> None:
     for world in (1, 2, 5):
         keys = [
             key
@@ -413,7 +415,7 @@ def test_every_sample_is_measured_once_whatever_the_workers(coded_data: DataSet)
         assert sorted(keys) == [f"{i:04d}" for i in range(100)]
 
 
-def test_most_takes_the_first_samples(coded_data: DataSet) -> None:
+def test_suite_takes_the_first_most_samples(coded_data: DataSet) -> None:
     seen: list[int] = []
     suite = Suite(Asked(Fake(perfect), coded_data, "test", image_size=SIDE, most=40))
     found = suite.result(suite.parts(progress=seen.append))
@@ -421,7 +423,7 @@ def test_most_takes_the_first_samples(coded_data: DataSet) -> None:
     assert seen == [32, 8]
 
 
-def test_an_unreadable_sample_is_left_out(tmp_path: Path) -> None:
+def test_suite_leaves_out_an_unreadable_sample(tmp_path: Path) -> None:
     labels = [COMBINATIONS[i % 2] for i in range(10)]
     folder = Path(write_labelled(tmp_path / "d", [coded(c, i) for i, c in enumerate(labels)], labels))
     data = DataSet(str(folder))
@@ -431,7 +433,7 @@ def test_an_unreadable_sample_is_left_out(tmp_path: Path) -> None:
     assert measure(Fake(perfect), data, "val", image_size=SIDE)["there_and_back"].count == 9
 
 
-def test_another_kind_of_data_or_no_such_attribute_is_refused(paired: str, tmp_path: Path) -> None:
+def test_suite_refuses_another_kind_of_data_and_unknown_attributes(paired: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="paired samples; expected labelled"):
         evaluate(Fake(perfect), DataSet(paired), "test", image_size=SIDE)
     folder = write_labelled(tmp_path / "d", [coded((0, 0, 0), 0)], [(0, 0, 0)], attributes=("serif", "bald", "mono"))
@@ -439,7 +441,7 @@ def test_another_kind_of_data_or_no_such_attribute_is_refused(paired: str, tmp_p
         evaluate(Fake(perfect), DataSet(folder), "test", image_size=SIDE)
 
 
-def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str, unpaired: str) -> None:
+def test_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str, unpaired: str) -> None:
     found = list(evaluate(Fake(perfect), coded_data, "test", image_size=SIDE, classifier=Oracle()))
     found += list(evaluate(Pairs(lambda x, keys: x), DataSet(paired), "test", image_size=SIDE))
     found += list(evaluate(FakeCodes(0.1), DataSet(paired), "test", image_size=SIDE))
@@ -456,7 +458,7 @@ def test_every_metric_has_a_direction_and_a_definition(coded_data: DataSet, pair
         BETTER["l2/bold"]
 
 
-def test_the_report_holds_every_value_with_its_definition(coded_data: DataSet) -> None:
+def test_report_holds_every_value_with_its_definition(coded_data: DataSet) -> None:
     suite = Suite(Asked(Fake(always_bold), coded_data, "test", image_size=SIDE, classifier=Oracle()))
     found = suite.result(suite.parts())
     values = json.loads(as_json(suite, found, {"data": "here"}))
@@ -465,8 +467,38 @@ def test_the_report_holds_every_value_with_its_definition(coded_data: DataSet) -
     bold = values["metrics"]["accuracy/bold"]
     assert (bold["value"], bold["images"], bold["better"]) == (0.5, 40, "higher")
     assert bold["definition"] == DEFINITIONS["accuracy"]
-    (line,) = (line for line in table(found.metrics).splitlines() if line.startswith("bold"))
-    assert line.split() == ["bold", "0.000", "0.500", "1.000"]
+    head, *lines = (line.split() for line in table(found.metrics).splitlines())
+    assert head == ["metric", "doing", "nothing", "translated", "real", "images", "better"]
+    assert ["accuracy/bold", "0.0000", "0.5000", "1.0000", "40", "higher"] in lines
+    (back,) = (line for line in lines if line[0] == "there_and_back")
+    assert (back[1], back[3:]) == ("0", ["100", "lower"])
+    assert ["no", "better", "than", "doing", "nothing:", "accuracy/serif,", "accuracy/mono"] in lines
+
+
+def test_report_says_what_was_not_measured_and_why(coded_data: DataSet) -> None:
+    suite = Suite(Asked(Fake(always_bold), coded_data, "test", image_size=SIDE))
+    found = suite.result(suite.parts())
+    why = json.loads(as_json(suite, found, {}))["not_measured"]
+    assert "--train-classifier" in why["accuracy"] == why["accuracy_nothing"] == why["accuracy_real"]
+    assert why["there_and_back_nothing"].startswith("0 by definition")
+    assert why["lpips"] == "needs pairs, whose truth is known, for lpips; found labelled samples"
+    assert why["inception"] == "not asked for: --metrics inception"
+    assert set(found.metrics).isdisjoint(why)
+    lines = unmeasured(why)
+    assert f"not measured: accuracy, accuracy_nothing, accuracy_real: {why['accuracy']}" in lines
+    assert lines[-1] == "not asked for: --metrics inception efficientnet"
+    assert "there_and_back" not in " ".join(lines)
+
+
+def test_report_names_each_metric_of_a_family_as_found_or_not(paired: str, unpaired: str) -> None:
+    for data, method in ((paired, Pairs(lambda x, keys: x)), (unpaired, FakeUnpaired())):
+        suite = Suite(Asked(method, DataSet(data), "test", image_size=SIDE))
+        found = suite.result(suite.parts()).metrics
+        named = {name.split("/")[0] for name in found} | set(suite.not_measured(found))
+        assert set(suite.basic.metrics) <= named
+        for name in suite.basic.metrics:
+            base = name.removesuffix("_nothing").removesuffix("_real")
+            assert base == "in_target" or f"{base}_nothing" in named, "doing nothing stands beside it, or why not"
 
 
 # ---------------------------------------------------------------- classifier
@@ -486,11 +518,11 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return DataSet(write_labelled(tmp_path_factory.mktemp("stripes") / "data", images, labels))
 
 
-def test_a_classifier_learns(stripes: DataSet) -> None:
+def test_classifier_learns(stripes: DataSet) -> None:
     assert train_classifier(stripes, image_size=SIDE, seen=2000).info.accuracy > 0.95
 
 
-def test_a_classifier_says_how_often_it_is_right_on_held_out_images(coded_data: DataSet) -> None:
+def test_classifier_says_how_often_it_is_right_on_held_out_images(coded_data: DataSet) -> None:
     """One that has hardly learnt: right on some attributes of some images."""
     classifier = train_classifier(coded_data, image_size=SIDE, seen=256)
     info = classifier.info
@@ -502,7 +534,7 @@ def test_a_classifier_says_how_often_it_is_right_on_held_out_images(coded_data: 
     assert info.accuracies == pytest.approx(tuple(right.mean(0)))
 
 
-def test_the_same_seed_gives_the_same_classifier_and_leaves_global_randomness_alone(stripes: DataSet) -> None:
+def test_classifier_of_a_seed_is_the_same_and_leaves_global_randomness_alone(stripes: DataSet) -> None:
     made = []
     for state, seed in ((5, 0), (6, 0), (6, 1)):
         torch.manual_seed(state)
@@ -515,7 +547,7 @@ def test_the_same_seed_gives_the_same_classifier_and_leaves_global_randomness_al
     assert not torch.equal(one, other)
 
 
-def test_a_saved_classifier_judges_the_same(stripes: DataSet, tmp_path: Path) -> None:
+def test_classifier_judges_the_same_after_it_was_saved(stripes: DataSet, tmp_path: Path) -> None:
     classifier = train_classifier(stripes, image_size=SIDE, seen=256)
     path = str(tmp_path / "deep" / "judge.safetensors")
     save_classifier(classifier, path)
@@ -528,20 +560,20 @@ def test_a_saved_classifier_judges_the_same(stripes: DataSet, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("size", "judged"), [(16, 16), (31, 16), (32, 32), (64, 64), (128, 64), (100, 64)])
-def test_images_are_judged_at_whole_patches(size: int, judged: int) -> None:
+def test_classifier_judges_at_whole_patches(size: int, judged: int) -> None:
     assert judged_size(size) == judged
     classifier = Classifier(ClassifierInfo(("a", "b"), False, 5, judged, "", 0))
     assert classifier.judge(torch.rand(2, 5, size, size)).shape == (2, 2)
 
 
-def test_of_classes_exactly_one_is_seen() -> None:
+def test_classifier_of_classes_sees_exactly_one() -> None:
     x = torch.rand(50, 3, SIDE, SIDE) * 2 - 1
     classes = Classifier(ClassifierInfo(("a", "b", "c"), True, 3, 16, "", 0))
     assert (classes.judge(x).sum(1) == 1).all()
     assert torch.equal(classes.judge(x).int().argmax(1), classes(x).argmax(1))
 
 
-def test_classes_are_learnt_with_cross_entropy(tmp_path: Path) -> None:
+def test_classifier_learns_classes_with_cross_entropy(tmp_path: Path) -> None:
     """Three grey levels; one of them always the only class."""
     labels = [[int(i % 3 == k) for k in range(3)] for i in range(90)]
     rng = np.random.default_rng(0)
@@ -550,7 +582,7 @@ def test_classes_are_learnt_with_cross_entropy(tmp_path: Path) -> None:
     assert train_classifier(data, image_size=SIDE, seen=1500).info.accuracy > 0.95
 
 
-def test_a_classifier_refuses_what_it_cannot_judge(paired: str, tmp_path: Path) -> None:
+def test_classifier_refuses_what_it_cannot_judge(paired: str, tmp_path: Path) -> None:
     classifier = Classifier(ClassifierInfo(("serif",), False, 3, 16, "", 0))
     with pytest.raises(ConfigError, match="images of 1 channels; expected 3"):
         classifier.judge(torch.zeros(1, 1, 16, 16))
@@ -572,7 +604,7 @@ def test_a_classifier_refuses_what_it_cannot_judge(paired: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [("uint8", torch.uint8), ("uint16", torch.uint16)])
-def test_stored_values_survive_the_way_through_the_networks_range(dtype: str, kind: torch.dtype) -> None:
+def test_to_array_gives_back_stored_values_through_the_networks_range(dtype: str, kind: torch.dtype) -> None:
     every = np.arange(np.iinfo(dtype).max + 1).astype(dtype).reshape(1, -1, 16)
     assert np.array_equal(to_array(scaled(torch.from_numpy(every)), dtype)[..., 0], every[0])
 
@@ -582,7 +614,7 @@ def test_stored_values_survive_the_way_through_the_networks_range(dtype: str, ki
     [(1, "uint8", "png"), (3, "uint8", "png"), (4, "uint8", "png"), (5, "uint8", "npy"),
      (1, "uint16", "png"), (3, "uint16", "npy"), (3, "float32", "npy")],
 )  # fmt: skip
-def test_image_files_hold_what_was_made(channels: int, dtype: str, ending: str) -> None:
+def test_to_bytes_writes_files_that_hold_what_was_made(channels: int, dtype: str, ending: str) -> None:
     x = torch.rand(channels, 6, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1
     data, found = to_bytes(x, dtype)
     assert found == ending
@@ -594,11 +626,11 @@ def test_image_files_hold_what_was_made(channels: int, dtype: str, ending: str) 
     assert np.array_equal(read, by_hand.astype(dtype))
 
 
-def test_values_outside_the_range_are_clipped() -> None:
+def test_to_array_clips_values_outside_the_range() -> None:
     assert to_array(torch.tensor([[[-3.0, 3.0]]])).ravel().tolist() == [0, 255]
 
 
-def test_a_sheet_shows_small_images_enlarged_by_a_whole_factor() -> None:
+def test_contact_sheet_enlarges_small_images_by_a_whole_factor() -> None:
     x = torch.rand(3, 3, 16, 16) * 2 - 1
     sheet = np.asarray(contact_sheet({"source": torch.zeros(3, 1, 16, 16), "made": x}))
     factor = LEAST_CELL // 16
@@ -609,7 +641,7 @@ def test_a_sheet_shows_small_images_enlarged_by_a_whole_factor() -> None:
         assert np.array_equal(shown, to_array(x[row]).repeat(factor, 0).repeat(factor, 1))
 
 
-def test_a_sheet_has_a_legible_title_over_each_column() -> None:
+def test_contact_sheet_has_a_legible_title_over_each_column() -> None:
     x = torch.ones(1, 1, 32, 32)
     plain = np.asarray(contact_sheet({"": x, " ": x}))
     sheet = np.asarray(contact_sheet({"The source": x, "translation +bold": x}))
@@ -621,7 +653,7 @@ def test_a_sheet_has_a_legible_title_over_each_column() -> None:
     assert not (plain[: plain.shape[0] - 96 - GAP] < 60).any()
 
 
-def test_a_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> None:
+def test_contact_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> None:
     large = torch.zeros(2, 3, 1200, 600)
     assert contact_sheet({"a": large}).size[0] < 300
     sheet = contact_sheet({"a": [torch.zeros(1, 20, 30), None], "b": [torch.zeros(4, 30, 20), torch.zeros(2, 9, 9)]})
@@ -650,7 +682,7 @@ def test_ssim_of_equal_and_of_shifted_images_by_hand() -> None:
     assert paired_metrics.ssim(x, y)[0] == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), abs=1e-6)
 
 
-def test_codes_that_do_nothing_have_no_diversity_and_others_have_what_they_change(paired: str) -> None:
+def test_diversity_of_codes_that_do_nothing_is_0_and_of_others_what_they_change(paired: str) -> None:
     """Codes go 0, 1, 2, 0, 1, ...: of 19 neighbouring pairs 13 are 1 apart and 6 are 2 apart."""
     data = DataSet(paired)
     still = evaluate(FakeCodes(1e-9), data, "test", image_size=SIDE)
@@ -666,7 +698,7 @@ def test_codes_that_do_nothing_have_no_diversity_and_others_have_what_they_chang
     assert found["latent"] == pytest.approx(np.mean(latent), rel=1e-4)
 
 
-def test_two_domains_there_and_back_and_what_a_classifier_takes_them_for(unpaired: str) -> None:
+def test_unpaired_metrics_equal_numpy_there_and_back_and_by_a_classifier(unpaired: str) -> None:
     data = DataSet(unpaired)
     a, b = (stored_domain(data, domain) for domain in "AB")
     level = float(np.median([2 * x.mean() - 1 for x in a.values()])) + 0.15  # so that 0.2 more lifts some above it
@@ -690,7 +722,7 @@ def test_two_domains_there_and_back_and_what_a_classifier_takes_them_for(unpaire
     assert other["in_target_nothing/there"] == pytest.approx(1 - bright(b, 0))
 
 
-def test_a_twin_that_cannot_be_read_is_left_out(unpaired: str) -> None:
+def test_twins_leave_out_an_unreadable_one(unpaired: str) -> None:
     data = DataSet(unpaired)
     twins = Twins(data, "test", "B", SIDE, Resizing())
     keys = tuple(data.rows("test", "A").keys()[:3])
@@ -710,7 +742,7 @@ def stored_domain(data: DataSet, domain: str) -> dict[str, np.ndarray]:
     }
 
 
-def test_a_classifier_of_two_domains_tells_them_apart(unpaired: str) -> None:
+def test_classifier_of_two_domains_tells_them_apart(unpaired: str) -> None:
     """Regular against bold glyphs, held-out characters."""
     trained = train_classifier(DataSet(unpaired), image_size=SIDE, seen=6_000)
     assert trained.info.attributes == ("A", "B")

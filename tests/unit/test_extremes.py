@@ -42,14 +42,14 @@ def cells(picture: Image.Image, rows: int, columns: int) -> np.ndarray:
 # ---------------------------------------------------------------- which samples
 
 
-def test_the_best_the_median_and_the_worst_are_chosen_from_better_to_worse() -> None:
+def test_chosen_are_the_best_the_median_and_the_worst_from_better_to_worse() -> None:
     ranked = [(key, float(value)) for value, key in enumerate("abcdefghi")][::-1]
     assert keys(chosen(ranked, "lower", 2)) == {"best": "ab", "median": "de", "worst": "hi"}
     assert keys(chosen(ranked, "higher", 2)) == {"best": "ih", "median": "fe", "worst": "ba"}
     assert chosen(ranked, "lower", 1) == {"best": [("a", 0.0)], "median": [("e", 4.0)], "worst": [("i", 8.0)]}
 
 
-def test_equal_samples_are_ordered_by_key_and_no_number_is_worst() -> None:
+def test_chosen_orders_equal_samples_by_key_and_takes_nan_for_worst() -> None:
     ranked = [("c", 1.0), ("a", 1.0), ("n", float("nan")), ("b", 1.0), ("d", -5.0)]
     assert keys(chosen(ranked, "higher", 1)) == {"best": "a", "median": "c", "worst": "n"}
     assert keys(chosen(ranked, "lower", 1)) == {"best": "d", "median": "b", "worst": "n"}
@@ -60,7 +60,7 @@ def test_equal_samples_are_ordered_by_key_and_no_number_is_worst() -> None:
     [(0, ("", "", "")), (1, ("a", "", "")), (2, ("a", "", "b")), (3, ("a", "b", "c")), (4, ("ab", "c", "d")),
      (5, ("ab", "c", "de")), (8, ("abc", "de", "fgh")), (9, ("abc", "def", "ghi"))],
 )  # fmt: skip
-def test_few_samples_are_shared_and_none_is_there_twice(n: int, shared: tuple[str, ...]) -> None:
+def test_chosen_shares_few_samples_and_takes_none_twice(n: int, shared: tuple[str, ...]) -> None:
     ranked = [(key, float(value)) for value, key in enumerate("abcdefghi"[:n])]
     assert tuple(keys(chosen(ranked, "lower", 4)).values()) == shared
 
@@ -68,7 +68,7 @@ def test_few_samples_are_shared_and_none_is_there_twice(n: int, shared: tuple[st
 # ---------------------------------------------------------------- sheets
 
 
-def test_a_sheet_of_pairs_shows_source_translation_and_truth_of_each(tmp_path: Path) -> None:
+def test_sheet_of_pairs_shows_source_translation_and_truth_of_each(tmp_path: Path) -> None:
     """Sample i is made wrong by i grey levels."""
     a, b = np.random.default_rng(0).integers(0, 200, (2, 5, SIDE, SIDE, 3), dtype=np.uint8)
     wrong = np.array([3, 0, 4, 1, 2], np.uint8)
@@ -84,7 +84,7 @@ def test_a_sheet_of_pairs_shows_source_translation_and_truth_of_each(tmp_path: P
         assert np.array_equal(row, np.stack([a[i], made[i], b[i]]))
 
 
-def test_a_sample_that_cannot_be_read_any_more_is_left_out(tmp_path: Path) -> None:
+def test_sheet_leaves_out_a_sample_that_became_unreadable(tmp_path: Path) -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
     data = write_pairs(tmp_path / "d", images, images)
     suite = Suite(Asked(Pairs(lambda x, keys: x), data, "test", SIDE))
@@ -104,7 +104,7 @@ def seen(x: object) -> np.ndarray:
     return to_array(x)[..., 0]  # type: ignore[arg-type]
 
 
-def test_a_sheet_of_labels_goes_to_the_label_that_was_measured_and_back(labelled: str) -> None:
+def test_sheet_of_labels_goes_to_the_label_that_was_measured_and_back(labelled: str) -> None:
     """Against `there_and_back` of the shown sample, from the pixels of the sheet."""
     names = ("serif", "bold", "oblique", "mono")
     small = {"g_base": 4, "d_base": 4, "d_layers": 3, "blocks": 1, "n_critic": 1, "image_size": SIDE}
@@ -117,7 +117,7 @@ def test_a_sheet_of_labels_goes_to_the_label_that_was_measured_and_back(labelled
         assert np.abs(there - source).mean() > 0.01
 
 
-def test_a_sheet_of_two_domains_goes_there_and_back(unpaired: str) -> None:
+def test_sheet_of_two_domains_goes_there_and_back(unpaired: str) -> None:
     method: Method[object] = build_method(
         "cyclegan", in_channels=1, out_channels=1, g_base=4, d_base=4, image_size=SIDE, blocks=1, receptive_field=16
     )
@@ -131,7 +131,7 @@ def test_a_sheet_of_two_domains_goes_there_and_back(unpaired: str) -> None:
 # ---------------------------------------------------------------- what stands before a row
 
 
-def test_a_row_has_its_own_words_beside_it_and_images_stay_as_they_are() -> None:
+def test_contact_sheet_writes_words_beside_each_row_and_leaves_images_as_they_are() -> None:
     x = range_of(list(np.random.default_rng(0).integers(90, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)))
     plain, labelled = (np.asarray(contact_sheet({"": x}, rows=rows)) for rows in ((), ("best\n1", "", "w" * 300)))
     margin = labelled.shape[1] - plain.shape[1]

@@ -68,7 +68,7 @@ def written_out(name: str, file: str, x: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("convention", ["imagenet", "caffe", "plain"])
 @pytest.mark.parametrize("name", ["vgg16", "vgg19"])
-def test_layers_of_vgg_are_its_definition(name: Name, convention: Any, files: dict[str, str]) -> None:
+def test_vgg_layers_are_their_definition(name: Name, convention: Any, files: dict[str, str]) -> None:
     before, x = torch.random.get_rng_state(), images(2, 3, 40, 33)
     expected = written_out(name, files[name], taken(x, convention))
     layers = ["relu4_1", "relu1_1", "pool2", "relu5_3", "relu3_2"]
@@ -81,19 +81,19 @@ def test_layers_of_vgg_are_its_definition(name: Name, convention: Any, files: di
     assert set(read_vgg(name, ["relu1_1"], files[name]).after.values()) == every | {f"pool{b}" for b in range(1, 6)}
 
 
-def test_a_network_ends_at_the_deepest_layer_asked_for(files: dict[str, str]) -> None:
+def test_vgg_ends_at_the_deepest_layer_asked_for(files: dict[str, str]) -> None:
     for layers, links in ((["relu1_1"], 2), (["relu2_1", "relu1_2"], 7), (["pool5"], 31)):
         assert len(list(read_vgg("vgg16", layers, files["vgg16"]).network.children())) == links
     assert len(list(read_efficientnet_lite0(["block3", "block1"]).network.children())) == 5
 
 
-def test_published_files_are_those_of_torchvision() -> None:
+def test_published_files_are_torchvisions() -> None:
     for name, kind in (("vgg16", models.VGG16_Weights), ("vgg19", models.VGG19_Weights)):
         assert kind.IMAGENET1K_V1.url == VGG[name].url
         assert VGG[name].file == f"{name}-{VGG[name].sha256}.pth"
 
 
-def test_facts_name_the_file_and_its_checksum(files: dict[str, str]) -> None:
+def test_features_name_their_file_and_its_checksum(files: dict[str, str]) -> None:
     facts = read_vgg("vgg19", ["relu5_1"], files["vgg19"], "caffe").facts
     assert facts["network"].startswith("vgg19 (ImageNet) by torchvision")
     assert facts["file"] == Path(files["vgg19"]).name
@@ -109,7 +109,7 @@ def networks(files: dict[str, str]) -> list[Features]:
     return [read_vgg("vgg16", ["relu2_1", "relu4_1"], files["vgg16"]), read_efficientnet_lite0(["block2", "block6"])]
 
 
-def test_gradients_go_to_the_images_and_nothing_moves_the_network(files: dict[str, str]) -> None:
+def test_features_pass_gradients_to_images_and_leave_the_network_as_it_is(files: dict[str, str]) -> None:
     for network in networks(files):
         before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
         parent = nn.Sequential(network).train()
@@ -122,7 +122,7 @@ def test_gradients_go_to_the_images_and_nothing_moves_the_network(files: dict[st
         assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
 
 
-def test_a_gradient_is_the_slope(files: dict[str, str]) -> None:
+def test_features_gradient_is_the_slope(files: dict[str, str]) -> None:
     """Along one direction, in float64, by central differences."""
     direction = images(1, 3, 32, 32, seed=1).double()
     for network in networks(files):
@@ -135,7 +135,7 @@ def test_a_gradient_is_the_slope(files: dict[str, str]) -> None:
         assert (x.grad * direction).sum().item() == pytest.approx(slope.item(), rel=1e-4)
 
 
-def test_autocast_changes_nothing_and_bf16_images_are_brought_to_its_precision(files: dict[str, str]) -> None:
+def test_features_ignore_autocast_and_take_bf16_images(files: dict[str, str]) -> None:
     for network in networks(files):
         x = images(1, 3, 32, 32).bfloat16()
         plain = network(x.float())
@@ -145,13 +145,13 @@ def test_autocast_changes_nothing_and_bf16_images_are_brought_to_its_precision(f
         assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
 
 
-def test_grey_is_repeated(files: dict[str, str]) -> None:
+def test_features_repeat_grey(files: dict[str, str]) -> None:
     for network in networks(files):
         x = images(2, 1, 32, 32)
         assert all(torch.equal(a, b) for a, b in zip(network(x), network(x.repeat(1, 3, 1, 1)), strict=True))
 
 
-def test_efficientnet_sees_what_the_judge_sees() -> None:
+def test_efficientnet_features_are_those_of_the_judge() -> None:
     """Of images of the side that the judge brings all images to."""
     x = images(1, 3, SIDE, SIDE)
     found = read_efficientnet_lite0([f"block{number}" for number in LAYERS])(x)
@@ -160,7 +160,7 @@ def test_efficientnet_sees_what_the_judge_sees() -> None:
 
 
 @pytest.mark.parametrize("layers", [["relu6_1"], ["conv1_1"], []])
-def test_layers_that_are_not_there_are_refused(layers: Sequence[str], files: dict[str, str]) -> None:
+def test_features_refuse_unknown_layers(layers: Sequence[str], files: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"layers.*not of relu1_1, relu1_2, pool1"):
         read_vgg("vgg16", layers, files["vgg16"])
     with pytest.raises(ValueError, match="not one of vgg16, vgg19, efficientnet_lite0"):
@@ -169,7 +169,7 @@ def test_layers_that_are_not_there_are_refused(layers: Sequence[str], files: dic
         read_vgg("vgg16", ["relu1_1"], files["vgg16"], "rgb")  # type: ignore[arg-type]
 
 
-def test_files_of_something_else_are_refused(files: dict[str, str], tmp_path: Path) -> None:
+def test_features_refuse_files_of_something_else(files: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"--perceptual-weights: found vgg16\.pth without 12 of 32(.|\n)*vgg19-dcbb9e9d"
     ):
@@ -180,7 +180,7 @@ def test_files_of_something_else_are_refused(files: dict[str, str], tmp_path: Pa
         read_features("efficientnet_lite0", ["block1"], files["vgg16"])
 
 
-def test_without_network_the_message_says_where_to_fetch_and_what_else_there_is(
+def test_features_without_internet_say_where_to_fetch_and_what_else_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -193,7 +193,7 @@ def test_without_network_the_message_says_where_to_fetch_and_what_else_there_is(
         assert part in str(refused.value)
 
 
-def test_packages_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_name_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     with pytest.raises(ConfigError, match=r"--perceptual: found no package(.|\n)*i2i\[features\]"):
         features.read_efficientnet_lite0(["block1"])

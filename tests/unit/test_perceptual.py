@@ -131,7 +131,7 @@ def test_lpips_is_its_definition(alex: str) -> None:
     assert network.between(x, x).tolist() == [0, 0, 0]
 
 
-def test_a_backbone_of_other_tensors_is_refused(alex: str, lpips: LPIPS, tmp_path: Path) -> None:
+def test_lpips_refuses_a_backbone_of_other_tensors(alex: str, lpips: LPIPS, tmp_path: Path) -> None:
     state = torch.load(alex, weights_only=True)
     backbone = lpips.network.net
     names = {name: f"features.{name.split('.', 1)[1]}" for name in backbone.state_dict()}
@@ -144,7 +144,7 @@ def test_a_backbone_of_other_tensors_is_refused(alex: str, lpips: LPIPS, tmp_pat
         backbones.BACKBONES["alex"].read(str(file)).load(backbone, names)
 
 
-def test_small_images_are_enlarged_and_grey_is_repeated(alex: str, lpips: LPIPS) -> None:
+def test_lpips_enlarges_small_images_and_repeats_grey(alex: str, lpips: LPIPS) -> None:
     for size, seen in {(16, 16): (64, 64), (16, 24): (64, 96), (70, 63): (71, 64), (64, 80): (64, 80)}.items():
         assert lpips.seen(images(1, 3, *size)).shape[-2:] == seen
     x, y = images(2, 1, 16, 16), images(2, 1, 16, 16, seed=1)
@@ -167,7 +167,9 @@ def test_lpips_of_vgg_takes_its_own_file(tmp_path: Path) -> None:
     assert network.between(x, -x).item() > 0
 
 
-def test_without_network_lpips_says_what_to_fetch(paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_without_internet_says_what_to_fetch(
+    paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
     nobody = replace(backbones.BACKBONES["alex"], url="http://127.0.0.1:9/alexnet-owt-7be5be79.pth")
@@ -184,7 +186,8 @@ def test_lpips_of_a_method_and_of_its_codes(paired: str, alex: str, lpips: LPIPS
     method = Coded(0.4)
     question = asked(paired, method, most=3, lpips_weights=alex)
     family, network, batch = build_lpips(question), lpips, first_chunk(question)
-    assert set(family.metrics) == set(METRICS) == {"lpips", "lpips_best", "lpips_diversity"}
+    assert set(family.metrics) == set(METRICS) == {"lpips", "lpips_best", "lpips_diversity", "lpips_nothing"}
+    assert family.judges == ["lpips", "lpips_best", "lpips_diversity"]
     found = family.result([family.chunk(Outputs(method, batch))])
     truth = network.seen(batch["b"])
     outputs = [method.image_from(batch["a"], z=method.draw_codes(batch.keys, i)) for i in range(SAMPLES)]
@@ -196,10 +199,12 @@ def test_lpips_of_a_method_and_of_its_codes(paired: str, alex: str, lpips: LPIPS
     assert found["lpips_best"].value == pytest.approx(least.item(), rel=1e-9)
     one = network.between(network.seen(method.image_from(batch["a"])), truth).double().mean()
     assert found["lpips"].value == pytest.approx(one.item(), rel=1e-9)
+    idle = network.between(network.seen(batch["a"]), truth).double().mean()
+    assert found["lpips_nothing"].value == pytest.approx(idle.item(), rel=1e-9)
     assert {m.count for m in found.values()} == {3}
 
 
-def test_workers_change_no_bit_of_them(paired: str, alex: str) -> None:
+def test_lpips_is_equal_bits_for_any_number_of_workers(paired: str, alex: str) -> None:
     """The family's own arithmetic: an EfficientNet's distances go the same way."""
     question = asked(paired, Coded(0.4), most=34, lpips_weights=alex, metrics=("lpips",))
     suite = Suite(question)
@@ -208,7 +213,7 @@ def test_workers_change_no_bit_of_them(paired: str, alex: str) -> None:
     assert suite.result([part for rank in (1, 0) for part in suite.parts(rank, 2)]).metrics == alone
 
 
-def test_diversity_is_nothing_where_codes_are_ignored_and_of_the_first_inputs_alone(paired: str, alex: str) -> None:
+def test_lpips_diversity_is_0_where_codes_are_ignored_and_of_the_first_inputs_alone(paired: str, alex: str) -> None:
     method = Coded(0.0)
     question = asked(paired, method, most=2, lpips_weights=alex)
     family, batch = build_lpips(question), first_chunk(question)
@@ -216,14 +221,15 @@ def test_diversity_is_nothing_where_codes_are_ignored_and_of_the_first_inputs_al
     at_the_end = family.chunk(Outputs(method, replace(batch, images=INPUTS - 1)))
     assert {name: len(values) for name, values in at_the_end.items()} == {
         "lpips": 2,
+        "lpips_nothing": 2,
         "lpips_best": 1,
         "lpips_diversity": 1,
     }
-    assert set(family.chunk(Outputs(method, replace(batch, images=INPUTS)))) == {"lpips"}
+    assert set(family.chunk(Outputs(method, replace(batch, images=INPUTS)))) == {"lpips", "lpips_nothing"}
 
 
 @pytest.mark.parametrize("build", [build_lpips, build_efficientnet])
-def test_a_method_without_truth_or_images_that_are_no_colours_are_refused(
+def test_perceptual_refuses_a_method_without_truth_and_images_of_two_channels(
     build: Callable[[Asked], Any], labelled: str, paired: str, alex: str
 ) -> None:
     with pytest.raises(DataError, match="labelled samples; expected pairs"):
@@ -238,7 +244,7 @@ def test_a_method_without_truth_or_images_that_are_no_colours_are_refused(
 # ---------------------------------------------------------------- EfficientNet
 
 
-def test_distance_of_layers_is_its_definition() -> None:
+def test_between_layers_is_its_definition() -> None:
     x = [images(2, 3, 4, 5), images(2, 7, 2, 2)]
     y = [images(2, 3, 4, 5, seed=1), images(2, 7, 2, 2, seed=2)]
     expected = np.zeros(2)
@@ -253,7 +259,7 @@ def test_distance_of_layers_is_its_definition() -> None:
     assert between_layers(x, [-a for a in x]).tolist() == pytest.approx([4, 4])
 
 
-def test_layers_are_the_last_of_each_resolution() -> None:
+def test_efficientnet_layers_are_the_last_of_each_resolution() -> None:
     network = EfficientNet(CPU)
     layers = network.layers(images(1, 1, 16, 20))
     sides = [SIDE // 2**i for i in range(1, 6)]
@@ -279,7 +285,7 @@ def test_efficientnet_distances_of_a_method_and_of_its_codes(paired: str) -> Non
     assert found["efficientnet_perceptual"].value > found["efficientnet_best"].value > 0
 
 
-def test_efficientnet_distance_is_nothing_for_the_truth_and_grows_with_blur(paired: str) -> None:
+def test_efficientnet_perceptual_is_0_for_the_truth_and_grows_with_blur(paired: str) -> None:
     question = asked(paired, Paired(lambda x: x), most=2)
     batch = first_chunk(question)
     batch = replace(batch, fields={"a": batch["b"], "b": batch["b"]})
@@ -287,7 +293,7 @@ def test_efficientnet_distance_is_nothing_for_the_truth_and_grows_with_blur(pair
     for width in (1, 3, 7):
         method = Paired(lambda x, width=width: F.avg_pool2d(x, width, 1, width // 2))
         family = build_efficientnet(replace(question, method=method))
-        assert set(family.metrics) == {"efficientnet_perceptual"}
+        assert set(family.metrics) == {"efficientnet_perceptual", "efficientnet_perceptual_nothing"}
         values.append(means([family.chunk(Outputs(method, batch))])["efficientnet_perceptual"].value)
     assert values[0] == 0
     assert values[0] < values[1] < values[2] < 4

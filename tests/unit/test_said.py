@@ -46,7 +46,7 @@ DOMAINS, GROUPS = Needs({"image": "image", "labels": "classes"}, domains=2), Nee
         (GROUPS, "companions", "AtoB", "image"),
     ],
 )
-def test_a_field_of_a_batch_is_one_of_the_data_set(needs: Needs, name: str, direction: str, stored: str) -> None:
+def test_needs_name_the_data_sets_field_of_a_batch(needs: Needs, name: str, direction: str, stored: str) -> None:
     assert needs.stored(name, direction) == stored
 
 
@@ -76,14 +76,14 @@ class Said(Method[None]):
         ({"needs": Needs({"a": "image", "b": "image"}, frames=2), "inputs": {}}, "sequences without inputs"),
     ],
 )
-def test_what_cannot_be_is_said_before_a_run(said: dict[str, Any], message: str) -> None:
+def test_method_that_cannot_be_is_refused_before_a_run(said: dict[str, Any], message: str) -> None:
     check_declared(Said())
     with pytest.raises(TypeError, match=message):
         check_declared(Said(**said))
 
 
 @pytest.mark.parametrize("found", [None, [torch.zeros(2, 1, 4, 4)], torch.zeros(1, 4, 4), (torch.zeros(2, 1),) * 2])
-def test_what_a_module_gives_is_looked_at(found: Any) -> None:
+def test_method_checks_what_its_module_gives(found: Any) -> None:
     method = Said()
     method.module = lambda direction: Function(lambda x: found)  # type: ignore[method-assign]
     with pytest.raises(TypeError, match=r"module\(\) of Said gave .*; expected b, each a tensor \(n, ...\) of 2"):
@@ -108,7 +108,7 @@ class Trace(Said):
         return Function(frame)
 
 
-def test_sequences_go_there_and_back_with_their_memory() -> None:
+def test_outputs_of_sequences_go_there_and_back_with_their_memory() -> None:
     needs = Needs({"a": "image", "b": "image"}, frames=3)
     method, x = Trace(needs=needs), torch.rand(2, 3, 1, 4, 4)
     batch = Batch({"a": x, "b": x}, 2, 0, 2, 0, 0, keys=("k", "l"))
@@ -154,7 +154,7 @@ def test_outputs_of_a_map_of_one_domain_are_stored_as_images_of_the_other(tmp_pa
     assert split.written is data.manifest.fields["image"]
 
 
-def test_codes_of_a_clip_are_those_of_its_first_frame_though_that_is_bad() -> None:
+def test_codes_of_a_clip_are_those_of_its_first_frame_though_it_is_unreadable() -> None:
     """So that the others do not change with it."""
     seen: list[Any] = []
 
@@ -173,7 +173,7 @@ def test_codes_of_a_clip_are_those_of_its_first_frame_though_that_is_bad() -> No
     assert seen == ["c/0"]
 
 
-def test_a_field_that_was_trained_on_must_be_in_what_is_measured() -> None:
+def test_suite_refuses_data_without_a_field_that_was_trained_on() -> None:
     needs = Needs({"labels": "classes", "image": "image", "edges?": "map"})
     method = Said(needs=needs, inputs={"labels": "classes", "edges": "map"}, outputs={"image": "image"})
     manifest = SimpleNamespace(fields={"labels": None, "image": None})
@@ -186,7 +186,7 @@ class PairsOfLabels(Said):
     controls: ClassVar = {"target": Labels()}
 
 
-def test_only_what_is_made_to_have_labels_goes_back_by_its_own() -> None:
+def test_extremes_go_back_by_their_label_only_where_labels_are_translated() -> None:
     """Of pairs with labels what is made is another kind of image, with other channels."""
     method, x = PairsOfLabels(), torch.rand(1, 1, 4, 4)
     method.module = lambda direction: Function(lambda a, c: a.expand(-1, 3, -1, -1))  # type: ignore[method-assign]
@@ -197,7 +197,7 @@ def test_only_what_is_made_to_have_labels_goes_back_by_its_own() -> None:
     assert list(extremes._images(outputs, labels, {"a": image}, 0)) == ["source", "translation", "truth"]
 
 
-def test_a_network_that_only_module_runs_is_left_as_it_was() -> None:
+def test_method_leaves_a_network_that_only_module_runs_as_it_was() -> None:
     """Its running statistics among what is left."""
     method, norm = Said(), nn.BatchNorm2d(1)
     method.extra = norm.train()
@@ -207,7 +207,7 @@ def test_a_network_that_only_module_runs_is_left_as_it_was() -> None:
     assert norm.num_batches_tracked == 0
 
 
-def test_frames_of_folders_are_in_the_order_of_their_numbers() -> None:
+def test_inputs_order_frames_of_folders_by_their_numbers() -> None:
     paths = [f"{clip}/{frame}.png" for clip in ("c", "c/1", "d") for frame in (1, 10, 2)]
     clips = Files(None, sorted(paths), [path[:-4] for path in sorted(paths)]).clips()
     found = sorted([sorted(paths)[i] for i in clip] for clip in clips)
@@ -218,7 +218,7 @@ class Coded(Said):
     controls: ClassVar = {"like": Examples(), "z": Code()}
 
 
-def test_examples_and_codes_have_flags_of_their_own() -> None:
+def test_translate_has_flags_for_examples_and_for_codes() -> None:
     inputs: Any = SimpleNamespace(names=["x"])
     samples = codes_of(Coded(), inputs, samples=3, like="some.png")
     assert samples is not None
@@ -233,7 +233,7 @@ class Labelled(Said):
     controls: ClassVar = {"like": Examples("again"), "target": Labels()}
 
 
-def test_examples_of_chosen_samples_go_with_them() -> None:
+def test_outputs_of_chosen_samples_take_their_own_examples() -> None:
     needs, told = Needs({"image": "image"}, attributes=True), list[Tensor]()
     method = Labelled(needs=needs, inputs={"image": "image"}, outputs={"image": "image"})
     method.module = lambda direction: Function(lambda x, like, c: told.append(like) or x)  # type: ignore

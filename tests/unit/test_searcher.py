@@ -90,7 +90,7 @@ def states(search: Search) -> list[str]:
     return [t.state.name for t in study_of(search.sweep).trials]
 
 
-def test_the_papers_values_come_first_then_the_guesses(base: TrainConfig) -> None:
+def test_search_tries_the_papers_values_first_then_the_guesses(base: TrainConfig) -> None:
     search = search_of(base)
     first, second, third = asked(search), asked(search), asked(search)
     assert (first.number, first.config.hyper.lambda_l1, first.config.hyper.lr) == (0, 100.0, 2e-4)
@@ -102,11 +102,11 @@ def test_the_papers_values_come_first_then_the_guesses(base: TrainConfig) -> Non
     assert (first.length, first.known) == (600, -1)
 
 
-def test_there_are_as_many_trials_as_asked_for(base: TrainConfig) -> None:
+def test_search_gives_as_many_trials_as_asked_for(base: TrainConfig) -> None:
     assert len(run_all(search_of(base, samples=5))) == 5
 
 
-def test_what_becomes_of_a_trial_is_in_the_study_under_its_right_name(base: TrainConfig) -> None:
+def test_search_writes_what_becomes_of_a_trial_into_the_study(base: TrainConfig) -> None:
     search = search_of(base, samples=5)
     trials = [asked(search) for _ in range(5)]
     for images in (100, 200):
@@ -129,7 +129,7 @@ def test_what_becomes_of_a_trial_is_in_the_study_under_its_right_name(base: Trai
     assert trials[4].number == 4
 
 
-def test_an_evaluation_counts_once(base: TrainConfig) -> None:
+def test_search_counts_an_evaluation_once(base: TrainConfig) -> None:
     search = search_of(base)
     asked(search)
     assert search.report(0, 100, {"l1": 0.9})
@@ -137,7 +137,7 @@ def test_an_evaluation_counts_once(base: TrainConfig) -> None:
     assert search.study.trials[0].intermediate_values == {100: 0.9}
 
 
-def test_a_refused_combination_is_told_with_its_reason_and_costs_no_trial(base: TrainConfig) -> None:
+def test_search_notes_why_a_combination_is_refused_and_counts_it_as_no_trial(base: TrainConfig) -> None:
     search = search_of(base, HALF_REFUSED, samples=20)
     run_all(search)
     counts = search.counts()
@@ -151,7 +151,7 @@ def test_a_refused_combination_is_told_with_its_reason_and_costs_no_trial(base: 
         assert "run" not in trial.user_attrs
 
 
-def test_a_space_of_which_everything_is_refused_ends_the_sweep(base: TrainConfig) -> None:
+def test_search_ends_where_everything_of_a_space_is_refused(base: TrainConfig) -> None:
     search = search_of(base, ALL_REFUSED, samples=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the paper's value is outside, which `check_space` refuses
@@ -161,7 +161,7 @@ def test_a_space_of_which_everything_is_refused_ends_the_sweep(base: TrainConfig
     assert search.counts() == Counts(running=1, refused=100)
 
 
-def test_data_that_goes_away_ends_the_sweep_and_refuses_no_trial(base: TrainConfig, tmp_path: Path) -> None:
+def test_search_ends_where_the_data_is_gone_and_refuses_no_trial(base: TrainConfig, tmp_path: Path) -> None:
     data, aside = Path(shutil.copytree(base.data.uri, tmp_path / "data")), tmp_path / "aside"
     search = search_of(base.with_section("data", uri=str(data)))
     asked(search)
@@ -176,7 +176,7 @@ def test_data_that_goes_away_ends_the_sweep_and_refuses_no_trial(base: TrainConf
     assert search.counts() == Counts(running=2)
 
 
-def test_how_a_trial_ends_is_told_once(base: TrainConfig) -> None:
+def test_search_notes_the_end_of_a_trial_once(base: TrainConfig) -> None:
     """Tune runs a trial again when something goes wrong at its end."""
     search = search_of(base)
     for _ in range(2):
@@ -192,7 +192,7 @@ def test_how_a_trial_ends_is_told_once(base: TrainConfig) -> None:
     assert search.study.trials[:2] == before
 
 
-def test_a_trial_that_ends_while_storage_is_away_has_ended(
+def test_search_notes_the_end_of_a_trial_while_storage_is_away(
     base: TrainConfig, weather: Weather, s3: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     search = search_of(base.with_section("launch", storage=s3))
@@ -210,7 +210,7 @@ def test_a_trial_that_ends_while_storage_is_away_has_ended(
     assert search.counts() == Counts(finished=2)
 
 
-def test_what_a_process_that_died_was_about_to_say_of_a_trial_is_forgotten(base: TrainConfig) -> None:
+def test_search_forgets_a_line_that_a_dead_process_wrote_by_half(base: TrainConfig) -> None:
     search = search_of(base)
     asked(search)
     search._handed[0].set_user_attr("reason", "others were better")
@@ -220,7 +220,7 @@ def test_what_a_process_that_died_was_about_to_say_of_a_trial_is_forgotten(base:
     assert again.study.trials[0].user_attrs["reason"] == ""
 
 
-def test_the_same_seed_draws_the_same_trials(base: TrainConfig) -> None:
+def test_search_of_a_seed_draws_the_same_trials(base: TrainConfig) -> None:
     def drawn(name: str, seed: int) -> list[dict[str, Any]]:
         named = replace(base, launch=replace(base.launch, name=name))
         return run_all(search_of(named.with_section("training", seed=seed), samples=14))
@@ -231,7 +231,7 @@ def test_the_same_seed_draws_the_same_trials(base: TrainConfig) -> None:
     assert len({tuple(values.values()) for values in first}) == 14
 
 
-def test_a_search_that_is_taken_up_again_goes_on_as_if_nothing_had_happened(base: TrainConfig, tmp_path: Path) -> None:
+def test_search_that_is_resumed_equals_one_left_alone(base: TrainConfig, tmp_path: Path) -> None:
     """Two trials run when the process dies; the line it was writing is torn. The next one asks for those two first."""
     whole = run_all(search_of(replace(base, launch=replace(base.launch, name="whole")), samples=14))
     search = search_of(base, samples=14)
@@ -254,7 +254,7 @@ def test_a_search_that_is_taken_up_again_goes_on_as_if_nothing_had_happened(base
     assert states(again) == ["COMPLETE"] * 14
 
 
-def test_the_last_trial_that_was_left_running_is_asked_for_and_no_other(base: TrainConfig) -> None:
+def test_search_takes_up_the_last_trial_left_running_and_no_other(base: TrainConfig) -> None:
     search = search_of(base, samples=2)
     for _ in range(2):
         asked(search)
@@ -265,7 +265,7 @@ def test_the_last_trial_that_was_left_running_is_asked_for_and_no_other(base: Tr
     assert again.ask() is None
 
 
-def test_a_later_process_has_the_sweep_and_the_earlier_one_ends(base: TrainConfig) -> None:
+def test_search_of_a_later_process_ends_the_earlier_one(base: TrainConfig) -> None:
     earlier = search_of(base)
     asked(earlier)
     later = search_of(base)
@@ -276,7 +276,7 @@ def test_a_later_process_has_the_sweep_and_the_earlier_one_ends(base: TrainConfi
     assert states(later) == ["RUNNING", *["WAITING"] * 1]
 
 
-def test_a_search_on_object_storage_is_taken_up_on_another_machine(base: TrainConfig, s3: str) -> None:
+def test_search_on_object_storage_is_resumed_on_another_machine(base: TrainConfig, s3: str) -> None:
     """The study is brought to the sweep's folder before a trial begins and when it has ended."""
     base = base.with_section("launch", storage=s3)
     search = search_of(base)
@@ -290,7 +290,7 @@ def test_a_search_on_object_storage_is_taken_up_on_another_machine(base: TrainCo
     assert asked(again).config == second.config
 
 
-def test_several_objectives_are_searched_together(base: TrainConfig) -> None:
+def test_search_of_several_objectives_finds_the_pareto_front(base: TrainConfig) -> None:
     objectives = (SearchedMetric("l1", "lower"), SearchedMetric("psnr", "higher"))
     search = search_of(base, samples=14, objectives=objectives)
     while (trial := search.ask()) is not None:
@@ -304,7 +304,7 @@ def test_several_objectives_are_searched_together(base: TrainConfig) -> None:
     assert search.curve(3) == [(100, 1.0)]
 
 
-def test_the_best_of_several_objectives_is_the_one_that_is_written(base: TrainConfig) -> None:
+def test_search_best_of_several_objectives_is_the_one_that_is_written(base: TrainConfig) -> None:
     """Of two that are as good in the first, the one that is better in the second."""
     objectives = (SearchedMetric("l1", "lower"), SearchedMetric("psnr", "higher"))
     search = search_of(base, samples=2, objectives=objectives)
@@ -319,7 +319,7 @@ def test_the_best_of_several_objectives_is_the_one_that_is_written(base: TrainCo
 
 
 @pytest.mark.parametrize("name", ["tpe", "TPESampler", "random", "nsgaii", "nsgaiii"])
-def test_samplers_by_name(name: str) -> None:
+def test_sampler_of_finds_samplers_by_name(name: str) -> None:
     rehearse(name, SPACE, L1)
 
 
@@ -327,12 +327,12 @@ def test_samplers_by_name(name: str) -> None:
     ("name", "says"),
     [("tpee", "Did you mean tpe"), ("grid", "which needs search_space"), ("bruteforce", "which says"), ("", "Known: ")],
 )
-def test_a_sampler_that_cannot_is_refused(name: str, says: str) -> None:
+def test_sampler_of_refuses_a_sampler_that_cannot_search_the_space(name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         rehearse(name, SPACE, L1)
 
 
-def test_a_grid_is_searched_by_brute_force(base: TrainConfig) -> None:
+def test_sampler_of_brute_force_searches_a_grid(base: TrainConfig) -> None:
     space = Space("pix2pix", {"hyper.lambda_l1": choice((1.0, 100.0), WHY), "hyper.lr": choice((2e-4, 1e-3), WHY)})
     rehearse("bruteforce", space, L1)
     tried = run_all(search_of(base, space, samples=4, sampler="bruteforce"))
@@ -356,7 +356,7 @@ def reported(asha: Asha, trial: Any, images: int, l1: float) -> str:
     return decision
 
 
-def test_the_worse_of_two_trials_is_stopped_and_the_papers_never(base: TrainConfig) -> None:
+def test_asha_stops_the_worse_of_two_trials_and_never_the_papers(base: TrainConfig) -> None:
     search = search_of(base)
     asha = Asha.over(search, planned(base, search))
     good, bad, paper = ray_trial(1), ray_trial(2), ray_trial(0)
@@ -388,7 +388,7 @@ def test_asha_remembers_the_trials_of_earlier_launches(base: TrainConfig) -> Non
 # What a person is told
 
 
-def test_trials_are_told_with_what_is_running_done_and_best(base: TrainConfig, said: list[str]) -> None:
+def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: list[str]) -> None:
     search = search_of(base, samples=5)
     telling = Telling(search, planned(base, search, samples=5))
     trials = []
@@ -427,7 +427,7 @@ def test_trials_are_told_with_what_is_running_done_and_best(base: TrainConfig, s
     assert search.counts() == Counts(finished=1, stopped=1, failed=2)
 
 
-def test_a_trial_that_was_asked_to_stop_goes_on_when_the_sweep_does(base: TrainConfig) -> None:
+def test_telling_leaves_a_trial_that_was_asked_to_stop_running(base: TrainConfig) -> None:
     search = search_of(base)
     telling = Telling(search, planned(base, search))
     asked(search)
@@ -442,7 +442,7 @@ def test_a_trial_that_was_asked_to_stop_goes_on_when_the_sweep_does(base: TrainC
 
 
 @pytest.mark.parametrize("method", [*METHODS])
-def test_every_method_has_flags_of_its_own_and_of_the_sweep(method: str) -> None:
+def test_tune_has_flags_of_the_method_and_of_the_sweep(method: str) -> None:
     flags = ["--metric", "l1", "psnr", "--samples", "3", "--batch", "2", "--no-early-stop", "--seed", "4", "--resume"]
     options = configure(["--method", method, "--preset", "demo", *flags])
     base = options.run
@@ -451,7 +451,7 @@ def test_every_method_has_flags_of_its_own_and_of_the_sweep(method: str) -> None
     assert (options.resume, options.dry_run) == (True, False)
 
 
-def test_a_method_is_asked_for() -> None:
+def test_tune_asks_for_a_method() -> None:
     with pytest.raises(ConfigError, match="--method: found nothing"):
         configure([])
 
@@ -466,7 +466,7 @@ def space_file(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_a_plan_is_checked_whole(base: TrainConfig, space_file: str) -> None:
+def test_plan_is_checked_whole(base: TrainConfig, space_file: str) -> None:
     made = plan(base, SweepConfig(space=space_file))
     assert (made.length, made.grace, made.objectives) == (600, 100, L1)
     assert made.folder.url.endswith("/sweep")
@@ -485,7 +485,7 @@ def test_plan_of_an_unnamed_sweep_goes_by_the_name_that_version_1_made_where_tha
     assert plan(unnamed, settings).folder.url == old.url
 
 
-def test_a_metric_of_several_parts_is_searched_by_one_of_them(base: TrainConfig, space_file: str) -> None:
+def test_plan_searches_a_metric_of_several_parts_by_one_of_them(base: TrainConfig, space_file: str) -> None:
     base = base.with_section("evaluation", metrics=("colour",))
     made = plan(base, SweepConfig(space=space_file, metric=("colour/a",)))
     assert made.objectives == (SearchedMetric("colour/a", "higher"),)
@@ -505,14 +505,14 @@ def test_a_metric_of_several_parts_is_searched_by_one_of_them(base: TrainConfig,
         ({"grace": 600}, r"--grace: found 600"),
     ],
 )
-def test_names_and_numbers_that_cannot_be_are_refused(
+def test_plan_refuses_wrong_names_and_numbers(
     base: TrainConfig, space_file: str, settings: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"(?s){says}"):
         plan(base, SweepConfig(**{"space": space_file, **settings}))
 
 
-def test_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_file: str) -> None:
+def test_plan_with_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_file: str) -> None:
     base = base.with_section("monitoring", evaluate_every=0)
     with pytest.raises(ConfigError, match="--evaluate-every: found 0"):
         plan(base, SweepConfig(space=space_file))
@@ -548,7 +548,7 @@ def test_sweep_is_resumed_with_the_same_trials_alone(base: TrainConfig, space_fi
         assert line in str(caught.value)
 
 
-def test_a_sweep_is_resumed_only_as_what_it_is(base: TrainConfig, space_file: str) -> None:
+def test_sweep_is_resumed_only_as_what_it_is(base: TrainConfig, space_file: str) -> None:
     made = plan(base, SweepConfig(space=space_file))
     with pytest.raises(ConfigError, match="--resume: found no sweep"):
         check_same_sweep(made, resume=True)

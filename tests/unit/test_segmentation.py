@@ -97,17 +97,17 @@ def test_scores_of_four_pixels_by_hand() -> None:
     }
 
 
-def test_a_pixel_seen_as_an_ignored_class_is_wrong() -> None:
+def test_scores_count_a_pixel_seen_as_an_ignored_class_as_wrong() -> None:
     table = confusion(np.array([[[0, 0, 1, 1]]]), np.array([[[0, 2, 1, 1]]]), 2)
     assert scores(table) == {"pixel_accuracy": 3 / 4, "class_accuracy": 3 / 4, "class_iou": 3 / 4}
 
 
-def test_random_classes_score_as_sets_of_pixels_do() -> None:
+def test_scores_of_random_classes_equal_sets_of_pixels() -> None:
     true, seen = np.random.default_rng(3).integers(0, 8, (2, 3, 20, 20))
     assert scores(confusion(true, seen, 7)) == pytest.approx(by_hand(true, seen, 7), rel=1e-12)
 
 
-def test_the_nearest_colour_is_the_class_and_distances_are_exact() -> None:
+def test_palette_gives_the_class_of_the_nearest_colour_and_exact_distances() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (1, 9, 11, 3))
     palette = cityscapes()
     listed = np.array([c.color for c in palette.classes])
@@ -117,7 +117,7 @@ def test_the_nearest_colour_is_the_class_and_distances_are_exact() -> None:
     assert np.array_equal(which, np.minimum(squares.argmin(-1), 19))
 
 
-def test_cityscapes_classes_have_their_train_ids() -> None:
+def test_palette_of_cityscapes_has_the_train_ids() -> None:
     names = cityscapes().names
     assert len(names) == 19
     assert [names.index(name) for name in ("road", "sky", "person", "car", "bicycle")] == [0, 10, 11, 13, 18]
@@ -127,7 +127,7 @@ def test_cityscapes_classes_have_their_train_ids() -> None:
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_labels_made_of_photos_are_compared_by_colour(tmp_path: Path, direction: Any) -> None:
+def test_fcn_compares_labels_made_of_photos_by_colour(tmp_path: Path, direction: Any) -> None:
     labels, true = label_images(40, 0)
     made, seen = label_images(40, 1)
     near = [np.clip(x.astype(int) + 5, 0, 255).astype(np.uint8) for x in made]  # no longer the very colours
@@ -136,6 +136,9 @@ def test_labels_made_of_photos_are_compared_by_colour(tmp_path: Path, direction:
     family = build(asked)
     found = family.result(parts_of(family, asked))
     assert values(found, "fcn") == pytest.approx(by_hand(true, seen), rel=1e-12)
+    taken = cityscapes().nearest(range_of(photos(40, 2)))[0]
+    assert values(found, "fcn_nothing") == pytest.approx(by_hand(true, taken), rel=1e-12)
+    assert "right by definition" in family.absent()["fcn_real"]
     assert {m.count for m in found.values()} == {40}
     assert found["fcn_pixels"].value == (true < 19).sum()
     names = list(CITYSCAPES)[:5]
@@ -148,7 +151,7 @@ def test_labels_made_of_photos_are_compared_by_colour(tmp_path: Path, direction:
     assert family.facts()["labels"] == ("b" if direction == "AtoB" else "a")
 
 
-def test_the_truth_scores_1_and_what_is_wrong_everywhere_0(tmp_path: Path) -> None:
+def test_fcn_of_the_truth_is_1_and_of_what_is_wrong_everywhere_0(tmp_path: Path) -> None:
     labels, true = label_images(3, 0)
     data = write_pairs(tmp_path / "d", photos(3, 1), labels)
     assert set(values(measured(build, Asked(maker(labels), data, "test", SIDE)), "fcn").values()) == {1.0}
@@ -156,7 +159,7 @@ def test_the_truth_scores_1_and_what_is_wrong_everywhere_0(tmp_path: Path) -> No
     assert set(values(measured(build, Asked(maker(wrong), data, "test", SIDE)), "fcn").values()) == {0.0}
 
 
-def test_where_every_pixel_is_ignored_there_is_no_score(tmp_path: Path) -> None:
+def test_fcn_has_no_score_where_every_pixel_is_ignored(tmp_path: Path) -> None:
     void = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 2
     data = write_pairs(tmp_path / "d", photos(2, 0), void)
     assert measured(build, Asked(maker(void), data, "test", SIDE)) == {}
@@ -165,7 +168,7 @@ def test_where_every_pixel_is_ignored_there_is_no_score(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- label -> photo
 
 
-def test_photos_made_of_labels_are_read_by_the_network(tmp_path: Path, network_file: str) -> None:
+def test_fcn_reads_photos_made_of_labels_by_the_network(tmp_path: Path, network_file: str) -> None:
     """Against the network called by hand; the real photos too."""
     labels, true = label_images(34, 0)
     real, made = photos(34, 1), photos(34, 2)
@@ -183,6 +186,7 @@ def test_photos_made_of_labels_are_read_by_the_network(tmp_path: Path, network_f
     found = family.result(parts_of(family, asked))
     assert len(np.unique(seen(made))) > 2, "a network that sees one class everywhere tests nothing"
     assert values(found, "fcn") == pytest.approx(by_hand(true, seen(made)), abs=2e-4)
+    assert values(found, "fcn_nothing") == pytest.approx(by_hand(true, seen(labels)), abs=2e-4)
     assert values(found, "fcn_real") == pytest.approx(by_hand(true, seen(real)), abs=2e-4)
     assert values(found, "fcn") != values(found, "fcn_real")
     assert family.result(parts_of(build(asked), asked, 2)) == found
@@ -200,7 +204,7 @@ class Brightest(nn.Module):
         return {"out": x * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]}
 
 
-def test_photos_reach_the_network_normalised_and_at_the_height_asked_for() -> None:
+def test_segmenter_gets_photos_normalised_and_at_the_height_asked_for() -> None:
     x = range_of(photos(3, 0))[..., :12]
     brightest = Brightest()
     assert np.array_equal(Segmenter(brightest, np.arange(3))(x), x.argmax(1).numpy())
@@ -211,7 +215,7 @@ def test_photos_reach_the_network_normalised_and_at_the_height_asked_for() -> No
     assert brightest.size == (4 * SIDE, 48)
 
 
-def test_outputs_of_the_network_are_the_classes_that_count_or_all(tmp_path: Path) -> None:
+def test_segmenter_outputs_are_the_classes_that_count_or_all(tmp_path: Path) -> None:
     classes = [{"name": n, "color": [i, 0, 0], "ignore": n == "none"} for i, n in enumerate(["none", "cat", "dog"])]
     (tmp_path / "p.json").write_text(json.dumps({"classes": classes}))
     palette = read_palette(str(tmp_path / "p.json"))
@@ -222,7 +226,7 @@ def test_outputs_of_the_network_are_the_classes_that_count_or_all(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_network_is_told_by_its_state(name: str, tmp_path: Path) -> None:
+def test_read_network_tells_the_architecture_by_the_state(name: str, tmp_path: Path) -> None:
     """With the auxiliary head that training has, as torchvision's reference script saves it, and as DDP names it."""
     options: dict[str, Any] = {} if name == LRASPP else {"aux_loss": True}
     with torch.device("meta"):
@@ -235,12 +239,12 @@ def test_the_network_is_told_by_its_state(name: str, tmp_path: Path) -> None:
     assert not any(x.is_meta for x in (*found.parameters(), *found.buffers()))
 
 
-def test_safetensors_are_read_too(tmp_path: Path) -> None:
+def test_read_network_takes_safetensors(tmp_path: Path) -> None:
     save_file(random_network(3).state_dict(), tmp_path / "net.safetensors")
     assert read_network(str(tmp_path / "net.safetensors"))[1]["classes"] == 3
 
 
-def test_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None:
+def test_read_network_refuses_files_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--segmentation: found no file"):
         read_network(str(tmp_path / "none.pth"))
     (tmp_path / "text.pth").write_text("text")
@@ -276,13 +280,13 @@ def test_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None:
         ('{"classes": [{"name": "a", "color": [1, 2, 3]}]}', "1 classes that are not ignored"),
     ],
 )
-def test_palettes_of_another_form_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_read_palette_refuses_another_form(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_palette(str(tmp_path / "p.json"))
 
 
-def test_a_palette_that_is_not_there_is_refused() -> None:
+def test_read_palette_refuses_a_missing_file() -> None:
     with pytest.raises(ConfigError, match="--palette: found no file cityscape;"):
         read_palette("cityscape")
 
@@ -291,7 +295,7 @@ def ask(data: DataSet, **judging: Any) -> Asked:
     return Asked(maker([]), data, "test", SIDE, judging=EvaluationConfig(**judging))
 
 
-def test_the_side_of_labels_is_the_one_near_the_palette_or_the_one_named(tmp_path: Path, network_file: str) -> None:
+def test_label_side_is_the_one_near_the_palette_or_the_one_named(tmp_path: Path, network_file: str) -> None:
     labels, _ = label_images(9, 0)
     both, neither = write_pairs(tmp_path / "2", labels, labels), write_pairs(tmp_path / "0", photos(9, 0), photos(9, 1))
     grey = [x[..., :1] for x in labels]
@@ -306,14 +310,14 @@ def test_the_side_of_labels_is_the_one_near_the_palette_or_the_one_named(tmp_pat
         build(ask(DataSet(str(tmp_path / "g")), label_side="a"))
 
 
-def test_label_images_that_jpeg_has_blurred_are_still_told(tmp_path: Path) -> None:
+def test_label_side_tells_label_images_that_jpeg_has_blurred(tmp_path: Path) -> None:
     labels, _ = label_images(9, 0)
     noise = np.random.default_rng(1).integers(-10, 11, (9, SIDE, SIDE, 3))
     blurred = [np.clip(x.astype(int) + e, 0, 255).astype(np.uint8) for x, e in zip(labels, noise, strict=True)]
     assert build(ask(write_pairs(tmp_path / "d", photos(9, 0), blurred))).labels == "b"
 
 
-def test_what_cannot_be_measured_is_refused_before_any_work(tmp_path: Path, network_file: str, unpaired: str) -> None:
+def test_fcn_refuses_what_it_cannot_measure_before_any_work(tmp_path: Path, network_file: str, unpaired: str) -> None:
     labels, _ = label_images(2, 0)
     to_photo = write_pairs(tmp_path / "1", labels, photos(2, 0))
     with pytest.raises(ConfigError, match="--segmentation: found nothing"):

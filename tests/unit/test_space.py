@@ -46,7 +46,7 @@ def trials(space: Space, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_methods_space_fits_every_preset_and_holds_the_papers_values(method: str) -> None:
+def test_space_of_a_method_fits_every_preset_and_holds_the_papers_values(method: str) -> None:
     space = load_space(method)
     for preset in METHODS[method].presets:
         base = TrainConfig.of(method, preset)
@@ -62,11 +62,11 @@ def test_a_methods_space_fits_every_preset_and_holds_the_papers_values(method: s
     assert all(parameter.why and "\n" not in parameter.why for parameter in space.parameters.values())
 
 
-def test_every_space_is_a_methods() -> None:
+def test_space_files_are_of_methods() -> None:
     assert {file.stem for file in SPACES.glob("*.py")} == set(METHODS)
 
 
-def test_the_space_in_the_docs_is_one(tmp_path: Path) -> None:
+def test_space_in_the_docs_is_one(tmp_path: Path) -> None:
     text = (SPACES.parent / "docs" / "sweeps.md").read_text()
     (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
     space = load_space(str(tmp_path / "mine.py"))
@@ -87,7 +87,7 @@ def test_paper_values_are_the_papers_whatever_the_base_has() -> None:
     }
 
 
-def test_suggestions_lie_in_the_range_of_their_type() -> None:
+def test_parameter_suggests_in_its_range_and_type() -> None:
     parameters = {
         "float": uniform(0, 4, "why"),
         "log": log_uniform(1, 100, "why"),
@@ -114,7 +114,7 @@ def test_suggestions_lie_in_the_range_of_their_type() -> None:
         (choice((0, "a", None), "why"), [0, 0.0, "a", None], [False, 1, "b", "None"]),
     ],
 )
-def test_contains(parameter: Parameter, inside: list[Any], outside: list[Any]) -> None:
+def test_parameter_contains(parameter: Parameter, inside: list[Any], outside: list[Any]) -> None:
     assert [value for value in inside if not parameter.contains(value)] == []
     assert [value for value in outside if parameter.contains(value)] == []
 
@@ -156,7 +156,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_parameter_that_the_method_does_not_take_is_refused(case: str) -> None:
+def test_check_space_refuses_a_parameter_that_the_method_does_not_take(case: str) -> None:
     parameters, message = WRONG[case]
     space = dataclasses.replace(space_of(parameters=parameters), file="mine.py")
     with pytest.raises(ConfigError, match=f"(?s)mine.py: .*{message}"):
@@ -175,13 +175,13 @@ def test_a_parameter_that_the_method_does_not_take_is_refused(case: str) -> None
         ({"method": "unit"}, "Give --method unit"),
     ],
 )
-def test_a_guess_metric_or_method_that_does_not_fit_is_refused(parts: dict[str, Any], message: str) -> None:
+def test_check_space_refuses_a_guess_metric_or_method_that_does_not_fit(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         check_space(space_of(**parts), BASE, "cyclegan")
     check_space(space_of(), BASE, "cyclegan")
 
 
-def test_a_guess_that_does_not_go_together_is_refused() -> None:
+def test_check_space_refuses_a_guess_that_does_not_go_together() -> None:
     parameters = {"hyper.lambda_cyc": uniform(0, 20, "why"), "hyper.lambda_gan": uniform(0, 2, "why")}
     guess = {"hyper.lambda_cyc": 0.0, "hyper.lambda_gan": 0.0}
     check_space(space_of(parameters=parameters), BASE, "cyclegan")
@@ -221,7 +221,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_that_holds_no_space_is_refused_with_its_line(case: str, tmp_path: Path) -> None:
+def test_load_space_refuses_a_file_without_a_space_and_names_the_line(case: str, tmp_path: Path) -> None:
     text, message = FILES[case]
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(ConfigError, match=f"(?s){message}") as caught:
@@ -230,7 +230,7 @@ def test_a_file_that_holds_no_space_is_refused_with_its_line(case: str, tmp_path
     assert error.__suppress_context__ or error.__context__ is None  # one message, no traceback of the file's own
 
 
-def test_a_file_by_path_is_a_space_and_says_where_it_is_from(tmp_path: Path) -> None:
+def test_load_space_takes_a_path_and_says_where_it_is_from(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text((SPACES / "cyclegan.py").read_text())
     found = load_space(str(file))
@@ -240,6 +240,6 @@ def test_a_file_by_path_is_a_space_and_says_where_it_is_from(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "fix"), [("cyclegann", "Did you mean cyclegan"), ("no/such.py", "no file no/such")])
-def test_a_space_that_is_not_there_is_refused(name: str, fix: str) -> None:
+def test_load_space_refuses_a_missing_space(name: str, fix: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s)--space: .*{fix}"):
         load_space(name)

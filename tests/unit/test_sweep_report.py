@@ -99,7 +99,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & {*self.open}:
             self.rows[-1][-1] += data
         self.text += data
 
@@ -124,7 +124,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, Report,
     return study, write_report(study, [TWIN], BASE, SPACE, sweep), sweep
 
 
-def test_the_best_configuration_is_one_that_train_takes(one: tuple[optuna.Study, Report, Folder]) -> None:
+def test_report_writes_a_best_configuration_that_train_takes(one: tuple[optuna.Study, Report, Folder]) -> None:
     _, left, sweep = one
     assert left.best == (sweep.at("best.json"),)
     config = TrainConfig.loads(sweep.read("best.json").decode(), "best.json")
@@ -134,7 +134,7 @@ def test_the_best_configuration_is_one_that_train_takes(one: tuple[optuna.Study,
     assert config.training.images == 900
 
 
-def test_every_trial_is_in_the_table_of_trials(one: tuple[optuna.Study, Report, Folder]) -> None:
+def test_report_writes_every_trial_into_the_table(one: tuple[optuna.Study, Report, Folder]) -> None:
     rows = list(csv.DictReader(io.StringIO(one[2].read("trials.csv").decode())))
     assert [int(row["trial"]) for row in rows] == list(range(11))
     states = ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE", "RUNNING", *["COMPLETE"] * 6]
@@ -145,7 +145,7 @@ def test_every_trial_is_in_the_table_of_trials(one: tuple[optuna.Study, Report, 
     assert (rows[1]["images"], rows[3]["run"]) == ("100", "sweeps/one/trials/0003")
 
 
-def test_the_page_compares_the_best_with_the_paper_and_says_why(one: tuple[optuna.Study, Report, Folder]) -> None:
+def test_page_compares_the_best_with_the_paper_and_says_why(one: tuple[optuna.Study, Report, Folder]) -> None:
     page = Page(one[2].read("index.html").decode())
     assert page.row("")[1:3] == ["paper", "best"]
     assert page.row("twin (lower is better)")[1:3] == ["0.04", "0.0321"]
@@ -153,21 +153,44 @@ def test_the_page_compares_the_best_with_the_paper_and_says_why(one: tuple[optun
         *("hyper.lambda_cyc", "10", "5", "1 to 100, logarithmic"),
         "small & large: <both> go wrong",
     ]
-    assert page.row("1")[:2] == ["1", "PRUNED"]
-    assert "stopped after 100 images: twin <0.01> & worse than others" in page.row("1")
+    (stopped,) = (row for row in page.rows if row[1:2] == ["1"])
+    assert stopped[0] == "no grid"
+    assert stopped[-1] == "PRUNED - stopped after 100 images: twin <0.01> & worse than others"
+    assert stopped[-2] == "hyper.lambda_cyc 2 hyper.pool_size 0 hyper.adversarial hinge"
+    assert ("a", "href", "trials/0001/") in page.attributes
     assert page.row("trials")[1] == "1 RUNNING, 9 COMPLETE, 1 PRUNED"
 
 
-def test_the_page_needs_nothing_beside_it_and_is_closed(one: tuple[optuna.Study, Report, Folder]) -> None:
+def test_page_shows_without_other_files_and_closes_every_element(one: tuple[optuna.Study, Report, Folder]) -> None:
     text = one[2].read("index.html").decode()
     page = Page(text)
     assert page.open == []
     assert "<script" not in text
-    sources = [value for _, name, value in page.attributes if name in ("src", "href")]
+    sources = [value for _, name, value in page.attributes if name == "src"]
     drawn = ("history", "slice", "parallel_coordinate", "curves", "importance")
     assert one[2].names("plots") == sorted(f"{name}.png" for name in drawn)
     for source, name in zip(sources, drawn, strict=True):
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == one[2].read(f"plots/{name}.png")
+
+
+def test_page_shows_the_last_grid_of_each_trial_small_with_a_link_to_it(tmp_path: Path) -> None:
+    study, sweep = study_of([TWIN]), Folder(str(tmp_path))
+    for value in (0.4, 0.3, 0.2):
+        trial(study, SOME[0], [value])
+    for name, red in (("images-000000000300.png", 0), ("images-000000000900.png", 255)):
+        out = io.BytesIO()
+        Image.new("RGB", (600, 1500), (red, 0, 0)).save(out, "PNG")
+        sweep.write(f"trials/0001/grids/{name}", out.getvalue())
+    sweep.write("trials/0002/grids/images-000000000900.png", b"torn")
+    write_report(study, [TWIN], BASE, SPACE, sweep)
+    page = Page(sweep.read("index.html").decode())
+    assert page.open == []
+    assert ("a", "href", "trials/0001/grids/images-000000000900.png") in page.attributes
+    pictures = [value for _, name, value in page.attributes if name == "src"]
+    shown = Image.open(io.BytesIO(base64.b64decode(pictures[0].removeprefix("data:image/png;base64,"))))
+    assert (shown.size, shown.getpixel((9, 9))) == ((200, 200), (255, 0, 0))
+    (none, _, torn) = (row[0] for row in page.rows if row[1:2] in (["0"], ["1"], ["2"]))
+    assert (none, torn[:23]) == ("no grid", "its grid cannot be read")
 
 
 def test_plots_show_something_and_leave_matplotlib_as_it_was(one: tuple[optuna.Study, Report, Folder]) -> None:
@@ -179,7 +202,7 @@ def test_plots_show_something_and_leave_matplotlib_as_it_was(one: tuple[optuna.S
     assert mpl.rcParams["axes.facecolor"] == mpl.rcParamsDefault["axes.facecolor"]
 
 
-def test_a_trial_that_is_far_off_is_left_out_of_the_plots_and_it_is_said(
+def test_plots_leave_out_a_trial_that_is_far_off_and_the_page_says_so(
     one: tuple[optuna.Study, Report, Folder],
 ) -> None:
     assert one[1].left_out == ("in the plots, trials that are far worse than the others: 10",)
@@ -220,14 +243,14 @@ def test_page_s_words_are_shipped_with_the_package() -> None:
     assert others <= files
 
 
-def test_commands_name_the_best(one: tuple[optuna.Study, Report, Folder]) -> None:
+def test_page_names_the_best_in_its_commands(one: tuple[optuna.Study, Report, Folder]) -> None:
     text = Page(one[2].read("index.html").decode()).text
     assert f"pipelines/train.py --config {one[2].at('best.json')}" in text
     assert "pipelines/translate.py sweeps/one/trials/0003 " in text
     assert f"optuna-dashboard {one[2].at('study.log')}" in text
 
 
-def test_the_printed_table_has_the_best_first_and_the_reasons(one: tuple[optuna.Study, Report, Folder]) -> None:
+def test_table_has_the_best_first_and_the_reasons(one: tuple[optuna.Study, Report, Folder]) -> None:
     lines = table(one[0], [TWIN], SPACE).splitlines()
     assert lines[0].split() == ["trial", "twin", "images", "lambda_cyc", "pool_size", "adversarial"]
     assert lines[1].split() == ["*", "3", "0.0321", "900", "5", "100", "hinge"]
@@ -235,7 +258,7 @@ def test_the_printed_table_has_the_best_first_and_the_reasons(one: tuple[optuna.
     assert lines[-1] == "trial 1 pruned: stopped after 100 images: twin <0.01> & worse than others"
 
 
-def test_several_metrics_give_the_trials_that_no_other_beats(tmp_path: Path) -> None:
+def test_report_of_several_metrics_gives_the_trials_that_no_other_beats(tmp_path: Path) -> None:
     study, objectives = study_of([TWIN, CHANGE]), [TWIN, CHANGE]
     trial(study, PAPER, [0.3, 30.0])
     trial(study, SOME[0], [0.1, 10.0])  # best in the first
@@ -252,8 +275,9 @@ def test_several_metrics_give_the_trials_that_no_other_beats(tmp_path: Path) -> 
     assert cycles == [2.0, 30.0, 10.0]
     assert sweep.names("plots") == sorted(
         [f"{name}-{one.metric}.png" for name in ("history", "slice") for one in objectives]
-        + ["importance.png", "parallel_coordinate.png", "pareto_front.png"]
+        + ["parallel_coordinate.png", "pareto_front.png"]
     )
+    assert left.left_out == ("importance: 4 trials ran to their end, and it takes 8 to tell",)
     page = Page(sweep.read("index.html").decode())
     assert page.open == []
     assert page.row("hyper.lambda_cyc")[1:5] == ["10", "2", "30", "10"]
@@ -262,7 +286,7 @@ def test_several_metrics_give_the_trials_that_no_other_beats(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("completed", [0, 1])
-def test_a_sweep_with_too_little_to_draw_says_so(completed: int, tmp_path: Path) -> None:
+def test_report_says_why_too_few_trials_are_not_drawn(completed: int, tmp_path: Path) -> None:
     study = study_of([TWIN])
     trial(study, PAPER, [0.04] if completed else "its loss was not finite")
     trial(study, SOME[0], None)
@@ -277,13 +301,13 @@ def test_a_sweep_with_too_little_to_draw_says_so(completed: int, tmp_path: Path)
     assert ("no trial has run to its end" in table(study, [TWIN], SPACE)) == (not completed)
 
 
-def test_a_study_without_trials_is_reported(tmp_path: Path) -> None:
+def test_report_takes_a_study_without_trials(tmp_path: Path) -> None:
     left = write_report(study_of([TWIN]), [TWIN], BASE, SPACE, Folder(str(tmp_path)))
     assert left.best == ()
     assert Page((tmp_path / "index.html").read_text()).row("trials")[1] == "none"
 
 
-def test_two_completed_trials_of_one_parameter_are_drawn(tmp_path: Path) -> None:
+def test_plots_draw_two_completed_trials_of_one_parameter(tmp_path: Path) -> None:
     space = dataclasses.replace(SPACE, parameters={"hyper.lambda_cyc": SPACE.parameters["hyper.lambda_cyc"]})
     study = study_of([TWIN])
     for value in (1.0, 100.0):  # at the ends, and equal: nothing to scale colours by
@@ -295,10 +319,11 @@ def test_two_completed_trials_of_one_parameter_are_drawn(tmp_path: Path) -> None
     drawn = {file.stem for file in (tmp_path / "plots").iterdir()}
     said = {re.split(r"\W", line)[0] for line in left.left_out}
     assert {"history", "slice", "parallel_coordinate"} <= drawn, left.left_out
-    assert drawn | said == {"history", "slice", "parallel_coordinate", "importance"}
+    assert drawn == {"history", "slice", "parallel_coordinate"}
+    assert said == {"curves", "importance"}
 
 
-def test_what_is_left_to_read_tells_no_password(tmp_path: Path) -> None:
+def test_report_tells_no_password(tmp_path: Path) -> None:
     base = BASE.with_section("data", uri="s3://bob:SECRET@bucket/a", also=("s3://bob:SECRET@bucket/b",))
     study = study_of([TWIN])
     asked = study.ask()

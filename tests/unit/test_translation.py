@@ -467,6 +467,9 @@ def test_evaluate_prints_and_writes_what_it_measured(
     values = json.loads((tmp_path / "deep" / "p.json").read_text())
     assert values["metrics"]["l1"]["images"] == 36
     assert f"{values['metrics']['psnr_nothing']['value']:.4f}" in said
+    assert "not asked for: --metrics lpips inception efficientnet efficientnet_pairs" in said
+    few = ["--most", 4, "--metrics", "efficientnet_frechet", "--statistics", tmp_path / "features"]
+    assert "warning: efficientnet_frechet: 4 images; 1,280 are needed" in run(pix2pix, "--data", paired, *few)
     assert values["checkpoint"]["images"] == 36
     assert set(values["families"]) == {"basic"}
     assert [len(values["shown"][kind]) for kind in ("best", "median", "worst")] == [4, 4, 4]

@@ -1,1 +1,1 @@
-"""Metrics, a family of them a file."""
+"""Define the metrics, a file for each family."""

@@ -1,6 +1,6 @@
-"""How well labelled images take on other labels: there and back again, and what a classifier sees.
+"""Measure how well labelled images take on other labels: there and back again, and by what a classifier sees.
 
-A method trained on several data sets is measured on the attributes of the one that the data belongs to.
+A method that was trained on several data sets is measured on the attributes of the set that the data belongs to.
 
 x_BCHW images in [-1, 1]; c_BA labels, 0 or 1, of the method's attributes (of that set) in its order.
 """
@@ -30,6 +30,7 @@ METRICS = {
         "lower",
         "mean |G(G(x, c'), c) - x|, values in [0, 1], where c is the label of x, and c' another label "
         "that occurs in the split, drawn by the sample's key; mean over images",
+        nothing="0 by definition: the image itself comes back",
     ),
     "accuracy": Metric(
         "higher",
@@ -37,28 +38,28 @@ METRICS = {
         "classifier sees every attribute as the target has it; of all attributes together. An attribute is "
         "switched on in images that lack it, where the label that results occurs in the split",
     ),
-    "accuracy_nothing": Metric("higher", "the same of the sources: what doing nothing scores"),
+    "accuracy_nothing": Metric("higher", "accuracy of the untouched inputs: what doing nothing scores"),
     "accuracy_real": Metric(
         "higher",
-        "the same of real images whose label is such a target: what the classifier makes of the truth",
+        "accuracy of real images whose label is such a target: what the classifier makes of the truth",
     ),
 }
 """`NAME/ATTRIBUTE` is NAME of one attribute; in a run on several data sets `NAME/DATA SET` is NAME on one of them."""
 
 
 def has(manifest: Manifest, known: LabelSet) -> bool:
-    """Whether a data set has the attributes of a label set."""
+    """Tell whether a data set has all attributes of a label set."""
     return all(name in manifest.attributes for name in known.names)
 
 
 def known_labels(method: Method[Any], manifest: Manifest, flag: str = "--data") -> LabelSet:
-    """The labels, of those a method was trained on, that a data set has; of several data sets the first that fits.
+    """Find the label set of the method that a data set has; of several the first that fits.
 
     Args:
-        flag: that named the data set.
+        flag: the flag that named the data set, for the message.
 
     Raises:
-        DataError: the data set lacks one of them.
+        DataError: the data set lacks an attribute of each.
     """
     sets = method.label_sets
     for known in sets:
@@ -74,13 +75,17 @@ def known_labels(method: Method[Any], manifest: Manifest, flag: str = "--data") 
 
 
 def columns_in(manifest: Manifest, known: LabelSet) -> tuple[int, ...]:
-    """Where the attributes of a label set stand in the labels of a data set that has them."""
+    """Find the columns of a label set's attributes in the labels of a data set that has them."""
     return tuple(manifest.attributes.index(name) for name in known.names) or known.columns
 
 
 def over_sets(found: Mapping[str, Mapping[str, Measured]]) -> dict[str, float]:
-    """The values of what was measured on each of a run's data sets, by its name: of one as they are; of several the
-    mean over the images of all of them, and `METRIC/DATA SET` for each."""
+    """Combine what was measured on each of a run's data sets. One set's values stay as they are; of several sets each
+    metric is the mean over all images, with `METRIC/DATA SET` for each set.
+
+    Args:
+        found: metrics by the name of the data set.
+    """
     parts: dict[str, list[Measured]] = {}
     for measured in found.values():
         for name, m in measured.items():
@@ -96,13 +101,13 @@ def over_sets(found: Mapping[str, Mapping[str, Measured]]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SplitLabels:
-    """The labels of a split as a method sees them."""
+    """Choose the labels that the samples of a split are translated to, among the labels that occur in the split."""
 
     known: LabelSet
     columns: tuple[int, ...]
-    """Where they stand in the data set's."""
+    """The columns of the attributes in the data set's labels."""
     occurring: Tensor
-    """(K, A) the labels that occur, sorted."""
+    """(K, A) the distinct labels of the split, sorted."""
 
     @staticmethod
     def of(method: Method[Any], data: DataSet, split: str) -> SplitLabels:
@@ -116,44 +121,46 @@ class SplitLabels:
         return self.known.titles
 
     def given(self, outputs: Outputs, x: Tensor, c: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """Make images x of a chunk look as labelled c, (n, A).
+        """Translate images x of a chunk to labels c, (n, A).
 
         Args:
-            chosen: (n,) which of the chunk's samples they are; None: all.
+            chosen: (n,) mask of the chunk's samples that x are; None: all.
         """
         return outputs.make({outputs.method.named(Labels): self.known.vector(c)}, chosen, x)
 
     def own(self, batch: Batch) -> Tensor:
-        """(n, A) labels of a chunk."""
+        """Give the samples' own labels, (n, A)."""
         return batch["labels"][:, list(self.columns)]
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(n,) which samples have another label to go to, and (n, ...) that one, as the method is told it."""
+        """Give (n,) the mask of samples that have another label to go to, and (n, ...) that label as the method's
+        control."""
         possible, target = self.others(self.own(batch), batch.keys)
         return possible, self.known.vector(target)
 
     def kept(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(n,) that all samples can be made with their own labels, and (n, ...) these, as the method is told them."""
+        """Give (n,) a mask of all samples, and (n, ...) their own labels as the method's control."""
         own = self.own(batch)
         return torch.ones(len(own), dtype=torch.bool), self.known.vector(own)
 
     def occurs(self, c_BA: Tensor) -> Tensor:
-        """(B,) whether each label occurs in the split."""
+        """Tell for each label, (B,), whether it occurs in the split."""
         return (c_BA[:, None] == self.occurring).all(-1).any(-1)
 
     def switched_on(self, c_BA: Tensor, attribute: int) -> tuple[Tensor, Tensor]:
-        """(B,) which samples can be given the attribute, and (B, A) the labels they then have."""
+        """Switch an attribute on: (B,) the mask of samples that lack it and whose new label occurs, (B, A) the new
+        labels."""
         target = torch.zeros_like(c_BA) if self.known.exclusive else c_BA.clone()
         target[:, attribute] = 1
         return (c_BA[:, attribute] == 0) & self.occurs(target), target
 
     def is_target(self, c_BA: Tensor, attribute: int) -> Tensor:
-        """(B,) which labels come about when the attribute is switched on in some label that occurs."""
+        """Tell for each label, (B,), whether switching the attribute on in some label of the split leads to it."""
         possible, targets = self.switched_on(self.occurring, attribute)
         return (c_BA[:, None] == targets[possible]).all(-1).any(-1)
 
     def others(self, c_BA: Tensor, keys: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-        """(B,) whether another label than the sample's occurs, and (B, A) one of those, drawn by its key."""
+        """Draw another label for each sample by its key: (B,) whether there is one, (B, A) the label."""
         choices = [self.occurring[(self.occurring != c).any(-1)] for c in c_BA]
         drawn = [
             o[seed_from("other", k) % len(o)] if len(o) else c for o, c, k in zip(choices, c_BA, keys, strict=True)
@@ -162,7 +169,7 @@ class SplitLabels:
 
 
 def measure(outputs: Outputs, labels: SplitLabels, classifier: Classifier | None) -> Values:
-    """METRICS on one chunk; without a classifier `there_and_back` alone."""
+    """Measure METRICS on one chunk; without a classifier only `there_and_back`."""
     x, made = given(outputs.source), given(outputs.made)
     c, (possible, _) = labels.own(outputs.batch), outputs.translated
     back = labels.given(outputs, made, c[possible], possible) if len(made) else made

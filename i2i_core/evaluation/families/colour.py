@@ -1,5 +1,5 @@
-"""Colours of all made images together against those of the truths, of paired data (pix2pix, figure 7): an output that
-is the mean of many is greyer than they are.
+"""Compare the colours of all made images with those of the truths, of paired data (pix2pix, figure 7): an output that
+is the mean of many possible ones is greyer than each of them.
 
 x_BCHW images of 3 channels in [-1, 1]; counts (3, BINS) pixels by rounded value of L, a and b.
 """
@@ -15,14 +15,24 @@ import numpy as np
 from torch import Tensor
 
 from i2i_core.errors import DataError
-from i2i_core.evaluation.samples import Asked, Family, Measured, Metric, Outputs, check_truth, side_of
+from i2i_core.evaluation.samples import (
+    Asked,
+    Family,
+    Measured,
+    Metric,
+    Outputs,
+    beside,
+    channels_of,
+    check_truth,
+    no_idle,
+    side_of,
+)
 from i2i_core.images.sheet import to_array
-from i2i_core.methods.base import image_input
 
 CHANNELS = ("L", "a", "b")
 BINS = 256
 FIRST = (0, -128, -128)
-"""The value that the first bin of each channel stands for; the bins of L from 101 on stay empty."""
+"""Value of the first bin of each channel; the bins of L from 101 on stay empty."""
 XYZ_OF_RGB = (
     (0.4124564, 0.3575761, 0.1804375),
     (0.2126729, 0.7151522, 0.0721750),
@@ -30,20 +40,20 @@ XYZ_OF_RGB = (
 )
 """CIE XYZ, for D65, of linear sRGB (IEC 61966-2-1)."""
 WHITE = (0.95047, 1.0, 1.08883)
-"""D65."""
+"""XYZ of the white point D65."""
 EPSILON, KAPPA = (6 / 29) ** 3, (29 / 3) ** 3
-"""Where CIE's cube root goes over into a line, and how steep that is."""
+"""CIE's constants: below EPSILON a line of slope KAPPA replaces the cube root."""
 INTERSECTION = (
     "L, a, b: shared part, sum of min(p, q), of the distributions p and q of that channel of CIE Lab (D65) over all "
     "pixels of the split, images rounded to 8 bits, bins of width 1 around whole values"
 )
 
 Counts = tuple[int, dict[str, np.ndarray]]
-"""How many images, and counts by what they show: `made`, `truth`, `input`."""
+"""The number of images, and the histograms (3, BINS) of `made`, `truth` and `input`."""
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
-    """CIE Lab, float64 (..., 3), of 8-bit sRGB (..., 3); L from 0 to 100."""
+    """Convert 8-bit sRGB (..., 3) to CIE Lab, float64 (..., 3), L from 0 to 100."""
     value = np.arange(256) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     r, g, b = (linear[rgb[..., i]] for i in range(3))
@@ -56,7 +66,7 @@ def _f(t: np.ndarray) -> np.ndarray:
 
 
 def histograms(x_BCHW: Tensor) -> np.ndarray:
-    """(3, BINS) pixels by the whole number nearest to their L, a and b."""
+    """Count pixels by the whole number nearest to their L, a and b, (3, BINS)."""
     counts = np.zeros((3, BINS), np.int64)
     for x in x_BCHW:
         values = np.rint(lab(to_array(x))).astype(np.int64).reshape(-1, 3) - FIRST
@@ -65,31 +75,31 @@ def histograms(x_BCHW: Tensor) -> np.ndarray:
 
 
 def intersection(one: np.ndarray, other: np.ndarray) -> float:
-    """The share that two histograms have in common: sum of min(p, q)."""
+    """Compute the share that two histograms have in common: sum of min(p, q)."""
     return float(np.minimum(one / one.sum(), other / other.sum()).sum())
 
 
-METRICS = {
-    "colour": Metric("higher", f"colours of the images made against those of the truths. {INTERSECTION}"),
-    "colour_nothing": Metric("higher", "colour of the inputs themselves: what doing nothing scores"),
-}
+METRICS = beside("colour", Metric("higher", f"colours of the images made against those of the truths. {INTERSECTION}"))
 
 
 @dataclass(frozen=True)
 class Colours(Family):
-    """The family `colour`.
+    """Compute the family `colour`: histogram intersections in CIE Lab.
 
     Args:
-        nothing: whether inputs are in colour too, and their histograms are compared as well.
+        no_idle: why the inputs' histograms are not compared as well; empty: they are.
     """
 
     metrics = METRICS
 
-    nothing: bool
+    no_idle: str = ""
 
     @property
     def judges(self) -> list[str]:
         return [f"colour/{channel}" for channel in "Lab"]
+
+    def absent(self) -> dict[str, str]:
+        return {"colour_nothing": self.no_idle} if self.no_idle else {}
 
     def facts(self) -> dict[str, Any]:
         return {"space": "CIE Lab of sRGB, D65", "bins": "width 1 around whole values", "values": "rounded to 8 bits"}
@@ -98,7 +108,7 @@ class Colours(Family):
         assert outputs.made is not None
         assert outputs.truth is not None
         images = {"made": outputs.made, "truth": outputs.truth}
-        if self.nothing and outputs.source is not None:
+        if not self.no_idle and outputs.source is not None:
             images["input"] = outputs.source
         return len(outputs.made), {name: histograms(x) for name, x in images.items()}
 
@@ -117,7 +127,7 @@ class Colours(Family):
 
 
 def summed(parts: Sequence[Counts]) -> Counts:
-    """The counts of several chunks as one."""
+    """Add up the histograms of several chunks."""
     counts: dict[str, np.ndarray] = {}
     for _, found in parts:
         for name, count in found.items():
@@ -125,19 +135,18 @@ def summed(parts: Sequence[Counts]) -> Counts:
     return sum(n for n, _ in parts), counts
 
 
-def build(asked: Asked) -> Colours:
-    """The family for a split of paired data in colour.
-
-    Raises:
-        DataError: data that is not paired, or whose truths are not in colour.
-    """
-    manifest, where = asked.data.manifest, f"data {asked.data.uri}"
+def check(asked: Asked) -> None:
+    """Raise DataError for data that is not paired, or whose truths are not in colour."""
     check_truth(asked, "colour", "one whose truths are known, which have colours to compare with")
-    source, truth = image_input(asked.method), side_of(asked)
-    if (channels := manifest.fields[truth].channels) != 3:
+    if (channels := channels_of(asked, side_of(asked))) != 3:
         fix = "Leave `colour` out of --metrics."
-        raise DataError(where, f"truths of {channels} channels", "3 channels, for `colour`", fix)
-    return Colours(bool(source) and manifest.fields[asked.method.needs.stored(source, asked.direction)].channels == 3)
+        raise DataError(f"data {asked.data.uri}", f"truths of {channels} channels", "3 channels, for `colour`", fix)
+
+
+def build(asked: Asked) -> Colours:
+    """Make the family for a split of paired data in colour. Raise DataError as `check`."""
+    check(asked)
+    return Colours(no_idle(asked))
 
 
 # ---------------------------------------------------------------- the figure
@@ -147,7 +156,7 @@ AXES = ("L: dark to light", "a: green to red", "b: blue to yellow")
 
 
 def plot(parts: Sequence[Counts]) -> bytes:
-    """A PNG of the distributions of L, a and b in the images made and in the truths: logarithm of the share of pixels,
+    """Draw the distributions of L, a and b in made images and in truths as a PNG: logarithms of the shares of pixels,
     as in figure 7 of pix2pix."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: seconds to import
     from matplotlib.figure import Figure

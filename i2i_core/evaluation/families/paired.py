@@ -1,4 +1,4 @@
-"""Distance to the truth, where every input has one.
+"""Measure the distance to the truth, where every input has one.
 
 x_BCHW inputs, y_BCHW truths and made images, all in [-1, 1]; metrics are in [0, 1] units, per image.
 """
@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2i_core.evaluation.samples import Metric, Outputs, Values, given
+from i2i_core.evaluation.samples import NOTHING, Metric, Outputs, Values, beside, given
 
 CEILING = 100.0
-"""PSNR of images that agree better than that, in dB; equal images have no finite one."""
+"""Upper bound of PSNR in dB; equal images have no finite PSNR."""
 WINDOW, SIGMA = 11, 1.5
-"""Pixels of SSIM's Gaussian window on a side, and its standard deviation."""
+"""Pixels per side of SSIM's Gaussian window, and its standard deviation."""
 C1, C2 = 0.01**2, 0.03**2
-"""(K1 L)^2 and (K2 L)^2 of SSIM, of values in a range of L = 1."""
+"""SSIM's (K1 L)^2 and (K2 L)^2 for values in a range of L = 1."""
 
 METRICS = {
     "l1": Metric(
@@ -32,31 +32,29 @@ METRICS = {
         "structural similarity of each image, values in [0, 1], Gaussian window of 11 pixels and sigma 1.5, "
         "K1 0.01, K2 0.03 (Wang et al. 2004); mean over images",
     ),
-    "l1_nothing": Metric("lower", "l1 of the input itself: what doing nothing scores"),
-    "psnr_nothing": Metric("higher", "psnr of the input itself: what doing nothing scores"),
-    "ssim_nothing": Metric("higher", "ssim of the input itself: what doing nothing scores"),
 }
+METRICS |= {f"{name}{NOTHING}": beside(name, metric)[f"{name}{NOTHING}"] for name, metric in METRICS.items()}
 
 
 def unit(x_BCHW: Tensor) -> np.ndarray:
-    """[-1, 1] as [0, 1], float64 on the host."""
+    """Map images from [-1, 1] to [0, 1], float64 on the host."""
     return (x_BCHW.detach().double().cpu().numpy() + 1) / 2
 
 
 def l1(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
-    """Mean absolute difference of each image, in [0, 1] units."""
+    """Compute the mean absolute difference of each image, in [0, 1] units."""
     return np.abs(unit(made_BCHW) - unit(true_BCHW)).mean(axis=(1, 2, 3)).tolist()
 
 
 def psnr(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
-    """Peak signal-to-noise ratio of each image in dB: 10 log10(1 / MSE), MSE in [0, 1] units."""
+    """Compute the peak signal-to-noise ratio of each image in dB: 10 log10(1 / MSE), MSE in [0, 1] units."""
     mse = np.square(unit(made_BCHW) - unit(true_BCHW)).mean(axis=(1, 2, 3))
     return (-10 * np.log10(np.maximum(mse, 10 ** (-CEILING / 10)))).tolist()
 
 
 def ssim(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
-    """Structural similarity of each image, 1 for equal ones (Wang et al. 2004, Eq. 13): the mean over channels and
-    over a window around every pixel, of an image that is reflected at its edges."""
+    """Compute the structural similarity of each image, 1 for equal ones (Wang et al. 2004, Eq. 13): the mean over
+    channels and over a window around every pixel, of an image that is reflected at its edges."""
     x, y = (torch.from_numpy(unit(images)) for images in (made_BCHW, true_BCHW))
     down, across = (_windows(side) for side in x.shape[-2:])
 
@@ -71,7 +69,8 @@ def ssim(made_BCHW: Tensor, true_BCHW: Tensor) -> list[float]:
 
 
 def _windows(side: int) -> Tensor:
-    """(side, side) float64: in each row the weights of the window around one pixel of a side, which sum to 1.
+    """Build the matrix (side, side), float64, whose rows hold the window's weights around each pixel of a side; a row
+    sums to 1.
 
     A Gaussian in two dimensions is the product of two in one, so a window over an image is two products of matrices:
     20 to 45 times as fast on a CPU as a convolution in float64 by the window as a whole.
@@ -86,7 +85,7 @@ def _windows(side: int) -> Tensor:
 
 
 def measure(outputs: Outputs) -> Values:
-    """METRICS on one chunk; those of doing nothing where input and truth have equal channels."""
+    """Measure METRICS on one chunk; those of doing nothing where input and truth have the same shape."""
     a, b, made = outputs.source, given(outputs.truth), given(outputs.made)
     values = {"l1": l1(made, b), "psnr": psnr(made, b), "ssim": ssim(made, b)}
     if a is not None and a.shape == b.shape:

@@ -1,4 +1,4 @@
-"""Two domains without pairs: does the translation look like the other domain, and does it keep what it was made of?
+"""Measure two domains without pairs: whether translations look like the other domain and keep what they were made of.
 
 x_BCHW images of the source domain, y_BCHW of the target, in [-1, 1]; distances are in [0, 1] units, per image.
 """
@@ -21,31 +21,37 @@ from i2i_core.translation.inputs import identity
 
 METRICS = {
     "cycle": Metric(
-        "lower", "mean |F(G(x)) - x|, values in [0, 1], there and back from the source domain; mean over images"
+        "lower",
+        "mean |F(G(x)) - x|, values in [0, 1], there and back from the source domain; mean over images",
+        nothing="0 by definition: the image itself comes back",
     ),
-    "change": Metric("lower", "mean |G(x) - x|, values in [0, 1]; mean over images"),
+    "change": Metric(
+        "lower", "mean |G(x) - x|, values in [0, 1]; mean over images", nothing="0 by definition: nothing is changed"
+    ),
     "in_target": Metric(
         "higher",
         "share of translations that a classifier of real images of both domains takes for the domain they "
         "were made for; `there` from source to target, `back` the other way",
     ),
-    "in_target_nothing": Metric("higher", "the same of the untouched sources: what doing nothing scores"),
-    "in_target_real": Metric("higher", "the same of real images of the domain: what the classifier makes of the truth"),
+    "in_target_nothing": Metric("higher", "in_target of the untouched inputs: what doing nothing scores"),
+    "in_target_real": Metric(
+        "higher", "in_target of real images of the domain: what the classifier makes of the truth"
+    ),
     "twin": Metric(
         "lower",
         "mean |G(x) - y|, values in [0, 1], where the split has a target image y of the same identity (what stands "
         "before the first `-` of its key) as x; mean over images",
     ),
-    "twin_nothing": Metric("lower", "the same of the untouched sources"),
+    "twin_nothing": Metric("lower", "twin of the untouched inputs: what doing nothing scores"),
 }
 
 
 class Twins:
-    """The images of a split's target domain by identity, where identities are unique.
+    """Find the image of the target domain that has the same identity as a source image, where identities are unique.
 
     Args:
         image_size: pixels that images are resized to; 0: as they are stored.
-        resizing: how.
+        resizing: how images are resized.
     """
 
     def __init__(self, data: DataSet, split: str, domain: str, image_size: Size, resizing: Resizing) -> None:
@@ -56,7 +62,7 @@ class Twins:
         self.rows = rows if len(rows) == len(keys) and all("-" in key for key in keys) else {}
 
     def of(self, keys: tuple[str, ...]) -> tuple[list[int], list[Tensor]]:
-        """Which of these sources have a twin that can be read, and the twins, (C, H, W) in [-1, 1]."""
+        """Read the twins of sources: the places of those that have a readable one, and these, (C, H, W) in [-1, 1]."""
         having, images = [], []
         for i, key in enumerate(keys):
             if identity(key) in self.rows:
@@ -75,7 +81,7 @@ def measure(
     domains: tuple[str, str],
     classifier: Classifier | None,
 ) -> Values:
-    """METRICS on one chunk, of either domain; `in_target` with a classifier alone.
+    """Measure METRICS on one chunk of either domain; `in_target` only with a classifier.
 
     Args:
         domains: names of the source and of the target domain.
@@ -104,7 +110,7 @@ def measure(
 
 
 class _Seen:
-    """What a classifier, if there is one, takes images for."""
+    """Collect what a classifier, if there is one, takes images for."""
 
     def __init__(self, classifier: Classifier | None) -> None:
         self.classifier, self.values = classifier, Values()

@@ -1,1 +1,1 @@
-"""Small trained networks and tables that metrics ask."""
+"""Judge images for metrics: a classifier that is trained here, and colours of classes."""

@@ -1,16 +1,20 @@
-"""A classifier of real images, of labels or of two domains, which judges whether translated ones took on their target:
-a ResNet-18, as StarGAN's authors have it (section 5.3), or a small network.
+"""Train a classifier on real images, of labels or of two domains, and let it judge whether translated images took on
+their target: a ResNet-18, as StarGAN's authors have it (section 5.3), or a small network.
 
 x_BCHW images in [-1, 1]; y_BA labels, 0 or 1 per attribute.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import islice
+from pickle import UnpicklingError
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,66 +25,71 @@ from torch import Tensor, nn
 
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
-from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.errors import ConfigError, DataError, Stopped, nearest
 from i2i_core.fields import Needs
 from i2i_core.randomness import seed_from
 from i2i_core.settings import from_dict, to_dict
 from i2i_core.sizes import Resizing, Size, sides
+from i2i_core.storage.folder import Folder
 from i2i_core.storage.remote import storage_of
+
+logger = logging.getLogger(__name__)
 
 Network = Literal["small", "resnet18"]
 GRID = 16
-"""Positions per side on which the small network works: images are cut into GRID x GRID patches, one position each."""
+"""Positions per side of the small network: it cuts images into GRID x GRID patches, one for each position."""
 MOST_PATCH = 4
-"""Pixels per side of the largest patch; images are judged at GRID to GRID * MOST_PATCH pixels."""
+"""Pixels per side of the largest patch; the small network judges at GRID to GRID * MOST_PATCH pixels."""
 WIDTHS = (32, 48, 96, 128)
 STRIDES = (1, 2, 1, 2)
 BATCH = 64
 LR: dict[Network, float] = {"small": 6e-3, "resnet18": 1e-3}
 WEIGHT_DECAY = 0.02
 SETTLING = 10
-"""Batches that a ResNet's statistics are taken from in the end."""
+"""Batches at the end of the training that a ResNet's batch norm takes its statistics from."""
 LEAST_RESNET, MOST_RESNET = 64, 224
-"""Pixels per side at which a ResNet judges: as images have, from this many to that many."""
+"""Least and most pixels per side at which a ResNet judges; in between it judges at the images' own size."""
 SEEN = 100_000
-"""Images seen in training, which bounds its time whatever the size of the data set."""
+"""Most images seen in training: a bound on its time for data sets of any size."""
 EPOCHS = 6
-"""Passes over a small data set that are enough; fewer over one so large that they would be more than SEEN."""
+"""Epochs of the training, where these are not more than SEEN images."""
+KEPT = 20
+"""Number of times that an unfinished training is written to its file."""
 MOST = 30_000
 MOST_BYTES = 4 * 10**9
-"""Training images held in memory, and what they may take."""
+"""Most training images in memory, and most bytes of them."""
 
 
 @dataclass(frozen=True)
 class ClassifierInfo:
-    """What a classifier is: the JSON beside its weights."""
+    """Describe a classifier: the JSON file beside its weights."""
 
     attributes: tuple[str, ...]
     exclusive: bool
-    """Exactly one attribute each (softmax), instead of any of them (sigmoids)."""
+    """True: an image has exactly one of the attributes (softmax); False: any of them (sigmoids)."""
     channels: int
     size: int
-    """Pixels that images are resized to before they are judged."""
+    """Pixels per side that images are resized to before they are judged."""
     data: str
-    """Fingerprint of the data set it was trained on."""
+    """Fingerprint of the training data set."""
     seed: int
     images: int = 0
     """Images seen in training."""
     held_out: str = ""
-    """Split it was tested on; none: the data has but one."""
+    """Split of the test; empty: the data has no other split than that of the training."""
     held_out_images: int = 0
     accuracy: float = 0.0
     """Share of held-out real images with every attribute right."""
     accuracies: tuple[float, ...] = ()
     """Share of held-out real images with each attribute right."""
     network: Network = "small"
-    """What it is made of; files that do not say are `small`."""
+    """The kind of network; files that do not say are `small`."""
     resizing: Resizing = Resizing()
-    """How its real images came to that size; files that do not say were stretched, bicubic."""
+    """How real images came to that size; files that do not say were stretched, bicubic."""
 
 
 class Classifier(nn.Module):
-    """Images (B, channels, H, W) of any size -> logits (B, A)."""
+    """Classify images (B, channels, H, W) of any size: logits (B, A)."""
 
     def __init__(self, info: ClassifierInfo) -> None:
         super().__init__()
@@ -95,7 +104,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def judge(self, x_BCHW: Tensor) -> Tensor:
-        """(B, A) bool: the attributes it sees; where they exclude each other, the likeliest one.
+        """Tell which attributes images have, (B, A) bool; of attributes that exclude each other the likeliest.
 
         Raises:
             ConfigError: images of another number of channels.
@@ -106,7 +115,7 @@ class Classifier(nn.Module):
         return F.one_hot(logits.argmax(1), logits.shape[1]).bool() if self.info.exclusive else logits > 0
 
     def check(self, data: DataSet) -> None:
-        """Raises ConfigError unless it can judge images of that data set."""
+        """Raise ConfigError unless the classifier can judge images of that data set."""
         self._check(data.manifest.fields["image"].channels)
 
     def _check(self, channels: int) -> None:
@@ -121,12 +130,12 @@ class Classifier(nn.Module):
         network: Network = "small",
         resizing: Resizing = Resizing(),
     ) -> bool:
-        """Whether it is such a network, trained on that data set to judge images of that size, so resized."""
+        """Tell whether the classifier is such a network, trained on that data for images of that size, so resized."""
         wanted = (data.manifest.fingerprint, network, judged_size(image_size, network), resizing)
         return (self.info.data, self.info.network, self.info.size, self.info.resizing) == wanted
 
     def columns(self, names: Sequence[str]) -> list[int]:
-        """Where attributes stand in what `judge` gives. Raises ConfigError when it does not know one."""
+        """Find the columns of attributes in the result of `judge`. Raise ConfigError for an unknown attribute."""
         for name in names:
             if name not in self.info.attributes:
                 found = f"a classifier of {' '.join(self.info.attributes)}"
@@ -144,7 +153,7 @@ def _small(info: ClassifierInfo) -> nn.Module:
 
 
 def _resnet18(info: ClassifierInfo) -> nn.Module:
-    """He et al. 2016, untrained; its first layer takes the channels there are."""
+    """Build the network of He et al. 2016, untrained, with a first layer for the images' channels."""
     from torchvision.models import resnet18  # late: seconds to import
 
     network = resnet18(weights=None, num_classes=len(info.attributes))
@@ -160,8 +169,10 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 
 def judged_size(image_size: Size, network: Network = "small") -> int:
-    """The side at which images of that size are judged. The small network: whole patches, GRID to GRID * MOST_PATCH
-    pixels; a ResNet: the shorter side, LEAST_RESNET to MOST_RESNET pixels (smaller images are enlarged).
+    """Compute the pixels per side at which images of a size are judged.
+
+    The small network takes whole patches, GRID to GRID * MOST_PATCH pixels; a ResNet the shorter side, LEAST_RESNET to
+    MOST_RESNET pixels (smaller images are enlarged).
 
     Raises:
         ConfigError: too small to judge.
@@ -184,25 +195,29 @@ def train_classifier(
     seen: int = SEEN,
     seed: int = 0,
     device: torch.device | None = None,
+    unfinished: Unfinished | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Classifier:
-    """A classifier of all the data set's attributes, or of its two domains, trained on real images of a split and
-    tested on held-out ones.
+    """Train a classifier of all attributes of a data set, or of its two domains, on the real images of a split, and
+    test it on held-out ones.
 
-    Binary cross entropy per attribute, or cross entropy where they are classes; AdamW with one cycle
-    of the learning rate; images as they are, for a flip could change a label. The same arguments give the same
-    classifier on equal hardware (a ResNet on a GPU: up to the order of its sums).
+    The loss is binary cross entropy per attribute, or cross entropy where attributes are classes; the optimiser AdamW
+    with one cycle of the learning rate. Images are not augmented, for a flip could change a label. The same arguments
+    give the same classifier on equal hardware (a ResNet on a GPU: up to the order of its sums), also where the training
+    was interrupted and `unfinished` kept it.
 
     Args:
         image_size: of the images to judge; see `judged_size`.
         network: `resnet18`, or `small`, which is fast on two cores.
         resizing: how real images come to their size: as in the training of the method to judge.
         seen: images in all, over as many epochs as that takes.
-        progress: called with the number of images after each step.
+        unfinished: keeps the training, and goes on with one that it kept.
+        progress: called with the number of images after each step, and with those that were seen before.
 
     Raises:
         DataError: the data set has neither labels nor domains, or no such split.
         ConfigError: images too small.
+        Stopped: `unfinished` was asked to stop; the training is kept.
     """
     manifest, device = data.manifest, device or torch.device("cpu")
     two = len(manifest.domains) == 2
@@ -221,7 +236,7 @@ def train_classifier(
         torch.manual_seed(seed_from("classifier", seed))
         classifier = Classifier(info).to(device)
     x, y = _in_memory(data, split, size, resizing)
-    _fit(classifier, x.to(device), y.to(device), seen, seed, progress)
+    _fit(classifier, x.to(device), y.to(device), split, unfinished, progress)
     held_out = next((s for s in ("val", "test") if s in manifest.splits and s != split), "")
     if held_out:
         classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, size, resizing))
@@ -229,7 +244,7 @@ def train_classifier(
 
 
 def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tuple[Tensor, Tensor]:
-    """Images (N, C, size, size) as float16, and labels (N, A) as float32; of unpaired data, as many of each domain."""
+    """Read images (N, C, size, size), float16, and labels (N, A), float32; of unpaired data as many of each domain."""
     manifest = data.manifest
     two = len(manifest.domains) == 2
     fields = ("a", "b") if two else ("image",)
@@ -249,35 +264,122 @@ def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tupl
     return x, torch.eye(2).repeat_interleave(n, dim=0) if two else torch.cat(labels).float()
 
 
-def _fit(
-    classifier: Classifier, x: Tensor, y: Tensor, seen: int, seed: int, progress: Callable[[int], None] | None
-) -> None:
-    steps = max(1, seen // BATCH)
-    lr = LR[classifier.info.network]
-    optimiser = torch.optim.AdamW(classifier.parameters(), lr, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps)
-    classifier.train().to(memory_format=torch.channels_last)
-    for rows in _rows(len(x), steps, seed):
-        logits, truth = classifier(x[rows].float().to(memory_format=torch.channels_last)), y[rows]
-        if classifier.info.exclusive:
-            loss = F.cross_entropy(logits, truth.argmax(1))
+class _Fit:
+    """Hold a classifier's training between two steps: weights, optimiser, learning-rate schedule, steps done."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier, self.done, self.steps = classifier, 0, max(1, classifier.info.images // BATCH)
+        lr = LR[classifier.info.network]
+        self.optimiser = torch.optim.AdamW(classifier.parameters(), lr, weight_decay=WEIGHT_DECAY)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, lr, total_steps=self.steps)
+        classifier.train().to(memory_format=torch.channels_last)
+
+    def step(self, x_BCHW: Tensor, y_BA: Tensor) -> None:
+        """Make one update of the weights."""
+        logits = self.classifier(x_BCHW.float().to(memory_format=torch.channels_last))
+        if self.classifier.info.exclusive:
+            loss = F.cross_entropy(logits, y_BA.argmax(1))
         else:
-            loss = F.binary_cross_entropy_with_logits(logits, truth)
-        optimiser.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(logits, y_BA)
+        self.optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
-        schedule.step()
+        self.optimiser.step()
+        self.schedule.step()
+        self.done += 1
+
+    def state(self) -> dict[str, Any]:
+        """Give all that `restore` needs."""
+        parts = (self.classifier, self.optimiser, self.schedule)
+        return {"done": self.done, "parts": [part.state_dict() for part in parts]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a kept state, to the bit: tensors keep the memory format that they had."""
+        weights, optimiser, schedule = state["parts"]
+        self.classifier.load_state_dict(weights)
+        self.optimiser.load_state_dict(optimiser)
+        self.schedule.load_state_dict(schedule)
+        self.done = int(state["done"])
+
+
+class Unfinished:
+    """Keep a classifier's training in a file while it lasts, so that the same command goes on with it.
+
+    A training writes the file KEPT times, and when `stop` returns True. A file that is damaged, or of another training,
+    is not used: a warning says so.
+
+    Args:
+        path: of the classifier; the file is `PATH.unfinished`.
+        stop: called after each step; True: write the file and stop there.
+    """
+
+    def __init__(self, path: str, stop: Callable[[], bool] = lambda: False) -> None:
+        self.folder, name = _place(path)
+        self.name, self.stop = f"{name}.unfinished", stop
+
+    def read(self, definition: str) -> dict[str, Any] | None:
+        """Give the kept state of the training of that definition; None where there is none."""
+        if not self.folder.exists(self.name):
+            return None
+        where = self.folder.at(self.name)
+        try:
+            kept = torch.load(io.BytesIO(self.folder.read(self.name)), map_location="cpu", weights_only=True)
+            if kept["definition"] == definition:
+                return dict(kept["state"])
+            logger.warning(f"{where} is of another training: the classifier's training begins anew")
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+            line = str(error).partition("\n")[0]
+            logger.warning(f"{where} is damaged ({line}): the classifier's training begins anew")
+        return None
+
+    def keep(self, definition: str, state: Mapping[str, Any]) -> None:
+        """Write a training's state, with the definition of the training."""
+        out = io.BytesIO()
+        torch.save({"definition": definition, "state": dict(state)}, out)
+        self.folder.write(self.name, out.getvalue())
+
+    def remove(self) -> None:
+        """Remove the file: the training is over."""
+        if self.folder.exists(self.name):
+            self.folder.remove(self.name)
+
+
+def _fit(
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    split: str,
+    unfinished: Unfinished | None,
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Train a classifier on images x, (N, C, size, size), with labels y, (N, A)."""
+    fit, info = _Fit(classifier), classifier.info
+    definition = json.dumps({"split": split, "device": x.device.type, **to_dict(info)}, sort_keys=True)
+    if unfinished and (state := unfinished.read(definition)):
+        fit.restore(state)
+        logger.info(f"classifier: goes on after {fit.done * BATCH:,} of {info.images:,} images")
+        if progress:
+            progress(fit.done * BATCH)
+    for rows in islice(_rows(len(x), fit.steps, info.seed), fit.done, None):
+        fit.step(x[rows], y[rows])
         if progress:
             progress(len(rows))
-    if classifier.info.network == "resnet18":
-        _settle(classifier, x, seed)
+        stop = unfinished is not None and unfinished.stop()
+        if unfinished and (stop or fit.done % max(1, fit.steps // KEPT) == 0):
+            unfinished.keep(definition, fit.state())
+        if stop and fit.done < fit.steps:
+            raise Stopped(
+                f"the classifier's training was stopped after {fit.done * BATCH:,} of {info.images:,} images. "
+                "It is saved: the same command goes on."
+            )
+    if info.network == "resnet18":
+        _settle(classifier, x, info.seed)
     classifier.eval().to(memory_format=torch.contiguous_format)
 
 
 @torch.no_grad()
 def _settle(classifier: Classifier, x: Tensor, seed: int) -> None:
-    """Batch norms' statistics of the weights as they ended: means over SETTLING batches. What was followed in a short
-    training is of weights that are gone, and through the layers of a ResNet such errors add up."""
+    """Set batch norm's statistics to means over SETTLING batches with the final weights. The running statistics of a
+    short training are of earlier weights, and through the layers of a ResNet such errors add up."""
     for module in classifier.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
@@ -287,7 +389,7 @@ def _settle(classifier: Classifier, x: Tensor, seed: int) -> None:
 
 
 def _rows(n: int, steps: int, seed: int) -> Iterable[Tensor]:
-    """Batches of row numbers: one seeded permutation after the other."""
+    """Give batches of row numbers: one seeded permutation after the other."""
     generator = torch.Generator().manual_seed(seed_from("classifier order", seed))
     left = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
@@ -309,22 +411,26 @@ def _tested(classifier: Classifier, split: str, x: Tensor, y: Tensor) -> Classif
 
 
 def save_classifier(classifier: Classifier, path: str) -> None:
-    """Writes `PATH` (weights, safetensors) and `PATH.json` (what it is)."""
+    """Write `PATH` (weights, safetensors) and then `PATH.json` (what it is), each whole or not at all."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    fs, place = storage_of(path)
-    fs.makedirs(place.rpartition("/")[0], exist_ok=True)
-    fs.pipe_file(place, safetensors_bytes(tensors))
-    fs.pipe_file(f"{place}.json", (json.dumps(to_dict(classifier.info), indent=1) + "\n").encode())
+    folder, name = _place(path)
+    folder.write(name, safetensors_bytes(tensors))
+    folder.write(f"{name}.json", (json.dumps(to_dict(classifier.info), indent=1) + "\n").encode())
+
+
+def _place(path: str) -> tuple[Folder, str]:
+    folder, slash, name = path.rpartition("/")
+    return Folder(folder or slash or "."), name
 
 
 def has_classifier(path: str) -> bool:
-    """Whether a classifier was saved there."""
+    """Tell whether a classifier was saved at a path."""
     fs, place = storage_of(path)
     return bool(fs.exists(place) and fs.exists(f"{place}.json"))
 
 
 def load_classifier(path: str) -> Classifier:
-    """The classifier that `save_classifier` wrote.
+    """Load the classifier that `save_classifier` wrote.
 
     Raises:
         ConfigError: nothing there, or files that are no classifier.

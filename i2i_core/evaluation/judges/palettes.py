@@ -1,4 +1,4 @@
-"""Which colour stands for which class in label images.
+"""Map the colours of label images to classes.
 
 x_BCHW label images in [-1, 1], 3 channels; a class is its number among those that count.
 """
@@ -30,35 +30,35 @@ CITYSCAPES_VOID = {
     "rail track": (230, 150, 140), "guard rail": (180, 165, 180), "bridge": (150, 100, 100), "tunnel": (150, 120, 90),
     "caravan": (0, 0, 90), "trailer": (0, 0, 110),
 }  # fmt: skip
-"""Those it does not score. Pole groups and licence plates, not scored either, have the colours of poles and cars, and
-so are taken for them."""
+"""Classes that Cityscapes does not score. Pole groups and licence plates, not scored either, have the colours of poles
+and cars, and so are taken for them."""
 FORM = '{"classes": [{"name": "road", "color": [128, 64, 128], "ignore": false}, ...]}'
 
 
 @dataclass(frozen=True)
 class Colour:
-    """A class of label images."""
+    """Name a class of label images and its colour."""
 
     name: str
     color: tuple[int, ...]
     """Red, green, blue, 0 to 255."""
     ignore: bool = False
-    """Pixels of it are not scored."""
+    """True: pixels of the class are not scored."""
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of classes."""
+    """Give label images their classes by the nearest colour."""
 
     classes: tuple[Colour, ...]
-    """At least two that count; no name and no colour twice."""
+    """Classes, at least two of which count; no name and no colour twice."""
     name: str = ""
     sha256: str = ""
-    """Of the file it was read from."""
+    """Checksum of the file that the palette was read from; empty: built in."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the classes that count, in their order."""
+        """Name the classes that count, in their order."""
         return tuple(c.name for c in self.classes if not c.ignore)
 
     @property
@@ -67,15 +67,15 @@ class Palette:
 
     @property
     def numbers(self) -> np.ndarray:
-        """Of each of `classes`, its number among those that count; theirs all together for those that do not."""
+        """Number `classes` among those that count; every class that does not count has the number after the last."""
         counts = np.array([not c.ignore for c in self.classes])
         return np.where(counts, np.cumsum(counts) - 1, counts.sum())
 
     def nearest(self, x_BCHW: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """(B, H, W) the class of the nearest colour, the number of classes where that is an ignored one; and the square
-        of the distance to it. Of two as near, the first.
+        """Find the class of the nearest colour, (B, H, W), and the squared distance to that colour.
 
-        Values are rounded to 8 bits before; all numbers are whole, and exact in float32.
+        An ignored class is the number of classes that count. Of two colours as near the first is taken. Values are
+        rounded to 8 bits before; all numbers are whole, and exact in float32.
         """
         colours = np.array([c.color for c in self.classes], np.float32)
         found = [_nearest(to_array(x).astype(np.float32), colours) for x in x_BCHW]
@@ -84,21 +84,21 @@ class Palette:
 
 
 def _nearest(image: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) number of the nearest colour, and the squared distance, of an image (H, W, 3)."""
+    """Find the number of the nearest colour and the squared distance, (H, W) each, for an image (H, W, 3)."""
     distance = np.square(image).sum(-1, keepdims=True) - 2 * (image @ colours.T) + np.square(colours).sum(-1)
     which = distance.argmin(-1)
     return which, np.take_along_axis(distance, which[..., None], -1)[..., 0]
 
 
 def cityscapes() -> Palette:
-    """The colours of Cityscapes' label images: 19 classes that count, then void ones."""
+    """Give the palette of Cityscapes' label images: 19 classes that count, then void ones."""
     counted = (Colour(name, color) for name, color in CITYSCAPES.items())
     void = (Colour(name, color, ignore=True) for name, color in CITYSCAPES_VOID.items())
     return Palette((*counted, *void), "cityscapes")
 
 
 def read_palette(name: str) -> Palette:
-    """`cityscapes`, or what a JSON file says: FORM.
+    """Read a palette: `cityscapes`, or a JSON file of the form FORM.
 
     Raises:
         ConfigError: no such file, or one of another form.
