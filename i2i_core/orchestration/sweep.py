@@ -19,6 +19,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -55,6 +56,9 @@ from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
 from i2i_core.training.resuming import check_order
+
+DISTANCE = "efficientnet_frechet"
+"""The metric to advise where no image has a truth: it needs real images and a package, no file."""
 
 logger = logging.getLogger(__name__)
 
@@ -136,11 +140,24 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
     if not metrics:
         known = next(iter(measured.values())).judges
         raise ConfigError("--metric", "none", f"what to search for: {', '.join(known)}", "Give --metric NAME.")
+    if not settings.metric:
+        _check_measured(space, metrics, next(iter(measured.values())).judges)
     for number, metric in enumerate(metrics):
         check_judge(measured, metric, "--metric")
         if metric in metrics[:number]:
             raise ConfigError("--metric", f"{metric} twice", "each metric once", "Remove one.")
     return tuple(SearchedMetric(metric, BETTER[metric]) for metric in metrics)
+
+
+def _check_measured(space: Space, metrics: Sequence[str], known: Collection[str]) -> None:
+    """Refuse a space whose own metric this data does not allow, as `twin` where no image is there in both domains."""
+    if missing := [metric for metric in metrics if metric not in known]:
+        found = f"none, and {space.file or 'the space'} searches {missing[0]}, which cannot be measured on this data"
+        fix = (
+            f"Give --metrics {DISTANCE} --metric {DISTANCE} (how far outputs are, taken together, from real images), "
+            "or another of them. docs/evaluation.md says what each rewards."
+        )
+        raise ConfigError("--metric", found, f"a metric that this run measures: {', '.join(known)}", fix)
 
 
 def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:

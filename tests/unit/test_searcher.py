@@ -6,6 +6,7 @@ pytest tests/unit/test_searcher.py
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -29,6 +30,7 @@ from i2i_core.storage.retry import PATIENCE
 from i2i_core.training.preparing import prepare
 from pipelines.tune import configure
 
+from ..support.data import noise, put, shard
 from ..support.methods import SMALL
 from ..support.runs import EXACT, as_version_1
 from ..support.weather import Weather
@@ -491,6 +493,22 @@ def test_plan_searches_a_metric_of_several_parts_by_one_of_them(base: TrainConfi
     assert made.objectives == (SearchedMetric("colour/a", "higher"),)
     with pytest.raises(ConfigError, match="--metric: found 'colour/x'"):
         plan(base, SweepConfig(space=space_file, metric=("colour/x",)))
+
+
+def test_plan_without_twins_names_a_metric_that_the_data_allows(tmp_path: Path) -> None:
+    """The space of CycleGAN searches `twin`, which people's own images do not have; the advised flags make a plan."""
+    for domain, names in (("a", "12345678"), ("b", "cdefghij")):
+        for name in names:
+            put(tmp_path / f"{domain}/{name}.png", noise(32, 32, 3))
+    shard("unpaired", tmp_path / "a", tmp_path / "data", input_b=str(tmp_path / "b"), split=(0.5, 0.5, 0.0))
+    values = {"data.uri": str(tmp_path / "data"), "launch.storage": str(tmp_path / "runs"), "training.images": 600}
+    own = TrainConfig.of("cyclegan", "demo", {**values, "monitoring.evaluate_every": 100, "launch.name": "sweep"})
+    with pytest.raises(ConfigError) as refused:
+        plan(own, SweepConfig())
+    advised = re.findall(r"--(metrics?) (\w+)", refused.value.fix)
+    assert advised == [("metrics", "efficientnet_frechet"), ("metric", "efficientnet_frechet")]
+    made = plan(own.with_section("evaluation", metrics=(advised[0][1],)), SweepConfig(metric=(advised[1][1],)))
+    assert [objective.metric for objective in made.objectives] == ["efficientnet_frechet"]
 
 
 @pytest.mark.parametrize(
