@@ -448,7 +448,9 @@ class Telling(tune.Callback):
         self.did = 0.0
         """Trials done since this process began; of trials that began earlier, the share that was done since."""
         self.share: dict[int, float] = {}
-        """Share of each running trial that is done, by number."""
+        """Share of each running trial that is done, by number; as of its last evaluation."""
+        self.best = -1
+        """Number of the trial that was last said to be the best."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, known = trial.config["number"], max(0, trial.config["known"])
@@ -516,7 +518,10 @@ class Telling(tune.Callback):
             f"({counts.finished} finished, {counts.stopped} stopped early, {counts.failed} failed)",
         ]
         line = " ".join(parts) + f", {counts.running} running"
-        if best is not None:
+        if self.share:
+            line += f" ({', '.join(f'trial {number} {share:.0%}' for number, share in sorted(self.share.items()))})"
+        if best is not None and best.number != self.best:
+            self.best = best.number  # said once
             metrics = zip(self.plan.objectives, best.values, strict=True)
             values = ", ".join(f"{o.metric} {value:.4g}" for o, value in metrics)
             line += f"; best: trial {best.number}, {values}, with {shown(best.params)}"
