@@ -63,8 +63,8 @@ class Measured:
 
 def recipe(method: str) -> str:
     """Compute a digest of the preset, its data and the commands."""
-    preset = METHODS[method].presets["demo"]
-    made_by = (dict(preset.values), dict(preset.glyphs), EXAMPLES[method])
+    preset, example = METHODS[method].presets["demo"], EXAMPLES[method]
+    made_by = (dict(preset.values), dict(preset.glyphs), example.data, example.translate, example.evaluate)
     return hashlib.sha256(repr(made_by).encode()).hexdigest()[:12]
 
 

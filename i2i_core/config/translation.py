@@ -26,9 +26,9 @@ class TranslateOptions:
     count: int = setting(0, resume="free")
     """Number of images to make, for methods that take no input images; each one's code is seeded by its number."""
     target: str = setting("", resume="free")
-    """Attributes of the outputs, for StarGAN. `bold,serif`: these on, all others off; `none`: all off. With signs:
-    changes to the source's own attributes, which a labelled data set knows: `+bold`; write `--target=-serif`, with the
-    sign of equality. For a checkpoint of several data sets: names of one of them."""
+    """Attributes of the outputs, for labelled methods (StarGAN). `bold,serif`: these on, all others off; `none`: all
+    off. With signs: changes to the source's own attributes, which a labelled data set knows: `+bold`; write
+    `--target=-serif`, with the sign of equality. For a checkpoint of several data sets: names of one of them."""
     samples: int = setting(0, resume="free")
     """Outputs of each image, for methods whose outputs vary with a code z; the codes are seeded by the image's name."""
     like: str = setting("", resume="free")
