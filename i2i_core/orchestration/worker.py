@@ -17,6 +17,7 @@ from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
 from i2i_core.orchestration.ray_compat import being_drained, silence_train
+from i2i_core.orchestration.restarts import is_of_a_collective
 from i2i_core.runs.attempts import is_over_for, record
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
@@ -60,8 +61,9 @@ def train_worker(values: dict[str, Any]) -> str:
         untold = str(error)
     except (RunError, UserError):  # recorded, and the driver prints it
         raise
-    except Exception:
-        logger.exception("this worker failed")
+    except Exception as error:
+        if not is_of_a_collective(error):
+            logger.exception("this worker failed")
         raise
     ray.train.report(metrics)
     return untold
