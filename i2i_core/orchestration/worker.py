@@ -17,7 +17,6 @@ from i2i_core.checkpoints.checkpoint import PUT_BACK
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import RunError, Stopped, UnrecordedError, UserError, WorkerError
 from i2i_core.orchestration.ray_compat import being_drained, silence_train
-from i2i_core.orchestration.restarts import is_of_a_collective
 from i2i_core.runs.attempts import is_over_for, record
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
@@ -44,6 +43,8 @@ def train_worker(values: dict[str, Any]) -> str:
     """
     import ray.train
     import ray.train.torch
+
+    from i2i_core.orchestration.restarts import is_of_a_collective
 
     context = ray.train.get_context()
     config = TrainConfig.loads(values["config"], "the driver's configuration")
