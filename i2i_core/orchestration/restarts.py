@@ -43,8 +43,15 @@ def cause_of(error: BaseException) -> BaseException:
     return getattr(error, "cause", None) or error.__cause__ or error
 
 
+def is_of_a_collective(error: BaseException) -> bool:
+    """Return whether an error comes of a collective that another worker left, and not of this worker's own work."""
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in ("gloo", "NCCL"))
+
+
 def _said(cause: BaseException) -> str:
-    """Say in a few words how a worker ended."""
+    """Word how a worker ended."""
     if isinstance(cause, RayActorError):
         return "its process is gone: killed, out of memory, or with its machine"
+    if is_of_a_collective(cause):
+        return "another worker left a sum over all workers"
     return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no message'])[-1]}"

@@ -44,6 +44,8 @@ def train_worker(values: dict[str, Any]) -> str:
     import ray.train
     import ray.train.torch
 
+    from i2i_core.orchestration.restarts import is_of_a_collective
+
     context = ray.train.get_context()
     config = TrainConfig.loads(values["config"], "the driver's configuration")
     world = World(context.get_world_rank(), context.get_world_size())
@@ -60,8 +62,9 @@ def train_worker(values: dict[str, Any]) -> str:
         untold = str(error)
     except (RunError, UserError):  # recorded, and the driver prints it
         raise
-    except Exception:
-        logger.exception("this worker failed")
+    except Exception as error:
+        if not is_of_a_collective(error):
+            logger.exception("this worker failed")
         raise
     ray.train.report(metrics)
     return untold

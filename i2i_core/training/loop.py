@@ -221,11 +221,14 @@ class Loop:
                 act()
 
     def _finish(self) -> None:
-        self.monitor.tell(f"{self.progress.images:,} images are trained on; {self._left_to_do()}")
         if self.state.due.done < self.progress.images:
             self.state.due.done = self.progress.images
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
-        for _, act in self._periodic[:-1]:
+        (_, log), *others = self._periodic[:-1]
+        log()
+        line = f"{self.progress.images:,} images are trained on; {self._left_to_do()}"
+        self.monitor.later(partial(self.monitor.tell, line))  # behind the progress line, which a thread writes
+        for _, act in others:
             act()
         self._settle()
         if bad := self.state.bad_samples.known:

@@ -238,6 +238,7 @@ def test_wandb_shows_a_run_and_goes_on_when_it_is_resumed(
     assert any(Path(run, "files", "media", "images").exists() for run in runs)
 
 
+@pytest.mark.processes  # mlflow starts one when it is imported
 def test_tracker_warns_once_of_a_board_that_is_away_and_the_run_goes_on(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:

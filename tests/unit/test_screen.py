@@ -71,5 +71,8 @@ def test_restarts_name_the_workers_that_were_lost(said: list[str], monkeypatch: 
         "WARNING: lost worker 1 (ValueError: and the last). All workers start again from the last checkpoint, up to 3 "
         "times (--max-failures)"
     )
+    gone = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer")
+    restarts.after_exception(None, {0: gone})
+    assert "lost worker 0 (another worker left a sum over all workers)" in said.pop()
     restarts.after_exception(None, {0: NonFiniteError("which the driver prints")})
     assert len(said) == 1

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 PROJECT = "i2i"
 """The project of Weights & Biases and the experiment of MLflow, where the environment names none."""
-COMPARED = ("method", "preset", "hyper", "training", "data")
+COMPARED = ("method", "preset", "hyper", "training")
 """The parts of a configuration that TensorBoard compares runs by."""
 _files = itertools.count()
 """Numbers event files of this process, so that each has its own name."""
