@@ -6,6 +6,7 @@ chunk; `translation/refining.py` writes the outputs as a data set instead of fil
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,8 +33,11 @@ from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.translation.codes import codes_of, examples_of
 from i2i_core.translation.inputs import Counted, Inputs, Split, check_names, load_inputs, loaded, open_inputs
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
+from i2i_core.translation.said import cautions
 from i2i_core.translation.targets import Target, parse_target_of
 from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
+
+logger = logging.getLogger(__name__)
 
 SHEET = "contact_sheet"
 SHEET_ROWS = 8
@@ -64,6 +68,8 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
     trained = load_trained(checkpoint, torch.device("cpu"))
     job = prepare_job(trained.url, trained, options)
+    for line in cautions(job.inputs, options, trained.stage.size):
+        logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:
         over = partial(pool.over, work=job, trained=trained, where=where)

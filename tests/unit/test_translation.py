@@ -500,3 +500,31 @@ def test_contact_sheet_of_a_folder_shows_its_first_images(stargan: str, photos: 
     job = prepare_job(stargan, load_trained(stargan, torch.device("cpu")), options)
     assert shown_rows(job, range(12)) == frozenset(range(8))
     assert shown_rows(job, range(3)) == frozenset(range(3))
+
+
+# ---------------------------------------------------------------- what is said before it begins
+
+
+def test_cautions_name_the_split_and_the_others(stargan: str, labelled: str, tmp_path: Path, said: list[str]) -> None:
+    go(stargan, Path(labelled), tmp_path / "out", target="bold", most=2)
+    assert f"input: the 36 samples of split test of {labelled} (it also has train, val: --split NAME)" in said
+
+
+def test_cautions_count_folders_and_compare_sizes(pix2pix: str, tmp_path: Path, said: list[str]) -> None:
+    """The advised size is taken; then nothing is left to be said of sizes."""
+    for place in ("photos/a/1.png", "photos/a/2.png", "photos/b/3.png"):
+        save(tmp_path / place, noise(32, 32, seed=1))
+    go(pix2pix, tmp_path / "photos", tmp_path / "out")
+    assert any(line.startswith("input: 3 images in 2 folders: ") for line in said)
+    (size,) = (line for line in said if "own size" in line)
+    assert "the first at 32x32 pixels (width x height); the run trained at 16x16: --size 16 resizes them" in size
+    said.clear()
+    go(pix2pix, tmp_path / "photos", tmp_path / "other", size=16)
+    assert not [line for line in said if "own size" in line]
+
+
+def test_cautions_say_that_a_folder_is_in_use(stargan: str, photos: Path, tmp_path: Path, said: list[str]) -> None:
+    go(stargan, photos, tmp_path / "out", target="bold", most=1)
+    assert not [line for line in said if "already" in line]
+    go(stargan, photos, tmp_path / "out", target="bold", most=1)
+    assert f"{tmp_path / 'out'} holds 2 files already; those of the same names are replaced" in said
