@@ -94,7 +94,10 @@ class Model:
         (taken,), (made, *_) = self._sides(direction)
         if isinstance(images, Tensor) and images.ndim == 4:
             return self._made(taken, made, images, direction, keys, controls)
-        given = [images] if isinstance(images, Picturable) else list(images)
+        given = [images] if isinstance(images, Picturable | str | os.PathLike) else list(images)
+        if other := next((type(one).__name__ for one in given if not isinstance(one, Picturable)), ""):
+            expected, fix = "PIL images, arrays or tensors", "Open files first: Image.open('photo.png')."
+            raise ConfigError("translate", f"a {other}", expected, fix)
         batch = self._batch(given, taken)
         found = [_as(given[0], x) for x in self._made(taken, made, batch, direction, keys, controls)]
         return found[0] if isinstance(images, Picturable) else found

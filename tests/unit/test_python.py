@@ -104,6 +104,9 @@ def test_model_takes_codes_examples_and_the_way_back(paired: str, unpaired: str,
 def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
     model = load(stargan)
     image = noise(16, 16)
+    for names in ("photo.png", Path("photo.png"), ["photo.png"]):
+        with pytest.raises(ConfigError, match=r"PIL images, arrays or tensors(.|\n)*Image.open"):
+            model.translate(names, target="bold")
     with pytest.raises(ConfigError, match="--target: found 'bald'; expected one of"):
         model.translate(image, target="bald")
     with pytest.raises(ConfigError, match="target: found '\\+bold'; expected labels, not a change"):
