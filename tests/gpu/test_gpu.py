@@ -70,7 +70,7 @@ def test_bf16_stays_finite(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_healthy_update_never_stops_the_host(name: str) -> None:
+def test_step_of_a_healthy_update_never_stops_the_host(name: str) -> None:
     case = Case(name, dtype=torch.float32)
     method = small(case).to(CUDA)
     step, progress = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), Progress()
@@ -82,7 +82,7 @@ def test_a_healthy_update_never_stops_the_host(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_non_finite_move_is_suppressed_on_the_device(name: str) -> None:
+def test_step_suppresses_a_non_finite_move_on_the_device(name: str) -> None:
     case = Case(name, dtype=torch.float32)
     method = small(case).to(CUDA)
     step, progress = Step(method, TrainingConfig(), ALONE, lambda images: 1.0), Progress()
@@ -128,7 +128,7 @@ def test_spectral_norm_is_found_in_full_precision_in_a_bf16_run() -> None:
         torch.testing.assert_close(layer.state_dict()[name], value, rtol=1e-6, atol=1e-6)
 
 
-def test_a_healthy_update_with_every_kind_of_layer_never_stops_the_host() -> None:
+def test_layers_of_every_kind_never_stop_the_host() -> None:
     made = Made(g_norm=True, spectral=True, dropout=0.3, both=True, dtype=torch.float32)
     method = Layered(made).to(CUDA)
     step, progress = step_of(made, method=method), Progress()
@@ -199,7 +199,7 @@ def test_recorded_updates_go_with_other_options_and_stay_finite(name: str, optio
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_launched_update_never_stops_the_host(name: str) -> None:
+def test_graphs_never_stop_the_host(name: str) -> None:
     case = Case(name, dtype=torch.float32)
     step, progress = stepping(case, CudaGraph, CUDA), Progress()
     made = [step.place(batch) for batch, _ in zip(batches(step.method, case, ALONE), range(40), strict=False)]
@@ -210,7 +210,7 @@ def test_a_launched_update_never_stops_the_host(name: str) -> None:
     without_waiting(step, feed, progress)
 
 
-def test_a_launched_move_that_is_not_finite_is_suppressed_on_the_device() -> None:
+def test_graphs_suppress_a_non_finite_move_on_the_device() -> None:
     case = Case("pix2pix", batch=2, dtype=torch.float32)
     step, progress = stepping(case, CudaGraph, CUDA), Progress()
     feed = map(step.place, batches(step.method, case, ALONE))

@@ -18,10 +18,6 @@ from pipelines import evaluate, shard, train, translate, tune
 from ..support.data import ROOT
 
 DOCS = ROOT / "docs"
-COMING = {"docs/first_steps.ipynb", "docs/images/strip.png"} | {
-    f"docs/reference/{name}.md" for name in ("flags", "metrics", "files")
-}
-"""Files that pages name and that `make strip`, `make reference` and the notebook bring."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "cluster/README.md", *sorted(DOCS.rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -29,11 +25,6 @@ NAMED = re.compile(r"\b((?:docs|cluster)/[\w/]+\.(?:md|ipynb))(?:, \"([^\"]+)\")
 COMMAND = re.compile(r"python (?:\S*/)?pipelines/(\w+)\.py((?: [^`|\n]*)?)")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-
-
-def exists(place: Path) -> bool:
-    """Tell whether a file is there, or comes with another part of the work."""
-    return place.exists() or str(place.relative_to(ROOT)) in COMING
 
 
 def anchors(page: Path) -> set[str]:
@@ -86,16 +77,16 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     for target in links(page):
         path, _, anchor = target.partition("#")
         place = (page.parent / path).resolve() if path else page
-        assert exists(place), f"{target} is not there"
-        if anchor and place.exists():
+        assert place.exists(), f"{target} is not there"
+        if anchor:
             assert anchor in anchors(place), f"{target}: {place.name} has no such heading"
 
 
 @pages
 def test_pages_named_in_pages_exist(page: Path) -> None:
     for name, heading in NAMED.findall(page.read_text()):
-        assert exists(ROOT / name), name
-        if heading and (ROOT / name).exists():
+        assert (ROOT / name).exists(), name
+        if heading:
             found = re.findall(r"^(?:#+ |\*\*\d+\. )([^*\n]+)", (ROOT / name).read_text(), re.MULTILINE)
             assert heading in {each.rstrip(".") for each in found}, name
 
@@ -106,7 +97,7 @@ def test_pages_named_in_code_exist() -> None:
     ]
     named = {name for path in files for name, _ in NAMED.findall(path.read_text())}
     assert len(named) > 5, "the sources are read"
-    assert [name for name in sorted(named) if not exists(ROOT / name)] == []
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/faq.md"])

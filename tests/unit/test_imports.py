@@ -190,6 +190,19 @@ def test_networks_and_losses_know_no_flag(file: Path) -> None:
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 
+NO_UNIT = re.compile(
+    r"test_(a|an|the|it|its|this|what|which|of|every|all|there(?!_and_back)|who|whose|where|when|whether|how|another|few|most|no|only)_"
+)
+"""How the name of a test begins that does not begin with what it tests."""
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_test_names_begin_with_their_unit(file: Path) -> None:
+    """So `pytest -k stream` finds the stream's tests."""
+    names = [node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+    assert not [name for name in names if NO_UNIT.match(name)]
+
+
 @pytest.mark.parametrize("file", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_test_file_imports_no_other_test_file(file: Path) -> None:
     """Look at imports alone: what tests share lies in tests/support/."""

@@ -25,7 +25,7 @@ from i2i_core.training.node import Memory, Node, host_memory
         (Node(64), 3, False, 3, 2),
     ],
 )
-def test_a_worker_takes_its_share_of_the_node(node: Node, asked: int, on_gpu: bool, loaders: int, threads: int) -> None:
+def test_node_gives_each_worker_its_share(node: Node, asked: int, on_gpu: bool, loaders: int, threads: int) -> None:
     """Each holds two CPUs."""
     assert (node.loaders(asked, on_gpu), node.threads(2, asked, on_gpu)) == (loaders, threads)
 

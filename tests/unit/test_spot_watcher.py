@@ -126,7 +126,7 @@ def pauses(*then: Any) -> Any:
     return pause
 
 
-def test_of_aws_the_two_minute_notice_drains_with_what_is_left_of_it(service: Service) -> None:
+def test_aws_notice_of_two_minutes_drains_with_the_time_left(service: Service) -> None:
     drains = Drains()
     notice = {"action": "terminate", "time": in_seconds(118)}
     pause = pauses(lambda: None, lambda: service.values.update({ACTION: json.dumps(notice)}))
@@ -138,7 +138,7 @@ def test_of_aws_the_two_minute_notice_drains_with_what_is_left_of_it(service: Se
     assert service.tokens == 1, "one token serves many questions"
 
 
-def test_a_rebalance_recommendation_drains_only_when_asked_to(service: Service) -> None:
+def test_aws_rebalance_recommendation_drains_only_on_request(service: Service) -> None:
     service.values[REBALANCE] = json.dumps({"noticeTime": in_seconds(0)})
     assert spot_watcher.Aws(service.url).look() is None
     assert REBALANCE not in service.asked
@@ -147,7 +147,7 @@ def test_a_rebalance_recommendation_drains_only_when_asked_to(service: Service) 
     assert "rebalance" in notice.why
 
 
-def test_an_expired_token_is_fetched_again(service: Service) -> None:
+def test_aws_token_that_expired_is_fetched_again(service: Service) -> None:
     drains, provider = Drains(), spot_watcher.Aws(service.url)
     assert provider.look() is None
     service.tokens += 1  # the one handed out is no longer good
@@ -156,7 +156,7 @@ def test_an_expired_token_is_fetched_again(service: Service) -> None:
     assert len(drains.notices) == 1
 
 
-def test_of_gcp_the_change_is_waited_for_at_the_service(service: Service) -> None:
+def test_gcp_change_is_waited_for_at_the_service(service: Service) -> None:
     drains, provider = Drains(), spot_watcher.Gcp(service.url)
     assert provider.look() is None
     watching = Thread(target=spot_watcher.watch, args=(provider, drains, pauses()))
@@ -169,7 +169,7 @@ def test_of_gcp_the_change_is_waited_for_at_the_service(service: Service) -> Non
     assert [(notice.seconds, notice.why) for notice in drains.notices] == [(30.0, "preempted")]
 
 
-def test_a_service_that_fails_is_asked_on_and_told_of_once(
+def test_watcher_asks_a_failing_service_again_and_warns_once(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.failing = 4
@@ -183,7 +183,7 @@ def test_a_service_that_fails_is_asked_on_and_told_of_once(
     assert len(drains.notices) == 1
 
 
-def test_a_refused_drain_is_asked_for_again_with_the_time_that_is_left(service: Service) -> None:
+def test_drain_that_is_refused_is_asked_for_again_with_the_time_left(service: Service) -> None:
     service.values[ACTION] = json.dumps({"action": "terminate", "time": in_seconds(90)})
     drains = Drains(refusals=2)
     spot_watcher.watch(spot_watcher.Aws(service.url), drains, pauses())
@@ -191,7 +191,7 @@ def test_a_refused_drain_is_asked_for_again_with_the_time_that_is_left(service: 
     assert drains.notices[2].seconds < drains.notices[0].seconds
 
 
-def test_the_program_watches_the_service_it_is_given(service: Service) -> None:
+def test_watcher_watches_the_service_it_is_given(service: Service) -> None:
     service.values[ACTION] = json.dumps({"action": "terminate", "time": in_seconds(90)})
     drains = Drains()
     assert spot_watcher.main(["aws", "--address", "10.0.0.1:6379", "--metadata", service.url], drains) == 0
@@ -223,14 +223,14 @@ def test_rays_own_command_takes_the_arguments() -> None:
 
 
 @pytest.mark.processes
-def test_what_ray_says_to_a_drain_that_fails_is_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_drain_that_fails_passes_on_the_words_of_ray(capsys: pytest.CaptureFixture[str]) -> None:
     """Ray's own command, which refuses the id before it talks to anybody."""
     drain = spot_watcher.ray_drain("127.0.0.1:1", lambda: ["0" * 7])
     assert drain(spot_watcher.Notice(60, "test")) is False
     assert "is not drained" in capsys.readouterr().out
 
 
-def test_a_stopping_machine_waits_until_its_ray_node_is_gone_and_no_longer() -> None:
+def test_watcher_holds_a_stopping_machine_until_its_ray_node_is_gone() -> None:
     there, drains = [["node"], ["node"], []], Drains()
     pause = pauses()
     spot_watcher.now(100, drains, lambda: there.pop(0), pause)
