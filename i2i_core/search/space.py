@@ -308,11 +308,24 @@ def paper_values(space: Space, base: TrainConfig) -> dict[str, Any]:
     """Look up the values of the method's `paper` preset for the space's keys; without that preset those of the preset
     that `base` begins with."""
     preset = "paper" if "paper" in entry(base.method).presets else base.preset
-    paper, values = TrainConfig.of(base.method, preset), {}
+    return values_in(space, TrainConfig.of(base.method, preset))
+
+
+def values_in(space: Space, config: TrainConfig) -> dict[str, Any]:
+    """Look up a configuration's values for the space's keys."""
+    values = {}
     for key in space.parameters:
         section, _, name = key.partition(".")
-        values[key] = getattr(getattr(paper, section), name)
+        values[key] = getattr(getattr(config, section), name)
     return values
+
+
+def first_values(space: Space, base: TrainConfig) -> list[Mapping[str, Any]]:
+    """List what a sweep tries before its sampler draws: the paper's values, those that a run without a sweep would have
+    (where the space holds them), the space's guesses."""
+    own = values_in(space, base)
+    held = all(space.parameters[key].contains(value) for key, value in own.items())
+    return [paper_values(space, base), *([own] if held else []), *space.guesses]
 
 
 def configured(base: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError, UserError, nearest
 from i2i_core.randomness import seed_from
-from i2i_core.search.space import Space, configured, paper_values, suggest
+from i2i_core.search.space import Space, configured, first_values, suggest
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
@@ -191,8 +191,8 @@ class Search:
     `fail`) in the sweep's folder.
 
     A new Search over the same folder continues with all that is kept there. Trial 0 has the paper's values; then come
-    the space's guesses, then what the sampler draws, from the seed, the trial's number and the trials known by then. A
-    trial that an earlier process left running comes first, with its values.
+    the base's, the space's guesses, and what the sampler draws, from the seed, the trial's number and the trials known
+    by then. A trial that an earlier process left running comes first, with its values.
 
     Args:
         sweep: the sweep's folder.
@@ -227,7 +227,7 @@ class Search:
             pruner=optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
-        for values in [paper_values(space, base), *space.guesses][:samples]:
+        for values in first_values(space, base)[:samples]:
             self.study.enqueue_trial(dict(values), skip_if_exists=True)
         self.left = [trial.number for trial in self._in_state(TrialState.RUNNING)]
         """Numbers of trials that an earlier process left running and `ask` has not given again."""

@@ -92,12 +92,22 @@ def states(search: Search) -> list[str]:
     return [t.state.name for t in study_of(search.sweep).trials]
 
 
-def test_search_tries_the_papers_values_first_then_the_guesses(base: TrainConfig) -> None:
+def test_search_tries_the_papers_values_then_the_presets_then_the_guesses(base: TrainConfig) -> None:
     search = search_of(base)
-    first, second, third = asked(search), asked(search), asked(search)
+    first, own, guess, drawn = (asked(search) for _ in range(4))
     assert (first.number, first.config.hyper.lambda_l1, first.config.hyper.lr) == (0, 100.0, 2e-4)
-    assert (second.config.hyper.lambda_l1, second.config.hyper.lr) == (10.0, 1e-3)
-    assert third.config.hyper.lambda_l1 not in (10.0, 100.0)
+    assert (own.config.hyper.lambda_l1, own.config.hyper.lr) == (base.hyper.lambda_l1, base.hyper.lr) == (100.0, 8e-4)
+    assert (guess.config.hyper.lambda_l1, guess.config.hyper.lr) == (10.0, 1e-3)
+    assert drawn.config.hyper.lambda_l1 not in (10.0, 100.0)
+
+
+def test_search_leaves_out_presets_values_that_its_space_does_not_hold(base: TrainConfig) -> None:
+    search = search_of(base.with_section("hyper", lr=0.5))
+    assert [asked(search).config.hyper.lr for _ in range(2)] == [2e-4, 1e-3]
+
+
+def test_search_prepares_each_trial(base: TrainConfig) -> None:
+    first = asked(search_of(base))
     assert first.config.launch.name == "0000"
     assert first.config.launch.storage.endswith("sweep/trials")
     assert first.config.hyper.in_channels == 3, "prepared"
@@ -174,7 +184,7 @@ def test_search_ends_where_the_data_is_gone_and_refuses_no_trial(base: TrainConf
         assert search.counts() == Counts(running=2)
     aside.rename(data)
     second = asked(search)
-    assert (second.number, second.config.hyper.lambda_l1) == (1, 10.0)
+    assert (second.number, second.config.hyper.lambda_l1) == (1, 100.0)
     assert search.counts() == Counts(running=2)
 
 
@@ -275,7 +285,7 @@ def test_search_of_a_later_process_ends_the_earlier_one(base: TrainConfig) -> No
     for call in (earlier.ask, lambda: earlier.finish(0, 600, {"l1": 1.0}), lambda: earlier.fail(0, "no reason")):
         with pytest.raises(RunError, match="taken over by another"):
             call()
-    assert states(later) == ["RUNNING", *["WAITING"] * 1]
+    assert states(later) == ["RUNNING", *["WAITING"] * 2]
 
 
 def test_search_on_object_storage_is_resumed_on_another_machine(base: TrainConfig, s3: str) -> None:
