@@ -13,6 +13,11 @@ from i2i_core.errors import RunError, UserError
 
 logger = logging.getLogger(__name__)
 
+COLLECTIVES = ("gloo", "NCCL")
+"""In errors of a collective that another worker left."""
+LOADER = "DataLoader worker (pid"
+"""In torch's error of a data loader's process that is gone."""
+
 
 class Restarts(UserCallback):
     """Log which workers a run lost, and that it goes back to its last checkpoint. Ray Train calls it in its controller.
@@ -43,15 +48,15 @@ def cause_of(error: BaseException) -> BaseException:
     return getattr(error, "cause", None) or error.__cause__ or error
 
 
-def is_of_a_collective(error: BaseException) -> bool:
-    """Return whether an error comes of a collective that another worker left, and not of this worker's own work."""
-    return isinstance(error, RuntimeError) and any(name in str(error) for name in ("gloo", "NCCL"))
+def is_of_another_process(error: BaseException) -> bool:
+    """Return whether an error says that another process is gone, a worker or a data loader: its trace shows nothing."""
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in (*COLLECTIVES, LOADER))
 
 
 def _said(cause: BaseException) -> str:
     """Word how a worker ended."""
     if isinstance(cause, RayActorError):
         return "its process is gone: killed, out of memory, or with its machine"
-    if is_of_a_collective(cause):
+    if isinstance(cause, RuntimeError) and any(name in str(cause) for name in COLLECTIVES):
         return "another worker left a sum over all workers"
     return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no message'])[-1]}"

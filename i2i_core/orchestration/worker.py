@@ -44,7 +44,7 @@ def train_worker(values: dict[str, Any]) -> str:
     import ray.train
     import ray.train.torch
 
-    from i2i_core.orchestration.restarts import is_of_a_collective
+    from i2i_core.orchestration.restarts import is_of_another_process
 
     context = ray.train.get_context()
     config = TrainConfig.loads(values["config"], "the driver's configuration")
@@ -63,7 +63,7 @@ def train_worker(values: dict[str, Any]) -> str:
     except (RunError, UserError):  # recorded, and the driver prints it
         raise
     except Exception as error:
-        if not is_of_a_collective(error):
+        if not is_of_another_process(error):
             logger.exception("this worker failed")
         raise
     ray.train.report(metrics)

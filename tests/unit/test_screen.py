@@ -9,7 +9,7 @@ import pytest
 
 from i2i_core.errors import NonFiniteError
 from i2i_core.orchestration.ray_compat import Printed, route_output
-from i2i_core.orchestration.restarts import Restarts
+from i2i_core.orchestration.restarts import Restarts, is_of_another_process
 from i2i_core.orchestration.screen import Screen
 
 GLOG = "[2026-11-29 00:21:42,298 E 24422 24452] core_worker.cc:2465: Actor with class name: 'PreemptionWatcher' and ID"
@@ -74,5 +74,9 @@ def test_restarts_name_the_workers_that_were_lost(said: list[str], monkeypatch: 
     gone = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer")
     restarts.after_exception(None, {0: gone})
     assert "lost worker 0 (another worker left a sum over all workers)" in said.pop()
+    loader = RuntimeError("DataLoader worker (pid(s) 25815) exited unexpectedly")
+    assert is_of_another_process(gone)
+    assert is_of_another_process(loader)
+    assert not is_of_another_process(RuntimeError("Caught ValueError in DataLoader worker process 0."))
     restarts.after_exception(None, {0: NonFiniteError("which the driver prints")})
     assert len(said) == 1
