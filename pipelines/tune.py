@@ -74,7 +74,8 @@ def run() -> int:
         from i2i_core.orchestration.sharding import builtin_data
 
         found = METHODS[base.method]
-        uri = builtin_data(found.method.needs.kind, base.hyper.image_size, found.presets[base.preset].glyphs)
+        drawn = found.presets[base.preset].glyphs
+        uri = builtin_data(found.method.needs.kind, base.hyper.image_size, drawn, sketch=options.dry_run)
         base = base.with_section("data", uri=uri)
     planned = plan(with_number(base, "sweep-", SWEEP), options.sweep)
     warn(planned.base)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
@@ -12,13 +15,14 @@ from tqdm import tqdm
 
 from i2i_core.data.folders import layouts
 from i2i_core.data.format import shards, webdatasets
-from i2i_core.data.format.manifest import DataSet, Manifest
+from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, ResourceError, UserError
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
 from i2i_core.settings import AUTO, Auto
+from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
 
 logger = logging.getLogger(__name__)
@@ -27,6 +31,8 @@ FEW_SAMPLES = 10_000
 FEW_BYTES = 100_000_000
 """Samples, and bytes of their files, up to which this process alone is done before Ray has started: some 10 s."""
 BUILTIN = "data/glyphs-{kind}-{size}"
+SKETCHED = 40
+"""Characters that a dry run draws where there is no data set yet."""
 """Folder of a built-in data set, below the current one."""
 
 
@@ -158,14 +164,24 @@ def shard_glyphs(
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)
 
 
-def builtin_data(kind: Kind, size: int, options: Mapping[str, Any]) -> str:
-    """Find the built-in glyphs of that kind, size and options; on first use they are made, and the log says where."""
+def builtin_data(kind: Kind, size: int, options: Mapping[str, Any], sketch: bool = False) -> str:
+    """Find the built-in glyphs of that kind, size and options; on first use they are made, and the log says where.
+
+    Args:
+        sketch: whether a few characters in a temporary folder do where there are none yet, as for a dry run. The folder
+            is removed when the program ends.
+    """
     if kind == "fields":
         fix = "Name one with --data; docs/data.md says how to make it."
         raise ConfigError("--data", "nothing, and no glyphs have the fields that the method reads", "a data set", fix)
     named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     logger.info(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}")
+    if sketch and not Folder(out).exists(MANIFEST):
+        logger.info(f"a run draws them when it first starts; to check the rest, {SKETCHED} characters do")
+        temporary = tempfile.mkdtemp(prefix="i2i-sketch-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        out, options = f"{temporary}/glyphs", {**options, "characters": SKETCHED}
     manifest, _ = shard_glyphs(out, kind, size, **options)
     logger.info(manifest.describe())
     return out
