@@ -166,7 +166,7 @@ def elastic(scene: Scene) -> list[str]:
     a game of thousands of moves makes large."""
     scene.node()
     scene.run.type()
-    scene.when("600 images on one worker", lambda text: past(600)(text) and "over 1 workers" in text)
+    scene.when("600 images on one worker", lambda text: past(600)(text) and "over 1 worker," in text)
     second, _ = scene.node(), scene.node()
     scene.when("on three workers", lambda text: "over 3 workers" in text)
     scene.when("further on three", past(1_600, "over 3 workers"))

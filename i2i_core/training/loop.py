@@ -300,9 +300,10 @@ def _introduced(loop: Loop) -> str:
     """Describe the run in a line, and how far it is."""
     stream, sets, frames = loop.stream, loop.measuring.sets, loop.measuring.stage.frames
     what = "images" if frames == 1 else f"sequences of {frames} frames"
+    workers = f"{loop.world.size} worker{'' if loop.world.size == 1 else 's'}"
     return (
         f"{loop.config.method}: {loop.progress.images:,} of {loop.length:,} {what}, "
-        f"{stream.images_per_epoch:,} an epoch, batch {stream.batch} over {loop.world.size} workers, "
+        f"{stream.images_per_epoch:,} an epoch, batch {stream.batch} over {workers}, "
         + "; and ".join(data.manifest.describe() for data in sets)
     )
 
