@@ -22,8 +22,8 @@ ON_HOST = 2**16
 
 @dataclass(frozen=True)
 class Bad:
-    """Name a sample that could not be used, and the sample of the same window (of a companion, of the same shards) that
-    took its place."""
+    """Name a sample that could not be used, and the one that took its place: from the same window, or for a companion
+    from the same shards."""
 
     key: str
     cause: str

@@ -116,7 +116,7 @@ def with_sizes(a: Field, b: Field) -> Field:
 
 
 def contradictions(field: Field) -> Iterator[tuple[str, str]]:
-    """Give what a field declares and cannot have, each with what it could."""
+    """Give each value that a field declares and cannot have, with what it could have."""
     role = field.role
     if (
         field.dtype not in _DTYPES[role]
@@ -166,7 +166,7 @@ def _value_contradictions(field: Field) -> Iterator[tuple[str, str]]:
 
 
 def _swappable(field: Field) -> int:
-    """Count what pairs can be of."""
+    """Count the ids, channels or points of which `flip_pairs` can swap two."""
     if field.role == "map":
         return field.channels
     if field.kind == "points":
@@ -253,7 +253,7 @@ class Needs:
         self.domains, self.attributes, self.frames = domains, attributes, frames
 
     def of_frames(self, frames: int) -> Needs:
-        """Ask for the same with sequences of so many frames; 0: as it is."""
+        """Return the same needs with sequences of `frames` frames; 0 keeps their own number."""
         other = copy(self)
         other.frames = frames or self.frames
         return other

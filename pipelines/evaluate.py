@@ -61,7 +61,7 @@ class EvaluateOptions:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     at_test: AtTestOptions = field(default_factory=AtTestOptions)
     log_level: Level = "info"
-    """Least level that is logged: debug, info, warning or error."""
+    """Least severe messages to log: debug, info, warning or error."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "most")

@@ -43,7 +43,7 @@ class MakeOptions:
     """Shards that Ray writes at a time. 0: this process writes them, without Ray; -1: as many as the cluster has CPUs;
     auto: 0 for small inputs, else -1."""
     log_level: Level = "info"
-    """Least level that is logged."""
+    """Least severe messages to log."""
 
     @property
     def located(self) -> MakeOptions:

@@ -146,7 +146,7 @@ class Saved:
         return images_of(self.url)
 
     def at(self, name: str) -> str:
-        """Name a file as a person would."""
+        """Name a file by its full URL, for messages."""
         return f"{self.url}/{name}"
 
     def config(self) -> TrainConfig:
@@ -248,7 +248,7 @@ def read(folder: Folder) -> Saved:
 
 
 def latest(run: RunFolder) -> Saved | None:
-    """Read the newest valid checkpoint, with a warning for each newer damaged one; None where no one is valid."""
+    """Read the newest valid checkpoint, with a warning for each newer damaged one; None where none is valid."""
     for name in reversed(run.whole_checkpoints()):
         try:
             return read(run.checkpoint(name))

@@ -32,7 +32,7 @@ class Misfit:
 
     @property
     def names(self) -> set[str]:
-        """Every tensor's name of the run that cannot be filled."""
+        """List the names of the run's tensors that cannot be filled."""
         return {*self.shapes, *self.missing, *(name for pair in self.tied for name in pair)}
 
     def __bool__(self) -> bool:

@@ -24,9 +24,9 @@ MOST_WITHOUT_ROOM = 5
 class Writer:
     """Write a run's checkpoints in a background thread, and remove all but the best and the last few.
 
-    The writer holds at most two snapshots: one being written and one waiting. Training therefore pauses only for the
-    copy to host memory, never for the storage. A newer snapshot replaces the waiting one, which is then left out,
-    unless the waiting one is the best so far: then `put` blocks until its writing begins.
+    The writer holds at most two snapshots: one that it is writing and one that waits. A newer snapshot replaces the
+    waiting one, which is then left out. So training pauses for the copy to host memory, and waits for storage in one
+    case alone: where the waiting snapshot is the best so far, `put` blocks until the writer begins to write it.
 
     On a full disk the writer drops the checkpoint and training goes on; after MOST_WITHOUT_ROOM such checkpoints in a
     row, over at least `patience` seconds, the run ends. On any other storage error, or when another launch has taken
@@ -183,7 +183,7 @@ class Writer:
     def _prune(self, images: int) -> None:
         """Remove every checkpoint up to `images` but the best and the last `keep_last` whole ones.
 
-        Others are older, or are halves that a crashed launch left.
+        Those are older, or half written by a launch that crashed.
         """
         whole = [name for name in self.run.whole_checkpoints() if images_of(name) <= images]
         best = self.run.best()
@@ -211,7 +211,7 @@ class Writer:
             raise RunError(f"{self.lost}, and run the same command to go on from it.")
 
     def close(self) -> None:
-        """Wait as `wait` does, but log what it would raise: for a run that something else has ended."""
+        """Wait as `wait` does, but log its error and raise none: for a run that another error has ended."""
         self.background.close()
         error = self.background.error or (None if self.raised else self.ended)
         if error:

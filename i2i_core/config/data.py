@@ -47,16 +47,17 @@ class DataConfig:
     flip: bool = setting(True)
     """Mirror half of the samples left to right. Switch it off where left and right differ, as in text."""
     frame_stride: int = setting(1)
-    """Frames of a clip from one that is read to the next, for methods that read sequences; 1 reads every frame."""
+    """Distance in frames between two neighbouring frames of a sequence, for methods that read sequences; 1 skips
+    none."""
     balance: bool = setting(False)
     """Draw every class equally often, from data with one class per sample: each window repeats samples of rare classes
     and leaves out as many of frequent ones (docs/stream.md)."""
     window: int = setting(1024)
     """Samples in a window, among which a lane shuffles; a larger window mixes better and reaches over more shards."""
     lanes: int = setting(0)
-    """Lanes, stretches of the data that are read side by side and give their samples in turn; a multiple of the batch.
-    0 takes the batch, or the multiple of it that reaches 64 if the data has enough shards and a node has room for them.
-    Fewer lanes open fewer remote shards at a time, and shuffle less."""
+    """Number of lanes, stretches of an epoch that are read side by side; a multiple of the batch. 0 takes the first
+    multiple that reaches 64, or fewer lanes where each is then a single window, or where a node lacks room for their
+    shards (docs/stream.md). Fewer lanes open fewer remote shards at a time, and shuffle less."""
     loaders: int = setting(-1, resume="free")
     """Processes per worker that read and decode; 0 uses a thread of the worker instead. -1 chooses by the CPUs of the
     node: up to 8 per GPU, and 0 where CPUs train. Raise it if a GPU waits for data."""

@@ -20,7 +20,8 @@ class LaunchConfig:
     cpu: bool = setting(False, resume="free")
     """Train on CPUs alone (gloo)."""
     cpus_per_worker: int = setting(1, resume="free")
-    """CPUs that a worker reserves, and torch threads that it runs."""
+    """CPUs that a worker reserves, and torch threads that it runs. Beside a GPU it also runs threads on CPUs that
+    loaders leave."""
     storage: str = setting("runs", resume="free")
     """Folder that all nodes see, or fsspec URL, in which each run has its own folder."""
     name: str = setting("", resume="free")

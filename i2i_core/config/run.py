@@ -168,7 +168,8 @@ class TrainConfig:
 
     @property
     def name_with_precision(self) -> str:
-        """Return the name that programs made that had `precision` and asked a resumed run to agree with it."""
+        """Return the name that earlier programs made: they had the option `precision`, with which a resumed run had to
+        agree."""
         values = _matched(self, with_defaults=False)
         if self.training.fast == ("bf16",):
             values.setdefault("training", {})["precision"] = "bf16"

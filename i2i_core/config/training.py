@@ -54,7 +54,8 @@ class TrainingConfig:
     """Half-life, in images, of the exponential moving average of the generators' weights; 0 keeps no average. A decay
     of 0.999 per move at batch 16 is a half-life of 11000."""
     clip_grad: float = setting(0.0)
-    """Largest gradient norm of a player's move; larger gradients are scaled down to it. 0 clips nothing."""
+    """Largest gradient norm of a player's move; larger gradients are scaled down to it. 0 clips nothing. Try 10 if a
+    run ends in a non-finite move."""
     stages: tuple[str, ...] = setting(())
     """Stages of the run, in order, each one argument of KEY=VALUE words: "epochs=60 size=256" "frozen=G.trunk lr=0.5
     fresh" (docs/adding_a_method.md). All but the last have a length, epochs=E or images=N. size=S, load=S and frames=T

@@ -28,7 +28,7 @@ class TranslateOptions:
     target: str = setting("", resume="free")
     """Attributes of the outputs, for labelled methods (StarGAN). `bold,serif`: these on, all others off; `none`: all
     off. With signs: changes to the source's own attributes, which a labelled data set knows: `+bold`; write
-    `--target=-serif`, with the sign of equality. For a checkpoint of several data sets: names of one of them."""
+    `--target=-serif`, with the equals sign. For a checkpoint of several data sets: names of one of them."""
     samples: int = setting(0, resume="free")
     """Outputs of each image, for methods whose outputs vary with a code z; the codes are seeded by the image's name."""
     like: str = setting("", resume="free")
@@ -58,7 +58,7 @@ class TranslateOptions:
     bad: Literal["fail", "skip"] = setting("fail", resume="free")
     """Exit code after images that cannot be read, which are named and left out: `fail` ends with 1, `skip` with 0."""
     gpu: bool = setting(False, resume="free")
-    """Use one GPU per worker. Neither --gpu nor --cpu: a GPU where there is one."""
+    """Use one GPU per worker. Without --gpu and --cpu, use a GPU where there is one."""
     cpu: bool = setting(False, resume="free")
     """Use CPUs only."""
     at_test: AtTestOptions = field(default_factory=AtTestOptions)

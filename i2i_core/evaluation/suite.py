@@ -44,8 +44,8 @@ NO_CLASSIFIER = "no classifier: --train-classifier trains one, --classifier FILE
 
 
 class Basic(Family):
-    """Compute the family `basic`, which needs no network of others: distances to the truth or to the source, and what a
-    classifier sees. `basis` tells which of these a method has.
+    """Compute the family `basic`, which needs no pretrained network: distances to the truth or to the source, and what
+    a classifier sees. `basis` tells which of these a method has.
 
     Attributes:
         ranking: the metric that orders samples from best to worst.
@@ -264,14 +264,16 @@ class Result:
 
 
 class Suite:
-    """Measure a method on a split of a data set, by all metric families that `Asked` names.
+    """Measure a method on a split of a data set, by the family `basic` and by every family that `Asked` names, or names
+    a metric of.
 
     `suite.result(suite.parts())` measures everything in this process. Several ranks each call `parts(rank, world)`, and
     `result` takes the parts of all of them, with equal bits for any world size; `together` does that between ranks.
 
     Raises:
         DataError: the data has no such split, or is not of the method's kind or attributes.
-        ConfigError: an unknown metric, one that this method or data does not have, or a file that cannot be used.
+        ConfigError: an unknown metric, one that this method or data does not have, a file that cannot be used, or a
+        classifier where the truth is known.
     """
 
     def __init__(self, asked: Asked) -> None:
@@ -318,7 +320,7 @@ class Suite:
         return found
 
     def outputs(self, batch: Batch) -> Outputs:
-        """Make the images of a chunk, each when a family first needs it."""
+        """Return the outputs of a chunk, which make each image when a family first needs it."""
         return Outputs(self.asked.method, batch, self.basic.target)
 
     def result(self, parts: Sequence[tuple[Place, Found]]) -> Result:

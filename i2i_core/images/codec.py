@@ -54,11 +54,12 @@ class ImageOptions:
     channels: Literal[1, 3] | None = None
     """Convert every image to grey (1) or to RGB (3). Default: kept as they are."""
     center_crop: int | None = None
-    """Cut this many pixels square out of the middle, before resizing (CelebA: 178)."""
+    """Side in pixels of the square to cut out of the middle, before resizing (CelebA: 178). Default: none is cut."""
     load_size: int | None = None
-    """Resize to this many pixels, by --fit. Default: sizes are kept."""
+    """Side in pixels to resize to, as --fit says. Default: sizes are kept."""
     fit: Fit = "square"
-    """square: to load size x load size, whatever the shape (pix2pix, CycleGAN); shorter: the shorter side."""
+    """Fit of --load-size: square stretches both sides to it (pix2pix, CycleGAN); shorter resizes the shorter side to it
+    and keeps the shape."""
     resample: Resample = "bicubic"
     """The resampling filter; area averages whole pixels."""
     encode: Encoding = "png"

@@ -1,4 +1,4 @@
-"""Show a discriminator generated images of earlier updates too, so that it does not forget (SimGAN sec. 2.3; CycleGAN
+"""Keep generated images of earlier updates, and show the discriminator some of them again (SimGAN sec. 2.3; CycleGAN
 sec. 4).
 
 A slot is a position in the global batch. Each of the B slots has its own share of the capacity K: K / B images, and the
@@ -26,11 +26,12 @@ from i2i_core.batch import Batch
 class History(ABC):
     """Keep generated images of earlier updates, and mix them into what the discriminator sees.
 
-    Call it with the generator's new images: it returns as many, some of them old ones, and stores some of the new ones.
-    Subclasses decide which. It is part of the training state (`state`, `load`).
+    Call a history with the generator's new images: it returns as many images, some of them old ones, and stores some of
+    the new ones; subclasses decide which. Checkpoints keep it (`state`, `load`). Where the image size changes, it
+    begins anew.
 
     Args:
-        name: names its random draws, which are seeded by it.
+        name: tells the history's random draws from those of the method's other histories.
         capacity: images in all slots together; 0 keeps none, and every call returns the new images.
     """
 

@@ -1,7 +1,7 @@
 """Do many units of work in this process or on many Ray workers: functions alone (`each`), or with a checkpoint
 (`over`).
 
-However many workers there are, each has one unit at a time, and what it makes of it comes as it is done.
+Each worker has one unit at a time. Results come in the order in which they are done.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENDS_WITHIN = 60
 
 
 class Work(Protocol):
-    """Describe the work, as every worker gets it."""
+    """Describe work with a checkpoint: every Ray worker gets a copy, loads the checkpoint, and makes its `worker`."""
 
     @property
     def checkpoint(self) -> str:
@@ -45,8 +45,9 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Where:
-    """Say where work is done. 1 worker: this process, but for a job of a cluster, whose head works for nobody; more: as
-    many on Ray. `gpu`: one for each; neither gpu nor cpu: where there is one."""
+    """Say where work is done. 1 worker: in this process, or for a job of a cluster on one Ray worker, as the cluster's
+    head takes no work; more: on so many Ray workers. `gpu`: one GPU for each; neither `gpu` nor `cpu`: a GPU where
+    there is one."""
 
     workers: int
     gpu: bool
@@ -69,7 +70,8 @@ class Where:
 
 
 def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers: int) -> Generator[Answer, None, None]:
-    """Call a function with every tuple of arguments; results as they come. A lost worker's is tried again.
+    """Call a function with every tuple of arguments, and yield the results as they come. Calls of a lost worker are
+    retried.
 
     Args:
         workers: 0: in this process, in order; -1: as many as the cluster has CPUs.
@@ -101,7 +103,7 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers:
 def over(
     units: Sequence[Unit], task: Task[Unit, Answer], work: Work, trained: Trained, where: Where
 ) -> Iterator[Answer]:
-    """Have workers with a checkpoint do the task with every unit; results as they come.
+    """Do a task with every unit on workers that have loaded a checkpoint, and yield the results as they come.
 
     Raises:
         UserError: as the task raised it, or for more workers or GPUs than there are.
@@ -154,11 +156,11 @@ def _takes(where: Where) -> dict[str, int]:
 def _flow(
     units: Iterable[Unit], lanes: Iterable[Callable[[Unit], Any]], end: Callable[[Sequence[Any]], Any]
 ) -> Iterator[Any]:
-    """Keep every lane busy with one unit, until there are no more; results as they come.
+    """Keep every worker busy with one unit, until there are no more, and yield the results as they come.
 
     Args:
-        lanes: each sends a unit off, and gives Ray's name of what it will have made.
-        end: called with what still flies, also where somebody raises or wants no more.
+        lanes: one for each worker: sends a unit to that worker, and returns Ray's reference to the result.
+        end: called with the references that are still pending, also after an error or where the caller stops early.
     """
     import ray
 
@@ -178,7 +180,7 @@ def _flow(
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Raise here what a worker raised, where a user can mend it; RunError where a worker was lost."""
+    """Raise a worker's UserError in this process as it is, and RunError where a worker was lost."""
     import ray
 
     try:
@@ -210,7 +212,7 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 class _Actor:
-    """Hold a worker of the work, on a worker of Ray."""
+    """Hold what `Work.worker` makes, as a Ray actor."""
 
     def __init__(self, work: Work, gpu: bool, level: logs.Level) -> None:
         logs.show(level)

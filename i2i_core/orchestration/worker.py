@@ -219,4 +219,4 @@ def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[],
     finally:
         watcher.close(within=0)
         if watcher.error:
-            logger.warning(f"nobody looked any more whether this run is to stop ({watcher.error!r})")
+            logger.warning(f"drains and the stop file were no longer watched ({watcher.error!r})")

@@ -190,9 +190,10 @@ class Search:
     """Choose the values of a sweep's trials (`ask`), and keep what became of each (`report`, `finish`, `stop_early`,
     `fail`) in the sweep's folder.
 
-    A new Search over the same folder continues with all that is kept there. Trial 0 has the paper's values; then come
-    the base's, the space's guesses, and what the sampler draws, from the seed, the trial's number and the trials known
-    by then. A trial that an earlier process left running comes first, with its values.
+    A new Search over the same folder takes the sweep over from any earlier process, and continues with all that is kept
+    there. Trial 0 has the paper's values; then come the base's, the space's guesses, and what the sampler draws, from
+    the seed, the trial's number and the trials known by then. A trial that an earlier process left running comes first,
+    with its values.
 
     Args:
         sweep: the sweep's folder.
@@ -201,7 +202,7 @@ class Search:
             on it.
         objectives: the metrics to search for.
         sampler: name of an Optuna sampler.
-        samples: trials in all, without those that the configuration refuses.
+        samples: the number of trials; those that the configuration refuses do not count.
     """
 
     def __init__(
@@ -368,7 +369,7 @@ class Search:
 
     @property
     def ended(self) -> list[int]:
-        """Number the trials that were run and have ended."""
+        """List the numbers of the trials that were run and have ended."""
         ended = self._in_state(TrialState.COMPLETE, TrialState.PRUNED)
         return [t.number for t in ended if t.user_attrs.get("outcome") != REFUSED]
 

@@ -1,4 +1,4 @@
-"""Have patience with storage that does not answer: try again, for so long, and log that it does not."""
+"""Retry storage that does not answer, for as long as patience lasts, and log that it does not answer."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _TRANSIENT = (408, 409, 429)
 
 
 class StorageError(WorkerError):
-    """Tell that storage has not answered for as long as it may."""
+    """Report storage that has not answered for `patience` seconds."""
 
 
 def is_weather(error: BaseException) -> bool:
-    """Tell whether an error of a remote filesystem may be over the next time: connections, time-outs, 5xx, cut bodies.
-    Not: no such file, no permission, no credentials, a certificate that nobody trusts."""
+    """Tell whether a remote filesystem's error is transient: connections, time-outs, 5xx, cut bodies. Not transient: no
+    such file, no permission, no credentials, a certificate that nobody trusts."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     if isinstance(error, TimeoutError):
@@ -79,7 +79,7 @@ _MOST: ContextVar[float] = ContextVar("most patience", default=math.inf)
 
 @contextmanager
 def patient_for(seconds: float) -> Iterator[None]:
-    """Have less patience for a while, or for a function that it decorates; in this thread."""
+    """Lower this thread's patience inside the block, or inside the function that this decorates."""
     before = _MOST.set(min(seconds, patience()))
     try:
         yield
@@ -88,7 +88,7 @@ def patient_for(seconds: float) -> Iterator[None]:
 
 
 class Trying:
-    """Decide, error by error, whether to try again; pause in between, longer each time.
+    """Decide after each error whether to try the storage again, and pause before the next try, longer each time.
 
     Args:
         where: what is read or written, as a person would name it.
@@ -107,7 +107,7 @@ class Trying:
         self.tries = 0
 
     def answered(self) -> None:
-        """Note that something came: patience begins anew."""
+        """Note that the storage answered; patience begins anew."""
         self.began, self.tries = None, 0
         with self._lock:
             told = self.storage in self._silent
@@ -116,12 +116,12 @@ class Trying:
             logger.info(f"{self.storage} answers again")
 
     def failed(self, error: Exception) -> None:
-        """Pause, so that the caller tries again.
+        """Pause before the caller's next try, or raise.
 
         Raises:
-            StorageError: there was no answer for as long as there may be.
-            PermissionError: it was refused, or there are no credentials.
-        Raises the error itself where else trying again would not help.
+            StorageError: the storage has not answered for `patience` seconds.
+            PermissionError: the storage refused, or there are no credentials.
+        Raises the error itself where no retry would help.
         """
         if _is_refusal(error):
             raise PermissionError(errno.EACCES, f"refused ({_short(error)})", self.where) from error
@@ -159,7 +159,8 @@ def _short(error: Exception) -> str:
 
 
 def patiently(where: str, call: Callable[[], Answer]) -> Answer:
-    """Make the call, again while storage does not answer, and give its result. Raises as `Trying.failed`."""
+    """Call a function, again and again while storage does not answer, and return its result. Raises as
+    `Trying.failed`."""
     trying = Trying(where)
     while True:
         try:

@@ -41,12 +41,13 @@ class FiniteWatch:
 
     `judge` sets the device flag `stop` where a norm is not finite; optimisers make no move while it is set. `note`
     keeps what each move was, `end_of_update` reads the flag of the update before and raises NonFiniteError, which names
-    player, term and rank. `settle` reads what is left, before a checkpoint.
+    player, term and rank. `settle` reads the flag of the last update too, before a checkpoint. All ranks raise
+    together: naming the term takes a collective.
 
     Attributes:
         stop: float32 scalar on the device, nonzero once any move was not finite.
         wishes: float32 scalar on the device, the sum of all ranks' requests in this update.
-        read: the sum of the requests that were read and not yet taken.
+        read: the sum of the requests that the host has read and `take` has not returned yet.
     """
 
     def __init__(self, device: torch.device, world: World) -> None:
@@ -84,7 +85,8 @@ class FiniteWatch:
             self.copied.record()
 
     def settle(self) -> None:
-        """Read every flag that is still unread: before a checkpoint, and at the end. Raises as `end_of_update`."""
+        """Read the flag of the last update too. Call this before a checkpoint and at the end. Raises as
+        `end_of_update`."""
         self._read()
         self.unread = []
 

@@ -369,8 +369,9 @@ class Step:
         return {player: self.sums[player] for player in self.movers if player in self.sums and self.sums[player].moves}
 
     def unread(self) -> dict[str, Any] | None:
-        """Copy every rank's terms that `read_terms` has yet to read to rank 0's host; return None on other ranks. All
-        ranks call this together. The copy shares no memory with the sums, which change while it is written."""
+        """Copy the terms that `read_terms` has not read yet, of every rank, to rank 0's host; return None on other
+        ranks. All ranks call this together. The copy shares no memory with the sums, which change while it is
+        written."""
         mine = {player: (sums.names, sums.total, sums.moves) for player, sums in self._moved().items()}
         every = self.world.to_leader(host_copy(mine))
         return None if every is None else {"sums": every, "influences": host_copy(self.influence)}

@@ -40,8 +40,8 @@ class World:
     """The function that returns the process group of the sums. torch.distributed alone keeps the group alive."""
 
     def apart(self) -> World:
-        """Give the same workers in a process group of their own, whose sums keep their order among themselves and do
-        not wait for any other. All workers call this together."""
+        """Return the same ranks in a process group of their own, whose sums keep an order of their own and wait for no
+        sum of another group. All ranks call this together."""
         if self.size == 1:
             return self
         return replace(self, group=weakref.ref(cast(dist.ProcessGroup, dist.new_group())))
@@ -128,10 +128,10 @@ def process_group(rank: int, size: int, meet: str) -> Iterator[World]:
 class GradientSum:
     """All-reduce one player's gradients over ranks, in buckets that are sent while backward still runs.
 
-    `listen` announces the last backward of a move; each bucket is sent when its last gradient arrives; `finish` waits
-    for all of them and sets the parameters' `.grad`. Each rank weighs its loss by its share of the global batch, so
-    the sum is the gradient of the mean over the global batch. In a world of one nothing is sent, and missing gradients
-    are filled in alone.
+    `listen` announces the last backward of a move. A bucket is sent once all its gradients have arrived and the buckets
+    before it are sent, so that all ranks send in the same order. `finish` waits for every bucket and sets the
+    parameters' `.grad`. Each rank's loss must be weighted by the rank's share of the global batch: the sum is then the
+    gradient of the mean over the global batch. A single rank sends nothing; `finish` only fills in missing gradients.
 
     A parameter without a gradient counts as one with a zero gradient, in a world of any size. A summed gradient has
     the strides of its parameter, since a fused optimiser goes through both as they lie in memory.
@@ -139,7 +139,7 @@ class GradientSum:
     Args:
         parameters: one player's, each dense in memory, in any order of dimensions.
         world: this rank among its peers.
-        bucket_bytes: the size from which on a bucket takes no more gradients.
+        bucket_bytes: the most bytes in a bucket; a gradient larger than that has a bucket of its own.
         dtype: the type that gradients are sent in; None for their own.
 
     Attributes:

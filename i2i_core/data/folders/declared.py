@@ -25,7 +25,8 @@ _EXAMPLE = "For example --field image=images/{key}.png labels:classes=labels/{ke
 
 @dataclass(frozen=True)
 class FieldOptions:
-    """Declare the fields of samples, of --layout fields: NAME=VALUE each, or VALUE alone for the one it can mean."""
+    """Declare the fields of samples, for --layout fields: NAME=VALUE, or VALUE alone where it can mean one field
+    only."""
 
     field: tuple[str, ...] = ()
     """NAME=PATTERN or NAME:ROLE=PATTERN of each field. Roles: image (the default), classes, instances, map, flow,
@@ -33,18 +34,20 @@ class FieldOptions:
     {split}, {domain} and {class}, and {clip} and {frame} in place of {key}, for the frames of clips in the order of
     their numbers."""
     classes: tuple[str, ...] = ()
-    """Count the classes of a label map or of boxes, or name a file with a name a line: --classes labels=35."""
+    """Classes of a label map or of boxes: their number, or a file with one name per line: --classes labels=35."""
     palette: tuple[str, ...] = ()
     """A file with the colours of a label map, a line `ID R G B NAME` each (the name may be left out): pictures in
     colour become ids by it, and label maps are shown in it."""
     ignore: tuple[str, ...] = ()
-    """An id outside of the classes that a label map may hold where no class is known: --ignore labels=255."""
+    """Id of pixels whose class is not known, in a label map; it lies outside of the classes: --ignore labels=255."""
     range: tuple[str, ...] = ()
-    """Give the range of values, LOW:HIGH: --range depth=0:80. Others are refused; stored integers stand for it."""
+    """Range of a field's values, LOW:HIGH: --range depth=0:80. Floats outside of it are refused; of integers 0 stands
+    for LOW, and the largest of their type for HIGH."""
     flip_pairs: tuple[str, ...] = ()
-    """Swap these when a sample is mirrored (classes, channels of a map, or points): --flip-pairs pose=1:2,3:4."""
+    """Pairs that swap when a sample is mirrored, numbered from 0: classes, channels of a map, or points: --flip-pairs
+    pose=1:2,3:4."""
     no_flip: tuple[str, ...] = ()
-    """Fields whose samples may not be mirrored, such as a text that names sides: training then needs --no-flip."""
+    """Fields whose samples may not be mirrored, such as a text that names sides; train.py then needs --no-flip."""
     clip_overlap: int = 0
     """Frames that the parts of a clip share where it is longer than a shard."""
 
@@ -64,7 +67,7 @@ class Declared:
 
     @property
     def regex(self) -> re.Pattern[str]:
-        """Match the paths of its files, with a group for each place."""
+        """Return a pattern that matches the paths of the field's files, with a group for each place."""
         parts = re.split(r"\{(\w+)\}", self.pattern)
         seen: set[str] = set()
         out = ""
@@ -81,7 +84,7 @@ class Declared:
         return len(re.sub(r"\{\w+\}", "", self.pattern))
 
     def path(self, places: dict[str, str]) -> str:
-        """Name its file of a sample."""
+        """Name the field's file of a sample."""
         return self.pattern.format(**places)
 
     def as_json(self) -> dict[str, Any]:

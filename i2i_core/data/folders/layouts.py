@@ -73,9 +73,9 @@ class LayoutOptions:
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
     """Shares of train, val and test, where the layout says nothing of splits."""
     group_by: str = ""
-    """Keep near-copies in one split: a regular expression that is searched in each sample's name (its path below the
-    split's folder, without ending; of clips, the clip's). Samples whose first group, or else whole match, is equal go
-    to one split: '^[^_]+' for anna_1.png, anna_2.png."""
+    """Regular expression that keeps near-copies in one split. It is searched in each sample's name: the path below the
+    split's folder, without ending; of clips, the clip's path. Samples whose first group, or else whole match, is equal
+    go to one split: '^[^_]+' for anna_1.png, anna_2.png."""
     seed: int = 0
     """Seed of the splits, of the order in the shards, and of the colours of glyphs."""
 
@@ -99,8 +99,8 @@ class LayoutOptions:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Name the files of one sample, and what is known of it before they are read. `sources`: for each image its path
-    below the root of the same position."""
+    """Name the files of one sample, and what is known of it before they are read. `sources[i]` is the path of image i
+    below root i."""
 
     key: str
     sources: tuple[str, ...]
@@ -187,7 +187,7 @@ def _sizes(fs: Any, root: str) -> Iterator[tuple[str, int]]:
 
 
 def _linked(root: str) -> Iterator[tuple[str, int]]:
-    """Give path and bytes of every local file, also below links to folders, each folder once on a way."""
+    """Give path and bytes of every local file, also below links to folders, except links back to a folder above."""
     above = {root: {os.path.realpath(root)}}
     for folder, folders, files in os.walk(root, followlinks=True):
         known = above.pop(folder)

@@ -283,7 +283,7 @@ class Rows:
         return shards, np.concatenate(taken)[back]
 
     def _of(self, numbers: Sequence[int]) -> dict[int, Index]:
-        """Give the indexes of some shards; those that are not at hand are read together."""
+        """Give the indexes of some shards; read those that are not kept in memory, all at once."""
         with self._lock:
             found = {number: self._kept[number] for number in numbers if number in self._kept}
             for number in found:

@@ -381,7 +381,7 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
 
 
 def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give what a manifest read from `values` holds and cannot, each with what it could."""
+    """Give each value that a manifest read from `values` cannot have, with what it could have."""
     if values["version"] == 1:
         yield from _contradictions_of_version_1(manifest, values.get("kind"))
     yield from _field_contradictions(manifest)
@@ -438,7 +438,7 @@ def _field_contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _deeper(value: Any, most: int) -> bool:
-    """Tell whether more than so many lists and objects stand in one another."""
+    """Tell whether lists and objects are nested more than `most` deep."""
     level = [value]
     for _ in range(most + 1):
         level = [

@@ -70,9 +70,9 @@ class ShardOptions:
     shard_samples: int = 1024
     """Samples in a shard."""
     shard_bytes: int | None = None
-    """Bytes in a shard, about, in place of --shard-samples; estimated from the first samples."""
+    """Approximate bytes in a shard, in place of --shard-samples; the first samples give the estimate."""
     bad: Literal["stop", "skip"] = "stop"
-    """At an image that cannot be read: stop, or skip (leave its sample out, named and counted)."""
+    """What to do at an image that cannot be read: stop the job, or skip the sample, which the job names and counts."""
     overwrite: bool = False
     """Replace a data set, or an unfinished one, that was made with other options."""
 

@@ -143,7 +143,7 @@ class ShardSet:
         return ShardSet(Shards(**_table(values["shards"])), IndexFiles(**_table(values["index"])), labels, clips)
 
     def contradictions(self, schema: Schema) -> Iterator[tuple[str, str]]:
-        """Give what it says and cannot be, each with what could."""
+        """Give each value of the table that cannot be right, with what could be."""
         shards, index, n = self.shards, self.index, len(self.shards)
         columns = [shards.samples, shards.bytes, shards.sha256]
         columns += [] if self.whole else [index.name, index.bytes, index.sha256]

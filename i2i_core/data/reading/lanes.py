@@ -53,7 +53,8 @@ def lane_bytes(shard_bytes: int, shards: int, samples: int, window: int, room: f
 
 
 def slots_of(batch: int, rank: int, world: int) -> tuple[int, int]:
-    """Return the first and past-the-last slot of one worker: slots are dealt in order, as evenly as they go.
+    """Return a worker's first slot and the one after its last; each worker gets neighbouring slots, as evenly as
+    possible.
 
     Raises:
         ResourceError: more workers than slots.
@@ -68,18 +69,18 @@ class Cut:
     """Cut the line of an epoch into lanes, rounds and windows, the same way for all epochs of one length.
 
     Args:
-        units: what an epoch counts. Fewer than B are laid end to end with themselves.
+        units: how many units an epoch counts; fewer than B are repeated until one batch is full.
         batch: B.
-        lanes: how many there may be at most, a multiple of B.
+        lanes: the largest number of lanes, a multiple of B.
         window: units that a lane shuffles among.
 
     Attributes:
-        laps: how often all units are laid end to end.
-        batches: global batches in an epoch; as many rounds' turns has every slot.
-        per_slot: k, the lanes of a slot. Spans of one window shuffle as well as can be, so there are no more lanes
-            than it takes to have such.
+        laps: how often the units are repeated in an epoch; 1 unless there are fewer than B.
+        batches: global batches in an epoch, which is also how many samples each slot reads.
+        per_slot: k, the lanes of a slot: no more than it takes for each lane to be a single window, as more lanes would
+            not shuffle better.
         span: units of a lane; the first `longer` lanes of every slot have one more.
-        windows: of a lane, as even as they go.
+        windows: how many windows a lane has; their lengths differ by at most one.
     """
 
     def __init__(self, units: int, batch: int, lanes: int, window: int) -> None:
@@ -100,7 +101,7 @@ class Cut:
         return (before * self.span + min(before, self.longer)) * self.batch + slot * self.span_of(lane)
 
     def turns(self, round: int) -> int:
-        """Return the lanes of a slot that a round visits: all, and in an uneven last one those that are longer."""
+        """Return how many of a slot's lanes a round visits: all; in an uneven last round the longer ones alone."""
         return self.per_slot if round < self.span else self.longer
 
     def window_of(self, round: int) -> int:

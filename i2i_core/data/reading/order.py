@@ -1,10 +1,10 @@
 """Decide which sample comes next, by a pure function of (manifest, seed, global batch size, batch number).
 
 Each epoch the shards are permuted and laid end to end (beginning at a seeded point), the line is cut into lanes
-(`lanes`), and each lane is shuffled in windows. Every slot of the global batch owns some lanes and visits them in
-rounds, in another order each. The order knows nothing of how many workers, loader processes or restarts there are.
-It stands for samples that stand alone and for sequences of frames (`starts`), whose length may change from epoch to
-epoch. docs/stream.md has the picture.
+(`lanes`), and each lane is shuffled in windows. Each slot of the global batch owns some lanes and visits each of them
+once a round, in another order every round. The order does not depend on the number of workers, loader processes or
+restarts. A sample stands alone or is a sequence of frames (`starts`), whose length may change from epoch to epoch.
+docs/stream.md has the picture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ change of what comes when. In version 1 a batch had at most 64 lanes, and a slot
 
 @dataclass(frozen=True)
 class Stage:
-    """Describe a run of epochs whose sequences have one form; the last stage of an order has no end."""
+    """Describe a stage of an order: epochs whose sequences have one length and stride. The last stage has no end."""
 
     frames: Frames = field(default_factory=Frames)
     epochs: int = 1
@@ -81,29 +81,30 @@ class Around:
 
     @property
     def in_turn(self) -> list[int]:
-        """The slot's own row, and those after it, round to the one before it."""
+        """List the rows of the window in a ring, from the slot's own row on."""
         return np.roll(self.rows, -self.at).tolist()
 
 
 class Order:
     """Decide which row of a shard set stands in which slot of which global batch.
 
-    The order is a pure function of its arguments, so any rank can compute any batch, and resuming needs no state but
-    the number of the batch. Each epoch permutes the shards, cuts them into lanes, and shuffles each lane in windows;
-    every start comes at most once an epoch, and fewer than B are left out.
+    An order is a pure function of its arguments: any rank can compute any batch, and a resumed run needs no state but
+    the number of the batch. Each epoch lays the permuted shards end to end, cuts that line into lanes, which may begin
+    inside a shard, and shuffles each lane in windows. A *start* is a row where a sample begins. A whole epoch reads
+    every start at most once and leaves out fewer than B; only a set with fewer than B starts repeats them (`batch`).
 
     Args:
         counts: samples per shard.
-        batch: B, the global batch. A set smaller than B is laid end to end with itself, each time
-            in a new order, until it holds one batch.
-        lanes: how many there may be at most, a multiple of B.
-        seed: of the run; `domain` makes two sets of one run independent.
+        batch: B, the samples of a global batch. A set with fewer starts than B is repeated within an epoch, each time
+            in a new order, until one batch is full.
+        lanes: the largest number of lanes, a multiple of B.
+        seed: the run's seed. Orders with one seed and different `domain`s are independent.
         window: units that a lane shuffles among.
         clips: lengths of each shard's clips; None: each row is a clip of its own.
         stages: what a sequence of frames is, from epoch to epoch.
         unit: what an epoch counts: every start, or one start of each clip, drawn anew each epoch.
-        ends: the global batches at which all stages but the last end, where another order decides that, as in the
-            longer of two domains; the epochs that they fall in are cut short. None: by the epochs of `stages`.
+        ends: the global batch at which each stage but the last ends, where another order decides it (the longer of two
+            domains); the epoch in progress is then cut short. None: each stage ends after its `epochs`.
 
     Raises:
         ConfigError: stages that end before they begin.
@@ -135,8 +136,8 @@ class Order:
         self._remember()
 
     def end_at(self, ends: Sequence[int] | None) -> None:
-        """Have the stages end at these global batches, but for the last; None: by their epochs. Before anything is
-        read. Raises ConfigError for stages that end before they begin."""
+        """Set the global batches at which all stages but the last end; None: after their epochs. Call this before
+        anything is read. Raises ConfigError for a stage that ends before it begins."""
         self.ends, self.first_epochs = _table(self.stages, self.cuts, ends)
 
     def _remember(self) -> None:
@@ -178,7 +179,7 @@ class Order:
         return begin + (epoch - self.first_epochs[stage]) * self.cuts[stage].batches
 
     def frames_at(self, t: int) -> Frames:
-        """Return what a sequence of global batch number t is."""
+        """Return the number and the stride of the frames of a sequence in global batch number t."""
         return self.starts[bisect_right(self.ends, t)].frames
 
     def frame_rows(self, t: int, rows: np.ndarray) -> np.ndarray:
@@ -248,13 +249,14 @@ class Order:
         return Around(epoch.number, lane, window, at, self._rows_of(epoch, lane, window))
 
     def candidates(self, t: int, slot: int) -> Iterator[tuple[int, int]]:
-        """Give the slot's own (epoch, row), then the others of its window: what may replace it, in order."""
+        """Give the (epoch, row) of the slot, then those that may replace it: the other rows of its window, in order."""
         found = self.around(t, slot)
         return ((found.epoch, row) for row in found.in_turn)
 
     def near(self, t: int, slot: int) -> np.ndarray:
-        """Return the rows among which companions of a slot of global batch number t are found, sorted: those of the
-        shards that the slot's window lies on, which are on the node meanwhile; of sequences the window's alone."""
+        """Return, sorted, the rows among which a slot of global batch number t finds companions: all rows of the shards
+        that the slot's window lies on, which the node holds at that time; for sequences the rows of the window
+        alone."""
         epoch = self.epoch_at(t)
         lane, window, _ = self._place(epoch, t, slot)
         if not self.starts[epoch.stage].single:
@@ -263,8 +265,9 @@ class Order:
         return np.concatenate([np.arange(self.counts[n]) + self.first_row[n] for n in shards])
 
     def needs(self, first: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Give (t, last t, shard) of every shard that slots start to stop read, what may replace a sample included,
-        window by window from the one of global batch `first` on, without end; t rises."""
+        """Yield (t, last t, shard): the shards that slots start to stop read in global batches t to last t, also in
+        place of bad samples. The windows follow each other without end, from that of global batch `first` on; t never
+        falls."""
         t = first
         while True:
             epoch = self.epoch_at(t)

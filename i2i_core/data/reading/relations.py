@@ -32,7 +32,7 @@ _ROWS_KEPT = 1 << 23
 
 
 class Candidates(Protocol):
-    """Give the samples of an order, or of what stands on top of one."""
+    """Give the samples of an order, balanced or not, slot by slot."""
 
     key: tuple[int, str]
 
@@ -42,7 +42,7 @@ class Candidates(Protocol):
 
 
 def named_again(order: Order, number: int) -> Order:
-    """Return another order of the same domain, which knows nothing of the first one.
+    """Return another order of the same domain, independent of the first one.
 
     Args:
         order: that of the domain where it is named first.
@@ -55,14 +55,15 @@ def named_again(order: Order, number: int) -> Order:
 
 
 class Balanced:
-    """Make every class of an order come equally often in expectation: windows repeat samples of rare classes, and leave
-    out as many of frequent ones. An epoch is as long as before.
+    """Balance the classes of an order, so that each comes equally often in expectation: a window repeats samples of
+    rare classes, and leaves out as many of frequent ones. An epoch keeps its length.
 
-    The classes that a window has share its places equally, but for those that are rarer than windows: they have a
-    larger share, for the windows that have none. Of each class the samples come equally often, to within one.
+    The classes in a window have equal shares of its places, except that a class too rare to be in every window has a
+    larger share, to make up for the windows without it. In a window the samples of one class come equally often, to
+    within one.
 
     Args:
-        order: what it stands on.
+        order: the order to balance.
         classes: the class of each of some rows.
         counts: samples of each class, in the whole set.
     """
@@ -172,14 +173,14 @@ class Companions:
     """Find the companions of samples: others of the same class, or of another one, in the shards that the window of
     their lane lies on.
 
-    A sample without enough of them is replaced as one that cannot be decoded is: by the next of its window that has
-    enough.
+    A sample without enough companions is replaced, as one that cannot be decoded is, by the next of its window that has
+    enough; where none has, `locate` raises DataError.
 
     Args:
-        order: what samples come in.
+        order: the order of the samples.
         classes: the class of each of some rows.
         wanted: how many companions a sample has.
-        relation: of which class they are.
+        relation: `same`, of the sample's class; `other`, of another class.
     """
 
     def __init__(self, order: Candidates, classes: Classes, wanted: int, relation: Relation = "same") -> None:
@@ -229,7 +230,7 @@ class Companions:
         return f"{found} of {of} in the shards about it, where {self.wanted} are needed"
 
     def locate(self, t: int, slot: int) -> tuple[Related, list[Related]]:
-        """Return what a slot of global batch number t reads, and the samples that it takes the place of.
+        """Return the sample that a slot of global batch number t reads, and the samples that it replaces.
 
         Raises:
             DataError: no sample of the window has as many companions as the method asks for.

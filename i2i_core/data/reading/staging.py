@@ -39,12 +39,12 @@ _OURS = re.compile(r"([0-9a-f]{64})(?:\.tar|-([0-9]+)\.part)")
 
 
 class Cache:
-    """Keep whole shards in a folder of this node, each under the checksum of its bytes: data sets can share one only
-    where it is the same.
+    """Keep whole shards in a folder of this node, each named by its checksum, so that data sets share a shard only
+    where its bytes are equal.
 
-    Safe between processes. A shard is fetched by one of them, under a lock that dies with its holder, into a `.part`
-    that appears under its name when it is whole and verified; a `.part` that was left behind is gone on with. A shard
-    that some process holds is not removed to make room, and nothing is that is not a cache's.
+    Processes may share a cache. One of them downloads a shard, under a lock that ends with that process, into a `.part`
+    file, and renames the file once it is whole and verified. The next download resumes a `.part` file that was left
+    behind. To make room, a cache evicts no shard that a process holds, and no file that is not a cache's.
 
     Args:
         folder: made if it is not there; none given: one of this user's in the temporary folder.
@@ -80,8 +80,8 @@ class Cache:
             fcntl.flock(part, fcntl.LOCK_SH)
 
     def fetch(self, data: DataSet, shard: Shard) -> IO[bytes] | None:
-        """Give the whole shard, opened, and fetch it where it is not here. Another process's download is waited for.
-        Nobody removes the file until it is closed. None where there is no room for it beside the shards that are held.
+        """Open a whole shard. Where the cache lacks it, download it first, or wait for another process that does. No
+        process evicts the file before it is closed. Return None where there is no room beside the shards that are held.
 
         Raises:
             DataError: it is no longer there, or its bytes are not those of the manifest's checksum.
@@ -121,8 +121,8 @@ class Cache:
                     part.close()
 
     def _has_room(self) -> bool:
-        """Tell whether what is here and under way fits. The longest unused files that nobody holds are removed to make
-        room, parts that were left behind among them."""
+        """Tell whether the cached files and the downloads under way fit. To make room, evict the least recently used
+        files that nobody holds, `.part` files left behind among them."""
         with ExitStack() as locks:
             while (room := _locked(self.folder / ".room", fcntl.LOCK_EX)) is None:
                 pass
@@ -218,7 +218,7 @@ def _locked(path: Path, how: int, mode: str = "ab+") -> IO[bytes] | None:
 
 
 def _times_and_sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """Give of each of a cache's files when it was last used, and the bytes that it takes, or will."""
+    """Give, for each file of a cache, when it was last used and the bytes that it takes, or will take when whole."""
     for path in folder.iterdir():
         if ours := _OURS.fullmatch(path.name):
             with suppress(FileNotFoundError):
@@ -237,11 +237,13 @@ class Need:
 
 
 class Stager:
-    """Prefetch the remote shards that a rank will read into the node's cache, in the order of reading, and hold each
-    until its last batch was requested.
+    """Prefetch the remote shards that a rank will read into the node's cache, in the order of reading, and hold each in
+    the cache until the rank has read the last batch that needs it.
 
-    Its threads fetch as far ahead as the rank's share of the cache has room; the ranks of a node have equal shares.
-    Shards that do not fit are read sample by sample (`Reader`), with one warning.
+    STREAMS threads fetch as far ahead as the rank's share of the cache has room; the ranks of a node have equal shares.
+    A shard is let go LATE global batches after its last batch was requested: by then the loaders have read it. `Reader`
+    reads the samples of a shard that does not fit one by one, and the stager warns once. A full disk shrinks the share
+    for good; any other error ends the prefetching, and `at` raises it.
     """
 
     def __init__(self, cache: Cache, needs: Iterator[Need]) -> None:
@@ -259,8 +261,8 @@ class Stager:
             thread.start()
 
     def at(self, t: int) -> None:
-        """Note that the loaders request global batch t, and let go of shards whose last batch is long past. Raises what
-        went wrong with a shard that was fetched."""
+        """Note that the loaders request global batch t, and let go of the shards whose last batch lies more than LATE
+        batches back. Raises the error that ended the prefetching, if any."""
         with self.moved:
             self.t = t
             for name in [name for name, last in self.last.items() if last < t - LATE and name in self.held]:
@@ -272,7 +274,7 @@ class Stager:
                 raise self.error
 
     def close(self) -> None:
-        """Let go of everything, and begin no further shard; those under way come to their end."""
+        """Let go of every shard, and begin no further download; those under way still end."""
         with self.moved:
             self.stopped = True
             for name in list(self.held):

@@ -102,7 +102,7 @@ class GlyphOptions:
     white_paper: bool = False
     """In colour, leave the paper white."""
     characters: int | None = None
-    """Draw only so many of the characters."""
+    """Number of characters to draw, for a trial. Default: all."""
 
     def __post_init__(self) -> None:
         check_between(self, 8, 2048, "size")

@@ -47,7 +47,8 @@ METRICS = {
 
 
 class Twins:
-    """Find the image of the target domain that has the same identity as a source image, where identities are unique.
+    """Find the twin of a source image: the image of the target domain with the same identity. If a key there has no
+    identity, or two have the same, no image has a twin.
 
     Args:
         image_size: pixels that images are resized to; 0: as they are stored.

@@ -36,7 +36,7 @@ LONG_SPREAD = 2
 
 @dataclass
 class Sign:
-    """Track one thing that may go wrong."""
+    """Track one sign of divergence over the logs."""
 
     since: int = 0
     """Images at the first log in a row that shows it."""
@@ -57,7 +57,8 @@ class Change:
 
 
 class Diagnosis:
-    """Look for signs of divergence in every log. This is a part of the run's state."""
+    """Judge every log for signs of divergence: a sign begins, or ends, once several logs in a row agree. Checkpoints
+    keep the signs."""
 
     def __init__(self, method: Method[Any]) -> None:
         made_by = set(method.generators)
@@ -73,7 +74,7 @@ class Diagnosis:
         return "; ".join(self.text[name] for name, sign in self.signs.items() if sign.on)
 
     def read(self, log: Reading) -> list[Change]:
-        """Take a log in, and return what began or ended with it."""
+        """Judge one log, and return the signs that began or ended with it."""
         changes = []
         for name, long, text in self._look(log):
             sign = self.signs.setdefault(name, Sign())
@@ -95,7 +96,8 @@ class Diagnosis:
         return changes
 
     def _look(self, log: Reading) -> Iterator[tuple[str, int, str]]:
-        """Yield every sign that this log could show: its name, the logs it takes, and its report or ""."""
+        """Yield each sign that this log can show: its name, how many logs in a row it takes, and its report ("": no
+        sign)."""
         for player in dict.fromkeys(name.split("/")[0] for name in log.terms):
             right = [log.terms.get(f"{player}/right_{kind}") for kind in ("real", "fake")]
             if right[0] is not None and right[1] is not None:

@@ -34,7 +34,7 @@ class Since:
 
 
 class Pace:
-    """Keep how long training stood still for grids, evaluations and checkpoints, beside how long it went on.
+    """Add up the seconds of training, and those for which grids, evaluations and checkpoints held training up.
 
     The first log is left out: it holds the first grid, and whatever is done for the first time.
     """

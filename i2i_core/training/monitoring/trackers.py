@@ -166,7 +166,7 @@ class Tracker:
         self.line.end(*last)
         for name, (other, line) in self.others.items():
             if not line.end(lambda other=other: other.close(finished), within=LEAVE):  # type: ignore[misc]
-                logger.warning(f"{name} has not taken all that was logged within {LEAVE:g} s; it is left at that")
+                logger.warning(f"{name} has not taken all that was logged within {LEAVE:g} s; not waiting longer")
         if self.board:
             self.board.forget()
         self.line.check()
