@@ -101,7 +101,10 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
     print(manifest.describe())
     print(f"{'already finished' if old else 'finished'}: {where}")
     if method := _METHODS.get(manifest.kind):
-        print(f"train on it with: python pipelines/train.py --method {method} --data {shlex.quote(where)}")
+        name = shlex.quote(where.rstrip("/").rpartition("/")[2])
+        program = f"python pipelines/train.py --method {method} --preset demo --data {shlex.quote(where)} --name {name}"
+        print(f"train on it with: {program}")
+        print("  demo is small and takes minutes; without --preset a run has the sizes of the authors' own program")
 
 
 if __name__ == "__main__":

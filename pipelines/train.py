@@ -105,7 +105,8 @@ def run() -> int:
         if said:
             print(said)
         print(config.dumps().rstrip())
-        print("nothing was started: flags, data and an earlier run of this name fit each other")
+        earlier = " and the earlier run of this name" if folder.exists(folder.CONFIG) else ""
+        print(f"checked: flags, data{earlier} fit each other. Nothing was started, no cluster or GPU was looked for")
         return 0
     print(*ending(launch(config, options.lr_may_rise, BEGAN), config), sep="\n")
     return 0

@@ -47,7 +47,8 @@ def run() -> int:
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
-    print(f"{outcome.written:,} images{each} in {options.out}{made_by}\ncontact sheet {outcome.sheet}")
+    images = "1 image" if outcome.written == 1 else f"{outcome.written:,} images"
+    print(f"{images}{each} in {options.out}{made_by}\ncontact sheet {outcome.sheet}")
     if not outcome.bad:
         return 0
     print(f"left out, {len(outcome.bad)}:", file=sys.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from i2i_core.evaluation.samples import CHUNK, NOTHING, REAL, Measured
-from i2i_core.evaluation.suite import BETTER, DEFINITIONS, METRICS, NOT_ASKED, Result, Suite, better
+from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, METRICS, NOT_ASKED, Result, Suite, better
 from i2i_core.methods import at_test
 from i2i_core.settings import to_dict
 
@@ -87,18 +87,24 @@ def no_better(found: Mapping[str, Measured]) -> list[str]:
 
 
 def unmeasured(why: Mapping[str, str]) -> list[str]:
-    """Put what was not measured into lines, one for each reason; what has no meaning by definition is left out.
+    """Put what was not measured into lines, one for each reason. Leave out what has no meaning by definition; name
+    families that cannot measure such data, without their reasons.
 
     Args:
         why: the reason for each metric or family: `Suite.not_measured`.
     """
     names: dict[str, list[str]] = {}
+    impossible = [name for name, reason in why.items() if name in FAMILIES and not reason.startswith(NOT_ASKED)]
     for name, reason in why.items():
+        if name in impossible:
+            continue
         base = name.removesuffix(NOTHING)
         if not (name.endswith(NOTHING) and base in METRICS and METRICS[base].nothing):
             names.setdefault(reason.partition(":")[0] if reason.startswith(NOT_ASKED) else reason, []).append(name)
     asked = names.pop(NOT_ASKED, [])
     lines = [f"not measured: {', '.join(each)}: {reason}" for reason, each in names.items()]
+    if impossible:
+        lines.append(f"not for this method or data: {', '.join(impossible)} (--out FILE.json has the reasons)")
     return [*lines, f"not asked for: --metrics {' '.join(asked)}"] if asked else lines
 
 

@@ -112,7 +112,7 @@ def dashboard() -> str:
     if file := os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return f"{url} (it asks for the token in {file})"
     if os.environ.get("RAY_AUTH_TOKEN") == _made_token:
-        return f"{url} (it asks for a token: set RAY_AUTH_TOKEN to one of yours before the command)"
+        return f"{url} (for a browser, set RAY_AUTH_TOKEN before the command: its page asks for it)"
     return f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
 
 

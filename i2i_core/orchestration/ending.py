@@ -40,7 +40,8 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
         asked = f"--data {config.data.uri}" + (f" --split {split}" if split in splits else "")
         yield f"evaluate with: python pipelines/evaluate.py {run.url} {asked}"
     rises = f" {LR_MAY_RISE} (docs/recovery.md)" if config.training.lr_schedule in BY_LENGTH else ""
-    yield f"train longer with: the same command and --images {2 * reached.images}{rises}"
+    longer = 2 * (config.training.images or reached.images)
+    yield f"train longer with: the same command and --images {longer}{rises}"
 
 
 def metrics(found: Mapping[str, float]) -> Iterator[str]:

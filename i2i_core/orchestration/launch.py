@@ -94,7 +94,11 @@ def check_cluster(config: TrainConfig, gpu: bool) -> None:
     (kind, amount), (least, most) = needed(config, gpu), config.launch.worker_range
     device, training = torch.device("cuda" if gpu else "cpu"), config.training
     check_possible(training.fast, device, most, training.checkpoint_activations)
-    if (has := capacity()[kind]) < amount:
+    has = capacity()[kind]
+    if gpu and not has:
+        fix = "Leave --gpu out to train on CPUs, or join a cluster with GPUs (RAY_ADDRESS)."
+        raise ResourceError("--gpu", "no GPU on this machine or in the cluster", "a GPU for each worker", fix)
+    if has < amount:
         fit = has if gpu else has // config.launch.cpus_per_worker
         raise ResourceError(
             "--workers",

@@ -110,9 +110,10 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     """
     method = trained.method
     method.at_test = trained.at_test(options.at_test)
-    check_out(options.out)
+    if not options.out:
+        raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
     if options.back and not method.two_way:
-        raise ConfigError("--back", "it", "nothing: this method translates one way", "Leave --back out.")
+        raise ConfigError("--back", "a method that translates one way", "one that goes back", "Leave --back out.")
     way: Direction = "BtoA" if options.back else "AtoB"
     inputs = _inputs(trained, options, way)
     if not options.shards:  # there, keys are names in a tar
@@ -136,6 +137,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     )
     if options.shards:
         check_refinable(job, trained)
+    check_out(options.out)  # last: it makes the folder
     return job
 
 
@@ -187,9 +189,7 @@ def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | No
 
 
 def check_out(out: str) -> None:
-    """Check that outputs can be written. Raises ResourceError when they cannot, ConfigError without --out."""
-    if not out:
-        raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
+    """Check that outputs can be written. Raises ResourceError when they cannot."""
     fs, root = storage_of(out)
     try:
         fs.makedirs(root, exist_ok=True)

@@ -231,6 +231,10 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
     if saved.data.order == 1:
         config = config.with_section("data", lanes=_lanes_of_order_1(config))
     lines = differences(saved, config)
+    if saved.method != config.method:
+        found = f"a run of {saved.method}, and --method {config.method} given"
+        fix = f"Give another --name to start a new run, or --method {saved.method} to resume this one."
+        raise ConfigError(run.url, found, "one method in all of a run", fix)
     if lines:
         raise ConfigError(
             run.url,

@@ -105,7 +105,7 @@ def test_auto_batch_of_two_workers_is_what_fits(paired: str, tmp_path: Path) -> 
     assert found.groups() == ("512", "256")
     (run,) = tmp_path.iterdir()
     assert json.loads((run / "config.json").read_text())["training"]["batch"] == 512
-    assert "batch 512 over 2 workers" in said
+    assert "batches of 512 over 2 workers" in said
     said = typed(*command)
     assert f"--batch auto: 512, which {run.name} began with" in said
     assert "finished after 1,024 images" in said

@@ -112,7 +112,8 @@ def test_shard_command_says_what_became_of_transparency_and_what_comes_next(
     assert any("--workers 0, chosen: 1 samples" in line for line in said)
     assert any(f"{tmp_path / 'out/without_partner.txt'} lists them" in line for line in said)
     assert "1 samples have transparent pixels, which are laid over red" in out
-    assert f"train on it with: python pipelines/train.py --method pix2pix --data {tmp_path / 'out'}" in out
+    trained = f"python pipelines/train.py --method pix2pix --preset demo --data {tmp_path / 'out'} --name out"
+    assert f"train on it with: {trained}" in out
 
 
 def test_shard_command_indexes_an_existing_webdataset(cli: Cli, tmp_path: Path) -> None:

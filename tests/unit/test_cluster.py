@@ -132,7 +132,7 @@ def test_dashboard_says_where_its_token_is_and_never_the_token(environment: pyte
     environment.setenv("RAY_AUTH_MODE", "token")
     cluster._own()
     url = os.environ[cluster.STATE_API]
-    assert cluster.dashboard() == f"{url} (it asks for a token: set RAY_AUTH_TOKEN to one of yours before the command)"
+    assert cluster.dashboard() == f"{url} (for a browser, set RAY_AUTH_TOKEN before the command: its page asks for it)"
     environment.setenv("RAY_AUTH_TOKEN", "mine")
     assert cluster.dashboard() == f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
     environment.setenv("RAY_AUTH_TOKEN_PATH", "/a/file")

@@ -256,7 +256,7 @@ def test_codes_that_the_method_does_not_have_are_refused(
     assert "--like: found 'truth'; expected none: this method reads no code" in refused(
         noisy, paired, tmp_path, like="truth"
     )
-    assert "--back: found it; expected nothing: this method translates one way" in refused(
+    assert "--back: found a method that translates one way; expected one that goes back" in refused(
         bicycle, paired, tmp_path, back=True
     )
 
