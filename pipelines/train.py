@@ -106,7 +106,8 @@ def run() -> int:
             print(said)
         print(config.dumps().rstrip())
         earlier = " and the earlier run of this name" if folder.exists(folder.CONFIG) else ""
-        print(f"checked: flags, data{earlier} fit each other. Nothing was started, no cluster or GPU was looked for")
+        checked = f"checked: flags, data{earlier} fit each other. Nothing was started, no cluster or GPU was looked for"
+        print(checked, file=sys.stderr)
         return 0
     print(*ending(launch(config, options.lr_may_rise, BEGAN), config), sep="\n")
     return 0

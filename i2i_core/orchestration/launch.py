@@ -6,16 +6,18 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Literal
 from uuid import uuid4
 
+import ray
 import torch
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -23,6 +25,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ResourceError, RunError, Stopped, UserError
+from i2i_core.orchestration import ray_compat
 from i2i_core.orchestration.cluster import capacity, connect, dashboard, on_loopback, wait_for
 from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.restarts import Restarts, cause_of
@@ -37,6 +40,10 @@ from i2i_core.training.resuming import rate_change
 
 logger = logging.getLogger(__name__)
 
+LOOKS_EVERY = 1.0
+"""Seconds between two looks at whether Ray answers, once a run was asked to stop."""
+SAVES_WITHIN = 45
+"""Seconds that workers have to save without Ray, which ends the driver a minute after its own end."""
 PROBE = 4096
 """Bytes of the file that shows whether a folder can be written: a full disk takes an empty file."""
 
@@ -165,18 +172,48 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     attempt = uuid4().hex
     with held(run, attempt, since):
         begin(run, attempt, config.dumps().encode())
-        with stopping_on_signal("the run", lambda: _ask_to_stop(run, attempt)):
-            untold = _fit(config, run, gpu, attempt)
+        ended = Event()
+        with stopping_on_signal("the run", lambda: _stop(run, attempt, ended)):
+            try:
+                untold = _fit(config, run, gpu, attempt)
+            finally:
+                ended.set()
     if untold:
         raise RunError(untold)
     return _outcome(run, attempt)
 
 
-def _ask_to_stop(run: RunFolder, attempt: str) -> None:
+def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
+    """Ask the run to save and stop. Where the signal went to Ray's processes too, wait for the end in Ray's place.
+
+    `timeout` and service managers signal a whole process group. Ray's own processes then end, the workers save, and the
+    driver, which waits for Ray, would be ended by Ray after a minute, without a word of how the run stands.
+
+    Args:
+        run: the run's folder.
+        attempt: the name of the launch.
+        ended: set when Ray Train has returned.
+    """
     try:
         run.ask_to_stop(attempt)
     except (OSError, StorageError) as error:
         logger.warning(f"{run.at(run.STOP)} could not be written ({error}): another signal ends the run at once")
+    address = ray.get_runtime_context().gcs_address
+    while ray_compat.answers(address):
+        if ended.wait(LOOKS_EVERY):
+            return
+    logger.warning("the signal ended Ray's processes too")
+    status: dict[str, Any] = {}
+    for _ in range(SAVES_WITHIN):
+        with suppress(OSError, StorageError):
+            status = run.status()
+        if status.get("state") != "running" or ended.wait(1.0):
+            break
+    if not ended.is_set():
+        fix = "the same command goes on from the last checkpoint"
+        said = status.get("error", fix) if status.get("state") == "stopped" else f"its workers were ended; {fix}"
+        print(f"{run.url}: {said}", file=sys.stderr, flush=True)
+        os._exit(1)  # the main thread waits for Ray
 
 
 def _outcome(run: RunFolder, attempt: str = "") -> Reached:

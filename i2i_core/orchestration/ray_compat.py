@@ -173,3 +173,15 @@ def silence_train() -> None:
 
     context.logger.setLevel("CRITICAL")  # named by its file, so that no level of Ray Train's reaches it
     logger.setLevel("CRITICAL")
+
+
+def answers(address: str) -> bool:
+    """Tell if something listens at HOST:PORT, as Ray's GCS does while a cluster lives. A slow answer counts as one."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True

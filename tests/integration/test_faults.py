@@ -5,8 +5,10 @@ pytest tests/integration/test_faults.py -m slow         tests/chaos.py and tests
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,24 @@ def test_run_that_is_given_notice_saves_at_once_and_prints_our_lines_alone(label
     assert run.folder.read_json("status.json")["state"] == "stopped"
     assert not strange_lines(run.text()), "every line is one of ours, and comes once"
     assert re.search(r"run WARNING: lost .*worker \d \(", run.text())
+    assert latest(run.folder).images == int(stopped[1].replace(",", ""))
+
+
+@pytest.mark.slow
+def test_notice_to_the_whole_process_group_saves_and_says_so(labelled: str, tmp_path: Path) -> None:
+    """As `timeout` gives it: Ray's own processes end by it, and still the last words are ours."""
+    run = Run("run", labelled, str(tmp_path), ["--images", "20000", "--checkpoint-every", "400", "--workers", "1"])
+    try:
+        driver = run.type(process_group=0)
+        run.when(past(600))
+        os.killpg(driver.pid, signal.SIGTERM)
+        assert driver.wait(timeout=600) == 1
+    finally:
+        run.clean()
+    assert not strange_lines(run.text())
+    assert "the signal ended Ray's processes too" in run.text()
+    stopped = re.search(r"stopped after ([\d,]+) of 20,000 images, as asked\. Everything is saved", run.text())
+    assert stopped, run.text()[-3000:]
     assert latest(run.folder).images == int(stopped[1].replace(",", ""))
 
 

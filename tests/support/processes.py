@@ -104,9 +104,12 @@ class Run:
         self.driver: subprocess.Popen[bytes] | None = None
         self.typed = 0
 
-    def type(self) -> subprocess.Popen[bytes]:
+    def type(self, process_group: int | None = None) -> subprocess.Popen[bytes]:
+        """Starts the driver; `process_group` 0 gives it, and what it starts, a process group of its own."""
         with self.log.open("ab") as log:
-            self.driver = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.env, cwd=ROOT)
+            self.driver = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=self.env, cwd=ROOT, process_group=process_group
+            )
         self.typed += 1
         return self.driver
 
