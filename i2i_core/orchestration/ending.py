@@ -7,15 +7,13 @@ from typing import Any
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
-from i2i_core.evaluation.suite import BETTER
+from i2i_core.evaluation.samples import NOTHING
+from i2i_core.evaluation.suite import BETTER, METRICS
 from i2i_core.methods.base import Method
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration.launch import Reached
 from i2i_core.registry import entry
 from i2i_core.training.resuming import BY_LENGTH, LR_MAY_RISE
-
-NOTHING = "_nothing"
-"""Ending of the name of what the untouched input scores."""
 
 
 def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
@@ -53,6 +51,8 @@ def metrics(found: Mapping[str, float]) -> Iterator[str]:
         remarks = [f"{BETTER[name]} is better"]
         if (untouched := found.get(f"{base}{NOTHING}{slash}{part}")) is not None:
             remarks.append(f"doing nothing {untouched:.4g}")
+        elif base in METRICS and METRICS[base].nothing.startswith("0 by definition"):
+            remarks.append("doing nothing 0, by definition")
         yield f"  {name} {value:.4g} ({', '.join(remarks)})"
 
 

@@ -22,7 +22,7 @@ from i2i_core.images.codec import Picture
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import fixed
 from i2i_core.methods.base import Direction, Method, sides
-from i2i_core.methods.controls import Examples, Labels
+from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.networks.shapes import SizeError
 from i2i_core.storage.paths import absolute
 from i2i_core.tensors import repeatable
@@ -91,6 +91,8 @@ class Model:
             ConfigError: the method does not have such a control, or does not know a label.
             ValueError: the method needs a control that is missing, or does not have the direction.
         """
+        if direction == "BtoA" and not self.method.two_way:
+            raise ConfigError("direction", "BtoA", "AtoB: this method goes one way", "Leave direction out.")
         (taken,), (made, *_) = self._sides(direction)
         if isinstance(images, Tensor) and images.ndim == 4:
             return self._made(taken, made, images, direction, keys, controls)
@@ -166,8 +168,8 @@ class Model:
         told: dict[str, Tensor] = {}
         for name, value in controls.items():
             if name not in self.method.controls:
-                expected = f"controls of this method: {', '.join(self.method.controls) or 'it has none'}"
-                raise ConfigError(name, "a control", expected, "Leave it out.")
+                has = ", ".join(self.method.controls) or "none"
+                raise ConfigError(name, "a control of that name", f"those of this method: {has}", "Leave it out.")
             if isinstance(value, str) and name == self.method.named(Labels):
                 target = parse_target_of(value, self.method.label_sets)
                 if target.edit:
@@ -178,6 +180,11 @@ class Model:
                 examples = self._batch(value, next(iter(self.method.outputs)))
                 value = examples.expand(n, *examples.shape)
             told[name] = value
+        for name, control in self.method.controls.items():
+            if name not in told and not isinstance(control, Code):  # a code is drawn
+                first = self.method.label_sets[0].names[:1] if isinstance(control, Labels) else ()
+                example = f"{name}={first[0]!r}" if first else f"{name}=IMAGES"
+                raise ConfigError(name, "nothing", "what the outputs are to show", f"Give {example}.")
         return told
 
     def _batch(self, images: Picturable | Sequence[Picturable], name: str) -> Tensor:
@@ -201,6 +208,9 @@ def _picture(image: np.ndarray | Image.Image) -> Picture:
     if isinstance(image, Image.Image):
         plain = image.mode in ("L", "LA", "RGB", "RGBA", "I;16")
         image = np.asarray(image if plain else image.convert("RGBA" if alpha else "RGB"))
+    if image.dtype.name not in ("uint8", "uint16", "float32"):
+        fix = "Give pixels as PIL has them (uint8), or float32 scaled to [-1, 1]."
+        raise ConfigError("translate", f"an array of {image.dtype}", "uint8, uint16, or float32 in [-1, 1]", fix)
     pixels = image[..., None] if image.ndim == 2 else image
     return Picture(pixels, alpha and pixels.shape[2] in (2, 4))
 

@@ -111,10 +111,16 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
         model.translate(image, target="bald")
     with pytest.raises(ConfigError, match="target: found '\\+bold'; expected labels, not a change"):
         model.translate(image, target="+bold")
-    with pytest.raises(ConfigError, match="z: found a control; expected controls of this method: target"):
+    with pytest.raises(ConfigError, match="z: found a control of that name; expected those of this method: target"):
         model.translate(image, z=torch.zeros(1, 8))
-    with pytest.raises(ValueError, match="no control target"):
+    with pytest.raises(ConfigError, match=r"target: found nothing; expected what the outputs are to(.|\n)*'serif'"):
+        ConfigError, match=r"target: found nothing; expected what the outputs are to show(.|\n)*'serif'"
+    ):
         model.translate(image)
+    with pytest.raises(ConfigError, match="direction: found BtoA; expected AtoB"):
+        model.translate(image, "BtoA", target="bold")
+    with pytest.raises(ConfigError, match="found an array of float64; expected uint8, uint16, or float32"):
+        model.translate(image / 255.0, target="bold")
     with pytest.raises(DataError, match="found 16 x 16, 20 x 16; expected some of one size"):
         model.translate([image, noise(16, 20)], target="bold")
     with pytest.raises(DataError, match="found none; expected some of one size"):
