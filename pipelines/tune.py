@@ -93,7 +93,7 @@ def run() -> int:
     print(f"best trial's run   {run}\nits configuration  {report.best[0]}")
     print(f"plots, table       {report.page}\nOptuna's study     {planned.folder.at(STUDY)}")
     print(f"translate with: python pipelines/translate.py {run} --input IMAGES --out FOLDER")
-    print(f"train it with:  python pipelines/train.py --config {report.best[0]}")
+    print(f"train it longer: python pipelines/train.py --config {report.best[0]} --images N --name NAME")
     return 0
 
 

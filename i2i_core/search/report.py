@@ -282,9 +282,13 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
         "data": ", ".join(uri or "the built-in glyphs" for uri in base.data.uris),
         "length": f"{training.images:,} images" if training.images else f"{training.epochs:g} epochs",
         **{"batch": training.batch, "seed": training.seed},
-        **{"split": measured.evaluate_split, "samples": measured.evaluate_samples or "all"},
+        **{
+            "split": measured.evaluate_split,
+            "samples": f"at most {measured.evaluate_samples:,}" if measured.evaluate_samples else "all",
+        },
         "counts": ", ".join(f"{states.count(s.name)} {s.name}" for s in TrialState if s.name in states) or "none",
         "commands": "" if of.best else "hidden",
+        "uri": shlex.quote(base.data.uri or "DATA"),
         **{"config": shlex.quote(sweep.at(file)), "run": shlex.quote(str(run))},
         "log": shlex.quote(sweep.at("study.log") if sweep.local else "study.log"),
     }

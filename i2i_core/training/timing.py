@@ -176,4 +176,4 @@ def spent_lines(report: Mapping[str, Any]) -> list[str]:
         f"{workers} worker{'s' if workers > 1 else ''}, {report['device']}"
     )
     order = sorted(seconds, key=lambda part: -seconds[part])
-    return [head, *(f"  {part.replace('_', '-'):<12} {seconds[part]:>10,.1f} s {share[part]:>7.1%}" for part in order)]
+    return [head, *(f"  {part.replace('_', '-'):<16} {seconds[part]:>10,.1f} s {share[part]:>7.1%}" for part in order)]

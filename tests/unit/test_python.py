@@ -113,9 +113,7 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
         model.translate(image, target="+bold")
     with pytest.raises(ConfigError, match="z: found a control of that name; expected those of this method: target"):
         model.translate(image, z=torch.zeros(1, 8))
-    with pytest.raises(ConfigError, match=r"target: found nothing; expected what the outputs are to(.|\n)*'serif'"):
-        ConfigError, match=r"target: found nothing; expected what the outputs are to show(.|\n)*'serif'"
-    ):
+    with pytest.raises(ConfigError, match="target: found nothing; expected what the outputs are to show"):
         model.translate(image)
     with pytest.raises(ConfigError, match="direction: found BtoA; expected AtoB"):
         model.translate(image, "BtoA", target="bold")
