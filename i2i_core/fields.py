@@ -299,7 +299,10 @@ class Needs:
         """Tell what a data set lacks, in the names of common data sets where those say it all; None: it fits."""
         lack = self._lack(schema)
         if lack and self.kind != schema.kind and "fields" not in (self.kind, schema.kind):
-            return Lack(f"{schema.kind} samples", f"{self.kind} ones", "Name another data set.")
+            fix = "Name another data set."
+            if (schema.kind, self.kind) == ("paired", "unpaired"):
+                fix = "Shard the two folders again: --layout unpaired --input A --input-b B. Or name another data set."
+            return Lack(f"{schema.kind} samples", f"{self.kind} ones", fix)
         return lack
 
     def _lack(self, schema: Schema) -> Lack | None:

@@ -59,6 +59,9 @@ class MakeOptions:
 def run() -> int:
     options = parse(MakeOptions(), PROGRAM, sys.argv[1:], __doc__ or "", SHARD).located
     logs.show(options.log_level)
+    if options.layout.layout == "none" and not options.index.index:
+        fix = "For example: shard.py --layout classes --input FOLDER --out data/NAME. docs/data.md shows each layout."
+        raise ConfigError("--layout", "nothing", "how the images lie in --input", fix)
     if options.workers < -1:
         raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out, or give -1 for every CPU.")
     manifest, old = (_index if options.index.index else _shard)(options)

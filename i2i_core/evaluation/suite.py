@@ -104,7 +104,7 @@ class Basic(Family):
         else:
             self._absent |= {name: NO_CLASSIFIER for name in unpaired.METRICS if name.startswith("in_target")}
         if not twins.rows:
-            why = "the split has no target image of the same identity: what stands before the first `-` of a key"
+            why = "the split has no target image of the same identity; keys are IDENTITY-REST, with a `-` in every one"
             self._absent |= {"twin": why, "twin_nothing": why}
         if not two_way:
             self._absent["cycle"] = "the method translates one way"

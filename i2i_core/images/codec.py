@@ -48,11 +48,12 @@ class ImageOptions:
     """Say what happens to every image between its file and its shard, in the order of the fields."""
 
     keep_alpha: bool = False
-    """Keep transparency as a channel of its own instead of laying images over --background."""
+    """Keep transparency as a channel of its own instead of laying images over --background. With --channels, every
+    image gets that channel, opaque where it had none."""
     background: str = "white"
     """The colour under transparent pixels: a name or #rrggbb."""
     channels: Literal[1, 3] | None = None
-    """Convert every image to grey (1) or to RGB (3). Default: kept as they are."""
+    """Convert every image to grey (1) or to RGB (3), transparency not counted. Default: kept as they are."""
     center_crop: int | None = None
     """Side in pixels of the square to cut out of the middle, before resizing (CelebA: 178). Default: none is cut."""
     load_size: int | None = None
@@ -74,9 +75,6 @@ class ImageOptions:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:
             check_between(self, 1, 9000, "load_size")
-        if self.keep_alpha and self.channels is not None:
-            fix = "Leave one of the two out."
-            raise ConfigError("--keep-alpha", f"--channels {self.channels} beside it", "one of them", fix)
         try:
             ImageColor.getrgb(self.background)
         except ValueError:
@@ -237,7 +235,8 @@ def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> n
     if picture.alpha and not options.keep_alpha:
         picture = Picture(composite(picture.pixels, options.background_rgb))
     if options.channels is not None:
-        picture = Picture(convert(picture.pixels, options.channels))
+        convert_picture = with_alpha if options.keep_alpha else without_alpha
+        picture = convert_picture(picture, options.channels)
     if options.center_crop is not None:
         picture = Picture(center_crop(picture.pixels, options.center_crop), picture.alpha)
     if options.load_size is None:
@@ -248,6 +247,23 @@ def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> n
     except ValueError as error:
         raise ValueError(f"--load-size {options.load_size} makes it {error}") from None
     return resize(picture, height, width, options.resample)
+
+
+def without_alpha(picture: Picture, channels: int) -> Picture:
+    """Convert an image without transparency to grey (1) or RGB (3). Raises as `convert`."""
+    return Picture(convert(picture.pixels, channels))
+
+
+def with_alpha(picture: Picture, channels: int) -> Picture:
+    """Convert an image's colours to grey (1) or RGB (3), and give it transparency besides: its own, or none of it
+    transparent. Raises as `convert`."""
+    x_HWC = picture.pixels
+    if picture.alpha:
+        colours, alpha = x_HWC[..., :-1], x_HWC[..., -1:]
+    else:
+        opaque = 1.0 if x_HWC.dtype == np.float32 else np.iinfo(x_HWC.dtype).max
+        colours, alpha = x_HWC, np.full((*x_HWC.shape[:2], 1), opaque, x_HWC.dtype)
+    return Picture(np.concatenate([convert(colours, channels), alpha], axis=2), alpha=True)
 
 
 def check_range(x_HWC: np.ndarray) -> None:

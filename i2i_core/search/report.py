@@ -36,6 +36,7 @@ from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.evaluation.suite import DEFINITIONS
+from i2i_core.images.codec import decode
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import SearchedMetric, best_trials, completed
@@ -335,9 +336,10 @@ def _picture(sweep: Folder, run: str) -> str:
         if not grids:
             return "no grid"
         path = f"{run}/{RunFolder.GRIDS}/{grids[-1]}"
-        grid = Image.open(io.BytesIO(sweep.read(path))).convert("RGB")
-    except (OSError, StorageError) as error:
+        pixels = decode(sweep.read(path), "png")
+    except (OSError, StorageError, ValueError) as error:
         return f"its grid cannot be read ({_e(error)})"
+    grid = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
     grid = grid.crop((0, 0, grid.width, min(grid.height, grid.width)))
     grid.thumbnail((PICTURE, PICTURE))
     out = io.BytesIO()

@@ -98,7 +98,7 @@ class Model:
             return self._made(taken, made, images, direction, keys, controls)
         given = [images] if isinstance(images, Picturable | str | os.PathLike) else list(images)
         if other := next((type(one).__name__ for one in given if not isinstance(one, Picturable)), ""):
-            expected, fix = "PIL images, arrays or tensors", "Open files first: Image.open('photo.png')."
+            expected, fix = "PIL images, arrays or tensors", "Open files with PIL first."
             raise ConfigError("translate", f"a {other}", expected, fix)
         batch = self._batch(given, taken)
         found = [_as(given[0], x) for x in self._made(taken, made, batch, direction, keys, controls)]

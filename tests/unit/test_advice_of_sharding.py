@@ -20,6 +20,7 @@ from ..support.data import noise, put, shard
 Images = dict[str, Any]
 ONE = {"shard_samples": 1}
 KEPT = ImageOptions(keep_alpha=True)
+COLOUR_KEPT = ImageOptions(keep_alpha=True, channels=3)
 
 
 def grey_among_colour(folder: Path) -> None:
@@ -55,7 +56,8 @@ def without(name: str) -> Callable[[Path], None]:
     [
         (grey_among_colour, {}, "with --channels 3", nothing, {"images": ImageOptions(channels=3)}, {}),
         (grey_among_colour, {}, "--channels 1", nothing, {"images": ImageOptions(channels=1)}, {}),
-        (alpha_among_colour, {"images": KEPT}, "--keep-alpha .* leave it out", nothing, {}, {}),
+        (alpha_among_colour, {"images": KEPT}, "Or leave --keep-alpha out", nothing, {}, {}),
+        (alpha_among_colour, {"images": KEPT}, "--keep-alpha give --channels 3", nothing, {"images": COLOUR_KEPT}, {}),
         (wider, {}, "different data sets", without("2.npy"), {}, {}),
         (broken, {}, "--bad skip", nothing, {}, {"bad": "skip"}),
         (broken, {}, "Mend", mend, {}, {}),

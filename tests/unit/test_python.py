@@ -105,7 +105,7 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
     model = load(stargan)
     image = noise(16, 16)
     for names in ("photo.png", Path("photo.png"), ["photo.png"]):
-        with pytest.raises(ConfigError, match=r"PIL images, arrays or tensors(.|\n)*Image.open"):
+        with pytest.raises(ConfigError, match=r"PIL images, arrays or tensors(.|\n)*Open files with PIL first"):
             model.translate(names, target="bold")
     with pytest.raises(ConfigError, match="--target: found 'bald'; expected one of"):
         model.translate(image, target="bald")

@@ -135,6 +135,11 @@ def test_prepare_lays_transparency_over_the_colour_unless_kept() -> None:
     assert tuple(prepare(Picture(x, alpha=True), ImageOptions())[0, 0]) == (255, 255, 255)
     assert np.array_equal(prepare(Picture(x, alpha=True), ImageOptions(keep_alpha=True)), x)
     assert np.array_equal(prepare(Picture(x), ImageOptions()), x), "four channels that are not alpha were composited"
+    both = ImageOptions(keep_alpha=True, channels=3)
+    grey = Picture(x[..., :2], alpha=True)
+    assert np.array_equal(prepare(grey, both), np.dstack([x[..., :1]] * 3 + [x[..., 1:2]])), "grey, and its own alpha"
+    assert np.array_equal(prepare(Picture(x[..., :3]), both), np.dstack([x[..., :3], np.full((3, 3, 1), 255)]))
+    assert np.array_equal(prepare(Picture(x, alpha=True), both), x)
     deep = prepare(Picture(np.zeros((1, 1, 2), np.uint16), alpha=True), ImageOptions())
     assert deep.item() == 65535
 
@@ -180,7 +185,7 @@ def test_prepare_refuses_floats_outside_of_minus_one_to_one() -> None:
 
 
 def test_image_options_are_checked() -> None:
-    for options in ({"background": "wite"}, {"quality": 0}, {"load_size": 0}, {"keep_alpha": True, "channels": 3}):
+    for options in ({"background": "wite"}, {"quality": 0}, {"load_size": 0}):
         with pytest.raises(ConfigError, match="--" + next(iter(options)).replace("_", "-")):
             ImageOptions(**options)  # type: ignore[arg-type]
 

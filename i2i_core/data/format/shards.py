@@ -595,7 +595,10 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
             found = f"{_kind_of(b)}, while {first} holds {_kind_of(a)}"
             fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
             if not {a.channels, b.channels} <= {1, 3}:
-                fix = "Shard them into different data sets; where --keep-alpha keeps transparency, leave it out."
+                fix = (
+                    "Beside --keep-alpha give --channels 3 (or 1): then every image has those and transparency. "
+                    "Or leave --keep-alpha out; others go into different data sets."
+                )
             if a.dtype != b.dtype:
                 fix = "Convert the files to one number of bits; or shard them into different data sets."
             elif a.channels == b.channels:
