@@ -173,6 +173,17 @@ def test_classes_become_exclusive_attributes(write: Write) -> None:
     }
 
 
+def test_classes_say_how_many_images_each_has_and_when_they_look_like_pairs(write: Write) -> None:
+    """The advised layout finds them as pairs."""
+    uri = write("a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    counts, pairs = run("classes", uri).notes
+    assert counts == "images of each class: a 2, b 2"
+    assert "--layout pairs takes them so" in pairs
+    assert run("pairs", uri).kind == "paired"
+    write("b/3.png")
+    assert run("classes", uri).notes == ("images of each class: a 2, b 3",)
+
+
 def test_classes_refuses_images_beside_the_folders_and_a_direction(write: Write) -> None:
     uri = write("cat/1.png", "dog/1.png")
     assert "--direction" in message("classes", uri, direction="BtoA")

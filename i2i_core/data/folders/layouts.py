@@ -506,8 +506,14 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     for path, split, rest in parts:
         labels = tuple(int(name == rest.split("/")[0]) for name in classes)
         records.append(Record(keys[path], (path,), split, labels=labels, bytes=listing.files[path]))
+    counts = Counter(rest.split("/")[0] for _, _, rest in parts)
+    notes = [f"images of each class: {_some([f'{name} {counts[name]:,}' for name in classes], 12)}"]
+    if len(classes) == 1:
+        notes = [f"one class only: {classes[0]}"]
+    elif "pairs" in _fitting(listing):
+        notes.append("both folders hold the same names: if these are pairs, --layout pairs takes them so")
     found = Found("labelled", ("image",), tuple(records), "files", (listing.root,), tuple(classes), exclusive=True)
-    return found if len(classes) > 1 else replace(found, notes=(f"one class only: {classes[0]}",))
+    return replace(found, notes=tuple(notes))
 
 
 def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
