@@ -161,14 +161,15 @@ def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
     report = json.loads((out / f"{method}-translated.json").read_text())
     pictures = shown(str(out / f"{method}-translated"))
     other = next(name for name in ("cyclegan", "stargan") if name != method)
-    images = images_of(run.whole_checkpoints()[-1])
+    images, whole = images_of(run.whole_checkpoints()[-1]), METHODS[method].presets["demo"].values["training.images"]
+    longer = f"this was too short to judge: leave --images out, for {whole:,}; " if images < whole else ""
     return [
         f"trained  {method} ({example.shows}), {images:,} images in {seconds:.0f} s; {total:.0f} s with all steps",
         f"on       {train:,} built-in glyphs in {shown(data.uri)}; measured on {test:,} of held-out characters",
         f"numbers  {numbers(report['metrics'], example.headline)}",
         f"look at  {shown(str(out / f'{method}-strip.png'))}; more in {pictures}/contact_sheet.png, "
         f"numbers in {pictures}.json, the run in {shown(run.url)}",
-        f"next     make demo METHOD={other}; your own images: docs/data.md; every method: docs/methods.md",
+        f"next     {longer}make demo METHOD={other}; your own images: docs/data.md; every method: docs/methods.md",
     ]
 
 

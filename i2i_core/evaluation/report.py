@@ -12,6 +12,8 @@ from i2i_core.methods import at_test
 from i2i_core.settings import to_dict
 
 COLUMNS = ("doing nothing", "translated", "real", "images", "better")
+FEW = 50
+"""Images below which a split says little."""
 
 
 def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
@@ -46,7 +48,7 @@ def described(suite: Suite, result: Result, about: Mapping[str, Any]) -> dict[st
         "classifier": to_dict(classifier.info) if classifier else None,
         "families": families,
         "metrics": metrics,
-        "warnings": warnings({"families": families}),
+        "warnings": [*warnings({"families": families}), *_few(result)],
         "not_measured": suite.not_measured(result.metrics),
     }
 
@@ -56,6 +58,14 @@ def warnings(described: Mapping[str, Any]) -> list[str]:
     families = described["families"].values()
     of = {name: fact for facts in families for name, fact in facts.items() if isinstance(fact, Mapping)}
     return [f"{name}: {fact['warning']}" for name, fact in of.items() if "warning" in fact]
+
+
+def _few(result: Result) -> list[str]:
+    """Warn where the whole split is so small that one image moves a share by some per cent."""
+    count = max((measured.count for measured in result.metrics.values()), default=FEW)
+    if count >= FEW:
+        return []
+    return [f"measured on {count:,} images only, where one image is {1 / count:.0%} of a share: {FEW} or more say more"]
 
 
 def table(found: Mapping[str, Measured]) -> str:

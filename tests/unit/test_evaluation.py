@@ -493,6 +493,17 @@ def test_report_says_what_was_not_measured_and_why(coded_data: DataSet) -> None:
     assert "there_and_back" not in " ".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("most", "said"), [(12, ["measured on 12 images only, where one image is 8% of a share"]), (0, [])]
+)
+def test_report_warns_where_images_are_few(most: int, said: list[str], coded_data: DataSet) -> None:
+    suite = Suite(Asked(Fake(always_bold), coded_data, "test", image_size=SIDE, most=most))
+    found = suite.result(suite.parts())
+    assert (found.metrics["there_and_back"].count >= 50) == (not said)
+    warnings = json.loads(as_json(suite, found, {}))["warnings"]
+    assert [line.partition(":")[0] for line in warnings if "images only" in line] == said
+
+
 def test_report_names_each_metric_of_a_family_as_found_or_not(paired: str, unpaired: str) -> None:
     for data, method in ((paired, Pairs(lambda x, keys: x)), (unpaired, FakeUnpaired())):
         suite = Suite(Asked(method, DataSet(data), "test", image_size=SIDE))
