@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing torch, Ray and the rest into $(VENV): some minutes, 7 GB."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 	@echo "Installed. For the commands of the README: source $(VENV)/bin/activate"
 
