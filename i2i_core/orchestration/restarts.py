@@ -49,8 +49,12 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def is_of_another_process(error: BaseException) -> bool:
-    """Return whether an error says that another process is gone, a worker or a data loader: its trace shows nothing."""
-    return isinstance(error, RuntimeError) and any(name in str(error) for name in (*COLLECTIVES, LOADER))
+    """Return whether an error says that another process is gone, a worker or a data loader: its trace shows nothing.
+
+    A data loader that is killed while it hands over a batch resets the connection; storage's errors have classes of
+    their own.
+    """
+    return isinstance(error, ConnectionError | EOFError) or isinstance(error, RuntimeError) and any(name in str(error) for name in (*COLLECTIVES, LOADER))
 
 
 def _said(cause: BaseException) -> str:
@@ -59,4 +63,6 @@ def _said(cause: BaseException) -> str:
         return "its process is gone: killed, out of memory, or with its machine"
     if isinstance(cause, RuntimeError) and any(name in str(cause) for name in COLLECTIVES):
         return "another worker left a sum over all workers"
+    if isinstance(cause, ConnectionError | EOFError):
+        return "its data loader is gone"
     return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no message'])[-1]}"

@@ -83,25 +83,26 @@ def test_sweep_stops_one_trial_early_fails_one_that_diverges_and_names_the_best(
 ) -> None:
     """One trial at a time, of two workers each, on two CPUs: a stopped trial gives them back, or no other begins."""
     guesses = '{"hyper.lr": 1e-12, "hyper.lambda_l1": 100.0}, {"hyper.lr": 1e38, "hyper.lambda_l1": 100.0}'
-    flags = ["--samples", "4", "--workers", "2", "--images", "1600", "--evaluate-every", "400"]
+    flags = ["--samples", "5", "--workers", "2", "--images", "1600", "--evaluate-every", "400"]
     sweep = started(paired, tmp_path, guesses, flags)
     assert sweep.type().wait(timeout=600) == 0, sweep.text()[-6000:]
-    paper, still, huge, drawn = sweep.trials()
+    paper, own, still, huge, drawn = sweep.trials()
     assert paper.state.name == "COMPLETE"
     assert [e[0] for e in paper.user_attrs["evaluations"]] == list(range(400, 1601, 400))
     assert paper.user_attrs["evaluations"] == [
         [e["images"], e["metrics"]] for e in sweep.run_of(0).read_json("evaluations.json")
     ]
     assert paper.value == paper.user_attrs["evaluations"][-1][1]["l1"]
+    assert own.params["hyper.lr"] != paper.params["hyper.lr"], "the preset has another than the paper"
     assert still.state.name == "PRUNED"
     assert list(still.intermediate_values) == [400]
     assert still.user_attrs["outcome"] == "stopped early"
-    assert sweep.run_of(1).read_json("status.json")["state"] == "stopped"
+    assert sweep.run_of(2).read_json("status.json")["state"] == "stopped"
     assert huge.state.name == "PRUNED"
     assert huge.user_attrs["outcome"] == "failed"
     assert "finite" in huge.user_attrs["reason"], huge.user_attrs["reason"]
     assert drawn.user_attrs["outcome"] in ("finished", "stopped early", "failed")
-    assert "4 of 4 trials done" in sweep.text()
+    assert "5 of 5 trials done" in sweep.text()
     assert "pipelines/translate.py" in sweep.text()
     assert "Configuration for experiment" not in sweep.text(), "Ray's own reporter"
     assert not sweep.left(), "processes"

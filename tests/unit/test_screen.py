@@ -77,6 +77,7 @@ def test_restarts_name_the_workers_that_were_lost(said: list[str], monkeypatch: 
     loader = RuntimeError("DataLoader worker (pid(s) 25815) exited unexpectedly")
     assert is_of_another_process(gone)
     assert is_of_another_process(loader)
+    assert is_of_another_process(ConnectionResetError(104, "Connection reset by peer"))
     assert not is_of_another_process(RuntimeError("Caught ValueError in DataLoader worker process 0."))
     restarts.after_exception(None, {0: NonFiniteError("which the driver prints")})
     assert len(said) == 1
