@@ -54,7 +54,9 @@ def is_of_another_process(error: BaseException) -> bool:
     A data loader that is killed while it hands over a batch resets the connection; storage's errors have classes of
     their own.
     """
-    return isinstance(error, ConnectionError | EOFError) or isinstance(error, RuntimeError) and any(name in str(error) for name in (*COLLECTIVES, LOADER))
+    return isinstance(error, ConnectionError | EOFError) or (
+        isinstance(error, RuntimeError) and any(name in str(error) for name in (*COLLECTIVES, LOADER))
+    )
 
 
 def _said(cause: BaseException) -> str:
