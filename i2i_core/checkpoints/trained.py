@@ -74,7 +74,7 @@ def find(uri: str) -> CheckpointFolder:
     why = f"the best of the run by {best['metric']}" if best else "the last of the run"
     if taken != last:
         measured = max((seen["images"] for seen in run.evaluations()), default=0)
-        if measured < images_of(last) and not read_config(run).monitoring.evaluate_every:
+        if measured < images_of(last) and not read_config(run.checkpoint(last)).monitoring.evaluate_every:
             why = f"the last of the run: it was not measured, nor was any since {taken}"
             taken = last
         else:

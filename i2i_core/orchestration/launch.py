@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -212,7 +211,7 @@ def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
     if not ended.is_set():
         fix = "the same command goes on from the last checkpoint"
         said = status.get("error", fix) if status.get("state") == "stopped" else f"its workers were ended; {fix}"
-        print(f"{run.url}: {said}", file=sys.stderr, flush=True)
+        logger.warning(f"{run.url}: {said}")
         os._exit(1)  # the main thread waits for Ray
 
 

@@ -136,7 +136,7 @@ def index_webdataset(
     old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
     if apart:
         given = shlex.join(apart)
-        logger.warning(f"these tars lie outside the data set's folder: give --shards-at {given} to read it")
+        logger.warning(f"these tars lie outside the data set's folder; to read it, give --shards-at {given}")
     if old:
         return DataSet(goal.out or tars.uri, apart).manifest, True
     if isinstance(workers, Auto):

@@ -108,4 +108,4 @@ def test_auto_batch_of_two_workers_is_what_fits(paired: str, tmp_path: Path) -> 
     assert "batches of 512 over 2 workers" in said
     said = typed(*command)
     assert f"--batch auto: 512, which {run.name} began with" in said
-    assert "finished after 1,024 images" in said
+    assert "finished before, after 1,024 images" in said

@@ -18,6 +18,7 @@ from ..support.data import ROOT
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_memory_that_a_second_worker_lacks_ends_a_run_with_one_message(paired: str, tmp_path: Path) -> None:
     """Rank 1 alone asks for 2^60 bytes, in the second update; rank 0 waits for its gradients by then."""
     command = [sys.executable, "pipelines/train.py", "--method", "hungry:HungryGAN", "--preset", "small", "--cpu"]

@@ -135,7 +135,7 @@ def weights_of(classifier: Classifier) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
 
 
-@pytest.mark.parametrize("network", ["small", "resnet18"])
+@pytest.mark.parametrize("network", ["small", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_classifier_training_that_is_stopped_goes_on_to_the_same_bits(
     network: Network, unpaired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:

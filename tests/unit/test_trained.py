@@ -19,8 +19,8 @@ def run_with(folder: Path, checkpoints: tuple[int, ...], best: int, measured: tu
     """A run's folder, as training leaves it: checkpoints, evaluations, the best of them."""
     run = RunFolder(str(folder))
     config = TrainConfig.of("pix2pix", "demo", {"monitoring.evaluate_every": every})
-    run.write(RunFolder.CONFIG, config.dumps().encode())
     for images in checkpoints:
+        run.write(run.in_checkpoint(name_at(images), CheckpointFolder.CONFIG), config.dumps().encode())
         run.write(run.in_checkpoint(name_at(images), CheckpointFolder.CHECKSUMS), b"{}")
     if best:
         run.write_json(RunFolder.BEST, {"metric": "l1", "value": 0.1, "checkpoint": name_at(best)})
