@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Any, Literal, TextIO, get_args
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -16,6 +18,9 @@ PACKAGE = __name__.partition(".")[0]
 """The logger above those of all modules here."""
 TALKATIVE = ("botocore", "aiobotocore")
 """Loggers of libraries whose information, on where they found credentials, is shown to nobody."""
+
+EVERY = 10.0
+"""Seconds between two lines of progress."""
 
 
 class Origin(logging.Filter):
@@ -87,3 +92,43 @@ def shown() -> Level:
     """Give the level that `show` was last called with, so that another process can show the same."""
     least = logging.getLogger(PACKAGE).getEffectiveLevel()
     return next((level for level in LEVELS if least <= getattr(logging, level.upper())), "error")
+
+
+def clock(seconds: float) -> str:
+    """Format seconds as 1:02:03, or as 2:03 under an hour."""
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{s:02d}" if hours else f"{minutes}:{s:02d}"
+
+
+class ProgressLines:
+    """Tell how far work has come, its rate and the time left, at most once in EVERY seconds and not at its end.
+
+    Args:
+        what: the work: "classifier".
+        total: units of all of it.
+        unit: their name in the plural: "images".
+        say: takes each line.
+        now: gives seconds.
+    """
+
+    def __init__(
+        self, what: str, total: int, unit: str, say: Callable[[str], Any], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.what, self.total, self.unit, self.say, self.now = what, total, unit, say, now
+        self.before = self.done = -1
+        self.began = self.said = 0.0
+
+    def __call__(self, n: int) -> None:
+        """Count units that are done; those of the first call were done before."""
+        now = self.now()
+        if self.before < 0:
+            self.before = self.done = n
+            self.began = self.said = now
+            return
+        self.done += n
+        if now - self.said >= EVERY and self.done < self.total:
+            self.said, rate = now, (self.done - self.before) / max(now - self.began, 1e-9)
+            so_far = f"{self.what}: {self.done:,} / {self.total:,} {self.unit}"
+            speed = f"{rate:,.{1 if rate < 10 else 0}f} {self.unit}/s"
+            self.say(f"{so_far} | {speed} | {clock((self.total - self.done) / rate)} left")

@@ -15,6 +15,12 @@ def sides(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def written(size: Size) -> str:
+    """Write a size as people do: `WIDTHxHEIGHT`."""
+    height, width = sides(size)
+    return f"{width}x{height}"
+
+
 @dataclass(frozen=True)
 class Resizing:
     """Describe how images are resized: `fit` as in `fitted`, and `resample`, the antialiased filter."""

@@ -175,11 +175,11 @@ def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
 
 def numbers(metrics: dict[str, dict[str, Any]], names: Sequence[str]) -> str:
     """Write metrics beside what doing nothing and real images have, where that is measured."""
+    from i2i_core.evaluation.samples import NOTHING, REAL, suffixed  # late, as in `ended`
+
     parts = []
     for name in (name for name in names if name in metrics):
-        base, _, part = name.partition("/")
-        ways = (("doing nothing", "nothing"), ("real images", "real"))
-        others = {words: f"{base}_{kind}" + (f"/{part}" if part else "") for words, kind in ways}
+        others = {"doing nothing": suffixed(name, NOTHING), "real images": suffixed(name, REAL)}
         beside = [f"{words} {metrics[other]['value']:.3g}" for words, other in others.items() if other in metrics]
         about = ", ".join([*beside, f"{metrics[name]['better']} is better"])
         parts.append(f"{name} {metrics[name]['value']:.3g} ({about})")

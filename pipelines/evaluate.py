@@ -104,7 +104,6 @@ def measure(options: EvaluateOptions) -> None:
     workers.check()
     trained = load_trained(options.checkpoint, workers.device)
     data = DataSet(options.data, options.shards_at)
-    data.shard_set(options.split, data.manifest.domains[0])
     data.check_shards(options.split)
     kept = options.evaluation.classifier
     judging = replace(options.evaluation, classifier="" if options.train_classifier else kept)

@@ -88,7 +88,7 @@ class ConvertedFile:
     """The authors' network, in words."""
     tensors: dict[str, Tensor]
     dropped: int
-    """How many running statistics of instance norms were dropped; nothing uses them."""
+    """Number of running statistics of instance norms that were dropped, since nothing uses them."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

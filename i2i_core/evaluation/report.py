@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from i2i_core.evaluation.samples import CHUNK, NOTHING, REAL, Measured
+from i2i_core.evaluation.samples import CHUNK, NOTHING, REAL, Measured, suffixed
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, METRICS, NOT_ASKED, Result, Suite, better
 from i2i_core.methods import at_test
 from i2i_core.settings import to_dict
@@ -75,7 +75,7 @@ def table(found: Mapping[str, Measured]) -> str:
     """
     rows: list[tuple[str, ...]] = [("metric", *COLUMNS)]
     for name in _rows(found):
-        idle, real = found.get(_of(name, NOTHING)), found.get(_of(name, REAL))
+        idle, real = found.get(suffixed(name, NOTHING)), found.get(suffixed(name, REAL))
         by_definition = METRICS[name.split("/")[0]].nothing
         nothing = _number(idle) or ("0" if by_definition.startswith("0") else "")
         own = found.get(name)
@@ -92,7 +92,7 @@ def table(found: Mapping[str, Measured]) -> str:
 
 def no_better(found: Mapping[str, Measured]) -> list[str]:
     """Name the metrics whose value is no better than that of the untouched inputs."""
-    pairs = ((name, m, found.get(_of(name, NOTHING))) for name, m in found.items())
+    pairs = ((name, m, found.get(suffixed(name, NOTHING))) for name, m in found.items())
     return [name for name, m, idle in pairs if idle and not better(name, m.value, idle.value)]
 
 
@@ -128,12 +128,6 @@ def _rows(found: Mapping[str, Measured]) -> list[str]:
                 base = base.removesuffix(suffix)
         rows.setdefault(base, {})[part] = None
     return [f"{base}/{part}" if part else base for base, parts in rows.items() for part in sorted(parts, key=bool)]
-
-
-def _of(name: str, suffix: str) -> str:
-    """Name the metric that stands beside another: `l1_nothing`, `accuracy_nothing/bold`."""
-    base, slash, part = name.partition("/")
-    return f"{base}{suffix}{slash}{part}"
 
 
 def _number(measured: Measured | None) -> str:

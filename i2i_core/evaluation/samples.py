@@ -59,6 +59,12 @@ class Metric:
     metric has one."""
 
 
+def suffixed(name: str, suffix: str) -> str:
+    """Name a metric's companion, of its part if it has one: accuracy/bold, NOTHING -> accuracy_nothing/bold."""
+    base, slash, part = name.partition("/")
+    return f"{base}{suffix}{slash}{part}"
+
+
 def beside(name: str, metric: Metric) -> dict[str, Metric]:
     """Give a metric by its name, and the same of the untouched inputs as `NAME_nothing`."""
     idle = Metric(metric.better, f"{name} of the untouched inputs: what doing nothing scores")
@@ -83,7 +89,7 @@ class Asked:
     classifier: Classifier | None = None
     """Judges translations of labelled or unpaired data; None: the file that `judging` names, if it names one."""
     resizing: Resizing = Resizing()
-    """How images come to `image_size`: as in the method's training."""
+    """Resizing of images to `image_size`: that of the method's training."""
     frames: int = 0
     """Frames of a sequence; 0: the method's own number."""
     frame_stride: int = 1

@@ -246,7 +246,7 @@ def families_of(names: Sequence[str]) -> list[str]:
 
 
 Found = dict[str, Any]
-"""What each family found in one chunk, by family."""
+"""One chunk's findings, by family."""
 
 
 @dataclass(frozen=True)

@@ -235,8 +235,8 @@ def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> n
     if picture.alpha and not options.keep_alpha:
         picture = Picture(composite(picture.pixels, options.background_rgb))
     if options.channels is not None:
-        convert_picture = with_alpha if options.keep_alpha else without_alpha
-        picture = convert_picture(picture, options.channels)
+        keeps, n = options.keep_alpha, options.channels
+        picture = with_alpha(picture, n) if keeps else Picture(convert(picture.pixels, n))
     if options.center_crop is not None:
         picture = Picture(center_crop(picture.pixels, options.center_crop), picture.alpha)
     if options.load_size is None:
@@ -247,11 +247,6 @@ def prepare(picture: Picture, options: ImageOptions, checked: bool = False) -> n
     except ValueError as error:
         raise ValueError(f"--load-size {options.load_size} makes it {error}") from None
     return resize(picture, height, width, options.resample)
-
-
-def without_alpha(picture: Picture, channels: int) -> Picture:
-    """Convert an image without transparency to grey (1) or RGB (3). Raises as `convert`."""
-    return Picture(convert(picture.pixels, channels))
 
 
 def with_alpha(picture: Picture, channels: int) -> Picture:

@@ -7,7 +7,7 @@ from typing import Any
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.data.format.manifest import DataSet
-from i2i_core.evaluation.samples import NOTHING
+from i2i_core.evaluation.samples import NOTHING, suffixed
 from i2i_core.evaluation.suite import BETTER, METRICS
 from i2i_core.methods.base import Method
 from i2i_core.methods.controls import Labels
@@ -45,11 +45,11 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
 def metrics(found: Mapping[str, float]) -> Iterator[str]:
     """Give a line for each metric: its value, which values are better, and what doing nothing scores."""
     for name, value in found.items():
-        base, slash, part = name.partition("/")
+        base = name.partition("/")[0]
         if base.endswith(NOTHING):
             continue
         remarks = [f"{BETTER[name]} is better"]
-        if (untouched := found.get(f"{base}{NOTHING}{slash}{part}")) is not None:
+        if (untouched := found.get(suffixed(name, NOTHING))) is not None:
             remarks.append(f"doing nothing {untouched:.4g}")
         elif base in METRICS and METRICS[base].nothing.startswith("0 by definition"):
             remarks.append("doing nothing 0, by definition")

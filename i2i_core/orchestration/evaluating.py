@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from i2i_core import logs
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.data.format.manifest import DataSet
@@ -41,8 +41,6 @@ from i2i_core.storage.paths import sha256
 
 logger = logging.getLogger(__name__)
 
-EVERY = 10.0
-"""Seconds between two lines of progress."""
 TITLES: dict[Network, str] = {"resnet18": "a ResNet-18", "small": "a small network"}
 SLICES = 8
 """Number of parts that a worker's share of the chunks is cut into."""
@@ -237,7 +235,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
         clock: its units are taken for done before.
     """
     if not sys.stderr.isatty():
-        yield Lines(what, total, unit)
+        yield logs.ProgressLines(what, total, unit, logger.info)
         return
     bars: list[tqdm[Any]] = []
 
@@ -252,36 +250,6 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
     finally:
         for bar in bars:
             bar.close()
-
-
-class Lines:
-    """Log how far work has come, its rate and the time left, once in EVERY seconds.
-
-    Args:
-        clock: gives seconds.
-    """
-
-    def __init__(self, what: str, total: int, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self.what, self.total, self.unit, self.clock = what, total, unit, clock
-        self.before = self.done = -1
-        self.began = self.logged = 0.0
-
-    def __call__(self, n: int) -> None:
-        """Count units that are done; those of the first call were done before."""
-        now = self.clock()
-        if self.before < 0:
-            self.before = self.done = n
-            self.began = self.logged = now
-            return
-        self.done += n
-        if now - self.logged >= EVERY:
-            self.logged, rate = now, (self.done - self.before) / (now - self.began)
-            left = int(max(0, self.total - self.done) / rate)
-            parts = (
-                f"{self.what}: {self.done:,} / {self.total:,} {self.unit}",
-                f"{rate:,.{1 if rate < 10 else 0}f} {self.unit}/s",
-            )
-            logger.info(" | ".join([*parts, f"{left // 60}:{left % 60:02d} left"]))
 
 
 def beside(out: str, name: str) -> str:

@@ -206,7 +206,7 @@ def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
     for _ in range(SAVES_WITHIN):
         with suppress(OSError, StorageError):
             status = run.status()
-        if status.get("state") != "running" or ended.wait(1.0):
+        if status.get("state", "running") != "running" or ended.wait(1.0):
             break
     if not ended.is_set():
         fix = "the same command goes on from the last checkpoint"

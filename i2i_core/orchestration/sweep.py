@@ -63,7 +63,7 @@ DISTANCE = "efficientnet_frechet"
 logger = logging.getLogger(__name__)
 
 SWEEP = "sweep.json"
-"""What is searched and for what, which a resumed sweep must agree with."""
+"""File with the space and the metrics of a sweep, which a resumed sweep must agree with."""
 STOPPED = "stopped"
 """Outcome of a trial whose sweep was stopped: the study keeps the trial as running."""
 PAPER = 0

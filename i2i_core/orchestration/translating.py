@@ -53,7 +53,7 @@ class Translated:
     each: int = 1
     """Outputs of each image."""
     made_by: str = ""
-    """How batch norm and dropout ran, for networks that have them."""
+    """The modes of batch norm and dropout in words, for networks that have them."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:

@@ -12,7 +12,7 @@ from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import UserError
 from i2i_core.fields import PIXELS
-from i2i_core.sizes import sides
+from i2i_core.sizes import sides, written
 
 SLIGHT = 1.1
 """Enlargement up to which nothing is said: a preset may resize 250 pixels to 256."""
@@ -33,8 +33,9 @@ def caution(config: TrainConfig, sets: Sequence[DataSet]) -> str:
         times = max(trains[0] / height, trains[1] / width) if found else 1.0
         if times <= SLIGHT:
             continue
-        at = _shown(trains) + (f" (resized to {loads} and cropped)" if loads > trains[0] else "")
-        said = f"the images of {data.uri} are {width}x{height}; this run trains at {at}: they are enlarged {times:.3g} "
+        at = written(trains) + (f" (resized to {loads} and cropped)" if loads > trains[0] else "")
+        stored = written((height, width))
+        said = f"the images of {data.uri} are {stored}; this run trains at {at}: they are enlarged {times:.3g} "
         alone = not config.training.parsed_stages and trains[0] == trains[1]
         fix = advice(config, min(height, width)) if alone else ""
         return f"{said}times." + (f" {fix} trains at their own size." if fix else "")
@@ -80,8 +81,3 @@ def _takes(config: TrainConfig, size: int) -> bool:
     except UserError:
         return False
     return True
-
-
-def _shown(size: tuple[int, int]) -> str:
-    height, width = size
-    return str(height) if height == width else f"{width}x{height}"

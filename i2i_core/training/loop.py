@@ -23,7 +23,7 @@ from i2i_core.errors import DataError, RunError, Stopped, TakenOverError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import RunFolder
-from i2i_core.sizes import sides
+from i2i_core.sizes import written
 from i2i_core.training.fast import agreed, choose
 from i2i_core.training.keeping import Keeper
 from i2i_core.training.measuring import Evaluator
@@ -301,7 +301,7 @@ def _introduced(loop: Loop) -> str:
     """Describe the run in a line, and how far it is."""
     stream, sets, frames = loop.stream, loop.measuring.sets, loop.measuring.stage.frames
     what = "images" if frames == 1 else f"sequences of {frames} frames"
-    at = "x".join(str(side) for side in reversed(sides(loop.measuring.stage.size)))
+    at = written(loop.measuring.stage.size)
     workers = f"{loop.world.size} worker{'' if loop.world.size == 1 else 's'}"
     return (
         f"{loop.config.method}: {loop.progress.images:,} of {loop.length:,} {what}, "

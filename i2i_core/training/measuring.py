@@ -24,19 +24,16 @@ from i2i_core.evaluation.samples import Asked
 from i2i_core.evaluation.suite import Result, Suite, basic_metrics, default_metric
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.previews import shown
+from i2i_core.logs import ProgressLines
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Column, Method
 from i2i_core.runs.folder import RunFolder
 from i2i_core.sizes import Size
 from i2i_core.training.monitoring.monitor import Monitor
 from i2i_core.training.monitoring.readings import spread_of
-from i2i_core.training.monitoring.trackers import clock
 from i2i_core.training.stages import Stages
 from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
-
-SAID_EVERY = 10.0
-"""Seconds between two lines that say how far an evaluation is."""
 
 
 class Evaluator:
@@ -171,23 +168,13 @@ class Evaluator:
         return f"{self.split}/{self._judge}" if self.suites and self._judge else ""
 
     def _progress(self, suite: Suite) -> Callable[[int], None]:
-        """Return a function that takes the number of samples of each measured chunk, and logs every SAID_EVERY seconds
-        how many samples are measured and the time left."""
+        """Return what takes the number of samples of each chunk that this rank has measured, and logs progress."""
         asked, size = suite.asked, self.step.world.size
         there = asked.data.shard_set(self.split, asked.data.manifest.domains[0]).samples
         whole = min(asked.most, there) if asked.most else there
-        began = said = time.monotonic()
-        done = 0
-
-        def measured(samples: int) -> None:
-            nonlocal done, said
-            done, now = done + samples * size, time.monotonic()
-            if now - said >= SAID_EVERY and done < whole:
-                said = now
-                left = clock((now - began) / done * (whole - done))
-                self.monitor.tell(f"evaluating: {done:,} of {whole:,} samples, {left} left")
-
-        return measured
+        lines = ProgressLines("evaluating", whole, "samples", self.monitor.tell)
+        lines(0)  # starts its clock
+        return lambda samples: lines(samples * size)
 
     def _report(self, images: int, results: Mapping[str, Result]) -> None:
         """Write all evaluations and the last in full, and log each warning once."""

@@ -64,7 +64,6 @@ def prepare(config: TrainConfig) -> TrainConfig:
     for number, data in enumerate(sets):
         _check_kind(config, data, method, "--also" if number else "--data")
         _check_evaluated(config, data)
-        data.shard_set(config.data.split, data.manifest.domains[0])
         data.check_shards(config.data.split)
     first, *others = [data.manifest for data in sets]
     hyper = method.with_files(method.fit(config.hyper, first, config.data.direction, *others))
@@ -230,12 +229,11 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
         check_order(saved, run.url)
     if saved.data.order == 1:
         config = config.with_section("data", lanes=_lanes_of_order_1(config))
-    lines = differences(saved, config)
     if saved.method != config.method:
         found = f"a run of {saved.method}, and --method {config.method} given"
         fix = f"Give another --name to start a new run, or --method {saved.method} to resume this one."
         raise ConfigError(run.url, found, "one method in all of a run", fix)
-    if lines:
+    if lines := differences(saved, config):
         raise ConfigError(
             run.url,
             "a run with another configuration:\n    " + "\n    ".join(lines),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import DataError
-from i2i_core.sizes import Size, sides
+from i2i_core.sizes import Size, sides, written
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Files, Inputs, Split, loaded
 
@@ -31,8 +31,8 @@ def cautions(inputs: Inputs, options: TranslateOptions, trained_at: Size) -> Ite
             height, width = sides(trained_at)
             advice = f"--size {height} resizes them" if height == width else "resize them to be near it"
             yield (
-                f"images go through at their own size, the first at {size[1]}x{size[0]} pixels (width x height); the "
-                f"run trained at {width}x{height}: {advice}"
+                f"images go through at their own size, the first at {written(size)} pixels (width x height); the run "
+                f"trained at {written(trained_at)}: {advice}"
             )
     if there := _there(options.out):
         files = "1 file" if there == 1 else f"{there:,} files"

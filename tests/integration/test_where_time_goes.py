@@ -119,13 +119,15 @@ def test_loop_tells_the_rate_of_every_grid_evaluation_and_checkpoint(labelled: s
 def test_loop_says_what_comes_last_and_how_far_an_evaluation_is(
     labelled: str, storage: str, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("i2i_core.training.measuring.SAID_EVERY", 0.0)
+    monkeypatch.setattr("i2i_core.logs.EVERY", 0.0)
     over = {"monitoring__evaluate_samples": 200, "monitoring__grid_every": 96, "training__images": 12}
     loop_of(config_of("stargan", labelled, storage, **over)).train()
     last = said.index("12 images are trained on; to come: a grid, an evaluation, the last checkpoint")
     there = [line for line in said[last:] if line.startswith("evaluating: ")]
     assert there
-    assert all(re.fullmatch(r"evaluating: \d+ of \d+ samples, \d+:\d\d left", line) for line in there)
+    assert all(
+        re.fullmatch(r"evaluating: \d+ / \d+ samples \| [\d.,]+ samples/s \| \d+:\d\d left", line) for line in there
+    )
 
 
 def test_spent_of_a_resumed_run_is_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:

@@ -217,16 +217,6 @@ def test_classifier_of_says_its_length_keeps_what_it_trained_and_uses_it_again(
     assert len(list(folder.iterdir())) == 4
 
 
-def test_lines_of_progress_say_rate_and_time_left_every_so_many_seconds(said: list[str]) -> None:
-    now = [5.0]
-    lines = evaluating.Lines("classifier", 1000, "images", lambda: now[0])
-    lines(200)  # done before
-    for _ in range(3):
-        now[0] += 4
-        lines(40)
-    assert said == ["classifier: 320 / 1,000 images | 10 images/s | 1:08 left"]
-
-
 @pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -43,7 +43,7 @@ def test_caution_of_enlarged_images_gives_flags_that_a_run_takes(
     config = config_of(method, preset, data, tmp_path)
     warn(prepare(config))
     (line,) = [line for line in said if "enlarged" in line]
-    assert f"are {side}x{side}; this run trains at 256 (resized to 286 and cropped): they are enlarged" in line
+    assert f"are {side}x{side}; this run trains at 256x256 (resized to 286 and cropped): they are enlarged" in line
     assert f"enlarged {256 / side:.3g} times" in line
     flags = {name: int(value) for name, value in re.findall(r"--([a-z-]+) (\d+)", line)}
     assert flags.keys() == {"image-size", "load-size"}

@@ -38,6 +38,19 @@ def lines(captured: Captured) -> list[str]:
     return [match[1] for match in found if match]
 
 
+def test_progress_lines_say_rate_and_time_left_every_so_many_seconds_and_not_at_the_end() -> None:
+    now, told = [5.0], list[str]()
+    lines = logs.ProgressLines("classifier", 1000, "images", told.append, lambda: now[0])
+    lines(200)  # done before
+    for _ in range(3):
+        now[0] += 4
+        lines(40)
+    assert told == ["classifier: 320 / 1,000 images | 10 images/s | 1:08 left"]
+    now[0] += 60
+    lines(680)
+    assert len(told) == 1
+
+
 def test_line_names_run_rank_and_level(capsys: Captured) -> None:
     module = logging.getLogger("i2i_core.training.loop")
     logs.show("debug", "faces", 3)

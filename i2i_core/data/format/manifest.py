@@ -296,9 +296,11 @@ class DataSet:
         are read as well, and the one of version 1; of others that happens when their rows are needed.
 
         Raises:
-            DataError: naming the first that is missing, of another length, or an index that was altered.
+            DataError: no such split; or naming the first file that is missing, of another length, or an index that was
+                altered.
         """
-        sets = (self.manifest.splits.get(split) or {}).values()
+        self.shard_set(split, self.manifest.domains[0])
+        sets = self.manifest.splits[split].values()
         self._check_sizes(SHARD, [(s.shards.name, s.shards.bytes) for s in sets])
         self._check_sizes("index", [(s.index.name, s.index.bytes) for s in sets if not s.whole])
         self.check_indexes(split, FEW)

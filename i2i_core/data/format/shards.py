@@ -72,7 +72,7 @@ class ShardOptions:
     shard_bytes: int | None = None
     """Approximate bytes in a shard, in place of --shard-samples; the first samples give the estimate."""
     bad: Literal["stop", "skip"] = "stop"
-    """What to do at an image that cannot be read: stop the job, or skip the sample, which the job names and counts."""
+    """Response to an image that cannot be read: stop the job, or skip the sample, which the job names and counts."""
     overwrite: bool = False
     """Replace a data set, or an unfinished one, that was made with other options."""
 

@@ -264,7 +264,7 @@ class Distances(Family):
         these."""
         self._found: dict[str, Any] = {}
         self._idle_of: tuple[bytes, dict[str, Measured]] = (b"", {})
-        """What doing nothing scored, with a digest of the features."""
+        """Digest of the features that doing nothing was last scored on, and its scores."""
 
     def _kept(self, asked: Asked, side: str) -> RealFeatures:
         """Open the features of one side of the split."""

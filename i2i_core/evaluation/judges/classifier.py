@@ -85,7 +85,7 @@ class ClassifierInfo:
     network: Network = "small"
     """The kind of network; files that do not say are `small`."""
     resizing: Resizing = Resizing()
-    """How real images came to that size; files that do not say were stretched, bicubic."""
+    """Resizing of the real images to that size; files that do not name one were stretched, bicubic."""
 
 
 class Classifier(nn.Module):

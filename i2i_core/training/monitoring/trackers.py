@@ -15,6 +15,7 @@ from torch import Tensor
 from i2i_core.background import Background, Job
 from i2i_core.errors import TakenOverError
 from i2i_core.images.sheet import contact_sheet, png_bytes
+from i2i_core.logs import clock
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
@@ -170,13 +171,6 @@ class Tracker:
         if self.board:
             self.board.forget()
         self.line.check()
-
-
-def clock(seconds: float) -> str:
-    """Format seconds as 1:02:03, or as 2:03 under an hour."""
-    minutes, s = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{s:02d}" if hours else f"{minutes}:{s:02d}"
 
 
 def progress_line(
