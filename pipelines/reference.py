@@ -16,6 +16,7 @@ from i2i_core.cli import main, parse
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.sections import SECTIONS
 from i2i_core.config.sweep import SweepConfig
+from i2i_core.errors import ConfigError
 from i2i_core.flags import Flag, documented, flags_of
 from i2i_core.registry import METHODS
 
@@ -316,7 +317,11 @@ PAGES: dict[str, Callable[[], str]] = {"flags.md": flags_page, "metrics.md": met
 
 def run() -> int:
     options = parse(ReferenceOptions(), "reference.py", sys.argv[1:])
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found, fix = f"{options.out} ({error.strerror})", "Name another."
+        raise ConfigError("--out", found, "a folder that can be written", fix) from None
     for name, write in PAGES.items():
         (options.out / name).write_text(write())
         print(options.out / name)

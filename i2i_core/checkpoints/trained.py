@@ -73,14 +73,21 @@ def find(uri: str) -> CheckpointFolder:
     taken, last = best["checkpoint"] if best else whole[-1], whole[-1]
     why = f"the best of the run by {best['metric']}" if best else "the last of the run"
     if taken != last:
-        measured = max((seen["images"] for seen in run.evaluations()), default=0)
-        if measured < images_of(last) and not read_config(run.checkpoint(last)).monitoring.evaluate_every:
+        if _measured_until(run) < images_of(last) and not read_config(run.checkpoint(last)).monitoring.evaluate_every:
             why = f"the last of the run: it was not measured, nor was any since {taken}"
             taken = last
         else:
             why += f"; the last is {last}"
     logger.info(f"checkpoint {taken}, {why}")
     return run.checkpoint(taken)
+
+
+def _measured_until(run: RunFolder) -> int:
+    """Give the images before a run's last evaluation; 0 where there is none, or its file is not what we wrote."""
+    try:
+        return max((seen["images"] for seen in run.evaluations()), default=0)
+    except (ValueError, TypeError, KeyError):
+        return 0
 
 
 @patient_for(AT_START)

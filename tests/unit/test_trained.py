@@ -67,3 +67,10 @@ def test_trained_says_nothing_of_a_checkpoint_that_is_named(tmp_path: Path, capl
     with caplog.at_level(logging.INFO):
         assert find(f"{run}/checkpoints/{name_at(100)}").url.endswith(name_at(100))
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[1]", b'[{"metrics": {}}]', b"7"])
+def test_trained_takes_the_last_where_the_evaluations_cannot_be_read(damaged: bytes, tmp_path: Path) -> None:
+    run = run_with(tmp_path, (800, 1600), 800, (800, 1600), 0)
+    RunFolder(run).write(RunFolder.EVALUATIONS, damaged)
+    assert find(run).url.endswith(name_at(1600))
