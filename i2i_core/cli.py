@@ -8,57 +8,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from functools import partial
+from inspect import cleandoc
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructTypeInfo
 
-from i2i_core.errors import ConfigError, RunError, Stopped, UserError
-from i2i_core.flags import ALL, HELP, flags_of, flowing, page
+from i2i_core.arguments import check
+from i2i_core.errors import RunError, Stopped, UserError
+from i2i_core.flags import ALL, HELP, flags_of, page, whole_page
 from i2i_core.settings import AUTO
 
 Groups = Mapping[str, Sequence[str]]
 Options = TypeVar("Options")
 PASSED_ON = HelptextFromCommentsOff
 """Marks a dataclass that our rule hands on to tyro's own. Comments beside fields are no help texts."""
-OURS = {
-    "--batch": "Give --batch N: the global batch, over all workers together.",
-    "--gpu": "Give --gpu, and --workers N for N of them.",
-    "--data": "Give --data FOLDER_OR_URL: a data set that shard.py made.",
-    "--input": "Give --input FOLDER_OR_URL.",
-    "--storage": "Give --storage FOLDER_OR_URL, where runs are kept; --name NAME is the run's own folder there.",
-    "--out": "Give --out FOLDER_OR_URL.",
-    "--fast": "Give --fast bf16; or leave it out: auto takes bf16 where it is faster.",
-    "--loaders": "Give --loaders N for processes that read and decode; --workers N is how many train.",
-    "--images": "Give --images N: progress is counted in images, of which an update takes a batch or several.",
-    "--epochs": "Give --epochs N.",
-    "--init-from": "Give --init-from RUN_OR_CHECKPOINT to begin with its networks; the same command resumes a run.",
-    "--image-size": "Give --image-size N.",
-    "--samples": "Give --samples N.",
-    "--lr": "Give --lr RATE.",
-    "--g-lr": "Give --g-lr RATE and --d-lr RATE.",
-}
-"""The fix for a flag of another program, by our flag."""
-ELSEWHERE = {
-    "--batch": ("batch-size", "bs", "train-batch-size", "global-batch"),
-    "--gpu": ("gpus", "gpu-ids", "num-gpus", "n-gpus", "device", "cuda"),
-    "--data": ("dataset", "dataroot", "data-dir", "data-path", "dataset-path", "train-data"),
-    "--input": ("data", "dataset", "dataroot", "data-dir", "images-dir", "source", "input-dir"),
-    "--out": ("output", "output-dir", "out-dir", "results-dir"),
-    "--storage": ("output", "output-dir", "out-dir", "checkpoints-dir", "log-dir", "save-dir", "run-dir", "out"),
-    "--fast": ("precision", "amp", "fp16", "bf16", "mixed-precision", "compile"),
-    "--loaders": ("num-workers", "num-threads", "dataloader-workers"),
-    "--images": ("iterations", "iters", "steps", "max-steps", "num-iters"),
-    "--epochs": ("n-epochs", "num-epochs", "max-epochs", "niter"),
-    "--init-from": ("checkpoint", "pretrained", "load", "resume", "resume-from", "continue-train", "load-network"),
-    "--image-size": ("crop-size", "resolution", "img-size", "size"),
-    "--samples": ("trials", "num-trials", "n-trials"),
-    "--lr": ("learning-rate",),
-    "--g-lr": ("learning-rate", "lr"),
-}
-"""The names that other programs give to a flag of ours."""
 NUMBER_OR_AUTO = PrimitiveConstructorSpec(
     nargs=1,
     metavar="INT|auto",
@@ -120,8 +85,7 @@ def parse(
 ) -> Options:
     """Read flags over the values of a dataclass whose sections are dataclasses too: one flag for each of their fields.
 
-    Unknown flags and values of a wrong type exit with code 2. Help exits with 0, also if its reader closes the pipe
-    early (`| head`).
+    Help exits with 0, also if its reader closes the pipe early (`| head`).
 
     Args:
         options: gives the type, and the defaults.
@@ -129,26 +93,20 @@ def parse(
         common: the flags that `--help` shows, by group; `--help-all` shows every flag. None: both show every flag.
 
     Raises:
-        UserError: as the dataclasses raise it; a flag that other programs have, with the name that it has here.
+        UserError: as the dataclasses raise it; an unknown flag, or a value that its flag cannot take.
     """
     flags = flags_of(options)
-    if not {*HELP, ALL} & {*arguments}:
-        _check_familiar(arguments, {flag.name for flag in flags}, program)
-    with _quiet_pipe():
-        if common and {*HELP} & {*arguments}:
-            print(page(program, about, flags, common))
-            sys.exit(0)
-        return _read(options, program, [HELP[-1] if each == ALL else each for each in arguments], about)
-
-
-def _check_familiar(arguments: Sequence[str], known: set[str], program: str) -> None:
-    """Refuse a flag that only other programs have. Raises ConfigError, which names our flag."""
-    for given in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
-        name = given[2:].replace("_", "-")
-        if f"--{name}" not in known:
-            for ours, names in ELSEWHERE.items():
-                if name in names and ours in known:
-                    raise ConfigError(given, f"a flag that {program} has not", ours, OURS[ours])
+    if asked := {*HELP, ALL} & {*arguments}:
+        about = cleandoc(about or type(options).__doc__ or "")
+        with _quiet_pipe():
+            print(
+                page(program, about, flags, common)
+                if common and ALL not in asked
+                else whole_page(program, about, flags)
+            )
+        sys.exit(0)
+    check(arguments, flags, program)
+    return _read(options, program, arguments)
 
 
 @contextmanager
@@ -164,11 +122,10 @@ def _quiet_pipe() -> Iterator[None]:
         sys.exit(0)
 
 
-def _read(options: Options, program: str, arguments: Sequence[str], about: str) -> Options:
+def _read(options: Options, program: str, arguments: Sequence[str]) -> Options:
     return tyro.cli(
         type(options),
         prog=program,
-        description=about or None,
         args=list(arguments),
         default=options,
         config=(OmitArgPrefixes, OmitSubcommandPrefixes),
@@ -189,18 +146,10 @@ def _registry() -> ConstructorRegistry:
         noted = {field.name: field.metadata for field in fields(info.type)}
         return replace(
             found,
-            fields=tuple(
-                replace(f, type=_marked(f.type, noted[f.name]), helptext=partial(_flowing, f.helptext))
-                for f in found.fields
-            ),
+            fields=tuple(replace(f, type=_marked(f.type, noted[f.name])) for f in found.fields),
         )
 
     return registry
-
-
-def _flowing(text: str | Callable[[], str | None] | None) -> str | None:
-    """Join a help text's lines, which tyro leaves apart where they are indented; None where there is none."""
-    return flowing(text() if callable(text) else text) or None
 
 
 def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import shutil
 import textwrap
 import types
@@ -137,6 +138,14 @@ def typed_value(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def by_section(flags: Sequence[Flag]) -> dict[str, list[Flag]]:
+    """Group flags by the section that they set, in their order."""
+    groups: dict[str, list[Flag]] = {}
+    for flag in flags:
+        groups.setdefault(flag.section, []).append(flag)
+    return groups
+
+
 def page(program: str, about: str, flags: Sequence[Flag], common: Mapping[str, Sequence[str]]) -> str:
     """Write the page of `--help`: what the program does, and the flags that people use, in groups.
 
@@ -144,14 +153,36 @@ def page(program: str, about: str, flags: Sequence[Flag], common: Mapping[str, S
         common: by the title of a group, names of flags without dashes; `lambda-*` stands for all that begin so. Flags
             that this program does not have are left out.
     """
+    groups = {
+        title: [flag for name in names for flag in flags if fnmatchcase(flag.name.lstrip("-"), name)]
+        for title, names in common.items()
+    }
+    return f"{_listed(program, about, groups, flags)}\n\nAll {len(flags)} flags: the same command with {ALL}."
+
+
+def whole_page(program: str, about: str, flags: Sequence[Flag]) -> str:
+    """Write the page of `--help-all`: what the program does, and every flag, by the section that it sets."""
+    groups = {_title(section, shown): shown for section, shown in by_section(flags).items()}
+    return _listed(program, about, groups, flags)
+
+
+def _title(section: str, shown: Sequence[Flag]) -> str:
+    about = re.split(r"[.:]\s", f"{flowing(inspect.getdoc(shown[0].owner))} ", maxsplit=1)[0]
+    return f"{section.replace('_', ' ')} ({about[0].lower()}{about[1:]})" if section else "of the program itself"
+
+
+def _listed(program: str, about: str, groups: Mapping[str, Sequence[Flag]], flags: Sequence[Flag]) -> str:
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
     places = [flag.name for flag in flags if not flag.name.startswith("--")]
     lines = [" ".join(["usage:", program, *places, "[FLAGS]"]), "", *_wrapped(about, width)]
-    for title, names in common.items():
-        shown = [flag for name in names for flag in flags if fnmatchcase(flag.name.lstrip("-"), name)]
+    for title, shown in groups.items():
         if shown:
-            lines += ["", f"{title}:", *(line for flag in shown for line in _described(flag, width))]
-    return "\n".join([*lines, "", f"All {len(flags)} flags: the same command with {ALL}."])
+            lines += [
+                "",
+                *textwrap.wrap(f"{title}:", width),
+                *(line for flag in shown for line in _described(flag, width)),
+            ]
+    return "\n".join(lines)
 
 
 def _described(flag: Flag, width: int) -> Iterator[str]:

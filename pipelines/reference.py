@@ -17,7 +17,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.sections import SECTIONS
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
-from i2i_core.flags import Flag, documented, flags_of
+from i2i_core.flags import Flag, by_section, documented, flags_of
 from i2i_core.registry import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,15 +91,11 @@ def of_flags(flags: Iterable[Flag]) -> list[str]:
     return table(["flag", "default", "effect"], rows)
 
 
-def by_section(flags: Sequence[Flag]) -> list[str]:
+def section_tables(flags: Sequence[Flag]) -> list[str]:
     """Write the flags of a program, a table for each section that holds some of them."""
     lines: list[str] = []
-    for section in dict.fromkeys(flag.section for flag in flags):
-        lines += [
-            f"### {TITLES.get(section, section.replace('_', ' '))}",
-            "",
-            *of_flags(flag for flag in flags if flag.section == section),
-        ]
+    for section, shown in by_section(flags).items():
+        lines += [f"### {TITLES.get(section, section.replace('_', ' '))}", "", *of_flags(shown)]
     return lines
 
 
@@ -143,15 +139,15 @@ def flags_page() -> str:
         f"{', '.join(map(link, ('train.py', 'tune.py', *OTHERS)))}. Methods: {', '.join(map(link, METHODS))}.",
         "", "## train.py", "",
         "Flags of all methods first, then each method's own. A preset's values go over these defaults.", "",
-        *by_section(common),
+        *section_tables(common),
         *(line for name in METHODS for line in of_method(name)),
         "## tune.py", "",
         "All flags of train.py but `--config` and `--lr-may-rise`, and these:", "",
-        *by_section([f for f in flags_of(tune.TuneOptions(none, SweepConfig())) if _is_tunes(f, known)]),
+        *section_tables([f for f in flags_of(tune.TuneOptions(none, SweepConfig())) if _is_tunes(f, known)]),
     ]  # fmt: skip
     for program, (module, options) in OTHERS.items():
         made = getattr(importlib.import_module(module), options)()
-        lines += [f"## {program}", "", *by_section(flags_of(made))]
+        lines += [f"## {program}", "", *section_tables(flags_of(made))]
     return _page(lines)
 
 

@@ -52,8 +52,8 @@ def chosen(ranked: Ranked, better: Literal["lower", "higher"], count: int = EACH
 def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     """Draw what the method makes of the chosen samples, made anew, with a row for each sample.
 
-    Beside a row stand the sample's value and key. Columns: source, translation, truth (of pairs), and there and back
-    (of two-way methods and of labels). Samples that have become unreadable are left out.
+    Beside a row stand the metric that ranks them, the sample's value and its key. Columns: source, translation, truth
+    (of pairs), and there and back (of two-way methods and of labels). Samples that have become unreadable are left out.
     """
     labels = None
     if suite.asked.method.control(Labels):
@@ -64,7 +64,11 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     with torch.no_grad():
         for key, batch, frame in batches_of(suite.asked, list(kinds)):
             (kind, value), outputs = kinds[key], suite.outputs(batch)
-            rows.append("\n".join([f"{kind} {value:#.4g}", key, *([_target(outputs, labels)] if labels else [])]))
+            rows.append(
+                "\n".join(
+                    [f"{kind} {suite.basic.ranking} {value:#.4g}", key, *([_target(outputs, labels)] if labels else [])]
+                )
+            )
             for title, x in _images(outputs, labels, fields_of(suite.asked), frame).items():
                 columns.setdefault(title, []).append(x)
     return contact_sheet(columns, rows=rows)

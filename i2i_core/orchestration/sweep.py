@@ -186,8 +186,8 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
             raise ConfigError("--resume", f"no sweep in {where}", "one to go on with", "Leave --resume out to begin.")
         return
     if not resume:
-        fix = "Add --resume to go on with it, or give another --name."
-        raise ConfigError(where, "a sweep that has begun", "a new name, or --resume", fix)
+        fix = "Add --resume to go on with it, or to see the result of a finished one; or give another --name."
+        raise ConfigError(where, "a sweep of this name", "a new name, or --resume", fix)
     before = TrainConfig.loads(json.dumps(saved["base"]), f"{where}/{SWEEP}")
     check_order(before, where, "Or begin another sweep: give another --name.")
     lines = differences(before, plan.base)

@@ -199,8 +199,9 @@ def _watching(loop: Loop, folder: RunFolder, attempt: str, drained: Callable[[],
     watcher = Background("watch")
 
     def watch() -> None:
-        saved = False
-        while not watcher.ending.wait(LOOKS_EVERY):
+        saved, pause = False, 0.0  # looks at once: somebody may have asked while the workers started
+        while not watcher.ending.wait(pause):
+            pause = LOOKS_EVERY
             if drained() and not saved:
                 logger.info("a node of this run is being drained: saving")
                 loop.ask("save")

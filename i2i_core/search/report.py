@@ -1,8 +1,8 @@
 """Write what a sweep leaves to read: a table, the best configuration, Optuna's plots, and one page with all of it.
 
-The report reads Optuna's own fields of a trial, three of its attributes, `run` (the run's folder), `images` (images
-seen) and `reason` (why the trial was stopped), and the last grid of its run. The page's words and looks are in
-`report.html`.
+The report reads Optuna's own fields of a trial, four of its attributes, `run` (the run's folder), `images` (images
+seen), `outcome` and `reason` (why the trial did not run to its end), and the last grid of its run. The page's
+words and looks are in `report.html`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import shlex
 import warnings
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +40,7 @@ from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.images.codec import decode
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
-from i2i_core.search.study import SearchedMetric, best_trials, completed
+from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
@@ -52,6 +53,8 @@ PICTURE = 200
 """Pixels per side of a trial's picture on the page, at most: the first rows of its last grid."""
 RANKED = 8
 """Completed trials from which on the importance of parameters is drawn."""
+ENDINGS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED_EARLY, TrialState.FAIL: FAILED}
+"""Outcomes of trials that have no attribute `outcome`, by Optuna's state."""
 PAGE = Path(__file__).with_name("report.html")
 
 
@@ -93,8 +96,13 @@ class _Sweep:
         times = [str(when or "")[:19] for when in (trial.datetime_start, trial.datetime_complete)]
         words = [redacted(str(trial.user_attrs.get(name, ""))) for name in ("run", "reason")]
         images = trial.user_attrs.get("images", "")
-        cells = [str(trial.number), trial.state.name, *metrics, images, *params, *times, *words]
+        cells = [str(trial.number), _ending(trial), *metrics, images, *params, *times, *words]
         return dict(zip(self.head, cells, strict=True))
+
+
+def _ending(trial: FrozenTrial) -> str:
+    """Say how a trial ended, in the words of the sweep's log; `running` or `waiting` where it has not."""
+    return str(trial.user_attrs.get("outcome", ENDINGS.get(trial.state, trial.state.name.lower())))
 
 
 def write_report(
@@ -141,8 +149,8 @@ def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Spac
         lines.append(f"and {len(of.done) - SHOWN} more that ran to their end")
     ends = "* best" if len(objectives) == 1 else "* no other trial is better in every metric"
     lines.append(ends if of.best else "no trial has run to its end")
-    others = [row for row in of.rows if row["state"] != "COMPLETE" and row["reason"]]
-    return "\n".join([*lines, *(f"trial {row['trial']} {row['state'].lower()}: {row['reason']}" for row in others)])
+    others = [row for row in of.rows if row["state"] != FINISHED and row["reason"]]
+    return "\n".join([*lines, *(f"trial {row['trial']} {row['state']}: {row['reason']}" for row in others)])
 
 
 def _shown(value: Any) -> str:
@@ -287,7 +295,7 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
             "split": measured.evaluate_split,
             "samples": f"at most {measured.evaluate_samples:,}" if measured.evaluate_samples else "all",
         },
-        "counts": ", ".join(f"{states.count(s.name)} {s.name}" for s in TrialState if s.name in states) or "none",
+        "counts": ", ".join(f"{count} {state}" for state, count in Counter(states).most_common()) or "none",
         "commands": "" if of.best else "hidden",
         "uri": shlex.quote(base.data.uri or "DATA"),
         **{"config": shlex.quote(sweep.at(file)), "run": shlex.quote(str(run))},
@@ -312,7 +320,7 @@ def _trials(of: _Sweep, sweep: Folder) -> str:
     lines = [f"<tr>{''.join(f'<th>{_e(head)}</th>' for head in heads)}</tr>"]
     best = {trial.number for trial in of.best}
     for row, trial in zip(of.rows, of.trials, strict=True):
-        kind = "best" if trial.number in best else "" if row["state"] == "COMPLETE" else "off"
+        kind = "best" if trial.number in best else "" if row["state"] == FINISHED else "off"
         run = f"trials/{trial.number:04d}"
         values = (f"<span>{_e(key)} {_e(_shown(row[key]))}</span>" for key in of.space.parameters if row[key] != "")
         ended = " ".join(filter(None, [row["state"], row["reason"] and f"- {row['reason']}"]))

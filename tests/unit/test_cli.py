@@ -10,12 +10,14 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from i2i_core import cli
+from i2i_core.arguments import ELSEWHERE, OURS
 from i2i_core.errors import ConfigError, RunError, Stopped
-from i2i_core.settings import check_at_least, setting
+from i2i_core.settings import AUTO, check_at_least, setting
 
 ROOT = Path(__file__).parents[2]
 ENDS: dict[str, tuple[BaseException | None, int, str]] = {
@@ -96,12 +98,54 @@ def test_parse_puts_flags_over_an_instance() -> None:
     assert cli.parse(start, "x.py", ["--data", "b", "--no-dry-run"]) == Whole(Part(size=7, uri="b", channels=5))
 
 
-@pytest.mark.parametrize("flag", ["--channels", "--part.channels", "--uri", "--sise"])
-def test_parse_refuses_what_is_no_flag(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.parse(Whole(), "x.py", [flag, "3"])
-    assert ended.value.code == 2
-    assert flag in capsys.readouterr().err
+WRONG: dict[str, tuple[str, str]] = {
+    "--channels 3": ("--channels: found a flag that x.py has not", "x.py --help-all lists them all."),
+    "--part.channels 3": ("--part.channels: found a flag that x.py has not", "--help-all"),
+    "--uri x": ("--uri: found a flag that x.py has not", "--help-all"),
+    "--sise 3": ("--sise: found a flag that x.py has not", "Did you mean --size"),
+    "--sise=3": ("--sise: found a flag that x.py has not", "Did you mean --size"),
+    "-size 3": ("-size: found a flag that x.py has not", "--help-all"),
+    "--size x": ("--size: found 'x'; expected a whole number", "Give --size INT."),
+    "--size 1.5": ("--size: found '1.5'; expected a whole number", "Give --size INT."),
+    "--size": ("--size: found no value; expected INT", "Give --size INT."),
+    "--size --data x": ("--size: found no value; expected INT", "Give --size INT."),
+    "--data -x": ("--data: found no value; expected STR", "follows an equals sign: --data=-x"),
+    "--data x y": ("y: found a word that belongs to no flag; expected a flag of x.py", "quotes"),
+    "--dry-run yes": ("--dry-run: found yes; expected no value: it is on or off", "--dry-run or --no-dry-run, alone"),
+    "--no-dry-run=1": ("--no-dry-run: found 1; expected no value", "--dry-run or --no-dry-run, alone"),
+    "--side left": ("--side: found 'left'; expected one of A, B", "Known: A, B."),
+    "--rate fast": ("--rate: found 'fast'; expected a number", "Give --rate FLOAT."),
+    "--several 1 x": ("--several: found 'x'; expected a whole number", "Give --several INT ...."),
+    "--two 1": ("--two: found 1; expected FLOAT FLOAT", "Give --two FLOAT FLOAT."),
+    "--found often": ("--found: found 'often'; expected a whole number or auto", "Give --found INT|auto."),
+}
+"""By command line, the beginning of the message and a part of its remedy."""
+
+
+@dataclass(frozen=True)
+class Kinds(Whole):
+    side: Literal["A", "B"] = "A"
+    rate: float = 0.5
+    several: tuple[int, ...] = ()
+    two: tuple[float, float] = (0.0, 1.0)
+    found: int = setting(AUTO, auto=True)
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_parse_answers_what_it_cannot_read(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    begins, remedy = WRONG[line]
+    with pytest.raises(ConfigError) as refused:
+        cli.parse(Kinds(), "x.py", line.split())
+    assert str(refused.value).startswith(begins)
+    assert remedy in refused.value.fix
+    assert capsys.readouterr() == ("", "")
+
+
+def test_parse_reads_values_of_every_kind() -> None:
+    line = "--side=B --rate -1e-3 --several 1 -2 --two 0 -1 --found auto --no-dry-run --data=-x --size 4"
+    expected = Kinds(Part(size=4, uri="-x"), False, "B", -1e-3, (1, -2), (0.0, -1.0))
+    assert cli.parse(Kinds(), "x.py", line.split()) == expected
+    assert cli.parse(Kinds(several=(1,)), "x.py", ["--several"]).several == ()
 
 
 def test_parse_lets_errors_of_sections_through() -> None:
@@ -116,7 +160,7 @@ def test_parse_shows_texts_of_fields_their_defaults_and_no_derived_field(capsys:
     page = capsys.readouterr().out
     assert "when all that there is to check" in page, "one paragraph, however it was broken in the source"
     said = " ".join(page.replace("│", " ").split())
-    texts = ["About this.", "Name a part.", "--data STR Where it lies.", "--size INT Pixels of a side. (default: 7)"]
+    texts = ["About this.", "name a part", "--data STR Where it lies.", "--size INT Pixels of a side. (default: 7)"]
     texts += ["--bare INT (default: 0)"]
     assert [text for text in texts if text not in said] == []
     assert [text for text in ("Make a whole.", "channels", "no help text") if text in said] == []
@@ -192,8 +236,8 @@ def test_parse_keeps_a_flag_that_the_program_has_whatever_others_mean_by_it() ->
 
 
 def test_ours_says_what_to_do_for_every_flag_of_elsewhere() -> None:
-    assert cli.OURS.keys() == cli.ELSEWHERE.keys()
-    assert all(ours in remedy for ours, remedy in cli.OURS.items())
+    assert OURS.keys() == ELSEWHERE.keys()
+    assert all(ours in remedy for ours, remedy in OURS.items())
 
 
 @pytest.mark.processes

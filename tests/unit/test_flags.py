@@ -48,12 +48,28 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("program", ["train", "shard", "evaluate"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_flags_of_are_those_that_the_parser_knows(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The parser's own page is not shown to anybody; it lists what it reads."""
     with pytest.raises(SystemExit):
-        cli.parse(PROGRAMS[program](), program, ["--help-all"])
+        cli._read(PROGRAMS[program](), program, ["--help"])
     shown = set(re.findall(r"^[│| ] (--\w[\w-]*|CHECKPOINT)", capsys.readouterr().out, re.MULTILINE))
     assert {flag.name for flag in flags_of(PROGRAMS[program]())} == shown
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_all_shows_every_flag_in_the_section_it_sets(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = PROGRAMS[program]()
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(options, program, ["--help-all"])
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    for block in page.split("\n\n"):
+        shown = set(re.findall(r"^  (--(?:\[no-\])?\w[\w-]*|CHECKPOINT)", block, re.MULTILINE))
+        sections = {flag.section for flag in flags_of(options) if flag.typed.split(" ")[0] in shown}
+        assert len(sections) <= 1
+    every = set(re.findall(r"^  (--(?:\[no-\])?\w[\w-]*|CHECKPOINT)", page, re.MULTILINE))
+    assert {flag.typed.split(" ")[0] for flag in flags_of(options)} == every
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

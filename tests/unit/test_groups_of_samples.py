@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,11 @@ def test_group_by_is_recorded_and_must_match_on_resuming(tmp_path: Path) -> None
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["made_by"]["layout"]["group_by"] == PERSON
     shard(PERSON)
-    with pytest.raises(DataError, match="with other options"):
+    saved = re.escape(json.dumps(PERSON))
+    with pytest.raises(DataError, match=rf'with other options \(group_by: {saved} there, "\^\(\.\)" here\)'):
         shard("^(.)")
-    with pytest.raises(DataError, match="with other options"):
+    with pytest.raises(DataError, match=rf"with other options \(group_by: {saved} there, not given here\)"):
         shard("")
+    put(tmp_path / "in" / "kim_0.png", np.zeros((4, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="the options are equal: the images or their names differ"):
+        shard(PERSON)

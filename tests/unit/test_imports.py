@@ -58,7 +58,8 @@ ARROWS: dict[str, set[str]] = {
         *("data.folders", "data.worlds", *DATA, "images", "storage"),
     },
     "flags": set(),
-    "cli": {"flags"},
+    "arguments": {"flags"},
+    "cli": {"arguments", "flags"},
 }
 """By room, what its files may import besides each other and the vocabulary: whole rooms, or single modules."""
 STEP = {

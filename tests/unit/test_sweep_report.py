@@ -137,7 +137,7 @@ def test_report_writes_a_best_configuration_that_train_takes(one: tuple[optuna.S
 def test_report_writes_every_trial_into_the_table(one: tuple[optuna.Study, Report, Folder]) -> None:
     rows = list(csv.DictReader(io.StringIO(one[2].read("trials.csv").decode())))
     assert [int(row["trial"]) for row in rows] == list(range(11))
-    states = ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE", "RUNNING", *["COMPLETE"] * 6]
+    states = ["finished", "stopped early", "finished", "finished", "running", *["finished"] * 6]
     assert [row["state"] for row in rows] == states
     assert [row["twin"] for row in rows][:5] == ["0.04", "", "0.05", "0.0321", ""]
     assert rows[1]["reason"] == "stopped after 100 images: twin <0.01> & worse than others"
@@ -155,10 +155,10 @@ def test_page_compares_the_best_with_the_paper_and_says_why(one: tuple[optuna.St
     ]
     (stopped,) = (row for row in page.rows if row[1:2] == ["1"])
     assert stopped[0] == "no grid"
-    assert stopped[-1] == "PRUNED - stopped after 100 images: twin <0.01> & worse than others"
+    assert stopped[-1] == "stopped early - stopped after 100 images: twin <0.01> & worse than others"
     assert stopped[-2] == "hyper.lambda_cyc 2 hyper.pool_size 0 hyper.adversarial hinge"
     assert ("a", "href", "trials/0001/") in page.attributes
-    assert page.row("trials")[1] == "1 RUNNING, 9 COMPLETE, 1 PRUNED"
+    assert page.row("trials")[1] == "9 finished, 1 stopped early, 1 running"
 
 
 def test_page_shows_without_other_files_and_closes_every_element(one: tuple[optuna.Study, Report, Folder]) -> None:
@@ -255,7 +255,7 @@ def test_table_has_the_best_first_and_the_reasons(one: tuple[optuna.Study, Repor
     assert lines[0].split() == ["trial", "twin", "images", "lambda_cyc", "pool_size", "adversarial"]
     assert lines[1].split() == ["*", "3", "0.0321", "900", "5", "100", "hinge"]
     assert [line.split()[0] for line in lines[2:10]] == ["0", "2", "5", "6", "7", "8", "9", "10"]
-    assert lines[-1] == "trial 1 pruned: stopped after 100 images: twin <0.01> & worse than others"
+    assert lines[-1] == "trial 1 stopped early: stopped after 100 images: twin <0.01> & worse than others"
 
 
 def test_report_of_several_metrics_gives_the_trials_that_no_other_beats(tmp_path: Path) -> None:

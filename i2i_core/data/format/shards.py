@@ -149,6 +149,8 @@ class ShardWork(Protocol):
     def digest(self) -> str: ...
     @property
     def jobs(self) -> Sequence[Goes]: ...
+    @property
+    def made_by(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -365,7 +367,7 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
         found, fix = "a data set that was not written here", "Name another place."
         raise DataError(f"--out {output.url}", found, "a new folder", fix)
     if not same and not overwrite:
-        found = "a data set made from another input or with other options"
+        found = f"a data set made from another input or with other options ({_differences(made_by, plan.made_by)})"
         fix = "Name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     named = _named_tars(output)
@@ -373,6 +375,26 @@ def _finished(plan: ShardWork, output: Folder, overwrite: bool) -> bool:
     output.remove(MANIFEST)
     _remove(output, named)
     return False
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """List the options in which a finished data set differs from a plan."""
+    old, new = dict(_flat({key: there[key] for key in here if key in there})), dict(_flat(here))
+    found = [
+        f"{key}: {old.get(key, 'not given')} there, {new.get(key, 'not given')} here"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+    return "; ".join(found) or "the options are equal: the images or their names differ"
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give every value of nested mappings by its own key, in JSON."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield key, json.dumps(value)
 
 
 def written_by(output: Folder) -> dict[str, Any]:
