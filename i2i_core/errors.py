@@ -74,6 +74,11 @@ class NonFiniteError(RunError):
     """Report a loss or gradient that was NaN or infinite. No weight has moved by it."""
 
 
+def counted(number: int, one: str) -> str:
+    """Write a number with its noun: `1 image`, `2,000 images`."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Write the fix for an unknown name: the closest known names, or all of them."""
     known = sorted(names)

@@ -17,7 +17,7 @@ import tyro
 from i2i_core import logs
 from i2i_core.cli import main, parse
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, counted
 from i2i_core.logs import Level
 
 PROGRAM = "translate.py"
@@ -47,7 +47,7 @@ def run() -> int:
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
-    images = "1 image" if outcome.written == 1 else f"{outcome.written:,} images"
+    images = counted(outcome.written, "image")
     print(f"{images}{each} in {options.out}{made_by}\ncontact sheet {outcome.sheet}")
     if not outcome.bad:
         return 0

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, counted
 from i2i_core.images import arrays, deep_png
 from i2i_core.images.formats import FORMATS, check, recognise
 from i2i_core.images.limits import MAX_PIXELS, check_size
@@ -294,7 +294,7 @@ def convert(x_HWC: np.ndarray, channels: int) -> np.ndarray:
     if have == 1:
         return np.repeat(x_HWC, channels, axis=2)
     if have != 3:
-        raise ValueError(f"{have} channels; --channels converts between 1 and 3 only")
+        raise ValueError(f"{counted(have, 'channel')}; --channels converts between 1 and 3 only")
     y = np.empty((*x_HWC.shape[:2], 1), x_HWC.dtype)
     for rows in strips(x_HWC):
         grey = x_HWC[rows] @ LUMA

@@ -167,7 +167,8 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     wait_for(*needed(config, gpu))
     least, most = config.launch.worker_range
     many = f"{least}" if least == most else f"{least} to {most}"
-    logger.info(f"starting {many} worker{'' if most == 1 else 's'} on {'GPUs' if gpu else 'CPUs'}")
+    workers = f"{many} worker{'' if most == 1 else 's'} on {'GPUs' if gpu else 'CPUs'}"
+    logger.info(f"starting {workers}: seconds, on a slow or busy machine a minute")
     attempt = uuid4().hex
     with held(run, attempt, since):
         begin(run, attempt, config.dumps().encode())

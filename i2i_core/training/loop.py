@@ -19,7 +19,7 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.ahead import Ahead
 from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import open_sets
-from i2i_core.errors import DataError, RunError, Stopped, TakenOverError
+from i2i_core.errors import DataError, RunError, Stopped, TakenOverError, counted
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import RunFolder
@@ -302,7 +302,7 @@ def _introduced(loop: Loop) -> str:
     stream, sets, frames = loop.stream, loop.measuring.sets, loop.measuring.stage.frames
     what = "images" if frames == 1 else f"sequences of {frames} frames"
     at = written(loop.measuring.stage.size)
-    workers = f"{loop.world.size} worker{'' if loop.world.size == 1 else 's'}"
+    workers = counted(loop.world.size, "worker")
     return (
         f"{loop.config.method}: {loop.progress.images:,} of {loop.length:,} {what}, "
         f"{stream.images_per_epoch:,} an epoch in whole batches of {stream.batch} over {workers}, at {at} pixels, "

@@ -18,7 +18,7 @@ from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.transforms import Augment, resized
-from i2i_core.errors import ConfigError, DataError
+from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
@@ -400,7 +400,7 @@ def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
     colours = have - 1 if picture.alpha and not keep else have
     if colours != channels and not {colours, channels} <= {1, 3}:
         fix = "Grey and RGB images are converted; others need a checkpoint trained on their kind."
-        raise DataError(name, f"{have} channels", f"{channels}, which the checkpoint reads", fix)
+        raise DataError(name, counted(have, "channel"), f"{channels}, which the checkpoint reads", fix)
     wanted: Any = channels if colours != channels else None
     return prepare(picture, ImageOptions(keep_alpha=keep, channels=wanted))
 

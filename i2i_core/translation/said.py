@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import DataError
+from i2i_core.errors import DataError, counted
 from i2i_core.sizes import Size, sides, written
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Files, Inputs, Split, loaded
@@ -35,7 +35,7 @@ def cautions(inputs: Inputs, options: TranslateOptions, trained_at: Size) -> Ite
                 f"trained at {written(trained_at)}: {advice}"
             )
     if there := _there(options.out):
-        files = "1 file" if there == 1 else f"{there:,} files"
+        files = counted(there, "file")
         yield f"{options.out} holds {files} already; those of the same names are replaced"
 
 
@@ -49,7 +49,7 @@ def _which(inputs: Inputs) -> str:
         return f"input: none; {count:,} codes, drawn by their numbers"
     folders = Counter(path.rpartition("/")[0] for path in inputs.paths)
     several = f" in {len(folders)} folders: {_some([*folders])}" if len(folders) > 1 else ""
-    return f"input: {count:,} image{'' if count == 1 else 's'}{several}"
+    return f"input: {counted(count, 'image')}{several}"
 
 
 def _some(names: list[str], most: int = 4) -> str:

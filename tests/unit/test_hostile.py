@@ -108,12 +108,12 @@ HOSTILE: dict[str, tuple[list[Member], str, str, str]] = {
     "empty": (labelled_with(b""), "bad", W.IMAGES, "empty"),
     "absurdly large": (labelled_with(huge_png()), "bad", W.IMAGES, "over 178956970 pixels"),
     "colour among grey": (labelled_with(png(np.zeros((4, 4, 3), np.uint8))), "bad", W.KINDS, "3 channels of uint8"),
-    "16 bits": (labelled_with(png(np.zeros((4, 4, 1), np.uint16))), "bad", W.KINDS, "1 channels of uint16"),
+    "16 bits": (labelled_with(png(np.zeros((4, 4, 1), np.uint16))), "bad", W.KINDS, "1 channel of uint16"),
     "16 bit colour": (labelled_with(deep_png(np.zeros((4, 4, 3), np.uint16))), "bad", W.KINDS, "3 channels of uint16"),
     "no image": ([("bad.json", b'{"bold": 1}')], "bad", W.FIELDS, "images named nothing"),
     "another image": ([("bad.left.png", GOOD["0"])], "bad", W.FIELDS, "images named left"),
     "half a pair": ([("bad.a.png", GOOD["0"])], "bad", W.FIELDS, "without a or b|b is missing"),
-    "a pair": ([("bad.a.png", GOOD["0"]), ("bad.b.png", GOOD["0"])], "bad", W.KINDS, "a of 1 channels"),
+    "a pair": ([("bad.a.png", GOOD["0"]), ("bad.b.png", GOOD["0"])], "bad", W.KINDS, "a of 1 channel"),
     "climbs": (named("../../x"), "../../x", W.NAMES, "leaves its folder"),
     "climbs later": (named("a/../../x"), "a/../../x", W.NAMES, "leaves its folder"),
     "absolute": (named("/etc/x"), "/etc/x", W.NAMES, "leaves its folder"),
@@ -252,8 +252,8 @@ def test_indexing_leaves_a_sample_without_its_pair_out(tmp_path: Path) -> None:
     assert DataSet(str(tmp_path)).rows("train").keys() == list("01345")
     assert manifest.made_by["left_out"] == [
         "train-0.tar 2: b is missing",
-        "train-0.tar single: image of 1 channels of uint8 as png, where 5 samples hold "
-        "a of 1 channels of uint8 as png and b of 1 channels of uint8 as png",
+        "train-0.tar single: image of 1 channel of uint8 as png, where 5 samples hold "
+        "a of 1 channel of uint8 as png and b of 1 channel of uint8 as png",
     ]
 
 
@@ -562,7 +562,7 @@ CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "truncated": (lambda d: d[:60] + bytes(len(d) - 60), "."),
     "of another size": (lambda d: padded(flat(8), len(d)), "8x8 pixels where the manifest says 16x16"),
     "in colour": (lambda d: padded(flat(16, 3), len(d)), "3 channels of uint8 where the manifest says 1 of uint8"),
-    "of 16 bits": (lambda d: padded(flat(16, 1, np.uint16), len(d)), "1 channels of uint16 where"),
+    "of 16 bits": (lambda d: padded(flat(16, 1, np.uint16), len(d)), "1 channel of uint16 where"),
     "absurdly large": (lambda d: padded(huge_png(), len(d)), "over 178956970 pixels"),
 }
 

@@ -305,7 +305,7 @@ def test_value_of_another_size_or_type_than_the_manifest_says_is_refused() -> No
     for other, cause in (
         (replace(known, height=5), "4x5 pixels where the manifest says 5x5"),
         (replace(known, height=0, width=6), "4x5 pixels where the manifest says 0x6"),
-        (replace(known, dtype="uint16"), "1 channels of uint8 where the manifest says 1 of uint16"),
+        (replace(known, dtype="uint16"), "1 channel of uint8 where the manifest says 1 of uint16"),
     ):
         with pytest.raises(ValueError, match=cause):
             value_of(stored, other)

@@ -782,7 +782,7 @@ def test_sharding_never_replaces_an_indexed_webdataset(tmp_path: Path) -> None:
         ({"1": {"txt": b"x"}}, "images named nothing"),
         ({"1": {"png": b"x", "cls": b"0"}}, "cannot identify"),
         ({"1": {"png": png(), "json": b'{"x": "high"}'}}, "labels such as"),
-        ({"1": {"png": png(), "cls": b"0"}, "2": {"png": png(1), "cls": b"0"}}, "1 channels of uint8"),
+        ({"1": {"png": png(), "cls": b"0"}, "2": {"png": png(1), "cls": b"0"}}, "1 channel of uint8"),
         ({"1": {"png": png()}}, "single images without json or cls"),
     ],
 )

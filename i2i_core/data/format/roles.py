@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from i2i_core.errors import counted
 from i2i_core.fields import IDS, PIXELS, Field
 from i2i_core.images import arrays
 from i2i_core.images.codec import check_range, decode, encode, storage
@@ -90,9 +91,8 @@ def check_stored(value: Value, field: Field) -> None:
     assert isinstance(value, np.ndarray)
     h, w, c = value.shape
     if c != field.channels or (value.dtype != field.dtype and stored_dtype(value) != field.dtype):
-        raise ValueError(
-            f"{c} channels of {stored_dtype(value)} where the manifest says {field.channels} of {field.dtype}"
-        )
+        found = f"{counted(c, 'channel')} of {stored_dtype(value)}"
+        raise ValueError(f"{found} where the manifest says {field.channels} of {field.dtype}")
     if (field.height and h != field.height) or (field.width and w != field.width):
         raise ValueError(f"{h}x{w} pixels where the manifest says {field.height}x{field.width}")
 

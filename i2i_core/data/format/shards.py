@@ -30,7 +30,7 @@ from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.format.table import BLOCK, ClipCounts, IndexFile, IndexFiles, Shard, Shards, ShardSet
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import ConfigError, DataError, ResourceError
+from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
 from i2i_core.settings import check_at_least, from_dict, to_dict
@@ -638,7 +638,11 @@ def _form(field: Field) -> tuple[object, ...]:
 
 
 def _kind_of(field: Field) -> str:
-    shape = f"a {field.role} of shape {field.shape}" if field.shape else f"{field.channels} channels of {field.dtype}"
+    shape = (
+        f"a {field.role} of shape {field.shape}"
+        if field.shape
+        else f"{counted(field.channels, 'channel')} of {field.dtype}"
+    )
     return f"{shape} as {field.extension}"
 
 

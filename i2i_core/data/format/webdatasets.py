@@ -36,7 +36,7 @@ from i2i_core.data.format.shards import (
     written_by,
 )
 from i2i_core.data.format.table import Shard, ShardSet
-from i2i_core.errors import ConfigError, DataError
+from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import WHOLE, Field
 from i2i_core.images.codec import EXTENSIONS, check_range, decode
 from i2i_core.settings import to_dict
@@ -510,7 +510,9 @@ def _alike(samples: Sequence[tuple[str, Sample]], bad: str = "stop") -> list[Fau
 
 
 def _described(kind: Kinds) -> str:
-    return " and ".join(f"{name} of {channels} channels of {dtype} as {end}" for name, channels, dtype, end in kind)
+    return " and ".join(
+        f"{name} of {counted(channels, 'channel')} of {dtype} as {end}" for name, channels, dtype, end in kind
+    )
 
 
 # ---- the data set ----

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from i2i_core.config.evaluation import EvaluationConfig
-from i2i_core.errors import DataError
+from i2i_core.errors import DataError, counted
 from i2i_core.evaluation.cache import cache
 from i2i_core.evaluation.samples import (
     NOTHING,
@@ -130,7 +130,7 @@ def _check(asked: Asked, metrics: str) -> None:
 def _enough(n: int, where: str, metrics: str) -> None:
     if n < 2:
         fix = f"Measure more images, or leave {metrics} out."
-        raise DataError(where, f"{n} image{'' if n == 1 else 's'} to measure", f"2 or more for {metrics}", fix)
+        raise DataError(where, f"{counted(n, 'image')} to measure", f"2 or more for {metrics}", fix)
 
 
 def frechet(x_ND: np.ndarray, y_MD: np.ndarray) -> float:
