@@ -135,7 +135,8 @@ def run() -> int:
     data, storage, name = out / f"glyphs-{example.data}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
-    call(python, f"{here}/shard.py", *glyph_flags(demo.method), "--out", str(data), "--workers", "0")
+    glyphs = (*glyph_flags(demo.method), "--out", str(data), "--workers", "0", "--log-level", "warning")
+    call(python, f"{here}/shard.py", *glyphs)
     where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", "--fast", *demo.fast]
     seconds = train(demo, [*where, *length])
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"

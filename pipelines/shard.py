@@ -43,7 +43,7 @@ class MakeOptions:
     """Shards that Ray writes at a time. 0: this process writes them, without Ray; -1: as many as the cluster has CPUs;
     auto: 0 for small inputs, else -1."""
     log_level: Level = "info"
-    """Least severe messages to log."""
+    """Least severe messages to log. From warning on, the command to train with is not printed either."""
 
     @property
     def located(self) -> MakeOptions:
@@ -65,7 +65,10 @@ def run() -> int:
     if options.workers < -1:
         raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out, or give -1 for every CPU.")
     manifest, old = (_index if options.index.index else _shard)(options)
-    _report(manifest, old, options.shards.out or options.index.index)
+    where = options.shards.out or options.index.index
+    _report(manifest, old, where)
+    if options.log_level in ("debug", "info"):
+        _suggest(manifest, where)
     return 0
 
 
@@ -103,6 +106,10 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         print("  takes another colour, --keep-alpha keeps transparency as a channel")
     print(manifest.describe())
     print(f"{'already finished' if old else 'finished'}: {where}")
+
+
+def _suggest(manifest: Manifest, where: str) -> None:
+    """Print the command that trains on the data set."""
     if method := _METHODS.get(manifest.kind):
         name = shlex.quote(where.rstrip("/").rpartition("/")[2])
         program = f"python pipelines/train.py --method {method} --preset demo --data {shlex.quote(where)} --name {name}"

@@ -30,7 +30,7 @@ from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
-from i2i_core.runs.folder import RunFolder
+from i2i_core.runs.folder import RunFolder, why_ended
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.fast import check_possible
@@ -211,7 +211,7 @@ def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
             break
     if not ended.is_set():
         fix = "the same command goes on from the last checkpoint"
-        said = status.get("error", fix) if status.get("state") == "stopped" else f"its workers were ended; {fix}"
+        said = why_ended(status, fix) if status.get("state") == "stopped" else f"its workers were ended; {fix}"
         logger.warning(f"{run.url}: {said}")
         os._exit(1)  # the main thread waits for Ray
 
@@ -232,7 +232,7 @@ def _outcome(run: RunFolder, attempt: str = "") -> Reached:
         raise RunError(f"{run.url}: another launch of this run has taken it over ({has.described}); this one ends")
     if status.get("state") == "finished":
         return Reached(run, status["images"], status["metrics"])
-    reason = status.get("error", "another launch of this run has taken it over, or its workers ended early")
+    reason = why_ended(status, "another launch of this run has taken it over, or its workers ended early")
     raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")
 
 

@@ -491,7 +491,9 @@ class Telling(tune.Callback):
     def _close(self, number: int) -> None:
         """Write into the folder of a run that Tune ended that it has stopped; workers that are left end by it."""
         with suppress(OSError, StorageError), patient_for(AT_START):
-            self.search.run_of(number).write_json(RunFolder.STATUS, {"state": "stopped", "error": "others were better"})
+            self.search.run_of(number).write_json(
+                RunFolder.STATUS, {"state": "stopped", "reason": "others were better"}
+            )
 
     def _tell_end(self, number: int) -> None:
         self.did += 1.0 - self.share.pop(number, 1.0)

@@ -159,11 +159,13 @@ def _record_alone(folder: RunFolder, attempt: str, error: Exception) -> None:
 
 def _record_end(folder: RunFolder, attempt: str, ending: str, state: str, **more: Any) -> None:
     """Record how the run ended, for all ranks. Raise UnrecordedError where its folder cannot take that."""
-    told = more if state == "finished" else {"error": ending}
+    told = more if state == "finished" else {"reason" if state == "stopped" else "error": ending}
     folder.kept = bool(attempt)  # one that is gone is not made again
     try:
         with patient_for(AT_START):
             record(folder, attempt, state=state, **told)
+            if state == "stopped":
+                folder.remove(folder.STOP)
     except (OSError, StorageError) as error:
         why = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
         raise UnrecordedError(f"{ending}\n  Its {folder.STATUS} could not be written ({why}).") from None

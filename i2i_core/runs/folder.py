@@ -17,6 +17,7 @@ trackers/             the run's ids at Weights & Biases and MLflow
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from i2i_core.config.run import TrainConfig
@@ -45,6 +46,14 @@ class CheckpointFolder(Folder):
     def whole(self) -> bool:
         """True if every file of the checkpoint was written."""
         return self.exists(self.CHECKSUMS)
+
+
+def why_ended(status: Mapping[str, Any], unknown: str) -> str:
+    """Read why a run ended: `reason` where somebody stopped it, `error` where it failed, or `unknown`.
+
+    Earlier releases wrote both as `error`.
+    """
+    return str(status.get("reason") or status.get("error") or unknown)
 
 
 class RunFolder(Folder):

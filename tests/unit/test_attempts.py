@@ -223,7 +223,7 @@ def test_status_of_an_earlier_launch_does_not_end_the_one_that_has_the_run(run: 
     claim(run, "second", now + MOMENT + 1)
     run.write_json(RunFolder.STATUS, {"state": "failed", "attempt": "first"})
     assert not is_over_for(run, "second")
-    run.write_json(RunFolder.STATUS, {"state": "stopped", "error": "others were better"})
+    run.write_json(RunFolder.STATUS, {"state": "stopped", "reason": "others were better"})
     assert is_over_for(run, "second")
     record(run, "second", state="finished")
     assert run.read_json(RunFolder.STATUS)["state"] == "stopped", "what ended it stays"
