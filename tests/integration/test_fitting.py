@@ -92,6 +92,7 @@ def test_auto_batch_of_a_sweep_is_found_before_its_trials(paired: str, tmp_path:
     assert "hyper.lambda_l1:" in said
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_auto_batch_of_two_workers_is_what_fits(paired: str, tmp_path: Path) -> None:
     """An epoch has 648 samples, so that each of two workers may have the most that is tried, 256."""
