@@ -18,7 +18,7 @@ from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import Manifest
 from i2i_core.data.worlds.glyphs import GlyphOptions
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, counted
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
 from i2i_core.settings import AUTO, setting
@@ -104,6 +104,10 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         background = manifest.made_by["images"]["background"]
         print(f"{transparent:,} samples have transparent pixels, which are laid over {background}: --background COLOUR")
         print("  takes another colour, --keep-alpha keeps transparency as a channel")
+    if converted := manifest.made_by.get("converted"):
+        kept = manifest.made_by["images"]["keep_alpha"]
+        what = "colour or transparency that they have not" if kept else "colour, being grey"
+        print(f"stored as the others, with {what}: {counted(converted, 'sample')}; --channels 1 makes all grey")
     print(manifest.describe())
     print(f"{'already finished' if old else 'finished'}: {where}")
 

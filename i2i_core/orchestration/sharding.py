@@ -76,15 +76,25 @@ def _write(
     if todo and isinstance(workers, Auto):
         records = [record for job in todo for record in job.records]
         workers = chosen_workers(len(todo), len(records), sum(record.bytes for record in records))
-    units = [(out, plan.recipe, job, options.bad) for job in todo]
-    with (
-        tqdm(total=plan.samples, unit=" samples", initial=sum(map(_count, done.values())), smoothing=0) as bar,
-        closing(pool.each(units, shards.write_shard, workers)) as parts,  # closed: no task writes after an error
-    ):
-        for part in parts:
-            done[part.shard.name] = part
-            shards.agree_all([p for p in done.values() if p.shard.samples] or [part], part.left_out)
-            bar.update(_count(part))
+    recipe, again = (plan.recipe, todo) if todo else shards.in_more_channels(plan, done)
+    while again:
+        units = [(out, recipe, job, options.bad) for job in again]
+        written = plan.samples - sum(len(job.records) for job in again)
+        with (
+            tqdm(total=plan.samples, unit=" samples", initial=written, smoothing=0, desc=_words(recipe)) as bar,
+            closing(pool.each(units, shards.write_shard, workers)) as parts,  # closed: no task writes after an error
+        ):
+            for part in parts:
+                done[part.shard.name] = part
+                if not shards.in_more_channels(plan, done)[1]:
+                    shards.agree_all([p for p in done.values() if p.shard.samples] or [part], part.left_out)
+                bar.update(_count(part))
+        recipe, again = shards.in_more_channels(plan, done)
+
+
+def _words(recipe: shards.Recipe) -> str | None:
+    """Say on the progress bar why shards are written again."""
+    return "again, as images differ in channels" if recipe.channels else None
 
 
 def chosen_workers(units: int, samples: int, size: int) -> int:

@@ -19,20 +19,10 @@ from ..support.data import noise, put, shard
 
 Images = dict[str, Any]
 ONE = {"shard_samples": 1}
-KEPT = ImageOptions(keep_alpha=True)
-COLOUR_KEPT = ImageOptions(keep_alpha=True, channels=3)
-
-
-def grey_among_colour(folder: Path) -> None:
-    put(folder / "2.png", noise(4, 8, 1))
 
 
 def wider(folder: Path) -> None:
     put(folder / "2.npy", noise(4, 8, 3, dtype="uint16"))
-
-
-def alpha_among_colour(folder: Path) -> None:
-    put(folder / "2.png", noise(4, 8, 4))
 
 
 def broken(folder: Path) -> None:
@@ -54,10 +44,6 @@ def without(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "first", "says", "repair", "then", "goal"),
     [
-        (grey_among_colour, {}, "with --channels 3", nothing, {"images": ImageOptions(channels=3)}, {}),
-        (grey_among_colour, {}, "--channels 1", nothing, {"images": ImageOptions(channels=1)}, {}),
-        (alpha_among_colour, {"images": KEPT}, "Or leave --keep-alpha out", nothing, {}, {}),
-        (alpha_among_colour, {"images": KEPT}, "--keep-alpha give --channels 3", nothing, {"images": COLOUR_KEPT}, {}),
         (wider, {}, "different data sets", without("2.npy"), {}, {}),
         (broken, {}, "--bad skip", nothing, {}, {"bad": "skip"}),
         (broken, {}, "Mend", mend, {}, {}),
@@ -151,7 +137,7 @@ def test_sharding_says_how_many_samples_were_transparent(tmp_path: Path) -> None
     x[0, 0, 3] = 254
     put(tmp_path / "in/2.png", x)
     assert shard("ab", tmp_path / "in", tmp_path / "out").made_by["transparent"] == 1
-    assert "transparent" not in shard("ab", tmp_path / "in", tmp_path / "kept", KEPT).made_by
+    assert "transparent" not in shard("ab", tmp_path / "in", tmp_path / "kept", ImageOptions(keep_alpha=True)).made_by
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
@@ -27,6 +28,7 @@ from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record,
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.loaded import loaded
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
+from i2i_core.data.format.mixed import Channels, MixedError, check_channels, holding_all, own, stored_with
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.format.table import BLOCK, ClipCounts, IndexFile, IndexFiles, Shard, Shards, ShardSet
 from i2i_core.data.worlds import glyphs
@@ -100,6 +102,8 @@ class Recipe:
     annotations_root: str = ""
     declared: tuple[Declared, ...] = ()
     """Declarations of `fields`; none: images."""
+    channels: Channels = field(default_factory=dict)
+    """Channels of fields whose images differ in channels, found while they are written (mixed.py)."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,8 @@ class FinishedShard:
     """Count its clips, and the rows of the shortest of them."""
     transparent: int = 0
     """Samples with transparent pixels that were laid over the background."""
+    converted: int = 0
+    """Samples that were stored with more channels than they had, as the others have them."""
 
     def dumps(self) -> bytes:
         """Write it as JSON, which `loads` reads."""
@@ -517,8 +523,12 @@ def write_shard(out: str, recipe: Recipe, job: ShardJob, bad: str) -> FinishedSh
     Raises:
         DataError: an image that cannot be read (with `bad="stop"`), or images that do not agree.
     """
-    attributes = len(recipe.attributes)
-    return published(output_at(out), job.name, lambda file: _write_tar(file, recipe, job, bad), attributes)
+    attributes, output = len(recipe.attributes), output_at(out)
+    while True:
+        try:
+            return published(output, job.name, partial(_write_tar, recipe=recipe, job=job, bad=bad), attributes)
+        except MixedError as mixed:
+            recipe = replace(recipe, channels=mixed.channels)
 
 
 def published(
@@ -563,6 +573,9 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             try:
                 if isinstance(files, BadImageError):
                     raise files
+                pictures = _pictures(recipe, files)
+                before = {name: of.channels for name, of in part.fields.items()}
+                check_channels(pictures, before, recipe.channels, recipe.images)
                 fields, members = _members(recipe, record, files)
             except BadImageError as error:
                 if bad == "stop":
@@ -573,8 +586,14 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 continue
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
-            seen = part.transparent + _is_laid_over(recipe, files)
-            part = replace(part, fields=agreed, example=part.example or name, transparent=seen)
+            part = replace(
+                part,
+                fields=agreed,
+                example=part.example or name,
+                transparent=part.transparent + _is_laid_over(recipe, files),
+                converted=part.converted
+                + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
+            )
             # a frame that was left out ends a run of frames
             clip = (record.clip, number - len(rows.keys)) if record.clip else None
             places = {member: add(tar, record.key, member, data) for member, data in sorted(members.items())}
@@ -587,6 +606,10 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
 def _is_laid_over(recipe: Recipe, files: Files) -> bool:
     """Tell whether a sample has transparent pixels that are laid over the background."""
     return not recipe.images.keep_alpha and any(isinstance(x, Picture) and x.transparent for x in files[0])
+
+
+def _pictures(recipe: Recipe, files: Files) -> dict[str, Picture]:
+    return {name: x for name, x in zip(recipe.fields, files[0], strict=True) if isinstance(x, Picture)}
 
 
 def tar_of(file: Hashed) -> TarWriter:
@@ -618,8 +641,8 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
             fix = "Convert all of them with --channels 3 (colour) or --channels 1 (grey)."
             if not {a.channels, b.channels} <= {1, 3}:
                 fix = (
-                    "Beside --keep-alpha give --channels 3 (or 1): then every image has those and transparency. "
-                    "Or leave --keep-alpha out; others go into different data sets."
+                    "Give --channels 3 (or 1); beside --keep-alpha every image then has those and transparency. "
+                    "Others go into different data sets."
                 )
             if a.dtype != b.dtype:
                 fix = "Convert the files to one number of bits; or shard them into different data sets."
@@ -796,9 +819,11 @@ def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
-    x = prepare(read, recipe.images, checked=bool(declared and declared.low is not None))
-    extension = storage(x, recipe.images.encode)
-    data = encode(x, extension, recipe.images.quality)
+    channels = recipe.channels.get(recipe.fields[i])
+    images = stored_with(recipe.images, channels) if channels else recipe.images
+    x = prepare(read, images, checked=bool(declared and declared.low is not None))
+    extension = storage(x, images.encode)
+    data = encode(x, extension, images.quality)
     how: dict[str, Any] = {"extension": extension, "channels": x.shape[2], "dtype": str(x.dtype)}
     how |= {"height": x.shape[0], "width": x.shape[1]}
     return data, replace(declared, **how) if declared else Field(**how)
@@ -823,9 +848,22 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
-    recipe, transparent = plan.recipe, sum(part.transparent for part in parts.values())
-    made_by = plan.made_by | ({"transparent": transparent} if transparent else {})
-    return conclude(plan, out, parts, recipe.attributes, plan.exclusive, plan.domains, made_by)
+    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("transparent", "converted")}
+    made_by = plan.made_by | {name: count for name, count in counts.items() if count}
+    return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
+
+
+def in_more_channels(plan: Plan, parts: Mapping[str, FinishedShard]) -> tuple[Recipe, list[ShardJob]]:
+    """List the finished shards to write again, and how, where shards differ in channels alone."""
+    images = plan.recipe.images
+    channels = holding_all([part.fields for part in parts.values() if part.shard.samples], images)
+    recipe = replace(plan.recipe, channels=channels)
+    old = {
+        name
+        for name, part in parts.items()
+        if part.shard.samples and any(part.fields[field].channels != n for field, n in channels.items())
+    }
+    return recipe, [job for job in plan.jobs if job.name in old]
 
 
 def conclude(
