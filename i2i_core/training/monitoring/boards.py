@@ -28,6 +28,7 @@ import torch
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
+from i2i_core.names import printable, shortened
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
 from i2i_core.storage.paths import absolute, redacted
@@ -164,7 +165,7 @@ class WeightsAndBiases:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 id=_id(self.folder, "wandb", lambda: uuid4().hex[:12]),
-                name=self.config.run_name,
+                name=shortened(self.config.run_name, MOST_WANDB),
                 resume="allow",
                 config=parameters(self.config),
                 settings=wandb.Settings(
@@ -264,6 +265,8 @@ class MLflow:
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """Defaults of MLflow's environment: by itself it would try a server that is away for many minutes."""
+MOST_WANDB = 128
+"""Characters of a name that Weights & Biases takes."""
 MOST_PARAMETERS = 100
 """The most parameters in one request to MLflow."""
 EXTERNAL: dict[str, Callable[[RunFolder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
@@ -287,13 +290,13 @@ def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
 
 
 def parameters(config: TrainConfig) -> dict[str, Any]:
-    """Flatten a configuration to dotted keys, and leave users and passwords out of addresses."""
+    """Flatten a configuration to dotted keys, fit to be shown: without users and passwords in addresses."""
     flat: dict[str, Any] = {}
 
     def told(value: Any) -> Any:
         if isinstance(value, list):
             return [told(inner) for inner in value]
-        return redacted(value) if isinstance(value, str) else value
+        return printable(redacted(value)) if isinstance(value, str) else value
 
     def add(key: str, value: Any) -> None:
         if isinstance(value, dict):
