@@ -11,6 +11,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import socket
 import tempfile
 import time
@@ -248,7 +249,8 @@ class MLflow:
         from mlflow.entities import Metric
 
         now, client = int(time.time() * 1000), self.client
-        client.log_batch(self.id, metrics=[Metric(name, value, now, images) for name, value in values.items()])
+        told = {taken_by_mlflow(name): value for name, value in values.items()}
+        client.log_batch(self.id, metrics=[Metric(name, value, now, images) for name, value in told.items()])
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
         client = self.client
@@ -267,6 +269,8 @@ IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOU
 """Defaults of MLflow's environment: by itself it would try a server that is away for many minutes."""
 MOST_WANDB = 128
 """Characters of a name that Weights & Biases takes."""
+MOST_MLFLOW = 250
+"""Characters of a metric's name that MLflow takes."""
 MOST_PARAMETERS = 100
 """The most parameters in one request to MLflow."""
 EXTERNAL: dict[str, Callable[[RunFolder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
@@ -277,6 +281,14 @@ def artifacts_beside(uri: str) -> str | None:
     """Return where the pictures of a new experiment go: beside a SQLite file, for which MLflow would take the worker's
     folder; None for a server, which decides itself."""
     return str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts") if uri.startswith("sqlite:///") else None
+
+
+def taken_by_mlflow(name: str) -> str:
+    """Turn a metric's name, in which a class of the data may stand, into one that MLflow takes: it refuses all metrics
+    of a request for one name."""
+    plain = re.sub(r"/+", "/", re.sub(r"[^\w.\- /]", "_", name))
+    parts = shortened(plain, MOST_MLFLOW).strip("/").split("/")
+    return "/".join("_" if part in (".", "..") else part for part in parts)
 
 
 def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
