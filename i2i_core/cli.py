@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from inspect import cleandoc
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 
 import tyro
 from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress
@@ -18,6 +18,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Str
 from i2i_core.arguments import check
 from i2i_core.errors import RunError, Stopped, UserError
 from i2i_core.flags import ALL, HELP, flags_of, page, whole_page
+from i2i_core.names import printable_text
 from i2i_core.settings import AUTO
 
 Groups = Mapping[str, Sequence[str]]
@@ -44,23 +45,29 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     try:
         code = run() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        say(f"error: {error}", file=sys.stderr)
         code = 2
     except PermissionError as error:
         fix = "Check its permissions; of object storage also the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)."
-        print(f"error: {error.filename}: {error.strerror}.\n  {fix}", file=sys.stderr, flush=True)
+        say(f"error: {error.filename}: {error.strerror}.\n  {fix}", file=sys.stderr)
         code = 2
     except Stopped as error:  # says so itself
-        print(error, file=sys.stderr, flush=True)
+        say(error, file=sys.stderr)
         code = 1
     except RunError as error:
-        print(f"failed: {error}", file=sys.stderr, flush=True)
+        say(f"failed: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         said = "interrupted: what was saved is kept, and the same command goes on from it"
-        print(said, file=sys.stderr, flush=True)
+        say(said, file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def say(*lines: object, file: TextIO | None = None) -> None:
+    """Print lines on standard output, or on another file. Names in them are data: nothing in one steers a terminal, and
+    none begins a line of its own."""
+    print(*(printable_text(str(line)) for line in lines), sep="\n", file=file or sys.stdout, flush=True)
 
 
 def early(arguments: Sequence[str], *names: str) -> dict[str, str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from i2i_core.names import printable, printable_text
+
 
 class UserError(Exception):
     """Report wrong input: where it is, what was found, what was expected, and what to do.
@@ -25,7 +27,8 @@ class UserError(Exception):
         self.where, self.found, self.expected, self.fix = where, found, expected, fix
 
     def __str__(self) -> str:
-        return f"{self.where}: found {self.found}; expected {self.expected}.\n  {self.fix}"
+        where, expected = printable(self.where), printable(self.expected)
+        return f"{where}: found {printable_text(self.found)}; expected {expected}.\n  {printable_text(self.fix)}"
 
 
 class ConfigError(UserError):
@@ -81,7 +84,7 @@ def counted(number: int, one: str) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Write the fix for an unknown name: the closest known names, or all of them."""
-    known = sorted(names)
+    known = sorted(map(printable, names))
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "Did you mean " + " or ".join(close) + "?"

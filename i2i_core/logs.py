@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, TextIO, get_args
 
+from i2i_core.names import printable, printable_text
+
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 PACKAGE = __name__.partition(".")[0]
@@ -42,12 +44,16 @@ class Origin(logging.Filter):
 
 class Line(logging.Formatter):
     """Format a record as `2026-11-28 03:00:12 RUN[RANK] WARNING: message`. Run, rank or level are left out where the
-    record has none, and the level `info` always."""
+    record has none, and the level `info` always.
+
+    Names in messages are data: nothing in one steers a terminal, and none begins a line of its own.
+    """
 
     def format(self, record: Any) -> str:
         rank = "" if record.rank is None else f"[{record.rank}]"
-        line = " ".join(filter(None, [self.formatTime(record, "%Y-%m-%d %H:%M:%S"), record.run + rank, worded(record)]))
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        words = [self.formatTime(record, "%Y-%m-%d %H:%M:%S"), printable(record.run) + rank, worded(record)]
+        traced = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        return "\n".join([" ".join(filter(None, words)), *(f"  {printable(line)}" for line in traced)])
 
 
 class Screen(logging.StreamHandler[TextIO]):
@@ -64,7 +70,7 @@ class Screen(logging.StreamHandler[TextIO]):
 
 def worded(record: logging.LogRecord) -> str:
     """Give a record's message, preceded by its level unless that is `info`."""
-    message = record.getMessage()
+    message = printable_text(record.getMessage())
     return message if record.levelno == logging.INFO else f"{record.levelname}: {message}"
 
 

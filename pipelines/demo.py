@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import i2i_core.config.methods  # noqa: F401  fills METHODS
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.fast import check_fast
 from i2i_core.errors import ConfigError, RunError, nearest
 from i2i_core.registry import METHODS
@@ -105,7 +105,7 @@ def call(*command: str) -> None:
         RunError: the command did not end with 0.
     """
     line = shlex.join(map(shown, command))
-    print(f"\n$ {line}", flush=True)
+    say("", f"$ {line}")
     if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise RunError(f"`{line}` ended with exit code {code}")
 
@@ -147,7 +147,7 @@ def run() -> int:
     judge = ("--classifier", f"{data}-classifier") if "--train-classifier" in example.evaluate else ()
     call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *example.evaluate, *judge)
     call(python, "-m", "pipelines.strip", "--demos", str(out), "--methods", demo.method, "--out", str(strip))
-    print("\n" + "\n".join(ended(demo.method, out, seconds, time.monotonic() - started)))
+    say("", *ended(demo.method, out, seconds, time.monotonic() - started))
     return 0
 
 

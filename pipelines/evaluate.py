@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from i2i_core import logs
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.common import EVALUATE
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig, located
 from i2i_core.errors import ConfigError, RunError
@@ -133,14 +133,14 @@ def _print(options: EvaluateOptions, trained: Trained, measured: Measurement) ->
 
     metrics, classifier = table(measured.result.metrics), measured.suite.asked.classifier
     made_by = words(trained.method.makers, trained.method.at_test)
-    print(f"{trained.config.method} after {trained.images:,} images, on {options.split} of {options.data}")
-    print(f"made with {made_by}\n{metrics}" if made_by else metrics)
+    say(f"{trained.config.method} after {trained.images:,} images, on {options.split} of {options.data}")
+    say(*([f"made with {made_by}"] if made_by else []), *metrics.split("\n"))
     if classifier and classifier.info.held_out:
         info = classifier.info
-        print(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")
+        say(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")
     about = described(measured.suite, measured.result, {})
     for line in [*(f"warning: {warning}" for warning in about["warnings"]), *unmeasured(about["not_measured"])]:
-        print(line)
+        say(line)
 
 
 def _write(options: EvaluateOptions, trained: Trained, measured: Measurement, fingerprint: str) -> None:
@@ -166,7 +166,7 @@ def _write(options: EvaluateOptions, trained: Trained, measured: Measurement, fi
         pictures["samples"] = png_bytes(extremes.sheet(suite, shown))
     for name, png in pictures.items():
         write(beside(options.out, name), png)
-    print("written to " + " ".join([options.out, *(beside(options.out, name) for name in pictures)]))
+    say("written to " + " ".join([options.out, *(beside(options.out, name) for name in pictures)]))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from i2i_core.cli import main
+from i2i_core.cli import main, say
 from i2i_core.errors import ConfigError, RunError, nearest
 from i2i_core.methods import METHODS
 from pipelines.demo import EXAMPLES, ROOT
@@ -132,7 +132,7 @@ def run() -> int:
     DOC.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.DOTALL))
     for name in done:
         shutil.copy(out / f"{name}.png", IMAGES / f"method-{name}.png")
-    print(f"{len(done)} methods in {DOC}; pictures in {IMAGES}")
+    say(f"{len(done)} methods in {DOC}; pictures in {IMAGES}")
     return 0
 
 

@@ -12,7 +12,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.sections import SECTIONS
 from i2i_core.config.sweep import SweepConfig
@@ -320,7 +320,7 @@ def run() -> int:
         raise ConfigError("--out", found, "a folder that can be written", fix) from None
     for name, write in PAGES.items():
         (options.out / name).write_text(write())
-        print(options.out / name)
+        say(options.out / name)
     return 0
 
 

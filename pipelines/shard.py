@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from i2i_core import logs
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.common import SHARD
 from i2i_core.data.folders.declared import FieldOptions
 from i2i_core.data.folders.layouts import LayoutOptions, find
@@ -21,10 +21,13 @@ from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, counted
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
+from i2i_core.names import printable
 from i2i_core.settings import AUTO, setting
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
+MOST_NAMED = 20
+"""Samples left out that are named on the screen."""
 _METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
 """A method for each kind of data set, to name when one is finished."""
 
@@ -87,9 +90,9 @@ def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
     shards.output_at(options.shards.out)  # refuses a missing --out before the input is listed
     found = find(options.layout, options.glyphs, options.fields)
     for note in found.notes:
-        print(f"note: {note}", flush=True)
+        say(f"note: {note}")
     plan = shards.plan(found, options.layout, options.glyphs, options.images, options.shards)
-    print(f"{plan.samples:,} samples in {len(plan.jobs):,} shards", flush=True)
+    say(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
     return make(plan, options.shards, options.workers)
 
 
@@ -98,18 +101,18 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
     if left_out:
         counts = manifest.made_by.get("left_out_counts", {})
         causes = f" ({', '.join(f'{n} {cause}' for cause, n in counts.items())})" if counts else ""
-        print(f"left out, {len(left_out)}{causes}:")
-        print("\n".join(f"  {line}" for line in left_out[:20]) + ("\n  ..." if len(left_out) > 20 else ""))
+        more = ["  ..."] if len(left_out) > MOST_NAMED else []
+        say(f"left out, {len(left_out)}{causes}:", *(f"  {printable(line)}" for line in left_out[:MOST_NAMED]), *more)
     if transparent := manifest.made_by.get("transparent"):
         background = manifest.made_by["images"]["background"]
-        print(f"{transparent:,} samples have transparent pixels, which are laid over {background}: --background COLOUR")
-        print("  takes another colour, --keep-alpha keeps transparency as a channel")
+        say(f"{transparent:,} samples have transparent pixels, which are laid over {background}: --background COLOUR")
+        say("  takes another colour, --keep-alpha keeps transparency as a channel")
     if converted := manifest.made_by.get("converted"):
         kept = manifest.made_by["images"]["keep_alpha"]
         what = "colour or transparency that they have not" if kept else "colour, being grey"
-        print(f"stored as the others, with {what}: {counted(converted, 'sample')}; --channels 1 makes all grey")
-    print(manifest.describe())
-    print(f"{'already finished' if old else 'finished'}: {where}")
+        say(f"stored as the others, with {what}: {counted(converted, 'sample')}; --channels 1 makes all grey")
+    say(manifest.describe())
+    say(f"{'already finished' if old else 'finished'}: {where}")
 
 
 def _suggest(manifest: Manifest, where: str) -> None:
@@ -117,8 +120,8 @@ def _suggest(manifest: Manifest, where: str) -> None:
     if method := _METHODS.get(manifest.kind):
         name = shlex.quote(where.rstrip("/").rpartition("/")[2])
         program = f"python pipelines/train.py --method {method} --preset demo --data {shlex.quote(where)} --name {name}"
-        print(f"train on it with: {program}")
-        print("  demo is small and takes minutes; without --preset a run has the sizes of the authors' own program")
+        say(f"train on it with: {program}")
+        say("  demo is small and takes minutes; without --preset a run has the sizes of the authors' own program")
 
 
 if __name__ == "__main__":

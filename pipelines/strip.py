@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 from torch import Tensor
 
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.images.picture_strip import Column, picture_strip
@@ -104,7 +104,7 @@ def run() -> int:
         labels = ["source", "output"]
         groups = {titles[m]: side_by_side(rows_of(m, demos, MOST), given.each) for m in given.methods}
     given.out.write_bytes(png_bytes(picture_strip(groups, labels)))
-    print(f"strip of {', '.join(given.methods)} in {given.out}")
+    say(f"strip of {', '.join(given.methods)} in {given.out}")
     return 0
 
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.errors import RunError
 from i2i_core.search.study import study_of
 from i2i_core.storage.folder import Folder
@@ -53,12 +53,15 @@ def run() -> int:
     if not plots:
         raise RunError(f"there are no plots in {sweep.at('plots')}")
     states = [t.user_attrs.get("outcome") for t in study.trials]
-    print(f"\n{states.count('finished')} trials ran to their end, {states.count('stopped early')} were stopped early")
-    print(f"the paper's values  l1 {paper:.4g}\nthe best, trial {best.number:<4} l1 {best.value:.4g}: at least as good")
-    print(
-        f"plots               {', '.join(plots)} in {sweep.at('plots')}\nlook at             {sweep.at('index.html')}"
+    say("", f"{states.count('finished')} trials ran to their end, {states.count('stopped early')} were stopped early")
+    say(
+        f"the paper's values  l1 {paper:.4g}", f"the best, trial {best.number:<4} l1 {best.value:.4g}: at least as good"
     )
-    print(f"done in {time.monotonic() - started:.0f} s")
+    say(
+        f"plots               {', '.join(plots)} in {sweep.at('plots')}",
+        f"look at             {sweep.at('index.html')}",
+    )
+    say(f"done in {time.monotonic() - started:.0f} s")
     return 0
 
 

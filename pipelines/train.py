@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from i2i_core import BEGAN, logs
-from i2i_core.cli import asks_for_help, early, main, parse
+from i2i_core.cli import asks_for_help, early, main, parse, say
 from i2i_core.config.common import TRAIN
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.errors import ConfigError
@@ -73,6 +73,7 @@ def configure(arguments: Sequence[str]) -> TrainOptions:
     about = f"Train {start.method} with the preset {start.preset}.\n\n{cleandoc(about)}"
     options = parse(TrainOptions(start), PROGRAM, arguments, about, TRAIN)
     options.run.training.check_length()
+    options.run.launch.check_name()
     return options
 
 
@@ -97,19 +98,19 @@ def run() -> int:
     config = prepare(with_number(config))
     said = check_run(config, options.lr_may_rise)
     folder = RunFolder.of(config)
-    print(f"run {folder.url}")
+    say(f"run {folder.url}")
     if "tensorboard" in config.monitoring.tracker:
-        print(f"watch with: tensorboard --logdir {config.launch.storage}")
+        say(f"watch with: tensorboard --logdir {config.launch.storage}")
     warn(config)
     if options.dry_run:
         if said:
-            print(said)
-        print(config.dumps().rstrip())
+            say(*said.split("\n"))
+        say(*config.dumps().rstrip().split("\n"))
         earlier = " and the earlier run of this name" if folder.exists(folder.CONFIG) else ""
         checked = f"checked: flags, data{earlier} fit each other. Nothing was started, no cluster or GPU was looked for"
-        print(checked, file=sys.stderr)
+        say(checked, file=sys.stderr)
         return 0
-    print(*ending(launch(config, options.lr_may_rise, BEGAN), config), sep="\n")
+    say(*ending(launch(config, options.lr_may_rise, BEGAN), config))
     return 0
 
 

@@ -15,10 +15,11 @@ from typing import Annotated
 import tyro
 
 from i2i_core import logs
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, counted
 from i2i_core.logs import Level
+from i2i_core.names import printable
 
 PROGRAM = "translate.py"
 MOST_NAMED = 20
@@ -48,14 +49,12 @@ def run() -> int:
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
     images = counted(outcome.written, "image")
-    print(f"{images}{each} in {options.out}{made_by}\ncontact sheet {outcome.sheet}")
+    say(f"{images}{each} in {options.out}{made_by}", f"contact sheet {outcome.sheet}")
     if not outcome.bad:
         return 0
-    print(f"left out, {len(outcome.bad)}:", file=sys.stderr)
-    for bad in outcome.bad[:MOST_NAMED]:
-        print(f"  {bad.key}: {bad.cause}", file=sys.stderr)
-    if len(outcome.bad) > MOST_NAMED:
-        print("  ...", file=sys.stderr)
+    named = (f"  {printable(f'{bad.key}: {bad.cause}')}" for bad in outcome.bad[:MOST_NAMED])
+    more = ["  ..."] if len(outcome.bad) > MOST_NAMED else []
+    say(f"left out, {len(outcome.bad)}:", *named, *more, file=sys.stderr)
     return 1 if options.bad == "fail" else 0
 
 

@@ -6,6 +6,7 @@ names. With --resume the same command goes on with a sweep that was interrupted.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from i2i_core import logs
-from i2i_core.cli import asks_for_help, early, main, parse
+from i2i_core.cli import asks_for_help, early, main, parse, say
 from i2i_core.config.common import TUNE
 from i2i_core.config.run import TrainConfig, without_length
 from i2i_core.config.sweep import SweepConfig
@@ -57,6 +58,7 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
     about = f"Search hyper-parameters of {start.method}, starting from the preset {start.preset}.\n\n{about}"
     options = parse(TuneOptions(start, SweepConfig()), PROGRAM, arguments, about, TUNE)
     options.run.training.check_length()
+    options.run.launch.check_name()
     return options
 
 
@@ -81,19 +83,19 @@ def run() -> int:
     warn(planned.base)
     if options.dry_run:
         for key, parameter in planned.space.parameters.items():
-            print(f"{key}: {parameter}  ({parameter.why})")
+            say(f"{key}: {parameter}  ({parameter.why})")
         return 0
     search, report = run_sweep(planned, options.resume)
     best = search.best()
     assert best is not None  # or run_sweep had not returned
     run = search.run_of(best.number).url
-    print(f"\n{table(search.study, planned.objectives, planned.space)}\n")
+    say("", *table(search.study, planned.objectives, planned.space).split("\n"), "")
     for line in report.left_out:
-        print(f"not drawn: {line}")
-    print(f"best trial's run   {run}\nits configuration  {report.best[0]}")
-    print(f"plots, table       {report.page}\nOptuna's study     {planned.folder.at(STUDY)}")
-    print(f"translate with: python pipelines/translate.py {run} --input IMAGES --out FOLDER")
-    print(f"train it longer: python pipelines/train.py --config {report.best[0]} --images N --name NAME")
+        say(f"not drawn: {line}")
+    say(f"best trial's run   {run}", f"its configuration  {report.best[0]}")
+    say(f"plots, table       {report.page}", f"Optuna's study     {planned.folder.at(STUDY)}")
+    say(f"translate with: python pipelines/translate.py {shlex.quote(run)} --input IMAGES --out FOLDER")
+    say(f"train it longer: python pipelines/train.py --config {shlex.quote(report.best[0])} --images N --name NAME")
     return 0
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from i2i_core.errors import ConfigError
 from i2i_core.logs import Level
+from i2i_core.names import MOST_NAME, no_part, shortened
 from i2i_core.settings import check_at_least, setting
+
+MOST_SHOWN = 60
+"""Bytes of a wrong name that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,20 @@ class LaunchConfig:
         least, most = self.worker_range
         if not 1 <= least <= most:
             raise ConfigError("--workers", self.workers, "N >= 1, or MIN:MAX with MIN <= MAX", "Give --workers 2, say.")
+
+    def check_name(self) -> None:
+        """Check that the name of the run or sweep is one folder of the storage. Raises ConfigError.
+
+        A saved configuration is not checked: a run of an earlier program may lie deeper.
+        """
+        if not self.name or not (wrong := no_part(self.name)):
+            return
+        above, _, last = self.name.strip("/").rpartition("/")
+        expected = f"one name of at most {MOST_NAME} bytes, of characters that can be printed"
+        fix = "Give --name horses, say."
+        if above and not no_part(last) and ".." not in above.split("/"):
+            fix = f"Give --storage {shlex.quote(f'{self.storage}/{above}')} --name {shlex.quote(last)}."
+        raise ConfigError("--name", f"{shortened(self.name, MOST_SHOWN)!r}, {wrong}", expected, fix)
 
     @property
     def worker_range(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from i2i_core.config.sections import SECTIONS
 from i2i_core.config.stages import Stage, filled
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, nearest
+from i2i_core.names import MOST_NAME, shortened
 from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict, resume_rule, to_dict
 from i2i_core.sizes import Size
@@ -178,7 +179,9 @@ class TrainConfig:
     def _hashed(self, values: dict[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         method = re.sub(r"[^\w.-]", "-", self.method)  # that of an outside one has a colon
-        return f"{method}-{self.preset}-{'+'.join(self.data.names)}-{digest}"
+        data = "".join(c if c.isprintable() else "-" for c in "+".join(self.data.names))
+        room = MOST_NAME - len(f"sweep-{method}-{self.preset}--{digest}".encode())
+        return f"{method}-{self.preset}-{shortened(data, room)}-{digest}"
 
     @property
     def image_size(self) -> Size:

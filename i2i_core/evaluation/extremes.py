@@ -19,6 +19,7 @@ from i2i_core.fields import Field
 from i2i_core.images.previews import shown
 from i2i_core.images.sheet import contact_sheet
 from i2i_core.methods.controls import Labels
+from i2i_core.names import printable
 from i2i_core.translation.targets import NONE
 
 Ranked = Sequence[tuple[str, float]]
@@ -64,11 +65,8 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     with torch.no_grad():
         for key, batch, frame in batches_of(suite.asked, list(kinds)):
             (kind, value), outputs = kinds[key], suite.outputs(batch)
-            rows.append(
-                "\n".join(
-                    [f"{kind} {suite.basic.ranking} {value:#.4g}", key, *([_target(outputs, labels)] if labels else [])]
-                )
-            )
+            lines = [f"{kind} {suite.basic.ranking} {value:#.4g}", key, *([_target(outputs, labels)] if labels else [])]
+            rows.append("\n".join(map(printable, lines)))
             for title, x in _images(outputs, labels, fields_of(suite.asked), frame).items():
                 columns.setdefault(title, []).append(x)
     return contact_sheet(columns, rows=rows)

@@ -9,6 +9,7 @@ from typing import Any
 from i2i_core.evaluation.samples import CHUNK, NOTHING, REAL, Measured, suffixed
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, METRICS, NOT_ASKED, Result, Suite, better
 from i2i_core.methods import at_test
+from i2i_core.names import printable
 from i2i_core.settings import to_dict
 
 COLUMNS = ("doing nothing", "translated", "real", "images", "better")
@@ -80,13 +81,13 @@ def table(found: Mapping[str, Measured]) -> str:
         nothing = _number(idle) or ("0" if by_definition.startswith("0") else "")
         own = found.get(name)
         images = f"{own.count:,}" if own else ""
-        rows.append((name, nothing, _number(own) or "none", _number(real), images, BETTER[name]))
+        rows.append((printable(name), nothing, _number(own) or "none", _number(real), images, BETTER[name]))
     if not any(row[3] for row in rows[1:]):
         rows = [(*row[:3], *row[4:]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["   ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
     if worse := no_better(found):
-        lines.append(f"no better than doing nothing: {', '.join(worse)}")
+        lines.append(f"no better than doing nothing: {', '.join(map(printable, worse))}")
     return "\n".join(lines)
 
 

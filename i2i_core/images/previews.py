@@ -16,13 +16,15 @@ from i2i_core.batch import Batch, scaled
 from i2i_core.fields import PIXELS, Field
 from i2i_core.images.codec import composite
 from i2i_core.images.placement import Value
+from i2i_core.names import printable
 
 PAPER, INK, ACCENT = (255, 255, 255), (20, 20, 20), (230, 40, 60)
 UNKNOWN = (0, 0, 0)
 """The colour of ids outside of the classes."""
 CARD = 256
 """Pixels of the side of a picture that is made for values which have none."""
-_LETTERS = 12
+_LETTERS, _MOST_SHOWN = 12, 1000
+"""Pixels of letters, and characters of a text that are drawn."""
 
 
 def preview(value: Value, field: Field, under: np.ndarray | None = None) -> np.ndarray:
@@ -222,14 +224,15 @@ def _boxes(boxes_N5: np.ndarray, field: Field, under: np.ndarray | None) -> np.n
         )
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=tuple(colour))
         if number >= 0:
-            name = field.names[number] if number < len(field.names) else str(number)
+            name = printable(field.names[number][:_MOST_SHOWN]) if number < len(field.names) else str(number)
             draw.text((left + 2, top + 1), name, fill=tuple(colour), font=font)
     return np.asarray(canvas)
 
 
 def _card(text: str) -> np.ndarray:
     canvas = Image.new("RGB", (CARD, CARD), PAPER)
-    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, 38) or [""]]
+    shown = map(printable, text[:_MOST_SHOWN].split("\n"))
+    lines = [part for line in shown for part in textwrap.wrap(line, 38) or [""]]
     font = ImageFont.load_default(size=_LETTERS)
     ImageDraw.Draw(canvas).multiline_text((6, 6), "\n".join(lines[:16]), fill=INK, font=font)
     return np.asarray(canvas)

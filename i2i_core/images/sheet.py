@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from i2i_core.images.codec import composite, encode, storage
+from i2i_core.names import printable
 
 LEAST_CELL = 96
 """Smaller images are enlarged by a whole factor until they have about this many pixels."""
@@ -25,6 +26,8 @@ LETTERS = 15
 """Pixels of the letters before a row."""
 MOST_LABEL = 200
 """Pixels of the longest line before a row."""
+MOST_TITLE, MOST_LINES = 400, 8
+"""Pixels of the longest word in a column's title that is wider than the column, and lines of a title."""
 NOTHING = (206, 208, 212)
 """Colour of cells without an image."""
 
@@ -92,7 +95,7 @@ def contact_sheet(columns: Columns, *, scale: int = 0, rows: Sequence[str] = ())
     head = line_height * max((len(lines) for lines in titles), default=0) + 2 * GAP
     count = max((len(column) for column in cells), default=0)
     small = ImageFont.load_default(size=LETTERS)
-    labels = [[_shortened(line, MOST_LABEL, small) for line in label.split("\n")] for label in rows]
+    labels = [[_shortened(printable(line), MOST_LABEL, small) for line in label.split("\n")] for label in rows]
     margin = max((GAP + math.ceil(small.getlength(line)) for label in labels for line in label), default=0)
     width = margin + GAP + sum(w + GAP for w in widths)
     sheet = Image.new("RGB", (width, head + count * (cell[1] + GAP)), PAPER)
@@ -123,18 +126,23 @@ def _resized(cells: Cells, scale: int) -> Cells:
 
 
 def _wrapped(title: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
-    """Wrap the title's words into lines that fit the width; a word that is wider stands alone."""
+    """Wrap the title's words into lines that fit the width; a wider word stands alone, a very long one loses its
+    middle."""
     lines: list[str] = []
-    for word in title.split() or [""]:
+    for word in map(printable, title.split() or [""]):
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
+        elif len(lines) < MOST_LINES:
+            lines.append(_shortened(word, max(width, MOST_TITLE), font))
         else:
-            lines.append(word)
+            break
     return lines
 
 
 def _shortened(line: str, width: int, font: ImageFont.FreeTypeFont) -> str:
     """Shorten the line in its middle, by as much as it takes to fit the width."""
+    half = width // 2
+    line = line if len(line) <= width else f"{line[:half]}...{line[-half:]}"  # quick, for very long ones
     kept = len(line)
     while (
         font.getlength(

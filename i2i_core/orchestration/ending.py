@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,12 +32,13 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
     yield from metrics(reached.metrics)
     yield f"checkpoints {run.at(run.CHECKPOINTS)}"
     yield f"grids {run.at(run.GRIDS)}"
-    yield f"translate with: python pipelines/translate.py {run.url} {_input(method, config)} --out FOLDER"
+    url = shlex.quote(run.url)
+    yield f"translate with: python pipelines/translate.py {url} {_input(method, config)} --out FOLDER"
     if reached.metrics:
         splits = DataSet(config.data.uri, config.data.shards_at).manifest.splits
         split = "test" if "test" in splits else config.monitoring.evaluate_split
-        asked = f"--data {config.data.uri}" + (f" --split {split}" if split in splits else "")
-        yield f"evaluate with: python pipelines/evaluate.py {run.url} {asked}"
+        asked = f"--data {shlex.quote(config.data.uri)}" + (f" --split {split}" if split in splits else "")
+        yield f"evaluate with: python pipelines/evaluate.py {url} {asked}"
     rises = f" {LR_MAY_RISE} (docs/recovery.md)" if config.training.lr_schedule in BY_LENGTH else ""
     longer = 2 * (config.training.images or reached.images)
     yield f"train longer with: the same command and --images {longer}{rises}"
@@ -60,4 +62,4 @@ def _input(method: type[Method[Any]], config: TrainConfig) -> str:
     """Give the flags that translate.py needs of a run of this method."""
     flags = "--input IMAGES" if method.inputs else "--count 16"
     labels = getattr(config.hyper, "attributes", ())
-    return f"{flags} --target {labels[0]}" if method.control(Labels) and labels else flags
+    return f"{flags} --target {shlex.quote(labels[0])}" if method.control(Labels) and labels else flags

@@ -5,17 +5,18 @@ from __future__ import annotations
 import http.client
 import io
 import logging
-import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor
 
 from i2i_core.errors import ConfigError
+from i2i_core.logs import ProgressLines
+from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -23,6 +24,35 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds to wait for a server that does not answer."""
+PART = 1 << 20
+"""Bytes of a download that are read at a time."""
+
+
+class TruncatedError(Exception):
+    """Report a download that ended before the length that its server announced."""
+
+
+def fetched(url: str) -> bytes:
+    """Fetch a file over HTTP, and log how far it has come.
+
+    Raises:
+        OSError: no server, no such file, or no answer within PATIENCE.
+        TruncatedError: it ended too soon.
+    """
+    with urlopen(Request(url, headers={"User-Agent": "i2i"}), timeout=PATIENCE) as answer:
+        announced, data = int(answer.headers.get("Content-Length") or 0), bytearray()
+        told = ProgressLines(url.rpartition("/")[2], announced, "bytes", logger.info)
+        told(0)
+        try:
+            while part := answer.read(PART):
+                data += part
+                told(len(part))
+        except http.client.IncompleteRead as error:
+            data += error.partial
+            announced = max(announced, len(data) + (error.expected or 1))
+    if len(data) < announced:
+        raise TruncatedError(f"the download is truncated: {len(data):,} of {announced:,} bytes came")
+    return bytes(data)
 
 
 @dataclass(frozen=True)
@@ -82,19 +112,18 @@ class Published:
             if sha256(data := place.read_bytes()).startswith(self.sha256):
                 return data
             logger.warning(f"{place} is damaged; fetching it again")
-        before = socket.getdefaulttimeout()
         try:
-            socket.setdefaulttimeout(PATIENCE)  # torch hub would wait for ever
-            place.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(self.url, str(place), self.sha256, progress=sys.stderr.isatty())
-            return place.read_bytes()
-        except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: other bytes
+            data = fetched(self.url)
+            if not sha256(data).startswith(self.sha256):
+                raise ValueError("other bytes than its checksum's")
+            Folder(str(place.parent)).write(self.file, data)  # whole or not at all
+            return data
+        except (OSError, ValueError, TruncatedError, http.client.HTTPException) as error:
             found = f"none given, none in {place.parent}, and none to be had from {self.url} ({_first_line(error)})"
+            again = "Run the same command again, or f" if isinstance(error, TruncatedError) else "F"
             instead = f" Or {self.instead}." if self.instead else ""
-            fix = f"Fetch it where that works, and name it: {self.flag} FILE.{instead}"
+            fix = f"{again}etch it where that works, and name it: {self.flag} FILE.{instead}"
             raise ConfigError(self.flag, found, f"{self.what}, {self.file}", fix) from None
-        finally:
-            socket.setdefaulttimeout(before)
 
 
 @dataclass(frozen=True)

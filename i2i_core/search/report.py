@@ -38,6 +38,7 @@ from optuna.visualization import matplotlib as drawn
 from i2i_core.config.run import TrainConfig
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.images.codec import decode
+from i2i_core.names import printable, printable_text
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed
@@ -47,6 +48,8 @@ from i2i_core.storage.retry import StorageError
 
 SHOWN = 15
 """Rows of the table that is printed at the end of a sweep."""
+FORMULAS = ("=", "+", "-", "@")
+"""What a formula begins with, in a cell of a spreadsheet."""
 COLUMNS = 3
 """Parameters beside each other in a plot."""
 PICTURE = 200
@@ -124,13 +127,22 @@ def write_report(
         config = configured(base, trial.params)
         new[name] = replace(config, launch=replace(config.launch, name="")).dumps().encode()
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([of.head, *(row.values() for row in of.rows)])
+    rows = [of.head, *(row.values() for row in of.rows)]
+    csv.writer(table, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
     new["trials.csv"] = table.getvalue().encode()
     new["index.html"] = _page(of, base, sweep, plots, left_out).encode()
     for name, data in new.items():
         sweep.write(name, data)
     sweep.remove(*(name for name in old if name not in new))
     return Report(sweep.at("index.html"), tuple(sweep.at(name) for name in of.files), tuple(left_out))
+
+
+def _cell(value: Any) -> Any:
+    """Give a value as a cell of a CSV file: text that a spreadsheet takes for a formula has an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Space) -> str:
@@ -150,14 +162,16 @@ def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Spac
     ends = "* best" if len(objectives) == 1 else "* no other trial is better in every metric"
     lines.append(ends if of.best else "no trial has run to its end")
     others = [row for row in of.rows if row["state"] != FINISHED and row["reason"]]
-    return "\n".join([*lines, *(f"trial {row['trial']} {row['state']}: {row['reason']}" for row in others)])
+    return "\n".join(
+        [*lines, *(f"trial {row['trial']} {row['state']}: {printable_text(row['reason'])}" for row in others)]
+    )
 
 
 def _shown(value: Any) -> str:
     """Format a value of a table."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
 
 
 def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
@@ -383,4 +397,4 @@ def _html(rows: Iterable[tuple[str, Sequence[Any]]]) -> str:
 
 def _e(value: Any) -> str:
     """Escape text for HTML, without the passwords of addresses in it."""
-    return html.escape(redacted(str(value)))
+    return html.escape(printable_text(redacted(str(value))))

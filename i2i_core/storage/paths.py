@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,11 +17,27 @@ _SECRET = re.compile(
     r"(?:'[^']*'|[^&\s]*[^&\s'\")\],;>])",
     re.IGNORECASE,
 )
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def redacted(text: str) -> str:
     """Clean a text of what opens the addresses in it: `//USER:PASSWORD@` becomes `//`, `password=X` `password=***`."""
     return _SECRET.sub(r"\1***", _USER.sub("//", text))
+
+
+def special(path: str) -> str:
+    """Say what kind of special file stands at a local path, as `a named pipe`: reading one may wait for ever, or never
+    end. Empty for a plain file or a folder, and where nothing is."""
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except OSError:
+        return ""
+    return "" if kind in (stat.S_IFREG, stat.S_IFDIR) else _SPECIAL.get(kind, "a special file")
 
 
 def absolute(uri: str, flag: str) -> str:

@@ -22,7 +22,8 @@ from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
-from i2i_core.storage.remote import storage_of, strip_protocol
+from i2i_core.storage.paths import special
+from i2i_core.storage.remote import is_local, storage_of, strip_protocol
 
 File = tuple[bytes, str]
 """The bytes of an image file, and its name's ending (`png`)."""
@@ -52,7 +53,10 @@ class Files:
         self.fs, self.paths, self.names = fs, paths, names
 
     def fetch(self, i: int, name: str = "") -> File:
-        return self.fs.cat_file(self.paths[i]), _ending(self.paths[i])
+        path = self.paths[i]
+        if is_local(self.fs) and (kind := special(path)):  # of a list; a folder's are left out
+            raise ValueError(f"{kind}, which is not opened")
+        return self.fs.cat_file(path), _ending(path)
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
@@ -271,6 +275,8 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root):
         return _folder(uri, flag, out), False
+    if is_local(fs) and (kind := special(root)):
+        raise DataError(f"{flag} {uri}", f"{kind}, which is not opened", "images or a list of images", "Name a file.")
     if fs.exists(root):
         return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
     raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")

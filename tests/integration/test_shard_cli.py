@@ -21,7 +21,7 @@ from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
 from i2i_core.orchestration.sharding import builtin_data, index_webdataset, make, shard_glyphs
 
-from ..support.data import put, sums
+from ..support.data import png, put, sums, write_tar
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,6 +95,44 @@ def test_shard_command_names_and_counts_images_left_out(cli: Cli, tmp_path: Path
     code, out, _ = cli(*job, "--bad", "skip")
     assert code == 0
     assert "left out, 1:\n  2.png: a file that cannot be decoded (cannot identify it as an image)" in out
+
+
+def test_shard_command_prints_hostile_names_escaped(cli: Cli, tmp_path: Path) -> None:
+    """Of classes, of an image that is left out, of one without a partner, and of attributes in labels."""
+    image, one = np.zeros((4, 4, 3), np.uint8), ["--workers", 0, "--split", 1, 0, 0]
+    for name in ("a/1", "b\u202e/1", "b\u202e/2"):
+        put(tmp_path / f"in/{name}.png", image)
+    (tmp_path / "in/a/c\u2066.png").write_bytes(b"x")
+    job = ["--layout", "classes", "--input", tmp_path / "in", "--out", tmp_path / "out", *one, "--bad", "skip"]
+    code, out, _ = cli(*job)
+    assert code == 0
+    assert r"note: images of each class: a 2, b\u202e 2" in out
+    assert r"left out, 1:" + "\n  " + r"a/c\u2066.png: a file" in out
+    assert r"attributes a b\u202e" in out
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert DataSet(str(tmp_path / "out")).manifest.attributes == ("a", "b\u202e"), "data stays as it is"
+
+    job = ["--layout", "pairs", "--input", tmp_path / "in", "--out", tmp_path / "pairs", *one]
+    code, _, error = cli(*job)
+    assert (code, r"b\u202e (2)" in error) == (2, True)
+    assert cli(*job, "--common-only", "--overwrite")[0] == 0
+    assert r"b\u202e/2.png" in (tmp_path / "pairs/without_partner.txt").read_text()
+
+    tars = tmp_path / "tars"
+    write_tar(tars / "train-0.tar", {"1": {"json": b'{"d\\u001b[2J\\ud800": 1}', "png": png()}})
+    code, out, error = cli("--index", tars, "--workers", 0)
+    assert code == 0, error
+    assert r"attributes d\x1b[2J\ud800" in out
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "x" * 247])
+def test_shard_command_refuses_names_that_no_output_can_have(name: str, cli: Cli, tmp_path: Path) -> None:
+    put(tmp_path / f"in/{name}.png", np.zeros((4, 8, 3), np.uint8))
+    code, out, error = cli("--layout", "ab", "--input", tmp_path / "in", "--out", tmp_path / "out", "--workers", 0)
+    assert (code, out) == (2, "")
+    assert "expected names that any reader can read" in error
+    assert all(line.isprintable() for line in error.split("\n"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_shard_command_says_what_became_of_transparency_and_what_comes_next(

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from ray.util.metrics import Gauge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -21,12 +23,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.methods.at_test import SETTLED
+from i2i_core.names import printable
 from i2i_core.orchestration.worker import Gauges, train
 from i2i_core.runs.folder import RunFolder, name_at
 from i2i_core.storage.paths import redacted
 from i2i_core.training.loop import Loop
 from i2i_core.training.monitoring import boards, trackers
-from i2i_core.training.monitoring.boards import MLflow, parameters
+from i2i_core.training.monitoring.boards import MLflow, parameters, taken_by_mlflow
 from i2i_core.training.monitoring.trackers import Line, Tracker
 from i2i_core.training.sync import World
 
@@ -250,6 +253,21 @@ def test_tracker_warns_once_of_a_board_that_is_away_and_the_run_goes_on(
     assert len(warnings) == 1
     assert warnings[0].startswith("WARNING: mlflow does not take what is logged")
     assert len(scalars_of(f"{storage}/run").Scalars("G/loss")) == 8
+
+
+@pytest.mark.slow  # seconds, to import mlflow
+@pytest.mark.processes
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=()), max_size=300))
+@example("attribute_accuracy/Blond Hair")
+@example("/../.")
+def test_mlflow_takes_the_name_of_every_class(name: str) -> None:
+    from mlflow.utils.validation import _validate_metric, _validate_metric_name
+
+    told = taken_by_mlflow(printable(f"attribute_accuracy/{name}"))
+    _validate_metric_name(told)
+    _validate_metric(told, 1.0, 0, 0)
+    assert taken_by_mlflow("G/loss") == "G/loss"
 
 
 def test_tracker_warning_of_a_board_tells_no_password(

@@ -55,6 +55,7 @@ SMALL = ["--method", "stargan", "--preset", "demo", "--image-size", "16", "--d-l
         (["--method", "pix2pix", "--image-size", "250"], "--image-size"),
         ([*SMALL, "--data", "nowhere/at/all"], "nothing at that place"),
         ([*SMALL, "--config", "nowhere.json"], "no file nowhere.json"),
+        ([*SMALL, "--name", "../x"], "--name: found '../x', a path; expected one name"),
     ],
 )
 def test_train_refuses_wrong_flags(arguments: list[str], said: str, monkeypatch: Patch, capsys: Captured) -> None:

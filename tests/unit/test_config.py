@@ -186,6 +186,18 @@ def test_length_on_the_command_line_is_one(arguments: list[str]) -> None:
             configure(["--method", "stargan", "--preset", "demo", *arguments])
 
 
+def test_name_on_the_command_line_or_in_a_file_is_one_folder(tmp_path: Path) -> None:
+    values = {"method": "stargan", "preset": "demo", "version": 2, "launch": {"name": "group/faces"}}
+    for configure in (train.configure, tune.configure):
+        with pytest.raises(
+            ConfigError, match=r"--name: found 'group/faces', a path; .*\n.*--storage runs/group --name f"
+        ):
+            configure(["--method", "stargan", "--preset", "demo", "--name", "group/faces"])
+    with pytest.raises(ConfigError, match="--name: found 'group/faces', a path"):
+        train.configure(written(tmp_path, values))
+    assert train.configure([*written(tmp_path, values), "--name", "faces"]).run.run_name == "faces"
+
+
 def written(folder: Path, values: object) -> list[str]:
     """The flags that name a file with these values."""
     (folder / "some.json").write_text(json.dumps(values))

@@ -45,6 +45,7 @@ from i2i_core.labels import LabelSet
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Direction, Method, Needs
 from i2i_core.methods.controls import Code, Labels
+from i2i_core.names import printable
 from i2i_core.registry import METHODS
 from i2i_core.sizes import Resizing
 from tests.support.data import whole_index, write_whole
@@ -665,6 +666,15 @@ def test_contact_sheet_has_a_legible_title_over_each_column() -> None:
         rows = np.flatnonzero((part < 60).all(-1).any(1))
         assert np.ptp(rows) >= 10, "capitals at least 11 pixels tall"
     assert not (plain[: plain.shape[0] - 96 - GAP] < 60).any()
+
+
+def test_contact_sheet_shows_names_escaped_and_bounded() -> None:
+    x = torch.full((1, 1, 96, 96), -1.0)
+    hostile, long = "a\x1b\udcff\u202e", "W" * 100_000
+    shown = contact_sheet({hostile: x}, rows=[hostile])
+    assert png_bytes(shown) == png_bytes(contact_sheet({printable(hostile): x}, rows=[printable(hostile)]))
+    width, height = contact_sheet({long: x, f"{'b ' * 10_000}": x}, rows=[long]).size
+    assert max(width, height) < 1000
 
 
 def test_contact_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> None:

@@ -28,6 +28,7 @@ VOCABULARY = {
     "sizes",
     "tensors",
     "background",
+    "names",
 }
 DATA = {"data.format", "data.reading"}
 ARROWS: dict[str, set[str]] = {

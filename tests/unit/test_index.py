@@ -202,7 +202,8 @@ def test_data_set_names_a_missing_or_altered_index(many: str, tmp_path: Path) ->
     one = copy / "index/train-000007.npz"
     whole = one.read_bytes()
     one.write_bytes(whole[:-1])
-    with pytest.raises(DataError, match=f"{len(whole) - 1} bytes; expected {len(whole)} bytes") as caught:
+    cause = f"{len(whole) - 1} bytes: it is truncated; expected {len(whole)} bytes"
+    with pytest.raises(DataError, match=cause) as caught:
         DataSet(str(copy)).check_shards("train")
     assert caught.value.where == f"{copy}/index/train-000007.npz"
     one.write_bytes(whole[:-1] + b"x")

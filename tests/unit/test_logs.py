@@ -65,6 +65,23 @@ def test_line_names_run_rank_and_level(capsys: Captured) -> None:
     assert lines(capsys) == ["faces a trial's launch", "a program"]
 
 
+def test_line_of_a_hostile_name_is_one_line_that_steers_no_terminal(capsys: Captured) -> None:
+    module = logging.getLogger("i2i_core.training.loop")
+    logs.show("info", "a\x1b]0;x\x07", 1)
+    module.warning("left out b\n2026-11-28 03:00:12 faces: forged\x1b[2J\u202e\n  as before")
+    try:
+        raise ValueError("c\n2026-11-28 03:00:12 faces: forged\r")
+    except ValueError:
+        module.exception("failed")
+    said = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in said)
+    assert [line[20:] for line in said if not line.startswith("  ")] == [
+        r"a\x1b]0;x\x07[1] WARNING: left out b\n2026-11-28 03:00:12 faces: forged\x1b[2J\u202e",
+        r"a\x1b]0;x\x07[1] ERROR: failed",
+    ]
+    assert "  ValueError: c" in said
+
+
 def test_origin_puts_run_and_rank_into_the_record(logger: logging.Logger) -> None:
     records: list[logging.LogRecord] = []
 

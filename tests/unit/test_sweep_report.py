@@ -145,6 +145,20 @@ def test_report_writes_every_trial_into_the_table(one: tuple[optuna.Study, Repor
     assert (rows[1]["images"], rows[3]["run"]) == ("100", "sweeps/one/trials/0003")
 
 
+def test_report_of_hostile_text_is_a_table_without_formulas_and_a_page_without_elements(tmp_path: Path) -> None:
+    study, folder = study_of([TWIN]), Folder(str(tmp_path))
+    for reason in ("=cmd|' /C calc'!A0", "@SUM(1)", "<script>x</script>", "a\x1b[2J\u202e,\nb"):
+        trial(study, SOME[0], reason, 100)
+    write_report(study, [TWIN], BASE, SPACE, folder)
+    text = folder.read("trials.csv").decode()
+    reasons = [row["reason"] for row in csv.DictReader(io.StringIO(text))]
+    assert reasons == ["'=cmd|' /C calc'!A0", "'@SUM(1)", "<script>x</script>", r"a\x1b[2J\u202e,\nb"]
+    page = folder.read("index.html").decode()
+    assert "<script" not in page
+    assert [row[-1] for row in Page(page).rows[-2:]] == [f"stopped early - {reason}" for reason in reasons[2:]]
+    assert f": {reasons[3]}" in table(study, [TWIN], SPACE)
+
+
 def test_page_compares_the_best_with_the_paper_and_says_why(one: tuple[optuna.Study, Report, Folder]) -> None:
     page = Page(one[2].read("index.html").decode())
     assert page.row("")[1:3] == ["paper", "best"]

@@ -7,6 +7,7 @@ of each of their fields comes from, and what is known about them. docs/data.md d
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections import Counter, defaultdict
@@ -17,13 +18,18 @@ from typing import Any, Literal, NamedTuple
 from i2i_core.data.folders import groups
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import ConfigError, DataError, nearest
+from i2i_core.errors import ConfigError, DataError, counted, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.settings import check_at_least
+from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
+logger = logging.getLogger(__name__)
+
+MOST_NAMED = 20
+"""Special files that a warning names."""
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -141,7 +147,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """Hold the files below a folder: path relative to it -> bytes, sorted; hidden files are left out."""
+    """Hold the files below a folder: path relative to it -> bytes, sorted; hidden and special files are left out."""
 
     uri: str
     root: str
@@ -176,7 +182,18 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
         raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
     sizes = dict(_linked(root)) if is_local(fs) else dict(_sizes(fs, root))
     hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
-    return Listing(uri, fs.unstrip_protocol(root), {p: sizes[p] for p in sorted(sizes) if not hidden.search(p)})
+    names = [path for path in sorted(sizes) if not hidden.search(path)]
+    names = plain_files(uri, root, names) if is_local(fs) else names
+    return Listing(uri, fs.unstrip_protocol(root), {path: sizes[path] for path in names})
+
+
+def plain_files(uri: str, root: str, names: Iterable[str]) -> list[str]:
+    """Leave special files (devices, sockets, named pipes) out of the names of local files below a root, and log which:
+    they are never opened."""
+    kinds = {name: special(os.path.join(root, name)) for name in names}
+    if odd := [f"{name} ({kind})" for name, kind in kinds.items() if kind]:
+        logger.warning(f"{uri}: left out {counted(len(odd), 'special file')}: {_some(odd, MOST_NAMED)}")
+    return [name for name, kind in kinds.items() if not kind]
 
 
 def _sizes(fs: Any, root: str) -> Iterator[tuple[str, int]]:

@@ -342,7 +342,8 @@ class DataSet:
             except (FileNotFoundError, NotADirectoryError):
                 raise DataError(self.url(name), f"no such {kind}", f"{expected} bytes", _AGAIN) from None
             if size != expected:
-                raise DataError(self.url(name), f"{size} bytes", f"{expected} bytes", again)
+                found = f"{size} bytes" + (": it is truncated" if size < expected else "")
+                raise DataError(self.url(name), found, f"{expected} bytes", again)
 
     def _folder(self, name: str, kind: str) -> str:
         """Name the folder of a file as its filesystem knows it."""

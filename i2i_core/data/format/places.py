@@ -14,11 +14,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from i2i_core.errors import DataError
+from i2i_core.names import MOST_NAME
 from i2i_core.storage.paths import check_folders, redacted
 from i2i_core.storage.remote import is_local, strip_protocol
 
-MOST_NAME = 240
-"""Bytes in a part of a key: file systems take 255, and an output's name has an ending and maybe a number."""
 MOST_PATH = 900
 """Bytes in a key: object storage takes 1024."""
 MOST_SHOWN, MOST_FOLDERS = 200, 8

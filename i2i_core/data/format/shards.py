@@ -29,16 +29,18 @@ from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.loaded import loaded
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.mixed import Channels, MixedError, check_channels, holding_all, own, stored_with
+from i2i_core.data.format.places import MOST_SHOWN, no_file_name
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.format.table import BLOCK, ClipCounts, IndexFile, IndexFiles, Shard, Shards, ShardSet
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
+from i2i_core.names import printable, shortened
 from i2i_core.settings import check_at_least, from_dict, to_dict
 from i2i_core.storage.folder import Folder
-from i2i_core.storage.paths import sha256
-from i2i_core.storage.remote import storage_of
+from i2i_core.storage.paths import sha256, special
+from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
 if TYPE_CHECKING:
@@ -198,6 +200,10 @@ class BadImageError(Exception):
     """Name an image that cannot be used, and the cause."""
 
 
+class _SpecialFileError(Exception):
+    """Say what kind of special file stands where an image should: it is not opened."""
+
+
 # ---- planning ----
 
 
@@ -208,14 +214,14 @@ def plan(
     runs.
 
     Raises:
-        DataError: there are no samples, or one whose name is not UTF-8.
+        DataError: there are no samples, or one whose name no file can have.
     """
     if not found.records:
         raise DataError(f"--layout {layout.layout}", "no sample", "at least one", "Check --input.")
     for record in found.records:
-        if not record.key.isascii() and any("\ud800" <= c <= "\udfff" for c in record.key):
-            where, what = f"--input {layout.input}", f"a name that is not UTF-8 ({record.key!r})"
-            raise DataError(where, what, "names that any reader can read", "Rename the file.")
+        if wrong := no_file_name(record.key):
+            where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
+            raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
@@ -482,8 +488,8 @@ def give_up(work: ShardWork, out: str) -> None:
 def list_lone(plan: Plan, out: str) -> str:
     """Write the list of images without a partner into the data set's folder, and give its place."""
     output = output_at(out)
-    lines = "".join(f"{place}\n" for place in plan.lone)
-    output.write(WITHOUT_PARTNER, _HEADING + lines.encode(errors="surrogateescape"))
+    lines = "".join(f"{printable(place)}\n" for place in plan.lone)
+    output.write(WITHOUT_PARTNER, _HEADING + lines.encode())
     return output.at(WITHOUT_PARTNER)
 
 
@@ -710,7 +716,7 @@ def _readable(recipe: Recipe, record: Record, files: Sequence[bytes | Exception]
     for (name, path), data in zip(record.annotations, files, strict=True):
         if isinstance(data, Exception):
             where = f"{recipe.annotations_root.removeprefix('file://')}/{path}"
-            raise BadImageError(where, f"a file that cannot be read ({type(data).__name__})")
+            raise BadImageError(where, _unread(data))
         out[name] = data
     return out
 
@@ -721,13 +727,21 @@ def _drawing(source: str) -> bytes:
     return json.dumps({"character": character, "style": style}).encode()
 
 
+def _unread(error: Exception) -> str:
+    """Word the error that came in place of a file."""
+    return f"a file that cannot be read ({error if isinstance(error, _SpecialFileError) else type(error).__name__})"
+
+
 def _fetch(fs: Any, paths: list[str]) -> list[bytes | Exception]:
-    """Read whole files at once; in place of one that is gone or locked stands its error. Other errors of storage are
-    raised."""
-    got: list[bytes | Exception] = fs.cat_ranges(paths, None, None, on_error="return")
+    """Read whole files at once; in place of one that is gone, locked or special stands its error. Other errors of
+    storage are raised."""
+    odd = {path: kind for path in paths if is_local(fs) and (kind := special(path))}
+    plain = [path for path in paths if path not in odd]
+    read = dict(zip(plain, fs.cat_ranges(plain, None, None, on_error="return"), strict=True))
+    got: list[bytes | Exception] = [_SpecialFileError(odd[path]) if path in odd else read[path] for path in paths]
     for item in got:
         if isinstance(item, Exception) and not isinstance(
-            item, FileNotFoundError | PermissionError | IsADirectoryError
+            item, FileNotFoundError | PermissionError | IsADirectoryError | _SpecialFileError
         ):
             raise item
     return got
@@ -737,7 +751,7 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     found: list[Picture | Value] = []
     for i, data in enumerate(files):
         if isinstance(data, Exception):
-            raise BadImageError(_named(recipe, record, i), f"a file that cannot be read ({type(data).__name__})")
+            raise BadImageError(_named(recipe, record, i), _unread(data))
         ending = record.sources[i].rsplit(".", 1)[-1]
         try:
             found.append(_value(recipe.declared[i], data, ending) if recipe.declared else decode_picture(data, ending))

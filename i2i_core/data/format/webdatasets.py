@@ -39,6 +39,7 @@ from i2i_core.data.format.table import Shard, ShardSet
 from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import WHOLE, Field
 from i2i_core.images.codec import EXTENSIONS, check_range, decode
+from i2i_core.names import printable
 from i2i_core.settings import to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
@@ -95,11 +96,6 @@ MOST_CLASSES = 10_000
 """Classes that a cls may count to where they are not named."""
 
 
-def shown(text: str) -> str:
-    """Escape what a terminal cannot print in a name."""
-    return repr(text)[1:-1]
-
-
 @dataclass(frozen=True)
 class Fault:
     """Say why a sample (or, without a key, the rest of a tar) cannot be used."""
@@ -112,7 +108,7 @@ class Fault:
 
     def error(self, where: str) -> DataError:
         """Make an error of it that names the tar, which is `where`."""
-        place = where if not self.key else f"{where}: {shown(self.key)}" + f".{self.member}" * bool(self.member)
+        place = where if not self.key else f"{where}: {printable(self.key)}" + f".{self.member}" * bool(self.member)
         fix = _FIXES.get(self.kind, f"Mend or remove it; {_SKIP}.")
         return DataError(place, self.cause, self.expected or _EXPECTED[self.kind], fix)
 
@@ -259,7 +255,7 @@ def scan(root: str, name: str, bad: str) -> Scanned:
         leave_out(Fault("", DAMAGE, f"{found}; nothing is taken from byte {reading.end} on"))
     half = [sample for sample in samples if sample.is_half]
     if half and bad == "stop":
-        found = f"{len(half)} samples without a or b ({', '.join(shown(s.key) for s in half[:3])})"
+        found = f"{len(half)} samples without a or b ({', '.join(printable(s.key) for s in half[:3])})"
         raise DataError(where, found, "both in every sample", f"Complete or remove those samples; {_SKIP}.")
     left_out += [Fault(s.key, FIELDS, f"{'b' if 'a' in s.images else 'a'} is missing") for s in half]
     samples = [sample for sample in samples if not sample.is_half]
@@ -327,7 +323,7 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"a damaged header: {type(error).__name__}") from None
         length = tar.fileobj.fileobj.length  # type: ignore[attr-defined]
         if not 0 <= header.size <= length - header.offset_data:
-            raise tarfile.ReadError(f"{shown(header.name)} of {header.size} bytes does not fit in {length} bytes")
+            raise tarfile.ReadError(f"{printable(header.name)} of {header.size} bytes does not fit in {length} bytes")
         return header
 
 
@@ -420,7 +416,7 @@ def _sample(key: str, members: _Members) -> Sample | Fault:
     elif not images.keys().isdisjoint("ab"):
         images = {name: images[name] for name in "ab" if name in images}
     if images.keys() not in ({"a"}, {"b"}, {"a", "b"}, {"image"}):
-        return Fault(key, FIELDS, f"images named {', '.join(map(shown, sorted(images))) or 'nothing'}")
+        return Fault(key, FIELDS, f"images named {', '.join(map(printable, sorted(images))) or 'nothing'}")
     found = {}
     for name, some in images.items():
         image = _image(key, some)
@@ -504,8 +500,8 @@ def _alike(samples: Sequence[tuple[str, Sample]], bad: str = "stop") -> list[Fau
         out.append(Fault(sample.key, KINDS, cause) if sample.kind != most else None)
         if out[-1] and bad == "stop":
             fix = f"Make all images of one kind; {_SKIP}."
-            found = f"{_described(sample.kind)}, while {like[0]}: {shown(like[1].key)} holds {_described(most)}"
-            raise DataError(f"{tar}: {shown(sample.key)}", found, "the same of every sample", fix)
+            found = f"{_described(sample.kind)}, while {like[0]}: {printable(like[1].key)} holds {_described(most)}"
+            raise DataError(f"{tar}: {printable(sample.key)}", found, "the same of every sample", fix)
     return out
 
 
@@ -640,7 +636,7 @@ _DOMAINS = (
 
 
 def _line(name: str, fault: Fault) -> str:
-    return f"{name} {shown(fault.key)}: {fault.cause}" if fault.key else f"{name}: {fault.cause}"
+    return f"{name} {printable(fault.key)}: {fault.cause}" if fault.key else f"{name}: {fault.cause}"
 
 
 def _fields(samples: Sequence[Sample]) -> dict[str, Field]:
@@ -781,6 +777,9 @@ def _check_labels(
         raise DataError(f"{uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
     if labels.exclusive and attributes and _is_class(sample.label):
         fix = f"Name every class, in the order of the numbers; {_SKIP}."
-        found, expected = f"{len(labels.names)} names", f"{sample.label + 1}, as in {uri}/{name}: {shown(sample.key)}"
+        found, expected = (
+            f"{len(labels.names)} names",
+            f"{sample.label + 1}, as in {uri}/{name}: {printable(sample.key)}",
+        )
         raise DataError("--attributes", found, expected, fix)
     raise fault.error(f"{uri}/{name}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.table import Shard
-from i2i_core.data.reading.staging import Cache, no_shard, other_bytes
+from i2i_core.data.reading.staging import Cache, cut_short, no_shard
 from i2i_core.storage.remote import is_local
 
 
@@ -61,13 +61,13 @@ class Reader:
                 if isinstance(data, FileNotFoundError):
                     raise no_shard(self.data, shards[i]) from None
                 if isinstance(data, EOFError):
-                    raise other_bytes(self.data, shards[i]) from None
+                    raise cut_short(self.data, shards[i]) from None
                 if isinstance(data, Exception):
                     raise data
                 out[i] = data
         for i, data in enumerate(out):
             if len(data) != sizes[i]:
-                raise other_bytes(self.data, shards[i])
+                raise cut_short(self.data, shards[i])
         return out
 
     def _file(self, shard: Shard) -> int | None:

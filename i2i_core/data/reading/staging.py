@@ -153,7 +153,7 @@ class Cache:
                 data.fs.pour(data.path(shard.name), part, begun, shard.bytes)
             except (FileNotFoundError, EOFError) as error:
                 os.unlink(part.name)
-                raise self._other(data, shard, isinstance(error, EOFError)) from None
+                raise (cut_short if isinstance(error, EOFError) else no_shard)(data, shard) from None
             except OSError as error:
                 if error.errno in FULL:
                     os.unlink(part.name)
@@ -164,10 +164,7 @@ class Cache:
             if not begun:
                 break
         os.unlink(part.name)
-        raise self._other(data, shard, True)
-
-    def _other(self, data: DataSet, shard: Shard, there: bool) -> DataError:
-        return other_bytes(data, shard) if there else no_shard(data, shard)
+        raise other_bytes(data, shard)
 
 
 def no_shard(data: DataSet, shard: Shard) -> DataError:
@@ -180,6 +177,16 @@ def other_bytes(data: DataSet, shard: Shard) -> DataError:
     """Make the error of a shard whose bytes are not those of the manifest's checksum."""
     fix = "Copy the data set again, or make it again with `python pipelines/shard.py`."
     return DataError(data.url(shard.name), "other bytes than the manifest's checksum", "the same", fix)
+
+
+def cut_short(data: DataSet, shard: Shard) -> DataError:
+    """Make the error of a shard that ends too soon: it is truncated, where it is not another by now."""
+    there = data.fs.size(data.path(shard.name))
+    if there >= shard.bytes:
+        return other_bytes(data, shard)
+    found = f"{there:,} of its {shard.bytes:,} bytes: it is truncated"
+    fix = "Copy the data set again, or make it again with `python pipelines/shard.py`."
+    return DataError(data.url(shard.name), found, "the whole shard", fix)
 
 
 class _Locked(io.FileIO):

@@ -11,6 +11,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import socket
 import tempfile
 import time
@@ -28,6 +29,7 @@ import torch
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
+from i2i_core.names import printable, shortened
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
 from i2i_core.storage.paths import absolute, redacted
@@ -164,7 +166,7 @@ class WeightsAndBiases:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 id=_id(self.folder, "wandb", lambda: uuid4().hex[:12]),
-                name=self.config.run_name,
+                name=shortened(self.config.run_name, MOST_WANDB),
                 resume="allow",
                 config=parameters(self.config),
                 settings=wandb.Settings(
@@ -247,7 +249,8 @@ class MLflow:
         from mlflow.entities import Metric
 
         now, client = int(time.time() * 1000), self.client
-        client.log_batch(self.id, metrics=[Metric(name, value, now, images) for name, value in values.items()])
+        told = {taken_by_mlflow(name): value for name, value in values.items()}
+        client.log_batch(self.id, metrics=[Metric(name, value, now, images) for name, value in told.items()])
 
     def picture(self, images: int, pixels_HWC: np.ndarray) -> None:
         client = self.client
@@ -264,6 +267,10 @@ class MLflow:
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """Defaults of MLflow's environment: by itself it would try a server that is away for many minutes."""
+MOST_WANDB = 128
+"""Characters of a name that Weights & Biases takes."""
+MOST_MLFLOW = 250
+"""Characters of a metric's name that MLflow takes."""
 MOST_PARAMETERS = 100
 """The most parameters in one request to MLflow."""
 EXTERNAL: dict[str, Callable[[RunFolder, TrainConfig], Board]] = {"wandb": WeightsAndBiases, "mlflow": MLflow}
@@ -274,6 +281,14 @@ def artifacts_beside(uri: str) -> str | None:
     """Return where the pictures of a new experiment go: beside a SQLite file, for which MLflow would take the worker's
     folder; None for a server, which decides itself."""
     return str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts") if uri.startswith("sqlite:///") else None
+
+
+def taken_by_mlflow(name: str) -> str:
+    """Turn a metric's name, in which a class of the data may stand, into one that MLflow takes: it refuses all metrics
+    of a request for one name."""
+    plain = re.sub(r"/+", "/", re.sub(r"[^\w.\- /]", "_", name))
+    parts = shortened(plain, MOST_MLFLOW).strip("/").split("/")
+    return "/".join("_" if part in (".", "..") else part for part in parts)
 
 
 def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
@@ -287,13 +302,13 @@ def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
 
 
 def parameters(config: TrainConfig) -> dict[str, Any]:
-    """Flatten a configuration to dotted keys, and leave users and passwords out of addresses."""
+    """Flatten a configuration to dotted keys, fit to be shown: without users and passwords in addresses."""
     flat: dict[str, Any] = {}
 
     def told(value: Any) -> Any:
         if isinstance(value, list):
             return [told(inner) for inner in value]
-        return redacted(value) if isinstance(value, str) else value
+        return printable(redacted(value)) if isinstance(value, str) else value
 
     def add(key: str, value: Any) -> None:
         if isinstance(value, dict):

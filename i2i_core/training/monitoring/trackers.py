@@ -16,6 +16,7 @@ from i2i_core.background import Background, Job
 from i2i_core.errors import TakenOverError
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.logs import clock
+from i2i_core.names import printable, printable_text
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
@@ -120,7 +121,8 @@ class Tracker:
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
         """Show scalars. Call this within a job."""
         self.measured(values)
-        self._show(lambda board: board.scalars(images, values))
+        named = {printable(name): value for name, value in values.items()}
+        self._show(lambda board: board.scalars(images, named))
 
     def describe(self, images: int, parameters: Mapping[str, Any], metric: str) -> None:
         """Show a run's configuration on TensorBoard; other boards have it from the start. Call this within a job.
@@ -135,7 +137,7 @@ class Tracker:
 
     def text(self, images: int, title: str, text: str) -> None:
         """Show a text. Call this within a job."""
-        self._show(lambda board: board.text(images, title, text))
+        self._show(lambda board: board.text(images, title, printable_text(text)))
 
     def grid(self, images: int, columns: dict[str, Tensor]) -> None:
         """Write and show a grid of fixed samples: columns (n, C, H, W) in [-1, 1] by title."""
