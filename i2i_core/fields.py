@@ -37,6 +37,11 @@ IDS: frozenset[Role] = frozenset({"classes", "instances"})
 NUMBERS = PIXELS | {"vector"}
 """Roles that are one tensor in a batch; the others are lists, an entry per sample."""
 MOST_CLASSES = 1 << 16
+MOST_CHANNELS = 1 << 10
+"""Most channels of an image or a map."""
+MOST_ATTRIBUTES = 10_000
+MOST_PIXELS = 1 << 27
+"""Most pixels of an image, and numbers of a vector."""
 
 _DTYPES: dict[str, tuple[str, ...]] = {
     "image": ("uint8", "uint16", "float32"),
@@ -125,6 +130,9 @@ def contradictions(field: Field) -> Iterator[tuple[str, str]]:
     ):
         shape = f"{field.height}x{field.width}x{field.channels} {field.dtype}"
         yield f"of {shape}", f"{'channels, and ' if role in PIXELS else ''}{', '.join(_DTYPES[role])}"
+    if field.channels > MOST_CHANNELS or max(field.height, field.width, field.height * field.width) > MOST_PIXELS:
+        found = f"of {field.height}x{field.width} pixels of {field.channels} channels"[:80]
+        yield found, f"at most {MOST_PIXELS:,} pixels of {MOST_CHANNELS:,} channels"
     if role in _ENDINGS and field.extension not in _ENDINGS[role]:
         yield f"stored as {field.extension[:80]!r}", f"{role} stored as {' or '.join(_ENDINGS[role])}"
     if role in IDS and field.channels != 1:
@@ -152,8 +160,8 @@ def _value_contradictions(field: Field) -> Iterator[tuple[str, str]]:
         yield f"a {field.role} of kind {field.kind}", " or ".join(kinds)
     if field.kind == "flow" and field.channels != 2:
         yield f"a flow of {field.channels} channels", "two, u and v"
-    if field.role == "vector" and (not field.shape or min(field.shape) < 1):
-        yield f"a vector of shape {field.shape}", "sizes of 1 or more"
+    if field.role == "vector" and (not field.shape or min(field.shape) < 1 or math.prod(field.shape) > MOST_PIXELS):
+        yield f"a vector of shape {field.shape}"[:80], f"sizes of 1 or more, of at most {MOST_PIXELS:,} numbers"
     if field.kind == "points" and (len(field.shape) < 2 or field.shape[-1] not in (2, 3)):
         yield f"points of shape {field.shape}", "(..., P, 2 or 3)"
     low, high = (0.0, 1.0) if field.low is None and field.high is None else (field.low, field.high)

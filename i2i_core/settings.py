@@ -9,6 +9,7 @@ errors name the field.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -30,22 +31,36 @@ class Auto(int):
 
 
 AUTO = Auto()
+MOST_WHOLE = 10**12
+"""Largest whole number of a field that states no other; it counts images, bytes, or seconds."""
+MOST_REAL = 1e9
+"""Largest real number of a field that states no other: a weight, a rate, or seconds."""
+MOST_SEED = 2**63 - 1
+MOST_PROCESSES = 10_000
+"""Most workers, and CPUs of a worker."""
 Resume = Literal["match", "free"]
 Section = TypeVar("Section")
 
 
 def setting(
-    default: Any, *, resume: Resume = "match", name: str = "", derived: bool = False, auto: bool = False
+    default: Any,
+    *,
+    resume: Resume = "match",
+    name: str = "",
+    derived: bool = False,
+    auto: bool = False,
+    most: float | None = None,
 ) -> Any:
-    """Declare a dataclass field with its default, its rule on resume, and its flag.
+    """Declare a dataclass field with its default, its rule on resume, its flag, and its largest value.
 
     Args:
         resume: `match` if a resumed run must have the saved value, `free` if it may have another.
         name: the flag's name, if it is not the field's.
         derived: true for a field that the program fills in from the data; such a field has no flag.
         auto: true if the number may be AUTO, which `pipelines/` replace before anything else reads it.
+        most: the largest number that the field takes (`check_numbers`); None: MOST_WHOLE or MOST_REAL.
     """
-    noted = {"resume": resume, "name": name, "derived": derived, "auto": auto}
+    noted = {"resume": resume, "name": name, "derived": derived, "auto": auto, "most": most}
     return dataclasses.field(default=default, metadata=noted)
 
 
@@ -64,13 +79,50 @@ def flag_of(field: dataclasses.Field[Any]) -> str:
     return flag(field.metadata.get("name") or field.name)
 
 
+def check_numbers(section: Any) -> None:
+    """Raise ConfigError for the first number of a section that is not finite, or above its largest value.
+
+    Every section calls this before any other check, so that nothing is computed from, or made of, such a number.
+    """
+    for field in dataclasses.fields(section):
+        values = getattr(section, field.name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if isinstance(value, float) and not math.isfinite(value):
+                fix = f"Give {flag_of(field)} a number."
+                raise ConfigError(flag_of(field), repr(value), "a finite number", fix)
+            if isinstance(value, int | float) and value > (most := most_of(field, value)):
+                fix = f"Give {flag_of(field)} a value <= {most:,.12g}."
+                raise ConfigError(flag_of(field), shown(value), f"a number of at most {most:,.12g}", fix)
+
+
+def most_of(field: dataclasses.Field[Any], value: float = 0) -> float:
+    """Return the largest number that a field takes; by default that of whole numbers or, for a float, of real ones."""
+    most: float | None = field.metadata.get("most")
+    return most if most is not None else MOST_REAL if isinstance(value, float) else MOST_WHOLE
+
+
+def shown(value: Any) -> str:
+    """Write a value for a message, the digits of a very long number only counted."""
+    text = repr(value)
+    return text if len(text) <= 40 or not isinstance(value, int) else f"a number of {len(text.lstrip('-'))} digits"
+
+
+def check_below(section: Any, limit: float, *names: str) -> None:
+    """Raise ConfigError for the first of the named fields that is not from 0 up to `limit`, itself not included."""
+    for name in names:
+        value = getattr(section, name)
+        if not 0 <= value < limit:
+            expected = f"a number from 0 up to, and below, {limit}"
+            raise ConfigError(flag(name), shown(value), expected, f"Give {flag(name)} a value in that range.")
+
+
 def check_at_least(section: Any, minimum: float, *names: str) -> None:
     """Raise ConfigError for the first of the named fields that is below `minimum` or NaN."""
     for name in names:
         value = getattr(section, name)
         if not value >= minimum:
             raise ConfigError(
-                flag(name), repr(value), f"a number >= {minimum}", f"Give {flag(name)} a value >= {minimum}."
+                flag(name), shown(value), f"a number >= {minimum}", f"Give {flag(name)} a value >= {minimum}."
             )
 
 
@@ -80,7 +132,7 @@ def check_between(section: Any, low: float, high: float, *names: str) -> None:
         value = getattr(section, name)
         if not low <= value <= high:
             raise ConfigError(
-                flag(name), repr(value), f"a number from {low} to {high}", f"Give {flag(name)} a value in that range."
+                flag(name), shown(value), f"a number from {low} to {high}", f"Give {flag(name)} a value in that range."
             )
 
 
@@ -89,7 +141,7 @@ def check_positive(section: Any, *names: str) -> None:
     for name in names:
         value = getattr(section, name)
         if not value > 0:
-            raise ConfigError(flag(name), repr(value), "a number > 0", f"Give {flag(name)} a value above zero.")
+            raise ConfigError(flag(name), shown(value), "a number > 0", f"Give {flag(name)} a value above zero.")
 
 
 def check_choice(section: Any, name: str, choices: tuple[Any, ...]) -> None:

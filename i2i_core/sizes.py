@@ -7,6 +7,8 @@ from typing import Literal
 
 Size = int | tuple[int, int]
 """The side of a square, or (height, width), in pixels."""
+MOST_SIDE = 9000
+"""Longest side, in pixels, that images are resized to."""
 Fit = Literal["square", "shorter"]
 
 

@@ -23,7 +23,7 @@ from i2i_core.cli import main, parse, say
 from i2i_core.config.fast import check_fast
 from i2i_core.errors import ConfigError, RunError, nearest
 from i2i_core.registry import METHODS
-from i2i_core.settings import flag
+from i2i_core.settings import check_at_least, check_numbers, flag
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = str(ROOT / "cluster" / "local.sh")
@@ -89,6 +89,10 @@ class Demo:
     """Start train.py directly, without a Ray cluster to submit it to: quicker by the cluster's start."""
     fast: tuple[str, ...] = ("auto",)
     """Precision and kernels, as train.py takes them: `auto` is bf16 where the CPU has it, `off` plain fp32."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        check_at_least(self, 0, "images")
 
 
 def shown(part: str) -> str:

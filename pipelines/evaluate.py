@@ -19,7 +19,7 @@ from i2i_core.config.common import EVALUATE
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig, located
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.logs import Level
-from i2i_core.settings import check_at_least
+from i2i_core.settings import MOST_PROCESSES, check_at_least, check_numbers, setting
 from i2i_core.storage.paths import absolute
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class EvaluateOptions:
     """Number of samples to measure, the first of the split; 0: all. Fewer are quicker, and less certain."""
     out: str = ""
     """JSON file or URL for the result, with pictures beside it; none: the result is only printed."""
-    workers: int = 1
+    workers: int = setting(1, most=MOST_PROCESSES)
     """Number of processes that measure. 1: this one, or one worker of the cluster that RAY_ADDRESS names, as it does
     for a submitted job; more: that many Ray workers. The result is the same for any number."""
     gpu: bool = False
@@ -64,6 +64,7 @@ class EvaluateOptions:
     """Least severe messages to log: debug, info, warning or error."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 0, "most")
         check_at_least(self, 1, "workers")
         if self.gpu and self.cpu:

@@ -22,7 +22,7 @@ from i2i_core.errors import ConfigError, counted
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
 from i2i_core.names import printable
-from i2i_core.settings import AUTO, setting
+from i2i_core.settings import AUTO, MOST_PROCESSES, check_at_least, check_numbers, setting
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
@@ -42,11 +42,15 @@ class MakeOptions:
     glyphs: GlyphOptions = field(default_factory=GlyphOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
     shards: shards.ShardOptions = field(default_factory=shards.ShardOptions)
-    workers: int = setting(AUTO, auto=True)
+    workers: int = setting(AUTO, auto=True, most=MOST_PROCESSES)
     """Shards that Ray writes at a time. 0: this process writes them, without Ray; -1: as many as the cluster has CPUs;
     auto: 0 for small inputs, else -1."""
     log_level: Level = "info"
     """Least severe messages to log. From warning on, the command to train with is not printed either."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        check_at_least(self, -1, "workers")
 
     @property
     def located(self) -> MakeOptions:
@@ -65,8 +69,6 @@ def run() -> int:
     if options.layout.layout == "none" and not options.index.index:
         fix = "For example: shard.py --layout classes --input FOLDER --out data/NAME. docs/data.md shows each layout."
         raise ConfigError("--layout", "nothing", "how the images lie in --input", fix)
-    if options.workers < -1:
-        raise ConfigError("--workers", str(options.workers), "-1, 0 or more", "Leave it out, or give -1 for every CPU.")
     manifest, old = (_index if options.index.index else _shard)(options)
     where = options.shards.out or options.index.index
     _report(manifest, old, where)

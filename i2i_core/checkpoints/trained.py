@@ -99,6 +99,9 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     """
     saved = read(find(uri))
     config = saved.config()
+    with torch.device("meta"):
+        like = build_from(config.method, config.hyper)
+    saved.fill(like, None, averaged=True)  # networks larger than the file's would take memory for nothing
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
     trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity)

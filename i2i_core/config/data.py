@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from i2i_core.errors import ConfigError
-from i2i_core.settings import check_at_least, check_choice, setting
-from i2i_core.sizes import Resizing
+from i2i_core.settings import check_at_least, check_choice, check_numbers, setting
+from i2i_core.sizes import MOST_SIDE, Resizing
 from i2i_core.storage.paths import check_folders
+
+MOST_WINDOW = 1 << 24
+"""Samples whose order a reader holds in memory: 128 MB."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class DataConfig:
     """Split to train on."""
     direction: Literal["AtoB", "BtoA"] = setting("AtoB")
     """Direction of the translation: AtoB reads side (or domain) A and makes B; BtoA reads B and makes A."""
-    load_size: int = setting(0)
+    load_size: int = setting(0, most=MOST_SIDE)
     """Side in pixels to resize to before the crop (the height, if images are not square); more than --image-size leaves
     room for random crops. 0 resizes to the image size directly."""
     fit: Literal["square", "shorter"] = setting("square")
@@ -46,19 +49,19 @@ class DataConfig:
     """Crop from the load size to the image size: at a random place, from the centre, or none."""
     flip: bool = setting(True)
     """Mirror half of the samples left to right. Switch it off where left and right differ, as in text."""
-    frame_stride: int = setting(1)
+    frame_stride: int = setting(1, most=1_000_000)
     """Distance in frames between two neighbouring frames of a sequence, for methods that read sequences; 1 skips
     none."""
     balance: bool = setting(False)
     """Draw every class equally often, from data with one class per sample: each window repeats samples of rare classes
     and leaves out as many of frequent ones (docs/stream.md)."""
-    window: int = setting(1024)
+    window: int = setting(1024, most=MOST_WINDOW)
     """Samples in a window, among which a lane shuffles; a larger window mixes better and reaches over more shards."""
-    lanes: int = setting(0)
+    lanes: int = setting(0, most=65_536)
     """Number of lanes, stretches of an epoch that are read side by side; a multiple of the batch. 0 takes the first
     multiple that reaches 64, or fewer lanes where each is then a single window, or where a node lacks room for their
     shards (docs/stream.md). Fewer lanes open fewer remote shards at a time, and shuffle less."""
-    loaders: int = setting(-1, resume="free")
+    loaders: int = setting(-1, resume="free", most=1_024)
     """Processes per worker that read and decode; 0 uses a thread of the worker instead. -1 chooses by the CPUs of the
     node: up to 8 per GPU, and 0 where CPUs train. Raise it if a GPU waits for data."""
     cache: str = setting("", resume="free")
@@ -71,6 +74,7 @@ class DataConfig:
     """Stop the run after more unreadable samples than this; each counts once."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 0, "load_size", "lanes", "most_bad", "cache_gb")
         check_at_least(self, -1, "loaders")
         check_at_least(self, 1, "window", "frame_stride")

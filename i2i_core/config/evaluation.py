@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from i2i_core.settings import check_at_least, check_choice, flag, setting
+from i2i_core.settings import check_at_least, check_choice, check_numbers, flag, setting
+from i2i_core.sizes import MOST_SIDE
 from i2i_core.storage.paths import absolute
 
 
@@ -51,18 +52,19 @@ class EvaluationConfig:
     label_side: Literal["auto", "a", "b"] = setting("auto", resume="free")
     """Side of the pairs that holds the label images of `fcn`; auto takes the side whose pixels lie near the palette's
     colours."""
-    segmentation_height: int = setting(0, resume="free")
+    segmentation_height: int = setting(0, resume="free", most=MOST_SIDE)
     """Height in pixels to resize photos to for the segmentation network; 0 leaves their size."""
-    kid_subsets: int = setting(100, resume="free")
+    kid_subsets: int = setting(100, resume="free", most=100_000)
     """Random subsets over which KID is averaged."""
-    kid_subset_size: int = setting(1000, resume="free")
+    kid_subset_size: int = setting(1000, resume="free", most=10_000)
     """Images in each subset of KID; at most as many as there are."""
-    is_splits: int = setting(10, resume="free")
+    is_splits: int = setting(10, resume="free", most=10_000)
     """Parts of the images over which Inception Score is averaged."""
     statistics: str = setting("", resume="free")
     """Folder that keeps features of real images for the next evaluation. Without it, the user's cache keeps them."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 1, "kid_subsets", "is_splits")
         check_at_least(self, 2, "kid_subset_size")
         check_at_least(self, 0, "segmentation_height")

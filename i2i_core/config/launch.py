@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from i2i_core.errors import ConfigError
 from i2i_core.logs import Level
 from i2i_core.names import MOST_NAME, no_part, shortened
-from i2i_core.settings import check_at_least, setting
+from i2i_core.settings import MOST_PROCESSES, check_at_least, check_numbers, setting
 
 MOST_SHOWN = 60
 """Bytes of a wrong name that a message shows."""
@@ -24,7 +24,7 @@ class LaunchConfig:
     """Give each worker one GPU (nccl). Without --gpu and --cpu, workers get GPUs if the cluster has any."""
     cpu: bool = setting(False, resume="free")
     """Train on CPUs alone (gloo)."""
-    cpus_per_worker: int = setting(1, resume="free")
+    cpus_per_worker: int = setting(1, resume="free", most=MOST_PROCESSES)
     """CPUs that a worker reserves, and torch threads that it runs. Beside a GPU it also runs threads on CPUs that
     loaders leave."""
     storage: str = setting("runs", resume="free")
@@ -32,7 +32,7 @@ class LaunchConfig:
     name: str = setting("", resume="free")
     """Name of the run: its folder in the storage. The same name resumes the run. Without it, the name is made of
     method, preset, data and a hash of the values that must match on resume (docs/recovery.md)."""
-    max_failures: int = setting(3, resume="free")
+    max_failures: int = setting(3, resume="free", most=1_000_000)
     """Restarts from the last checkpoint before the run gives up, after workers that failed. Restarts after the loss of
     a node do not count."""
     resize_every: float = setting(60.0, resume="free")
@@ -43,13 +43,15 @@ class LaunchConfig:
     """Least severe messages to log; debug adds each checkpoint, shard and retry of storage."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 1, "cpus_per_worker")
         check_at_least(self, 0, "max_failures", "patience", "resize_every")
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
         least, most = self.worker_range
-        if not 1 <= least <= most:
-            raise ConfigError("--workers", self.workers, "N >= 1, or MIN:MAX with MIN <= MAX", "Give --workers 2, say.")
+        if not 1 <= least <= most <= MOST_PROCESSES:
+            expected = f"N >= 1, or MIN:MAX with MIN <= MAX, up to {MOST_PROCESSES:,}"
+            raise ConfigError("--workers", self.workers, expected, "Give --workers 2, say.")
 
     def check_name(self) -> None:
         """Check that the name of the run or sweep is one folder of the storage. Raises ConfigError.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.settings import check_at_least, setting
+from i2i_core.settings import check_at_least, check_numbers, setting
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MonitoringConfig:
     warns and trains on."""
     grid_every: int = setting(10_000, resume="free")
     """Images between pictures of fixed samples in the run's grids/; 0 draws none."""
-    grid_rows: int = setting(8, resume="free")
+    grid_rows: int = setting(8, resume="free", most=1_000)
     """Samples in such a picture."""
     evaluate_every: int = setting(0, resume="free")
     """Images between evaluations on --evaluate-split; 0 evaluates at the end only."""
@@ -37,9 +37,10 @@ class MonitoringConfig:
     """Metric that decides the best checkpoint. Without it, the method's own metric decides, if it has one."""
     checkpoint_every: int = setting(50_000, resume="free")
     """Images between checkpoints; the run writes one more at its end."""
-    keep_last: int = setting(2, resume="free")
+    keep_last: int = setting(2, resume="free", most=1_000_000)
     """Newest checkpoints to keep besides the best."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 0, "grid_every", "evaluate_every", "evaluate_samples")
         check_at_least(self, 1, "log_every", "grid_rows", "checkpoint_every", "keep_last")

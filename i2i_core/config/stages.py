@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from i2i_core.errors import ConfigError, nearest
-from i2i_core.sizes import Size, sides
+from i2i_core.settings import MOST_REAL, MOST_WHOLE
+from i2i_core.sizes import MOST_SIDE, Size, sides
 
 FRESH = "fresh"
 """The word without a value."""
+MOST_DIGITS = 18
+"""Digits of a number; Python refuses to read thousands of them."""
+MOST_FRAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,10 @@ def _example(key: str) -> str:
     return f"{key}={EXAMPLES[key]}" if key in EXAMPLES else key
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(value: str) -> int:
-        if not value.isascii() or not value.isdigit() or int(value) < least:
-            raise ValueError(f"a whole number of {least} or more")
+        if not value.isascii() or not value.isdigit() or len(value) > MOST_DIGITS or not least <= int(value) <= most:
+            raise ValueError(f"a whole number from {least} to {most:,}")
         return int(value)
 
     return read
@@ -117,16 +121,17 @@ def _positive(value: str) -> float:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError("a number above 0")
+    if not 0 < number <= MOST_REAL:
+        raise ValueError(f"a number above 0, up to {MOST_REAL:,.0f}")
     return number
 
 
 def _size(value: str) -> Size:
     found = value.split("x")
-    if len(found) > 2 or not all(side.isascii() and side.isdigit() and int(side) for side in found):
-        raise ValueError("pixels of a square's side, or HEIGHTxWIDTH")
-    height, width = int(found[0]), int(found[-1])
+    try:
+        height, width = map(_whole(1, MOST_SIDE), found if len(found) > 1 else found * 2)
+    except ValueError:
+        raise ValueError(f"pixels of a square's side, or HEIGHTxWIDTH, up to {MOST_SIDE:,}") from None
     return height if height == width else (height, width)
 
 
@@ -139,10 +144,10 @@ def _names(value: str) -> tuple[str, ...]:
 
 READ: dict[str, Callable[[str], Any]] = {
     "epochs": _positive,
-    "images": _whole(1),
+    "images": _whole(1, MOST_WHOLE),
     "size": _size,
-    "load": _whole(1),
-    "frames": _whole(2),
+    "load": _whole(1, MOST_SIDE),
+    "frames": _whole(2, MOST_FRAMES),
     "players": _names,
     "frozen": _names,
     "lr": _positive,

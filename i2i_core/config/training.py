@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from i2i_core.config.fast import check_fast
 from i2i_core.config.stages import Stage, parsed
 from i2i_core.errors import ConfigError
-from i2i_core.settings import Auto, check_at_least, check_between, check_choice, setting
+from i2i_core.settings import MOST_SEED, Auto, check_at_least, check_between, check_choice, check_numbers, setting
+
+MOST_BATCH = 1 << 20
+"""Most samples of a global batch."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Choose length, batch, schedule and ways to run faster. Images are the unit of progress."""
 
-    batch: int = setting(16, auto=True)
+    batch: int = setting(16, auto=True, most=MOST_BATCH)
     """GLOBAL batch: samples per move, over all workers together. auto finds the largest that fits the memory of every
     worker before the run starts, by trial on GPUs and by an estimate on CPUs; the run keeps it (docs/operations.md)."""
     images: int = setting(0, resume="free")
@@ -24,7 +26,7 @@ class TrainingConfig:
     in images or epochs."""
     epochs: float = setting(0.0, resume="free")
     """Length of the run in epochs, passes over the data; 0 leaves it to --images."""
-    micro_batch: int = setting(0, resume="free")
+    micro_batch: int = setting(0, resume="free", most=MOST_BATCH)
     """Largest number of samples in one forward pass of a worker; larger parts of a batch are split, and their gradients
     accumulated. 0 sets no limit. Set it if memory runs out."""
     checkpoint_activations: bool = setting(False, resume="free")
@@ -61,7 +63,7 @@ class TrainingConfig:
     fresh" (docs/adding_a_method.md). All but the last have a length, epochs=E or images=N. size=S, load=S and frames=T
     set what is read; players=P,Q names the players that move, frozen=G,D.trunk the weights that do not; lr=FACTOR
     scales the learning rate; fresh resets the optimisers and runs the schedule over this stage alone."""
-    seed: int = setting(0)
+    seed: int = setting(0, most=MOST_SEED)
     """Seed of first weights, sample order, augmentation and noise."""
     init_from: str = setting("")
     """Start with the networks of this checkpoint or run, or of authors:FILE[,FILE], which the papers' own programs
@@ -72,6 +74,7 @@ class TrainingConfig:
     taken and must fit."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 1, "lr_step", *(() if isinstance(self.batch, Auto) else ("batch",)))
         check_at_least(self, 0, "images", "epochs", "micro_batch", "ema_halflife", "clip_grad", "seed")
         check_between(self, 0, 1, "lr_decay_from", "lr_final", "lr_step_factor")
@@ -81,8 +84,6 @@ class TrainingConfig:
         if self.init_parts and not self.init_from:
             found = f"{' '.join(self.init_parts)}, without --init-from"
             raise ConfigError("--init-parts", found, "something to take them of", "Give --init-from, or leave it out.")
-        if math.isinf(self.epochs):
-            raise ConfigError("--epochs", "inf", "a number of passes", "Give --epochs N, or --images N.")
         if self.images and self.epochs:
             found = f"{self.images:,}, beside --epochs {self.epochs:g}"
             raise ConfigError("--images", found, "one length", "Give --images or --epochs, not both.")

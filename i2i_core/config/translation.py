@@ -7,7 +7,8 @@ from typing import Literal
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
-from i2i_core.settings import check_at_least, check_choice, setting
+from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class TranslateOptions:
     """Attributes of the outputs, for labelled methods (StarGAN). `bold,serif`: these on, all others off; `none`: all
     off. With signs: changes to the source's own attributes, which a labelled data set knows: `+bold`; write
     `--target=-serif`, with the equals sign. For a checkpoint of several data sets: names of one of them."""
-    samples: int = setting(0, resume="free")
+    samples: int = setting(0, resume="free", most=10_000)
     """Outputs of each image, for methods whose outputs vary with a code z; the codes are seeded by the image's name."""
     like: str = setting("", resume="free")
     """Images of B (with --back, of A) that the outputs are to be like, for methods that read codes off images. A file:
     all outputs are like it. A folder, a list, or several with commas between: one output like each. `truth`: like each
     image's own truth, in a paired data set. For methods that take examples: one output, like all of them together."""
-    interpolate: int = setting(0, resume="free")
+    interpolate: int = setting(0, resume="free", most=10_000)
     """Outputs of each image between two codes, both included, in equal steps along the line from one to the other. The
     codes are drawn, seeded by the image's name, or read off `--like FIRST,SECOND`."""
     back: bool = setting(False, resume="free")
@@ -45,14 +46,14 @@ class TranslateOptions:
     (labels, annotations) unchanged. The same command resumes one that was stopped."""
     overwrite: bool = setting(False, resume="free")
     """With --shards: replace a data set in --out, finished or not, that was made in another way."""
-    workers: int = setting(1, resume="free")
+    workers: int = setting(1, resume="free", most=MOST_PROCESSES)
     """Processes that translate. 1: this process, or one worker of the cluster that RAY_ADDRESS names, as it does for a
     submitted job; more: as many Ray workers. Outputs are the same."""
-    batch: int = setting(32, resume="free")
+    batch: int = setting(32, resume="free", most=65_536)
     """Images that a worker takes at a time; outputs are the same."""
     most: int = setting(0, resume="free")
     """Number of images to translate, from the first on; 0: all."""
-    size: int = setting(0, resume="free")
+    size: int = setting(0, resume="free", most=MOST_SIDE)
     """Side in pixels that images are resized to, square; 0: their own size. Give it where the networks take only
     multiples of some size, or images are larger than those of training."""
     bad: Literal["fail", "skip"] = setting("fail", resume="free")
@@ -64,6 +65,7 @@ class TranslateOptions:
     at_test: AtTestOptions = field(default_factory=AtTestOptions)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 1, "workers", "batch")
         check_at_least(self, 0, "count", "most", "size", "samples", "interpolate")
         check_choice(self, "bad", ("fail", "skip"))

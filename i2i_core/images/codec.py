@@ -23,8 +23,8 @@ from i2i_core.images import arrays, deep_png
 from i2i_core.images.formats import FORMATS, check, recognise
 from i2i_core.images.limits import MAX_PIXELS, check_size
 from i2i_core.images.strips import copy_rows, strips
-from i2i_core.settings import check_at_least, check_between
-from i2i_core.sizes import Fit, fitted
+from i2i_core.settings import check_at_least, check_between, check_numbers
+from i2i_core.sizes import MOST_SIDE, Fit, fitted
 
 Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
 Encoding = Literal["png", "jpg", "webp", "npy"]
@@ -70,11 +70,12 @@ class ImageOptions:
     """Quality of jpg and webp, 1 to 100; higher is larger and truer."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_between(self, 1, 100, "quality")
         if self.center_crop is not None:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:
-            check_between(self, 1, 9000, "load_size")
+            check_between(self, 1, MOST_SIDE, "load_size")
         try:
             ImageColor.getrgb(self.background)
         except ValueError:

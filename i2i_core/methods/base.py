@@ -7,6 +7,7 @@ for every micro-batch, side by side. See docs/decisions.md.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,14 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
+from i2i_core.errors import ConfigError
 from i2i_core.fields import NUMBERS, Needs, Schema
 from i2i_core.labels import LabelSet
 from i2i_core.methods.at_test import AtTest, counts_calls
 from i2i_core.methods.controls import Code, Control, Examples, Labels
 from i2i_core.methods.history import History
 from i2i_core.randomness import seed_from
-from i2i_core.settings import check_positive
+from i2i_core.settings import check_positive, flag
 
+MOST_PARAMETERS = 4_000_000_000
+"""Most weights of a method's networks together: 16 GB, and 48 GB more for gradients and Adam."""
 Terms = dict[str, Tensor]
 Objective = tuple[Tensor, Terms] | tuple[Tensor, Terms, Terms]
 """A loss, its terms by name, and perhaps scores: values that are logged and not minimised, as how often D is right."""
@@ -464,6 +468,22 @@ def check_declared(method: Method[Any]) -> None:
         raise TypeError(f"{name}: {len(kinds)} controls of {len({*kinds})} kinds; expected one of each kind")
     if method.needs.frames > 1 and (method.control(Labels) or method.encodes or not method.inputs):
         raise TypeError(f"{name}: sequences without inputs, with target labels or with codes of examples")
+
+
+def check_parameters(method: Method[Any]) -> None:
+    """Refuse networks of more than MOST_PARAMETERS, before they take memory: the method may be on the meta device.
+
+    Raises:
+        ConfigError: names the flags of their sizes, and the largest network with its size.
+    """
+    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in method.networks.items()}
+    if sum(counts.values()) > MOST_PARAMETERS:
+        names = [f.name for f in dataclasses.fields(method.config) if f.name.endswith(("base", "blocks"))]
+        flags = ", ".join(map(flag, names)) or "--method"
+        largest = max(counts, key=lambda name: counts[name])
+        size = f"{counts[largest] * 4 / 1e9:,.0f} GB in {largest} alone"
+        found = f"networks of {sum(counts.values()):,} parameters ({size})"
+        raise ConfigError(flags, found, f"at most {MOST_PARAMETERS:,}", f"Give smaller values of {flags}.")
 
 
 def _each(given: Values, names: Iterable[str], what: str) -> list[Tensor]:

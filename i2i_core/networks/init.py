@@ -100,7 +100,7 @@ def _layers_with_parameters(module: nn.Module) -> list[Any]:
         if not isinstance(layer, _WEIGHTED + _NORMS):
             # Passing it over would leave weights that no seed reproduces.
             raise TypeError(f"{type(layer).__name__} has parameters and no rule in {__name__}; add one")
-    return layers
+    return [layer for layer in layers if not next(layer.parameters(recurse=False)).is_meta]  # those hold no values
 
 
 def _empty(parameter: Tensor) -> Tensor:

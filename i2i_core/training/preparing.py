@@ -20,7 +20,7 @@ from i2i_core.data.reading.stream import open_sets, unaugmented
 from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.fields import Needs
 from i2i_core.methods import METHODS, at_test, build_from
-from i2i_core.methods.base import Method, check_declared
+from i2i_core.methods.base import Method, check_declared, check_parameters
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import Auto, differences
@@ -137,6 +137,7 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     if method.couples and config.training.micro_batch:
         found, fix = str(config.training.micro_batch), "Leave --micro-batch out, or spread the batch over more workers."
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
+    check_parameters(method)
     check_declared(method)
     _check_batch_norm(config, method)
     check_blocks(config, method)

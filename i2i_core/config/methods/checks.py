@@ -5,6 +5,17 @@ from __future__ import annotations
 from i2i_core.errors import ConfigError
 from i2i_core.networks import shapes
 
+WIDEST = 4096
+"""Most channels of a network's first layer, and numbers of a code."""
+DEEPEST = 1000
+"""Most residual blocks of a network."""
+MOST_HALVINGS = 32
+"""Most layers of stride 2, one after the other."""
+MOST_MOVES = 1000
+"""Most moves of one player to one of another."""
+MOST_KEPT = 1_000_000
+"""Most images of a history."""
+
 
 def check_multiple(size: int, factor: int, network: str) -> None:
     """Refuse an image side that the network's strides do not divide.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2i_core.config.methods.checks import check_multiple, check_patch_size
+from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, WIDEST, check_multiple, check_patch_size
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
+from i2i_core.fields import MOST_CHANNELS
 from i2i_core.losses.formulations import Formulation
 from i2i_core.networks.shapes import STRIDED_LAYERS, ReceptiveField, Upsample
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_choice, check_positive, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,11 @@ class CycleGANConfig(GameConfig):
 
     adversarial: Formulation = setting("lsgan")
     """Adversarial terms; the paper has least squares, lsgan (sec. 4)."""
-    image_size: int = setting(256)
+    image_size: int = setting(256, most=MOST_SIDE)
     """Height and width of training images in pixels; a multiple of 4."""
-    in_channels: int = setting(3, derived=True)
+    in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of domain A; taken from the data."""
-    out_channels: int = setting(3, derived=True)
+    out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of domain B; taken from the data."""
     lambda_gan: float = setting(1.0)
     """Weight of the adversarial terms of G and F; 0 leaves the cycle terms alone, without discriminators (sec.
@@ -37,16 +39,16 @@ class CycleGANConfig(GameConfig):
     lambda_id: float = setting(0.5)
     """Weight of the identity terms, relative to lambda_cyc (sec. 5.2): 0.5 of 10 is a weight of 5. It keeps colours; 0
     leaves the terms out."""
-    pool_size: int = setting(50)
+    pool_size: int = setting(50, most=MOST_KEPT)
     """Size of each domain's pool of earlier made images, which the discriminators see again (sec. 4); 0 keeps none. One
     pool serves the whole batch."""
-    n_critic: int = setting(1)
+    n_critic: int = setting(1, most=MOST_MOVES)
     """Moves of the discriminators per move of the generators; each after the first reads a fresh batch."""
-    g_base: int = setting(64)
+    g_base: int = setting(64, most=WIDEST)
     """Channels of the generators' first layer."""
-    d_base: int = setting(64)
+    d_base: int = setting(64, most=WIDEST)
     """Channels of the discriminators' first layer."""
-    blocks: int = setting(0)
+    blocks: int = setting(0, most=DEEPEST)
     """Residual blocks of the generators; 0 takes 9 from 256 pixels on, and 6 below."""
     upsample: Upsample = setting("transposed")
     """Layer with which the generators double the image; resize and shuffle avoid the checkerboard pattern of

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from i2i_core.errors import ConfigError
 from i2i_core.losses.formulations import FORMULATIONS, WITH_TARGET, Formulation, is_target
-from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
+from i2i_core.settings import check_at_least, check_below, check_choice, check_numbers, check_positive, setting
 from i2i_core.sizes import Size, sides
 
 
@@ -62,12 +62,13 @@ class GameConfig:
         return replace(self, **values)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_choice(self, "adversarial", FORMULATIONS)
         self._check_target()
         check_at_least(self, 0, "lambda_gp")
         check_positive(self, "clip")
         check_choice(self, "optimiser", ("adam", "rmsprop"))
-        check_between(self, 0, 1, "beta1", "beta2")
+        check_below(self, 1, "beta1", "beta2")
 
     def _check_target(self) -> None:
         """Raise ConfigError for a target that is out of range, or that the adversarial terms do not have."""

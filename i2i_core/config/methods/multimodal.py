@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2i_core.config.methods.checks import check_two_scales, check_unet
+from i2i_core.config.methods.checks import MOST_HALVINGS, MOST_MOVES, WIDEST, check_two_scales, check_unet
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
 from i2i_core.errors import ConfigError
+from i2i_core.fields import MOST_CHANNELS
 from i2i_core.losses.formulations import Formulation
 from i2i_core.networks.shapes import NoiseAt, Upsample, downs_for
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,13 @@ class MultimodalConfig(GameConfig):
 
     adversarial: Formulation = setting("lsgan")
     """Adversarial terms; the paper has least squares, lsgan (sec. 4)."""
-    image_size: int = setting(256)
+    image_size: int = setting(256, most=MOST_SIDE)
     """Height and width of training images in pixels; a multiple of 2^downs."""
-    in_channels: int = setting(3, derived=True)
+    in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of a; taken from the data."""
-    out_channels: int = setting(3, derived=True)
+    out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of b; taken from the data."""
-    z_dim: int = setting(8)
+    z_dim: int = setting(8, most=WIDEST)
     """Length of the code z (sec. 4)."""
     z_at: NoiseAt = setting("all")
     """Place where G reads z: beside its input, or beside the input of every down-block (Fig. 3)."""
@@ -34,15 +36,15 @@ class MultimodalConfig(GameConfig):
     matching_aware: bool = setting(False)
     """Show the discriminators true outputs beside other images' inputs too, as made ones (Reed et al. 2016, Alg. 1);
     needs --conditional-d. Each move then reads one more batch, for the other inputs."""
-    n_critic: int = setting(1)
+    n_critic: int = setting(1, most=MOST_MOVES)
     """Moves of the discriminators per move of the generators; each after the first reads fresh batches."""
-    g_base: int = setting(64)
+    g_base: int = setting(64, most=WIDEST)
     """Channels of G's first layer."""
-    d_base: int = setting(64)
+    d_base: int = setting(64, most=WIDEST)
     """Channels of the discriminators' first layer; the second scale has half as many."""
-    d_layers: int = setting(3)
+    d_layers: int = setting(3, most=MOST_HALVINGS)
     """Stride-2 layers of the discriminators: 3 for 256 pixels, 2 for 128."""
-    downs: int = setting(0)
+    downs: int = setting(0, most=MOST_HALVINGS)
     """Stride-2 layers of G; 0 goes down to 1x1 at this image size, with at most 8 layers."""
     upsample: Upsample = setting("transposed")
     """Layer with which G doubles the image; resize and shuffle avoid the checkerboard pattern of transposed."""
@@ -86,9 +88,9 @@ class MultimodalConfig(GameConfig):
 class EncodingConfig(MultimodalConfig):
     """Choose the encoder, for the systems that have one."""
 
-    e_base: int = setting(64)
+    e_base: int = setting(64, most=WIDEST)
     """Channels of the encoder's first layer."""
-    e_blocks: int = setting(0)
+    e_blocks: int = setting(0, most=MOST_HALVINGS)
     """Residual blocks of the encoder, each of which halves the image; 0 goes down to 8x8 (4 blocks at 256 pixels,
     always at least 1)."""
 

@@ -5,37 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2i_core.config.methods.checks import check_patch_size, check_unet
+from i2i_core.config.methods.checks import MOST_HALVINGS, MOST_MOVES, WIDEST, check_patch_size, check_unet
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
+from i2i_core.fields import MOST_CHANNELS
 from i2i_core.networks.shapes import STRIDED_LAYERS, DropoutAt, ReceptiveField, Upsample, downs_for
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 @dataclass(frozen=True)
 class Pix2PixConfig(GameConfig):
     """Choose pix2pix's own hyper-parameters."""
 
-    image_size: int = setting(256)
+    image_size: int = setting(256, most=MOST_SIDE)
     """Height and width of training images in pixels; a multiple of 2^downs."""
-    in_channels: int = setting(3, derived=True)
+    in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of a; taken from the data."""
-    out_channels: int = setting(3, derived=True)
+    out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of b; taken from the data."""
     objective: Literal["L1+cGAN", "L1+GAN", "cGAN", "GAN", "L1"] = setting("L1+cGAN")
     """Terms of the objective (sec. 4.2): D of cGAN sees input and output, D of GAN the output alone."""
     matching_aware: bool = setting(False)
     """Show D true outputs beside other images' inputs too, as made ones (Reed et al. 2016, Alg. 1); for cGAN
     objectives. Each move then reads one more batch, for the other inputs."""
-    n_critic: int = setting(1)
+    n_critic: int = setting(1, most=MOST_MOVES)
     """Moves of D per move of G, each on a fresh batch."""
     lambda_l1: float = setting(100.0)
     """Weight of the L1 term (Eq. 4)."""
     generator: Literal["unet", "encoder_decoder"] = setting("unet")
     """Network of G: a U-Net, or the same without skip connections (sec. 4.3)."""
-    downs: int = setting(0)
+    downs: int = setting(0, most=MOST_HALVINGS)
     """Stride-2 layers of G; 0 goes down to 1x1 at this image size, with at most 8 layers."""
     upsample: Upsample = setting("transposed")
     """Layer with which G doubles the image; resize and shuffle avoid the checkerboard pattern of transposed."""
@@ -47,9 +49,9 @@ class Pix2PixConfig(GameConfig):
     """The three up-blocks with dropout: the innermost (paper), or those after the innermost one (authors' code)."""
     receptive_field: ReceptiveField = setting(70)
     """Side in pixels of the patch that one output of D sees (sec. 4.4): PixelGAN, two PatchGANs, ImageGAN."""
-    g_base: int = setting(64)
+    g_base: int = setting(64, most=WIDEST)
     """Channels of G's first layer (ngf)."""
-    d_base: int = setting(64)
+    d_base: int = setting(64, most=WIDEST)
     """Channels of D's first layer (ndf)."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""

@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, WIDEST
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
+from i2i_core.fields import MOST_CHANNELS
 from i2i_core.networks.shapes import Local
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_choice, check_positive, setting
-from i2i_core.sizes import Size
+from i2i_core.sizes import MOST_SIDE, Size
 
 
 @dataclass(frozen=True)
 class SimGANConfig(GameConfig):
     """Choose SimGAN's own hyper-parameters."""
 
-    image_size: int = setting(35)
+    image_size: int = setting(35, most=MOST_SIDE)
     """Height of training images in pixels."""
-    image_width: int = setting(55)
+    image_width: int = setting(55, most=MOST_SIDE)
     """Width of training images in pixels; 0 takes the height."""
-    channels: int = setting(1, derived=True)
+    channels: int = setting(1, derived=True, most=MOST_CHANNELS)
     """Image channels; taken from the data."""
     lambda_reg: float = setting(1e-4)
     """Weight of the self-regularisation, a sum over pixels (Eq. 4). The article gives no value; 1e-4 is a guess of the
@@ -30,12 +32,12 @@ class SimGANConfig(GameConfig):
     psi: Literal["identity", "mean", "gradient"] = setting("identity")
     """Feature that refining must keep (sec. 2.1): the pixels, the mean of the channels, or differences of
     neighbours."""
-    history_size: int = setting(51_200)
+    history_size: int = setting(51_200, most=MOST_KEPT)
     """Size of the history of refined images, from which half of each of D's batches comes (sec. 2.3); 0 keeps none."""
-    k_g: int = setting(2)
+    k_g: int = setting(2, most=MOST_MOVES)
     """Moves of the refiner per round, each on a fresh batch (Alg. 1, K_g): 2 in the article's first version, 50 in
     later ones."""
-    k_d: int = setting(1)
+    k_d: int = setting(1, most=MOST_MOVES)
     """Moves of the discriminator per round, each on a fresh batch (Alg. 1, K_d)."""
     warmup_r: int = setting(1_000)
     """Warm-up moves of the refiner, on the self-regularisation alone, before anything else (sec. 3.1)."""
@@ -43,13 +45,13 @@ class SimGANConfig(GameConfig):
     """Warm-up moves of the discriminator alone, after those of the refiner (sec. 3.1)."""
     form: Local = setting("eyes")
     """Discriminator: that for eye gaze, or the coarser one for hand pose."""
-    first_kernel: int = setting(3)
+    first_kernel: int = setting(3, most=255)
     """Side of the refiner's first convolution: 3 for eyes, 7 for hands."""
-    blocks: int = setting(4)
+    blocks: int = setting(4, most=DEEPEST)
     """Residual blocks of the refiner: 4 for eyes, 10 for hands."""
-    r_base: int = setting(64)
+    r_base: int = setting(64, most=WIDEST)
     """Channels of the refiner."""
-    d_base: int = setting(96)
+    d_base: int = setting(96, most=WIDEST)
     """Channels of the discriminator's first layer."""
     lr: float = setting(1e-3)
     """Learning rate of both players."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from i2i_core.config.methods.checks import check_multiple
+from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_MOVES, WIDEST, check_multiple
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
+from i2i_core.fields import MOST_ATTRIBUTES, MOST_CHANNELS
 from i2i_core.labels import LabelKind, LabelSet
 from i2i_core.losses.formulations import Formulation
 from i2i_core.networks.shapes import Upsample
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_positive, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,14 @@ class StarGANConfig(GameConfig):
 
     adversarial: Formulation = setting("wgan-gp")
     """Adversarial terms; the paper has those of WGAN with gradient penalty, wgan-gp (Eq. 8)."""
-    image_size: int = setting(128)
+    image_size: int = setting(128, most=MOST_SIDE)
     """Height and width of training images in pixels; a multiple of 2^d_layers."""
-    channels: int = setting(3, derived=True)
+    channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Image channels; taken from the data."""
     attributes: tuple[str, ...] = setting(())
     """Attributes (or classes) of the data to translate between, out of those of all data sets; without it, all of them.
     Images of a class that is left out count as of no class."""
-    c_dim: int = setting(5, derived=True)
+    c_dim: int = setting(5, derived=True, most=MOST_ATTRIBUTES)
     """Number of attributes of all data sets together; taken from the data."""
     labels: LabelKind = setting("attributes", derived=True)
     """Independent attributes (CelebA) or one class each (RaFD), of a single data set; taken from the data."""
@@ -38,13 +40,13 @@ class StarGANConfig(GameConfig):
     """Number of attributes of each data set, if there are several; taken from the data."""
     kinds: tuple[LabelKind, ...] = setting((), derived=True, resume="free")
     """Kind of labels of each data set, if there are several; taken from the data."""
-    g_base: int = setting(64)
+    g_base: int = setting(64, most=WIDEST)
     """Channels of G's first layer."""
-    d_base: int = setting(64)
+    d_base: int = setting(64, most=WIDEST)
     """Channels of D's first layer."""
-    blocks: int = setting(6)
+    blocks: int = setting(6, most=DEEPEST)
     """Residual blocks of G."""
-    d_layers: int = setting(6)
+    d_layers: int = setting(6, most=MOST_HALVINGS)
     """Stride-2 convolutions of D."""
     upsample: Upsample = setting("transposed")
     """Layer with which G doubles the image; resize and shuffle avoid the checkerboard pattern of transposed."""
@@ -56,7 +58,7 @@ class StarGANConfig(GameConfig):
     """Weight of an identity term ||G(x, c) - x||_1 (CycleGAN, sec. 5.2), which the paper does not have. The
     reconstruction loss accepts any change that G can undo, and small networks find one that trades glyph for glyph;
     raise this weight if translations show another object."""
-    n_critic: int = setting(5)
+    n_critic: int = setting(5, most=MOST_MOVES)
     """Moves of D per move of G, each on a fresh batch. With several data sets, D moves this often on each set, and G
     moves on the set right after D's last move there."""
     g_lr: float = setting(1e-4)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from i2i_core.config.methods.checks import check_multiple
+from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, WIDEST, check_multiple
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
+from i2i_core.fields import MOST_CHANNELS
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_positive, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 # 1. What can be set. Every field is a flag of train.py, and the docstring below it is the flag's help. `derived` fields
@@ -20,19 +22,19 @@ from i2i_core.settings import check_at_least, check_positive, setting
 class TemplateConfig(GameConfig):
     """Choose the method's own hyper-parameters."""
 
-    image_size: int = setting(128)
+    image_size: int = setting(128, most=MOST_SIDE)
     """Height and width of training images in pixels; a multiple of 4."""
-    in_channels: int = setting(3, derived=True)
+    in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of a; taken from the data."""
-    out_channels: int = setting(3, derived=True)
+    out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of b; taken from the data."""
     lambda_l1: float = setting(10.0)
     """Weight of the L1 term."""
-    base: int = setting(64)
+    base: int = setting(64, most=WIDEST)
     """Channels of the first layer of both networks."""
-    blocks: int = setting(6)
+    blocks: int = setting(6, most=DEEPEST)
     """Residual blocks of G."""
-    d_layers: int = setting(2)
+    d_layers: int = setting(2, most=MOST_HALVINGS)
     """Stride-2 layers of D."""
     lr: float = setting(2e-4)
     """Learning rate of both players."""

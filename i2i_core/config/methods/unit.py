@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.config.methods.checks import check_multiple
+from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_MOVES, WIDEST, check_multiple
 from i2i_core.config.methods.perceptual import PerceptualConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
+from i2i_core.fields import MOST_CHANNELS
 from i2i_core.registry import Preset
 from i2i_core.settings import check_at_least, check_choice, check_positive, setting
+from i2i_core.sizes import MOST_SIDE
 
 
 @dataclass(frozen=True)
 class UNITConfig(PerceptualConfig):
     """Choose UNIT's own hyper-parameters."""
 
-    image_size: int = setting(256)
+    image_size: int = setting(256, most=MOST_SIDE)
     """Height and width of training images in pixels; a multiple of 4."""
-    channels: int = setting(3, derived=True)
+    channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of both domains; taken from the data."""
     architecture: Literal["paper", "later"] = setting("paper")
     """Networks: those of the paper, with tied layers, or those of the authors' later program, without."""
@@ -43,18 +45,18 @@ class UNITConfig(PerceptualConfig):
     """Form of the images that a VGG gets, which must be that of its training: caffe (BGR from 0 to 255, minus means)
     for the VGG authors' weights, as in the authors' later program; imagenet for torchvision's weights; plain for values
     in [-1, 1]."""
-    n_critic: int = setting(1)
+    n_critic: int = setting(1, most=MOST_MOVES)
     """Moves of the discriminators per move of the generators, each on a fresh batch."""
-    g_base: int = setting(64)
+    g_base: int = setting(64, most=WIDEST)
     """Channels of the encoders' first layer."""
-    d_base: int = setting(64)
+    d_base: int = setting(64, most=WIDEST)
     """Channels of the discriminators' first layer."""
-    blocks: int = setting(0)
+    blocks: int = setting(0, most=DEEPEST)
     """Residual blocks of a domain's own encoder and generator; 0 takes 3 in the paper's networks, 4 in the later
     ones."""
-    d_layers: int = setting(0)
+    d_layers: int = setting(0, most=MOST_HALVINGS)
     """Stride-2 convolutions of a discriminator; 0 takes 6 in the paper's networks, 4 in the later ones."""
-    d_scales: int = setting(3)
+    d_scales: int = setting(3, most=MOST_HALVINGS)
     """Scales of a discriminator of the later networks."""
     upsample: Literal["", "transposed", "resize", "shuffle"] = setting("")
     """Layer with which the generators double the image; without it, that of the architecture: transposed in the paper's

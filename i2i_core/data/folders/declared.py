@@ -10,7 +10,7 @@ from typing import Any
 
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.fields import PIXELS, ROLES, Field, contradictions
-from i2i_core.settings import check_at_least
+from i2i_core.settings import check_at_least, check_numbers, setting
 
 PLACES = ("split", "domain", "class", "clip", "frame", "key")
 """List what may stand in braces in a pattern."""
@@ -48,10 +48,11 @@ class FieldOptions:
     pose=1:2,3:4."""
     no_flip: tuple[str, ...] = ()
     """Fields whose samples may not be mirrored, such as a text that names sides; train.py then needs --no-flip."""
-    clip_overlap: int = 0
+    clip_overlap: int = setting(0, most=1_000_000)
     """Frames that the parts of a clip share where it is longer than a shard."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 0, "clip_overlap")
 
 

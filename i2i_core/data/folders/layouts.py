@@ -21,7 +21,7 @@ from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, counted, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
-from i2i_core.settings import check_at_least
+from i2i_core.settings import MOST_SEED, check_at_least, check_numbers, setting
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
@@ -82,10 +82,11 @@ class LayoutOptions:
     """Regular expression that keeps near-copies in one split. It is searched in each sample's name: the path below the
     split's folder, without ending; of clips, the clip's path. Samples whose first group, or else whole match, is equal
     go to one split: '^[^_]+' for anna_1.png, anna_2.png."""
-    seed: int = 0
+    seed: int = setting(0, most=MOST_SEED)
     """Seed of the splits, of the order in the shards, and of the colours of glyphs."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 0, "seed")
         if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6:
             fix = "For example --split 0.8 0.1 0.1."

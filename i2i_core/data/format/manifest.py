@@ -36,7 +36,7 @@ from i2i_core.data.format.index import Index, Rows, most_bytes
 from i2i_core.data.format.places import MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.data.format.table import ShardSet
 from i2i_core.errors import DataError
-from i2i_core.fields import PIXELS, WHOLE, Field, Schema, contradictions
+from i2i_core.fields import MOST_ATTRIBUTES, PIXELS, WHOLE, Field, Schema, contradictions
 from i2i_core.settings import from_dict
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
@@ -395,6 +395,8 @@ def _contradictions(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[t
         yield f"shards of domains {sorted(owned)}", f"those of its domains, {sorted(manifest.domains)}"
     if not isinstance(manifest.exclusive, bool) or not isinstance(manifest.clips, bool):
         yield f"exclusive {manifest.exclusive!r} and clips {manifest.clips!r}"[:MOST_SHOWN], "true or false"
+    if len(manifest.attributes) > MOST_ATTRIBUTES:
+        yield f"{len(manifest.attributes):,} attributes", f"at most {MOST_ATTRIBUTES:,}"
     if not all(isinstance(name, str) for name in manifest.attributes):
         yield f"attributes {list(manifest.attributes)}", "names"
     if len(set(manifest.attributes)) < len(manifest.attributes):

@@ -37,7 +37,7 @@ from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
 from i2i_core.names import printable, shortened
-from i2i_core.settings import check_at_least, from_dict, to_dict
+from i2i_core.settings import check_at_least, check_numbers, from_dict, setting, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256, special
 from i2i_core.storage.remote import is_local, storage_of
@@ -71,7 +71,7 @@ class ShardOptions:
 
     out: str = ""
     """Folder or fsspec URL for the data set."""
-    shard_samples: int = 1024
+    shard_samples: int = setting(1024, most=10_000_000)
     """Samples in a shard."""
     shard_bytes: int | None = None
     """Approximate bytes in a shard, in place of --shard-samples; the first samples give the estimate."""
@@ -81,6 +81,7 @@ class ShardOptions:
     """Replace a data set, or an unfinished one, that was made with other options."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_at_least(self, 1, "shard_samples")
         if self.shard_bytes is not None:
             check_at_least(self, 1, "shard_bytes")

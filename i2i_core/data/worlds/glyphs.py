@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from i2i_core.errors import ConfigError, nearest
-from i2i_core.settings import check_at_least, check_between
+from i2i_core.settings import check_at_least, check_between, check_numbers
 
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
 
@@ -105,6 +105,7 @@ class GlyphOptions:
     """Number of characters to draw, for a trial. Default: all."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_between(self, 8, 2048, "size")
         if self.characters is not None:
             check_at_least(self, 3, "characters")
