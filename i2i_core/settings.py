@@ -12,7 +12,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from i2i_core.errors import ConfigError, nearest
@@ -38,6 +38,8 @@ MOST_REAL = 1e9
 MOST_SEED = 2**63 - 1
 MOST_PROCESSES = 10_000
 """Most workers, and CPUs of a worker."""
+MOST_SHOWN, MOST_DIGITS = 200, 40
+"""Characters of a wrong value, and digits of a number, that a message shows."""
 Resume = Literal["match", "free"]
 Section = TypeVar("Section")
 
@@ -102,9 +104,11 @@ def most_of(field: dataclasses.Field[Any], value: float = 0) -> float:
 
 
 def shown(value: Any) -> str:
-    """Write a value for a message, the digits of a very long number only counted."""
+    """Write a value for a message: of a long one the beginning, of a long number how many digits it has."""
     text = repr(value)
-    return text if len(text) <= 40 or not isinstance(value, int) else f"a number of {len(text.lstrip('-'))} digits"
+    if isinstance(value, int) and len(text) > MOST_DIGITS:
+        return f"a number of {len(text.lstrip('-'))} digits"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def check_below(section: Any, limit: float, *names: str) -> None:
@@ -173,39 +177,66 @@ def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "conf
     """Build the section `kind` from plain values.
 
     Raises:
-        ConfigError: an unknown key or a value of a wrong type, which the message names as `where.key`.
+        ConfigError: a key that is unknown or missing, or a value of a wrong type, which the message names as
+            `where.key`.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(where, repr(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
+        raise ConfigError(where, shown(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
     hints = typing.get_type_hints(kind)
     fields = {f.name: f.metadata for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{where}.{key}", "an unknown key", f"a field of {kind.__name__}", nearest(key, fields))
+            raise ConfigError(
+                f"{where}.{key[:MOST_SHOWN]}", "an unknown key", f"a field of {kind.__name__}", nearest(key, fields)
+            )
     said = {key for key, value in values.items() if isinstance(value, Auto) or value == "auto"}
     autos = {key: AUTO for key in said if fields[key].get("auto")}
-    typed = {key: _typed(hints[key], value, f"{where}.{key}") for key, value in values.items() if key not in autos}
-    return kind(**typed, **autos)
+    taken = {key: typed(hints[key], value, f"{where}.{key}") for key, value in values.items() if key not in autos}
+    _check_keys((f.name for f in dataclasses.fields(kind) if _is_required(f)), values, where)  # type: ignore[arg-type]
+    return kind(**taken, **autos)
 
 
-def _typed(hint: Any, value: Any, where: str) -> Any:
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.init and field.default is field.default_factory is dataclasses.MISSING
+
+
+def _check_keys(required: Iterable[str], values: Mapping[str, Any], where: str) -> None:
+    if missing := [key for key in required if key not in values]:
+        raise ConfigError(where, f"no {missing[0]!r}", f"a value for {missing[0]}", f"Add it at {where}.")
+
+
+def typed(hint: Any, value: Any, where: str) -> Any:
+    """Give a plain value as the type `hint` has it, or raise ConfigError, which names `where`.
+
+    A hint is a plain type, a dataclass, a TypedDict (whose unknown keys are left out), or a tuple, a list, a union with
+    None or a dictionary by name of them.
+    """
+    if hint is Any:
+        return value
+    if typing.is_typeddict(hint) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(hint)
+        _check_keys(sorted(hint.__required_keys__), value, where)
+        return {key: typed(hints[key], value[key], f"{where}.{key}") for key in hints if key in value}
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType or origin is typing.Union:
         if value is None and type(None) in args:
             return None
-        return _typed(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_typed(args[0], v, where) for v in value)
+        return typed(next(a for a in args if a is not type(None)), value, where)
+    if origin in (tuple, list) and isinstance(value, list | tuple):
+        return origin(typed(args[0], v, where) for v in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {key: typed(args[1], v, f"{where}.{key}") for key, v in value.items()}
     if origin is Literal and value in args:
         return value
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(typing.cast(type, hint), value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+    is_plain = isinstance(hint, type) and not typing.is_typeddict(hint)
+    if is_plain and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise ConfigError(
-        where, f"{value!r} ({type(value).__name__})", _named(hint), f"Write a value of that kind at {where}."
+        where, f"{shown(value)} ({type(value).__name__})", _named(hint), f"Write a value of that kind at {where}."
     )
 
 

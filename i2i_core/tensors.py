@@ -1,13 +1,53 @@
-"""Copy tensors to the host, hold cuDNN to repeatable algorithms, normalise instances, and draw maps of ids."""
+"""Read files of tensors, copy tensors to the host, hold cuDNN to repeatable algorithms, normalise instances, and draw
+maps of ids."""
 
 from __future__ import annotations
 
+import io
+import zipfile
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from safetensors.torch import load as safetensors_load
 from torch import Tensor
 from torch.nn import functional
+
+from i2i_core.settings import MOST_SHOWN
+
+
+def loaded(data: bytes) -> Any:
+    """Read what `torch.save` wrote, without executing anything in it.
+
+    Raises:
+        ValueError: it cannot be read; or its parts are compressed, as torch never writes them: inflated they could be a
+            thousand times as large.
+    """
+    try:
+        if data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(data)) as parts:
+                if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+                    raise ValueError("a compressed file")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and zipfile have many kinds each
+        raise ValueError(_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    """Word an error of torch without what it advises, which is not safe."""
+    line = str(error).partition("\n")[0]
+    if not line or line.startswith("Weights only load failed"):
+        return f"what torch cannot load as weights alone ({type(error).__name__})"
+    return line[:MOST_SHOWN]
+
+
+def tensors_of(data: bytes) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file by name. Raises ValueError where it is none."""
+    try:
+        found: dict[str, Tensor] = safetensors_load(data)
+    except Exception as error:  # its own kind, and torch's for types and shapes
+        raise ValueError(_first_line(error)) from None
+    return found
 
 
 def host_copy(value: Any) -> Any:

@@ -50,7 +50,7 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
         fs, place = storage_of(file)
         if not fs.isfile(place):
             raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")
-        start = TrainConfig.filled(fs.cat_file(place).decode(errors="replace"), file, method, preset, has_length)
+        start = TrainConfig.filled(fs.cat_file(place), file, method, preset, has_length)
     elif not method:
         fix = f"Give --method NAME and perhaps --preset NAME:\n{_listed()}\n  --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)

@@ -7,7 +7,6 @@ network, and the flag that chooses each of its sizes. See docs/authors_weights.m
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from i2i_core.methods.base import Method
 from i2i_core.networks.shapes import STRIDED_LAYERS
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
+from i2i_core.tensors import loaded
 
 PREFIX = "authors:"
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
@@ -573,10 +573,9 @@ def _read_state(uri: str, where: str) -> State:
     except Exception as error:  # each filesystem has its own kinds
         raise CheckpointError(where, f"nothing that can be read ({error})", "a state file", fix) from None
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and zipfile have one each; what they advise is not safe
-        found = f"what torch cannot load as weights alone ({type(error).__name__})"
-        raise CheckpointError(where, found, "a state file", fix) from None
+        state = loaded(data)
+    except ValueError as error:
+        raise CheckpointError(where, str(error), "a state file", fix) from None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         found = f"a {type(state).__name__} that holds other things than tensors" if state else "nothing in it"
         raise CheckpointError(where, found, "a state file: one tensor for each name", fix)

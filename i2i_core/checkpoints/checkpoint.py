@@ -15,17 +15,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from i2i_core import strict
 from i2i_core.checkpoints.fitting import compare
 from i2i_core.checkpoints.host_memory import HostMemory
 from i2i_core.checkpoints.norm_batches import NormBatches, norm_batches_of_a_run
@@ -35,11 +33,16 @@ from i2i_core.methods import at_test
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import CheckpointFolder as Names
 from i2i_core.runs.folder import RunFolder, images_of, name_at
+from i2i_core.settings import MOST_SHOWN
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
+from i2i_core.tensors import loaded, tensors_of
 
 logger = logging.getLogger(__name__)
 
+ANOTHER = "Use another checkpoint of the run."
+MOST_CHECKSUMS = 1 << 16
+"""Bytes of a checkpoint's list of checksums."""
 PUT_BACK = (
     "it was removed, replaced or unmounted. Put it back, and run the same command to go on from its last checkpoint"
 )
@@ -156,21 +159,27 @@ class Saved:
     @property
     def stage(self) -> int:
         """Number of the stage of the run's last update, from 0 on; assumes that `networks` could read the file."""
-        return int(_read_header(self.files[Names.NETWORKS], "stage") or 0)
+        stage: int = _read_header(self.files[Names.NETWORKS], self.at(Names.NETWORKS), "stage", int) or 0
+        if not 0 <= stage < len(self.config().training.parsed_stages or (None,)):
+            raise CheckpointError(self.at(Names.NETWORKS), f"stage {stage}", "a stage of its configuration", ANOTHER)
+        return stage
 
     def metrics(self) -> dict[str, float]:
-        """Parse the last measured metrics."""
-        metrics: dict[str, float] = json.loads(self.files[Names.METRICS])
+        """Parse the last measured metrics. Raises CheckpointError when they cannot be read."""
+        metrics: dict[str, float] = strict.read(
+            self.files[Names.METRICS], dict[str, float], self.at(Names.METRICS), ANOTHER, CheckpointError, finite=False
+        )
         return metrics
 
     def state(self) -> dict[str, Any]:
         """Parse state.pt without executing anything in it. Raises CheckpointError when that fails."""
-        data = io.BytesIO(self.files[Names.STATE])
+        where, expected = self.at(Names.STATE), "the state of a run"
         try:
-            state: dict[str, Any] = torch.load(data, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            fix = "Use another checkpoint of the run."
-            raise CheckpointError(self.at(Names.STATE), str(error), "the state of a run", fix) from None
+            state = loaded(self.files[Names.STATE])
+        except ValueError as error:
+            raise CheckpointError(where, str(error), expected, ANOTHER) from None
+        if not isinstance(state, dict):
+            raise CheckpointError(where, f"a {type(state).__name__}", expected, ANOTHER)
         return state
 
     def networks(self) -> tuple[dict[str, Tensor], dict[str, Tensor], NormBatches | None]:
@@ -180,16 +189,11 @@ class Saved:
         Raises:
             CheckpointError: they cannot be read.
         """
-        data = self.files[Names.NETWORKS]
-        try:
-            tensors = _read_tensors(data)
-        except (ValueError, SafetensorError) as error:
-            fix = "Name another checkpoint."
-            where = self.at(Names.NETWORKS)
-            raise CheckpointError(where, str(error), "the networks of a checkpoint", fix) from None
+        data, where = self.files[Names.NETWORKS], self.at(Names.NETWORKS)
+        tensors = _read_tensors(data, where)
         trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("ema.")}
         moving = {name.removeprefix("ema."): tensor for name, tensor in tensors.items() if name.startswith("ema.")}
-        return trained, moving, _read_norm_batches(data)
+        return trained, moving, _read_norm_batches(data, where)
 
     def fill(self, method: Method[Any], ema: nn.ModuleDict | None, *, averaged: bool = False) -> NormBatches:
         """Fill the method's networks and, where given, the averaged generators.
@@ -223,27 +227,25 @@ def read(folder: Folder) -> Saved:
     Raises:
         CheckpointError: a file is missing, or differs from what was written.
     """
-    fix = "Use another checkpoint of the run."
     try:
         data = folder.read(Names.CHECKSUMS)
-        sums = json.loads(data)
     except FileNotFoundError:
         found, instead = f"no {Names.CHECKSUMS}", "Name a checkpoint folder, or a run."
         raise CheckpointError(folder.url, found, "a whole checkpoint", instead) from None
-    except ValueError:
-        sums = None
-    if not isinstance(sums, dict) or not sums.keys() >= set(Names.FILES):
+    where = folder.at(Names.CHECKSUMS)
+    sums = strict.read(data, dict[str, str], where, ANOTHER, CheckpointError, most=MOST_CHECKSUMS)
+    if not sums.keys() >= set(Names.FILES):
         expected = f"the checksums of {', '.join(Names.FILES)}"
-        raise CheckpointError(folder.at(Names.CHECKSUMS), "something else than was written", expected, fix)
+        raise CheckpointError(where, "something else than was written", expected, ANOTHER)
     files = {}
-    for name, expected in sums.items():
+    for name in Names.FILES:  # a name in the checksums opens no other file
         try:
             files[name] = folder.read(name)
         except FileNotFoundError:
-            raise CheckpointError(folder.at(name), "no such file", "the file it was saved with", fix) from None
-        if sha256(files[name]) != expected:
+            raise CheckpointError(folder.at(name), "no such file", "the file it was saved with", ANOTHER) from None
+        if sha256(files[name]) != sums[name]:
             what = "other bytes than were written"
-            raise CheckpointError(folder.at(name), what, "the file it was saved with", fix)
+            raise CheckpointError(folder.at(name), what, "the file it was saved with", ANOTHER)
     return Saved(folder.url, files, sha256(data))
 
 
@@ -257,23 +259,35 @@ def latest(run: RunFolder) -> Saved | None:
     return None
 
 
-def _read_header(data: bytes, key: str) -> Any:
-    """Read a JSON value from the safetensors header; None where the key is not there."""
+def _read_header(data: bytes, where: str, key: str, hint: Any) -> Any:
+    """Read a JSON value from the safetensors header of a file that `tensors_of` could read; None where the key is not
+    there."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
     text = header.get("__metadata__", {}).get(key)
-    return None if text is None else json.loads(text)
+    return None if text is None else strict.read(text, hint, f"{where}: {key}", ANOTHER, CheckpointError)
 
 
-def _read_tensors(data: bytes) -> dict[str, Tensor]:
-    aliases = _read_header(data, "aliases") or {}
-    tensors: dict[str, Tensor] = safetensors_load(data)
+def _read_tensors(data: bytes, where: str) -> dict[str, Tensor]:
+    expected = "the networks of a checkpoint"
+    try:
+        tensors = tensors_of(data)
+    except ValueError as error:
+        raise CheckpointError(where, str(error), expected, "Name another checkpoint.") from None
+    aliases: dict[str, str] = _read_header(data, where, "aliases", dict[str, str]) or {}
+    if lost := [owner for owner in aliases.values() if owner not in tensors]:
+        raise CheckpointError(where, f"no tensor {lost[0][:MOST_SHOWN]!r}", expected, "Name another checkpoint.")
     tensors |= {name: tensors[owner] for name, owner in aliases.items()}
     return dict(sorted(tensors.items()))  # safetensors gives them in another order each time
 
 
-def _read_norm_batches(data: bytes) -> NormBatches | None:
-    found = _read_header(data, "norm_batches")
-    return None if found is None else {int(size): int(images) for size, images in found.items()}
+def _read_norm_batches(data: bytes, where: str) -> NormBatches | None:
+    found: dict[str, int] | None = _read_header(data, where, "norm_batches", dict[str, int])
+    if found is None:
+        return None
+    if not all(size.isdecimal() and int(size) > 0 < images for size, images in found.items()):
+        expected = "how many images shared a normalisation, by number"
+        raise CheckpointError(where, f"norm_batches {str(found)[:MOST_SHOWN]}", expected, "Name another checkpoint.")
+    return {int(size): images for size, images in found.items()}
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
@@ -298,6 +312,6 @@ def read_config(folder: Folder) -> TrainConfig:
 
 def _parse_config(data: bytes, path: str) -> TrainConfig:
     try:
-        return TrainConfig.loads(data.decode(), path)
+        return TrainConfig.loads(data, path)
     except ConfigError as error:
         raise CheckpointError(error.where, error.found, error.expected, error.fix) from None

@@ -84,10 +84,7 @@ def find(uri: str) -> CheckpointFolder:
 
 def _measured_until(run: RunFolder) -> int:
     """Give the images before a run's last evaluation; 0 where there is none, or its file is not what we wrote."""
-    try:
-        return max((seen["images"] for seen in run.evaluations()), default=0)
-    except (ValueError, TypeError, KeyError):
-        return 0
+    return max((seen["images"] for seen in run.evaluations()), default=0)
 
 
 @patient_for(AT_START)

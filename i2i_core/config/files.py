@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from i2i_core import strict
 from i2i_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import yaml
 
 FIX = "Give a config.json that train.py wrote, or a part of one; docs/methods.md shows both ways to write it."
+MOST_BYTES = 1 << 20
+"""Bytes of a configuration file."""
 YAML = (".yaml", ".yml")
 """Endings of YAML files; all other files are JSON."""
 SCALARS = {
@@ -25,7 +27,7 @@ SCALARS = {
 PyYAML follows YAML 1.1, where `off` is false, `2:8` is 128 and `2e-4` is a string."""
 
 
-def parsed(text: str, where: str) -> dict[str, Any]:
+def parsed(text: str | bytes, where: str) -> dict[str, Any]:
     """Read the values of a configuration file, by name.
 
     Args:
@@ -36,7 +38,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     """
     language = "YAML" if where.endswith(YAML) else "JSON"
     try:
-        values = _yaml(text) if language == "YAML" else json.loads(text, object_pairs_hook=_once)
+        values = _yaml(text) if language == "YAML" else strict.loads(text, MOST_BYTES, finite=False)
     except (ValueError, RecursionError) as error:
         raise ConfigError(where, f"text that is not {language} ({error})", "a saved configuration", FIX) from None
     if not isinstance(values, dict):
@@ -44,20 +46,12 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def _once(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """Make a dictionary from pairs. Raise ValueError for a repeated name, or for one that is no string."""
-    names = [name for name, _ in pairs]
-    for name in names:
-        if not isinstance(name, str):
-            raise ValueError(f"{name!r} as a name; write it in quotes")
-        if names.count(name) > 1:
-            raise ValueError(f"twice {name!r}")
-    return dict(pairs)
-
-
-def _yaml(text: str) -> Any:
+def _yaml(text: str | bytes) -> Any:
     """Read YAML as strictly as JSON: one document, no tags, no aliases. Raise ValueError for anything else."""
     import yaml  # late: only programs read such files
+
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"{len(text):,} bytes, over the limit of {MOST_BYTES:,}")
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers: dict[str | None, list[Any]] = {}  # noqa: RUF012 - PyYAML's own name and form
@@ -71,13 +65,15 @@ def _yaml(text: str) -> Any:
             return super().compose_node(parent, index)
 
     def mapping(loader: Loader, node: yaml.MappingNode) -> dict[str, Any]:
-        return _once([(loader.construct_object(k, True), loader.construct_object(v, True)) for k, v in node.value])
+        return strict.once((loader.construct_object(k, True), loader.construct_object(v, True)) for k, v in node.value)
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     for name, (pattern, first) in SCALARS.items():
         begins = [*first, *([""] if name == "null" else [])]
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"(?:{pattern})$"), begins)
     try:
-        return yaml.load(text, Loader)
+        values = yaml.load(text, Loader)
+        strict.check(values, finite=False)
+        return values
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None

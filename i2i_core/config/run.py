@@ -90,7 +90,9 @@ class TrainConfig:
         return TrainConfig("", "reference", _NoMethod())
 
     @staticmethod
-    def filled(text: str, where: str, method: str = "", preset: str = "", has_length: bool = False) -> TrainConfig:
+    def filled(
+        text: str | bytes, where: str, method: str = "", preset: str = "", has_length: bool = False
+    ) -> TrainConfig:
         """Read a configuration file, and take the values that it lacks from the preset.
 
         Args:
@@ -131,7 +133,7 @@ class TrainConfig:
         return json.dumps({**to_dict(self), "version": VERSION}, indent=1) + "\n"
 
     @staticmethod
-    def loads(text: str, where: str) -> TrainConfig:
+    def loads(text: str | bytes, where: str) -> TrainConfig:
         """Read a saved configuration; `where` names it in messages.
 
         Raises:
@@ -139,14 +141,18 @@ class TrainConfig:
         """
         values = parsed(text, where)
         values = _current(values, values.get("method"), where)
-        for key in ("method", "preset", "hyper"):
-            if key not in values:
-                raise ConfigError(where, f"no {key!r}", "a saved configuration", FIX)
+        for key, kind in (("method", str), ("preset", str), ("hyper", dict)):
+            if not isinstance(values.get(key), kind):
+                found = f"{key} as a {type(values[key]).__name__}" if key in values else f"no {key!r}"
+                raise ConfigError(where, found, "a saved configuration", FIX)
         training = values.get("training")
         if isinstance(training, dict) and training.get("images"):
             training.pop("epochs", None)  # as a run of an earlier version had it: images counted
-        sections = _sections(entry(values["method"]).config)
-        made: dict[str, Any] = {n: from_dict(kind, values.get(n, {}), n) for n, kind in sections.items()}
+        try:
+            sections = _sections(entry(values["method"]).config)
+            made: dict[str, Any] = {n: from_dict(kind, values.get(n, {}), n) for n, kind in sections.items()}
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error.where}", error.found, error.expected, error.fix) from None
         return TrainConfig(values["method"], values["preset"], **made)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import ray
 import torch
@@ -60,9 +60,10 @@ def with_number(config: TrainConfig, of: Literal["", "sweep-"] = "", file: str =
 def _begun(url: str, file: str) -> int:
     """Return the batch of a run or a sweep that has begun; 0 where none has."""
     folder = Folder(url)
-    if not folder.exists(file):
+    fix = "Put back the file as it was written, or give another --name."
+    values = folder.read_json(file, dict[str, Any], fix, finite=False)
+    if values is None:
         return 0
-    values = json.loads(folder.read(file))
     return TrainConfig.loads(json.dumps(values.get("base", values)), f"{url}/{file}").training.batch
 
 

@@ -30,7 +30,7 @@ from i2i_core.orchestration.rendezvous import LoopbackConfig
 from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
-from i2i_core.runs.folder import RunFolder, why_ended
+from i2i_core.runs.folder import RunFolder, Status, why_ended
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.fast import check_possible
@@ -203,7 +203,7 @@ def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
         if ended.wait(LOOKS_EVERY):
             return
     logger.warning("the signal ended Ray's processes too")
-    status: dict[str, Any] = {}
+    status: Status = {}
     for _ in range(SAVES_WITHIN):
         with suppress(OSError, StorageError):
             status = run.status()
@@ -230,7 +230,7 @@ def _outcome(run: RunFolder, attempt: str = "") -> Reached:
         raise RunError(f"{run.url}: its workers have ended, and why cannot be read ({error}).\n  {fix}") from None
     if attempt and has and has.attempt != attempt:
         raise RunError(f"{run.url}: another launch of this run has taken it over ({has.described}); this one ends")
-    if status.get("state") == "finished":
+    if status.get("state") == "finished" and status.keys() >= {"images", "metrics"}:
         return Reached(run, status["images"], status["metrics"])
     reason = why_ended(status, "another launch of this run has taken it over, or its workers ended early")
     raise (Stopped if status.get("state") == "stopped" else RunError)(f"{run.url}: {reason}")

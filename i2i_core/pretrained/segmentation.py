@@ -6,18 +6,17 @@ x_BCHW photos in [-1, 1]; classes_BHW numbers of classes.
 from __future__ import annotations
 
 import argparse
-import io
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
 from i2i_core.errors import ConfigError
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
+from i2i_core.tensors import loaded, tensors_of
 
 ARCHITECTURES = (
     "fcn_resnet50",
@@ -107,15 +106,15 @@ def _read_state(path: str) -> tuple[dict[str, Tensor], bytes]:
     if not fs.isfile(place):
         raise ConfigError("--segmentation", f"no file {path}", "a network's state", fix)
     data = fs.cat_file(place)
+    state: Any
     try:
         if path.endswith(".safetensors"):
-            state = safetensors_load(data)
+            state = tensors_of(data)
         else:
             with torch.serialization.safe_globals([argparse.Namespace]):  # torchvision's script keeps its flags there
-                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of another kind fail in many ways, each with its own exception
-        cause = str(error).partition("\n")[0] or type(error).__name__
-        found = f"{path}, which cannot be read as tensors alone ({cause})"
+                state = loaded(data)
+    except ValueError as error:
+        found = f"{path}, which cannot be read as tensors alone ({error})"
         raise ConfigError("--segmentation", found, "a network's state", fix) from None
     for key in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from i2i_core.logs import ProgressLines
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
+from i2i_core.tensors import loaded
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +98,9 @@ class Published:
 
     def _opened(self, data: bytes, name: str) -> Weights:
         try:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception as error:  # bytes can fail to be a pickle in many ways, each with its own exception
-            raise self.wrong(f"{name}, which torch cannot read ({_first_line(error)})") from None
+            state = loaded(data)
+        except ValueError as error:
+            raise self.wrong(f"{name}, which torch cannot read ({error})") from None
         if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise self.wrong(f"{name}, which holds something else than tensors by name")
         return Weights(self, state, Path(name).name, sha256(data))

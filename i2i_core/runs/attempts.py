@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 MOMENT = 5.0
 """Seconds within which two launches count as begun at the same moment: neither then takes over from the other. Three
 seconds, and what the clocks of object storage may round off."""
+
+_NAME = re.compile(r"[0-9]{6,18}\.json")
 
 _here: set[str] = set()
 """Attempts of this process that are still running."""
@@ -69,18 +72,26 @@ class Attempt:
 
 def holder(run: RunFolder) -> Attempt | None:
     """Find the attempt that owns the run; None where there was no attempt yet."""
-    for name in reversed(run.names(run.ATTEMPTS)):
-        if name.endswith(".json") and (found := _read(run, name)):
+    for name in reversed(_names(run)):
+        if found := _read(run, name):
             return found
     return None
 
 
+def _names(run: RunFolder) -> list[str]:
+    """List the files of attempts in their order, and nothing else that may lie among them."""
+    names = [name for name in run.names(run.ATTEMPTS) if _NAME.fullmatch(name)]
+    return sorted(names, key=_number)
+
+
+def _number(name: str) -> int:
+    return int(name.removesuffix(".json"))
+
+
 def _read(run: RunFolder, name: str) -> Attempt | None:
-    """Read an attempt's file; None while another process is still writing it."""
-    try:
-        return Attempt(**run.read_json(f"{run.ATTEMPTS}/{name}"))
-    except (ValueError, TypeError):
-        return None
+    """Read an attempt's file; None while another process is still writing it, or where it is damaged."""
+    found: Attempt | None = run.noted(f"{run.ATTEMPTS}/{name}", Attempt)
+    return found
 
 
 def check_holder(run: RunFolder, attempt: str) -> None:
@@ -156,7 +167,7 @@ def claim(run: RunFolder, attempt: str, since: float) -> None:
 
 def _next(run: RunFolder, since: float) -> int:
     """Choose the number of the attempt that takes over from the last one. Raises RunError as `claim`."""
-    names = [name for name in run.names(run.ATTEMPTS) if name.endswith(".json")]
+    names = _names(run)
     if not names:
         return 1
     last = names[-1]
@@ -169,7 +180,7 @@ def _next(run: RunFolder, since: float) -> int:
             f"ends.\n  Leave it to that one. Or end that one (a file `{run.STOP}` in the run's folder has it save and "
             "stop), and run the same command again."
         )
-    return int(last.split(".")[0]) + 1
+    return _number(last) + 1
 
 
 @contextmanager

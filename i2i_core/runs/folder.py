@@ -16,12 +16,50 @@ trackers/             the run's ids at Weights & Biases and MLflow
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, TypedDict
 
 from i2i_core.config.run import TrainConfig
+from i2i_core.errors import DataError
 from i2i_core.storage.folder import Folder
+
+logger = logging.getLogger(__name__)
+
+GOES_ON = "It is passed over, and written again when there is something to write."
+NAME = re.compile(r"images-[0-9]+")
+"""Names of checkpoints' folders."""
+
+
+class Status(TypedDict, total=False):
+    """Describe status.json: how the run stands, and what the launch that wrote it was."""
+
+    state: str
+    attempt: str
+    error: str
+    images: int
+    metrics: dict[str, float]
+
+
+class Evaluation(TypedDict):
+    """Describe an entry of evaluations.json."""
+
+    images: int
+    metrics: dict[str, float]
+
+
+class _NamedBest(TypedDict):
+    checkpoint: str
+    metric: str
+
+
+class Best(_NamedBest, total=False):
+    """Describe best.json: what the checkpoint is the best by, and for images of what size."""
+
+    value: float
+    size: list[int]
 
 
 def name_at(images: int) -> str:
@@ -71,13 +109,19 @@ class RunFolder(Folder):
 
     # ---- how it stands ----
 
-    def status(self) -> dict[str, Any]:
-        """Read the run's status; empty where the file is missing or half written."""
+    def status(self) -> Status:
+        """Read the run's status; empty where the file is missing, half written or damaged."""
+        found: Status | None = self.noted(self.STATUS, Status)
+        return found if found and "state" in found else {}
+
+    def noted(self, path: str, hint: Any) -> Any:
+        """Read a small file of the run; None where it is missing. So it is where it is damaged, with one warning: no
+        run waits for a person because of it."""
         try:
-            found = self.read_json(self.STATUS)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+            return self.read_json(path, hint, GOES_ON, finite=False)
+        except DataError as error:
+            _warn(str(error))
+            return None
 
     def ask_to_stop(self, attempt: str = "") -> None:
         """Ask the run to save and stop; with the name of a launch, ask that launch alone."""
@@ -85,12 +129,11 @@ class RunFolder(Folder):
 
     def asks_to_stop(self, attempt: str) -> bool:
         """Tell if the stop file asks this launch to stop. Raises FileNotFoundError where there is no stop file."""
-        return self.read(self.STOP).decode() in ("", attempt)
+        return self.read(self.STOP).strip() in (b"", attempt.encode())
 
-    def evaluations(self) -> list[dict[str, Any]]:
-        """Read every evaluation so far."""
-        found: list[dict[str, Any]] | None = self.read_json(self.EVALUATIONS)
-        return found or []
+    def evaluations(self) -> list[Evaluation]:
+        """Read every evaluation so far; none where the file is missing or damaged."""
+        return self.noted(self.EVALUATIONS, list[Evaluation]) or []
 
     @classmethod
     def grid(cls, images: int) -> str:
@@ -110,7 +153,7 @@ class RunFolder(Folder):
 
     def names_of_checkpoints(self) -> list[str]:
         """List the names of all checkpoints, complete or not, oldest first."""
-        return [name for name in self.names(self.CHECKPOINTS) if re.fullmatch(r"images-\d+", name)]
+        return [name for name in self.names(self.CHECKPOINTS) if NAME.fullmatch(name)]
 
     def is_whole(self, name: str) -> bool:
         """Tell if every file of a checkpoint was written."""
@@ -134,10 +177,13 @@ class RunFolder(Folder):
                 self._check()
                 self.remove_checkpoint(name)
 
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> Best | None:
         """Read the best checkpoint and its metric; None where that is unknown, or the checkpoint is gone."""
-        try:
-            best = self.read_json(self.BEST)
-            return best if best and self.is_whole(best["checkpoint"]) else None
-        except (ValueError, TypeError, KeyError):  # not what we wrote
-            return None
+        best: Best | None = self.noted(self.BEST, Best)
+        return best if best and NAME.fullmatch(best["checkpoint"]) and self.is_whole(best["checkpoint"]) else None
+
+
+@cache
+def _warn(text: str) -> None:
+    """Log a warning, each text once in a process: a file may be read again and again."""
+    logger.warning(text)

@@ -13,12 +13,12 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from uuid import uuid4
 
 import optuna
@@ -27,10 +27,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from i2i_core import strict
 from i2i_core.config.run import TrainConfig
-from i2i_core.errors import ConfigError, RunError, UserError, nearest
+from i2i_core.errors import ConfigError, DataError, RunError, UserError, nearest
 from i2i_core.randomness import seed_from
 from i2i_core.search.space import Space, configured, first_values, suggest
+from i2i_core.settings import MOST_SHOWN, typed
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
@@ -220,14 +222,16 @@ class Search:
         sweep.write_json(DRIVER, {"driver": self.driver})
         self.place = _place(sweep)
         _mend(self.place)
-        self.study = optuna.create_study(
-            study_name=NAME,
-            storage=_storage(self.place),
-            directions=_directions(objectives),
-            sampler=RandomSampler(),
-            pruner=optuna.pruners.NopPruner(),
-            load_if_exists=True,
-        )
+        with _reading(self.place, sweep):
+            self.study = optuna.create_study(
+                study_name=NAME,
+                storage=_storage(self.place),
+                directions=_directions(objectives),
+                sampler=RandomSampler(),
+                pruner=optuna.pruners.NopPruner(),
+                load_if_exists=True,
+            )
+            _check(self.study)
         for values in first_values(space, base)[:samples]:
             self.study.enqueue_trial(dict(values), skip_if_exists=True)
         self.left = [trial.number for trial in self._in_state(TrialState.RUNNING)]
@@ -403,7 +407,11 @@ class Search:
 
     def _check_ours(self) -> None:
         """Raise RunError when a later process has begun to write to the sweep."""
-        if (self.sweep.read_json(DRIVER) or {}).get("driver") != self.driver:
+        try:
+            driver: dict[str, str] = self.sweep.read_json(DRIVER, dict[str, str]) or {}
+        except DataError as error:  # a process that begins anew writes it again
+            raise RunError(f"{error}") from None
+        if driver.get("driver") != self.driver:
             raise RunError(f"{self.sweep.url} has been taken over by another tune.py, which goes on with it")
 
     def _check_ours_if_possible(self) -> None:
@@ -431,7 +439,13 @@ class Search:
 
 def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
     """List [images, {metric: value}] of each evaluation of a trial, in order."""
-    return list(user_attrs.get("evaluations", []))
+    pairs = typed(list[list[Any]], user_attrs.get("evaluations", []), "evaluations")
+    for pair in pairs:
+        typed(list[int], pair[:1], "evaluations: images")
+        typed(list[dict[str, float]], pair[1:], "evaluations: metrics")
+        if len(pair) != 2:
+            raise ValueError(f"an evaluation of {len(pair)} parts")
+    return pairs
 
 
 def length_of(config: TrainConfig) -> int:
@@ -443,7 +457,45 @@ def study_of(sweep: Folder) -> optuna.Study:
     """Open the study of a sweep, to read. Raises FileNotFoundError when there is none."""
     if not sweep.exists(STUDY):
         raise FileNotFoundError(sweep.at(STUDY))
-    return optuna.load_study(study_name=NAME, storage=_storage(_place(sweep)))
+    place = _place(sweep)
+    with _reading(place, sweep):
+        study = optuna.load_study(study_name=NAME, storage=_storage(place))
+        _check(study)
+    return study
+
+
+@contextmanager
+def _reading(place: Path, sweep: Folder) -> Iterator[None]:
+    """Read a study's file inside the block. Raises DataError where it is not what Optuna and a sweep wrote."""
+    where, fix = sweep.at(STUDY), "Put back the file as it was written, or give another --name to start a new sweep."
+    lines = place.read_bytes().splitlines() if place.exists() else []
+    for number, line in enumerate(lines, 1):
+        strict.read(line, dict[str, Any], f"{where}, line {number}", fix, finite=False)
+    try:
+        yield
+    except OSError:  # of the disk
+        raise
+    except Exception as error:  # Optuna has a kind for each line that it cannot follow
+        found = f"lines that are no study ({type(error).__name__}: {error})"[:MOST_SHOWN]
+        raise DataError(where, found, "a file as it was written", fix) from None
+
+
+def _check(study: optuna.Study) -> None:
+    """Check what a sweep reads of its trials. Raises ConfigError or ValueError."""
+    for trial in study.get_trials(deepcopy=False):
+        typed(_Noted, trial.user_attrs, f"trial {trial.number}")
+        evaluations(trial.user_attrs)
+        if trial.state == TrialState.PRUNED and not trial.user_attrs.keys() >= {"outcome", "reason"}:
+            raise ValueError(f"trial {trial.number} has ended, and why is not there")
+        if trial.state == TrialState.COMPLETE and len(trial.values) != len(study.directions):
+            raise ValueError(f"trial {trial.number} has {len(trial.values)} values")
+
+
+class _Noted(TypedDict, total=False):
+    outcome: str
+    reason: str
+    run: str
+    images: int
 
 
 def _storage(place: Path) -> JournalStorage:

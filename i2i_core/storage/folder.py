@@ -17,11 +17,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from i2i_core.errors import RunError
+from i2i_core import strict
+from i2i_core.errors import DataError, RunError
 from i2i_core.storage.remote import is_local, storage_of
 
 OLD = 24 * 3600.0
 """Seconds after which a half written file is taken for left behind, where its writer cannot be looked for."""
+MOST_BYTES = 16 << 20
+"""Bytes of a JSON file in a folder."""
+AGAIN = "Remove the file, and run the same command again: it is written anew."
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """Error numbers of filesystems without hard links."""
 
@@ -50,7 +54,7 @@ def lives(process: int) -> bool:
     """Tell whether a process of this machine is there and has not ended. One that stands still is."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # another user's
         return True
@@ -256,12 +260,32 @@ class Folder:
         """Write a value as JSON."""
         self.write(path, (json.dumps(value, indent=1) + "\n").encode())
 
-    def read_json(self, path: str) -> Any:
-        """Read a value, or None when the file is not there."""
+    def read_json(
+        self, path: str, hint: Any = Any, fix: str = AGAIN, most: int = MOST_BYTES, finite: bool = True
+    ) -> Any:
+        """Read a value of a type that `settings.typed` knows, or None when the file is not there.
+
+        Args:
+            fix: says what to do about a file that cannot be read.
+            most, finite: as for `strict.loads`.
+
+        Raises:
+            DataError: the file holds something else.
+        """
         try:
-            return json.loads(self.read(path))
+            if self.local:
+                self._check_small(path, most, fix)
+            data = self.read(path)
         except FileNotFoundError:
             return None
+        return strict.read(data, hint, self.at(path), fix, most=most, finite=finite)
+
+    def _check_small(self, path: str, most: int, fix: str) -> None:
+        """Raise DataError for a local path that is no plain file of at most so many bytes, before it is opened."""
+        info = self.fs.info(self.path(path))
+        if info["type"] != "file" or info["size"] > most:
+            found = f"{info['size']:,} bytes" if info["type"] == "file" else "no plain file"
+            raise DataError(self.at(path), found, f"a file of at most {most:,} bytes", fix)
 
 
 def unwritable(folder: Folder, error: OSError) -> RunError:

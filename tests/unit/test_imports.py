@@ -20,6 +20,7 @@ VOCABULARY = {
     "errors",
     "logs",
     "settings",
+    "strict",
     "registry",
     "randomness",
     "batch",

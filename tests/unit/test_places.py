@@ -493,7 +493,7 @@ def test_index_arrays_are_read_as_numpy_wrote_them() -> None:
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("[" * 100_000, "in one another without end"),
+        ("[" * 100_000, "more than 32 lists in one another"),
         ('{"version": 1, "made_by": ' + "[" * 40 + "]" * 40 + "}", "in one another"),
         ('{"version": ' + "9" * 5000 + "}", "not JSON"),
     ],

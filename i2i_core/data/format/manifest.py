@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from i2i_core import strict
 from i2i_core.data.format.index import Index, Rows, most_bytes
 from i2i_core.data.format.places import MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.data.format.table import ShardSet
@@ -52,8 +53,6 @@ UNLISTED = ("http://", "https://")
 MOST_FIELDS = 64
 MOST_MANIFEST = 64 << 20
 """Bytes of a manifest: those of some 300,000 shards."""
-MOST_DEPTH = 32
-"""Lists and objects in one another in a manifest."""
 INDEXES_AT_ONCE = 64
 """Indexes that are requested together."""
 
@@ -145,12 +144,7 @@ class DataSet:
     def _read_manifest(self) -> Manifest:
         make = "Make one with `python pipelines/shard.py`, or index an existing WebDataset with its `--index`."
         where = f"{self.uri}/{MANIFEST}"
-        try:
-            values = json.loads(self._manifest_bytes(make))
-        except ValueError as error:
-            raise DataError(where, f"text that is not JSON ({error})", "a manifest", make) from None
-        except RecursionError:
-            raise DataError(where, "lists in one another without end", "a manifest", make) from None
+        values = strict.read(self._manifest_bytes(make), Any, where, make, most=MOST_MANIFEST)
         version = values.get("version") if isinstance(values, dict) else None
         if isinstance(version, bool) or version not in range(1, VERSION + 1):
             raise DataError(
@@ -371,8 +365,6 @@ def _lines(value: Any, before: str = "") -> str:
 
 
 def _manifest(values: dict[str, Any], where: str) -> Manifest:
-    if _deeper(values, MOST_DEPTH):
-        raise DataError(where, f"more than {MOST_DEPTH} lists in one another", "a manifest", _AGAIN)
     try:
         manifest = _parsed(values, where)
         wrong = next(_contradictions(manifest, values), None)
@@ -440,16 +432,6 @@ def _field_contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield f"field {name} {found}", expected
         if of.frame and (of.frame not in manifest.fields or manifest.fields[of.frame].role not in PIXELS):
             yield f"field {name} in the pixels of {of.frame[:MOST_SHOWN]!r}", "a field that has pixels"
-
-
-def _deeper(value: Any, most: int) -> bool:
-    """Tell whether lists and objects are nested more than `most` deep."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [
-            v for one in level if isinstance(one, dict | list) for v in (one.values() if isinstance(one, dict) else one)
-        ]
-    return any(isinstance(v, dict | list) for v in level)
 
 
 def _parsed(values: dict[str, Any], where: str) -> Manifest:

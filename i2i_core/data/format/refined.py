@@ -19,6 +19,7 @@ import numpy as np
 from i2i_core.batch import Bad
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.places import MOST_SHOWN
 from i2i_core.data.format.shards import FinishedShard, Hashed, add, agree, published, tar_of
 from i2i_core.data.format.table import Shard
 from i2i_core.data.format.webdatasets import LABELS, HashedReader, tar_members
@@ -211,13 +212,18 @@ def _member(
         kept = ending.lower() == new.field.extension
         return (name if kept else f"{first}.{new.field.extension}".lstrip(".")), new.data
     if name.lower() in LABELS and data.manifest.attributes and tuple(labels.tolist()) != new.labels:
-        return name, relabelled(old, data.manifest.attributes, new.labels)
+        try:
+            return name, relabelled(old, data.manifest.attributes, new.labels)
+        except (ValueError, RecursionError) as error:
+            fix = "Put its tars into one folder without manifest.json, and index them again: shard.py --index FOLDER."
+            found = f"a member {name[:MOST_SHOWN]!r} that holds no labels ({error})"
+            raise DataError(f"data {data.uri}", found, "the labels that were indexed", fix) from None
     return name, old
 
 
 def relabelled(old: bytes, attributes: Sequence[str], labels: Sequence[int]) -> bytes:
     """Rewrite a `json` or `cls` with other labels: of an object the attributes change; else the number of the class
-    does."""
+    does. Raises ValueError or RecursionError where it holds neither."""
     value = json.loads(old)
     if isinstance(value, dict):
         return json.dumps({**value, **dict(zip(attributes, map(int, labels), strict=True))}).encode()

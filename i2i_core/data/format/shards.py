@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections import defaultdict
@@ -19,15 +20,16 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
+from i2i_core import strict
 from i2i_core.data.folders.declared import Declared
 from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.loaded import loaded
-from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
+from i2i_core.data.format.manifest import MANIFEST, MOST_MANIFEST, DataSet, Manifest
 from i2i_core.data.format.mixed import Channels, MixedError, check_channels, holding_all, own, stored_with
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
@@ -42,6 +44,8 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256, special
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
@@ -186,15 +190,27 @@ class FinishedShard:
 
     @staticmethod
     def loads(data: bytes) -> FinishedShard:
-        """Read what `dumps` wrote. Raises ValueError, TypeError, KeyError or AttributeError where it is of another
-        form, as that of an earlier release."""
-        values = json.loads(data)
-        if values.keys() != FinishedShard.__dataclass_fields__.keys():
+        """Read what `dumps` wrote. Raises ValueError or ConfigError where it is of another form, as that of an earlier
+        release."""
+        values = strict.loads(data)
+        if not isinstance(values, dict) or values.keys() != FinishedShard.__dataclass_fields__.keys():
             raise ValueError("a part of another form")
-        values |= {"shard": Shard(**values["shard"]), "index": IndexFile(**values["index"])}
-        values["labels"] = tuple(values["labels"])
-        values["fields"] = {name: from_dict(Field, of) for name, of in values["fields"].items()}
-        return FinishedShard(**values)
+        return from_dict(FinishedShard, values)
+
+    def is_of(self, name: str) -> bool:
+        """Tell whether it is the part of the shard of that name, and names no other file."""
+        index = index_name(name) if self.shard.samples else ""
+        return (self.shard.name, self.index.name) == (name, index)
+
+
+class _MadeBy(TypedDict, total=False):
+    made_by: dict[str, Any]
+
+
+class _Note(TypedDict, total=False):
+    plan: str
+    old: list[str]
+    failed: bool
 
 
 class BadImageError(Exception):
@@ -412,9 +428,9 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def written_by(output: Folder) -> dict[str, Any]:
     """Read what the manifest there says that it was made by; {} where there is none, or it does not say."""
-    with suppress(ValueError, AttributeError, RecursionError):
-        made_by = (output.read_json(MANIFEST) or {}).get("made_by")
-        return made_by if isinstance(made_by, dict) else {}
+    with suppress(DataError):
+        manifest: _MadeBy | None = output.read_json(MANIFEST, _MadeBy, most=MOST_MANIFEST)
+        return manifest.get("made_by", {}) if manifest else {}
     return {}
 
 
@@ -458,26 +474,33 @@ def _whole(uri: str) -> bool:
 def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
     """Make room for this plan where nothing is there, its own unfinished work, or another plan's that may be removed.
     Raises DataError where something else is there."""
-    note = output.read_json(f"{PARTS}/plan.json")
+    note = _note(output)
     tars = [name for name in output.names() if name.endswith(".tar")]
     if note is None and tars:
         fix = "Name another place; an existing WebDataset is made a data set with --index."
         raise DataError(f"--out {output.url}", f"tar files ({tars[0]}, ...)", "a new folder", fix)
     if note is None:
         return
-    if isinstance(note, dict) and note.get("plan") == plan.digest:
-        old = note.get("old")
-        if isinstance(old, list):
-            _remove(output, [name for name in old if str(name).endswith(".tar")])
+    if note.get("plan") == plan.digest:
+        _remove(output, [name for name in note.get("old", []) if name.endswith(".tar")])
         return
-    failed = isinstance(note, dict) and note.get("failed")
-    if not overwrite and not failed:
+    if not overwrite and not note.get("failed"):
         found = "an unfinished data set from another input or with other options"
         fix = "Run the first command again to finish it, name another place, or replace it with --overwrite."
         raise DataError(f"--out {output.url}", found, "a new folder, or the same job's", fix)
     done = {name.removesuffix(".json") for name in output.names(PARTS) if name.endswith(".tar.json")}
     output.remove(PARTS)
     _remove(output, done)
+
+
+def _note(output: Folder) -> _Note | None:
+    """Read which plan is unfinished there; None where there is no such note. A damaged one is of no plan."""
+    try:
+        note: _Note | None = output.read_json(f"{PARTS}/plan.json", _Note | None)
+    except DataError as error:
+        logger.warning(f"{error}")
+        return {}
+    return note
 
 
 def give_up(work: ShardWork, out: str) -> None:
@@ -500,10 +523,10 @@ def _done(plan: ShardWork, output: Folder) -> dict[str, FinishedShard]:
     done = {}
     for job in plan.jobs:
         if f"{job.name}.json" in there:
-            with suppress(ValueError, TypeError, KeyError, AttributeError):
+            with suppress(ValueError, ConfigError):
                 part = FinishedShard.loads(output.read(f"{PARTS}/{job.name}.json"))
                 files = (part.shard, part.index) if part.shard.samples else ()
-                if all(output.size(file.name) == file.bytes for file in files):
+                if part.is_of(job.name) and all(output.size(file.name) == file.bytes for file in files):
                     done[job.name] = part
     return done
 

@@ -13,25 +13,24 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from i2i_core import strict
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError, DataError, Stopped, nearest
 from i2i_core.fields import Needs
 from i2i_core.randomness import seed_from
-from i2i_core.settings import from_dict, to_dict
+from i2i_core.settings import to_dict
 from i2i_core.sizes import Resizing, Size, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.remote import storage_of
+from i2i_core.tensors import loaded, tensors_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +52,8 @@ SEEN = 100_000
 """Most images seen in training: a bound on its time for data sets of any size."""
 EPOCHS = 6
 """Epochs of the training, where these are not more than SEEN images."""
+MOST_INFO = 1 << 20
+"""Bytes of the JSON file beside a classifier's weights."""
 KEPT = 20
 """Number of times that an unfinished training is written to its file."""
 MOST = 30_000
@@ -322,13 +323,15 @@ class Unfinished:
             return None
         where = self.folder.at(self.name)
         try:
-            kept = torch.load(io.BytesIO(self.folder.read(self.name)), map_location="cpu", weights_only=True)
-            if kept["definition"] == definition:
-                return dict(kept["state"])
-            logger.warning(f"{where} is of another training: the classifier's training begins anew")
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
-            line = str(error).partition("\n")[0]
-            logger.warning(f"{where} is damaged ({line}): the classifier's training begins anew")
+            kept = loaded(self.folder.read(self.name))
+            if not isinstance(kept, dict) or kept.keys() != {"definition", "state"}:
+                raise ValueError("no state of a training")
+        except (OSError, ValueError) as error:
+            logger.warning(f"{where} is damaged ({error}): the classifier's training begins anew")
+            return None
+        if kept["definition"] == definition:
+            return dict(kept["state"])
+        logger.warning(f"{where} is of another training: the classifier's training begins anew")
         return None
 
     def keep(self, definition: str, state: Mapping[str, Any]) -> None:
@@ -355,7 +358,12 @@ def _fit(
     fit, info = _Fit(classifier), classifier.info
     definition = json.dumps({"split": split, "device": x.device.type, **to_dict(info)}, sort_keys=True)
     if unfinished and (state := unfinished.read(definition)):
-        fit.restore(state)
+        try:
+            fit.restore(state)
+        except Exception as error:  # of a state that somebody changed: optimisers have many kinds
+            found = f"a state that does not fit ({type(error).__name__})"
+            where, fix = unfinished.folder.at(unfinished.name), "Remove the file: the training begins anew."
+            raise ConfigError(where, found, "that of an unfinished training", fix) from None
         logger.info(f"classifier: goes on after {fit.done * BATCH:,} of {info.images:,} images")
         if progress:
             progress(fit.done * BATCH)
@@ -439,10 +447,14 @@ def load_classifier(path: str) -> Classifier:
     if not has_classifier(path):
         raise ConfigError("--classifier", f"no {path} with {path}.json beside it", "a saved classifier", fix)
     fs, place = storage_of(path)
+    info = strict.read(fs.cat_file(f"{place}.json"), ClassifierInfo, f"{path}.json", fix, ConfigError, MOST_INFO)
     try:
-        info = from_dict(ClassifierInfo, json.loads(fs.cat_file(f"{place}.json")), f"{path}.json")
-        classifier = Classifier(info)
-        classifier.load_state_dict(safetensors_load(fs.cat_file(place)))
-    except (ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        raise ConfigError("--classifier", f"{path}, which is none ({error})", "a saved classifier", fix) from None
-    return classifier.eval()
+        if info.size != judged_size(info.size, info.network):
+            raise ValueError(f"it judges at {info.size} px")
+        with torch.device("meta"):  # the file's tensors take its place, and no others
+            classifier = Classifier(info)
+        classifier.load_state_dict(tensors_of(fs.cat_file(place)), assign=True)
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, OverflowError) as error:
+        line = str(error).partition("\n")[0]
+        raise ConfigError("--classifier", f"{path}, which is none ({line})", "a saved classifier", fix) from None
+    return classifier.float().eval()

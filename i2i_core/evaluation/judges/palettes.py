@@ -5,12 +5,12 @@ x_BCHW label images in [-1, 1], 3 channels; a class is its number among those th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from i2i_core import strict
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.settings import from_dict
@@ -111,7 +111,7 @@ def read_palette(name: str) -> Palette:
         raise ConfigError("--palette", f"no file {name}", "`cityscapes` or a JSON file", fix)
     data = fs.cat_file(path)
     try:
-        values = json.loads(data)
+        values = strict.loads(data)
     except ValueError as error:
         raise ConfigError(where, f"text that is not JSON ({error})", "classes and their colours", fix) from None
     if not isinstance(values, dict) or values.keys() != {"classes"} or not isinstance(values["classes"], list):

@@ -294,11 +294,11 @@ def taken_by_mlflow(name: str) -> str:
 def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
     """Return the run's id on a board: the one kept in its folder, else a new one, which is kept."""
     path = f"{run.TRACKERS}/{name}.json"
-    known = run.read_json(path)
-    if known is None:
+    known: dict[str, str] = run.noted(path, dict[str, str]) or {}
+    if "id" not in known:
         known = {"id": make()}
         run.write_json(path, known)
-    return str(known["id"])
+    return known["id"]
 
 
 def parameters(config: TrainConfig) -> dict[str, Any]:
