@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, TextIO, get_args
 
+from i2i_core.credentials import redacted
+
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 PACKAGE = __name__.partition(".")[0]
@@ -42,12 +44,12 @@ class Origin(logging.Filter):
 
 class Line(logging.Formatter):
     """Format a record as `2026-11-28 03:00:12 RUN[RANK] WARNING: message`. Run, rank or level are left out where the
-    record has none, and the level `info` always."""
+    record has none, and the level `info` always. Credentials never show."""
 
     def format(self, record: Any) -> str:
         rank = "" if record.rank is None else f"[{record.rank}]"
         line = " ".join(filter(None, [self.formatTime(record, "%Y-%m-%d %H:%M:%S"), record.run + rank, worded(record)]))
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return redacted(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 class Screen(logging.StreamHandler[TextIO]):
