@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 
+from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.flags import ALL, Flag
 
@@ -53,7 +54,8 @@ NUMBERS: dict[str, Callable[[str], object]] = {"INT": int, "INT|auto": int, "FLO
 
 
 def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None:
-    """Refuse what the program cannot read: a flag that it has not, a missing value, a value of another kind.
+    """Refuse what the program cannot read: a flag that it has not, a missing value, a value of another kind; and an
+    address with credentials in it.
 
     Raises:
         ConfigError: names the flag as it was typed, and the nearest flags or the values that it takes.
@@ -67,6 +69,7 @@ def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None
         typed, equals, value = words.popleft().partition("=")
         name = typed.replace("_", "-")
         if not _is_flag(typed):
+            check_address(f"{typed}{equals}{value}", "an address of the command line")
             places -= 1
             if places < 0:
                 fix = "A value follows its flag; one with spaces stands in quotes."
@@ -107,6 +110,8 @@ def _taken(words: deque[str], kind: str) -> list[str]:
 
 
 def _check_values(typed: str, values: Sequence[str], kind: str) -> None:
+    for value in values:
+        check_address(value, typed)
     each = kind.split()
     if kind.endswith("..."):
         each = each[:1] * len(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
@@ -16,6 +17,7 @@ from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, OmitSubcommandPr
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructTypeInfo
 
 from i2i_core.arguments import check
+from i2i_core.credentials import redacted
 from i2i_core.errors import RunError, Stopped, UserError
 from i2i_core.flags import ALL, HELP, flags_of, page, whole_page
 from i2i_core.names import printable_text
@@ -40,34 +42,33 @@ def main(run: Callable[[], int | None]) -> NoReturn:
 
     The exit code is 0 when `run` is done, 2 for wrong input, 130 when Ctrl-C ended the program at once, and 1 for
     anything else: also for a run that somebody stopped, which has saved what it needs to go on. A UserError, a RunError
-    and a place without permission print no traceback.
+    and a place without permission print no traceback. Nothing that is printed holds credentials.
     """
+    code, said = 0, [""]
     try:
         code = run() or 0
     except UserError as error:
-        say(f"error: {error}", file=sys.stderr)
-        code = 2
+        code, said = 2, [f"error: {error}"]
     except PermissionError as error:
         fix = "Check its permissions; of object storage also the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)."
-        say(f"error: {error.filename}: {error.strerror}.\n  {fix}", file=sys.stderr)
-        code = 2
+        code, said = 2, [f"error: {error.filename}: {error.strerror}.\n  {fix}"]
     except Stopped as error:  # says so itself
-        say(error, file=sys.stderr)
-        code = 1
+        code, said = 1, [str(error)]
     except RunError as error:
-        say(f"failed: {error}", file=sys.stderr)
-        code = 1
+        code, said = 1, [f"failed: {error}"]
     except KeyboardInterrupt:
-        said = "interrupted: what was saved is kept, and the same command goes on from it"
-        say(said, file=sys.stderr)
-        code = 130
+        code, said = 130, ["interrupted: what was saved is kept, and the same command goes on from it"]
+    except Exception:  # a fault of ours, or of a library: libraries' messages may hold addresses
+        code, said = 1, traceback.format_exc().rstrip().split("\n")
+    if said != [""]:
+        say(*said, file=sys.stderr)
     sys.exit(code)
 
 
 def say(*lines: object, file: TextIO | None = None) -> None:
     """Print lines on standard output, or on another file. Names in them are data: nothing in one steers a terminal, and
-    none begins a line of its own."""
-    print(*(printable_text(str(line)) for line in lines), sep="\n", file=file or sys.stdout, flush=True)
+    none begins a line of its own. Credentials never show."""
+    print(*(printable_text(redacted(str(line))) for line in lines), sep="\n", file=file or sys.stdout, flush=True)
 
 
 def early(arguments: Sequence[str], *names: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, TextIO, get_args
 
+from i2i_core.credentials import redacted
 from i2i_core.names import printable, printable_text
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -47,13 +48,14 @@ class Line(logging.Formatter):
     record has none, and the level `info` always.
 
     Names in messages are data: nothing in one steers a terminal, and none begins a line of its own.
+    Credentials never show.
     """
 
     def format(self, record: Any) -> str:
         rank = "" if record.rank is None else f"[{record.rank}]"
         words = [self.formatTime(record, "%Y-%m-%d %H:%M:%S"), printable(record.run) + rank, worded(record)]
         traced = self.formatException(record.exc_info).split("\n") if record.exc_info else []
-        return "\n".join([" ".join(filter(None, words)), *(f"  {printable(line)}" for line in traced)])
+        return redacted("\n".join([" ".join(filter(None, words)), *(f"  {printable(line)}" for line in traced)]))
 
 
 class Screen(logging.StreamHandler[TextIO]):

@@ -17,6 +17,7 @@ from i2i_core import BEGAN, logs
 from i2i_core.cli import asks_for_help, early, main, parse, say
 from i2i_core.config.common import TRAIN
 from i2i_core.config.run import TrainConfig, without_length
+from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS, entry
 from i2i_core.storage.remote import storage_of
@@ -47,6 +48,7 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
     given = early(arguments, "method", "preset", "config", "images", "epochs")
     method, preset, has_length = given.get("method", ""), given.get("preset", ""), bool({"images", "epochs"} & {*given})
     if file := given.get("config"):
+        check_address(file, "--config")
         fs, place = storage_of(file)
         if not fs.isfile(place):
             raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")

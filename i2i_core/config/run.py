@@ -18,6 +18,7 @@ from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.sections import SECTIONS
 from i2i_core.config.stages import Stage, filled
 from i2i_core.config.training import TrainingConfig
+from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.names import MOST_NAME, shortened
 from i2i_core.registry import METHODS, entry
@@ -69,7 +70,8 @@ class TrainConfig:
         A length among the values (`training.images` or `training.epochs`) takes the place of the preset's.
 
         Raises:
-            ConfigError: an unknown method, preset or key, a value out of range, or two lengths.
+            ConfigError: an unknown method, preset or key, a value out of range, an address with credentials, or two
+                lengths.
         """
         found = entry(method)
         merged = _over(found.preset(preset).values, values or {})
@@ -80,6 +82,9 @@ class TrainConfig:
             if section not in parts:
                 raise ConfigError(key, "an unknown section", "a dotted key", nearest(section, parts))
             parts[section][name] = value
+            for text in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(text, str):
+                    check_address(text, key)
         made = TrainConfig(method, preset, **{n: from_dict(kind, parts[n], n) for n, kind in sections.items()})
         made.training.check_length()
         return made

@@ -116,11 +116,6 @@ def dashboard() -> str:
     return f"{url} (it asks for the token in RAY_AUTH_TOKEN)"
 
 
-def on_loopback() -> bool:
-    """Return whether the joined cluster is on this machine alone: no other reaches a node on loopback."""
-    return ray_compat.is_loopback(ray.util.get_node_ip_address())
-
-
 def capacity() -> dict[str, int]:
     """Count the CPUs and GPUs that the cluster has; ANY of each where it is autoscaled.
 

@@ -19,14 +19,14 @@ from uuid import uuid4
 import ray
 import torch
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ResourceError, RunError, Stopped, UserError
 from i2i_core.orchestration import ray_compat
-from i2i_core.orchestration.cluster import capacity, connect, dashboard, on_loopback, wait_for
-from i2i_core.orchestration.rendezvous import LoopbackConfig
+from i2i_core.orchestration.cluster import capacity, connect, dashboard, wait_for
+from i2i_core.orchestration.rendezvous import OneAddressConfig
 from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
@@ -298,11 +298,10 @@ def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
 def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> TorchTrainer:
     """Build Ray Train's trainer of a run, which keeps its own notes in a folder of the node."""
     least, most = config.launch.worker_range
-    rendezvous = LoopbackConfig if on_loopback() else TorchConfig
     return TorchTrainer(
         train_worker,
         train_loop_config={"config": config.dumps(), "attempt": attempt},
-        torch_config=rendezvous(
+        torch_config=OneAddressConfig(
             backend="nccl" if gpu else "gloo",
             timeout_s=int(1800 + 2 * config.launch.patience),  # workers wait for one that waits for storage
         ),

@@ -96,13 +96,6 @@ def find_cluster(address: str, within: float) -> tuple[str, str]:
     return head, str(ray_address_to_api_server_url(head))
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether an address is a loopback address."""
-    from ray._common.network_utils import is_localhost
-
-    return bool(is_localhost(host))
-
-
 def is_autoscaled() -> bool:
     """Return whether an autoscaler brings nodes to the joined cluster.
 

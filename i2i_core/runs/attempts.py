@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from i2i_core.credentials import redacted
 from i2i_core.errors import RunError, TakenOverError
 from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.folder import lives, machine, unwritable
@@ -123,7 +124,8 @@ def record(run: RunFolder, attempt: str, **status: Any) -> None:
     """
     if is_over_for(run, attempt):
         return
-    data = (json.dumps({**status, "attempt": attempt}, indent=1) + "\n").encode()
+    shown = {key: redacted(value) if isinstance(value, str) else value for key, value in status.items()}
+    data = (json.dumps({**shown, "attempt": attempt}, indent=1) + "\n").encode()
     try:
         run.guarded(partial(check_holder, run, attempt)).write(run.STATUS, data)
     except TakenOverError:

@@ -36,6 +36,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
+from i2i_core.credentials import redacted
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.images.codec import decode
 from i2i_core.names import printable, printable_text
@@ -43,7 +44,6 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed
 from i2i_core.storage.folder import Folder
-from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
 
 SHOWN = 15

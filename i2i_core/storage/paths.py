@@ -1,33 +1,21 @@
-"""Name paths and addresses the same in every process of a run, without what is secret in them."""
+"""Name paths and addresses the same in every process of a run."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from i2i_core.errors import ConfigError
 
-_USER = re.compile(r"//(?:[^/\s:@]*:(?!\d+/)\S*|[^/\s]*)@")  # a password may hold / and @; a port is none
-_SECRET = re.compile(
-    r"((?:password|passwd|pwd|secret|token|access_?key|api_?key|signature|\bsig)\w*=)"
-    r"(?:'[^']*'|[^&\s]*[^&\s'\")\],;>])",
-    re.IGNORECASE,
-)
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-def redacted(text: str) -> str:
-    """Clean a text of what opens the addresses in it: `//USER:PASSWORD@` becomes `//`, `password=X` `password=***`."""
-    return _SECRET.sub(r"\1***", _USER.sub("//", text))
 
 
 def special(path: str) -> str:

@@ -5,7 +5,7 @@ an S3 filesystem, `_strip_protocol` of any. All of it was read in s3fs and fsspe
 `tests/unit/test_private_uses.py` names what another version no longer has.
 
 Credentials and endpoints come from where the storage's own tools take them (for S3: AWS_PROFILE, AWS_ENDPOINT_URL,
-~/.aws, the instance's role); nothing here reads, keeps or prints them.
+~/.aws, the instance's role); nothing here reads, keeps or prints them, and an address that holds some is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError
 from i2i_core.storage.retry import _FINAL_NUMBERS, FULL, StorageError, Trying, _status, is_weather, patiently
 
@@ -297,8 +298,9 @@ def storage_of(url: str) -> tuple[Any, str]:
     """Find a URL's filesystem, and the path on it: fsspec's own for local files, else a `Remote`.
 
     Raises:
-        ConfigError: a kind of URL that nothing here can read.
+        ConfigError: a kind of URL that nothing here can read, or one with credentials in it.
     """
+    check_address(url, url)
     try:
         fs, root = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ClassVar, TypeVar
 
+from i2i_core.credentials import redacted
 from i2i_core.errors import WorkerError
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Trying:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, where: str) -> None:
-        self.where = re.sub(r"//[^/]*@", "//", where)  # no user's password
+        self.where = redacted(where)
         self.storage = "/".join(self.where.split("/")[:3])
         self.began: float | None = None
         self.tries = 0
@@ -153,9 +154,9 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    """Shorten an error to one line, without what is secret in a URL: user, password and query."""
+    """Shorten an error to one line, without credentials and without the queries of addresses."""
     line = f"{type(error).__name__}: {error}".split("\n")[0]
-    return re.sub(r"(//)[^/\s]*@|\?[^\s\"']*=[^\s\"']*", r"\1", line)[:200]
+    return redacted(re.sub(r"\?[^\s\"']*=[^\s\"']*", "", line))[:200]
 
 
 def patiently(where: str, call: Callable[[], Answer]) -> Answer:

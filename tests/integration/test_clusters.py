@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ..support.processes import ROOT, Process, Run, past, with_environment
-from ..support.sockets import listening
+from ..support.sockets import listeners, listening
 
 pytestmark = pytest.mark.ray
 LOCAL = str(ROOT / "cluster" / "local.sh")
@@ -105,6 +105,16 @@ def clusters() -> Iterator[tuple[Cluster, Cluster]]:
     """Two, of which the second is newer."""
     with Cluster() as first, Cluster() as second:
         yield first, second
+
+
+@pytest.mark.slow
+def test_cluster_of_a_demo_listens_on_loopback_alone() -> None:
+    """Every socket of the processes that `local.sh start` leaves, before any job."""
+    with Cluster() as cluster:
+        found = listeners(cluster.processes())
+    for part in ("gcs_server", "raylet", "dashboard"):
+        assert [one for one in found if part in one.command], f"{part} listens nowhere: {found}"
+    assert [one for one in found if not one.address.is_loopback] == []
 
 
 @pytest.mark.slow

@@ -21,12 +21,12 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from i2i_core.config.run import TrainConfig
+from i2i_core.credentials import redacted
 from i2i_core.errors import ConfigError, RunError
 from i2i_core.methods.at_test import SETTLED
 from i2i_core.names import printable
 from i2i_core.orchestration.worker import Gauges, train
 from i2i_core.runs.folder import RunFolder, name_at
-from i2i_core.storage.paths import redacted
 from i2i_core.training.loop import Loop
 from i2i_core.training.monitoring import boards, trackers
 from i2i_core.training.monitoring.boards import MLflow, parameters, taken_by_mlflow

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .processes import Process
 
 LISTENING = "0A"
 """A state of /proc/net/tcp."""
@@ -16,6 +21,24 @@ def listening(pids: Iterable[int]) -> set[tuple[IPv4Address | IPv6Address, int]]
     """Return the addresses and ports at which any of these processes takes connections. Linux only."""
     theirs = {inode for pid in pids for inode in _sockets(pid)}
     return {(address, port) for inode, address, port in _table() if inode in theirs}
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A place at which a process takes connections."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+    command: str
+
+
+def listeners(processes: Iterable[Process]) -> list[Listener]:
+    """List where each of these processes takes connections, with its command. Linux only."""
+    return [
+        Listener(address, port, process.command)
+        for process in processes
+        for address, port in sorted(listening([process.pid]), key=str)
+    ]
 
 
 def _sockets(pid: int) -> Iterator[str]:

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from i2i_core.credentials import redacted
 from i2i_core.errors import DataError
 from i2i_core.names import MOST_NAME
-from i2i_core.storage.paths import check_folders, redacted
+from i2i_core.storage.paths import check_folders
 from i2i_core.storage.remote import is_local, strip_protocol
 
 MOST_PATH = 900

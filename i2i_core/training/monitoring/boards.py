@@ -28,11 +28,12 @@ import torch
 
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
+from i2i_core.credentials import check_address, redacted
 from i2i_core.errors import ConfigError
 from i2i_core.names import printable, shortened
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
-from i2i_core.storage.paths import absolute, redacted
+from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import write_all
 
 logger = logging.getLogger(__name__)
@@ -341,9 +342,7 @@ def checked(monitoring: MonitoringConfig) -> MonitoringConfig:
                 fix = f"Install it on every node: pip install 'i2i[{name}]'; or leave it out of --tracker."
                 raise ConfigError("--tracker", found, "a package that is installed", fix) from None
     uri = monitoring.mlflow_uri
-    if redacted(uri) != uri:
-        found, expected = "an address with a user or a password in it", "one without: the configuration is kept"
-        raise ConfigError("--mlflow-uri", found, expected, "Give it as MLFLOW_TRACKING_URI on every node instead.")
+    check_address(uri, "--mlflow-uri")
     if "mlflow" in monitoring.tracker and not uri and not os.environ.get("MLFLOW_TRACKING_URI"):
         found, expected = "mlflow without --mlflow-uri", "where it logs to"
         fix = "Give --mlflow-uri https://SERVER or sqlite:////shared/mlflow.db, or set MLFLOW_TRACKING_URI everywhere."

@@ -13,12 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from i2i_core.background import Background, Job
+from i2i_core.credentials import redacted
 from i2i_core.errors import TakenOverError
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.logs import clock
 from i2i_core.names import printable, printable_text
 from i2i_core.runs.folder import RunFolder
-from i2i_core.storage.paths import redacted
 from i2i_core.storage.retry import StorageError
 from i2i_core.training.monitoring.boards import Board, TensorBoard, short
 from i2i_core.training.monitoring.readings import HostCopy
