@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -533,7 +532,7 @@ def published(
         if part.shard.samples:
             output.publish(temporary.name, name)
     finally:
-        Path(temporary.name).unlink(missing_ok=True)
+        output.discard(temporary.name)
     if part.shard.samples:
         part = indexed(output, index_name(name), part, index, attributes)
     output.write(f"{PARTS}/{name}.json", part.dumps())

@@ -12,7 +12,6 @@ import itertools
 import logging
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
+from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.paths import absolute, redacted
 from i2i_core.storage.remote import write_all
 
@@ -66,7 +66,7 @@ class TensorBoard:
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
-        self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
+        self.temporary = None if run.local else TemporaryFolder("tensorboard")
         self.name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
 
     @cached_property
