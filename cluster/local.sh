@@ -70,6 +70,16 @@ clear_folder() {
 	fi
 }
 
+# Removes the folders of this user's clusters at other ports that were killed: older than a day, and no process is left.
+sweep() (
+	for folder in "/tmp/i2i-$(id -u)-"*; do
+		[[ ${folder##*-} =~ ^[0-9]+$ && $folder = "/tmp/i2i-$(id -u)-${folder##*-}" ]] || continue
+		[ -n "$(find "$folder" -maxdepth 0 -type d -user "$(id -u)" -mtime +0)" ] || continue
+		mark=I2I_LOCAL_CLUSTER=${folder##*-}
+		[ -n "$(ours)" ] || rm -rf "$folder"
+	done
+)
+
 # The folder and its token, which must never have been open to others, whatever the umask is.
 make_folder() (
 	umask 077
@@ -85,6 +95,7 @@ start)
 		exit 1
 	fi
 	clear_folder
+	sweep
 	make_folder
 	loopback=lo
 	[ "$(uname)" != Darwin ] || loopback=lo0

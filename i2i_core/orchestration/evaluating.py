@@ -3,6 +3,7 @@ and train the classifier that judges it."""
 
 from __future__ import annotations
 
+import glob
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from i2i_core.evaluation.judges.classifier import (
     has_classifier,
     judged_size,
     load_classifier,
+    remove_abandoned,
     save_classifier,
     train_classifier,
 )
@@ -182,7 +184,9 @@ def classifier_of(
         Stopped: a signal stopped the training; the training is kept.
     """
     data = DataSet(uri, shards_at)
-    path = path or _cached(data, network, image_size, resizing)
+    if not path:
+        path = _cached(data, network, image_size, resizing)
+        remove_abandoned(cache("classifiers"))
     if has_classifier(path) and (kept := load_classifier(path)).fits(data, image_size, network, resizing):
         logger.info(f"classifier of this data: {path}")
         return kept
@@ -258,10 +262,12 @@ def beside(out: str, name: str) -> str:
 
 
 def check_out(out: str) -> None:
-    """Check that the file can be written. Raise ResourceError when it cannot."""
+    """Check that the file can be written, and remove what killed programs left of it and its pictures. Raise
+    ResourceError when it cannot."""
     folder, name = _place(out)
     write(f"{folder.url}/.{name}.probe", b"")
     folder.remove(f".{name}.probe")
+    folder.remove_left([f".*{glob.escape(name.removesuffix('.json'))}*.writing"])
 
 
 def write(out: str, content: bytes) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import re
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Literal
 from uuid import uuid4
@@ -32,6 +30,7 @@ from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
 from i2i_core.runs.folder import RunFolder, Status, why_ended
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.leftovers import OLD, TemporaryFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.fast import check_possible
 from i2i_core.training.preparing import check_same_run, has_finished
@@ -70,13 +69,24 @@ def check_storage(run: Folder) -> float:
     probe = RunFolder.in_checkpoint(f".probe-{uuid4().hex}")
     try:
         run.write(probe, bytes(PROBE))
-        return run.modified(probe)
+        now = run.modified(probe)
+        _remove_old_probes(run, now)
+        return now
     except Exception as error:  # each filesystem has its own kinds
         found, fix = f"{run.url}, where writing fails ({error})", "Name another, or make it writable, with room."
         raise ResourceError("--storage", found, "a place that can be written", fix) from None
     finally:
         with suppress(Exception):
             run.remove(probe)
+
+
+def _remove_old_probes(run: Folder, now: float) -> None:
+    """Remove the probes that killed launches left, once they are old by the storage's clock."""
+    for name in run.names(RunFolder.CHECKPOINTS):
+        probe = RunFolder.in_checkpoint(name)
+        with suppress(OSError):  # another launch has just removed it, or it is another user's
+            if re.fullmatch(r"\.probe-[0-9a-f]{32}", name) and now - run.modified(probe) > OLD:
+                run.remove(probe)
 
 
 def use_gpu(config: TrainConfig) -> bool:
@@ -270,8 +280,8 @@ def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
 
     Checkpoints are ours (`checkpoints/checkpoint.py`), so Ray's own notes are kept on each node and then removed.
     """
-    notes = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}")
-    trainer = _trainer(config, gpu, attempt, notes)
+    notes = TemporaryFolder("ray")
+    trainer = _trainer(config, gpu, attempt, notes.name)
     failed: list[Exception] = []
     untold: list[str] = []
 
@@ -286,7 +296,7 @@ def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
     thread.start()
     while thread.is_alive():
         thread.join(timeout=0.5)
-    shutil.rmtree(notes / attempt, ignore_errors=True)
+    notes.cleanup()
     if failed:
         reason = _reason(failed[0])
         with suppress(OSError, StorageError), patient_for(AT_START):
@@ -295,7 +305,7 @@ def _fit(config: TrainConfig, run: RunFolder, gpu: bool, attempt: str) -> str:
     return "".join(untold)
 
 
-def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> TorchTrainer:
+def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: str) -> TorchTrainer:
     """Build Ray Train's trainer of a run, which keeps its own notes in a folder of the node."""
     least, most = config.launch.worker_range
     return TorchTrainer(
@@ -313,7 +323,7 @@ def _trainer(config: TrainConfig, gpu: bool, attempt: str, notes: Path) -> Torch
         ),
         run_config=RunConfig(
             name=attempt,
-            storage_path=str(notes),
+            storage_path=notes,
             failure_config=FailureConfig(max_failures=config.launch.max_failures),
             logging_config=LoggingConfig(log_level="CRITICAL"),
             callbacks=[Restarts(config.run_name, config.launch.log_level, config.launch.max_failures)],

@@ -5,8 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import shlex
-import shutil
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
@@ -23,6 +21,7 @@ from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
 from i2i_core.settings import AUTO, Auto
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.paths import absolute
 
 logger = logging.getLogger(__name__)
@@ -189,9 +188,9 @@ def builtin_data(kind: Kind, size: int, options: Mapping[str, Any], sketch: bool
     logger.info(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}")
     if sketch and not Folder(out).exists(MANIFEST):
         logger.info(f"a run draws them when it first starts; to check the rest, {SKETCHED} characters do")
-        temporary = tempfile.mkdtemp(prefix="i2i-sketch-")
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        out, options = f"{temporary}/glyphs", {**options, "characters": SKETCHED}
+        temporary = TemporaryFolder("sketch")
+        atexit.register(temporary.cleanup)
+        out, options = f"{temporary.name}/glyphs", {**options, "characters": SKETCHED}
     manifest, _ = shard_glyphs(out, kind, size, **options)
     logger.info(manifest.describe())
     return out

@@ -16,14 +16,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any, Literal, TypedDict
@@ -52,6 +49,7 @@ from i2i_core.search.space import Space, check_space, load_space
 from i2i_core.search.study import FINISHED, Search, SearchedMetric, length_of, rehearse
 from i2i_core.settings import differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
@@ -239,6 +237,7 @@ def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:
     concurrent = _concurrent(plan)
     plan.folder.write_json(SWEEP, plan.saved)
     plan.folder.remove(RunFolder.STOP)
+    plan.folder.remove_left()
     search = Search(plan.folder, plan.space, plan.base, plan.objectives, plan.settings.sampler, plan.settings.samples)
     before = search.counts()
     logger.info(
@@ -284,7 +283,7 @@ def _concurrent(plan: SweepPlan) -> int:
 
 def _fit(plan: SweepPlan, search: Search, telling: Telling, concurrent: int, samples: int) -> None:
     """Run Ray Tune over what is left of the sweep. Raise RunError when it cannot go on."""
-    notes, name = Path(tempfile.gettempdir(), f"i2i-ray-{os.getuid()}"), uuid4().hex
+    notes, name = TemporaryFolder("ray"), uuid4().hex
     asking = Asking(search, telling)
     scheduler = Asha.over(search, plan) if plan.settings.early_stop else FIFOScheduler()
     tuner = tune.Tuner(
@@ -299,7 +298,7 @@ def _fit(plan: SweepPlan, search: Search, telling: Telling, concurrent: int, sam
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=str(notes),
+            storage_path=notes.name,
             verbose=0,
             callbacks=[telling],
             failure_config=tune.FailureConfig(max_failures=plan.base.launch.max_failures),
@@ -318,7 +317,7 @@ def _fit(plan: SweepPlan, search: Search, telling: Telling, concurrent: int, sam
     while thread.is_alive():
         thread.join(timeout=0.5)
         telling.now_and_then()
-    shutil.rmtree(notes / name, ignore_errors=True)
+    notes.cleanup()
     if problems or asking.problems:
         reason, done = "; ".join([*problems, *asking.problems]), search.counts().done
         raise RunError(f"{reason}\n  {done} trials are done; the same command with --resume goes on.")

@@ -10,24 +10,25 @@ import json
 import os
 import re
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
 from i2i_core import strict
 from i2i_core.errors import DataError, RunError
+from i2i_core.storage.leftovers import OLD, TemporaryFolder
 from i2i_core.storage.remote import is_local, storage_of
 
-OLD = 24 * 3600.0
-"""Seconds after which a half written file is taken for left behind, where its writer cannot be looked for."""
 MOST_BYTES = 16 << 20
 """Bytes of a JSON file in a folder."""
 AGAIN = "Remove the file, and run the same command again: it is written anew."
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """Error numbers of filesystems without hard links."""
+_WRITING = re.compile(r"\.([0-9a-f]{8})-(\d+)(?:-(\d+))?\.writing$")
+_homes: dict[str, TemporaryFolder] = {}
+"""The temporary folders of this process, by the file that `Folder.beside` opened in each."""
 
 
 def _create(place: str, data: bytes) -> bool:
@@ -50,29 +51,44 @@ def machine() -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:8]
 
 
-def lives(process: int) -> bool:
-    """Tell whether a process of this machine is there and has not ended. One that stands still is."""
+def lives(process: int, began: int = 0) -> bool:
+    """Tell whether a process of this machine is there and has not ended. One that stands still is.
+
+    Args:
+        began: when the process began, as `_began` gives it: another process that has got its number since does not
+            count. 0: unknown.
+    """
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # another user's
-        return True
-    with suppress(OSError):  # not Linux
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return True
+        pass
+    state, now = _state(process)
+    return state not in "ZX" and (not began or not now or began == now)
+
+
+def _state(process: int) -> tuple[str, int]:
+    """Read a process's state, and the clock ticks between the machine's start and its own; ("?", 0) where that cannot
+    be read."""
+    with suppress(OSError):  # not Linux, or just gone
+        parts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return parts[0], int(parts[19])
+    return "?", 0
 
 
 def writing(name: str) -> str:
     """Name a file while this process writes it; the name tells who does."""
-    return f"{name}.{machine()}-{os.getpid()}.writing"
+    return f"{name}.{machine()}-{os.getpid()}-{_state(os.getpid())[1]}.writing"
 
 
 def is_left(place: Path) -> bool:
-    """Tell whether a file named by `writing` was left behind: its writer is gone, or nobody can tell and it is old."""
-    named = re.search(r"\.([0-9a-f]{8})-(\d+)\.writing$", place.name)
-    if named and named[1] == machine():
-        return not lives(int(named[2]))
+    """Tell whether a file named by `writing` was left behind: its writer is gone, or nobody can tell and it is old. A
+    file of any other name was not."""
+    if not (named := _WRITING.search(place.name)):
+        return False
+    if named[1] == machine():
+        return not lives(int(named[2]), int(named[3] or 0))
     return time.time() - place.stat().st_mtime > OLD
 
 
@@ -198,9 +214,10 @@ class Folder:
         """Tell when a file was written, in seconds since 1970 by the storage's clock."""
         return float(self.fs.modified(self.path(path)).timestamp())
 
-    def remove_left(self) -> None:
-        """Remove what writers that are gone left half written, in a local folder and its sub-folders."""
-        for pattern in ("*.writing", "*/*.writing") if self.local else ():
+    def remove_left(self, patterns: Sequence[str] = ("*.writing", "*/*.writing")) -> None:
+        """Remove what writers that are gone left half written, in a local folder and its sub-folders; of names that
+        match a pattern."""
+        for pattern in patterns if self.local else ():
             for place in Path(self.root).glob(pattern):
                 with suppress(FileNotFoundError):  # written to its end meanwhile
                     if is_left(place):
@@ -211,8 +228,9 @@ class Folder:
         remote in the temporary one."""
         name = path.replace("/", "-")
         if not self.local:
-            number, place = tempfile.mkstemp(".writing", f"{name}.")
-            os.close(number)
+            home = TemporaryFolder("writing")
+            place = os.path.join(home.name, name)
+            _homes[place] = home
             return open(place, "wb")
         self.make(folder)
         return open(Path(self.path(folder)) / writing(name), "wb")
@@ -223,7 +241,13 @@ class Folder:
             Path(temporary).replace(self.path(path))
             return
         self.fs.put_file(temporary, self.path(path))
-        Path(temporary).unlink()
+        self.discard(temporary)
+
+    def discard(self, temporary: str) -> None:
+        """Remove a local file that `beside` opened; nothing where it was published."""
+        Path(temporary).unlink(missing_ok=True)
+        if home := _homes.pop(temporary, None):
+            home.cleanup()
 
     def read(self, path: str) -> bytes:
         """Read a file. Raises FileNotFoundError when it is not there."""

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -571,6 +572,31 @@ def test_local_cluster_is_started_once_and_stop_ends_it_and_no_other(local: Loca
     assert folder_of(other).exists()
     assert local("stop", port=other).returncode == 0
     assert not alive(second)
+
+
+@linux
+@pytest.mark.processes
+def test_local_cluster_removes_the_folders_of_old_ones_that_were_killed(local: Local, tmp_path: Path) -> None:
+    """Not of one that lives, nor of one of today, nor what a link or another program has put there."""
+    port, dead, live, young, link = (free_port() for _ in range(5))
+    other = Path(f"/tmp/i2i-{os.getuid()}-{dead}-notes")
+    assert local("start", port=live).returncode == 0
+    try:
+        for place in (folder_of(dead), folder_of(young), other):
+            place.mkdir()
+            (place / "log").touch()
+        folder_of(link).symlink_to(tmp_path)
+        for place in (folder_of(dead), folder_of(live), folder_of(link), other):
+            os.utime(place, (0, 0), follow_symlinks=False)
+        assert local("start", port=port).returncode == 0
+        assert not folder_of(dead).exists()
+        assert [place.exists() for place in (folder_of(live), folder_of(young), other)] == [True, True, True]
+        assert folder_of(link).is_symlink()
+        assert (tmp_path / "calls").exists(), "what it points to"
+    finally:
+        shutil.rmtree(folder_of(young), ignore_errors=True)
+        shutil.rmtree(other, ignore_errors=True)
+        folder_of(link).unlink(missing_ok=True)
 
 
 def mode(path: Path) -> str:

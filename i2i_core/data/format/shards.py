@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
@@ -573,7 +572,7 @@ def published(
         if part.shard.samples:
             output.publish(temporary.name, name)
     finally:
-        Path(temporary.name).unlink(missing_ok=True)
+        output.discard(temporary.name)
     if part.shard.samples:
         part = indexed(output, index_name(name), part, index, attributes)
     output.write(f"{PARTS}/{name}.json", part.dumps())

@@ -25,6 +25,7 @@ from typing import IO
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.table import Shard
 from i2i_core.errors import DataError, ResourceError
+from i2i_core.storage.leftovers import OLD
 from i2i_core.storage.retry import FULL
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Cache:
 
     Processes may share a cache. One of them downloads a shard, under a lock that ends with that process, into a `.part`
     file, and renames the file once it is whole and verified. The next download resumes a `.part` file that was left
-    behind. To make room, a cache evicts no shard that a process holds, and no file that is not a cache's.
+    behind; a day after its last byte the next cache of the folder removes it. To make room, a cache evicts no shard
+    that a process holds, and no file that is not a cache's.
 
     Args:
         folder: made if it is not there; none given: one of this user's in the temporary folder.
@@ -65,6 +67,16 @@ class Cache:
             mine, found = False, f"{self.folder} ({error.strerror})"
         if not mine:
             raise ResourceError("--cache", found, "a folder of your own", "Name one on a local disk.")
+        self._remove_left()
+
+    def _remove_left(self) -> None:
+        """Remove the `.part` files that nobody fetches and nothing was added to for OLD seconds."""
+        for written, _, path in _times_and_sizes(self.folder):
+            if path.suffix == ".part" and time.time() - written > OLD:
+                with suppress(OSError), ExitStack() as lock:  # somebody goes on with it
+                    if (file := _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB, "rb")) is not None:
+                        lock.enter_context(file)
+                        path.unlink()
 
     def path(self, shard: Shard) -> Path:
         """Place of a shard that is whole."""

@@ -10,9 +10,12 @@ import io
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -56,6 +59,8 @@ MOST_INFO = 1 << 20
 """Bytes of the JSON file beside a classifier's weights."""
 KEPT = 20
 """Number of times that an unfinished training is written to its file."""
+ABANDONED = 30 * 24 * 3600.0
+"""Seconds after which an unfinished training in the user's cache is removed."""
 MOST = 30_000
 MOST_BYTES = 4 * 10**9
 """Most training images in memory, and most bytes of them."""
@@ -344,6 +349,20 @@ class Unfinished:
         """Remove the file: the training is over."""
         if self.folder.exists(self.name):
             self.folder.remove(self.name)
+
+
+def remove_abandoned(cache: str) -> None:
+    """Remove the trainings that nobody has gone on with for ABANDONED seconds, and what killed ones left half written.
+
+    Args:
+        cache: folder whose files are all named by this program.
+    """
+    folder = Folder(cache)
+    folder.remove_left()
+    for place in Path(folder.root).glob("*.safetensors.unfinished"):
+        with suppress(OSError):  # finished or removed meanwhile
+            if not place.is_symlink() and time.time() - place.stat().st_mtime > ABANDONED:
+                place.unlink()
 
 
 def _fit(

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +32,7 @@ from i2i_core.errors import ConfigError
 from i2i_core.names import printable, shortened
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import to_dict
+from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import write_all
 
@@ -69,7 +69,7 @@ class TensorBoard:
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
-        self.temporary = None if run.local else tempfile.TemporaryDirectory(prefix="tensorboard-")
+        self.temporary = None if run.local else TemporaryFolder("tensorboard")
         self.name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
 
     @cached_property
