@@ -30,8 +30,9 @@ class LaunchConfig:
     storage: str = setting("runs", resume="free")
     """Folder that all nodes see, or fsspec URL, in which each run has its own folder."""
     name: str = setting("", resume="free")
-    """Name of the run: its folder in the storage. The same name resumes the run. Without it, the name is made of
-    method, preset, data and a hash of the values that must match on resume (docs/recovery.md)."""
+    """Name of the run: its one folder in the storage, at most 240 bytes, without slashes. The same name resumes the
+    run. Without it, the name is made of method, preset, data and a hash of the values that must match on resume
+    (docs/recovery.md)."""
     max_failures: int = setting(3, resume="free", most=1_000_000)
     """Restarts from the last checkpoint before the run gives up, after workers that failed. Restarts after the loss of
     a node do not count."""

@@ -123,7 +123,7 @@ def test_run_names_with_folders_are_shown_as_storage_and_name() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=30))
-def test_name_is_one_part_of_a_path_or_refused(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_part_of_a_path_is_one_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     if no_part(name):
         return
     above = tmp_path_factory.mktemp("above")
