@@ -32,6 +32,8 @@ class Auto(int):
 AUTO = Auto()
 MOST_SHOWN = 200
 """Characters of a wrong value that a message shows."""
+MOST_COMPARED = 1000
+"""Characters of each of two values that a message compares."""
 Resume = Literal["match", "free"]
 Section = TypeVar("Section")
 
@@ -127,7 +129,7 @@ def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "conf
             `where.key`.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(where, _shown(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
+        raise ConfigError(where, shown(values), "values by name", f'Write {{"NAME": VALUE}} at {where}.')
     hints = typing.get_type_hints(kind)
     fields = {f.name: f.metadata for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
@@ -182,13 +184,23 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     if is_plain and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise ConfigError(
-        where, f"{_shown(value)} ({type(value).__name__})", _named(hint), f"Write a value of that kind at {where}."
+        where, f"{shown(value)} ({type(value).__name__})", _named(hint), f"Write a value of that kind at {where}."
     )
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}..."
+def shown(value: Any) -> str:
+    """Write a value for a message, its beginning where it is long."""
+    return cut(repr(value))
+
+
+def cut(text: str, most: int = MOST_SHOWN) -> str:
+    """Shorten a text for a message to its first characters."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def difference(saved: Any, given: Any) -> str:
+    """Write two values that differ."""
+    return f"saved {cut(repr(saved), MOST_COMPARED)}, given {cut(repr(given), MOST_COMPARED)}"
 
 
 def _named(hint: Any) -> str:
@@ -206,5 +218,5 @@ def differences(saved: Any, given: Any, where: str = "") -> list[str]:
         elif dataclasses.is_dataclass(new):
             continue  # another method's section: the line of the method says it
         elif resume_rule(field) == "match" and old != new:
-            lines.append(f"{key}: saved {old!r}, given {new!r}")
+            lines.append(f"{key}: {difference(old, new)}")
     return lines
