@@ -40,6 +40,8 @@ MOST_PROCESSES = 10_000
 """Most workers, and CPUs of a worker."""
 MOST_SHOWN, MOST_DIGITS = 200, 40
 """Characters of a wrong value, and digits of a number, that a message shows."""
+MOST_COMPARED = 1000
+"""Characters of each of two values that a message compares."""
 Resume = Literal["match", "free"]
 Section = TypeVar("Section")
 
@@ -108,7 +110,12 @@ def shown(value: Any) -> str:
     text = repr(value)
     if isinstance(value, int) and len(text) > MOST_DIGITS:
         return f"a number of {len(text.lstrip('-'))} digits"
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return cut(text)
+
+
+def cut(text: str, most: int = MOST_SHOWN) -> str:
+    """Shorten a text for a message to its first characters."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def check_below(section: Any, limit: float, *names: str) -> None:
@@ -240,6 +247,11 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     )
 
 
+def difference(saved: Any, given: Any) -> str:
+    """Write two values that differ."""
+    return f"saved {cut(repr(saved), MOST_COMPARED)}, given {cut(repr(given), MOST_COMPARED)}"
+
+
 def _named(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
 
@@ -255,5 +267,5 @@ def differences(saved: Any, given: Any, where: str = "") -> list[str]:
         elif dataclasses.is_dataclass(new):
             continue  # another method's section: the line of the method says it
         elif resume_rule(field) == "match" and old != new:
-            lines.append(f"{key}: saved {old!r}, given {new!r}")
+            lines.append(f"{key}: {difference(old, new)}")
     return lines

@@ -41,6 +41,7 @@ from i2i_core.tensors import loaded, tensors_of
 logger = logging.getLogger(__name__)
 
 ANOTHER = "Use another checkpoint of the run."
+COPY = " Or put the config.json of the run's last checkpoint in its place, and run the same command again."
 MOST_CHECKSUMS = 1 << 16
 """Bytes of a checkpoint's list of checksums."""
 PUT_BACK = (
@@ -307,11 +308,12 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
 
 def read_config(folder: Folder) -> TrainConfig:
     """Read the configuration of a run. Raises CheckpointError when it cannot be used."""
-    return _parse_config(folder.read(RunFolder.CONFIG), folder.at(RunFolder.CONFIG))
+    instead = "" if isinstance(folder, Names) else COPY
+    return _parse_config(folder.read(RunFolder.CONFIG), folder.at(RunFolder.CONFIG), instead)
 
 
-def _parse_config(data: bytes, path: str) -> TrainConfig:
+def _parse_config(data: bytes, path: str, instead: str = "") -> TrainConfig:
     try:
         return TrainConfig.loads(data, path)
     except ConfigError as error:
-        raise CheckpointError(error.where, error.found, error.expected, error.fix) from None
+        raise CheckpointError(error.where, error.found, error.expected, error.fix + instead) from None

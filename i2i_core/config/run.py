@@ -22,7 +22,7 @@ from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.names import MOST_NAME, shortened
 from i2i_core.registry import METHODS, entry
-from i2i_core.settings import from_dict, resume_rule, to_dict
+from i2i_core.settings import cut, from_dict, resume_rule, shown, to_dict
 from i2i_core.sizes import Size
 
 VERSION = 2
@@ -122,7 +122,7 @@ class TrainConfig:
                 raise ConfigError(f"{where}: {name}", "an unknown key", expected, nearest(name, sections))
             if not isinstance(section, Mapping):
                 fix = f'Write "{name}": {{"NAME": VALUE}}, as in a config.json.'
-                raise ConfigError(f"{where}: {name}", repr(section), "values by name", fix)
+                raise ConfigError(f"{where}: {name}", shown(section), "values by name", fix)
             given |= {f"{name}.{key}": value for key, value in section.items()}
         if given.get("training.images") and given.get("training.epochs") == EPOCHS_BEFORE:
             del given["training.epochs"]
@@ -131,7 +131,7 @@ class TrainConfig:
         try:
             return TrainConfig.of(method, preset, given)
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error.where}", error.found, error.expected, error.fix) from None
+            raise ConfigError(f"{where}: {error.where}", cut(error.found), error.expected, error.fix) from None
 
     def dumps(self) -> str:
         """Write the configuration as the JSON of `config.json`."""
@@ -157,7 +157,7 @@ class TrainConfig:
             sections = _sections(entry(values["method"]).config)
             made: dict[str, Any] = {n: from_dict(kind, values.get(n, {}), n) for n, kind in sections.items()}
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error.where}", error.found, error.expected, error.fix) from None
+            raise ConfigError(f"{where}: {error.where}", cut(error.found), error.expected, error.fix) from None
         return TrainConfig(values["method"], values["preset"], **made)
 
     @property
@@ -264,7 +264,7 @@ def _named(
     name = found or asked
     if not isinstance(name, str) or not (exists(name) if exists else name in known):
         at = f"{where}: {key}" if found else f"--{key}"
-        raise ConfigError(at, repr(name), f"a {key}", nearest(str(name), known))
+        raise ConfigError(at, shown(name), f"a {key}", nearest(str(name), known))
     return name
 
 
@@ -277,7 +277,7 @@ def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
     version = values.pop("version", None)
     if version not in READ or isinstance(version, bool):
         expected = f"a configuration of version {' or '.join(map(str, READ))}"
-        raise ConfigError(where, f"version {version!r}" if version else "no version", expected, FIX)
+        raise ConfigError(where, f"version {shown(version)}" if version else "no version", expected, FIX)
     values = _with_fast(values, where)
     return _of_version_1(values, method, where) if version == 1 else values
 
@@ -291,7 +291,7 @@ def _with_fast(values: dict[str, Any], where: str) -> dict[str, Any]:
     training, at = dict(training), f"{where}: training.precision"
     precision = training.pop("precision")
     if precision not in ("fp32", "bf16"):
-        raise ConfigError(at, repr(precision), "fp32 or bf16", 'Write "fast": ["bf16"] in its place, or leave it out.')
+        raise ConfigError(at, shown(precision), "fp32 or bf16", 'Write "fast": ["bf16"] in its place, or leave it out.')
     if "fast" in training:
         raise ConfigError(at, "precision, beside fast", "one of them", "Remove precision.")
     return {**values, "training": {"fast": ["off"] if precision == "fp32" else ["bf16"], **training}}
@@ -306,7 +306,7 @@ def _of_version_1(values: dict[str, Any], method: Any, where: str) -> dict[str, 
     output, hyper = values.pop("output", {}), values.get("hyper")
     if not isinstance(output, Mapping):
         fix = f'Write "output": {{"NAME": VALUE}} at {where}.'
-        raise ConfigError(f"{where}: output", repr(output), "values by name", fix)
+        raise ConfigError(f"{where}: output", shown(output), "values by name", fix)
     if method == "pix2pix" and isinstance(hyper, Mapping) and "test_time" in hyper:
         fixed = {"test_norm": "running", "test_dropout": "off"} if hyper["test_time"] == "fixed" else {}
         output = {**output, **fixed}

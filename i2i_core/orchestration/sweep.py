@@ -47,7 +47,7 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
 from i2i_core.search.study import FINISHED, Search, SearchedMetric, length_of, rehearse
-from i2i_core.settings import differences, from_dict, to_dict
+from i2i_core.settings import difference, differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
@@ -203,7 +203,7 @@ def check_same_sweep(plan: SweepPlan, resume: bool) -> None:
         section, _, name = key.partition(".")
         old, new = (getattr(getattr(config, section), name) for config in (before, plan.base))
         if old != new:
-            lines.append(f"{key}: saved {old!r}, given {new!r}")
+            lines.append(f"{key}: {difference(old, new)}")
     lines += _changed(saved["space"], plan.saved["space"], "space")
     if lines:
         listed = "\n    ".join(lines)
@@ -217,7 +217,7 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
         keys = sorted({*saved, *given} - {"why"})
         return [line for key in keys for line in _changed(saved.get(key), given.get(key), f"{where}.{key}")]
     plain = [list(value) if isinstance(value, tuple) else value for value in (saved, given)]
-    return [] if plain[0] == plain[1] else [f"{where}: saved {saved!r}, given {given!r}"]
+    return [] if plain[0] == plain[1] else [f"{where}: {difference(saved, given)}"]
 
 
 def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:

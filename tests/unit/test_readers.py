@@ -54,7 +54,7 @@ from i2i_core.training.monitoring.boards import _id
 
 from ..support.data import noise, put, shard
 
-FEW, MANY = 12, 400
+FEW, MANY = 8, 60
 MARK = "what stands here is replaced"
 DEEP = "[" * 100_000 + "]" * 100_000
 TEXTS = (DEEP, DEEP[:100_000], "NaN", "-Infinity", "1e999", "9" * 5000, "9" * 25, '{"a": 1, "a": 2}', '"\\ud800"', "")
@@ -96,31 +96,37 @@ def without(value: Any, at: tuple[Any, ...]) -> Any:
     return value
 
 
-@st.composite
-def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
     """Bytes that were changed, cut or grown; of JSON also with a value that was removed, or of another type."""
-    ways = ["flip", "cut", "grow"]
     try:
         values = json.loads(data)
-        ways += ["value", "text", "remove", "add"]
     except ValueError:
-        pass
-    way, at = draw(st.sampled_from(ways)), draw(st.integers(0, max(0, len(data) - 1)))
-    if way == "flip":
-        return data[:at] + bytes([draw(st.integers(0, 255))]) + data[at + 1 :]
-    if way == "cut":
-        return data[:at]
-    if way == "grow":
-        return data[:at] + draw(st.binary(min_size=1, max_size=20)) + data[at:]
-    place = draw(st.sampled_from(list(places(values))))
-    if way == "remove":
-        return json.dumps(without(values, place)).encode()
-    if way == "add":
-        objects = [(*place, "more") for place in places(values) if isinstance(at_place(values, place), dict)]
-        return json.dumps(put_at(values, draw(st.sampled_from(objects)), 1)).encode() if objects else data
-    if way == "value":
-        return json.dumps(put_at(values, place, draw(st.sampled_from(VALUES)))).encode()
-    return json.dumps(put_at(values, place, MARK)).replace(f'"{MARK}"', draw(st.sampled_from(TEXTS))).encode()
+        return changed(data)
+    at = st.sampled_from(list(places(values)))
+    objects = [(*place, "more") for place in places(values) if isinstance(at_place(values, place), dict)]
+    return st.one_of(
+        changed(data),
+        st.builds(lambda place: as_json(without(values, place)), at),
+        st.builds(lambda place, new: as_json(put_at(values, place, new)), at, st.sampled_from(VALUES)),
+        st.builds(
+            lambda place, text: as_json(put_at(values, place, MARK)).replace(b'"%s"' % MARK.encode(), text.encode()),
+            at,
+            st.sampled_from(TEXTS),
+        ),
+        st.sampled_from(objects or [()]).map(lambda place: as_json(put_at(values, place, 1))),
+    )
+
+
+@st.composite
+def changed(draw: st.DrawFn, data: bytes) -> bytes:
+    """Bytes with one that was changed, cut off somewhere, or with more in their midst."""
+    at = draw(st.integers(0, max(0, len(data) - 1)))
+    new, end = draw(st.sampled_from([(0, len(data)), (1, at + 1), (3, at)]))
+    return data[:at] + draw(st.binary(min_size=new, max_size=new)) + (data[end:] if new else b"")
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def at_place(value: Any, place: tuple[Any, ...]) -> Any:

@@ -38,7 +38,7 @@ from i2i_core.data.format.places import MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.data.format.table import ShardSet
 from i2i_core.errors import DataError
 from i2i_core.fields import MOST_ATTRIBUTES, PIXELS, WHOLE, Field, Schema, contradictions
-from i2i_core.settings import from_dict
+from i2i_core.settings import cut, from_dict
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -369,9 +369,9 @@ def _manifest(values: dict[str, Any], where: str) -> Manifest:
         manifest = _parsed(values, where)
         wrong = next(_contradictions(manifest, values), None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(where, f"entries of another form ({error})", "a manifest", _AGAIN) from None
+        raise DataError(where, f"entries of another form ({cut(str(error))})", "a manifest", _AGAIN) from None
     if wrong:
-        raise DataError(where, *wrong, _AGAIN)
+        raise DataError(where, cut(wrong[0]), cut(wrong[1]), _AGAIN)
     return manifest
 
 
@@ -448,5 +448,5 @@ def _parsed(values: dict[str, Any], where: str) -> Manifest:
     )
     unknown = set(nested) - set(Manifest.__dataclass_fields__)
     if unknown or not nested["fields"] or not nested["splits"]:
-        raise DataError(where, f"keys {sorted(values)}", "a manifest", "Shard the images again with this release.")
+        raise DataError(where, cut(f"keys {sorted(values)}"), "a manifest", "Shard the images again with this release.")
     return Manifest(**nested)

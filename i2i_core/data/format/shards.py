@@ -481,7 +481,8 @@ def _clear_for(plan: ShardWork, output: Folder, overwrite: bool) -> None:
     if note is None:
         return
     if note.get("plan") == plan.digest:
-        _remove(output, [name for name in note.get("old", []) if name.endswith(".tar")])
+        if "old" in note:
+            _remove(output, [name for name in note["old"] if name.endswith(".tar")])
         return
     if not overwrite and not note.get("failed"):
         found = "an unfinished data set from another input or with other options"

@@ -13,7 +13,7 @@ from torch import Tensor
 from i2i_core import strict
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
-from i2i_core.settings import from_dict
+from i2i_core.settings import from_dict, shown
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -120,7 +120,7 @@ def read_palette(name: str) -> Palette:
     palette = Palette(classes, name, sha256(data))
     for what, all_of_it in (("name", [c.name for c in classes]), ("color", [c.color for c in classes])):
         if twice := [each for i, each in enumerate(all_of_it) if each in all_of_it[:i]]:
-            raise ConfigError(where, f"{what} {twice[0]!r} twice", f"each {what} once", "Change one of them.")
+            raise ConfigError(where, f"{what} {shown(twice[0])} twice", f"each {what} once", "Change one of them.")
     if len(palette.names) < 2:
         found = f"{len(palette.names)} classes that are not ignored"
         raise ConfigError(where, found, "at least 2", "Name the classes that are to be told apart.")
@@ -129,8 +129,8 @@ def read_palette(name: str) -> Palette:
 
 def _colour(value: object, where: str, fix: str) -> Colour:
     if not isinstance(value, dict) or not {"name", "color"} <= value.keys():
-        raise ConfigError(where, repr(value), "an object with name and color", fix)
+        raise ConfigError(where, shown(value), "an object with name and color", fix)
     colour = from_dict(Colour, value, where)
     if len(colour.color) != 3 or not all(0 <= c <= 255 for c in colour.color):
-        raise ConfigError(f"{where}.color", repr(list(colour.color)), "three whole numbers from 0 to 255", fix)
+        raise ConfigError(f"{where}.color", shown(list(colour.color)), "three whole numbers from 0 to 255", fix)
     return colour
