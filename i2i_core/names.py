@@ -45,6 +45,8 @@ def no_part(name: str) -> str:
         return "characters that cannot be printed"
     if "::" in name:
         return "a chain of protocols"
+    if not {*"*?["}.isdisjoint(name):  # what removes files on object storage takes them for patterns
+        return "a wild card"
     if (size := len(name.encode())) > MOST_NAME:
         return f"{size} bytes"
     return "" if name.strip() == name and name else "a space at its beginning or end, or nothing"

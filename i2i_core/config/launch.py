@@ -62,7 +62,7 @@ class LaunchConfig:
         if not self.name or not (wrong := no_part(self.name)):
             return
         above, _, last = self.name.strip("/").rpartition("/")
-        expected = f"one name of at most {MOST_NAME} bytes, of characters that can be printed"
+        expected = f"one name of at most {MOST_NAME} bytes, of characters that can be printed, none of them / \\ * ? ["
         fix = "Give --name horses, say."
         if above and not no_part(last) and ".." not in above.split("/"):
             fix = f"Give --storage {shlex.quote(f'{self.storage}/{above}')} --name {shlex.quote(last)}."

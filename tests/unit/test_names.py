@@ -97,6 +97,7 @@ def test_programs_print_through_say_alone() -> None:
     "name",
     [
         *("a/b", "/a", "a/", "..", ".", "../a", "a\\b", "a\nb", "\x1b", "a\u202eb", "\udcff", "a::b", " a"),
+        *("*", "a?", "[ab]"),
         *("x" * 241, "é" * 121),
     ],
 )

@@ -25,6 +25,7 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.reading.ahead import Ahead
 from i2i_core.data.reading.lanes import lane_bytes, slots_of
+from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.stream import Alternating, Stream, in_order
 from i2i_core.data.reading.transforms import resized
 from i2i_core.data.worlds.glyphs import GlyphOptions
@@ -190,6 +191,16 @@ def test_stream_without_a_good_sample_in_a_window_is_one_error(labelled: str, tm
                 tar.write(b"\0\0\0\0")
     with pytest.raises(DataError, match="samples in a row"):
         stream_of(str(broken)).read(0, 0, BATCH)
+
+
+def test_reader_says_that_a_shard_was_truncated(labelled: str, tmp_path: Path) -> None:
+    data = DataSet(str(shutil.copytree(labelled, tmp_path / "copy")))
+    shard = data.manifest.splits["train"]["all"].shards[0]
+    with open(data.path(shard.name), "r+b") as file:
+        file.truncate(900)
+    with pytest.raises(DataError, match=f"found 900 of its {shard.bytes:,} bytes: it is truncated") as caught:
+        Reader(data, "train", "all").read([shard.samples - 1], 0)
+    assert caught.value.where == f"{tmp_path}/copy/{shard.name}"
 
 
 def test_in_order_gives_every_sample_once(labelled: str) -> None:
