@@ -31,6 +31,8 @@ class Auto(int):
 
 
 AUTO = Auto()
+Resume = Literal["match", "free"]
+Section = TypeVar("Section")
 MOST_WHOLE = 10**12
 """Largest whole number of a field that states no other; it counts images, bytes, or seconds."""
 MOST_REAL = 1e9
@@ -38,8 +40,6 @@ MOST_REAL = 1e9
 MOST_SEED = 2**63 - 1
 MOST_PROCESSES = 10_000
 """Most workers, and CPUs of a worker."""
-Resume = Literal["match", "free"]
-Section = TypeVar("Section")
 
 
 def setting(

@@ -32,7 +32,7 @@ from pipelines.shard import MakeOptions
 from pipelines.translate import Command
 
 from ..support import fuzz_images
-from ..support.data import annotated_glyphs, index, png, write_tar
+from ..support.data import annotated_glyphs, index, noise, png, put, shard, write_tar
 from ..support.pictures import samples
 from ..support.translating import untrained
 from .damage import damage
@@ -125,9 +125,10 @@ class Manifests(Kind):
     """The manifest of a data set whose shards are healthy."""
 
     def make(self) -> list[tuple[str, bytes]]:
-        at = self.folder / "data"
-        annotated_glyphs(at)
-        return [("unpaired", (at / "manifest.json").read_bytes())]
+        for name in ("trainA/1", "trainB/1", "trainB/2"):
+            put(self.folder / "images" / f"{name}.png", noise(4, 4, 3))
+        shard("unpaired", self.folder / "images", self.folder / "data")
+        return [("unpaired", (self.folder / "data" / "manifest.json").read_bytes())]
 
     def read(self, how: str, data: bytes) -> None:
         (self.folder / "data" / "manifest.json").write_bytes(data)
