@@ -7,10 +7,12 @@ READY := $(VENV)/.ready
 METHOD ?= stargan
 KILLS ?= 8
 SEED ?= 0
+SECONDS ?= 60
+KIND ?= all
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos bench bench-table bench-gpu bench-stream simulate setup clean help
+.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos fuzz bench bench-table bench-gpu bench-stream simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -58,6 +60,9 @@ format: $(READY)  ## put files into the formatter's form
 
 chaos: $(READY)  ## kills processes of a run at random moments (KILLS=8 SEED=0), and compares with one left alone
 	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED)
+
+fuzz: $(READY)  ## feeds damaged files and command lines to what reads them (SECONDS=60 SEED=0 KIND=all); keeps what fails
+	$(BIN)/python -m tests.fuzz --kind $(KIND) --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(READY)  ## times steps, workers, loops, checkpoints and the start on this CPU into bench-output/ (10 minutes)
 	$(BIN)/python -m tests.bench --minutes 8

@@ -31,6 +31,8 @@ class Auto(int):
 
 
 AUTO = Auto()
+Resume = Literal["match", "free"]
+Section = TypeVar("Section")
 MOST_WHOLE = 10**12
 """Largest whole number of a field that states no other; it counts images, bytes, or seconds."""
 MOST_REAL = 1e9
@@ -42,8 +44,6 @@ MOST_SHOWN, MOST_DIGITS = 200, 40
 """Characters of a wrong value, and digits of a number, that a message shows."""
 MOST_COMPARED = 1000
 """Characters of each of two values that a message compares."""
-Resume = Literal["match", "free"]
-Section = TypeVar("Section")
 
 
 def setting(

@@ -204,6 +204,8 @@ def _columns(table: Any) -> dict[str, Sequence[Any]]:
 
 
 def _table(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(values, Mapping):
+        raise TypeError("a table that is no object of columns")
     return {name: _column(name, values[name]) for name in values}
 
 
