@@ -38,8 +38,7 @@ class ListedRun:
         state: as `attempts.stands` tells it.
         images: trained on, as its last whole checkpoint says or its end.
         best_by, best: the metric that it has its best checkpoint by, and the value; None where none was measured.
-        checkpoints: sizes of its checkpoints, by name.
-        whole: names of those that are whole.
+        whole: names of its whole checkpoints, oldest first.
         damage: what cannot be read or was left half written; "" where nothing is.
     """
 
@@ -50,7 +49,6 @@ class ListedRun:
     best_by: str
     best: float | None
     size: Size
-    checkpoints: Mapping[str, Size]
     whole: Sequence[str]
     damage: str = ""
 
@@ -120,7 +118,7 @@ def described(storage: Folder, name: str) -> ListedRun:
     """Describe one run. What is damaged in it is said in the description, and raises nothing."""
     run = RunFolder(storage.at(name))
     files, state, status, best = sizes(run), stands(run), run.status(), run.best()
-    checkpoints = {each: summed(_below(files, run.in_checkpoint(each))) for each in run.names_of_checkpoints()}
+    checkpoints = run.names_of_checkpoints()
     whole = [each for each in checkpoints if run.in_checkpoint(each, CheckpointFolder.CHECKSUMS) in files]
     method, damage = _method(run), []
     if not method:
@@ -135,7 +133,7 @@ def described(storage: Folder, name: str) -> ListedRun:
     images = ended if isinstance(ended, int) else images_of(whole[-1]) if whole else 0
     by, value = (best or {}).get("metric", "?"), (best or {}).get("value")
     value, size = float(value) if isinstance(value, int | float) else None, summed(files)
-    return ListedRun(name, method or "?", state, images, str(by), value, size, checkpoints, whole, "; ".join(damage))
+    return ListedRun(name, method or "?", state, images, str(by), value, size, whole, "; ".join(damage))
 
 
 def _method(run: RunFolder) -> str:
@@ -144,7 +142,3 @@ def _method(run: RunFolder) -> str:
         return str(json.loads(run.read(run.CONFIG))["method"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-
-
-def _below(files: Mapping[str, Size], folder: str) -> dict[str, Size]:
-    return {name: size for name, size in files.items() if name.startswith(f"{folder}/")}

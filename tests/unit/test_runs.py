@@ -119,8 +119,8 @@ def test_list_follows_no_link(storage: str, tmp_path: Path) -> None:
 
 
 def test_table_has_a_line_for_each_run_and_their_sum() -> None:
-    one = ListedRun("run", "unit", "finished", 12000, "fid", 31.25, Size(3 << 20, 100.0), {}, ["x", "y"])
-    other = ListedRun("a\x1b[2J\nb", "?", "stopped", 0, "?", None, Size(), {}, [], "config.json cannot be read")
+    one = ListedRun("run", "unit", "finished", 12000, "fid", 31.25, Size(3 << 20, 100.0), ["x", "y"])
+    other = ListedRun("a\x1b[2J\nb", "?", "stopped", 0, "?", None, Size(), [], "config.json cannot be read")
     assert table([one, other], 100.0 + 3 * 86400) == "\n".join(
         [
             "run          method  state     images  best           disk  checkpoints  age",
