@@ -63,7 +63,8 @@ def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None
     known = {flag.name: flag for flag in flags}
     switches = {name for name, flag in known.items() if not flag.kind}
     switches |= {f"--no-{name[2:]}" for name in switches}
-    places = sum(not name.startswith("--") for name in known)
+    positional = [flag for flag in flags if not flag.name.startswith("--")]
+    places = len(arguments) if any(flag.kind.endswith("...") for flag in positional) else len(positional)
     words = deque(arguments)
     while words:
         typed, equals, value = words.popleft().partition("=")

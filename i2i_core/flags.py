@@ -60,7 +60,7 @@ class Flag:
     def typed(self) -> str:
         """Write the flag with the form of its value; a switch that is on by default with what switches it off."""
         if not self.name.startswith("--"):
-            return self.name
+            return f"{self.name} ..." if self.kind.endswith("...") else self.name
         name = f"--[no-]{self.name[2:]}" if self.default == "on" else self.name
         return f"{name} {self.kind}".strip()
 
@@ -173,7 +173,7 @@ def _title(section: str, shown: Sequence[Flag]) -> str:
 
 def _listed(program: str, about: str, groups: Mapping[str, Sequence[Flag]], flags: Sequence[Flag]) -> str:
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
-    places = [flag.name for flag in flags if not flag.name.startswith("--")]
+    places = [flag.typed for flag in flags if not flag.name.startswith("--")]
     lines = [" ".join(["usage:", program, *places, "[FLAGS]"]), "", *_wrapped(about, width)]
     for title, shown in groups.items():
         if shown:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
 Size = int | tuple[int, int]
 """The side of a square, or (height, width), in pixels."""
 MOST_SIDE = 9000
@@ -46,3 +48,11 @@ def fitted(height: int, width: int, load_size: int | tuple[int, int], fit: Fit) 
         return rows, columns
     scale = max(rows / height, columns / width)
     return max(rows, round(height * scale)), max(columns, round(width * scale))
+
+
+def said_bytes(count: float) -> str:
+    """Format a number of bytes: `1.50 GiB`."""
+    unit = 0
+    while count >= 1024 and unit < len(UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:.2f} {UNITS[unit]}" if unit else f"{count:.0f} B"

@@ -26,6 +26,8 @@ OTHERS = {
     "shard.py": ("pipelines.shard", "MakeOptions"),
     "translate.py": ("pipelines.translate", "Command"),
     "evaluate.py": ("pipelines.evaluate", "EvaluateOptions"),
+    "runs.py": ("pipelines.runs", "ListOptions"),
+    "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),
     "sweep_demo.py": ("pipelines.sweep_demo", "SweepDemo"),
 }
@@ -77,7 +79,7 @@ def code(text: str) -> str:
 
 def link(heading: str) -> str:
     """Link to a heading of the same page."""
-    return f"[{heading}](#{heading.replace('.', '')})"
+    return f"[{heading}](#{heading.replace('.', '').replace(' ', '-')})"
 
 
 def default_of(flag: Flag) -> str:
@@ -228,7 +230,8 @@ FILES: dict[str, tuple[Written, ...]] = {
     ),
     "A sweep: STORAGE/NAME of tune.py": (
         Written("i2i_core/orchestration/sweep.py", ("SWEEP",)),
-        Written("i2i_core/search/study.py", ("STUDY", "DRIVER", "TRIALS")),
+        Written("i2i_core/search/study.py", ("STUDY", "DRIVER")),
+        Written("i2i_core/runs/listing.py", ("TRIALS",)),
         Written(
             "i2i_core/search/report.py",
             others={

@@ -12,7 +12,7 @@ from i2i_core.background import Background
 from i2i_core.checkpoints.checkpoint import PUT_BACK, Snapshot, write
 from i2i_core.checkpoints.host_memory import HostMemories
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.runs.folder import RunFolder, images_of
+from i2i_core.runs.folder import RunFolder
 from i2i_core.storage.retry import FULL, StorageError, patience
 
 logger = logging.getLogger(__name__)
@@ -181,17 +181,10 @@ class Writer:
         logger.warning(f"{said}: training goes on, and tries again at the next checkpoint.")
 
     def _prune(self, images: int) -> None:
-        """Remove every checkpoint up to `images` but the best and the last `keep_last` whole ones.
-
-        Those are older, or half written by a launch that crashed.
-        """
-        whole = [name for name in self.run.whole_checkpoints() if images_of(name) <= images]
-        best = self.run.best()
-        keep = {*whole[-self.keep_last :], *(name for name in whole if best and name == best["checkpoint"])}
-        for name in self.run.names_of_checkpoints():
-            if name not in keep and images_of(name) <= images:
-                self._check()
-                self.run.remove_checkpoint(name)
+        """Remove every checkpoint up to `images` but the best and the last `keep_last` whole ones."""
+        for name in self.run.old_checkpoints(self.keep_last, images):
+            self._check()
+            self.run.remove_checkpoint(name)
 
     def wait(self) -> None:
         """Wait until every queued snapshot is written.

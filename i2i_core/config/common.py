@@ -37,3 +37,9 @@ EVALUATE: Groups = {
     "where it runs": ("workers", "gpu", "cpu"),
     "what is written": ("out",),
 }
+RUNS: Groups = {"what to list": ("STORAGE", "sort")}
+PRUNE: Groups = {
+    "which runs": ("STORAGE", "RUN"),
+    "which checkpoints": ("keep-last", "older-than"),
+    "what is done": ("yes",),
+}

@@ -95,6 +95,22 @@ def _read(run: RunFolder, name: str) -> Attempt | None:
     return found
 
 
+def stands(run: RunFolder) -> str:
+    """Tell how a run stands: `running` while its launch may live, `killed` where that launch ended on this machine and
+    could not say how, else the state that it wrote."""
+    found, status = holder(run), run.status()
+    if found is None:
+        return str(status.get("state", "not begun"))
+    if _has_ended(found, status):
+        return str(status.get("state"))
+    return "killed" if found.gone else "running"
+
+
+def _has_ended(found: Attempt, status: dict[str, Any]) -> bool:
+    """Tell whether the launch wrote into the status that it has ended."""
+    return status.get("attempt") == found.attempt and status.get("state") != "running"
+
+
 def check_holder(run: RunFolder, attempt: str) -> None:
     """Check that this attempt owns the run. Raises TakenOverError when another one does."""
     found = holder(run)
@@ -174,8 +190,7 @@ def _next(run: RunFolder, since: float) -> int:
         return 1
     last = names[-1]
     found, made = _read(run, last) or Attempt(""), run.modified(f"{run.ATTEMPTS}/{last}")
-    status = run.status()
-    ended = status.get("attempt") == found.attempt and status.get("state") != "running"
+    ended = _has_ended(found, run.status())
     if made > since - MOMENT and not (made < since and (ended or found.gone)):
         raise RunError(
             f"{run.url}: another launch of this run began at the same moment and has it ({found.described}); this one "

@@ -164,8 +164,22 @@ class RunFolder(Folder):
         return [name for name in self.names_of_checkpoints() if self.is_whole(name)]
 
     def remove_checkpoint(self, name: str) -> None:
-        """Remove a checkpoint, or what there is of it."""
-        self.remove(self.in_checkpoint(name))
+        """Remove a checkpoint, or what there is of it; first what makes it whole, so that half of one is not taken for
+        one."""
+        self.remove(self.in_checkpoint(name, CheckpointFolder.CHECKSUMS), self.in_checkpoint(name))
+
+    def old_checkpoints(self, keep_last: int, until: int | None = None) -> list[str]:
+        """List the checkpoints that are no longer kept: neither the best, nor among the last `keep_last` whole ones.
+
+        Those are older, or half written by a launch that crashed.
+
+        Args:
+            until: leave out checkpoints of more images; None: none.
+        """
+        names = [name for name in self.names_of_checkpoints() if until is None or images_of(name) <= until]
+        whole, best = [name for name in names if self.is_whole(name)], self.best()
+        keep = {*whole[-keep_last:], *(name for name in whole if best and name == best["checkpoint"])}
+        return [name for name in names if name not in keep]
 
     def discard_after(self, images: int) -> None:
         """Remove checkpoints later than the one that a run resumes from: they are damaged or half written.

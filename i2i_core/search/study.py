@@ -10,13 +10,10 @@ import inspect
 import logging
 import math
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 from uuid import uuid4
@@ -31,9 +28,11 @@ from i2i_core import strict
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, DataError, RunError, UserError, nearest
 from i2i_core.randomness import seed_from
+from i2i_core.runs.listing import TRIALS
 from i2i_core.search.space import Space, configured, first_values, suggest
 from i2i_core.settings import MOST_SHOWN, typed
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
 from i2i_core.training.resuming import stream_to_count
@@ -47,8 +46,6 @@ NAME = "sweep"
 """Name of the study in that file."""
 DRIVER = "driver.json"
 """The process that has the sweep, so that a second one does not take it up."""
-TRIALS = "trials"
-"""Folder of trials, each a whole run in a folder of its number."""
 REFUSALS = 100
 """Combinations that the configuration may refuse in a row before the sweep ends."""
 REHEARSED = 12
@@ -508,9 +505,9 @@ def _place(sweep: Folder) -> Path:
         place = Path(sweep.path(STUDY))
         place.parent.mkdir(parents=True, exist_ok=True)
     else:
-        folder = tempfile.mkdtemp(prefix=f"i2i-sweep-{sha256(sweep.url.encode()).hexdigest()[:8]}-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        place = Path(folder, STUDY)
+        folder = TemporaryFolder("sweep")
+        atexit.register(folder.cleanup)
+        place = Path(folder.name, STUDY)
         if sweep.exists(STUDY):
             place.write_bytes(sweep.read(STUDY))
     return place

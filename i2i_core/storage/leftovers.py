@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import socket
-import stat
 import tempfile
 import time
 import weakref
@@ -63,11 +62,11 @@ def _is_old_and_ours(entry: os.DirEntry[str]) -> bool:
     if not named or (int(named[1]), named[2]) != (os.getuid(), _host()):
         return False
     found = entry.stat(follow_symlinks=False)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and time.time() - found.st_mtime > OLD
+    return found.st_uid == os.getuid() and time.time() - found.st_mtime > OLD
 
 
 def _remove(folder: str) -> None:
-    """Remove a folder whose lock is free. Raises OSError where it is held."""
+    """Remove a folder whose lock is free. Raises OSError where it is held, or a link or a file stands in its place."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,9 +23,10 @@ from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ResourceError
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method, Progress
+from i2i_core.sizes import said_bytes
 from i2i_core.training.fast import choose
 from i2i_core.training.graphs import EAGER
-from i2i_core.training.memory import Held, is_out_of_memory, memory_of, said_bytes
+from i2i_core.training.memory import Held, is_out_of_memory, memory_of
 from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.step import Step
 from i2i_core.training.sync import World

@@ -14,6 +14,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.stages import Stage, said_size
 from i2i_core.errors import ResourceError
 from i2i_core.methods.base import Method
+from i2i_core.sizes import said_bytes
 from i2i_core.training.fast import AS_WRITTEN, Choice, Fast
 from i2i_core.training.node import Memory, host_memory
 from i2i_core.training.recomputing import blocks_of
@@ -21,7 +22,6 @@ from i2i_core.training.recomputing import blocks_of
 Doing = Literal["an update", "a grid", "an evaluation"]
 SIGNS = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """Texts of torch's and CUDA's RuntimeErrors that mean that memory is short, besides `torch.OutOfMemoryError`."""
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -37,14 +37,6 @@ def asked_for(error: BaseException) -> str:
     if not found:
         return ""
     return said_bytes(int(found[1])) if found[2] == "bytes" else f"{found[1]} {found[2]}"
-
-
-def said_bytes(count: float) -> str:
-    """Format a number of bytes: `1.50 GiB`."""
-    unit = 0
-    while count >= 1024 and unit < len(UNITS) - 1:
-        count, unit = count / 1024, unit + 1
-    return f"{count:.2f} {UNITS[unit]}" if unit else f"{count:.0f} B"
 
 
 def memory_of(device: torch.device) -> Memory:

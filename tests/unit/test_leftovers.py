@@ -40,6 +40,19 @@ print(folder.name, flush=True)
 sys.stdin.read()
 """
 
+LOADS = """
+import multiprocessing, sys
+from i2i_core.config.data import DataConfig
+from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.reading.stream import Stream
+stream = Stream(DataSet(sys.argv[1]), DataConfig(load_size=20), 16, 8, 0)
+batches = stream.batches(0, (0, 8), 2)
+held = [next(batches) for _ in range(4)]
+print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+while True:
+    held = [*held[1:], next(batches)]
+"""
+
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -250,3 +263,18 @@ def test_classifier_that_nobody_goes_on_with_leaves_the_cache(tmp_path: Path) ->
     make_old(young, seconds=ABANDONED - 60)
     remove_abandoned(str(tmp_path))
     assert [place.exists() for place in (old, young, other)] == [False, True, True]
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory is in /dev/shm")
+def test_loaders_of_a_killed_process_end_and_leave_no_shared_memory(labelled: str, temporary: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", LOADS, labelled], stdout=subprocess.PIPE, text=True) as process:
+        loaders = process.stdout.readline().split()  # type: ignore[union-attr]  # a pipe
+        process.kill()
+        process.stdout.read()  # type: ignore[union-attr]  # to its end: the loaders hold it too
+    assert len(loaders) == 2
+    assert not [pid for pid in map(int, loaders) if lives(pid)]
+    numbers = {str(process.pid), *loaders}
+    assert not [place for place in Path("/dev/shm").iterdir() if numbers & {*place.name.split("_")}]
+    assert not [*temporary.rglob("*")]

@@ -15,8 +15,9 @@ import torch
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.stages import Stage
 from i2i_core.errors import ResourceError
+from i2i_core.sizes import said_bytes
 from i2i_core.training.fast import Choice, Fast
-from i2i_core.training.memory import Held, asked_for, is_out_of_memory, memory_of, said_bytes
+from i2i_core.training.memory import Held, asked_for, is_out_of_memory, memory_of
 from i2i_core.training.node import host_memory
 
 from ..support.layered import Layered, Made
