@@ -24,7 +24,7 @@ from typing import Any
 
 from i2i_core.credentials import redacted
 from i2i_core.errors import RunError, TakenOverError
-from i2i_core.runs.folder import RunFolder
+from i2i_core.runs.folder import RunFolder, Status
 from i2i_core.storage.folder import lives, machine, unwritable
 from i2i_core.storage.retry import FULL
 
@@ -106,7 +106,7 @@ def stands(run: RunFolder) -> str:
     return "killed" if found.gone else "running"
 
 
-def _has_ended(found: Attempt, status: dict[str, Any]) -> bool:
+def _has_ended(found: Attempt, status: Status) -> bool:
     """Tell whether the launch wrote into the status that it has ended."""
     return status.get("attempt") == found.attempt and status.get("state") != "running"
 

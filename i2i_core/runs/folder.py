@@ -39,6 +39,7 @@ class Status(TypedDict, total=False):
     state: str
     attempt: str
     error: str
+    reason: str
     images: int
     metrics: dict[str, float]
 

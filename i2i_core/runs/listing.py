@@ -131,9 +131,8 @@ def described(storage: Folder, name: str) -> ListedRun:
         damage.append(f"{counted(half, 'checkpoint')} half written")
     ended = status.get("images")
     images = ended if isinstance(ended, int) else images_of(whole[-1]) if whole else 0
-    by, value = (best or {}).get("metric", "?"), (best or {}).get("value")
-    value, size = float(value) if isinstance(value, int | float) else None, summed(files)
-    return ListedRun(name, method or "?", state, images, str(by), value, size, whole, "; ".join(damage))
+    by, value = (best["metric"], best.get("value")) if best else ("?", None)
+    return ListedRun(name, method or "?", state, images, by, value, summed(files), whole, "; ".join(damage))
 
 
 def _method(run: RunFolder) -> str:
