@@ -264,6 +264,17 @@ def test_shards_part_is_read_or_written_again(examples: int, tmp_path: Path) -> 
     check(read, part.dumps(), "", examples, ())
 
 
+@pytest.mark.parametrize(("tar", "index"), [("../x.tar", ""), ("", "../x.npz"), ("../x.tar", "../x.npz")])
+def test_shards_part_that_names_a_file_elsewhere_is_none(tar: str, index: str, tmp_path: Path) -> None:
+    output, name = Folder(str(tmp_path / "out")), "train-000000.tar"
+    for place, size in ((name, 100), ("../x.tar", 100), (shards.index_name(name), 50), ("../x.npz", 50)):
+        output.write(place, b"x" * size)
+    files = Shard(tar or name, 2, 100, "0" * 64), IndexFile(index or shards.index_name(name), 50, "1" * 64)
+    output.write(f"{shards.PARTS}/{name}.json", shards.FinishedShard(files[0], index=files[1]).dumps())
+    plan = SimpleNamespace(jobs=[SimpleNamespace(name=name)])
+    assert shards._done(plan, output) == {}  # type: ignore[arg-type]
+
+
 # ---- configurations ----
 
 

@@ -329,13 +329,15 @@ class Unfinished:
         where = self.folder.at(self.name)
         try:
             kept = loaded(self.folder.read(self.name))
-            if not isinstance(kept, dict) or kept.keys() != {"definition", "state"}:
+            kinds = {name: type(part) for name, part in kept.items()} if isinstance(kept, dict) else {}
+            if kinds != {"definition": str, "state": dict}:
                 raise ValueError("no state of a training")
         except (OSError, ValueError) as error:
             logger.warning(f"{where} is damaged ({error}): the classifier's training begins anew")
             return None
         if kept["definition"] == definition:
-            return dict(kept["state"])
+            state: dict[str, Any] = kept["state"]
+            return state
         logger.warning(f"{where} is of another training: the classifier's training begins anew")
         return None
 
