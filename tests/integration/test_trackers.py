@@ -270,6 +270,14 @@ def test_mlflow_takes_the_name_of_every_class(name: str) -> None:
     assert taken_by_mlflow("G/loss") == "G/loss"
 
 
+def test_tracker_shows_metrics_of_classes_of_any_name(labelled: str, storage: str) -> None:
+    """Without the escapes, TensorBoard's files refuse a lone surrogate, and the run would end."""
+    tracker = Tracker(loop_of(config_of("stargan", labelled, storage)).run)
+    tracker.later(lambda: tracker.scalars(1, {"accuracy/a\x1b\udcff": 0.5}))
+    tracker.close()
+    assert scalars_of(f"{storage}/run").Scalars(r"accuracy/a\x1b\udcff")[0].value == 0.5
+
+
 def test_tracker_warning_of_a_board_tells_no_password(
     labelled: str, storage: str, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
