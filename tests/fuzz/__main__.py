@@ -27,6 +27,7 @@ from .kinds import KINDS, Kind
 
 KEPT = Path(__file__).parents[1] / "inputs" / "fuzz"
 """Folder of the inputs that failed once."""
+MOST = 1 << 60
 PROGRAM = ["-m", "tests.fuzz"]
 MEMORY = 2 << 30
 """Bytes of address space that a case may take beyond what the process has before."""
@@ -59,8 +60,11 @@ def keep(name: str, case: bytes, folder: Path = KEPT) -> Path:
     return path
 
 
-def work(name: str, seed: int, first: int, seconds: float, note: Path, kept: Path) -> None:
-    """Run cases until the time is over, in this process. The note has the number and the input of the present one."""
+def work(name: str, seed: int, first: int, most: int, seconds: float, note: Path, kept: Path) -> None:
+    """Run cases in this process until the time is over, or there are `most`.
+
+    The note has the number and the input of the present one.
+    """
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -71,7 +75,7 @@ def work(name: str, seed: int, first: int, seconds: float, note: Path, kept: Pat
         pages = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (pages + MEMORY, pages + MEMORY))
         end, seen, number = time.monotonic() + seconds, set(), first
-        while time.monotonic() < end:
+        while time.monotonic() < end and number < most:
             case = kind.case(seed, number)
             note.write_bytes(f"{number}\n".encode() + case)
             if (wrong := failure(kind, case)) and wrong[0] not in seen:
@@ -81,15 +85,16 @@ def work(name: str, seed: int, first: int, seconds: float, note: Path, kept: Pat
         print(json.dumps(number - first))
 
 
-def watched(name: str, seed: int, seconds: float, kept: Path) -> tuple[int, list[str]]:
+def watched(name: str, seed: int, seconds: float, kept: Path, most: int = MOST) -> tuple[int, list[str]]:
     """Run cases of a kind in processes, each until it dies, hangs, or the time is over. Count cases, list failures."""
     cases, failures, first, end = 0, [], 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         note, out = Path(folder) / "note", Path(folder) / "out"
-        while time.monotonic() < end:
+        while time.monotonic() < end and first < most:
             left = str(max(0.0, end - time.monotonic()))
             command = [sys.executable, *PROGRAM, "--kind", name, "--seed", str(seed), "--seconds", left]
-            command += ["--kept", str(kept), "--work", str(note), "--first", str(first)]
+            command += ["--kept", str(kept), "--work", str(note), "--first", str(first), "--cases", str(most)]
+            note.unlink(missing_ok=True)  # that of the process before tells nothing of this one
             with out.open("wb") as to:
                 process = subprocess.Popen(command, stdout=to, stderr=subprocess.STDOUT, env=os.environ)
                 how = ended(process, note)
@@ -129,16 +134,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="of all kinds together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder for what fails")
+    parser.add_argument("--cases", type=int, default=MOST, help="most of a kind")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        work(given.kind, given.seed, given.first, given.seconds, given.work, given.kept)
+        work(given.kind, given.seed, given.first, given.cases, given.seconds, given.work, given.kept)
         return 0
     kinds = [*KINDS] if given.kind == "all" else [given.kind]
     failed = 0
     for name in kinds:
-        cases, failures = watched(name, given.seed, given.seconds / len(kinds), given.kept)
+        cases, failures = watched(name, given.seed, given.seconds / len(kinds), given.kept, given.cases)
         print(f"{name}: {cases:,} cases, {len(failures)} failed", *failures, sep="\n", flush=True)
         failed += len(failures)
     return int(failed > 0)

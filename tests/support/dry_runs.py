@@ -35,7 +35,7 @@ FIRST = "unit"
 
 
 def commands() -> Iterator[list[str]]:
-    """Each number of a run at its largest value, and at others that may be too large or too small."""
+    """Each number of a run at its largest value, and at a small one."""
     for method in METHODS:
         for flag in flags_of(TrainConfig.of(method, "demo")):
             kind = flag.kind.split("|")[0]
@@ -46,9 +46,8 @@ def commands() -> Iterator[list[str]]:
 
 def values(flag: Flag, kind: str) -> list[str]:
     field = flag.owner.__dataclass_fields__[flag.field]
-    reals = "0", "-1", "1e9", "1e-300"
     most = most_of(field, 0.0 if kind == "FLOAT" else 0)
-    return [f"{most:.0f}" if kind == "INT" else f"{most!r}", *(reals if kind == "FLOAT" else ("0", "-1", "1024"))]
+    return [f"{most:.0f}", "1"] if kind == "INT" else [f"{most!r}", "1e-300"]
 
 
 def ended(command: list[str], folder: str) -> str:
