@@ -65,7 +65,7 @@ def _plan(run: RunFolder, name: str, named: Mapping[str, str], keep_last: int, b
             spared[each] = f"the configuration of {by} names it"
         elif run.local and os.path.islink(run.path(run.in_checkpoint(each))):
             spared[each] = "it is a link"
-        elif size.written <= before:
+        elif size.written <= before and (run.local or size.written):  # some servers list what was removed
             going[each] = size
     return Pruning(name, going, spared)
 

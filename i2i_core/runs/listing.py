@@ -118,7 +118,8 @@ def described(storage: Folder, name: str) -> ListedRun:
     """Describe one run. What is damaged in it is said in the description, and raises nothing."""
     run = RunFolder(storage.at(name))
     files, state, status, best = sizes(run), stands(run), run.status(), run.best()
-    checkpoints = run.names_of_checkpoints()
+    parts = {name.split("/")[1] for name in files if name.startswith(f"{run.CHECKPOINTS}/")}
+    checkpoints = [each for each in run.names_of_checkpoints() if each in parts]  # some servers list what was removed
     whole = [each for each in checkpoints if run.in_checkpoint(each, CheckpointFolder.CHECKSUMS) in files]
     method, damage = _method(run), []
     if not method:

@@ -321,7 +321,7 @@ def test_prune_begins_with_what_makes_a_checkpoint_whole(storage: str, monkeypat
     assert gone == [run.in_checkpoint(name_at(100), "checksums.json"), run.in_checkpoint(name_at(100))]
 
 
-def test_prune_and_list_work_on_object_storage(s3: str) -> None:
+def test_prune_and_list_work_on_object_storage(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = put_run(s3, "run", *OLDER, best=200)
     put_run(s3, "tuned", init_from=run.at(run.in_checkpoint(name_at(100))))
     put_run(f"{s3}/sweep/trials", "0000", 100)
@@ -332,7 +332,11 @@ def test_prune_and_list_work_on_object_storage(s3: str) -> None:
     assert pruned(s3, older_than=1.0) == 0
     assert left(run) == [*OLDER]
     assert pruned(s3) == 0
-    assert left(run) == [100, 200, 400]
+    assert run.whole_checkpoints() == [name_at(images) for images in (100, 200, 400)]
+    capsys.readouterr()
+    assert pruned(s3) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0 checkpoints, 0 B", "this server lists an empty folder"
+    assert not listed(Folder(s3))[0].damage
 
 
 @pytest.mark.parametrize(
