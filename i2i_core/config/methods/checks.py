@@ -9,8 +9,8 @@ WIDEST = 4096
 """Most channels of a network's first layer, and numbers of a code."""
 DEEPEST = 1000
 """Most residual blocks of a network."""
-MOST_HALVINGS = 32
-"""Most layers of stride 2, one after the other."""
+MOST_HALVINGS = 14
+"""Most layers of stride 2, one after the other: more than the longest side can be halved."""
 MOST_MOVES = 1000
 """Most moves of one player to one of another."""
 MOST_KEPT = 1_000_000
