@@ -34,7 +34,7 @@ export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120} # in which a ru
 
 # Ids of the processes that came of `start`: Ray's own, its workers, its jobs.
 ours() {
-	local environment
+	local environment mark=${1:-$mark} folder=${2:-$folder}
 	if [ ! -d /proc/self ]; then # where ps shows the environment of a process, or at least Ray's folder
 		ps -A -E -ww -o pid=,command= |
 			awk -v mark=" $mark " -v folder="$folder/" '!/awk/ && (index($0, mark) || index($0, folder)) { print $1 }'
@@ -71,14 +71,14 @@ clear_folder() {
 }
 
 # Removes the folders of this user's clusters at other ports that were killed: older than a day, and no process is left.
-sweep() (
-	for folder in "/tmp/i2i-$(id -u)-"*; do
-		[[ ${folder##*-} =~ ^[0-9]+$ && $folder = "/tmp/i2i-$(id -u)-${folder##*-}" ]] || continue
-		[ -n "$(find "$folder" -maxdepth 0 -type d -user "$(id -u)" -mtime +0)" ] || continue
-		mark=I2I_LOCAL_CLUSTER=${folder##*-}
-		[ -n "$(ours)" ] || rm -rf "$folder"
+sweep() {
+	local left
+	for left in "/tmp/i2i-$(id -u)-"*; do
+		[[ ${left##*-} =~ ^[0-9]+$ && $left = "/tmp/i2i-$(id -u)-${left##*-}" ]] || continue
+		[ -n "$(find "$left" -maxdepth 0 -type d -user "$(id -u)" -mtime +0)" ] || continue
+		[ -n "$(ours "I2I_LOCAL_CLUSTER=${left##*-}" "$left")" ] || rm -rf "$left"
 	done
-)
+}
 
 # The folder and its token, which must never have been open to others, whatever the umask is.
 make_folder() (

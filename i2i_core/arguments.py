@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 
 from i2i_core.credentials import check_address
-from i2i_core.errors import ConfigError, nearest
+from i2i_core.errors import ConfigError, nearest, nearly
 from i2i_core.flags import ALL, Flag
 
 OURS = {
@@ -117,7 +116,8 @@ def _check_values(typed: str, values: Sequence[str], kind: str) -> None:
     if kind.endswith("..."):
         each = each[:1] * len(values)
     if len(values) < len(each):
-        fix = f"Give {typed} {kind}. A value that begins with a dash follows an equals sign: {typed}=-x."
+        dash = f" A value that begins with a dash follows an equals sign: {typed}=-x." if "STR" in kind else ""
+        fix = f"Give {typed} {kind}.{dash}"
         raise ConfigError(typed, " ".join(values) or "no value", kind, fix)
     for value, form in zip(values, each, strict=False):
         choices = form.strip("{}").split(",") if form.startswith("{") and form.endswith("}") else []
@@ -134,6 +134,5 @@ def _unknown(typed: str, name: str, known: Collection[str], program: str) -> Con
     for ours, names in ELSEWHERE.items():
         if name[2:] in names and ours in known:
             return ConfigError(typed, found, ours, OURS[ours])
-    close = get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-    meant = f"Did you mean {' or '.join(close)}? " if close else ""
+    meant = f"Did you mean {' or '.join(close)}? " if (close := nearly(name, known)) else ""
     return ConfigError(typed, found, "one of its flags", f"{meant}{program} {ALL} lists them all.")

@@ -117,6 +117,15 @@ def parse(
     return _read(options, program, arguments)
 
 
+def check_any(arguments: Sequence[str], program: str, *options: object) -> None:
+    """Check arguments against the flags of several dataclasses together, where nobody knows yet which of them counts.
+
+    Raises:
+        ConfigError: none of them has such a flag, or a value is none that it takes.
+    """
+    check(arguments, list({flag.name: flag for each in options for flag in flags_of(each)}.values()), program)
+
+
 @contextmanager
 def _quiet_pipe() -> Iterator[None]:
     """Exit with 0 and print nothing if the reader of stdout closes the pipe inside the block."""

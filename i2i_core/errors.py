@@ -82,10 +82,20 @@ def counted(number: int, one: str) -> str:
     return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
+NEARLY = 0.15
+"""How much less alike than the nearest name others may be that are named beside it (difflib's ratio)."""
+
+
+def nearly(name: str, names: Iterable[str], least: float = 0.6) -> list[str]:
+    """List the names that are most like a name, at most three; none is less alike than `least`."""
+    found = difflib.get_close_matches(name, sorted(names), n=3, cutoff=least)
+    alike = {each: difflib.SequenceMatcher(None, each, name).ratio() for each in found}
+    return [each for each in found if alike[each] >= alike[found[0]] - NEARLY]
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Write the fix for an unknown name: the closest known names, or all of them."""
     known = sorted(map(printable, names))
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
+    if close := nearly(name, known, 0.5):
         return "Did you mean " + " or ".join(close) + "?"
     return "Known: " + ", ".join(known) + "."

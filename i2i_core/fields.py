@@ -223,6 +223,14 @@ class Lack:
     fix: str
 
 
+SHARDED = {
+    "paired": "Shard pairs of images: --layout pairs, two folders with equal names.",
+    "unpaired": "Shard the two folders again: --layout unpaired --input A --input-b B.",
+    "labelled": "Shard a folder for each class: --layout classes.",
+}
+"""How data of each kind is made."""
+
+
 class Needs:
     """Say what a method reads of a data set: a pattern that a schema fits or not.
 
@@ -307,9 +315,9 @@ class Needs:
         """Tell what a data set lacks, in the names of common data sets where those say it all; None: it fits."""
         lack = self._lack(schema)
         if lack and self.kind != schema.kind and "fields" not in (self.kind, schema.kind):
-            fix = "Name another data set."
-            if (schema.kind, self.kind) == ("paired", "unpaired"):
-                fix = "Shard the two folders again: --layout unpaired --input A --input-b B. Or name another data set."
+            fix = (
+                f"{SHARDED[self.kind]} Or name another data set." if self.kind in SHARDED else "Name another data set."
+            )
             return Lack(f"{schema.kind} samples", f"{self.kind} ones", fix)
         return lack
 

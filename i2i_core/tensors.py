@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from safetensors.torch import load as safetensors_load
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,8 +42,10 @@ def _first_line(error: Exception) -> str:
 
 def tensors_of(data: bytes) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file by name. Raises ValueError where it is none."""
+    from safetensors.torch import load  # late: a step on a machine with torch alone reads no file
+
     try:
-        found: dict[str, Tensor] = safetensors_load(data)
+        found: dict[str, Tensor] = load(data)
     except Exception as error:  # its own kind, and torch's for types and shapes
         raise ValueError(_first_line(error)) from None
     return found

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from i2i_core.cli import main, parse
+from i2i_core.cli import main, parse, say
 from i2i_core.config.common import PRUNE, RUNS
 from i2i_core.errors import CheckpointError, ConfigError, RunError, counted, nearest
+from i2i_core.names import printable
 from i2i_core.settings import check_at_least
 from i2i_core.sizes import said_bytes
 from i2i_core.storage.folder import Folder
@@ -85,7 +86,8 @@ def run() -> int:
         "disk": lambda run: -run.size.bytes,
         "age": lambda run: -run.size.written,
     }
-    print(table(sorted(runs, key=keys[options.sort]), time.time()) if runs else f"no runs in {options.storage}")
+    lines = table(sorted(runs, key=keys[options.sort]), time.time()).split("\n")
+    say(*(lines if runs else [f"no runs in {options.storage}"]))
     return 0
 
 
@@ -108,7 +110,9 @@ def table(runs: Sequence[ListedRun], now: float) -> str:
         best = f"{each.best_by} {each.best:.4g}" if each.best is not None else ""
         room, many = said_bytes(each.size.bytes), str(len(each.whole))
         age = said_age(now - each.size.written) if each.size.written else ""
-        rows.append(tuple(map(plain, (each.name, each.method, each.state, f"{each.images:,}", best, room, many, age))))
+        rows.append(
+            tuple(map(printable, (each.name, each.method, each.state, f"{each.images:,}", best, room, many, age)))
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = (0, 1, 2, 4)
     lines = [
@@ -118,13 +122,8 @@ def table(runs: Sequence[ListedRun], now: float) -> str:
         for row in rows
     ]
     total = said_bytes(sum(each.size.bytes for each in runs))
-    damaged = [f"damaged: {plain(each.name)}: {each.damage}" for each in runs if each.damage]
+    damaged = [f"damaged: {printable(each.name)}: {each.damage}" for each in runs if each.damage]
     return "\n".join([*(line.rstrip() for line in lines), f"{counted(len(runs), 'run')}, {total}", *damaged])
-
-
-def plain(text: str) -> str:
-    """Write a text without what a terminal would obey: control characters and the like stand as escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def said_age(seconds: float) -> str:
@@ -144,25 +143,25 @@ def prune(options: PruneOptions) -> int:
     every = names_of_runs(storage)
     asked = [name.strip("/") for name in options.run]
     if unknown := [name for name in asked if name not in every]:
-        raise ConfigError("RUN", plain(unknown[0]), f"a run of {storage.url}", nearest(unknown[0], every))
+        raise ConfigError("RUN", unknown[0], f"a run of {storage.url}", nearest(unknown[0], every))
     prunings = plan(storage, asked or every, every, options.keep_last, options.older_than * DAY)
     failed = False
     for each in prunings:
-        print("\n".join(lines_of(each)) or f"{plain(each.name)}: nothing to remove")
+        say(*(list(lines_of(each)) or [f"{each.name}: nothing to remove"]))
         failed |= options.yes and not _carried_out(storage, each, options.keep_last)
     going = [size.bytes for each in prunings for size in each.going.values()]
     sum_of = f"{counted(len(going), 'checkpoint')}, {said_bytes(sum(going))}"
-    print(f"{sum_of}{'' if options.yes else ': nothing was removed; the same command with --yes removes them'}")
+    say(f"{sum_of}{'' if options.yes else ': nothing was removed; the same command with --yes removes them'}")
     return int(failed)
 
 
 def lines_of(pruning: Pruning) -> list[str]:
     """Say what may go of a run and what keeps the rest, a line for each checkpoint."""
-    name = plain(pruning.name)
+    name = pruning.name
     if pruning.alone:
-        return [f"{name}: left alone: {plain(pruning.alone)}"]
+        return [f"{name}: left alone: {pruning.alone}"]
     going = [f"{name}/{each}: {said_bytes(size.bytes)}" for each, size in pruning.going.items()]
-    return [*going, *(f"{name}/{each}: kept: {plain(why)}" for each, why in pruning.spared.items())]
+    return [*going, *(f"{name}/{each}: kept: {why}" for each, why in pruning.spared.items())]
 
 
 def _carried_out(storage: Folder, pruning: Pruning, keep_last: int) -> bool:
@@ -172,7 +171,7 @@ def _carried_out(storage: Folder, pruning: Pruning, keep_last: int) -> bool:
     try:
         carry_out(storage, pruning, keep_last)
     except (CheckpointError, RunError, OSError) as error:
-        print(f"{plain(pruning.name)}: not all was removed: {error}", file=sys.stderr)
+        say(f"{pruning.name}: not all was removed: {error}", file=sys.stderr)
         return False
     return True
 

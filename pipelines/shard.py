@@ -89,13 +89,28 @@ def _index(options: MakeOptions) -> tuple[Manifest, bool]:
 def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
     from i2i_core.orchestration.sharding import make
 
-    shards.output_at(options.shards.out)  # refuses a missing --out before the input is listed
+    _check_places(options)
     found = find(options.layout, options.glyphs, options.fields)
     for note in found.notes:
         say(f"note: {note}")
     plan = shards.plan(found, options.layout, options.glyphs, options.images, options.shards)
     say(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
     return make(plan, options.shards, options.workers)
+
+
+def _check_places(options: MakeOptions) -> None:
+    """Refuse missing places, both at once, and an output among the input's images. Raises ConfigError."""
+    drawn = options.layout.layout == "glyphs"
+    given = {"--input": options.layout.input or drawn, "--out": options.shards.out}
+    if missing := [flag for flag, place in given.items() if not place]:
+        expected = (
+            "a folder or URL with images, and a new one for the data set" if len(missing) > 1 else "a folder or URL"
+        )
+        fix = f"For example: shard.py --layout {options.layout.layout} --input FOLDER --out data/NAME."
+        raise ConfigError(" and ".join(missing), "nothing", expected, fix)
+    if options.shards.out in (options.layout.input, options.layout.input_b):
+        fix = "Name a new folder, such as data/NAME."
+        raise ConfigError("--out", f"{options.shards.out}, which holds the images", "a folder of its own", fix)
 
 
 def _report(manifest: Manifest, old: bool, where: str) -> None:
@@ -111,8 +126,8 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         say("  takes another colour, --keep-alpha keeps transparency as a channel")
     if converted := manifest.made_by.get("converted"):
         kept = manifest.made_by["images"]["keep_alpha"]
-        what = "colour or transparency that they have not" if kept else "colour, being grey"
-        say(f"stored as the others, with {what}: {counted(converted, 'sample')}; --channels 1 makes all grey")
+        what = "grey or opaque images, stored with all channels" if kept else "grey images, stored as colour"
+        say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey")
     say(manifest.describe())
     say(f"{'already finished' if old else 'finished'}: {where}")
 

@@ -14,9 +14,9 @@ from typing import Annotated
 import tyro
 
 from i2i_core import BEGAN, logs
-from i2i_core.cli import asks_for_help, early, main, parse, say
+from i2i_core.cli import asks_for_help, check_any, early, main, parse, say
 from i2i_core.config.common import TRAIN
-from i2i_core.config.run import TrainConfig, without_length
+from i2i_core.config.run import TrainConfig, hyper_of_every_method, without_length
 from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS, entry
@@ -54,6 +54,7 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
             raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")
         start = TrainConfig.filled(fs.cat_file(place), file, method, preset, has_length)
     elif not method:
+        check_any(arguments, PROGRAM, TrainOptions(TrainConfig.of_no_method()), *hyper_of_every_method())
         fix = f"Give --method NAME and perhaps --preset NAME:\n{_listed()}\n  --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
     else:

@@ -16,9 +16,9 @@ from typing import Annotated
 import tyro
 
 from i2i_core import logs
-from i2i_core.cli import asks_for_help, early, main, parse, say
+from i2i_core.cli import asks_for_help, check_any, early, main, parse, say
 from i2i_core.config.common import TUNE
-from i2i_core.config.run import TrainConfig, without_length
+from i2i_core.config.run import TrainConfig, hyper_of_every_method, without_length
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS, entry
@@ -49,6 +49,8 @@ def configure(arguments: Sequence[str]) -> TuneOptions:
         parse(TuneOptions(TrainConfig.of_no_method(), SweepConfig()), PROGRAM, arguments, about, TUNE)
     known = early(arguments, "method", "preset", "images", "epochs")
     if not known.get("method"):
+        no_method = TuneOptions(TrainConfig.of_no_method(), SweepConfig())
+        check_any(arguments, PROGRAM, no_method, *hyper_of_every_method())
         fix = f"Give --method NAME: {', '.join(METHODS)}. --method NAME --help lists its flags."
         raise ConfigError("--method", "nothing", "a method", fix)
     start = TrainConfig.of(known["method"], known.get("preset") or entry(known["method"]).first_preset)

@@ -213,6 +213,11 @@ class TrainConfig:
         return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
+def hyper_of_every_method() -> list[Any]:
+    """Give the own section of each method, with its first preset's values."""
+    return [TrainConfig.of(name, method.first_preset).hyper for name, method in METHODS.items()]
+
+
 def without_length(training: TrainingConfig, is_given: bool) -> TrainingConfig:
     """Clear the section's length if another one is given, so that the other alone counts."""
     return replace(training, images=0, epochs=0.0) if is_given else training

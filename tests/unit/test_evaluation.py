@@ -611,7 +611,7 @@ def test_classifier_refuses_what_it_cannot_judge(paired: str, tmp_path: Path) ->
         load_classifier(str(tmp_path / "none"))
     (tmp_path / "x").write_text("text")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ConfigError, match="which is none"):
+    with pytest.raises(ConfigError, match="found no 'attributes'"):
         load_classifier(str(tmp_path / "x"))
 
 

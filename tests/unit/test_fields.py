@@ -116,7 +116,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "as text": ({"extension": "txt"}, "stored as 'txt'; expected classes stored as png"),
     "floats": ({"dtype": "float32"}, "field labels of 8x8x1 float32"),
     "a flow": ({"kind": "flow"}, "a classes of kind flow"),
-    "a range without end": ({"low": 0, "high": float("inf")}, "a range from 0.0 to inf"),
+    "a range without end": ({"low": 0, "high": float("inf")}, "inf, not a finite number"),
     "half a range": ({"low": 1}, "a range from 1.0 to None"),
     "in another's pixels": ({"frame": "pose"}, "in the pixels of 'pose'"),
 }

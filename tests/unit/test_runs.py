@@ -22,7 +22,7 @@ from i2i_core.runs.listing import ListedRun, Size, listed, names_of_runs
 from i2i_core.storage.folder import Folder, machine
 from i2i_core.storage.paths import sha256
 from pipelines import runs
-from pipelines.runs import PruneOptions, plain, prune, said_age, table
+from pipelines.runs import PruneOptions, prune, said_age, table
 
 ROOT = Path(__file__).parents[2]
 OLDER = (100, 200, 300, 400)
@@ -135,10 +135,6 @@ def test_table_has_a_line_for_each_run_and_their_sum() -> None:
 @pytest.mark.parametrize(("seconds", "said"), [(-3, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (1e6, "11 d")])
 def test_age_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
     assert said_age(seconds) == said
-
-
-def test_plain_escapes_what_a_terminal_obeys() -> None:
-    assert plain("ü\x1b]0;x\x07\u202e\n") == r"ü\x1b]0;x\x07\u202e\n"
 
 
 @pytest.mark.parametrize(

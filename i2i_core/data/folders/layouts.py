@@ -261,8 +261,23 @@ def with_groups(found: Found, options: LayoutOptions) -> Found:
     records = tuple(r if r.split else replace(r, split=own[g]) for g, r in zip(group, found.records, strict=True))
     splits = ((g, r.split or "", r.sources[0]) for g, r in zip(group, records, strict=True))
     groups.check_apart(splits, f"--input {options.input}" if options.input else f"--layout {options.layout}")
-    note = groups.described(Counter(group))
-    return replace(found, records=records, notes=(*found.notes, note) if group else found.notes)
+    notes = [groups.described(Counter(group)), *_left_empty(records, options.split)] if group else []
+    return replace(found, records=records, notes=(*found.notes, *notes))
+
+
+def _left_empty(records: Iterable[Record], shares: Sequence[float]) -> Iterator[str]:
+    """Say which splits got no sample of a domain, though they have a share: its groups are larger than that."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        counts[record.domain][record.split or ""] += 1
+    for domain, of in sorted(counts.items()):
+        empty = [
+            split for split, share in zip(("train", "val", "test"), shares, strict=True) if share and not of[split]
+        ]
+        if empty:
+            who = "" if domain == WHOLE else f" of domain {domain}"
+            fix = "give a finer --group-by, or a larger share in --split"
+            yield f"nothing{who} is in {' and '.join(empty)}, as its groups are larger than their shares: {fix}"
 
 
 def _annotated(found: Found, listing: Listing, endings: tuple[str, ...]) -> Found:
