@@ -130,7 +130,7 @@ def _check_values(typed: str, values: Sequence[str], kind: str) -> None:
 
 
 def _unknown(typed: str, name: str, known: Collection[str], program: str) -> ConfigError:
-    found = f"a flag that {program} has not"
+    found = "a flag that this command does not take"
     for ours, names in ELSEWHERE.items():
         if name[2:] in names and ours in known:
             return ConfigError(typed, found, ours, OURS[ours])

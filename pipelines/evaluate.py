@@ -105,6 +105,7 @@ def measure(options: EvaluateOptions) -> None:
     workers.check()
     trained = load_trained(options.checkpoint, workers.device)
     data = DataSet(options.data, options.shards_at)
+    evaluating.check_kind(trained, data)
     data.check_shards(options.split)
     kept = options.evaluation.classifier
     judging = replace(options.evaluation, classifier="" if options.train_classifier else kept)

@@ -109,8 +109,8 @@ def run() -> int:
         if said:
             say(*said.split("\n"))
         say(*config.dumps().rstrip().split("\n"))
-        earlier = " and the earlier run of this name" if folder.exists(folder.CONFIG) else ""
-        checked = f"checked: flags, data{earlier} fit each other. Nothing was started, no cluster or GPU was looked for"
+        fit = "flags, data and the earlier run of this name" if folder.exists(folder.CONFIG) else "flags and data"
+        checked = f"checked: {fit} fit each other. Nothing was started, no cluster or GPU was looked for"
         say(checked, file=sys.stderr)
         return 0
     say(*ending(launch(config, options.lr_may_rise, BEGAN), config))

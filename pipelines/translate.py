@@ -23,6 +23,7 @@ from i2i_core.names import printable
 
 PROGRAM = "translate.py"
 MOST_NAMED = 20
+EXAMPLE = "translate.py RUN --input IMAGES --out DIR"
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,19 @@ def run() -> int:
     options = given.options
     logs.show(given.log_level)
     if not given.checkpoint:
-        fix = "Name a folder that train.py printed: translate.py RUN --input IMAGES --out DIR."
+        fix = f"Name a folder that train.py printed: {EXAMPLE}."
         raise ConfigError("checkpoint", "nothing", "a run or one of its checkpoints", fix)
+    if not options.out:
+        missing = "--out" if options.input or options.count else "--input and --out"
+        raise ConfigError(missing, "nothing", "images, and a folder or URL for the outputs", f"For example {EXAMPLE}.")
     from i2i_core.orchestration.translating import translate
 
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
     images = counted(outcome.written, "image")
-    say(f"{images}{each} in {options.out}{made_by}", f"contact sheet {outcome.sheet}")
+    shown = f", the first {outcome.shown} of them" if outcome.shown < outcome.written else ""
+    say(f"{images}{each} in {options.out}{made_by}", f"contact sheet{shown}: {outcome.sheet}")
     if not outcome.bad:
         return 0
     named = (f"  {printable(f'{bad.key}: {bad.cause}')}" for bad in outcome.bad[:MOST_NAMED])

@@ -242,7 +242,7 @@ def _causes(saved: Any, name: str, here: Any) -> list[str]:
         except (UserError, ValueError, RuntimeError):  # possible only together with another field
             same = False
         if not same:
-            what = f"data with a {field.name} of" if field.metadata.get("derived") else flag_of(field)
+            what = f"data with {field.name}" if field.metadata.get("derived") else flag_of(field)
             causes.append(f"{what} {before} in place of {value}")
     return causes
 

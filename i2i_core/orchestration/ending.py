@@ -39,6 +39,8 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
         split = "test" if "test" in splits else config.monitoring.evaluate_split
         asked = f"--data {shlex.quote(config.data.uri)}" + (f" --split {split}" if split in splits else "")
         yield f"evaluate with: python pipelines/evaluate.py {url} {asked}"
+    if (whole := entry(config.method).presets[config.preset].values.get("training.images", 0)) > reached.images:
+        yield f"too short to judge by: the preset {config.preset} has {whole:,} images"
     rises = f" {LR_MAY_RISE} (docs/recovery.md)" if config.training.lr_schedule in BY_LENGTH else ""
     longer = 2 * (config.training.images or reached.images)
     yield f"train longer with: the same command and --images {longer}{rises}"

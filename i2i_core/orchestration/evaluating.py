@@ -100,6 +100,13 @@ class EvaluationJob:
         )
 
 
+def check_kind(trained: Trained, data: DataSet) -> None:
+    """Raise DataError where a data set is not of the kind that the checkpoint's method reads."""
+    if lack := trained.method.needs.lacks(data.manifest):
+        expected = f"{lack.expected}, which {trained.config.method} reads"
+        raise DataError(f"data {data.uri}", lack.found, expected, lack.fix)
+
+
 def _check_channels(trained: Trained, data: DataSet) -> None:
     """Raise DataError where images have other channels than those that the checkpoint was trained on."""
     needs, direction = trained.method.needs, trained.config.data.direction

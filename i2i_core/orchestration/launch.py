@@ -21,20 +21,20 @@ from ray.train.torch import TorchTrainer
 
 from i2i_core.checkpoints import checkpoint
 from i2i_core.config.run import TrainConfig
-from i2i_core.errors import ResourceError, RunError, Stopped, UserError
+from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
 from i2i_core.orchestration import ray_compat
 from i2i_core.orchestration.cluster import capacity, connect, dashboard, wait_for
 from i2i_core.orchestration.rendezvous import OneAddressConfig
 from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
-from i2i_core.runs.folder import RunFolder, Status, why_ended
+from i2i_core.runs.folder import RunFolder, Status, images_of, why_ended
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import OLD, TemporaryFolder
 from i2i_core.storage.retry import AT_START, PATIENCE, StorageError, patient_for
 from i2i_core.training.fast import check_possible
 from i2i_core.training.preparing import check_same_run, has_finished
-from i2i_core.training.resuming import rate_change
+from i2i_core.training.resuming import length_of, rate_change
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,16 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
     """
     run = RunFolder.of(config)
     check_same_run(config, run)
+    _check_longer(config, run)
     return rate_change(config, run, lr_may_rise)
+
+
+def _check_longer(config: TrainConfig, run: RunFolder) -> None:
+    """Refuse a length that the run has passed already. Raises ConfigError."""
+    names, length = run.whole_checkpoints(), length_of(config)
+    if names and (reached := images_of(names[-1])) > length:
+        found, fix = f"a length of {length:,} images", "Give more, or another --name for a shorter run."
+        raise ConfigError("--images", found, f"at least the {reached:,} that {run.url} has been trained on", fix)
 
 
 def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None = None) -> Reached:

@@ -46,14 +46,14 @@ from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
-from i2i_core.search.study import FINISHED, Search, SearchedMetric, length_of, rehearse
+from i2i_core.search.study import FINISHED, Search, SearchedMetric, rehearse
 from i2i_core.settings import difference, differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
 from i2i_core.training.preparing import automatic_name, prepare
-from i2i_core.training.resuming import check_order
+from i2i_core.training.resuming import check_order, length_of
 
 DISTANCE = "efficientnet_frechet"
 """The metric to advise where no image has a truth: it needs real images and a package, no file."""
@@ -68,6 +68,8 @@ PAPER = 0
 """Number of the trial with the paper's values."""
 LOOKS_EVERY = 2.0
 """Seconds between two reads of a run's evaluations by its trial."""
+LOOKS = 9
+"""Evaluations of a trial where --evaluate-every is 0: so many that early stopping can compare, and no more."""
 TELLS_EVERY = 60.0
 """Seconds without a log line after which the sweep logs its progress."""
 COMPARABLE = (
@@ -129,6 +131,10 @@ def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     objectives = _objectives(prepared, settings, space)
     rehearse(settings.sampler, space, objectives)
     length = length_of(prepared)
+    if settings.early_stop and not base.monitoring.evaluate_every:
+        base = base.with_section("monitoring", evaluate_every=max(1, length // LOOKS))
+        every = base.monitoring.evaluate_every
+        logger.info(f"trials are evaluated every {every:,} images, so that the worse ones can be stopped early")
     grace = _grace(base, settings, length) if settings.early_stop else length
     return SweepPlan(base, settings, space, objectives, Folder(f"{base.launch.storage}/{name}"), length, grace)
 
@@ -170,7 +176,7 @@ def _grace(base: TrainConfig, settings: SweepConfig, length: int) -> int:
     every = base.monitoring.evaluate_every
     if not 0 < every < length:
         expected = f"evaluations before the end of a run, which has {length:,} images"
-        fix = f"Give --evaluate-every {max(1, length // 9)}, say, or --no-early-stop."
+        fix = f"Give --evaluate-every {max(1, length // LOOKS)}, say, or --no-early-stop."
         raise ConfigError("--evaluate-every", str(every), expected, fix)
     grace = settings.grace or every
     if grace >= length:

@@ -7,7 +7,9 @@ chunk; `translation/refining.py` writes the outputs as a data set instead of fil
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,16 +21,17 @@ from tqdm import tqdm
 from i2i_core.batch import Bad
 from i2i_core.checkpoints.trained import Trained, load_trained
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import ConfigError, ResourceError, RunError
+from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
 from i2i_core.fields import PIXELS
+from i2i_core.images.codec import EXTENSIONS
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
-from i2i_core.storage.remote import storage_of
+from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.translation.codes import codes_of, examples_of
 from i2i_core.translation.inputs import Counted, Inputs, Split, check_names, load_inputs, loaded, open_inputs
@@ -54,6 +57,8 @@ class Translated:
     """Outputs of each image."""
     made_by: str = ""
     """The modes of batch norm and dropout in words, for networks that have them."""
+    shown: int = 0
+    """Images on the contact sheet."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:
@@ -67,7 +72,25 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
     options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
     trained = load_trained(checkpoint, torch.device("cpu"))
-    job = prepare_job(trained.url, trained, options)
+    with _no_empty_folder(options.out):
+        return _translate(prepare_job(trained.url, trained, options), trained, options)
+
+
+@contextmanager
+def _no_empty_folder(out: str) -> Iterator[None]:
+    """Remove a local folder again that the block has made, where the block fails before it holds anything."""
+    fs, root = storage_of(out)
+    new = bool(out) and is_local(fs) and not os.path.exists(root)
+    try:
+        yield
+    except (UserError, RunError):
+        if new:
+            with suppress(OSError):  # it holds something
+                os.rmdir(root)
+        raise
+
+
+def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions) -> Translated:
     for line in cautions(job.inputs, options, trained.stage.size):
         logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
@@ -112,6 +135,9 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     method.at_test = trained.at_test(options.at_test)
     if not options.out:
         raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
+    if options.out.rpartition(".")[2].lower() in EXTENSIONS:
+        fix = "Name a folder: outputs keep their inputs' names in it."
+        raise ConfigError("--out", f"{options.out}, the name of an image", "a folder or URL for the outputs", fix)
     if options.back and not method.two_way:
         raise ConfigError("--back", "a method that translates one way", "one that goes back", "Leave --back out.")
     way: Direction = "BtoA" if options.back else "AtoB"
@@ -266,7 +292,7 @@ def _outcome(
     shown = {title: images for title, images in columns.items() if _any(images)}
     fs.pipe_file(f"{root}/{SHEET}.png", png_bytes(contact_sheet(shown)))
     made_by = at_test.words(trained.method.makers, trained.at_test(job.at_test))
-    return Translated(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by)
+    return Translated(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by, len(rows))
 
 
 def _any(column: Sequence[Tensor | None]) -> bool:

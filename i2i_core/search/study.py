@@ -35,8 +35,7 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.preparing import prepare
-from i2i_core.training.resuming import stream_to_count
-from i2i_core.training.staged import stages_of
+from i2i_core.training.resuming import length_of
 
 logger = logging.getLogger(__name__)
 
@@ -443,11 +442,6 @@ def evaluations(user_attrs: Mapping[str, Any]) -> list[list[Any]]:
         if len(pair) != 2:
             raise ValueError(f"an evaluation of {len(pair)} parts")
     return pairs
-
-
-def length_of(config: TrainConfig) -> int:
-    """Count the images of a prepared run."""
-    return config.training.images or stages_of(config.training, stream_to_count(config)).length
 
 
 def study_of(sweep: Folder) -> optuna.Study:

@@ -45,6 +45,11 @@ def check_order(saved: TrainConfig, url: str, instead: str = "") -> None:
     )
 
 
+def length_of(config: TrainConfig) -> int:
+    """Count the images of a prepared run."""
+    return config.training.images or stages_of(config.training, stream_to_count(config)).length
+
+
 def stream_to_count(config: TrainConfig) -> Alternating:
     """Open the stream of a prepared run, to count its images."""
     return stream_of(config, open_sets(config.data), entry(config.method).method.needs)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from i2i_core.batch import scaled
 from i2i_core.checkpoints.trained import Trained, load_trained
 from i2i_core.config.evaluation import AtTestOptions
-from i2i_core.errors import ConfigError, DataError
+from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.images.codec import Picture
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import fixed
@@ -95,7 +95,7 @@ class Model:
             raise ConfigError("direction", "BtoA", "AtoB: this method goes one way", "Leave direction out.")
         (taken,), (made, *_) = self._sides(direction)
         if isinstance(images, Tensor) and images.ndim == 4:
-            return self._made(taken, made, images, direction, keys, controls)
+            return self._made(taken, made, self._batch(images, taken), direction, keys, controls)
         given = [images] if isinstance(images, Picturable | str | os.PathLike) else list(images)
         if other := next((type(one).__name__ for one in given if not isinstance(one, Picturable)), ""):
             expected, fix = "PIL images, arrays or tensors", "Open files with PIL first."
@@ -192,6 +192,10 @@ class Model:
         if not (isinstance(images, Tensor) and images.ndim == 4):
             given = _alike([images] if isinstance(images, Picturable) else list(images))
             images = torch.stack([self._tensor(image, name, f"image {i}") for i, image in enumerate(given)])
+        channels = self.method.channels()[name]
+        if images.shape[1] != channels:
+            fix = "Tensors are taken as they are; PIL images and arrays are converted."
+            raise DataError("images", f"tensors of {counted(images.shape[1], 'channel')}", f"{channels}", fix)
         return images.to(next(self.method.parameters()))
 
     def _tensor(self, image: Picturable, name: str, where: str) -> Tensor:

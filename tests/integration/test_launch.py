@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2i_core.errors import DataError, RunError, Stopped
-from i2i_core.orchestration.launch import _outcome, _reason, stopping_on_signal
+from i2i_core.errors import ConfigError, DataError, RunError, Stopped
+from i2i_core.orchestration.launch import _outcome, _reason, check_run, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.worker import is_over_for, record, train
 from i2i_core.runs.folder import RunFolder
@@ -111,3 +111,14 @@ def test_worker_refuses_other_data_than_at_launch(storage: str, tmp_path: Path) 
 def test_reason_of_an_error_without_words_is_its_name() -> None:
     assert _reason(ValueError()) == "ValueError"
     assert _reason(ValueError("first\nlast")) == "last"
+
+
+def test_check_run_refuses_a_length_that_the_run_has_passed(labelled: str, storage: str) -> None:
+    config = config_of("stargan", labelled, storage, training__images=48)
+    launched(RunFolder(f"{storage}/run"), "one")
+    RunFolder(f"{storage}/run").write("config.json", config.dumps().encode())
+    train(config, World(), CPU, "one")
+    check_run(config)
+    check_run(config.with_section("training", images=96))
+    with pytest.raises(ConfigError, match=r"--images: found a length of 24 images; expected at least the \d+ that "):
+        check_run(config.with_section("training", images=24))

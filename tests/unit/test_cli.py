@@ -99,12 +99,12 @@ def test_parse_puts_flags_over_an_instance() -> None:
 
 
 WRONG: dict[str, tuple[str, str]] = {
-    "--channels 3": ("--channels: found a flag that x.py has not", "x.py --help-all lists them all."),
-    "--part.channels 3": ("--part.channels: found a flag that x.py has not", "--help-all"),
-    "--uri x": ("--uri: found a flag that x.py has not", "--help-all"),
-    "--sise 3": ("--sise: found a flag that x.py has not", "Did you mean --size"),
-    "--sise=3": ("--sise: found a flag that x.py has not", "Did you mean --size"),
-    "-size 3": ("-size: found a flag that x.py has not", "--help-all"),
+    "--channels 3": ("--channels: found a flag that this command does not take", "x.py --help-all lists them all."),
+    "--part.channels 3": ("--part.channels: found a flag that this command does not take", "--help-all"),
+    "--uri x": ("--uri: found a flag that this command does not take", "--help-all"),
+    "--sise 3": ("--sise: found a flag that this command does not take", "Did you mean --size"),
+    "--sise=3": ("--sise: found a flag that this command does not take", "Did you mean --size"),
+    "-size 3": ("-size: found a flag that this command does not take", "--help-all"),
     "--size x": ("--size: found 'x'; expected a whole number", "Give --size INT."),
     "--size 1.5": ("--size: found '1.5'; expected a whole number", "Give --size INT."),
     "--size": ("--size: found no value; expected INT", "Give --size INT."),
@@ -226,7 +226,7 @@ def test_parse_answers_a_flag_of_other_programs_with_ours(given: list[str], ours
     with pytest.raises(ConfigError) as raised:
         cli.parse(Program(), "p.py", given)
     assert str(raised.value).startswith(
-        f"{given[0].partition('=')[0]}: found a flag that p.py has not; expected {ours}."
+        f"{given[0].partition('=')[0]}: found a flag that this command does not take; expected {ours}."
     )
     cli.parse(Program(), "p.py", follow)
 

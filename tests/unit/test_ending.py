@@ -6,6 +6,7 @@ pytest tests/unit/test_ending.py
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,11 @@ def test_ending_says_whether_a_longer_run_raises_the_rate(
     last = lines_of("pix2pix", paired, tmp_path, training__lr_schedule=schedule)[-1]
     assert last.startswith("train longer with: the same command and --images 192")
     assert last.endswith("--lr-may-rise (docs/recovery.md)") == rises
+
+
+@pytest.mark.parametrize(("preset", "short"), [("demo", True), ("reference", False)])
+def test_ending_says_what_is_too_short_to_judge_by(preset: str, short: bool, paired: str, tmp_path: Path) -> None:
+    """`reference` counts epochs: how many images those are follows from the data."""
+    config = replace(config_of("pix2pix", paired, str(tmp_path)), preset=preset)
+    said = [line for line in ending(Reached(RunFolder.of(config), 96, {}), config) if "too short" in line]
+    assert said == ["too short to judge by: the preset demo has 9,000 images"] * short

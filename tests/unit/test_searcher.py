@@ -543,11 +543,13 @@ def test_plan_refuses_wrong_names_and_numbers(
         plan(base, SweepConfig(**{"space": space_file, **settings}))
 
 
-def test_plan_with_early_stopping_wants_evaluations_on_the_way(base: TrainConfig, space_file: str) -> None:
-    base = base.with_section("monitoring", evaluate_every=0)
-    with pytest.raises(ConfigError, match="--evaluate-every: found 0"):
-        plan(base, SweepConfig(space=space_file))
-    assert plan(base, SweepConfig(space=space_file, early_stop=False)).grace == 600
+def test_plan_with_early_stopping_has_evaluations_on_the_way(base: TrainConfig, space_file: str) -> None:
+    none, late = (base.with_section("monitoring", evaluate_every=every) for every in (0, 600))
+    made = plan(none, SweepConfig(space=space_file))
+    assert (made.length, made.base.monitoring.evaluate_every, made.grace) == (600, 66, 66)
+    assert plan(none, SweepConfig(space=space_file, early_stop=False)).grace == 600
+    with pytest.raises(ConfigError, match="--evaluate-every: found 600"):
+        plan(late, SweepConfig(space=space_file))
 
 
 def test_sweep_of_another_order_is_refused_by_one_message(base: TrainConfig, space_file: str) -> None:

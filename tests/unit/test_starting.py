@@ -96,7 +96,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any], list[str], list[str], set[str]]] = 
     "classes": (
         "stargan", {"c_dim": 5},
         ["G: net.0.weight 4x4x7x7, here 4x6x7x7", "D: classes.weight 3x16x2x2, here 5x16x2x2"],
-        ["data with a c_dim of 3 in place of 5"], {"G.net.0", "D.classes"},
+        ["data with c_dim 3 in place of 5"], {"G.net.0", "D.classes"},
     ),
     "image size": (
         "stargan", {"image_size": 32}, ["D: classes.weight 3x16x2x2, here 3x16x4x4"],

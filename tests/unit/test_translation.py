@@ -23,7 +23,7 @@ from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.reader import Reader
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Field
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.pix2pix import Pix2Pix
@@ -406,7 +406,8 @@ def test_translate_names_wrong_inputs(stargan: str, pix2pix: str, labelled: str,
     assert "a run or one of its checkpoints" in told("--input", photos, *out)
     assert "nothing at that place" in told(tmp_path / "no", "--input", photos, *out, *bold)
     assert "Name it with --input" in told(stargan, *out, *bold)
-    assert "Name it with --out" in told(stargan, "--input", photos, *bold)
+    assert "--out: found nothing" in told(stargan, "--input", photos, *bold)
+    assert "--input and --out: found nothing" in told(stargan, *bold)
     assert "which is --input" in told(stargan, "--input", photos, "--out", photos, *bold)
     assert "nothing at that place" in told(stargan, "--input", tmp_path / "no", *out, *bold)
     assert "without images" in told(stargan, "--input", tmp_path / "void", *out, *bold)
@@ -528,3 +529,21 @@ def test_cautions_say_that_a_folder_is_in_use(stargan: str, photos: Path, tmp_pa
     assert not [line for line in said if "already" in line]
     go(stargan, photos, tmp_path / "out", target="bold", most=1)
     assert f"{tmp_path / 'out'} holds 2 files already; those of the same names are replaced" in said
+
+
+def test_translate_leaves_no_empty_folder_where_a_size_cannot_be(paired: str, tmp_path: Path) -> None:
+    save(tmp_path / "in/x.png", noise(16, 16))
+    run = untrained("pix2pix", paired, tmp_path)
+    with pytest.raises(DataError, match="100 x 100 pixels"):
+        go(run, tmp_path / "in", tmp_path / "out", size=100)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(DataError, match="100 x 100 pixels"):
+        go(run, tmp_path / "in", tmp_path / "kept", size=100)
+    assert (tmp_path / "kept").exists(), "it was there before"
+
+
+def test_translate_refuses_an_output_folder_that_is_called_like_an_image(paired: str, tmp_path: Path) -> None:
+    save(tmp_path / "x.png", noise(16, 16))
+    with pytest.raises(ConfigError, match=r"y\.PNG, the name of an image; expected a folder"):
+        go(untrained("pix2pix", paired, tmp_path), tmp_path / "x.png", tmp_path / "y.PNG")

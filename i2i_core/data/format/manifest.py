@@ -186,9 +186,8 @@ class DataSet:
             raise DataError(f"data {self.uri}", f"splits {has}", f"a split {split!r}", "Name one of the splits it has.")
         if domain not in sets:
             has = ", ".join(sorted(sets))
-            raise DataError(
-                f"data {self.uri}", f"domains {has}", f"a domain {domain!r}", "Name one of the domains it has."
-            )
+            fix = "Take another split, or shard again so that it has a share of each domain (--split, --group-by)."
+            raise DataError(f"data {self.uri}", f"domains {has} in split {split}", f"domain {domain!r} in it too", fix)
         return sets[domain]
 
     def rows(self, split: str, domain: str = WHOLE) -> Rows:
