@@ -122,3 +122,12 @@ def test_check_run_refuses_a_length_that_the_run_has_passed(labelled: str, stora
     check_run(config.with_section("training", images=96))
     with pytest.raises(ConfigError, match=r"--images: found a length of 24 images; expected at least the \d+ that "):
         check_run(config.with_section("training", images=24))
+
+
+@pytest.mark.parametrize(("state", "key"), [("stopped", "reason"), ("failed", "error"), ("stopped", "error")])
+def test_outcome_says_why_a_run_ended(state: str, key: str, storage: str) -> None:
+    """Earlier releases wrote why a run was stopped as `error`."""
+    run = RunFolder(f"{storage}/run")
+    run.write_json(RunFolder.STATUS, {"state": state, "attempt": "one", key: "somebody wished so"})
+    with pytest.raises(RunError, match=r"run: somebody wished so$"):
+        _outcome(run)
