@@ -15,12 +15,13 @@ from i2i_core.checkpoints.norm_batches import (
     norm_batches_of_a_run,
 )
 from i2i_core.config.run import TrainConfig
-from i2i_core.errors import CheckpointError
+from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.evaluation.suite import better
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Progress
 from i2i_core.randomness import seed_from
 from i2i_core.runs.folder import name_at
+from i2i_core.settings import cut, typed
 from i2i_core.sizes import Size, sides
 from i2i_core.training.bad_samples import BadSamples
 from i2i_core.training.monitoring.monitor import Monitor
@@ -29,6 +30,8 @@ from i2i_core.training.sync import World
 
 VERSION = 2
 """The version of `state.pt`. Version 1 had no parts, and came with an order of samples that is no longer made."""
+UNREADABLE = (ConfigError, TypeError, ValueError, LookupError, AttributeError, RuntimeError)
+"""What parts raise where a state holds something else than they wrote."""
 
 
 class StatePart(Protocol):
@@ -49,7 +52,9 @@ class Position(Progress):
         return {"images": self.images, "moves": dict(self.moves)} | ({"stage": self.stage} if self.stage else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.images, self.moves, self.stage = state["images"], dict(state["moves"]), state.get("stage", 0)
+        moves = typed(dict[str, int], state["moves"], "moves")
+        self.images, self.moves = typed(int, state["images"], "images"), moves
+        self.stage = typed(int, state.get("stage", 0), "stage")
 
 
 class Histories:
@@ -87,7 +92,7 @@ class Evaluations:
         return self.entries
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        self.entries = state
+        self.entries = [typed(dict[str, Any], entry, "evaluations") for entry in typed(list[Any], state, "evaluations")]
 
 
 class Best:
@@ -117,7 +122,7 @@ class Best:
         return self.found
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
-        self.found = state
+        self.found = typed(dict[str, Any] | None, state, "best")
 
 
 class Seen:
@@ -148,7 +153,7 @@ class Seen:
         return (self.before + sum(self.world.gather(self.since))) % 2**63
 
     def load_state_dict(self, state: int) -> None:
-        self.before = state
+        self.before = typed(int, state, "seen")
 
 
 class Normalised:
@@ -183,7 +188,7 @@ class Normalised:
         return self.so_far if self.kept else {}
 
     def load_state_dict(self, state: NormBatches) -> None:
-        self.before, self.began = state, self.progress.images
+        self.before, self.began = dict(state), self.progress.images
 
 
 class Due:
@@ -196,7 +201,7 @@ class Due:
         return self.done
 
     def load_state_dict(self, state: int) -> None:
-        self.done = state
+        self.done = typed(int, state, "due")
 
 
 class RunState:
@@ -239,7 +244,7 @@ class RunState:
             where: the file that it comes from.
 
         Raises:
-            CheckpointError: a part is missing, or a later program wrote the state.
+            CheckpointError: a part is missing or damaged, or a later program wrote the state.
         """
         fix = "Use another checkpoint of the run."
         if state.get("version") != VERSION:
@@ -250,4 +255,8 @@ class RunState:
             found = f"a state without {', '.join(missing)}"
             raise CheckpointError(where, found, f"all parts of a run's state: {', '.join(self.parts)}", fix)
         for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+            try:
+                part.load_state_dict(state[name])
+            except UNREADABLE as error:
+                found = f"a part {name} that cannot be read ({type(error).__name__}: {cut(str(error))})"
+                raise CheckpointError(where, found, "the state of this run, as it was written", fix) from error

@@ -158,3 +158,18 @@ def test_state_of_a_later_program_is_refused(cut: RunFolder, storage: str, unpai
     put_state(folder, {**checkpoint.read(folder).state(), "version": VERSION + 1})
     with pytest.raises(CheckpointError, match=f"found a state of version {VERSION + 1}"):
         loop_of(config_in(storage, unpaired))
+
+
+@pytest.mark.parametrize("other", ["text", 7.5, {"x": ["y"]}, [[1], "z"]], ids=str)
+@pytest.mark.parametrize("name", PARTS)
+def test_state_with_a_part_of_another_form_is_refused_by_its_name(
+    name: str, other: Any, cut: RunFolder, storage: str, unpaired: str
+) -> None:
+    """What a part takes for its own, such as counts by name, is no error."""
+    folder = cut.checkpoint(name_at(AT))
+    put_state(folder, {**checkpoint.read(folder).state(), name: other})
+    if name in ("best", "norm_batches") and isinstance(other, dict):
+        return
+    with pytest.raises(CheckpointError, match=rf"found a part {name} that cannot be read \(") as caught:
+        loop_of(config_in(storage, unpaired))
+    assert caught.value.where == folder.at("state.pt")
