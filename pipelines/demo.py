@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import i2i_core.config.methods  # noqa: F401  fills METHODS
+try:
+    import i2i_core.config.methods  # noqa: F401  fills METHODS
+except ModuleNotFoundError as missing:  # another Python than `make setup` installed into
+    sys.exit(f"error: {missing}. Run `make setup` once, and `source .venv/bin/activate` in every new shell.")
 from i2i_core.cli import main, parse, say
 from i2i_core.config.fast import check_fast
 from i2i_core.errors import ConfigError, RunError, nearest

@@ -11,7 +11,10 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
+try:
+    import tyro
+except ModuleNotFoundError as missing:  # another Python than `make setup` installed into
+    sys.exit(f"error: {missing}. Run `make setup` once, and `source .venv/bin/activate` in every new shell.")
 
 from i2i_core import logs
 from i2i_core.cli import main, parse, say

@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
+try:
+    import tyro
+except ModuleNotFoundError as missing:  # another Python than `make setup` installed into
+    sys.exit(f"error: {missing}. Run `make setup` once, and `source .venv/bin/activate` in every new shell.")
 
 from i2i_core.cli import main, parse, say
 from i2i_core.config.common import PRUNE, RUNS

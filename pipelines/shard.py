@@ -10,7 +10,11 @@ import shlex
 import sys
 from dataclasses import dataclass, field, replace
 
-from i2i_core import logs
+try:
+    from i2i_core import logs
+except ModuleNotFoundError as missing:  # another Python than `make setup` installed into
+    sys.exit(f"error: {missing}. Run `make setup` once, and `source .venv/bin/activate` in every new shell.")
+
 from i2i_core.cli import main, parse, say
 from i2i_core.config.common import SHARD
 from i2i_core.data.folders.declared import FieldOptions

@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from inspect import cleandoc
 from typing import Annotated
 
-import tyro
+try:
+    import tyro
+except ModuleNotFoundError as missing:  # another Python than `make setup` installed into
+    sys.exit(f"error: {missing}. Run `make setup` once, and `source .venv/bin/activate` in every new shell.")
 
 from i2i_core import BEGAN, logs
 from i2i_core.cli import asks_for_help, check_any, early, main, parse, say

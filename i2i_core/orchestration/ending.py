@@ -56,7 +56,7 @@ def metrics(found: Mapping[str, float]) -> Iterator[str]:
         if (untouched := found.get(suffixed(name, NOTHING))) is not None:
             remarks.append(f"doing nothing {untouched:.4g}")
         elif base in METRICS and METRICS[base].nothing.startswith("0 by definition"):
-            remarks.append("doing nothing 0, by definition")
+            remarks.append("doing nothing 0, by definition: alone it says little")
         yield f"  {name} {value:.4g} ({', '.join(remarks)})"
 
 

@@ -111,9 +111,8 @@ def check_cluster(config: TrainConfig, gpu: bool) -> None:
     device, training = torch.device("cuda" if gpu else "cpu"), config.training
     check_possible(training.fast, device, most, training.checkpoint_activations)
     has = capacity()[kind]
-    if gpu and not has:
-        fix = "Leave --gpu out to train on CPUs, or join a cluster with GPUs (RAY_ADDRESS)."
-        raise ResourceError("--gpu", "no GPU on this machine or in the cluster", "a GPU for each worker", fix)
+    if gpu:
+        _check_gpu(bool(has))
     if has < amount:
         fit = has if gpu else has // config.launch.cpus_per_worker
         raise ResourceError(
@@ -122,6 +121,12 @@ def check_cluster(config: TrainConfig, gpu: bool) -> None:
             f"at most what the cluster has or can grow to, {has} {kind}s",
             f"Use --workers {fit}, or a larger cluster." if fit else "Use --cpu, or a cluster that has them.",
         )
+
+
+def _check_gpu(there: bool) -> None:
+    if not there:
+        fix = "Leave --gpu out to train on CPUs, or join a cluster with GPUs (RAY_ADDRESS)."
+        raise ResourceError("--gpu", "no GPU on this machine or in the cluster", "a GPU for each worker", fix)
 
 
 @patient_for(AT_START)
@@ -179,6 +184,8 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
             return replace(_outcome(run), again=True)
         check_claim(run, since)
     os.environ[PATIENCE] = str(config.launch.patience)
+    if config.launch.gpu and not os.environ.get("RAY_ADDRESS") and not ray.is_initialized():
+        _check_gpu(torch.cuda.is_available())  # before a cluster is started here
     connect()
     logger.info(f"watch the cluster: {dashboard()}")
     gpu = use_gpu(config)
@@ -221,7 +228,7 @@ def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
     while ray_compat.answers(address):
         if ended.wait(LOOKS_EVERY):
             return
-    logger.warning("the signal ended Ray's processes too")
+    logger.info("the signal reached Ray's own processes too: the workers save and end without them")
     status: Status = {}
     for _ in range(SAVES_WITHIN):
         with suppress(OSError, StorageError):
@@ -231,7 +238,7 @@ def _stop(run: RunFolder, attempt: str, ended: Event) -> None:
     if not ended.is_set():
         fix = "the same command goes on from the last checkpoint"
         said = why_ended(status, fix) if status.get("state") == "stopped" else f"its workers were ended; {fix}"
-        logger.warning(f"{run.url}: {said}")
+        logger.info(f"{run.url}: {said}")
         os._exit(1)  # the main thread waits for Ray
 
 

@@ -99,6 +99,13 @@ def _check_evaluated(config: TrainConfig, data: DataSet) -> None:
     if wanted not in splits and wanted != MonitoringConfig.evaluate_split:
         expected = f"a split of {data.uri}: {', '.join(splits)}"
         raise ConfigError("--evaluate-split", repr(wanted), expected, nearest(wanted, splits))
+    for flag, split in (("--split", config.data.split), ("--evaluate-split", wanted)):
+        if lacking := [name for name in data.manifest.domains if name not in splits.get(split, data.manifest.domains)]:
+            whole = [name for name, sets in splits.items() if {*sets} == {*data.manifest.domains}]
+            instead = f"Give {flag} {whole[0]}, or shard" if whole else "Shard"
+            fix = f"{instead} the images again so that both sides have some there (--split, --group-by)."
+            found = f"{split}, in which {data.uri} has nothing of domain {' and '.join(lacking)}"
+            raise DataError(flag, found, "a split with samples of both domains", fix)
 
 
 @patient_for(AT_START)

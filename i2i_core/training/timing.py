@@ -176,4 +176,6 @@ def spent_lines(report: Mapping[str, Any]) -> list[str]:
         f"{workers} worker{'s' if workers > 1 else ''}, {report['device']}"
     )
     order = sorted(seconds, key=lambda part: -seconds[part])
-    return [head, *(f"  {part.replace('_', '-'):<16} {seconds[part]:>10,.1f} s {share[part]:>7.1%}" for part in order)]
+    width = max(16, *map(len, order)) if order else 0
+    lines = (f"  {part.replace('_', '-'):<{width}} {seconds[part]:>10,.1f} s {share[part]:>7.1%}" for part in order)
+    return [head, *lines]

@@ -18,7 +18,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.data.folders.layouts import LayoutOptions, find
 from i2i_core.data.format.shards import ShardOptions, plan
 from i2i_core.data.worlds.glyphs import GlyphOptions
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration.sharding import make
 from i2i_core.runs.folder import RunFolder
@@ -132,3 +132,22 @@ def test_caution_is_on_the_screen_once(
     out = capsys.readouterr().out
     assert out.count("has no split 'val'") == 1
     assert json.loads(out[out.index("\n{") :])["monitoring"]["evaluate_split"] == "val"
+
+
+def test_prepare_refuses_a_split_without_one_of_two_domains_and_its_advice_works(tmp_path: Path) -> None:
+    """All images of A are of one group, which goes to train whole; B's are each their own."""
+    for i in range(40):
+        put(tmp_path / f"in/a/one_{i}.png", noise(16, 16, 3))
+        put(tmp_path / f"in/b/b{i}_x.png", noise(16, 16, 3))
+    a, b = str(tmp_path / "in/a"), str(tmp_path / "in/b")
+    where = LayoutOptions(layout="unpaired", input=a, input_b=b, group_by="^[^_]+")
+    found = find(where)
+    (note,) = (note for note in found.notes if note.startswith("nothing"))
+    assert note.startswith("nothing of domain A is in val and test, as its groups are larger than their shares")
+    to = ShardOptions(out=str(tmp_path / "data"))
+    make(plan(found, where, GlyphOptions(), ImageOptions(), to), to, 0)
+    data, runs = str(tmp_path / "data"), str(tmp_path / "runs")
+    with pytest.raises(DataError, match=r"--evaluate-split: found val, in which .* has nothing of domain A") as caught:
+        config_of("cyclegan", data, runs)
+    assert caught.value.fix.startswith("Give --evaluate-split train, or shard the images again")
+    config_of("cyclegan", data, runs, monitoring__evaluate_split="train")

@@ -57,3 +57,14 @@ def test_program_answers_without_loading_what_is_heavy(command: str) -> None:
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "heavy: []" in done.stderr
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("program", sorted({command.split(".")[0] for command in ANSWERS} | {"demo"}))
+def test_program_names_the_missing_environment(program: str) -> None:
+    """`-S -E` is a Python without the project's packages, as another than that of `make setup` is."""
+    command = [sys.executable, "-S", "-E", f"{ROOT}/pipelines/{program}.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: No module named ")
+    assert "source .venv/bin/activate" in done.stderr

@@ -36,7 +36,7 @@ def test_ending_shows_metrics_beside_doing_nothing() -> None:
     assert [*metrics(found)] == [
         "  l1 0.01235 (lower is better, doing nothing 0.05)",
         "  in_target/there 0.9 (higher is better, doing nothing 0.1)",
-        "  cycle 0.03 (lower is better, doing nothing 0, by definition)",
+        "  cycle 0.03 (lower is better, doing nothing 0, by definition: alone it says little)",
     ]
     assert BETTER["cycle"] == "lower"
 

@@ -612,7 +612,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                     fix = "Mend or remove it; --bad skip leaves such samples out."
                     wanted = "a file as --field and its like declare" if recipe.declared else "an image"
                     raise DataError(str(error.args[0]), str(error.args[1]), wanted, fix) from None
-                part.left_out.append(f"{' '.join(record.sources)}: {error.args[1]}")
+                part.left_out.append(f"{_relative(recipe, record, error.args[0])}: {error.args[1]}")
                 continue
             name = _named(recipe, record, 0)
             agreed = agree(part.fields, fields, part.example, name)
@@ -631,6 +631,14 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+def _relative(recipe: Recipe, record: Record, place: str) -> str:
+    """Name a source below the input's folder; of two folders, with its folder's name."""
+    for i, source in enumerate(record.sources):
+        if place == _named(recipe, record, i) and len({*recipe.roots}) > 1:
+            return f"{recipe.roots[i].rstrip('/').rpartition('/')[2]}/{source}"
+    return " ".join(dict.fromkeys(record.sources))
 
 
 def _is_laid_over(recipe: Recipe, files: Files) -> bool:
