@@ -62,7 +62,7 @@ def test_notice_to_the_whole_process_group_saves_and_says_so(labelled: str, tmp_
     finally:
         run.clean()
     assert not strange_lines(run.text())
-    assert "the signal ended Ray's processes too" in run.text()
+    assert "the signal reached Ray's own processes too" in run.text()
     stopped = re.search(r"stopped after ([\d,]+) of 20,000 images, as asked\. Everything is saved", run.text())
     assert stopped, run.text()[-3000:]
     assert latest(run.folder).images == int(stopped[1].replace(",", ""))
