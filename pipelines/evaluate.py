@@ -101,6 +101,7 @@ def measure(options: EvaluateOptions) -> None:
     """
     from i2i_core.checkpoints.trained import load_trained
     from i2i_core.data.format.manifest import DataSet
+    from i2i_core.evaluation.judges.classifier import check_trainable
     from i2i_core.orchestration import evaluating
     from i2i_core.orchestration.pool import Where, once
 
@@ -109,6 +110,8 @@ def measure(options: EvaluateOptions) -> None:
     trained = load_trained(options.checkpoint, workers.device)
     data = DataSet(options.data, options.shards_at)
     evaluating.check_kind(trained, data)
+    if options.train_classifier:
+        check_trainable(data)
     data.check_shards(options.split)
     kept = options.evaluation.classifier
     judging = replace(options.evaluation, classifier="" if options.train_classifier else kept)

@@ -65,7 +65,12 @@ def sheet(suite: Suite, shown: Mapping[str, Ranked]) -> Image.Image:
     with torch.no_grad():
         for key, batch, frame in batches_of(suite.asked, list(kinds)):
             (kind, value), outputs = kinds[key], suite.outputs(batch)
-            lines = [f"{kind} {suite.basic.ranking} {value:#.4g}", key, *([_target(outputs, labels)] if labels else [])]
+            lines = [
+                f"{kind} {value:#.4g}",
+                f"by {suite.basic.ranking}",
+                key,
+                *([_target(outputs, labels)] if labels else []),
+            ]
             rows.append("\n".join(map(printable, lines)))
             for title, x in _images(outputs, labels, fields_of(suite.asked), frame).items():
                 columns.setdefault(title, []).append(x)

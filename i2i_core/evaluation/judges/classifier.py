@@ -191,6 +191,14 @@ def judged_size(image_size: Size, network: Network = "small") -> int:
     return GRID * min(side // GRID, MOST_PATCH)
 
 
+def check_trainable(data: DataSet) -> None:
+    """Check that a classifier can be trained on a data set. Raises DataError where it has no labels and one domain."""
+    if len(data.manifest.domains) < 2 and not data.manifest.attributes:
+        fix = "Leave --train-classifier out."
+        expected = "labelled or unpaired ones, to train a classifier on"
+        raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", expected, fix)
+
+
 def train_classifier(
     data: DataSet,
     *,
@@ -226,11 +234,8 @@ def train_classifier(
         Stopped: `unfinished` was asked to stop; the training is kept.
     """
     manifest, device = data.manifest, device or torch.device("cpu")
+    check_trainable(data)
     two = len(manifest.domains) == 2
-    if not two and not manifest.attributes:
-        fix = "Leave --train-classifier out."
-        expected = "labelled or unpaired ones, to train a classifier on"
-        raise DataError(f"data {data.uri}", f"{manifest.kind} samples", expected, fix)
     size, channels = judged_size(image_size, network), manifest.fields["image"].channels
     names, exclusive = manifest.attributes, manifest.exclusive
     if two:
