@@ -162,7 +162,9 @@ def test_storage_that_does_not_answer_ends_the_run_and_is_recorded(
 def test_run_ends_with_its_reason_where_its_status_cannot_be_written(labelled: str, storage: str) -> None:
     """A folder in the place of status.json: even a root cannot write there."""
     Path(storage, "run", RunFolder.STATUS).mkdir(parents=True)
-    with pytest.raises(RunError, match="cannot be read and written"):
+    with pytest.raises(
+        RunError, match=r"finished after 96 images\n  Its status.json could not be written \(Is a directory\)"
+    ):
         train(config_of("stargan", labelled, storage), World(), CPU, "one")
 
 

@@ -73,7 +73,6 @@ def test_rate_that_would_rise_is_refused_with_numbers_until_somebody_agrees(
         (48, {}, {"images": 192}),  # before the rate fell
         (96, {"training__lr_schedule": "constant"}, {"images": 192}),
         (96, {"training__lr_schedule": "steps", "training__lr_step": 24}, {"images": 192}),
-        (96, {}, {"images": 60}),  # over
     ],
 )
 def test_rate_that_stays_is_not_spoken_of(

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Thread
@@ -124,7 +124,8 @@ class Cache:
                     start = time.monotonic()
                     self._download(data, shard, part)
                     logger.debug(f"cached {shard.name}, {shard.bytes:,} bytes, in {time.monotonic() - start:.1f} s")
-                    os.replace(part.name, place)
+                    with self._room():  # whoever counts meanwhile would miss a file that changes its name
+                        os.replace(part.name, place)
                     fcntl.flock(part, fcntl.LOCK_SH)
                     whole, part = part, None
                     return whole
@@ -135,10 +136,7 @@ class Cache:
     def _has_room(self) -> bool:
         """Tell whether the cached files and the downloads under way fit. To make room, evict the least recently used
         files that nobody holds, `.part` files left behind among them."""
-        with ExitStack() as locks:
-            while (room := _locked(self.folder / ".room", fcntl.LOCK_EX)) is None:
-                pass
-            locks.enter_context(room)
+        with self._room(), ExitStack() as locks:
             files = sorted(_times_and_sizes(self.folder))
             over = sum(size for _, size, _ in files) - self.most
             going: list[Path] = []
@@ -155,6 +153,14 @@ class Cache:
             for path in going:
                 path.unlink()
             return True
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Keep other processes from counting and evicting the cache's files inside the block."""
+        while (room := _locked(self.folder / ".room", fcntl.LOCK_EX)) is None:
+            pass
+        with room:
+            yield
 
     def _download(self, data: DataSet, shard: Shard, part: IO[bytes]) -> None:
         """Fetch a shard into its part, from where an earlier try broke off, and verify its checksum."""
