@@ -172,8 +172,8 @@ def spent_lines(report: Mapping[str, Any]) -> list[str]:
     workers, begun = report["workers"], report["from_images"]
     which = f"of this start of the run, from image {begun:,} on" if begun else "of the run"
     head = (
-        f"where the time went: {sum(seconds.values()):,.1f} s since the workers began, {report['images']:,} images {which}, "
-        f"{workers} worker{'s' if workers > 1 else ''}, {report['device']}"
+        f"where the time went: {sum(seconds.values()):,.1f} s since the workers began, "
+        f"{report['images']:,} images {which}, {workers} worker{'s' if workers > 1 else ''}, {report['device']}"
     )
     order = sorted(seconds, key=lambda part: -seconds[part])
     width = max(16, *map(len, order)) if order else 0
