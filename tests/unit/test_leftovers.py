@@ -64,6 +64,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.fixture
+def short(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder whose name leaves room for sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="short-") as place:
+        monkeypatch.setenv("TMPDIR", place)
+        yield Path(place)
+
+
 @contextmanager
 def owner() -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A process that has a temporary folder until it is killed or its input ends."""
@@ -268,7 +276,7 @@ def test_classifier_that_nobody_goes_on_with_leaves_the_cache(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory is in /dev/shm")
-def test_loaders_of_a_killed_process_end_and_leave_no_shared_memory(labelled: str, temporary: Path) -> None:
+def test_loaders_of_a_killed_process_end_and_leave_no_shared_memory(labelled: str, short: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", LOADS, labelled], stdout=subprocess.PIPE, text=True) as process:
         loaders = process.stdout.readline().split()  # type: ignore[union-attr]  # a pipe
         process.kill()
@@ -277,4 +285,4 @@ def test_loaders_of_a_killed_process_end_and_leave_no_shared_memory(labelled: st
     assert not [pid for pid in map(int, loaders) if lives(pid)]
     numbers = {str(process.pid), *loaders}
     assert not [place for place in Path("/dev/shm").iterdir() if numbers & {*place.name.split("_")}]
-    assert not [*temporary.rglob("*")]
+    assert not [*short.rglob("*")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -367,3 +368,16 @@ def test_stream_goes_to_loader_processes_that_are_not_forked(kind: str, request:
     stream = stream_of(request.getfixturevalue(kind))
     stream.read(0, 0, BATCH)
     assert same(pickle.loads(pickle.dumps(stream)).read(3, 0, BATCH), stream.read(3, 0, BATCH))
+
+
+@pytest.mark.skipif(torch.multiprocessing.get_sharing_strategy() != "file_descriptor", reason="no sockets are made")
+def test_stream_refuses_loaders_where_the_temporary_folder_has_no_room_for_sockets(
+    labelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch would drop every batch with a trace, and the reader wait for ever."""
+    stream = Stream(DataSet(labelled), DataConfig(), 16, 4, 0)
+    place = str(tmp_path / ("x" * 90))
+    monkeypatch.setattr(tempfile, "tempdir", place)
+    with pytest.raises(ResourceError, match=rf"TMPDIR: found {place}, of {len(place)} bytes; expected at most \d+"):
+        stream.batches(0, (0, 4), 2)
+    next(stream.batches(0, (0, 4), 0))

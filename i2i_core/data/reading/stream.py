@@ -6,6 +6,9 @@ n_X counts; slots_n slot numbers; rows_n positions in the shard set.
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -35,11 +38,14 @@ from i2i_core.data.reading.source import Mate, Source, companions_of, none_usabl
 from i2i_core.data.reading.staging import Cache, Need, Stager
 from i2i_core.data.reading.starts import Frames, LookedUp, OneByOne
 from i2i_core.data.reading.transforms import Augment
-from i2i_core.errors import ConfigError, DataError, RunError, UserError
+from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.fields import Field, Needs, field_on
 from i2i_core.randomness import seed_from
 from i2i_core.sizes import Resizing, Size
 from i2i_core.storage.remote import is_local
+
+MOST_SOCKET = 103 if sys.platform == "darwin" else 107
+"""Bytes in the path of a socket."""
 
 
 class Numbered(ABC):
@@ -69,7 +75,13 @@ class Numbered(ABC):
 
     def batches(self, first: int, slots: tuple[int, int], loaders: int) -> Iterator[Batch]:
         """Read this rank's slots of global batches first, first + 1, ... without end, by `loaders` processes (0: this
-        one)."""
+        one).
+
+        Raises:
+            ResourceError: loaders cannot hand batches over, as the temporary folder's name is too long.
+        """
+        if loaders:
+            _check_sockets()
         kwargs: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": True} if loaders else {}
         kwargs |= {"num_workers": loaders, "pin_memory": torch.cuda.is_available(), "collate_fn": _as_is}
         numbers = _From(first)
@@ -77,6 +89,18 @@ class Numbered(ABC):
         cache = self.cache  # its threads begin after the loaders, which are forked
         numbers.stager = Stager(cache, self.needs(first, slots)) if cache else None
         return _closing(loaded, numbers)
+
+
+def _check_sockets() -> None:
+    """Check that loaders can make sockets in the temporary folder, through which tensors go from process to process.
+
+    Where they cannot, torch drops each batch with a trace, and the reader would wait for ever. Raises ResourceError.
+    """
+    folder = tempfile.gettempdir()
+    room = MOST_SOCKET - len("/pymp-12345678/listener-12345678")
+    if torch.multiprocessing.get_sharing_strategy() == "file_descriptor" and len(os.fsencode(folder)) > room:
+        fix = "Name a shorter folder for temporary files, such as TMPDIR=/tmp, or give --loaders 0."
+        raise ResourceError("TMPDIR", f"{folder}, of {len(os.fsencode(folder))} bytes", f"at most {room}", fix)
 
 
 class Stream(Numbered):
