@@ -26,7 +26,7 @@ SPACE = """
 from i2i_core.search.space import Space, log_uniform
 SPACE = Space(
     "pix2pix",
-    {{"hyper.lr": log_uniform(1e-12, 1e9, "the test"), "hyper.lambda_l1": log_uniform(50, 200, "the test")}},
+    {{"hyper.lr": log_uniform(1e-12, 1e38, "the test"), "hyper.lambda_l1": log_uniform(50, 200, "the test")}},
     metrics=("l1",),
     guesses=({guesses}),
 )
@@ -82,7 +82,7 @@ def test_sweep_stops_one_trial_early_fails_one_that_diverges_and_names_the_best(
     paired: str, tmp_path: Path, started: Callable[..., Sweep]
 ) -> None:
     """One trial at a time, of two workers each, on two CPUs: a stopped trial gives them back, or no other begins."""
-    guesses = '{"hyper.lr": 1e-12, "hyper.lambda_l1": 100.0}, {"hyper.lr": 1e9, "hyper.lambda_l1": 100.0}'
+    guesses = '{"hyper.lr": 1e-12, "hyper.lambda_l1": 100.0}, {"hyper.lr": 1e38, "hyper.lambda_l1": 100.0}'
     flags = ["--samples", "5", "--workers", "2", "--images", "1600", "--evaluate-every", "400"]
     sweep = started(paired, tmp_path, guesses, flags)
     assert sweep.type().wait(timeout=600) == 0, sweep.text()[-6000:]

@@ -11,6 +11,8 @@ DEEPEST = 1000
 """Most residual blocks of a network."""
 MOST_HALVINGS = 14
 """Most layers of stride 2, one after the other: more than the longest side can be halved."""
+MOST_RATE = 1e38
+"""Largest learning rate: nearly what float32 holds, so that a search may find out where a run diverges."""
 MOST_MOVES = 1000
 """Most moves of one player to one of another."""
 MOST_KEPT = 1_000_000

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, WIDEST, check_multiple, check_patch_size
+from i2i_core.config.methods.checks import (
+    DEEPEST,
+    MOST_KEPT,
+    MOST_MOVES,
+    MOST_RATE,
+    WIDEST,
+    check_multiple,
+    check_patch_size,
+)
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
@@ -57,7 +65,7 @@ class CycleGANConfig(GameConfig):
     """Side in pixels of the patch that one output of a discriminator sees."""
     norm: Literal["instance", "batch"] = setting("instance")
     """Normalisation layers in all networks."""
-    lr: float = setting(2e-4)
+    lr: float = setting(2e-4, most=MOST_RATE)
     """Learning rate of both players."""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2i_core.config.methods.checks import MOST_HALVINGS, MOST_MOVES, WIDEST, check_two_scales, check_unet
+from i2i_core.config.methods.checks import MOST_HALVINGS, MOST_MOVES, MOST_RATE, WIDEST, check_two_scales, check_unet
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
 from i2i_core.errors import ConfigError
 from i2i_core.fields import MOST_CHANNELS
@@ -53,7 +53,7 @@ class MultimodalConfig(GameConfig):
     dropout: float = setting(0.0)
     """Probability of dropout, in training, in the up-blocks of G after the innermost, at most three. Images are made
     without dropout unless --test-dropout is on. The authors' training scripts set 0.5."""
-    lr: float = setting(2e-4)
+    lr: float = setting(2e-4, most=MOST_RATE)
     """Learning rate of both players."""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2i_core.config.methods.checks import MOST_HALVINGS, MOST_MOVES, WIDEST, check_patch_size, check_unet
+from i2i_core.config.methods.checks import MOST_HALVINGS, MOST_MOVES, MOST_RATE, WIDEST, check_patch_size, check_unet
 from i2i_core.config.methods.game import GameConfig, check_critic_norm
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
@@ -53,7 +53,7 @@ class Pix2PixConfig(GameConfig):
     """Channels of G's first layer (ngf)."""
     d_base: int = setting(64, most=WIDEST)
     """Channels of D's first layer (ndf)."""
-    lr: float = setting(2e-4)
+    lr: float = setting(2e-4, most=MOST_RATE)
     """Learning rate of both players."""
 
     def __post_init__(self) -> None:

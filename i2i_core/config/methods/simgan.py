@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, WIDEST
+from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, MOST_RATE, WIDEST
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
@@ -53,7 +53,7 @@ class SimGANConfig(GameConfig):
     """Channels of the refiner."""
     d_base: int = setting(96, most=WIDEST)
     """Channels of the discriminator's first layer."""
-    lr: float = setting(1e-3)
+    lr: float = setting(1e-3, most=MOST_RATE)
     """Learning rate of both players."""
 
     @property

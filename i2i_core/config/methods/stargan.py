@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_MOVES, WIDEST, check_multiple
+from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_MOVES, MOST_RATE, WIDEST, check_multiple
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
@@ -61,9 +61,9 @@ class StarGANConfig(GameConfig):
     n_critic: int = setting(5, most=MOST_MOVES)
     """Moves of D per move of G, each on a fresh batch. With several data sets, D moves this often on each set, and G
     moves on the set right after D's last move there."""
-    g_lr: float = setting(1e-4)
+    g_lr: float = setting(1e-4, most=MOST_RATE)
     """Learning rate of G."""
-    d_lr: float = setting(1e-4)
+    d_lr: float = setting(1e-4, most=MOST_RATE)
     """Learning rate of D."""
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, WIDEST, check_multiple
+from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_RATE, WIDEST, check_multiple
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.fields import MOST_CHANNELS
@@ -36,7 +36,7 @@ class TemplateConfig(GameConfig):
     """Residual blocks of G."""
     d_layers: int = setting(2, most=MOST_HALVINGS)
     """Stride-2 layers of D."""
-    lr: float = setting(2e-4)
+    lr: float = setting(2e-4, most=MOST_RATE)
     """Learning rate of both players."""
 
     # Refuse every wrong value here, before any work starts; errors.py says what a message holds.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_MOVES, WIDEST, check_multiple
+from i2i_core.config.methods.checks import DEEPEST, MOST_HALVINGS, MOST_MOVES, MOST_RATE, WIDEST, check_multiple
 from i2i_core.config.methods.perceptual import PerceptualConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
@@ -61,7 +61,7 @@ class UNITConfig(PerceptualConfig):
     upsample: Literal["", "transposed", "resize", "shuffle"] = setting("")
     """Layer with which the generators double the image; without it, that of the architecture: transposed in the paper's
     networks, resize in the later ones."""
-    lr: float = setting(1e-4)
+    lr: float = setting(1e-4, most=MOST_RATE)
     """Learning rate of both players."""
     weight_decay: float = setting(1e-4)
     """L2 weight decay of both players."""
