@@ -49,7 +49,7 @@ ELSEWHERE = {
 }
 """The names that other programs give to a flag of ours."""
 NUMBERS: dict[str, Callable[[str], object]] = {"INT": int, "INT|auto": int, "FLOAT": float}
-"""What reads the values of a kind that is a number."""
+"""Readers of values, by the kinds that are numbers."""
 
 
 def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None:

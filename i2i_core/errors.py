@@ -83,7 +83,7 @@ def counted(number: int, one: str) -> str:
 
 
 NEARLY = 0.15
-"""How much less alike than the nearest name others may be that are named beside it (difflib's ratio)."""
+"""Largest difference of difflib's ratio between the nearest name and others that are named beside it."""
 
 
 def nearly(name: str, names: Iterable[str], least: float = 0.6) -> list[str]:

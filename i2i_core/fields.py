@@ -228,7 +228,7 @@ SHARDED = {
     "unpaired": "Shard the two folders again: --layout unpaired --input A --input-b B.",
     "labelled": "Shard a folder for each class: --layout classes.",
 }
-"""How data of each kind is made."""
+"""Advice on how to make data of each kind."""
 
 
 class Needs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from i2i_core import strict
 from i2i_core.checkpoints.checkpoint import read
 from i2i_core.errors import CheckpointError, ConfigError, RunError
 from i2i_core.runs.attempts import holder, stands
@@ -96,10 +96,10 @@ def named_by_runs(storage: Folder, names: Sequence[str]) -> dict[str, str]:
     for name in names:
         path = f"{name}/{RunFolder.CONFIG}"
         try:
-            config = json.loads(storage.read(path))
+            config = strict.loads(storage.read(path), finite=False)
         except FileNotFoundError:  # a launch that has not got so far
             continue
-        except (ValueError, RecursionError):
+        except ValueError:
             fix = "Put the run's own file back (its checkpoints hold a copy), or move that run out of the storage."
             what = "no configuration, so nobody knows which checkpoints that run needs"
             raise ConfigError(storage.at(path), what, "a run's configuration", fix) from None

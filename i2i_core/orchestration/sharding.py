@@ -85,8 +85,10 @@ def _write(
         ):
             for part in parts:
                 done[part.shard.name] = part
-                if not shards.in_more_channels(plan, done)[1]:
-                    shards.agree_all([p for p in done.values() if p.shard.samples] or [part], part.left_out)
+                first = next((p for p in done.values() if p.shard.samples), part)  # all agree, if each does with one
+                both = [p for p in (first, part) if p.shard.samples] or [part]
+                if not shards.differ_in_channels(plan, both):
+                    shards.agree_all(both, part.left_out)
                 bar.update(_count(part))
         recipe, again = shards.in_more_channels(plan, done)
 

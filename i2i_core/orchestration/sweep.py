@@ -226,6 +226,12 @@ def _changed(saved: Any, given: Any, where: str) -> list[str]:
     return [] if plain[0] == plain[1] else [f"{where}: {difference(saved, given)}"]
 
 
+def _ask_to_stop(sweep: Folder) -> None:
+    """Ask every trial to save and end."""
+    sweep.write(RunFolder.STOP, b"")
+    logger.info("trials see this within two seconds; Ray's own end takes up to half a minute after them")
+
+
 def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:
     """Run a sweep, or resume it, until it has had the planned number of trials, and write its report.
 
@@ -252,7 +258,7 @@ def run_sweep(plan: SweepPlan, resume: bool = False) -> tuple[Search, Report]:
     )
     telling = Telling(search, plan)
     if before.done < plan.settings.samples:
-        with stopping_on_signal("every trial", lambda: plan.folder.write(RunFolder.STOP, b"")):
+        with stopping_on_signal("every trial", partial(_ask_to_stop, plan.folder)):
             _fit(plan, search, telling, concurrent, plan.settings.samples - before.done)
     search.publish()
     report, counts = write_report(search.study, plan.objectives, plan.base, plan.space, plan.folder), search.counts()

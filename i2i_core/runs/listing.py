@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from i2i_core import strict
 from i2i_core.errors import counted
 from i2i_core.runs.attempts import stands
 from i2i_core.runs.folder import CheckpointFolder, RunFolder, images_of
@@ -139,6 +139,6 @@ def described(storage: Folder, name: str) -> ListedRun:
 def _method(run: RunFolder) -> str:
     """Read the name of a run's method; "" where its configuration cannot be read."""
     try:
-        return str(json.loads(run.read(run.CONFIG))["method"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return str(strict.loads(run.read(run.CONFIG), finite=False)["method"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return ""

@@ -49,7 +49,7 @@ from i2i_core.storage.retry import StorageError
 SHOWN = 15
 """Rows of the table that is printed at the end of a sweep."""
 FORMULAS = ("=", "+", "-", "@")
-"""What a formula begins with, in a cell of a spreadsheet."""
+"""Beginnings of a formula in a cell of a spreadsheet."""
 COLUMNS = 3
 """Parameters beside each other in a plot."""
 PICTURE = 200

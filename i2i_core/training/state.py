@@ -31,7 +31,7 @@ from i2i_core.training.sync import World
 VERSION = 2
 """The version of `state.pt`. Version 1 had no parts, and came with an order of samples that is no longer made."""
 UNREADABLE = (ConfigError, TypeError, ValueError, LookupError, AttributeError, RuntimeError)
-"""What parts raise where a state holds something else than they wrote."""
+"""Errors that parts raise where a state holds something else than they wrote."""
 
 
 class StatePart(Protocol):

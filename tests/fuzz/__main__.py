@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -27,12 +28,15 @@ from .kinds import KINDS, Kind
 
 KEPT = Path(__file__).parents[1] / "inputs" / "fuzz"
 """Folder of the inputs that failed once."""
+TEMPORARY = re.compile(re.escape(os.fsencode(tempfile.gettempdir())) + rb"/tmp\w{8}")
 MOST = 1 << 60
 PROGRAM = ["-m", "tests.fuzz"]
 MEMORY = 2 << 30
 """Bytes of address space that a case may take beyond what the process has before."""
+LOOKS_EVERY = 0.2
+"""Seconds between two looks at the case that a process is at."""
 SECONDS = 20.0
-"""Of a case, beyond which it hangs."""
+"""Seconds after which a case counts as hanging."""
 
 
 def failure(kind: Kind, case: bytes) -> tuple[str, str] | None:
@@ -53,8 +57,9 @@ def failure(kind: Kind, case: bytes) -> tuple[str, str] | None:
 
 
 def keep(name: str, case: bytes, folder: Path = KEPT) -> Path:
-    """Write an input that failed where the tests find it."""
+    """Write an input that failed where the tests find it, without this machine's temporary folders."""
     folder.mkdir(parents=True, exist_ok=True)
+    case = TEMPORARY.sub(b"", case)
     path = folder / f"{name}-{hashlib.sha256(case).hexdigest()[:12]}"
     path.write_bytes(case)
     return path
@@ -117,7 +122,8 @@ def ended(process: subprocess.Popen[bytes], note: Path) -> str:
     """Wait for a process; kill it where one case takes too long. Say how it ended; nothing where all is well."""
     before, since = 0.0, time.monotonic()
     while process.poll() is None:
-        time.sleep(0.2)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=LOOKS_EVERY)
         now = note.stat().st_mtime if note.exists() else 0.0
         if now != before:
             before, since = now, time.monotonic()

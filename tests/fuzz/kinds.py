@@ -1,4 +1,4 @@
-"""What is fuzzed: for each kind, healthy inputs, how they are damaged, and what reads them in the project."""
+"""Define the kinds of input: healthy ones, how they are damaged, and what reads them in the project."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Kind(ABC):
     """
 
     allowed: ClassVar[tuple[type[BaseException], ...]] = ()
-    """What reading may raise besides the errors of i2i_core.errors."""
+    """Errors that reading may raise besides those of i2i_core.errors."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -65,7 +65,7 @@ def test_fuzz_failure_is_whatever_is_no_error_of_ours(said: str, tmp_path: Path)
 
 
 DYING = """
-import os, resource, sys, time
+import os, resource, signal, sys, time
 import tests.fuzz.__main__ as fuzzing
 from tests.unit.test_fuzz import Planted
 class Dying(Planted):
@@ -75,8 +75,7 @@ class Dying(Planted):
         if data == b"signal":
             os.kill(os.getpid(), 9)
         if data == b"hang":
-            while True:
-                time.sleep(1)
+            signal.pause()
         super().read(how, data)
 fuzzing.KINDS["dying"] = Dying
 fuzzing.main()

@@ -899,10 +899,14 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
 
 
+def differ_in_channels(plan: Plan, parts: Sequence[FinishedShard]) -> Channels:
+    """Give the channels by field that hold all of some shards which differ in channels alone; empty where none do."""
+    return holding_all([part.fields for part in parts if part.shard.samples], plan.recipe.images)
+
+
 def in_more_channels(plan: Plan, parts: Mapping[str, FinishedShard]) -> tuple[Recipe, list[ShardJob]]:
     """List the finished shards to write again, and how, where shards differ in channels alone."""
-    images = plan.recipe.images
-    channels = holding_all([part.fields for part in parts.values() if part.shard.samples], images)
+    channels = differ_in_channels(plan, [*parts.values()])
     recipe = replace(plan.recipe, channels=channels)
     old = {
         name
