@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,21 @@ def written(size: Size) -> str:
     """Write a size as people do: `WIDTHxHEIGHT`."""
     height, width = sides(size)
     return f"{width}x{height}"
+
+
+def size_named(text: str) -> Size:
+    """Read a size as people write it: `256`, the side of a square, or `WIDTHxHEIGHT`.
+
+    Raises:
+        ValueError: it is written in another way, or a side lies outside 1 to MOST_SIDE.
+    """
+    found = re.fullmatch(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no size")
+    width, height = int(found[1]), int(found[2] or found[1])
+    if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE):
+        raise ValueError(f"sides lie from 1 to {MOST_SIDE}")
+    return (height, width) if found[2] else width
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,6 @@ def made_by(run: str, input: Path | str, out: Path, **options: Any) -> Made:
     """What was written, without the contact sheet."""
     go(run, input, out, **options)
     made = files(out)
-    made.pop("contact_sheet.png")
     return made
 
 

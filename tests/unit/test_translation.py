@@ -30,7 +30,7 @@ from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.networks.stargan import StarGANGenerator
 from i2i_core.orchestration import evaluating, ray_compat
-from i2i_core.orchestration.translating import SHEET, prepare_job, shown_rows
+from i2i_core.orchestration.translating import prepare_job, shown_rows
 from i2i_core.translation import translator
 from i2i_core.translation.inputs import Split
 from i2i_core.translation.targets import parse_target
@@ -73,9 +73,9 @@ def photos(tmp_path: Path) -> Path:
 def test_translate_gives_outputs_the_inputs_names_and_sizes(stargan: str, photos: Path, tmp_path: Path) -> None:
     outcome = go(stargan, photos, tmp_path / "out", target="bold")
     made = files(tmp_path / "out")
-    assert set(made) == {*(f"{i:02d}.png" for i in range(11)), "below/x.png", "contact_sheet.png"}
+    assert set(made) == {*(f"{i:02d}.png" for i in range(11)), "below/x.png"}
     assert (outcome.written, outcome.bad) == (12, ())
-    for name in set(made) - {"contact_sheet.png"}:
+    for name in made:
         source = photos / name.replace("x.png", "x.jpg")
         assert pixels(made[name]).shape == pixels(source.read_bytes()).shape
 
@@ -170,13 +170,13 @@ def test_translate_of_a_list_takes_paths_beside_it_and_full_ones(stargan: str, p
     listed = photos / "some.txt"
     listed.write_text(f"03.png\n\n{photos}/01.png\nbelow/x.jpg\n")
     go(stargan, listed, tmp_path / "out", target="none")
-    assert set(files(tmp_path / "out")) == {"03.png", "01.png", "x.png", "contact_sheet.png"}
+    assert set(files(tmp_path / "out")) == {"03.png", "01.png", "x.png"}
 
 
 def test_translate_takes_most_and_size(stargan: str, photos: Path, tmp_path: Path) -> None:
     go(stargan, photos, tmp_path / "out", target="bold", most=3, size=20)
     made = files(tmp_path / "out")
-    assert set(made) == {"00.png", "01.png", "02.png", "contact_sheet.png"}
+    assert set(made) == {"00.png", "01.png", "02.png"}
     assert all(pixels(made[f"0{i}.png"]).shape == (20, 20) for i in range(3))
 
 
@@ -184,7 +184,7 @@ def test_translate_writes_to_any_filesystem(stargan: str, photos: Path) -> None:
     go(stargan, photos, "memory://made/here", target="bold", most=2)
     fs = fsspec.filesystem("memory")
     names = sorted(path.rsplit("/", 1)[-1] for path in fs.find("/made/here"))
-    assert names == ["00.png", "01.png", "contact_sheet.png"]
+    assert names == ["00.png", "01.png"]
 
 
 def test_translate_leaves_outputs_below_the_input_alone(stargan: str, photos: Path) -> None:
@@ -217,7 +217,7 @@ def test_translate_converts_to_the_checkpoints_channels_and_keeps_the_depth(star
 def test_translate_of_a_split_names_outputs_by_its_keys(pix2pix: str, paired: str, tmp_path: Path) -> None:
     go(pix2pix, paired, tmp_path / "out", split="val")
     keys = set(DataSet(paired).rows("val").keys())
-    assert set(files(tmp_path / "out")) == {*(f"{key}.png" for key in keys), "contact_sheet.png"}
+    assert set(files(tmp_path / "out")) == {*(f"{key}.png" for key in keys)}
 
 
 def test_target_with_signs_changes_the_sources_own_label(stargan: str, labelled: str, tmp_path: Path) -> None:
@@ -426,8 +426,6 @@ def test_translate_names_wrong_inputs(stargan: str, pix2pix: str, labelled: str,
 
 def test_translate_refuses_names_that_collide(stargan: str, photos: Path, tmp_path: Path, told: Message) -> None:
     place = [stargan, "--out", tmp_path / "out", "--target", "bold", "--input"]
-    save(photos / f"{SHEET}.png", noise(16, 16))
-    assert "an image called contact_sheet" in told(*place, photos)
     save(photos / "00.jpg", noise(16, 16))
     said = told(*place, photos)
     assert "00.jpg" in said
