@@ -37,6 +37,10 @@ EVALUATE: Groups = {
     "where it runs": ("workers", "gpu", "cpu"),
     "what is written": ("out",),
 }
+EXPORT: Groups = {
+    "which network": ("CHECKPOINT", "back"),
+    "what is written": ("to", "out", "half", "size", "licence", "overwrite"),
+}
 RUNS: Groups = {"what to list": ("STORAGE", "sort")}
 PRUNE: Groups = {
     "which runs": ("STORAGE", "RUN"),

@@ -13,7 +13,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -194,7 +194,11 @@ class Signature:
         examples = {0: batch, **{5 + axis: size for axis, size in sizes.items()}}
         if self.examples:
             examples[1] = Dim("examples", min=1, max=MOST_BATCH)
-        return (*(images for _ in self.channels), *({0: batch} for _ in self.lengths), *(examples for _ in self.examples))
+        return (
+            *(images for _ in self.channels),
+            *({0: batch} for _ in self.lengths),
+            *(examples for _ in self.examples),
+        )
 
     def shown(self, factor: int, size: tuple[int, int]) -> dict[str, list[int | str]]:
         """Write the shape of each input and output, with names for the free axes."""
@@ -259,8 +263,10 @@ def export(
     difference = _difference(run, model, network, signature, direction, padding if factor else None, trained, half)
     most = MOST_DIFFERENCE_HALF if half else MOST_DIFFERENCE
     if not difference <= most:
-        raise RunError(f"the exported network's images differ from the checkpoint's by {difference:.2g}, over the bound "
-                       f"of {most:g}: nothing is written")
+        raise RunError(
+            f"the exported network's images differ from the checkpoint's by {difference:.2g}, over the bound "
+            f"of {most:g}: nothing is written"
+        )
     return Exported(data, facts, difference, fixed)
 
 
@@ -359,7 +365,7 @@ def _facts(
         "direction": direction,
         "precision": "half" if half else "float",
         "inputs": {signature.name(n): {"shape": shapes[n], "is": signature.words[n]} for n in signature.taken},
-        "outputs": {name: "image, values from -1 to 1" for name in signature.made},
+        "outputs": dict.fromkeys(signature.made, "image, values from -1 to 1"),
         "sides": {"multiple_of": factor, "at_least": max(least, factor)} if factor else {"height_width": list(trained)},
         "trained_at": list(sides_of(model.trained.stage.size or model.method.config.size)),
         "noise": "dropout, drawn anew at each run" if noise else "",
@@ -384,7 +390,11 @@ def _onnx(program: ExportedProgram, signature: Signature, facts: Mapping[str, An
             one.setLevel(logging.ERROR)
         with _quiet():
             made = torch.onnx.export(
-                program, (), dynamo=True, verbose=False, input_names=[*map(signature.name, signature.taken)],
+                program,
+                (),
+                dynamo=True,
+                verbose=False,
+                input_names=[*map(signature.name, signature.taken)],
                 output_names=[*signature.made],
             )
         assert made is not None
