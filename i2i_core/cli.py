@@ -23,6 +23,7 @@ from i2i_core.flags import ALL, HELP, SIZE, flags_of, page, whole_page
 from i2i_core.names import printable_text
 from i2i_core.settings import AUTO
 from i2i_core.sizes import parsed_size, said
+from i2i_core.submitted import why_absent
 
 Groups = Mapping[str, Sequence[str]]
 Options = TypeVar("Options")
@@ -57,7 +58,7 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     try:
         code = run() or 0
     except UserError as error:
-        code, said = 2, [f"error: {error}"]
+        code, said = 2, [f"error: {error}", *(f"  {why}" for why in filter(None, [why_absent(error)]))]
     except PermissionError as error:
         fix = "Check its permissions; of object storage also the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)."
         code, said = 2, [f"error: {error.filename}: {error.strerror}.\n  {fix}"]

@@ -286,8 +286,8 @@ def _size(value: Any, where: str) -> Size:
 
 
 def difference(saved: Any, given: Any) -> str:
-    """Write two values that differ."""
-    return f"saved {cut(repr(saved), MOST_COMPARED)}, given {cut(repr(given), MOST_COMPARED)}"
+    """Write two values that differ. The one of today need not have been given: it may be a default, or the data's."""
+    return f"saved {cut(repr(saved), MOST_COMPARED)}, now {cut(repr(given), MOST_COMPARED)}"
 
 
 def _named(hint: Any) -> str:
@@ -295,7 +295,7 @@ def _named(hint: Any) -> str:
 
 
 def differences(saved: Any, given: Any, where: str = "") -> list[str]:
-    """List the fields that must match on resume and do not, each as a line `key: saved X, given Y`."""
+    """List the fields that must match on resume and do not, each as a line `key: saved X, now Y`."""
     lines: list[str] = []
     for field in dataclasses.fields(given):
         old, new = getattr(saved, field.name), getattr(given, field.name)
@@ -305,5 +305,6 @@ def differences(saved: Any, given: Any, where: str = "") -> list[str]:
         elif dataclasses.is_dataclass(new):
             continue  # another method's section: the line of the method says it
         elif resume_rule(field) == "match" and old != new:
-            lines.append(f"{key}: {difference(_plain_of(field, old), _plain_of(field, new))}")
+            read = " (of what the run reads)" if field.metadata.get("derived") else ""
+            lines.append(f"{key}: {difference(_plain_of(field, old), _plain_of(field, new))}{read}")
     return lines

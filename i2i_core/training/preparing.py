@@ -34,7 +34,7 @@ from i2i_core.training import enlarging, first_cut
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
 from i2i_core.training.recomputing import blocks_of
-from i2i_core.training.resuming import check_order
+from i2i_core.training.resuming import AS_IT_IS, begin_with, check_order
 from i2i_core.training.staged import check_moves, check_stages, stages_of, stream_of
 
 logger = logging.getLogger(__name__)
@@ -256,6 +256,13 @@ def _lanes_of_order_1(config: TrainConfig) -> int:
     return config.data.lanes or max(d for d in range(1, min(batch, 64) + 1) if batch % d == 0)
 
 
+def _with_lanes_of_order_1(config: TrainConfig, saved: TrainConfig) -> TrainConfig:
+    """Fill in the lanes as releases with the first order did. Where they follow from a batch that has changed, and
+    nobody asks for a number of them, they are the saved ones: the batch alone differs."""
+    followed = not config.data.lanes and saved.data.lanes == _lanes_of_order_1(saved.with_section("data", lanes=0))
+    return config.with_section("data", lanes=saved.data.lanes if followed else _lanes_of_order_1(config))
+
+
 def has_finished(config: TrainConfig, saved: TrainConfig, run: RunFolder) -> bool:
     """Return whether a run has finished, at the length that the configuration asks for."""
     was = saved.training
@@ -268,15 +275,15 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
 
     Raises:
         CheckpointError: the run began with another order of samples.
-        ConfigError: fields differ; the message has each with its saved and its given value.
+        ConfigError: fields differ; the message has each with its saved value and today's.
     """
     if not run.exists(run.CONFIG):
         return
     saved = checkpoint.read_config(run)
     if run.whole_checkpoints() and not has_finished(config, saved, run):
-        check_order(saved, run.url)
+        check_order(saved, run.url, f"{_start_from(saved, config, run) or ANEW} {AS_IT_IS}")
     if saved.data.order == 1:
-        config = config.with_section("data", lanes=_lanes_of_order_1(config))
+        config = _with_lanes_of_order_1(config, saved)
     if saved.method != config.method:
         found = f"a run of {saved.method}, and --method {config.method} given"
         fix = f"Give another --name to start a new run, or --method {saved.method} to resume this one."
@@ -286,6 +293,16 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
             run.url,
             "a run with another configuration:\n    " + "\n    ".join(lines),
             "the same values, to resume it",
-            "Give the saved values to go on with that run, or another --name to start a new one; with "
-            f"--init-from {run.url} it starts from these networks.",
+            f"Give the saved values to go on with that run. {_start_from(saved, config, run) or ANEW}",
         )
+
+
+ANEW = "Or give another --name to start a new one."
+
+
+def _start_from(saved: TrainConfig, config: TrainConfig, run: RunFolder) -> str:
+    """Advise to begin another run from a run's networks; "" where it has none yet, or none that fit."""
+    if saved.method != config.method or not run.whole_checkpoints():
+        return ""
+    flags = starting.flags_to_start(run.url, config.method, saved.hyper, config.hyper)
+    return begin_with(flags) if flags else ""

@@ -351,7 +351,7 @@ def test_filled_reads_yaml_as_strictly_as_json(case: str, tmp_path: Path) -> Non
 def test_differences_name_values_that_must_match_and_no_others() -> None:
     saved = TrainConfig.of("stargan", "demo")
     given = TrainConfig.of("stargan", "demo", {"hyper.n_critic": 7, "launch.workers": "3", "data.loaders": 5})
-    assert differences(saved, given) == ["hyper.n_critic: saved 2, given 7"]
+    assert differences(saved, given) == ["hyper.n_critic: saved 2, now 7"]
 
 
 def test_run_name_changes_only_with_values_that_must_match() -> None:
