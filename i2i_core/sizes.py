@@ -67,8 +67,6 @@ class Resizing:
         return f"{self.resample}, antialiased{CUTS[self.fit]}"
 
 
-KEEPING = Resizing("shorter")
-"""The resizing where nobody asks for another."""
 CUTS: dict[Fit, str] = {
     "square": "",
     "shorter": ", the shorter side to the image size, and the middle cut out",

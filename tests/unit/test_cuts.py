@@ -353,7 +353,7 @@ def test_image_size_is_written_as_it_is_read(tmp_path: Path) -> None:
         assert json.loads(train.configure([*at, "--image-size", square]).run.dumps())["hyper"]["image_size"] == 64
     again = TrainConfig.of("cyclegan", "demo", {"hyper.image_size": (64, 64)})
     assert again.run_name == TrainConfig.of("cyclegan", "demo", {"hyper.image_size": 64}).run_name
-    assert differences(made, again)[0] == "hyper.image_size: saved '64x32', given 64"
+    assert differences(made, again)[0] == "hyper.image_size: saved '64x32', now 64"
 
 
 @pytest.mark.parametrize("wrong", ["64x", "x64", "64x32x3", "64×32", "-64", "6.4", "9" * 30, "big"])
