@@ -37,6 +37,7 @@ from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
+from i2i_core.images.scanner import ShallowError, read_windowed
 from i2i_core.names import printable, shortened
 from i2i_core.settings import check_at_least, check_numbers, from_dict, setting, to_dict
 from i2i_core.storage.folder import Folder
@@ -238,6 +239,9 @@ def plan(
         if wrong := no_file_name(record.key):
             where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
             raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
+    if images.window and (found.declared or found.reader == "glyphs"):
+        fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
+        raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
@@ -317,7 +321,8 @@ def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOpt
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
+    of_images = {key: value for key, value in to_dict(images).items() if value or key != "window"}
+    return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 
 def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
@@ -787,7 +792,12 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
             raise BadImageError(_named(recipe, record, i), _unread(data))
         ending = record.sources[i].rsplit(".", 1)[-1]
         try:
-            found.append(_value(recipe.declared[i], data, ending) if recipe.declared else decode_picture(data, ending))
+            found.append(
+                _value(recipe.declared[i], data, ending) if recipe.declared else _picture(recipe, data, ending)
+            )
+        except ShallowError as error:
+            where, fix = f"--window, {_named(recipe, record, i)}", "Leave --window out, or take such images away."
+            raise ConfigError(where, str(error), "images of 16 or 32 bits, or floats", fix) from None
         except ValueError as error:
             what = "used" if recipe.declared else "decoded"
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be {what} ({error})") from None
@@ -800,8 +810,14 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     return [left, right] if recipe.reader == "left-right" else [right, left]
 
 
-def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
+def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
+    window = recipe.images.window
+    return Picture(read_windowed(data, ending, *window)) if window else decode_picture(data, ending)
+
+
+def _value(recipe: Recipe, i: int, data: bytes, ending: str) -> Picture | Value:
     """Read a file of a declared field. Raises ValueError where it cannot be such a field."""
+    one = recipe.declared[i]
     if one.field.role == "image":
         picture = decode_picture(data, ending)
         check_value(picture.pixels, one.field)
