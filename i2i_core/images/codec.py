@@ -12,7 +12,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ EXTENSIONS = frozenset(extension for some in FORMATS.values() for extension in s
 WINDOW = "--window LOW HIGH of shard.py stores such values"
 """What to do about values that have no range of their own."""
 MOST_VALUE = 1e30
+FAINT = 64
+"""Values below which those of a grey image may be ids."""
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -108,6 +110,13 @@ class Picture:
     pixels: np.ndarray
     """(H, W, C)."""
     alpha: bool = False
+    indexed: bool = False
+    """Its file holds numbers of colours in a palette, in a format that keeps them, as label maps do."""
+
+    @property
+    def faint(self) -> bool:
+        """Tell whether it is grey and darker than a quarter of white everywhere, but not black, as maps of ids are."""
+        return self.pixels.dtype == np.uint8 and self.pixels.shape[2] == 1 and 0 < int(self.pixels.max()) < FAINT
 
     @property
     def transparent(self) -> bool:
@@ -196,12 +205,13 @@ def opened(data: bytes, kind: str) -> Image.Image:
 def _from_pillow(data: bytes, kind: str) -> Picture:
     image = opened(data, kind)
     _check_image(image)
+    indexed = image.mode == "P" and kind in ("PNG", "TIFF", "BMP")
     if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         return Picture(_tiff_pages(image))
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     _check_image(image)
-    return _array(image)
+    return replace(_array(image), indexed=indexed)
 
 
 def _tiff_pages(image: Image.Image) -> np.ndarray:

@@ -44,15 +44,18 @@ def read(data: bytes) -> Scan:
         how = "gdcmconv --raw IN OUT, or pydicom's ds.decompress(), does that"
         raise ValueError(f"a compressed DICOM (transfer syntax {syntax}); decompress it first: {how}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values against the letter of the standard; what matters is checked below
-        tags = dcmread(io.BytesIO(data), specific_tags=[*_TAGS])
+        warnings.simplefilter("ignore")  # of values against the letter of the standard; what matters is checked here
+        return _scan(dcmread(io.BytesIO(data), specific_tags=[*_TAGS]), ">" if syntax == _BIG else "<")
+
+
+def _scan(tags: Any, order: str) -> Scan:
     if (frames := int(tags.get("NumberOfFrames") or 1)) != 1:
         raise ValueError(f"a DICOM of {frames} frames; save each as a file of its own")
     if "ModalityLUTSequence" in tags:
         raise ValueError("a DICOM whose values stand for others in a table, which is not read; save it as .npy")
     low_is_white = str(tags.PhotometricInterpretation) == "MONOCHROME1"
     slope, intercept = _first(tags, "RescaleSlope", 1), _first(tags, "RescaleIntercept", 0)
-    return Scan(_values(tags, ">" if syntax == _BIG else "<"), slope, intercept, _window(tags), low_is_white)
+    return Scan(_values(tags, order), slope, intercept, _window(tags), low_is_white)
 
 
 def _syntax(data: bytes) -> str:

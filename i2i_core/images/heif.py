@@ -173,7 +173,8 @@ def _read_references(data: bytes, at: int, end: int, items: _Items) -> None:
 def _read_properties(data: bytes, at: int, end: int, items: _Items) -> None:
     for kind, start, stop in _boxes(data, at, end):
         if kind == b"ispe":
-            check_size(*struct.unpack_from(">II", data, start + 4), 3)
+            width, height = struct.unpack_from(">II", data, start + 4)
+            check_size(width, height, 3)
         elif kind == b"hvcC":
             items.length_bytes = 1 + (data[start + 21] & 3)
             place = start + 23

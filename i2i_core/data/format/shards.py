@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -183,6 +183,9 @@ class FinishedShard:
     """Samples with transparent pixels that were laid over the background."""
     converted: int = 0
     """Samples that were stored with more channels than they had, as the others have them."""
+    indexed: dict[str, int] = field(default_factory=dict)
+    faint: dict[str, int] = field(default_factory=dict)
+    """Images with a palette, and grey ones of low values alone, by field (and domain): they may be label maps."""
 
     def dumps(self) -> bytes:
         """Write it as JSON, which `loads` reads."""
@@ -629,6 +632,8 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 transparent=part.transparent + _is_laid_over(recipe, files),
                 converted=part.converted
                 + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
+                indexed=_counted_in(part.indexed, job, [name for name, x in pictures.items() if x.indexed]),
+                faint=_counted_in(part.faint, job, [name for name, x in pictures.items() if x.faint]),
             )
             # a frame that was left out ends a run of frames
             clip = (record.clip, number - len(rows.keys)) if record.clip else None
@@ -637,6 +642,12 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+def _counted_in(counts: Mapping[str, int], job: ShardJob, names: Sequence[str]) -> dict[str, int]:
+    """Count these fields of a sample, by name and domain."""
+    said = [name if job.domain == WHOLE else f"{name} of {job.domain}" for name in names]
+    return {**counts, **{name: counts.get(name, 0) + 1 for name in said}}
 
 
 def _relative(recipe: Recipe, record: Record, place: str) -> str:
@@ -815,9 +826,8 @@ def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
     return Picture(read_windowed(data, ending, *window)) if window else decode_picture(data, ending)
 
 
-def _value(recipe: Recipe, i: int, data: bytes, ending: str) -> Picture | Value:
+def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
     """Read a file of a declared field. Raises ValueError where it cannot be such a field."""
-    one = recipe.declared[i]
     if one.field.role == "image":
         picture = decode_picture(data, ending)
         check_value(picture.pixels, one.field)
@@ -912,8 +922,22 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
         DataError: nothing could be read, or shards do not agree.
     """
     counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("transparent", "converted")}
-    made_by = plan.made_by | {name: count for name, count in counts.items() if count}
+    made_by = plan.made_by | {name: count for name, count in counts.items() if count} | _perhaps_ids(plan, parts)
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
+
+
+def _perhaps_ids(plan: Plan, parts: Mapping[str, FinishedShard]) -> dict[str, dict[str, int]]:
+    """Count the images with a palette, and those of fields whose images are all grey and of low values."""
+    if plan.recipe.declared or plan.recipe.reader == "glyphs":
+        return {}
+    indexed, faint, all_ = Counter[str](), Counter[str](), Counter[str]()
+    for job in plan.jobs:
+        part = parts[job.name]
+        indexed.update(part.indexed)
+        faint.update(part.faint)
+        all_.update(dict.fromkeys(_counted_in({}, job, plan.recipe.fields), part.shard.samples))
+    found = {"indexed": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
+    return {name: counts for name, counts in found.items() if counts}
 
 
 def differ_in_channels(plan: Plan, parts: Sequence[FinishedShard]) -> Channels:
