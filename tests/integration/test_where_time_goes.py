@@ -130,6 +130,16 @@ def test_loop_says_what_comes_last_and_how_far_an_evaluation_is(
     )
 
 
+def test_loop_counts_to_the_images_that_its_last_update_ends_with(labelled: str, storage: str, said: list[str]) -> None:
+    """An update of StarGAN takes a batch for each move of D: a run of 40 images has 48."""
+    loop = loop_of(config_of("stargan", labelled, storage, training__images=40, monitoring__log_every=12))
+    loop.train()
+    counts = [re.match(r"(\d+) / (\d+) images \|", line) for line in said]
+    assert [count.groups() for count in counts if count] == [(str(n), "48") for n in (12, 24, 36, 48)]
+    (line,) = (line for line in said if line.startswith("an update takes"))
+    assert line == "an update takes 12 images: the run ends after 48, with the update that passes 40"
+
+
 def test_spent_of_a_resumed_run_is_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:
     config = config_of("stargan", labelled, storage)
     run_until(config, 60)

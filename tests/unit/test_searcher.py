@@ -431,8 +431,7 @@ def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: lis
         "trial 1 stopped early: l1 0.5 after 100 images: others were better",
         "trial 2 failed: a term was NaN",
         "trial 3 failed: its process was lost 4 times",
-        "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running (trial 1 0%, trial 2 0%, trial 3 0%); "
-        "best: trial 0, l1 0.25, with lambda",
+        "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running; best: trial 0, l1 0.25, with lambda",
         "4 of 5 trials done (1 finished, 1 stopped early, 2 failed), 0 running",
     ):
         assert line in text
