@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -38,7 +38,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
-from i2i_core.evaluation.suite import BETTER, default_metric
+from i2i_core.evaluation.suite import BETTER, Suite, default_metric
 from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
@@ -154,7 +154,7 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
         known = next(iter(measured.values())).judges
         raise ConfigError("--metric", "none", f"what to search for: {', '.join(known)}", "Give --metric NAME.")
     if not settings.metric:
-        _check_measured(space, metrics, next(iter(measured.values())).judges)
+        _check_measured(space, metrics, next(iter(measured.values())))
     for number, metric in enumerate(metrics):
         check_judge(measured, metric, "--metric")
         if metric in metrics[:number]:
@@ -162,10 +162,13 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
     return tuple(SearchedMetric(metric, BETTER[metric]) for metric in metrics)
 
 
-def _check_measured(space: Space, metrics: Sequence[str], known: Collection[str]) -> None:
+def _check_measured(space: Space, metrics: Sequence[str], suite: Suite) -> None:
     """Refuse a space whose own metric this data does not allow, as `twin` where no image is there in both domains."""
+    known = suite.judges
     if missing := [metric for metric in metrics if metric not in known]:
         found = f"none, and {space.file or 'the space'} searches {missing[0]}, which cannot be measured on this data"
+        if why := suite.absent.get(missing[0]):
+            found += f" ({why})"
         fix = (
             f"Give --metrics {DISTANCE} --metric {DISTANCE} (how far outputs are, taken together, from real images), "
             "or another of them. docs/evaluation.md says what each rewards."
