@@ -35,7 +35,7 @@ from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.state import Position, RunState
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
-from i2i_core.training.timing import Spent, device_name, shares, spent_lines
+from i2i_core.training.timing import Spent, device_name, shares, spent_line
 from i2i_core.training.together import by_leader
 
 Through = Callable[[Iterator[Batch]], Iterator[Batch]]
@@ -296,8 +296,7 @@ class Loop:
             "fast": self.step.fast.names,
             "device": device_name(self.step.device),
         }
-        for line in spent_lines(report):
-            self.monitor.tell(line)
+        self.monitor.tell(spent_line(report))
         self.monitor.later(lambda: self.run.write_json(RunFolder.SPEED, report))
 
     def _give_up_if_collapsed(self) -> None:
