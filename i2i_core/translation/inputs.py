@@ -220,7 +220,7 @@ def open_inputs(
     """Open an image, a folder or pattern of images, a list, or a data set, at a path or fsspec URL.
 
     Args:
-        out: folder of the outputs; left out of a folder that holds it.
+        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
         method, direction, way: as in `Split`.
         shards_at: further folders that a data set's shards may lie in.
 
@@ -268,7 +268,7 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
 
     Args:
         flag: the flag that named the place, for messages.
-        out: folder of the outputs; left out of a folder that holds it.
+        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
 
     Raises:
         DataError: nothing is there, or no image.
@@ -285,6 +285,20 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
 
 
+def sheet_of(out: str) -> str:
+    """Name the place of the contact sheet: beside the folder of the outputs, so that this holds nothing else. Empty
+    where there is nothing beside it, as beside a bucket."""
+    _, root = storage_of(out.rstrip("/") or out)
+    _, slash, name = root.rstrip("/").rpartition("/")
+    return f"{out.rstrip('/')}-sheet.png" if slash and name else ""
+
+
+def _beside_outputs(out: str) -> str:
+    """Name the contact sheet as the filesystem of the outputs knows it; empty where there is none."""
+    place = sheet_of(out) if out else ""
+    return str(storage_of(place)[1]) if place else ""
+
+
 def _folder(uri: str, flag: str, out: str) -> Files:
     fs, root = storage_of(uri.rstrip("/") or uri)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
@@ -292,7 +306,8 @@ def _folder(uri: str, flag: str, out: str) -> Files:
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
     listed = [(f"{root.rstrip('/')}/{path}", path) for path in list_files(uri, flag).images]
-    kept = [(full, path) for full, path in listed if not (same and full.startswith(f"{out_root}/"))]
+    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    kept = [(full, path) for full, path in listed if not (same and full.startswith(ours))]
     if not kept:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
@@ -305,8 +320,10 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     where = f"{flag} {uri}"
     paths, names, left_out = matched(root, fs, where)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
-    same = bool(out) and out_fs.protocol == fs.protocol
-    kept = [i for i, path in enumerate(paths) if not (same and path.startswith(f"{out_root}/"))]
+    named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
+    same = bool(out) and out_fs.protocol == fs.protocol and not named
+    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
     return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
