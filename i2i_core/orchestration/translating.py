@@ -27,7 +27,7 @@ from i2i_core.fields import PIXELS
 from i2i_core.images.codec import EXTENSIONS, ImageOptions
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
-from i2i_core.methods.base import Direction, Method, sides
+from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
@@ -94,7 +94,7 @@ def _no_empty_folder(out: str) -> Iterator[None]:
 
 def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions) -> Translated:
     first, trained_at = _seen(job, first_size(job.inputs)), trained.stage.size
-    for line in cautions(job.inputs, options, trained_at, first):
+    for line in cautions(job.inputs, options, trained_at, first, knows_truth(trained.method)):
         logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:

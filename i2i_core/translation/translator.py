@@ -287,8 +287,13 @@ class Translator:
         def make(inputs: Values, told: Values) -> dict[str, Tensor]:
             return self.method.translate(inputs, told, self.job.way, keys=keys, memory=memory)
 
-        with repeatable():
-            return at_any_size(make, batch, self.taken, controls, padding)
+        try:
+            with repeatable():
+                return at_any_size(make, batch, self.taken, controls, padding)
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+                raise
+            raise ValueError("the networks need more memory for it than there is (--longer-side N)") from None
 
     def _cropped(self, made: Tensor, batch: dict[str, Tensor], padding: Padding) -> Tensor:
         return cropped(made, batch, self.taken, padding).float().cpu()

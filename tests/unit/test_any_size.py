@@ -30,7 +30,6 @@ from i2i_core.networks.resnet import ResNetGenerator
 from i2i_core.networks.shapes import SizeError, check_multiple
 from i2i_core.orchestration import translating
 from i2i_core.registry import METHODS
-from i2i_core.sizes import size_named
 from i2i_core.translation.inputs import sheet_of
 from i2i_core.translation.loading import Sizing
 from i2i_core.translation.model import load
@@ -185,6 +184,27 @@ def test_translate_leaves_out_only_the_image_that_a_network_refuses(
     assert go(stargan, tmp_path / "in", tmp_path / "sized", target="bold", size="16x16").written == 3
 
 
+def test_translate_leaves_out_only_the_image_that_memory_does_not_hold(
+    stargan: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    from i2i_core.networks.stargan import StarGANGenerator
+
+    inner = StarGANGenerator.forward
+
+    def small(self: StarGANGenerator, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(self, x, c)
+
+    monkeypatch.setattr(StarGANGenerator, "forward", small)
+    save(tmp_path / "in/a.png", noise(16, 16))
+    save(tmp_path / "in/b.png", noise(16, 32))
+    outcome = go(stargan, tmp_path / "in", tmp_path / "out", target="bold")
+    assert [bad.key for bad in outcome.bad] == ["b"]
+    assert "--longer-side" in outcome.bad[0].cause
+    assert go(stargan, tmp_path / "in", tmp_path / "less", target="bold", longer_side=16).written == 2
+
+
 def test_model_takes_any_size(stargan: str) -> None:
     model = load(stargan)
     made = model.translate(Image.fromarray(noise(17, 13)), target="bold")
@@ -221,11 +241,6 @@ def test_sizing_keeps_the_shape_unless_both_sides_are_named(sizing: Sizing, foun
 def test_sizing_refuses_what_would_be_too_large() -> None:
     with pytest.raises(ValueError, match=r"--scale 100 makes it 50000x37500 pixels; at most 9000 a side"):
         Sizing(scale=100.0).of(375, 500)
-
-
-@pytest.mark.parametrize(("text", "size"), [("256", 256), ("512x256", (256, 512)), (" 64X32", (32, 64))])
-def test_size_is_read_as_people_write_it(text: str, size: object) -> None:
-    assert size_named(text) == size
 
 
 def test_translate_refuses_sizes_that_are_none(stargan: str, tmp_path: Path, told: Message) -> None:
@@ -382,6 +397,17 @@ def test_translate_takes_the_side_that_the_run_reads(paired: str, tmp_path: Path
     assert files(tmp_path / "out") == files(tmp_path / "same")
 
 
+def test_cautions_say_that_an_image_may_hold_two(pix2pix: str, tmp_path: Path, said: list[str]) -> None:
+    """A run of pairs whose data do not tell; nothing where --ab or --whole is given."""
+    save(tmp_path / "in/x.png", noise(32, 64, 3))
+    go(pix2pix, tmp_path / "in", tmp_path / "out")
+    assert any("if each holds A and B side by side, --ab takes one of them" in line for line in said)
+    said.clear()
+    go(pix2pix, tmp_path / "in", tmp_path / "out", ab=True)
+    go(pix2pix, tmp_path / "in", tmp_path / "out", whole=True)
+    assert not any("--ab" in line for line in said)
+
+
 def test_translate_leaves_out_an_image_of_two_among_others(cut_pairs: str, tmp_path: Path) -> None:
     save(tmp_path / "in/1.png", noise(16, 16, 3))
     save(tmp_path / "in/2.png", noise(32, 64, 3))
@@ -472,6 +498,7 @@ def test_sheet_that_cannot_be_written_costs_no_output(
 
 def test_options_of_sizes_have_one_form_each() -> None:
     assert TranslateOptions(size="32x16").resize_to == (16, 32)
+    assert TranslateOptions(size="16x16").resize_to == (16, 16), "stretched to a square; 16 is the shorter side"
     assert TranslateOptions(size=32).resize_to == 32  # type: ignore[arg-type]
     assert TranslateOptions().resize_to == 0
     with pytest.raises(ConfigError, match="--size: found 'x'"):

@@ -573,10 +573,10 @@ def test_sweep_is_resumed_with_the_same_trials_alone(base: TrainConfig, space_fi
     with pytest.raises(ConfigError) as caught:
         check_same_sweep(plan(other, SweepConfig(space=space_file)), resume=True)
     for line in (
-        "monitoring.evaluate_samples: saved 256, given 7",
-        "evaluation.metrics: saved ('colour',), given ()",
-        "at_test.test_norm: saved 'auto', given 'image'",
-        "training.fast: saved ('auto',), given ('bf16',)",
+        "monitoring.evaluate_samples: saved 256, now 7",
+        "evaluation.metrics: saved ('colour',), now ()",
+        "at_test.test_norm: saved 'auto', now 'image'",
+        "training.fast: saved ('auto',), now ('bf16',)",
     ):
         assert line in str(caught.value)
 
@@ -596,10 +596,10 @@ def test_sweep_is_resumed_only_as_what_it_is(base: TrainConfig, space_file: str)
     with pytest.raises(ConfigError) as caught:
         check_same_sweep(plan(other, SweepConfig(space=space_file, sampler="random")), resume=True)
     for line in (
-        "training.seed: saved 0, given 3",
-        "training.images: saved 600, given 900",
-        "data.flip: saved False, given True",
-        "sampler: saved 'tpe', given 'random'",
-        "space.parameters.hyper.lambda_l1.high: saved 1000.0, given 2000.0",
+        "training.seed: saved 0, now 3",
+        "training.images: saved 600, now 900",
+        "data.flip: saved False, now True",
+        "sampler: saved 'tpe', now 'random'",
+        "space.parameters.hyper.lambda_l1.high: saved 1000.0, now 2000.0",
     ):
         assert line in str(caught.value)

@@ -312,7 +312,8 @@ def set_name(split: str, domain: str) -> str:
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
-    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
+    places = ("input", "input_b", "annotations", "list_left_out")
+    kept = {key: value for key, value in to_dict(layout).items() if key not in places}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
