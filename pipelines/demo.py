@@ -175,7 +175,7 @@ def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
         f"trained  {method} ({example.shows}), {images:,} images in {seconds:.0f} s; {total:.0f} s with all steps",
         f"on       {train:,} built-in glyphs in {shown(data.uri)}; measured on {test:,} of held-out characters",
         f"numbers  {numbers(report['metrics'], example.headline)}",
-        f"look at  {shown(str(out / f'{method}-strip.png'))}; more in {pictures}/contact_sheet.png, "
+        f"look at  {shown(str(out / f'{method}-strip.png'))}; more in {pictures}-sheet.png, "
         f"numbers in {pictures}.json, the run in {shown(run.url)}",
         f"next     {longer}make demo METHOD={other}; your own images: docs/data.md; every method: docs/methods.md",
     ]
