@@ -67,8 +67,8 @@ class StarGAN(Method[StarGANConfig]):
         """Take channels, attributes and kind of label from the data, or from all data sets.
 
         Raises:
-            DataError: an attribute that the data does not have; of several data sets, channels that differ, or one
-                attribute in two of them.
+            DataError: an attribute that the data does not have; one class alone; of several data sets, channels that
+                differ, or one attribute in two of them.
         """
         manifests = (schema, *others)
         known = [name for m in manifests for name in m.attributes]
@@ -78,6 +78,14 @@ class StarGAN(Method[StarGANConfig]):
         chosen = [tuple(n for n in config.attributes or m.attributes if n in m.attributes) for m in manifests]
         if others:
             _check_several(manifests, chosen)
+        for m, names in zip(manifests, chosen, strict=True):
+            if m.exclusive and len(names) < 2:
+                others_ = [name for name in m.attributes if name not in names]
+                fix = "Shard a folder for each class (--layout classes), two at least."
+                if others_:
+                    fix = f"Name another class with --attributes, such as {others_[0]}, or leave --attributes out."
+                found = f"one class, {names[0]}" if names else "no class"
+                raise DataError("--data", found, "two classes or more, to change images from one to another", fix)
         kinds: tuple[LabelKind, ...] = tuple("classes" if m.exclusive else "attributes" for m in manifests)
         return replace(
             config,

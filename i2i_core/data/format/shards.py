@@ -202,6 +202,12 @@ class FinishedShard:
         return (self.shard.name, self.index.name) == (name, index)
 
 
+_PLACES = ("input", "input_b", "pair_table", "annotations")
+"""Options of layouts that a manifest does not name: places, and annotations as they were typed."""
+_SINCE = ("group_by", "common_only", "pair_pattern", "stacked")
+"""Options of layouts that came later: a manifest names those that were given."""
+
+
 class _MadeBy(TypedDict, total=False):
     made_by: dict[str, Any]
 
@@ -312,9 +318,9 @@ def set_name(split: str, domain: str) -> str:
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
-    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
+    kept = {key: value for key, value in to_dict(layout).items() if key not in _PLACES}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
-    kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
+    kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
     return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
 
@@ -795,8 +801,9 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     if recipe.reader == "files":
         return found
     pictures = [picture for picture in found if isinstance(picture, Picture)]
-    left, right = _halves(pictures[0], _named(recipe, record, 0))
-    return [left, right] if recipe.reader == "left-right" else [right, left]
+    stacked = recipe.reader in ("top-bottom", "bottom-top")
+    first, second = _halves(pictures[0], _named(recipe, record, 0), stacked)
+    return [first, second] if recipe.reader in ("left-right", "top-bottom") else [second, first]
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
@@ -827,12 +834,17 @@ def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) 
     return [x if isinstance(x, Picture) else value for x, value in zip(found, values.values(), strict=True)]
 
 
-def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
-    width = picture.pixels.shape[1]
-    if width % 2:
-        raise BadImageError(name, f"{width} pixels of width, which are not two equal halves")
+def _halves(picture: Picture, name: str, stacked: bool = False) -> tuple[Picture, Picture]:
+    """Cut an image into its left and right half, or its upper and lower one. Raises BadImageError where it has none."""
     x = picture.pixels
-    return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
+    side = x.shape[0 if stacked else 1]
+    if side % 2:
+        what = "height" if stacked else "width"
+        other = "side by side, leave --stacked out" if stacked else "one above the other, give --stacked"
+        more = f" (if A and B lie {other})" if not x.shape[1 if stacked else 0] % 2 else ""
+        raise BadImageError(name, f"{side} pixels of {what}, which are not two equal halves{more}")
+    halves = (x[: side // 2], x[side // 2 :]) if stacked else (x[:, : side // 2], x[:, side // 2 :])
+    return replace(picture, pixels=halves[0]), replace(picture, pixels=halves[1])
 
 
 def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:

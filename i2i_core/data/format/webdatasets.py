@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import IO, Any, Self
 
-from i2i_core.data.folders.layouts import SPLITS
+from i2i_core.data.folders.splits import SPLITS
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.places import Places, below, no_file_name, storage_named
