@@ -15,6 +15,7 @@ from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import MonitoringConfig
+from i2i_core.config.outside import check_trusted
 from i2i_core.config.sections import SECTIONS
 from i2i_core.config.stages import Stage, filled
 from i2i_core.config.training import TrainingConfig
@@ -111,6 +112,8 @@ class TrainConfig:
                 command line, has an unknown key or a value out of range, or has two lengths.
         """
         values = parsed(text, where)
+        if (named := values.get("method")) != method and isinstance(named, str):
+            check_trusted(named, where)
         method = _named("method", values.pop("method", ""), method, where, METHODS, _is_method)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
         values = _current({"version": 1 if "output" in values else VERSION, **values}, method, where)
@@ -138,11 +141,15 @@ class TrainConfig:
         return json.dumps({**to_dict(self), "version": VERSION}, indent=1) + "\n"
 
     @staticmethod
-    def loads(text: str | bytes, where: str) -> TrainConfig:
+    def loads(text: str | bytes, where: str, from_driver: bool = False) -> TrainConfig:
         """Read a saved configuration; `where` names it in messages.
 
+        Args:
+            from_driver: true if the text comes from this run's own driver, which has imported the method.
+
         Raises:
-            ConfigError: the text is no JSON, is of another version, or has an unknown key or a value out of range.
+            ConfigError: the text is no JSON, is of another version, has an unknown key or a value out of range, or
+                names a method that would have to be imported and that nobody else has named (`outside.check_trusted`).
         """
         values = parsed(text, where)
         values = _current(values, values.get("method"), where)
@@ -150,6 +157,8 @@ class TrainConfig:
             if not isinstance(values.get(key), kind):
                 found = f"{key} as a {type(values[key]).__name__}" if key in values else f"no {key!r}"
                 raise ConfigError(where, found, "a saved configuration", FIX)
+        if not from_driver:
+            check_trusted(values["method"], where)
         training = values.get("training")
         if isinstance(training, dict) and training.get("images"):
             training.pop("epochs", None)  # as a run of an earlier version had it: images counted

@@ -345,7 +345,7 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     The last report holds the trial's outcome together with the evaluation at the end of the run, so that ASHA never
     ends a trial that has come to its end.
     """
-    config = TrainConfig.loads(given["config"], "the sweep's configuration")
+    config = TrainConfig.loads(given["config"], "the sweep's configuration", from_driver=True)
     logs.show(config.launch.log_level, config.run_name)
     run, sweep = RunFolder.of(config), Folder(sweep_url)
     known, ended = given["known"], dict[str, Any]()
