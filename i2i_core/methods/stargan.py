@@ -33,6 +33,7 @@ from i2i_core.methods.base import (
 )
 from i2i_core.methods.controls import Labels
 from i2i_core.methods.game import Game
+from i2i_core.names import listed
 from i2i_core.networks.init import init_default
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.registry import implements
@@ -72,10 +73,11 @@ class StarGAN(Method[StarGANConfig]):
         """
         manifests = (schema, *others)
         known = [name for m in manifests for name in m.attributes]
-        for name in config.attributes:
+        asked = [name for text in config.attributes for name in listed(text, known)]
+        for name in asked:
             if name not in known:
                 raise DataError("--attributes", repr(name), "an attribute of the data", nearest(name, known))
-        chosen = [tuple(n for n in config.attributes or m.attributes if n in m.attributes) for m in manifests]
+        chosen = [tuple(n for n in asked or m.attributes if n in m.attributes) for m in manifests]
         if others:
             _check_several(manifests, chosen)
         for m, names in zip(manifests, chosen, strict=True):

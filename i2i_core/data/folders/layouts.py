@@ -17,12 +17,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from i2i_core.data.folders import groups, hints, pairing
+from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.folders.splits import DOMAIN_FOLDER, SPLITS, is_split
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, counted, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.names import listed, normal
 from i2i_core.settings import MOST_SEED, check_at_least, check_numbers, setting
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of
@@ -682,6 +684,7 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     if loose:
         raise _unfit("classes", listing, f"{len(loose)} images beside the class folders ({_some(loose)})")
     classes = sorted({rest.split("/")[0] for _, _, rest in parts})
+    check_apart(classes, f"--layout classes --input {listing.uri}", "class")
     keys = _keys_by_split(parts)
     records = []
     for path, split, rest in parts:
@@ -693,7 +696,8 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
         notes = [f"one class only: {classes[0]}; a method that changes classes needs two, each a folder of --input"]
     else:
         notes += [f"{str(hint)[0].lower()}{str(hint)[1:-1]}" for hint in _hints(listing) if hint.layout != "classes"]
-    found = Found("labelled", ("image",), tuple(records), "files", (listing.root,), tuple(classes), exclusive=True)
+    names = tuple(map(normal, classes))
+    found = Found("labelled", ("image",), tuple(records), "files", (listing.root,), names, exclusive=True)
     return replace(found, notes=tuple(notes))
 
 
@@ -765,13 +769,15 @@ def read_partition(text: str, where: str) -> dict[str, str]:
 
 
 def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tuple[str, ...]:
-    wanted = tuple(part for name in wanted for part in name.split(",") if part)
+    wanted = tuple(part for text in wanted for part in listed(text, names))
     for name in wanted:
         if name not in names:
             raise DataError("--attributes", repr(name), f"attributes of {where}", nearest(name, names))
     if len(set(wanted)) < len(wanted):
         raise ConfigError("--attributes", " ".join(wanted), "each attribute once", "Remove the repeated one.")
-    return wanted or (CELEBA_ATTRIBUTES if set(CELEBA_ATTRIBUTES) <= set(names) else names)
+    chosen = wanted or (CELEBA_ATTRIBUTES if set(CELEBA_ATTRIBUTES) <= set(names) else names)
+    check_apart(chosen, where, "attribute")
+    return chosen
 
 
 def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
@@ -867,6 +873,7 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
         raise DataError(where, f"domains {_some(words, 6)}", "one or two", "Name two folders by {domain}.")
     domains = dict(zip(words, "AB", strict=True)) if len(words) == 2 else {}
     classes = tuple(sorted({places.label for places in samples} - {""}))
+    check_apart(classes, where, "class")
     records = []
     for places in samples:
         paths = tuple(found.get(places) or one.path(places.named) for one, found in zip(known, by_sample, strict=True))
@@ -876,7 +883,8 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
         records.append(Record(places.sample, paths, split, domain, labels, size, clip=places.clip))
     _check_keys(records, where)
     return Found(
-        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known), classes,
+        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known),
+        tuple(map(normal, classes)),
         exclusive=bool(classes), domains=tuple(domains.values()) or (WHOLE,), declared=known,
         clip_overlap=fields.clip_overlap,
         notes=tuple(f"domain {side} is {word}" for word, side in domains.items()),

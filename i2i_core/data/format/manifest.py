@@ -38,6 +38,7 @@ from i2i_core.data.format.places import MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.data.format.table import ShardSet
 from i2i_core.errors import DataError
 from i2i_core.fields import MOST_ATTRIBUTES, PIXELS, WHOLE, Field, Schema, contradictions
+from i2i_core.names import quoted
 from i2i_core.settings import cut, from_dict
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
@@ -99,7 +100,9 @@ class Manifest(Schema):
         size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
         if self.kind == "fields" or not all(field.of_version_1 for field in self.fields.values()):
             size = ", ".join(f"{name} ({described(f)})" for name, f in self.fields.items())
-        labels = f", attributes {' '.join(self.attributes)}" if self.attributes else ""
+        odd = any(" " in name or name != quoted(name) for name in self.attributes)
+        named = ", ".join(map(quoted, self.attributes)) if odd else " ".join(self.attributes)
+        labels = f", attributes {named}" if self.attributes else ""
         labels += ", clips" if self.clips else ""
         counts = " / ".join(
             f"{split} " + "+".join(str(sets[d].samples) for d in sorted(sets))
