@@ -136,7 +136,8 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
     if converted := manifest.made_by.get("converted"):
         kept = manifest.made_by["images"]["keep_alpha"]
         what = "grey or opaque images, stored with all channels" if kept else "grey images, stored as colour"
-        say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey")
+        apart = ", --channels 1 --channels-b 3 those of A alone" if manifest.kind == "unpaired" else ""
+        say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey{apart}")
     if other := _cut_the_other_way(manifest):
         say(other)
     say(manifest.describe())
@@ -165,6 +166,8 @@ def _suggest(manifest: Manifest, where: str) -> None:
     if method:
         name = shlex.quote(where.rstrip("/").rpartition("/")[2])
         program = f"python pipelines/train.py --method {method} --preset demo --data {shlex.quote(where)} --name {name}"
+        if any(field.channels_b for field in manifest.fields.values()):
+            program += " --lambda-id 0"
         say(f"train on it with: {program}")
         say("  demo is small and takes minutes; without --preset a run has the sizes of the authors' own program")
 

@@ -54,6 +54,9 @@ class ImageOptions:
     """The colour under transparent pixels: a name or #rrggbb."""
     channels: Literal[1, 3] | None = None
     """Convert every image to grey (1) or to RGB (3), transparency not counted. Default: kept as they are."""
+    channels_b: Literal[1, 3] | None = None
+    """The same for B's images alone, beside --channels, which then holds for A: pairs, ab and unpaired. Methods whose
+    networks read both domains (unit, simgan) need the same in both. Default: as --channels."""
     center_crop: int | None = None
     """Side in pixels of the square to cut out of the middle, before resizing (CelebA: 178). Default: none is cut."""
     load_size: int | None = None
@@ -72,6 +75,9 @@ class ImageOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_between(self, 1, 100, "quality")
+        if self.channels_b is not None and self.channels is None:
+            fix = f"Give --channels for A as well: --channels 1 --channels-b {self.channels_b}, say."
+            raise ConfigError("--channels-b", f"{self.channels_b} without --channels", "both", fix)
         if self.center_crop is not None:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:

@@ -115,7 +115,7 @@ def described(field: Field) -> str:
     """Say in a few words what a field holds: `64x64x3 uint8`, `classes, 35`, `points 17x3`."""
     size = f"{field.height or '?'}x{field.width or '?'}"
     if field.role == "image":
-        return f"{size}x{field.channels} {field.dtype}"
+        return f"{size}x{field.channels} {field.dtype}" + (f", in B x{field.channels_b}" if field.channels_b else "")
     name = field.role if field.kind == "plain" else field.kind
     more = {"classes": f", {field.classes}", "map": f" {size}x{field.channels}", "vector": f" {_times(field.shape)}"}
     return name + more.get(field.role, "")
@@ -430,6 +430,8 @@ def _field_contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield f"a field {name[:MOST_SHOWN]!r}", "letters, digits and _"
         if not _ENDING.fullmatch(of.extension):
             yield f"field {name} stored as {of.extension[:MOST_SHOWN]!r}", "the ending of a file's name"
+        if of.channels_b and len(manifest.domains) != 2:
+            yield f"field {name} with channels of a second domain", "two domains"
         for found, expected in contradictions(of):
             yield f"field {name} {found}", expected
         if of.frame and (of.frame not in manifest.fields or manifest.fields[of.frame].role not in PIXELS):

@@ -111,6 +111,22 @@ class Recipe:
     channels: Channels = field(default_factory=dict)
     """Channels of fields whose images differ in channels, found while they are written (mixed.py)."""
 
+    def images_of(self, name: str, domain: str) -> ImageOptions:
+        """Give what happens to the images of a field, in a domain."""
+        if self.images.channels_b is not None and "b" in (name, domain.lower()):
+            return replace(self.images, channels=self.images.channels_b)
+        channels = self.channels.get(name)
+        return stored_with(self.images, channels) if channels else self.images
+
+    def field_of(self, field: Field, domain: str) -> Field:
+        """Describe an image of either domain as the manifest does, which describes both at once."""
+        k = self.images
+        if domain == WHOLE or k.channels is None or k.channels_b in (None, k.channels):
+            return field
+        apart = (k.channels_b or 0) - k.channels  # both have transparency, or neither
+        a = field.channels if domain == "A" else field.channels - apart
+        return replace(field, channels=a, channels_b=a + apart)
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -244,6 +260,9 @@ def plan(
         if wrong := no_file_name(record.key):
             where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
             raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
+    if images.channels_b is not None and (found.declared or found.kind not in ("paired", "unpaired")):
+        fix = "Leave it out; --channels holds for all images."
+        raise ConfigError("--channels-b", f"it beside --layout {layout.layout}", "pairs, ab or unpaired", fix)
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
@@ -322,7 +341,8 @@ def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOpt
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
+    of_images = {key: value for key, value in to_dict(images).items() if value is not None or key != "channels_b"}
+    return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 
 def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
@@ -701,7 +721,7 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
 
 def _form(field: Field) -> tuple[object, ...]:
     """Give what must be the same of every sample's field."""
-    return field.channels, field.dtype, field.extension, field.shape
+    return field.channels, field.channels_b, field.dtype, field.extension, field.shape
 
 
 def _kind_of(field: Field) -> str:
@@ -857,7 +877,7 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     members, fields = dict(files[1]), {}
     for i, (name, read) in enumerate(zip(recipe.fields, files[0], strict=True)):
         try:
-            data, fields[name] = _stored(recipe, i, read)
+            data, fields[name] = _stored(recipe, i, read, record.domain)
         except ValueError as error:
             raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
         member = _member_of(name, fields[name])
@@ -871,20 +891,19 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     return fields, members
 
 
-def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
+def _stored(recipe: Recipe, i: int, read: Picture | Value, domain: str) -> tuple[bytes, Field]:
     """Encode a member. Gives its bytes and its entry in the manifest. Raises ValueError where an image cannot be stored
     as asked."""
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
-    channels = recipe.channels.get(recipe.fields[i])
-    images = stored_with(recipe.images, channels) if channels else recipe.images
+    images = recipe.images_of(recipe.fields[i], domain)
     x = prepare(read, images, checked=bool(declared and declared.low is not None))
     extension = storage(x, images.encode)
     data = encode(x, extension, images.quality)
     how: dict[str, Any] = {"extension": extension, "channels": x.shape[2], "dtype": str(x.dtype)}
     how |= {"height": x.shape[0], "width": x.shape[1]}
-    return data, replace(declared, **how) if declared else Field(**how)
+    return data, replace(declared, **how) if declared else recipe.field_of(Field(**how), domain)
 
 
 def _member_of(name: str, field: Field) -> str:
