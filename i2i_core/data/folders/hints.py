@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from i2i_core.data.folders import pairing
+from i2i_core.data.folders.listing import stem
 from i2i_core.data.folders.splits import DOMAIN_FOLDER, SPLITS, is_split
 
 MOST = 3
@@ -99,7 +100,7 @@ def _parts(images: Sequence[str], tops: Iterable[str]) -> list[Parts] | None:
     for path in images:
         split, rest = path.split("/", 1) if all(splits) else ("", path)
         folder, _, rest = rest.partition("/") if "/" in rest else ("", "", rest)
-        parts.append(Parts(split, folder, pairing.stem(rest)))
+        parts.append(Parts(split, folder, stem(rest)))
     return parts
 
 

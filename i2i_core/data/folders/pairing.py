@@ -16,6 +16,7 @@ from functools import partial
 from heapq import nlargest
 from typing import NamedTuple
 
+from i2i_core.data.folders.listing import stem
 from i2i_core.data.folders.splits import SPLITS
 from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.images.codec import EXTENSIONS
@@ -59,11 +60,11 @@ class Pattern:
         """Return the expression that matches whole paths."""
         parts, seen, out = _PLACE.split(self.text), set[str](), ""
         for i, part in enumerate(parts):
-            looks = ".+" if part == "key" else "[^/]+"
+            looks = ".+?" if part == "key" else "[^/]+"
             out += re.escape(part) if i % 2 == 0 else f"(?P={part})" if part in seen else f"(?P<{part}>{looks})"
             seen.update([part] if i % 2 else [])
         ending = self.text.rpartition(".")[2].lower()
-        return re.compile(out if ending in EXTENSIONS else out + r"\.[^./]+")
+        return re.compile(out if ending in EXTENSIONS else out + r"(?:\.[^./]+)?")
 
 
 def patterns_of(texts: Sequence[str], two_folders: bool) -> tuple[Pattern, Pattern]:
@@ -132,12 +133,6 @@ def by_name(paths: Iterable[str], where: str) -> dict[Key, str]:
         if (other := found.setdefault(("", stem(path)), path)) != path:
             raise DataError(where, f"both {other} and {path}", "one image of each name", "Keep one of the two.")
     return found
-
-
-def stem(path: str) -> str:
-    """Take the ending off a path."""
-    folder, slash, last = path.rpartition("/")
-    return folder + slash + (last.rpartition(".")[0] if "." in last else last)
 
 
 def lone(sides: Sequence[Side]) -> tuple[list[str], list[str]]:
