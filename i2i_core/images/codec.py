@@ -61,6 +61,9 @@ class ImageOptions:
     """The colour under transparent pixels: a name or #rrggbb."""
     channels: Literal[1, 3] | None = None
     """Convert every image to grey (1) or to RGB (3), transparency not counted. Default: kept as they are."""
+    channels_b: Literal[1, 3] | None = None
+    """The same for B's images alone, beside --channels, which then holds for A: pairs, ab and unpaired. Methods whose
+    networks read both domains (unit, simgan) need the same in both. Default: as --channels."""
     window: tuple[float, float] | None = setting(None, most=MOST_VALUE)
     """Lowest and highest value to show, for what scanners write: TIFF of 16 and 32 bits, signed or not, floats, npy and
     DICOM. They are stored as 0 and 65535 of 16 bits, what lies beyond as one of the two. For CT, -1000 1000, say. 8-bit
@@ -83,6 +86,9 @@ class ImageOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_between(self, 1, 100, "quality")
+        if self.channels_b is not None and self.channels is None:
+            fix = f"Give --channels for A as well: --channels 1 --channels-b {self.channels_b}, say."
+            raise ConfigError("--channels-b", f"{self.channels_b} without --channels", "both", fix)
         if self.center_crop is not None:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import NUMBERS, Needs, Schema
 from i2i_core.labels import LabelSet
 from i2i_core.methods.at_test import AtTest, counts_calls
@@ -529,6 +529,26 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return frozen
 
     return decorate
+
+
+def domain_channels(schema: Schema, direction: Direction) -> tuple[int, int]:
+    """Give the channels of the two domains' images, those that go in first."""
+    field = schema.fields["image"]
+    a, b = (field.on(second).channels for second in ((False, True) if direction == "AtoB" else (True, False)))
+    return a, b
+
+
+def equal_channels(schema: Schema, method: str) -> int:
+    """Give the channels of the images of both domains, for a method whose networks read both.
+
+    Raises:
+        DataError: they differ.
+    """
+    a, b = domain_channels(schema, "AtoB")
+    if a != b:
+        found, expected = f"domains of {a} and {b} channels", f"the same in both: networks of {method} read both"
+        raise DataError("--data", found, expected, "Shard the images again with --channels 3, without --channels-b.")
+    return a
 
 
 def paired_channels(schema: Schema, direction: Direction) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from i2i_core.methods.base import (
     Objective,
     Player,
     Progress,
+    domain_channels,
     moves,
 )
 from i2i_core.methods.game import Game
@@ -67,9 +68,9 @@ class CycleGAN(Method[CycleGANConfig]):
 
     @staticmethod
     def fit(config: CycleGANConfig, schema: Schema, direction: Direction) -> CycleGANConfig:
-        """Take the channels, the same in both domains, from the data."""
-        channels = schema.fields["image"].channels
-        return replace(config, in_channels=channels, out_channels=channels)
+        """Take the channels of each domain from the data."""
+        a, b = domain_channels(schema, direction)
+        return replace(config, in_channels=a, out_channels=b)
 
     def channels(self) -> Mapping[str, int]:
         """Give the channels of both domains."""

@@ -18,7 +18,18 @@ from i2i_core.config.methods.unit import UNITConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Column, Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import (
+    Column,
+    Direction,
+    Method,
+    Move,
+    Needs,
+    Objective,
+    Player,
+    Progress,
+    equal_channels,
+    moves,
+)
 from i2i_core.methods.game import Game
 from i2i_core.methods.perceptual import Layers, Perceptual, with_checksum
 from i2i_core.networks import vae
@@ -82,8 +93,8 @@ class UNIT(Method[UNITConfig]):
 
     @staticmethod
     def fit(config: UNITConfig, schema: Schema, direction: Direction) -> UNITConfig:
-        """Take the channels, the same in both domains, from the data."""
-        return replace(config, channels=schema.fields["image"].channels)
+        """Take the channels, the same in both domains, from the data. Raises DataError where they differ."""
+        return replace(config, channels=equal_channels(schema, "unit"))
 
     @classmethod
     def with_files(cls, config: UNITConfig) -> UNITConfig:

@@ -119,6 +119,8 @@ class Split:
         needs = method.needs
         first = needs.domains == 1 or next(iter(taken)).startswith("a") == (direction == "AtoB")
         self.domain = data.manifest.domains[0 if first else 1]
+        self.shown_domain = data.manifest.domains[-1 if first else 0]
+        """Domain that outputs look like."""
         columns = {name: self.fields.index(needs.stored(name, direction)) for name in taken}
         self.columns: Mapping[str, int] = columns
         self.column = next((columns[name] for name, role in taken.items() if role == "image"), -1)
@@ -135,7 +137,11 @@ class Split:
     @property
     def written(self) -> Field:
         """Field that outputs are stored like: the truth's, else the source image's."""
-        return self.data.manifest.fields[self.fields[self.other]]
+        return self.data.manifest.fields_in(self.shown_domain)[self.fields[self.other]]
+
+    def field(self, column: int) -> Field:
+        """Describe the field of a column of the samples that are read."""
+        return self.data.manifest.fields_in(self.domain)[self.fields[column]]
 
     @property
     def dtype(self) -> str:
@@ -154,7 +160,7 @@ class Split:
         Raises:
             ValueError: the value cannot be decoded, or is not what the manifest says.
         """
-        field = self.data.manifest.fields[self.fields[self.columns[name]]]
+        field = self.field(self.columns[name])
         value = value_of(self._member(i, self.columns[name])[0], field)
         if field.role in PIXELS:
             assert isinstance(value, np.ndarray)
@@ -180,7 +186,7 @@ class Split:
         return [*found]
 
     def _member(self, i: int, column: int) -> File:
-        field = self.data.manifest.fields[self.fields[column]]
+        field = self.field(column)
         return self.reader.read([i], column)[0], field.extension
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:

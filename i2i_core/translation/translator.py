@@ -336,7 +336,7 @@ def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     """Show the inputs as images: `source` for a single one, else each by its name."""
     if not isinstance(job.inputs, Split):
         return dict(zip(("source",), inputs.values(), strict=False))
-    fields = {name: job.inputs.data.manifest.fields[job.inputs.fields[at]] for name, at in job.inputs.columns.items()}
+    fields = {name: job.inputs.field(at) for name, at in job.inputs.columns.items()}
     return {"source" if len(inputs) == 1 else name: shown(x, fields[name]) for name, x in inputs.items()}
 
 

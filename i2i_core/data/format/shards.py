@@ -112,6 +112,22 @@ class Recipe:
     channels: Channels = field(default_factory=dict)
     """Channels of fields whose images differ in channels, found while they are written (mixed.py)."""
 
+    def images_of(self, name: str, domain: str) -> ImageOptions:
+        """Give what happens to the images of a field, in a domain."""
+        if self.images.channels_b is not None and "b" in (name, domain.lower()):
+            return replace(self.images, channels=self.images.channels_b)
+        channels = self.channels.get(name)
+        return stored_with(self.images, channels) if channels else self.images
+
+    def field_of(self, field: Field, domain: str) -> Field:
+        """Describe an image of either domain as the manifest does, which describes both at once."""
+        k = self.images
+        if domain == WHOLE or k.channels is None or k.channels_b in (None, k.channels):
+            return field
+        apart = (k.channels_b or 0) - k.channels  # both have transparency, or neither
+        a = field.channels if domain == "A" else field.channels - apart
+        return replace(field, channels=a, channels_b=a + apart)
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -206,6 +222,12 @@ class FinishedShard:
         return (self.shard.name, self.index.name) == (name, index)
 
 
+_PLACES = ("input", "input_b", "pair_table", "annotations", "list_left_out")
+"""Options of layouts that a manifest does not name: places, and annotations as they were typed."""
+_SINCE = ("group_by", "common_only", "pair_pattern", "stacked")
+"""Options of layouts that came later: a manifest names those that were given."""
+
+
 class _MadeBy(TypedDict, total=False):
     made_by: dict[str, Any]
 
@@ -242,6 +264,9 @@ def plan(
         if wrong := no_file_name(record.key):
             where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
             raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
+    if images.channels_b is not None and (found.declared or found.kind not in ("paired", "unpaired")):
+        fix = "Leave it out; --channels holds for all images."
+        raise ConfigError("--channels-b", f"it beside --layout {layout.layout}", "pairs, ab or unpaired", fix)
     if images.window and (found.declared or found.reader == "glyphs"):
         fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
         raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
@@ -319,12 +344,11 @@ def set_name(split: str, domain: str) -> str:
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
-    places = ("input", "input_b", "annotations", "list_left_out")
-    kept = {key: value for key, value in to_dict(layout).items() if key not in places}
+    kept = {key: value for key, value in to_dict(layout).items() if key not in _PLACES}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
-    kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
+    kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    of_images = {key: value for key, value in to_dict(images).items() if value or key != "window"}
+    of_images = {key: value for key, value in to_dict(images).items() if value or key not in ("window", "channels_b")}
     return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 
@@ -699,6 +723,8 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
                     "Give --channels 3 (or 1); beside --keep-alpha every image then has those and transparency. "
                     "Others go into different data sets."
                 )
+            if max(a.channels, b.channels) > 4:
+                fix = "Shard them into different data sets."
             if a.dtype != b.dtype:
                 fix = "Convert the files to one number of bits; or shard them into different data sets."
             elif a.channels == b.channels:
@@ -712,7 +738,7 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
 
 def _form(field: Field) -> tuple[object, ...]:
     """Give what must be the same of every sample's field."""
-    return field.channels, field.dtype, field.extension, field.shape
+    return field.channels, field.channels_b, field.dtype, field.extension, field.shape
 
 
 def _kind_of(field: Field) -> str:
@@ -817,8 +843,9 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     if recipe.reader == "files":
         return found
     pictures = [picture for picture in found if isinstance(picture, Picture)]
-    left, right = _halves(pictures[0], _named(recipe, record, 0))
-    return [left, right] if recipe.reader == "left-right" else [right, left]
+    stacked = recipe.reader in ("top-bottom", "bottom-top")
+    first, second = _halves(pictures[0], _named(recipe, record, 0), stacked)
+    return [first, second] if recipe.reader in ("left-right", "top-bottom") else [second, first]
 
 
 def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
@@ -854,12 +881,17 @@ def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) 
     return [x if isinstance(x, Picture) else value for x, value in zip(found, values.values(), strict=True)]
 
 
-def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
-    width = picture.pixels.shape[1]
-    if width % 2:
-        raise BadImageError(name, f"{width} pixels of width, which are not two equal halves")
+def _halves(picture: Picture, name: str, stacked: bool = False) -> tuple[Picture, Picture]:
+    """Cut an image into its left and right half, or its upper and lower one. Raises BadImageError where it has none."""
     x = picture.pixels
-    return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
+    side = x.shape[0 if stacked else 1]
+    if side % 2:
+        what = "height" if stacked else "width"
+        other = "side by side, leave --stacked out" if stacked else "one above the other, give --stacked"
+        more = f" (if A and B lie {other})" if not x.shape[1 if stacked else 0] % 2 else ""
+        raise BadImageError(name, f"{side} pixels of {what}, which are not two equal halves{more}")
+    halves = (x[: side // 2], x[side // 2 :]) if stacked else (x[:, : side // 2], x[:, side // 2 :])
+    return replace(picture, pixels=halves[0]), replace(picture, pixels=halves[1])
 
 
 def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
@@ -872,7 +904,7 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     members, fields = dict(files[1]), {}
     for i, (name, read) in enumerate(zip(recipe.fields, files[0], strict=True)):
         try:
-            data, fields[name] = _stored(recipe, i, read)
+            data, fields[name] = _stored(recipe, i, read, record.domain)
         except ValueError as error:
             raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
         member = _member_of(name, fields[name])
@@ -886,20 +918,19 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     return fields, members
 
 
-def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
+def _stored(recipe: Recipe, i: int, read: Picture | Value, domain: str) -> tuple[bytes, Field]:
     """Encode a member. Gives its bytes and its entry in the manifest. Raises ValueError where an image cannot be stored
     as asked."""
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
-    channels = recipe.channels.get(recipe.fields[i])
-    images = stored_with(recipe.images, channels) if channels else recipe.images
+    images = recipe.images_of(recipe.fields[i], domain)
     x = prepare(read, images, checked=bool(declared and declared.low is not None))
     extension = storage(x, images.encode)
     data = encode(x, extension, images.quality)
     how: dict[str, Any] = {"extension": extension, "channels": x.shape[2], "dtype": str(x.dtype)}
     how |= {"height": x.shape[0], "width": x.shape[1]}
-    return data, replace(declared, **how) if declared else Field(**how)
+    return data, replace(declared, **how) if declared else recipe.field_of(Field(**how), domain)
 
 
 def _member_of(name: str, field: Field) -> str:
