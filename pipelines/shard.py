@@ -37,7 +37,7 @@ _METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
 
 
 _PERHAPS_IDS = {
-    "indexed": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
+    "palettes": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
     "NAME:classes=PATTERN",
     "faint": "all grey, with values below 64: if these are ids of classes, declare them, with --layout fields --field "
     "NAME:classes=PATTERN",
@@ -141,6 +141,11 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         kept = manifest.made_by["images"]["keep_alpha"]
         what = "grey or opaque images, stored with all channels" if kept else "grey images, stored as colour"
         say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey")
+    if animated := manifest.made_by.get("animated"):
+        say(
+            f"{counted(animated, 'sample')} held images of several frames: the first was taken; a folder of frames for each"
+        )
+        say("  keeps all, as a clip: --layout fields, {clip}/{frame}.png")
     for what, why in _PERHAPS_IDS.items():
         for name, count in manifest.made_by.get(what, {}).items():
             say(f"{counted(count, 'image')} of {printable(name)} {why}")
