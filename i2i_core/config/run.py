@@ -122,7 +122,7 @@ class TrainConfig:
         values = {"version": 1 if "output" in values else VERSION, **values}
         before = values["version"] in READ[:-1] and "data.fit" not in entry(method).presets[preset].values
         size = entry(method).presets[preset].values.get("hyper.image_size", METHODS[method].config.image_size)
-        values = _current(values, method, where, sides(size))
+        values = _current(values, method, where, size)
         if before and isinstance(data := values.get("data", {}), Mapping):
             values["data"] = {"fit": FIT_BEFORE, **data}
         sections = _sections(entry(method).config)
@@ -304,11 +304,11 @@ def _named(
     return name
 
 
-def _current(values: dict[str, Any], method: Any, where: str, size: tuple[int, int] = (35, 55)) -> dict[str, Any]:
+def _current(values: dict[str, Any], method: Any, where: str, size: Size = (35, 55)) -> dict[str, Any]:
     """Convert a configuration that an earlier program wrote to today's version and names.
 
     Args:
-        size: height and width where it leaves one of them out.
+        size: that of the images, where it leaves height or width out.
 
     Raises:
         ConfigError: the version is missing or unknown.
@@ -324,19 +324,20 @@ def _current(values: dict[str, Any], method: Any, where: str, size: tuple[int, i
     return _of_version_1(values, method, where) if version == 1 else values
 
 
-def _with_width(values: dict[str, Any], method: Any, size: tuple[int, int] | None) -> dict[str, Any]:
+def _with_width(values: dict[str, Any], method: Any, size: Size | None) -> dict[str, Any]:
     """Convert SimGAN's `image_width`, where 0 is that of a square, and `image_size`, then the height, to one size.
 
     Args:
-        size: height and width where the file leaves one of them out; None: leaving out the width is a square.
+        size: of the images, where the file leaves height or width out; None: leaving out the width is a square.
     """
     hyper = values.get("hyper")
     if method != "simgan" or not isinstance(hyper, Mapping) or not {"image_width", "image_size"} & {*hyper}:
         return values
     if size is None and "image_width" not in hyper:
         return values
-    default = size or (35, 55)
-    height, width = hyper.get("image_size", default[0]), hyper.get("image_width", default[1])
+    default = sides(size or (35, 55))
+    height = hyper.get("image_size", default[0])
+    width = hyper.get("image_width", 0 if isinstance(size, int) else default[1])
     if not all(isinstance(side, int) and not isinstance(side, bool) for side in (height, width)):
         return values  # the field refuses them
     kept = {name: value for name, value in hyper.items() if name not in ("image_size", "image_width")}

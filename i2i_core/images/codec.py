@@ -25,7 +25,7 @@ from i2i_core.images.limits import MAX_PIXELS, check_size
 from i2i_core.images.strips import copy_rows, strips
 from i2i_core.images.window import to_window
 from i2i_core.settings import check_at_least, check_between, check_numbers, setting
-from i2i_core.sizes import MOST_SIDE, Fit, fitted
+from i2i_core.sizes import MOST_SIDE, StoredFit, fitted
 
 Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
 Encoding = Literal["png", "jpg", "webp", "npy"]
@@ -69,9 +69,9 @@ class ImageOptions:
     """Side in pixels of the square to cut out of the middle, before resizing (CelebA: 178). Default: none is cut."""
     load_size: int | None = None
     """Side in pixels to resize to, as --fit says. Default: sizes are kept."""
-    fit: Fit = "square"
-    """Fit of --load-size: square stretches both sides to it (pix2pix, CycleGAN); shorter resizes the shorter side to it
-    and keeps the shape."""
+    fit: StoredFit = "shorter"
+    """Fit of --load-size: shorter resizes the shorter side to it and keeps the shape, and training cuts; square
+    stretches both sides to it, which distorts images that are not square (pix2pix, CycleGAN)."""
     resample: Resample = "bicubic"
     """The resampling filter; area averages whole pixels."""
     encode: Encoding = "png"

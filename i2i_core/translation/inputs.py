@@ -200,7 +200,7 @@ class Split:
     @cached_property
     def _twins(self) -> dict[tuple[str, bytes], int]:
         rows = {(identity(k), c.tobytes()): i for i, (k, c) in enumerate(zip(self.names, self.labels, strict=True))}
-        return rows if len(rows) == len(self.names) and all("-" in name for name in self.names) else {}
+        return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
 def _ending(path: str) -> str:
@@ -416,6 +416,22 @@ def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
         raise DataError(name, counted(have, "channel"), f"{channels}, which the checkpoint reads", fix)
     wanted: Any = channels if colours != channels else None
     return prepare(picture, ImageOptions(keep_alpha=keep, channels=wanted))
+
+
+def without_identity(keys: Iterable[str]) -> str:
+    """Give the first key that has no identity; "" where every key has one."""
+    return next((key for key in keys if "-" not in key), "")
+
+
+def why_no_identities(keys: Sequence[str]) -> str:
+    """Say why keys do not tell things apart: one has no identity, or two have the same one; "" where they do."""
+    if lacking := without_identity(keys):
+        return f"the key {lacking!r} has no `-`"
+    seen: dict[str, str] = {}
+    for key in keys:
+        if (other := seen.setdefault(identity(key), key)) != key:
+            return f"the keys {other!r} and {key!r} have the same identity, {identity(key)!r}"
+    return ""
 
 
 def identity(key: str) -> str:

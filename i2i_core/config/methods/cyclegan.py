@@ -109,8 +109,9 @@ SHARED = {
     "data.flip": True,
 }
 PAPER = Preset(
-    """The article: 256 px crops of 286, batch 1, Adam 2e-4 for 100 epochs and to 0 over another 100, least squares,
-    lambda 10, pools of 50, 9 blocks, no identity term (the paper has it for paintings to photographs alone).
+    """The article: 256 px crops of images stretched to 286 px (`--fit square`), batch 1, Adam 2e-4 for 100 epochs and
+    to 0 over another 100, least squares, lambda 10, pools of 50, 9 blocks, no identity term (the paper has it for
+    paintings to photographs alone).
 
     Data: horse2zebra and its like, `shard.py --layout unpaired`. Command: `train.py --method cyclegan --preset paper
     --data URI`. Expected for Cityscapes label -> photo (article, table 2): FCN-score .52 per pixel, .17 per class, .11

@@ -99,8 +99,8 @@ SHARED = {
     "data.flip": True,
 }
 PAPER = Preset(
-    """The article: 256 px crops of 286, batch 1, 200 epochs, Adam 2e-4 kept constant, lambda 100, dropout in
-    the three innermost up-blocks, dropout on at test time.
+    """The article: 256 px crops of images stretched to 286 px (`--fit square`), batch 1, 200 epochs, Adam 2e-4 kept
+    constant, lambda 100, dropout in the three innermost up-blocks, dropout on at test time.
 
     Data: facades, Cityscapes, maps (`shard.py --layout ab`). Command: `train.py --method pix2pix --preset paper
     --data URI`. Expected for Cityscapes label -> photo (article, table 1): FCN-score .66 per pixel, .23 per class,

@@ -86,8 +86,8 @@ class UNITConfig(PerceptualConfig):
             check_multiple(self.image_size, 2 ** (self.d_scales - 1 + (self.d_layers or 4)), "UNIT's discriminator")
 
 
-SQUARES = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
-ARTICLE = {**SQUARES, "training.images": 500_000, "training.lr_schedule": "constant"}
+CROPS = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
+ARTICLE = {**CROPS, "training.images": 500_000, "training.lr_schedule": "constant"}
 PAPER = Preset(
     """The article: tied layers, GAN 10, reconstruction 100, KL 0.1, cycle 100, cycle KL 0.1, Adam 1e-4 with weight
     decay 1e-4, batch 1, 500,000 iterations.
@@ -114,8 +114,8 @@ REFERENCE = Preset(
     the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features,
     `--lambda-perceptual`, is off there too.)
 
-    Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
-    --resample bilinear`, so that images keep their shape until training.""",
+    Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--resample
+    bilinear`; images keep their shape until training.""",
     {
         "training.batch": 1,
         "data.load_size": 0,
