@@ -143,9 +143,9 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey")
     if animated := manifest.made_by.get("animated"):
         say(
-            f"{counted(animated, 'sample')} held images of several frames: the first was taken; a folder of frames for each"
+            f"{counted(animated, 'sample')} held images of several frames, of which the first was taken; a folder of the"
         )
-        say("  keeps all, as a clip: --layout fields, {clip}/{frame}.png")
+        say("  frames of each keeps all of them, as a clip: --layout fields --field image={clip}/{frame}.png")
     for what, why in _PERHAPS_IDS.items():
         for name, count in manifest.made_by.get(what, {}).items():
             say(f"{counted(count, 'image')} of {printable(name)} {why}")
