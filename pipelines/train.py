@@ -100,7 +100,7 @@ def run() -> int:
         check_stages(config)  # before a minute of sharding; `prepare` refuses the same of other data
         found = METHODS[config.method]
         glyphs = found.presets[config.preset].glyphs
-        uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs, sketch=options.dry_run)
+        uri = builtin_data(found.method.needs.kind, config.image_size, glyphs, options.dry_run, config.data.fit)
         config = config.with_section("data", uri=uri)
     config = prepare(with_number(config))
     said = check_run(config, options.lr_may_rise)

@@ -53,7 +53,7 @@ from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
-from i2i_core.training.preparing import automatic_name, prepare
+from i2i_core.training.preparing import automatic_name, prepare, with_fit_of
 from i2i_core.training.resuming import check_order, length_of
 
 DISTANCE = "efficientnet_frechet"
@@ -123,8 +123,9 @@ def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     """
     prepared = prepare(base)
     name = base.launch.name or automatic_name(prepared.with_section("launch", name=""), "sweep-", SWEEP)
+    prepared = with_fit_of(prepared, Folder(f"{prepared.launch.storage}/{name}"), SWEEP)
     base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
-    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint", "order")}
+    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint", "order", "fit")}
     base = base.with_section("data", **data)
     base = base.with_section("training", init_from=prepared.training.init_from)
     space = load_space(settings.space or base.method)
@@ -349,7 +350,7 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     The last report holds the trial's outcome together with the evaluation at the end of the run, so that ASHA never
     ends a trial that has come to its end.
     """
-    config = TrainConfig.loads(given["config"], "the sweep's configuration")
+    config = TrainConfig.loads(given["config"], "the sweep's configuration", from_driver=True)
     logs.show(config.launch.log_level, config.run_name)
     run, sweep = RunFolder.of(config), Folder(sweep_url)
     known, ended = given["known"], dict[str, Any]()
