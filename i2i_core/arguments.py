@@ -75,7 +75,7 @@ def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None
             check_address(f"{typed}{equals}{value}", "an address of the command line")
             places -= 1
             if places < 0:
-                fix = "A value follows its flag; one with spaces stands in quotes."
+                fix = "A value follows its flag; one with spaces or * stands in quotes."
                 raise ConfigError(
                     f"{typed}{equals}{value}", "a word that belongs to no flag", f"a flag of {program}", fix
                 )

@@ -5,6 +5,7 @@ The same command resumes an interrupted run; for a finished one it prints the re
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -106,7 +107,7 @@ def run() -> int:
     folder = RunFolder.of(config)
     say(f"run {folder.url}")
     if "tensorboard" in config.monitoring.tracker:
-        say(f"watch with: tensorboard --logdir {config.launch.storage}")
+        say(f"watch with: tensorboard --logdir {shlex.quote(config.launch.storage)}")
     warn(config)
     if options.dry_run:
         if said:

@@ -431,8 +431,7 @@ def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: lis
         "trial 1 stopped early: l1 0.5 after 100 images: others were better",
         "trial 2 failed: a term was NaN",
         "trial 3 failed: its process was lost 4 times",
-        "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running (trial 1 0%, trial 2 0%, trial 3 0%); "
-        "best: trial 0, l1 0.25, with lambda",
+        "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running; best: trial 0, l1 0.25, with lambda",
         "4 of 5 trials done (1 finished, 1 stopped early, 2 failed), 0 running",
     ):
         assert line in text
@@ -522,6 +521,32 @@ def test_plan_without_twins_names_a_metric_that_the_data_allows(tmp_path: Path) 
     assert advised == [("metrics", "efficientnet_frechet"), ("metric", "efficientnet_frechet")]
     made = plan(own.with_section("evaluation", metrics=(advised[0][1],)), SweepConfig(metric=(advised[1][1],)))
     assert [objective.metric for objective in made.objectives] == ["efficientnet_frechet"]
+
+
+def test_plan_names_the_image_that_leaves_all_without_twins_and_the_names_that_it_advises_give_them(
+    tmp_path: Path,
+) -> None:
+    def refused(*names: str, metric: tuple[str, ...] = ()) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for domain in "ab":
+            for name in names:
+                put(folder / f"{domain}/{name.format(domain)}.png", noise(32, 32, 3))
+        shard("unpaired", folder / "a", folder / "data", input_b=str(folder / "b"), split=(0.0, 1.0, 0.0))
+        values = {"data.uri": str(folder / "data"), "launch.storage": str(folder / "runs"), "training.images": 600}
+        own = TrainConfig.of("cyclegan", "demo", {**values, "data.split": "val", "monitoring.evaluate_every": 100})
+        try:
+            assert [one.metric for one in plan(own, SweepConfig(metric=metric)).objectives] == ["twin"]
+        except ConfigError as error:
+            return error.found
+        return ""
+
+    for metric in ((), ("twin",)):
+        said = refused("horse1-{}", "horse2", "horse3-{}", metric=metric)
+        assert "the key 'horse2' has no `-` in split val of domain B" in said
+        assert "Name the files so, as horse7-a.png and horse7-b.png, and shard again" in said
+    said = refused("img-1", "img-2")
+    assert "the keys 'img-1' and 'img-2' have the same identity, 'img'" in said
+    assert refused("horse1-{}", "horse2-{}", "horse3-{}") == ""
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import IO, Any, Self
 
-from i2i_core.data.folders.layouts import SPLITS
+from i2i_core.data.folders.alike import check_apart
+from i2i_core.data.folders.splits import SPLITS
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.places import Places, below, no_file_name, storage_named
@@ -541,6 +542,7 @@ def finish_index(
     sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
     kept = _kept(tars, scanned, options, attributes, sets, bad)
     labels, left_out, fields = kept.labels, kept.left_out, _fields([sample for _, sample in kept.rows])
+    check_apart(labels.names if labels else (), f"--index {tars.uri}", "attribute")
     unpaired = "image" in kept.rows[0][1].images and labels is None
     if unpaired:
         _check_domains(tars, {name: sets[name][1] for name, _ in kept.rows})

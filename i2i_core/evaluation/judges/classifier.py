@@ -122,7 +122,8 @@ class Classifier(nn.Module):
 
     def check(self, data: DataSet) -> None:
         """Raise ConfigError unless the classifier can judge images of that data set."""
-        self._check(data.manifest.fields["image"].channels)
+        for domain in data.manifest.domains:
+            self._check(data.manifest.fields_in(domain)["image"].channels)
 
     def _check(self, channels: int) -> None:
         if channels != self.info.channels:
@@ -211,6 +212,11 @@ def check_trainable(data: DataSet) -> None:
         fix = "Leave --train-classifier out."
         expected = "labelled or unpaired ones, to train a classifier on"
         raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", expected, fix)
+    channels = [data.manifest.fields_in(domain)["image"].channels for domain in data.manifest.domains]
+    if len({*channels}) > 1:
+        found = f"domains of {' and '.join(map(str, channels))} channels"
+        fix = "Leave --train-classifier out, or shard the images again with --channels 3, without --channels-b."
+        raise DataError(f"data {data.uri}", found, "the same in both, for one classifier of them", fix)
 
 
 def train_classifier(
