@@ -148,7 +148,8 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         apart = ", --channels 1 --channels-b 3 those of A alone" if manifest.kind == "unpaired" else ""
         say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey{apart}")
     for what, why in _PERHAPS_IDS.items():
-        for name, count in manifest.made_by.get(what, {}).items():
+        counts = manifest.made_by.get(what)  # `indexed` of tars that were indexed is their checksum
+        for name, count in counts.items() if isinstance(counts, dict) else ():
             say(f"{counted(count, 'image')} of {printable(name)} {why}")
     if other := _cut_the_other_way(manifest):
         say(other)
