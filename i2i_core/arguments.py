@@ -26,7 +26,7 @@ OURS = {
     "--epochs": "Give --epochs N.",
     "--init-from": "Give --init-from RUN_OR_CHECKPOINT to begin with its networks; the same command resumes a run.",
     "--image-size": "Give --image-size N, or WIDTHxHEIGHT for images that are no squares.",
-    "--fit": "Give --fit shorter, square, width, native or pad; --load-size and --crop say the rest.",
+    "--fit": "Give --fit shorter, which keeps shapes, or --fit square, which stretches; --load-size says to what size.",
     "--samples": "Give --samples N.",
     "--lr": "Give --lr RATE.",
     "--g-lr": "Give --g-lr RATE and --d-lr RATE.",

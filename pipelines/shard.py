@@ -37,7 +37,7 @@ _METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
 
 
 _PERHAPS_IDS = {
-    "indexed": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
+    "palettes": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
     "NAME:classes=PATTERN",
     "faint": "all grey, with values below 64: if these are ids of classes, declare them, with --layout fields --field "
     "NAME:classes=PATTERN",
@@ -147,6 +147,9 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         what = "grey or opaque images, stored with all channels" if kept else "grey images, stored as colour"
         apart = ", --channels 1 --channels-b 3 those of A alone" if manifest.kind == "unpaired" else ""
         say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey{apart}")
+    if animated := manifest.made_by.get("animated"):
+        say(f"{counted(animated, 'sample')} held images of several frames, of which the first is taken: a folder of")
+        say("  the frames of each keeps all of them, as a clip: --layout fields --field image={clip}/{frame}.png")
     for what, why in _PERHAPS_IDS.items():
         counts = manifest.made_by.get(what)  # `indexed` of tars that were indexed is their checksum
         for name, count in counts.items() if isinstance(counts, dict) else ():

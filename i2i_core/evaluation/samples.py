@@ -23,7 +23,7 @@ from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import DataError
 from i2i_core.methods.base import Method, image_input, knows_truth, sides
 from i2i_core.methods.controls import Code, Examples, Labels
-from i2i_core.sizes import Resizing, Size
+from i2i_core.sizes import KEEPING, Resizing, Size
 
 if TYPE_CHECKING:
     from i2i_core.evaluation.judges.classifier import Classifier
@@ -88,7 +88,7 @@ class Asked:
     """Number of samples to measure, the first of the split; 0: all."""
     classifier: Classifier | None = None
     """Judges translations of labelled or unpaired data; None: the file that `judging` names, if it names one."""
-    resizing: Resizing = Resizing()
+    resizing: Resizing = KEEPING
     """Resizing of images to `image_size`: that of the method's training."""
     frames: int = 0
     """Frames of a sequence; 0: the method's own number."""

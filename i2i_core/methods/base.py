@@ -366,6 +366,8 @@ class Method(nn.Module, Generic[Config]):
         """Make the columns of a sample grid, by title, with a row for each sample.
 
         The columns are inputs, outputs made with the sample's own labels, and truths; a method may override this.
+        Titles begin with the words of contact sheets, `source`, `translation` (`made` without inputs) and `truth`
+        (`real` where domains have no pairs), and go on with the paper's letters, or here with names of fields.
         """
         told, keys = {}, batch.keys or [str(i) for i in range(batch.start, batch.stop)]
         if examples := self.control(Examples):
@@ -374,9 +376,10 @@ class Method(nn.Module, Generic[Config]):
             told[labels] = self.own_labels(batch)
         make = self.translate if self.needs.frames == 1 else self.along
         made = make({name: batch[name] for name in self.inputs}, told, keys=keys)
-        columns: dict[str, Column] = {name: name for name in self.inputs}
-        columns |= {f"made {name}": made[name] for name in self.outputs}
-        return columns | {name: name for name in self.outputs}
+        columns: dict[str, Column] = {f"source {name}": name for name in self.inputs}
+        columns |= {f"{'translation' if self.inputs else 'made'} {name}": made[name] for name in self.outputs}
+        real = "real" if self.needs.domains == 2 else "truth"
+        return columns | {f"{real} {name}": name for name in self.outputs}
 
     @property
     def device(self) -> torch.device:

@@ -151,10 +151,10 @@ class CycleGAN(Method[CycleGANConfig]):
         x, y = batch["a"], batch["b"]
         there, back = self.image_from(x), self.image_from(y, "BtoA")
         return {
-            "x": "a",
-            "G(x)": there,
-            "F(G(x))": self.image_from(there, "BtoA"),
-            "y": "b",
-            "F(y)": back,
-            "G(F(y))": self.image_from(back),
+            "source x": "a",
+            "translation G(x)": there,
+            "back F(G(x))": self.image_from(there, "BtoA"),
+            "source y": "b",
+            "translation F(y)": back,
+            "back G(F(y))": self.image_from(back),
         }

@@ -140,7 +140,7 @@ class SimGAN(Method[SimGANConfig]):
 
     def preview(self, batch: Batch) -> dict[str, Column]:
         """Show synthetic images, refined ones, and some real ones."""
-        return {"synthetic": "a", "refined": self.image_from(batch["a"]), "real": "b"}
+        return {"source x": "a", "translation R(x)": self.image_from(batch["a"]), "real y": "b"}
 
 
 def _summed(term: Any, logits_B1hw: Tensor) -> Tensor:

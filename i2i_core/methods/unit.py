@@ -189,7 +189,14 @@ class UNIT(Method[UNITConfig]):
         x1, x2 = batch["a"], batch["b"]
         there, back = self.image_from(x1), self.image_from(x2, "BtoA")
         x121, x212 = self.image_from(there, "BtoA"), self.image_from(back)
-        return {"x1": "a", "x12": there, "x121": x121, "x2": "b", "x21": back, "x212": x212}
+        return {
+            "source x1": "a",
+            "translation x12": there,
+            "back x121": x121,
+            "source x2": "b",
+            "translation x21": back,
+            "back x212": x212,
+        }
 
 
 def _paper_networks(k: UNITConfig) -> dict[str, nn.Module]:

@@ -199,6 +199,8 @@ class FinishedShard:
     """Samples with transparent pixels that were laid over the background."""
     converted: int = 0
     """Samples that were stored with more channels than they had, as the others have them."""
+    animated: int = 0
+    """Samples with images of several frames, of which the first was taken."""
     indexed: dict[str, int] = field(default_factory=dict)
     faint: dict[str, int] = field(default_factory=dict)
     """Images with a palette, and grey ones of low values alone, by field (and domain): they may be label maps."""
@@ -656,6 +658,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 transparent=part.transparent + _is_laid_over(recipe, files),
                 converted=part.converted
                 + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
+                animated=part.animated + any(x.animated for x in pictures.values()),
                 indexed=_counted_in(part.indexed, job, [name for name, x in pictures.items() if x.indexed]),
                 faint=_counted_in(part.faint, job, [name for name, x in pictures.items() if x.faint]),
             )
@@ -850,7 +853,7 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
 
 def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
     window = recipe.images.window
-    return Picture(read_windowed(data, ending, *window)) if window else decode_picture(data, ending)
+    return Picture(read_windowed(data, ending, window[0], window[1])) if window else decode_picture(data, ending)
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
@@ -946,13 +949,17 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 # ---- finishing ----
 
 
+_COUNTED = ("transparent", "converted", "animated")
+"""Numbers of samples that the job says at its end."""
+
+
 def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     """Write the manifest of a finished plan, and remove the parts.
 
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
-    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("transparent", "converted")}
+    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in _COUNTED}
     made_by = plan.made_by | {name: count for name, count in counts.items() if count} | _perhaps_ids(plan, parts)
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
 
@@ -967,7 +974,7 @@ def _perhaps_ids(plan: Plan, parts: Mapping[str, FinishedShard]) -> dict[str, di
         indexed.update(part.indexed)
         faint.update(part.faint)
         all_.update(dict.fromkeys(_counted_in({}, job, plan.recipe.fields), part.shard.samples))
-    found = {"indexed": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
+    found = {"palettes": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
     return {name: counts for name, counts in found.items() if counts}
 
 

@@ -41,7 +41,7 @@ from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.fields import Field, Needs, field_on
 from i2i_core.randomness import seed_from
-from i2i_core.sizes import Resizing, Size
+from i2i_core.sizes import KEEPING, Resizing, Size
 from i2i_core.storage.remote import is_local
 
 MOST_SOCKET = 103 if sys.platform == "darwin" else 107
@@ -591,7 +591,7 @@ def in_order(
     world: int = 1,
     direction: Literal["AtoB", "BtoA"] = "AtoB",
     side: Literal["a", "b", ""] = "",
-    resizing: Resizing = Resizing(),
+    resizing: Resizing = KEEPING,
     needs: Needs | None = None,
     frame_stride: int = 1,
 ) -> Iterator[Batch]:

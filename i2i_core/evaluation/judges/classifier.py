@@ -30,7 +30,7 @@ from i2i_core.errors import ConfigError, DataError, Stopped, nearest
 from i2i_core.fields import Needs
 from i2i_core.randomness import seed_from
 from i2i_core.settings import to_dict
-from i2i_core.sizes import Resizing, Size, sides
+from i2i_core.sizes import KEEPING, Resizing, Size, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded, tensors_of
@@ -135,7 +135,7 @@ class Classifier(nn.Module):
         data: DataSet,
         image_size: Size,
         network: Network = "small",
-        resizing: Resizing = Resizing(),
+        resizing: Resizing = KEEPING,
     ) -> bool:
         """Tell whether the classifier is such a network, trained on that data for images of that size, so resized."""
         size, cut = judged_size(image_size, network), cut_of(image_size, resizing)
@@ -224,7 +224,7 @@ def train_classifier(
     *,
     image_size: Size,
     network: Network = "small",
-    resizing: Resizing = Resizing(),
+    resizing: Resizing = KEEPING,
     split: str = "train",
     seen: int = SEEN,
     seed: int = 0,
