@@ -151,7 +151,8 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         say(f"{counted(animated, 'sample')} held images of several frames, of which the first is taken: a folder of")
         say("  the frames of each keeps all of them, as a clip: --layout fields --field image={clip}/{frame}.png")
     for what, why in _PERHAPS_IDS.items():
-        for name, count in manifest.made_by.get(what, {}).items():
+        counts = manifest.made_by.get(what)  # `indexed` of tars that were indexed is their checksum
+        for name, count in counts.items() if isinstance(counts, dict) else ():
             say(f"{counted(count, 'image')} of {printable(name)} {why}")
     if other := _cut_the_other_way(manifest):
         say(other)

@@ -190,3 +190,11 @@ def test_domains_of_old_manifests_read_as_before(tmp_path: Path) -> None:
     manifest = DataSet(str(tmp_path / "out")).manifest
     assert manifest.fields_in("A") == manifest.fields_in("B") == manifest.fields
     assert np.array_equal(sample(tmp_path / "out", "0", "train", "A")[0].shape, (SIDE, SIDE, 3))
+
+
+@pytest.mark.parametrize(("direction", "a", "b"), [("AtoB", 1, 3), ("BtoA", 3, 1)])
+def test_needs_describe_the_field_of_each_side(apart: str, direction: str, a: int, b: int) -> None:
+    """By this, evaluation compares a data set with a checkpoint's networks."""
+    needs, manifest = Needs({"image": "image"}, domains=2), DataSet(apart).manifest
+    found = [needs.field(manifest, side, direction) for side in "ab"]
+    assert [field and field.channels for field in found] == [a, b]

@@ -162,6 +162,7 @@ def test_listed_takes_the_longest_known_name_and_else_cuts_at_commas() -> None:
     assert listed("Smith, John,long hair", ODD) == ["Smith, John", "long hair"]
     assert listed("+Smith, John,-plain", ODD) == ["+Smith, John", "-plain"]
     assert listed("a,b", ODD) == ["a,b"]
+    assert listed("a,b,plain", ODD) == ["a,b", "plain"]
     assert listed('"a",b', ODD) == ["a", "b"]
     assert listed(" a ,, b,", ("a", "b")) == ["a", "b"]
     assert listed('"",') == listed("") == listed(" , ") == []

@@ -142,7 +142,7 @@ TABLE = "photos/1.png,labels/one.png\nphotos/2.png,labels/two.jpg\n"
         "\ufeff" + TABLE.replace("\n", "\r\n"),
         TABLE.replace(",", ";"),
         TABLE.replace(",", "\t"),
-        TABLE.replace(",", ", ").replace("photos/1.png", '"photos/1.png"'),
+        TABLE.replace(",", ", ").replace("labels/one.png", '"labels/one.png"'),
         TABLE.replace(".png", "").replace(".jpg", ""),
         TABLE.replace("/", "\\"),
         TABLE.replace("photos", "./photos"),
