@@ -26,7 +26,18 @@ TUNE: Groups = {
     "before it starts": ("resume", "dry-run"),
 }
 SHARD: Groups = {
-    "what is there": ("layout", "input", "input-b", "attributes", "field", "index", "common-only", "split", "group-by"),
+    "what is there": (
+        "layout",
+        "input",
+        "input-b",
+        "list",
+        "attributes",
+        "field",
+        "index",
+        "common-only",
+        "split",
+        "group-by",
+    ),
     "what happens to an image": ("channels", "center-crop", "load-size", "fit", "resample", "encode"),
     "what is written": ("out", "shard-samples", "bad", "overwrite"),
     "where it runs": ("workers",),

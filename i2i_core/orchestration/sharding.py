@@ -56,7 +56,8 @@ def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = AUTO) -
         return DataSet(options.out).manifest, True
     if plan.lone:
         place = shards.list_lone(plan, options.out)
-        logger.warning(f"{len(plan.lone):,} images without a partner are left out: {place} lists them")
+        what = "images" if plan.recipe.kind == "paired" else "images and rows"
+        logger.warning(f"{len(plan.lone):,} {what} without a partner are left out: {place} lists them")
     try:
         _write(plan, options, done, workers)
         return shards.finish(plan, options.out, done), False

@@ -55,8 +55,10 @@ PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
 WITHOUT_PARTNER = "without_partner.txt"
-"""File of a data set of pairs: the images that `--common-only` left out, a place a line below a heading."""
-_HEADING = b"# images without a partner, which --common-only left out\n"
+"""File of a data set of pairs or of a list: the images, and rows, that were left out, each a line below a heading."""
+_HEADING = b"# images without a partner"
+_OF_PAIRS, _OF_LISTS = b", which --common-only left out\n", b", and rows of the list without an image\n"
+"""Ends of the heading."""
 
 SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
@@ -133,7 +135,7 @@ class Plan:
     made_by: dict[str, Any]
     digest: str
     lone: tuple[str, ...] = ()
-    """Places of images that `--common-only` leaves out."""
+    """Places of images that `--common-only` leaves out; of a list, also its rows."""
 
     @property
     def samples(self) -> int:
@@ -310,9 +312,12 @@ def set_name(split: str, domain: str) -> str:
     return split if domain == WHOLE else f"{split}-{domain}"
 
 
+_PLACES = ("input", "input_b", "labels_list", "annotations")
+
+
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
-    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
+    kept = {key: value for key, value in to_dict(layout).items() if key not in _PLACES}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
@@ -513,7 +518,8 @@ def list_lone(plan: Plan, out: str) -> str:
     """Write the list of images without a partner into the data set's folder, and give its place."""
     output = output_at(out)
     lines = "".join(f"{printable(place)}\n" for place in plan.lone)
-    output.write(WITHOUT_PARTNER, _HEADING + lines.encode())
+    heading = _HEADING + (_OF_PAIRS if plan.recipe.kind == "paired" else _OF_LISTS)
+    output.write(WITHOUT_PARTNER, heading + lines.encode())
     return output.at(WITHOUT_PARTNER)
 
 
