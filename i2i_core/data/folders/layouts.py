@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -55,7 +55,7 @@ LOOKS = {
     "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
-Reading = Literal["files", "left-right", "right-left", "glyphs"]
+Reading = Literal["files", "left-right", "right-left", "glyphs", "tars"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,11 @@ class LayoutOptions:
                 raise ConfigError("--annotations", repr(ending), "endings of file names, each once", fix)
 
     @property
+    def names_of_attributes(self) -> tuple[str, ...]:
+        """Names in --attributes, which commas may separate too."""
+        return tuple(part for name in self.attributes for part in name.split(",") if part)
+
+    @property
     def endings(self) -> tuple[str, ...]:
         """Endings of annotations, without a dot before them."""
         return tuple(part.removeprefix(".") for name in self.annotations for part in name.split(",") if part)
@@ -124,6 +129,10 @@ class Record:
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
     clip: str = ""
     """Clip that the sample is a frame of. The frames of a clip are in their order and stay together."""
+    tar: str = ""
+    """Path, below the root, of the tar that holds the sample's files; empty: they are files."""
+    places: tuple[tuple[int, int], ...] = ()
+    """(offset, bytes) in that tar of each source, then of each annotation."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,10 @@ class Found:
     clip_overlap: int = 0
     lone: tuple[str, ...] = ()
     """Places of images without a partner, which `--common-only` leaves out; of lists also rows."""
+    left_out: tuple[str, ...] = ()
+    """What could not be used of tars, a line each."""
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of the manifest's `made_by`."""
 
 
 @dataclass(frozen=True)
