@@ -38,6 +38,15 @@ _METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
 """A method for each kind of data set, to name when one is finished."""
 
 
+_PERHAPS_IDS = {
+    "indexed": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
+    "NAME:classes=PATTERN",
+    "faint": "all grey, with values below 64: if these are ids of classes, declare them, with --layout fields --field "
+    "NAME:classes=PATTERN",
+}
+"""What is said of images that may be label maps."""
+
+
 @dataclass(frozen=True)
 class MakeOptions:
     """Make a data set."""
@@ -169,6 +178,9 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         kept = manifest.made_by["images"]["keep_alpha"]
         what = "grey or opaque images, stored with all channels" if kept else "grey images, stored as colour"
         say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey")
+    for what, why in _PERHAPS_IDS.items():
+        for name, count in manifest.made_by.get(what, {}).items():
+            say(f"{counted(count, 'image')} of {printable(name)} {why}")
     say(manifest.describe())
     say(f"{'already finished' if old else 'finished'}: {where}")
 

@@ -82,7 +82,7 @@ def run() -> int:
 
         found = METHODS[base.method]
         drawn = found.presets[base.preset].glyphs
-        uri = builtin_data(found.method.needs.kind, base.hyper.image_size, drawn, sketch=options.dry_run)
+        uri = builtin_data(found.method.needs.kind, base.image_size, drawn, options.dry_run, base.data.fit)
         base = base.with_section("data", uri=uri)
     planned = plan(with_number(base, "sweep-", SWEEP), options.sweep)
     warn(planned.base)

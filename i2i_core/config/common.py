@@ -11,7 +11,7 @@ _RESULTS = ("storage", "name", "evaluate-every", "metrics", "grid-every", "check
 
 TRAIN: Groups = {
     "what to train": ("method", "preset", "config", "init-from"),
-    "data": ("data", "direction", "image-size", "attributes"),
+    "data": ("data", "direction", "image-size", "fit", "attributes"),
     "length, batch and weights": ("images", "epochs", "batch", "lr", "g-lr", "d-lr", "lambda-*"),
     "where it runs": ("workers", "gpu", "cpu", "fast"),
     "what it keeps and shows": _RESULTS,

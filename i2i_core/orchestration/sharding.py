@@ -20,6 +20,7 @@ from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
 from i2i_core.orchestration import pool
 from i2i_core.settings import AUTO, Auto
+from i2i_core.sizes import Fit, Size, said, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.paths import absolute
@@ -228,16 +229,25 @@ def shard_glyphs(
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)
 
 
-def builtin_data(kind: Kind, size: int, options: Mapping[str, Any], sketch: bool = False) -> str:
+def builtin_data(
+    kind: Kind, image_size: Size, options: Mapping[str, Any], sketch: bool = False, fit: Fit = "shorter"
+) -> str:
     """Find the built-in glyphs of that kind, size and options; on first use they are made, and the log says where.
 
     Args:
+        image_size: of the run's training images.
+        fit: of the run. Glyphs are drawn in squares, so that other sizes need padding.
         sketch: whether a few characters in a temporary folder do where there are none yet, as for a dry run. The folder
             is removed when the program ends.
     """
     if kind == "fields":
         fix = "Name one with --data; docs/data.md says how to make it."
         raise ConfigError("--data", "nothing, and no glyphs have the fields that the method reads", "a data set", fix)
+    size = min(sides(image_size))
+    if fit not in ("pad", "square") and size != max(sides(image_size)):
+        expected = "a square: the built-in glyphs are drawn in squares, which would be cut"
+        fix = f"Give --image-size {size}, or --fit pad, which keeps each glyph whole; or your own images with --data."
+        raise ConfigError("--image-size", f"{said(image_size)}, without --data", expected, fix)
     named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     logger.info(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from i2i_core.batch import as_used, scaled
-from i2i_core.data.folders.layouts import by_number, list_files
+from i2i_core.data.folders.layouts import by_number
+from i2i_core.data.folders.listing import described, left_out, list_files, place
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -24,6 +26,8 @@ from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_pict
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
+
+logger = logging.getLogger(__name__)
 
 File = tuple[bytes, str]
 """The bytes of an image file, and its name's ending (`png`)."""
@@ -196,7 +200,7 @@ class Split:
     @cached_property
     def _twins(self) -> dict[tuple[str, bytes], int]:
         rows = {(identity(k), c.tobytes()): i for i, (k, c) in enumerate(zip(self.names, self.labels, strict=True))}
-        return rows if len(rows) == len(self.names) and all("-" in name for name in self.names) else {}
+        return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
 def _ending(path: str) -> str:
@@ -288,7 +292,10 @@ def _folder(uri: str, flag: str, out: str) -> Files:
     same = bool(out) and out_fs.protocol == fs.protocol
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
-    listed = [(f"{root.rstrip('/')}/{path}", path) for path in list_files(uri, flag).images]
+    listing = list_files(uri, flag)
+    listed = [(f"{root.rstrip('/')}/{path}", path) for path in listing.images]
+    if line := described(left_out(listing, {place(listing.root, path) for path in listing.images})):
+        logger.info(f"{flag} {uri}: {line}")
     kept = [(full, path) for full, path in listed if not (same and full.startswith(f"{out_root}/"))]
     if not kept:
         endings = " ".join(sorted(EXTENSIONS))
@@ -409,6 +416,22 @@ def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
         raise DataError(name, counted(have, "channel"), f"{channels}, which the checkpoint reads", fix)
     wanted: Any = channels if colours != channels else None
     return prepare(picture, ImageOptions(keep_alpha=keep, channels=wanted))
+
+
+def without_identity(keys: Iterable[str]) -> str:
+    """Give the first key that has no identity; "" where every key has one."""
+    return next((key for key in keys if "-" not in key), "")
+
+
+def why_no_identities(keys: Sequence[str]) -> str:
+    """Say why keys do not tell things apart: one has no identity, or two have the same one; "" where they do."""
+    if lacking := without_identity(keys):
+        return f"the key {lacking!r} has no `-`"
+    seen: dict[str, str] = {}
+    for key in keys:
+        if (other := seen.setdefault(identity(key), key)) != key:
+            return f"the keys {other!r} and {key!r} have the same identity, {identity(key)!r}"
+    return ""
 
 
 def identity(key: str) -> str:

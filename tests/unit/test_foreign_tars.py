@@ -411,7 +411,7 @@ def test_rewriting_converts_images_and_keeps_other_members(tmp_path: Path) -> No
     members = {"jpg": jpg(), "json": note, "seg.png": png(1), "TXT": b"words"}
     write_tar(tmp_path / "in/0.tar", {str(i): members for i in range(3)})
     before = sums(tmp_path / "in")
-    manifest = anew(tmp_path / "in", tmp_path / "out", ImageOptions(load_size=8, channels=1, encode="png"))
+    manifest = anew(tmp_path / "in", tmp_path / "out", ImageOptions(load_size=8, fit="square", channels=1))
     image = manifest.fields["image"]
     assert (image.extension, image.channels, image.height, image.width) == ("png", 1, 8, 8)
     assert manifest.attributes == ("bold",)

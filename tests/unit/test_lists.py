@@ -160,7 +160,7 @@ def test_lists_name_what_has_no_partner_and_a_file_holds_the_rest(faces: Path, t
         f"{faces}/own.csv, line 5: 8.png, a row without an image",
     ]
     assert any("3 images and rows without a partner are left out" in line for line in said)
-    assert celeba(faces, labels_list="own.csv").notes[1:] == (
+    assert celeba(faces, labels_list="own.csv").notes[1:] == (  # nor is the list itself said to be left out
         "2 rows of own.csv without an image: 8.png, 9.png",
         "1 image without a row in own.csv: img/img/3.png",
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -18,19 +17,19 @@ from typing import Any, Literal, NamedTuple
 
 from i2i_core.data.folders import groups, lists
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
+from i2i_core.data.folders.listing import Listing, described, left_out, list_files, place, write_list
+from i2i_core.data.folders.listing import extension as _extension
+from i2i_core.data.folders.listing import some as _some
+from i2i_core.data.folders.listing import stem as _stem
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import ConfigError, DataError, counted, nearest
+from i2i_core.errors import ConfigError, DataError, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.settings import MOST_SEED, check_at_least, check_numbers, setting
-from i2i_core.storage.paths import special
-from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
 logger = logging.getLogger(__name__)
 
-MOST_NAMED = 20
-"""Special files that a warning names."""
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -86,6 +85,9 @@ class LayoutOptions:
     """Regular expression that keeps near-copies in one split. It is searched in each sample's name: the path below the
     split's folder, without ending; of clips, the clip's path. Samples whose first group, or else whole match, is equal
     go to one split: '^[^_]+' for anna_1.png, anna_2.png."""
+    list_left_out: str = ""
+    """File to write, with the paths of all that is left out of the folders and why: files that are no images, formats
+    that are not read, what systems and tools leave behind. The job itself prints their numbers."""
     seed: int = setting(0, most=MOST_SEED)
     """Seed of the splits, of the order in the shards, and of the colours of glyphs."""
 
@@ -163,77 +165,6 @@ class Found:
     """Further entries of the manifest's `made_by`."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Hold the files below a folder: path relative to it -> bytes, sorted; hidden and special files are left out."""
-
-    uri: str
-    root: str
-    files: dict[str, int] = field(repr=False)
-    annotations: tuple[str, ...] = ()
-    """Endings of files that are no images of their own."""
-
-    @property
-    def images(self) -> list[str]:
-        """Paths of the images: endings of images that are no annotations."""
-        others = tuple(f".{ending}" for ending in self.annotations)
-        return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
-
-    def read_text(self, path: str) -> str:
-        """Read a file of text; bytes that are no UTF-8 are replaced."""
-        fs, root = storage_of(self.root)
-        data: bytes = fs.cat_file(f"{root}/{path}")
-        return data.decode("utf-8", "replace")
-
-
-def list_files(uri: str, flag: str = "--input") -> Listing:
-    """List everything below a folder or URL. Links to local folders are followed.
-
-    Raises:
-        DataError: nothing there, or not a folder.
-    """
-    if not uri:
-        raise DataError(flag, "nothing", "a folder or URL with images", f"Name it with {flag} DIR.")
-    fs, root = storage_of(uri.rstrip("/") or uri)
-    if not fs.isdir(root):
-        found = "a file" if fs.exists(root) else "nothing at that place"
-        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
-    sizes = dict(_linked(root)) if is_local(fs) else dict(_sizes(fs, root))
-    hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
-    names = [path for path in sorted(sizes) if not hidden.search(path)]
-    names = plain_files(uri, root, names) if is_local(fs) else names
-    return Listing(uri, fs.unstrip_protocol(root), {path: sizes[path] for path in names})
-
-
-def plain_files(uri: str, root: str, names: Iterable[str]) -> list[str]:
-    """Leave special files (devices, sockets, named pipes) out of the names of local files below a root, and log which:
-    they are never opened."""
-    kinds = {name: special(os.path.join(root, name)) for name in names}
-    if odd := [f"{name} ({kind})" for name, kind in kinds.items() if kind]:
-        logger.warning(f"{uri}: left out {counted(len(odd), 'special file')}: {_some(odd, MOST_NAMED)}")
-    return [name for name, kind in kinds.items() if not kind]
-
-
-def _sizes(fs: Any, root: str) -> Iterator[tuple[str, int]]:
-    """Give path below a folder and bytes of every file there."""
-    start = len(root.rstrip("/")) + 1
-    for path, info in fs.find(root, detail=True).items():
-        yield path[start:], int(info.get("size") or 0)
-
-
-def _linked(root: str) -> Iterator[tuple[str, int]]:
-    """Give path and bytes of every local file, also below links to folders, except links back to a folder above."""
-    above = {root: {os.path.realpath(root)}}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        known = above.pop(folder)
-        real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders}
-        folders[:] = [name for name in folders if real[name] not in known]  # a link to a folder above would not end
-        above |= {os.path.join(folder, name): known | {real[name]} for name in folders}
-        for name in files:
-            path = os.path.join(folder, name)
-            yield os.path.relpath(path, root), os.stat(path).st_size if os.path.exists(path) else 0
-
-
 @patient_for(AT_START)
 def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, fields: FieldOptions | None = None) -> Found:
     """List the samples of an input, each with its split.
@@ -244,20 +175,41 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
     """
     fields = fields or FieldOptions()
     _check_options(options, fields)
-    if options.layout == "fields":
-        found = find_fields(options, list_files(options.input), fields)
-    elif options.layout == "glyphs":
+    listing = None if options.layout == "glyphs" else list_files(options.input)
+    if listing is None:
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
+    elif options.layout == "fields":
+        found = find_fields(options, listing, fields)
     else:
-        listing = replace(list_files(options.input), annotations=options.endings)
+        listing = replace(listing, annotations=options.endings)
         found = _LAYOUTS[options.layout](options, listing)
         found = _annotated(found, listing, options.endings) if options.endings else found
     if options.layout == "glyphs" and options.endings:
         found = _annotated_glyphs(found, options.endings)
     found = _turned(found) if options.direction == "BtoA" else found
+    if listing is not None:
+        found = _with_left_out(found, listing, options.list_left_out)
     if options.group_by:
         return with_groups(found, options)
     return replace(found, records=with_splits(found.records, options.split, options.seed))
+
+
+def _with_left_out(found: Found, listing: Listing, file: str) -> Found:
+    """Note how much of the folders no sample is made of, and list it in a file if one is named. Raises as
+    `write_list`."""
+    used = {root + source for r in found.records for root, source in zip(_starts(found.roots), r.sources, strict=False)}
+    (of_annotations,) = _starts((found.annotations_root,))
+    used |= {of_annotations + path for r in found.records for _, path in r.annotations}
+    causes = left_out(listing, used, {*found.lone})
+    if file:
+        write_list(causes, file)
+    more = f"; {file} lists them" if file else "; --list-left-out FILE lists them"
+    line = described(causes)
+    return replace(found, notes=(*found.notes, line + more)) if line else found
+
+
+def _starts(roots: Sequence[str]) -> list[str]:
+    return [place(root, "") for root in roots]
 
 
 def with_groups(found: Found, options: LayoutOptions) -> Found:
@@ -352,6 +304,8 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
     if options.input_b and options.layout == "unpaired" and options.endings:
         fix = "Put the images into trainA and trainB of one folder, or leave --annotations out."
         raise ConfigError("--annotations", "it beside --input-b of unpaired images", "one --input", fix)
+    if options.list_left_out and options.layout == "glyphs":
+        raise ConfigError("--list-left-out", "it beside --layout glyphs", "folders", "Leave it out.")
     if options.common_only and options.layout != "pairs":
         raise ConfigError("--common-only", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
     if fields != FieldOptions() and options.layout != "fields":
@@ -420,7 +374,7 @@ def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
     """Pair the images of two folders by their names; endings may differ (a/1.jpg, b/1.png)."""
     _need_images("pairs", listing)
     if options.input_b:
-        sides = (listing, list_files(options.input_b, "--input-b"))
+        sides = (listing, listing.further(options.input_b, "--input-b"))
         _need_images("pairs", sides[1])
     else:
         sides = _two_sides(listing)
@@ -441,13 +395,8 @@ def _two_sides(listing: Listing) -> tuple[Listing, Listing]:
     tops = _top_folders(listing)
     if len(tops) != 2 or any("/" not in path for path in listing.images):
         raise _unfit("pairs", listing)
-    first, second = (_below(listing, top) for top in sorted(tops))
+    first, second = (listing.below(top) for top in sorted(tops))
     return first, second
-
-
-def _below(listing: Listing, folder: str) -> Listing:
-    files = {p[len(folder) + 1 :]: size for p, size in listing.files.items() if p.startswith(folder + "/")}
-    return Listing(f"{listing.uri}/{folder}", f"{listing.root}/{folder}", files, listing.annotations)
 
 
 def _by_stem(listing: Listing) -> dict[str, str]:
@@ -490,7 +439,7 @@ def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
     """
     _need_images("unpaired", listing)
     if options.input_b:
-        return _two_domains(listing, list_files(options.input_b, "--input-b"))
+        return _two_domains(listing, listing.further(options.input_b, "--input-b"))
     parts = []
     for path in listing.images:
         match = _DOMAIN_FOLDER.match(path)
@@ -575,7 +524,8 @@ def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
     table = "" if given else lists.one_of(listing.files, listing.uri, "attributes")
     if not (given or table):
         raise _no_list(listing, images)
-    rows = lists.read(lists.named(given, listing.root) if given else f"{listing.root}/{table}", images)
+    url = lists.named(given, listing.root) if given else f"{listing.root}/{table}"
+    rows = lists.read(url, images)
     by = lists.split_column(rows, SPLITS)
     names = tuple(name for name in rows.names if name != by)
     if not names:
@@ -592,6 +542,10 @@ def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
         cut_by = lists.read(f"{listing.root}/{partition}", images)
         splits = lists.partition_of(cut_by, images, of.rows, SPLITS)
         notes.append(cut_by.described("splits"))
+        listing.opened.add(place(listing.root, partition))
+    folder, _, name = url.rpartition("/")
+    listing.opened.add(place(folder, name))
+    listing.opened.update(place(listing.root, path) for path in of.without_row)  # these are counted already
     keys = _keys_of_listed(of.rows)
     records = [
         Record(keys[path], (path,), splits.get(path), WHOLE, labelled.labels[of.rows[path]], listing.files[path])
@@ -789,15 +743,6 @@ _LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {
 # ---- names ----
 
 
-def _extension(path: str) -> str:
-    name = path.rsplit("/", 1)[-1]
-    return name.rsplit(".", 1)[-1].lower() if "." in name else ""
-
-
-def _stem(path: str) -> str:
-    return path[: -len(_extension(path)) - 1]
-
-
 def _unique_keys(paths: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Map paths to WebDataset keys: the name without ending and without a dot in its last part, none twice."""
 
@@ -852,11 +797,6 @@ def _top_folders(listing: Listing) -> list[str]:
     return sorted({path.split("/")[0] for path in listing.images if "/" in path})
 
 
-def _some(names: Iterable[str], most: int = 3) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
-
-
 # ---- what else it might be ----
 
 
@@ -879,7 +819,7 @@ def _fitting(listing: Listing) -> list[str]:
         fit.append("unpaired")
     in_splits = bool(tops) and all(top.lower() in SPLITS for top in tops)
     if len(tops) == 2 and not loose and not in_splits:
-        stems = [{_stem(p) for p in _below(listing, top).images} for top in tops]
+        stems = [{_stem(p) for p in listing.below(top).images} for top in tops]
         fit += ["pairs"] if stems[0] == stems[1] else []
     below = [path.partition("/")[2] if in_splits else path for path in listing.images]
     if not fit and not loose and below and all("/" in rest for rest in below):

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +37,7 @@ from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
+from i2i_core.images.scanner import ShallowError, read_windowed
 from i2i_core.names import printable, shortened
 from i2i_core.settings import check_at_least, check_numbers, from_dict, setting, to_dict
 from i2i_core.storage.folder import Folder
@@ -186,6 +187,9 @@ class FinishedShard:
     """Samples with transparent pixels that were laid over the background."""
     converted: int = 0
     """Samples that were stored with more channels than they had, as the others have them."""
+    indexed: dict[str, int] = field(default_factory=dict)
+    faint: dict[str, int] = field(default_factory=dict)
+    """Images with a palette, and grey ones of low values alone, by field (and domain): they may be label maps."""
 
     def dumps(self) -> bytes:
         """Write it as JSON, which `loads` reads."""
@@ -242,6 +246,9 @@ def plan(
         if wrong := no_file_name(record.key):
             where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
             raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
+    if images.window and (found.declared or found.reader == "glyphs"):
+        fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
+        raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
@@ -315,7 +322,7 @@ def set_name(split: str, domain: str) -> str:
     return split if domain == WHOLE else f"{split}-{domain}"
 
 
-_PLACES = ("input", "input_b", "labels_list", "annotations")
+_PLACES = ("input", "input_b", "labels_list", "annotations", "list_left_out")
 
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
@@ -324,7 +331,8 @@ def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOpt
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
+    of_images = {key: value for key, value in to_dict(images).items() if value or key != "window"}
+    return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 
 def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
@@ -640,6 +648,8 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 transparent=part.transparent + _is_laid_over(recipe, files),
                 converted=part.converted
                 + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
+                indexed=_counted_in(part.indexed, job, [name for name, x in pictures.items() if x.indexed]),
+                faint=_counted_in(part.faint, job, [name for name, x in pictures.items() if x.faint]),
             )
             # a frame that was left out ends a run of frames
             clip = (record.clip, number - len(rows.keys)) if record.clip else None
@@ -648,6 +658,12 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+def _counted_in(counts: Mapping[str, int], job: ShardJob, names: Sequence[str]) -> dict[str, int]:
+    """Count these fields of a sample, by name and domain."""
+    said = [name if job.domain == WHOLE else f"{name} of {job.domain}" for name in names]
+    return {**counts, **{name: counts.get(name, 0) + 1 for name in said}}
 
 
 def _relative(recipe: Recipe, record: Record, place: str) -> str:
@@ -831,7 +847,12 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
             raise BadImageError(_named(recipe, record, i), _unread(data))
         ending = record.sources[i].rsplit(".", 1)[-1]
         try:
-            found.append(_value(recipe.declared[i], data, ending) if recipe.declared else decode_picture(data, ending))
+            found.append(
+                _value(recipe.declared[i], data, ending) if recipe.declared else _picture(recipe, data, ending)
+            )
+        except ShallowError as error:
+            where, fix = f"--window, {_named(recipe, record, i)}", "Leave --window out, or take such images away."
+            raise ConfigError(where, str(error), "images of 16 or 32 bits, or floats", fix) from None
         except ValueError as error:
             what = "used" if recipe.declared else "decoded"
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be {what} ({error})") from None
@@ -842,6 +863,11 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     pictures = [picture for picture in found if isinstance(picture, Picture)]
     left, right = _halves(pictures[0], _named(recipe, record, 0))
     return [left, right] if recipe.reader == "left-right" else [right, left]
+
+
+def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
+    window = recipe.images.window
+    return Picture(read_windowed(data, ending, *window)) if window else decode_picture(data, ending)
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
@@ -941,9 +967,23 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
         DataError: nothing could be read, or shards do not agree.
     """
     counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("transparent", "converted")}
-    made_by = plan.made_by | {name: count for name, count in counts.items() if count}
+    made_by = plan.made_by | {name: count for name, count in counts.items() if count} | _perhaps_ids(plan, parts)
     made_by |= {"left_out": [*plan.left_out]} if plan.left_out else {}
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
+
+
+def _perhaps_ids(plan: Plan, parts: Mapping[str, FinishedShard]) -> dict[str, dict[str, int]]:
+    """Count the images with a palette, and those of fields whose images are all grey and of low values."""
+    if plan.recipe.declared or plan.recipe.reader == "glyphs":
+        return {}
+    indexed, faint, all_ = Counter[str](), Counter[str](), Counter[str]()
+    for job in plan.jobs:
+        part = parts[job.name]
+        indexed.update(part.indexed)
+        faint.update(part.faint)
+        all_.update(dict.fromkeys(_counted_in({}, job, plan.recipe.fields), part.shard.samples))
+    found = {"indexed": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
+    return {name: counts for name, counts in found.items() if counts}
 
 
 def differ_in_channels(plan: Plan, parts: Sequence[FinishedShard]) -> Channels:
