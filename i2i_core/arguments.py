@@ -26,7 +26,7 @@ OURS = {
     "--epochs": "Give --epochs N.",
     "--init-from": "Give --init-from RUN_OR_CHECKPOINT to begin with its networks; the same command resumes a run.",
     "--image-size": "Give --image-size N, or WIDTHxHEIGHT for images that are no squares.",
-    "--fit": "Give --fit shorter, square, width, native or pad; --load-size and --crop say the rest.",
+    "--fit": "Give --fit shorter, which keeps shapes, or --fit square, which stretches; --load-size says to what size.",
     "--samples": "Give --samples N.",
     "--lr": "Give --lr RATE.",
     "--g-lr": "Give --g-lr RATE and --d-lr RATE.",
@@ -75,7 +75,7 @@ def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None
             check_address(f"{typed}{equals}{value}", "an address of the command line")
             places -= 1
             if places < 0:
-                fix = "A value follows its flag; one with spaces stands in quotes."
+                fix = "A value follows its flag; one with spaces or * stands in quotes."
                 raise ConfigError(
                     f"{typed}{equals}{value}", "a word that belongs to no flag", f"a flag of {program}", fix
                 )

@@ -55,7 +55,10 @@ def parsed_size(text: str) -> Size:
 
 @dataclass(frozen=True)
 class Resizing:
-    """Describe how images are resized: `fit` as in `fitted`, and `resample`, the antialiased filter."""
+    """Describe how images are resized: `fit` as in `fitted`, and `resample`, the antialiased filter.
+
+    The defaults are what files mean that name none.
+    """
 
     fit: Fit = "square"
     resample: Literal["bicubic", "bilinear"] = "bicubic"
@@ -64,6 +67,8 @@ class Resizing:
         return f"{self.resample}, antialiased{CUTS[self.fit]}"
 
 
+KEEPING = Resizing("shorter")
+"""The resizing where nobody asks for another."""
 CUTS: dict[Fit, str] = {
     "square": "",
     "shorter": ", the shorter side to the image size, and the middle cut out",

@@ -259,7 +259,7 @@ FILES: dict[str, tuple[Written, ...]] = {
             others={
                 "NAME.png": "The translation of the image NAME; .npy where PNG cannot hold it. Several outputs of one "
                 "image are NAME-0.png, NAME-1.png, ...",
-                "contact_sheet.png": "The first images beside their translations.",
+                "FOLDER-sheet.png": "A sheet of the first images beside their translations, beside the folder.",
             },
         ),
     ),

@@ -39,7 +39,7 @@ _METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
 
 
 _PERHAPS_IDS = {
-    "indexed": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
+    "palettes": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
     "NAME:classes=PATTERN",
     "faint": "all grey, with values below 64: if these are ids of classes, declare them, with --layout fields --field "
     "NAME:classes=PATTERN",
@@ -72,7 +72,12 @@ class MakeOptions:
         """The options with places as absolute paths or URLs."""
         return replace(
             self,
-            layout=replace(self.layout, input=absolute(self.layout.input, "--input")),
+            layout=replace(
+                self.layout,
+                input=absolute(self.layout.input, "--input"),
+                input_b=absolute(self.layout.input_b, "--input-b"),
+                pair_table=absolute(self.layout.pair_table, "--pair-table"),
+            ),
             index=replace(self.index, index=absolute(self.index.index, "--index")),
             shards=replace(self.shards, out=absolute(self.shards.out, "--out")),
         )
@@ -151,7 +156,7 @@ def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
 def _check_places(options: MakeOptions) -> None:
     """Refuse missing places, both at once, and an output among the input's images. Raises ConfigError."""
     drawn = options.layout.layout == "glyphs"
-    given = {"--input": options.layout.input or drawn, "--out": options.shards.out}
+    given = {"--input": options.layout.input or options.layout.pair_table or drawn, "--out": options.shards.out}
     if missing := [flag for flag, place in given.items() if not place]:
         expected = (
             "a folder or URL with images, and a new one for the data set" if len(missing) > 1 else "a folder or URL"
@@ -177,19 +182,44 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
     if converted := manifest.made_by.get("converted"):
         kept = manifest.made_by["images"]["keep_alpha"]
         what = "grey or opaque images, stored with all channels" if kept else "grey images, stored as colour"
-        say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey")
+        apart = ", --channels 1 --channels-b 3 those of A alone" if manifest.kind == "unpaired" else ""
+        say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey{apart}")
+    if animated := manifest.made_by.get("animated"):
+        say(f"{counted(animated, 'sample')} held images of several frames, of which the first was taken; a folder of")
+        say("  the frames of each keeps all of them, as a clip: --layout fields --field image={clip}/{frame}.png")
     for what, why in _PERHAPS_IDS.items():
         for name, count in manifest.made_by.get(what, {}).items():
             say(f"{counted(count, 'image')} of {printable(name)} {why}")
+    if other := _cut_the_other_way(manifest):
+        say(other)
     say(manifest.describe())
     say(f"{'already finished' if old else 'finished'}: {where}")
 
 
+def _cut_the_other_way(manifest: Manifest) -> str:
+    """Say so where the halves of images are so narrow that they may be cut wrongly; else nothing."""
+    layout = manifest.made_by.get("layout", {})
+    if layout.get("layout") != "ab":
+        return ""
+    a, stacked = manifest.fields["a"], bool(layout.get("stacked"))
+    long, short = (a.width, a.height) if stacked else (a.height, a.width)
+    if not short or long < 3 * short:
+        return ""
+    other = "beside each other, leave --stacked out" if stacked else "one above the other, give --stacked"
+    return f"halves of {a.width}x{a.height} pixels: if A and B lie {other} (and --overwrite)"
+
+
 def _suggest(manifest: Manifest, where: str) -> None:
     """Print the command that trains on the data set."""
-    if method := _METHODS.get(manifest.kind):
+    method = _METHODS.get(manifest.kind)
+    if manifest.kind == "labelled" and len(manifest.attributes) < 1 + manifest.exclusive:
+        say("one class, or none: train.py --method stargan needs two; put the images of each into a folder of its own")
+        return
+    if method:
         name = shlex.quote(where.rstrip("/").rpartition("/")[2])
         program = f"python pipelines/train.py --method {method} --preset demo --data {shlex.quote(where)} --name {name}"
+        if any(field.channels_b for field in manifest.fields.values()):
+            program += " --lambda-id 0"
         say(f"train on it with: {program}")
         say("  demo is small and takes minutes; without --preset a run has the sizes of the authors' own program")
 

@@ -57,7 +57,9 @@ def run() -> int:
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
     images = counted(outcome.written, "image")
     shown = f", the first {outcome.shown} of them" if outcome.shown < outcome.written else ""
-    say(f"{images}{each} in {options.out}{made_by}", f"contact sheet{shown}: {outcome.sheet}")
+    say(f"{images}{each} in {options.out}{made_by}")
+    if outcome.sheet:
+        say(f"contact sheet{shown}: {outcome.sheet}")
     if not outcome.bad:
         return 0
     named = (f"  {printable(f'{bad.key}: {bad.cause}')}" for bad in outcome.bad[:MOST_NAMED])

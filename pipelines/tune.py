@@ -90,6 +90,9 @@ def run() -> int:
         for key, parameter in planned.space.parameters.items():
             say(f"{key}: {parameter}  ({parameter.why})")
         return 0
+    say(f"sweep {planned.folder.url}")
+    if "tensorboard" in base.monitoring.tracker:
+        say(f"watch with: tensorboard --logdir {shlex.quote(planned.folder.at('trials'))}")
     search, report = run_sweep(planned, options.resume)
     best = search.best()
     assert best is not None  # or run_sweep had not returned

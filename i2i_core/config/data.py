@@ -32,6 +32,11 @@ class DataConfig:
     order: int = setting(1, derived=True, resume="free")
     """Version of the sample order that the run began with; the driver fills it in. 1 in files of earlier programs,
     which lack it. A run of another version cannot be resumed (`training/resuming.py`)."""
+    ab: str = setting("", derived=True, resume="free")
+    """`row` or `column` where the data set's pairs were cut from images that held A and B side by side, or one above
+    the other; the driver fills it in. translate.py refuses such an image where one side is wanted."""
+    ab_size: tuple[int, ...] = setting((), derived=True, resume="free")
+    """Height and width of such an image, or numbers in proportion to them."""
     split: str = setting("train")
     """Split to train on."""
     direction: Literal["AtoB", "BtoA"] = setting("AtoB")

@@ -7,8 +7,8 @@ from typing import Literal
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
-from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, flag, setting, shown
+from i2i_core.sizes import MOST_SIDE, Size, parsed_size, sides
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,12 @@ class TranslateOptions:
     """Name what to translate, how, and where to."""
 
     input: str = setting("", resume="free")
-    """Images to translate: a folder, a text file that lists images (one a line), or a data set (folder or URL)."""
+    """Images to translate: an image, a folder, a pattern in quotes ('photos/*.jpg'), a text file that lists images (one
+    a line), or a data set. Each is a path or a URL. Images may have any size."""
     out: str = setting("", resume="free")
     """Folder or URL for the outputs: NAME.png of each image NAME (.npy for what PNG cannot hold), or NAME-0.png,
-    NAME-1.png, ... where an input has many outputs; and contact_sheet.png."""
+    NAME-1.png, ... where an input has many outputs. Each has the size of its input. A contact sheet lies beside the
+    folder, as OUT-sheet.png."""
     split: str = setting("test", resume="free")
     """Split to translate, where --input is a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
@@ -53,9 +55,24 @@ class TranslateOptions:
     """Images that a worker takes at a time; outputs are the same."""
     most: int = setting(0, resume="free")
     """Number of images to translate, from the first on; 0: all."""
-    size: int = setting(0, resume="free", most=MOST_SIDE)
-    """Side in pixels that images are resized to, square; 0: their own size. Give it where the networks take only
-    multiples of some size, or images are larger than those of training."""
+    size: str = setting("", resume="free")
+    """Size in pixels that images are resized to before they are translated; give one near training's where results are
+    poor. `256`: the shorter side, and images keep their shape; `512x256` (width, height): exactly that, stretched, as a
+    run with --fit square saw its images. Without it, their own size."""
+    longer_side: int = setting(0, resume="free", most=MOST_SIDE)
+    """Pixels that the longer side of images is resized to; they keep their shape. 0: not so. It bounds the memory that
+    a large photo takes."""
+    scale: float = setting(0.0, resume="free", most=100)
+    """Number that both sides of images are multiplied with: 0.5 halves them. 0: not so."""
+    background: str = setting("white", resume="free")
+    """The colour under transparent pixels, which the networks see: a name or #rrggbb."""
+    keep_alpha: bool = setting(False, resume="free")
+    """Give outputs the transparency of their inputs; without it, they have none."""
+    ab: bool = setting(False, resume="free")
+    """Take the A half of images that hold A and B side by side (or one above the other), as the data of many runs did;
+    with --back, and for a run with --direction BtoA, the B half."""
+    whole: bool = setting(False, resume="free")
+    """Take images as they are, also where a run of images that held A and B takes them for two."""
     bad: Literal["fail", "skip"] = setting("fail", resume="free")
     """Exit code after images that cannot be read, which are named and left out: `fail` ends with 1, `skip` with 0."""
     gpu: bool = setting(False, resume="free")
@@ -67,10 +84,34 @@ class TranslateOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_at_least(self, 1, "workers", "batch")
-        check_at_least(self, 0, "count", "most", "size", "samples", "interpolate")
+        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate")
+        self._check_sizes()
+        if self.ab and self.whole:
+            raise ConfigError("--ab --whole", "both", "one of them, or neither", "Remove one.")
         check_choice(self, "bad", ("fail", "skip"))
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
         if self.overwrite and not self.shards:
             fix = "Leave it out: outputs in a folder are replaced as they are made."
             raise ConfigError("--overwrite", "no --shards beside it", "--shards", fix)
+
+    def _check_sizes(self) -> None:
+        given = [name for name in ("size", "longer_side", "scale") if getattr(self, name)]
+        if len(given) > 1:
+            flags = " and ".join(map(flag, given))
+            raise ConfigError(flags, "both" if len(given) == 2 else "all", "one of them, or none", "Keep one.")
+        try:
+            found = sides(self.resize_to) if self.size else (1, 1)
+        except ValueError:
+            found = (0, 0)
+        if min(found) < 1 or max(found) > MOST_SIDE:
+            expected = f"the shorter side in pixels, or WIDTHxHEIGHT, from 1 to {MOST_SIDE}"
+            raise ConfigError("--size", shown(self.size), expected, "Give --size 256, or --size 512x256.")
+
+    @property
+    def resize_to(self) -> Size:
+        """What --size says: the shorter side, or (height, width); 0 where it says nothing."""
+        if not self.size:
+            return 0
+        size = parsed_size(str(self.size))
+        return sides(size) if "x" in str(self.size) else size

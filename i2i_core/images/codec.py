@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -61,7 +61,10 @@ class ImageOptions:
     """The colour under transparent pixels: a name or #rrggbb."""
     channels: Literal[1, 3] | None = None
     """Convert every image to grey (1) or to RGB (3), transparency not counted. Default: kept as they are."""
-    window: tuple[float, float] | None = setting(None, most=MOST_VALUE)
+    channels_b: Literal[1, 3] | None = None
+    """The same for B's images alone, beside --channels, which then holds for A: pairs, ab and unpaired. Methods whose
+    networks read both domains (unit, simgan) need the same in both. Default: as --channels."""
+    window: tuple[float, ...] = setting((), most=MOST_VALUE)
     """Lowest and highest value to show, for what scanners write: TIFF of 16 and 32 bits, signed or not, floats, npy and
     DICOM. They are stored as 0 and 65535 of 16 bits, what lies beyond as one of the two. For CT, -1000 1000, say. 8-bit
     images are refused beside it. Default: a DICOM has the window that it names, others stay as they are."""
@@ -83,11 +86,14 @@ class ImageOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_between(self, 1, 100, "quality")
+        if self.channels_b is not None and self.channels is None:
+            fix = f"Give --channels for A as well: --channels 1 --channels-b {self.channels_b}, say."
+            raise ConfigError("--channels-b", f"{self.channels_b} without --channels", "both", fix)
         if self.center_crop is not None:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:
             check_between(self, 1, MOST_SIDE, "load_size")
-        if self.window is not None and not -MOST_VALUE <= self.window[0] < self.window[1]:
+        if self.window and not (len(self.window) == 2 and -MOST_VALUE <= self.window[0] < self.window[1]):
             found = " ".join(f"{value:g}" for value in self.window)
             raise ConfigError("--window", found, "a value, and a larger one", "For example --window -1000 1000.")
         try:
@@ -112,6 +118,8 @@ class Picture:
     alpha: bool = False
     indexed: bool = False
     """Its file holds numbers of colours in a palette, in a format that keeps them, as label maps do."""
+    animated: bool = False
+    """Its file holds more frames than this one."""
 
     @property
     def faint(self) -> bool:
@@ -205,13 +213,20 @@ def opened(data: bytes, kind: str) -> Image.Image:
 def _from_pillow(data: bytes, kind: str) -> Picture:
     image = opened(data, kind)
     _check_image(image)
-    indexed = image.mode == "P" and kind in ("PNG", "TIFF", "BMP")
+    indexed, animated = image.mode == "P" and kind in ("PNG", "TIFF", "BMP"), _is_animated(image)
     if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         return Picture(_tiff_pages(image))
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     _check_image(image)
-    return replace(_array(image), indexed=indexed)
+    return replace(_array(image), indexed=indexed, animated=animated)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Tell whether a picture moves; the further pictures of an MPO are none of its own."""
+    with suppress(Exception):  # a GIF whose second frame is damaged has a first one all the same
+        return image.format in ("GIF", "WEBP", "AVIF", "PNG") and bool(getattr(image, "is_animated", False))
+    return False
 
 
 def _tiff_pages(image: Image.Image) -> np.ndarray:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 
 from i2i_core.images.limits import MAX_PIXELS, check_size
 
-PACKAGES = ("pi_heif", "pillow_heif")
-"""Packages of which one has to be there, the first that is found; the first one decodes alone, and is the smaller."""
 _CODED, _GRID = b"hvc1", b"grid"
 _SPS = 33
 """Type of the unit that says how large a coded picture is."""
@@ -27,15 +25,19 @@ Box = tuple[bytes, int, int]
 
 
 def register() -> None:
-    """Have Pillow know the format. Raises ValueError where no package that reads it is installed."""
-    for name in PACKAGES:
+    """Have Pillow know the format, by pi_heif, which decodes alone and is the smaller package, or by pillow_heif.
+
+    Raises:
+        ValueError: neither is installed.
+    """
+    try:
+        import pi_heif as package
+    except ImportError:
         try:
-            package = __import__(name)
+            import pillow_heif as package
         except ImportError:
-            continue
-        package.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
-        return
-    raise ValueError("a HEIC, as phones write them, which takes a package to read: pip install pi-heif")
+            raise ValueError("a HEIC, as phones write them, which takes a package: pip install pi-heif") from None
+    package.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
 @dataclass

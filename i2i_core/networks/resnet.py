@@ -55,7 +55,8 @@ class ResNetGenerator(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Make the image. Raises SizeError for a side that is no multiple of 4, which would come back smaller."""
+        """Make the image. Raises SizeError for a side that is no multiple of 4 from 8 on: it would come back smaller,
+        or its innermost map would be a single pixel, which a norm leaves nothing of."""
         for side in x_BCHW.shape[-2:]:
-            check_multiple(side, 4, "the ResNet generator")
+            check_multiple(side, 4, "the ResNet generator", least=8)
         return self.net(x_BCHW)

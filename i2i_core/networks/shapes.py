@@ -27,24 +27,30 @@ class SizeError(ValueError):
     Attributes:
         expected: the sides that it can take, in words.
         listed: the nearest of them, `16 or 20`.
+        factor: a number whose multiples it can take, from `least` on; 0: nothing is known of it. Images that are
+            translated are padded to them (`translation/padding.py`).
     """
 
-    def __init__(self, side: int, expected: str, sides: tuple[int, ...]) -> None:
+    def __init__(self, side: int, expected: str, sides: tuple[int, ...], factor: int = 0, least: int = 0) -> None:
         super().__init__(f"an image side of {side}, expected {expected}")
         self.expected, self.listed = expected, " or ".join(map(str, sides))
+        self.factor, self.least = factor, least
 
 
-def check_multiple(side: int, factor: int, network: str) -> None:
-    """Refuse an image side that the network's strides do not divide.
+def check_multiple(side: int, factor: int, network: str, least: int = 0) -> None:
+    """Refuse an image side that the network's strides do not divide, and one below `least`.
 
     Raises:
         SizeError: with the nearest sides that they divide.
     """
-    if side > 0 and side % factor == 0:
+    if side >= max(least, 1) and side % factor == 0:
         return
     below = max(side, 0) // factor * factor
     expected = f"a multiple of {factor} ({network} halves the image {factor.bit_length() - 1} times)"
-    raise SizeError(side, expected, tuple(near for near in (below, below + factor) if near > 0))
+    if 0 < side < least:
+        expected += f", at least {least}"
+    nearest = dict.fromkeys(max(near, least) for near in (below, below + factor) if near > 0)
+    raise SizeError(side, expected, tuple(nearest), factor, least)
 
 
 def halvings(side: int) -> int:

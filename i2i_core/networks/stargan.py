@@ -48,9 +48,10 @@ class StarGANGenerator(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor, c_BA: Tensor) -> Tensor:
-        """Make the image. Raises SizeError for a side that is no multiple of 4, which would come back smaller."""
+        """Make the image. Raises SizeError for a side that is no multiple of 4 from 8 on: it would come back smaller,
+        or its innermost map would be a single pixel, which a norm leaves nothing of."""
         for side in x_BCHW.shape[-2:]:
-            check_multiple(side, 4, "StarGAN's generator")
+            check_multiple(side, 4, "StarGAN's generator", least=8)
         return self.net(with_label_planes(x_BCHW, c_BA))
 
 

@@ -28,9 +28,10 @@ class Encoder(nn.Module):
         self.own, self.shared = own, shared
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Encode the image. Raises SizeError for a side that is no multiple of 4, which would come back smaller."""
+        """Encode the image. Raises SizeError for a side that is no multiple of 4 from 8 on: it would come back smaller,
+        or its innermost map would be a single pixel, which a norm leaves nothing of."""
         for side in x_BCHW.shape[-2:]:
-            check_multiple(side, 4, "UNIT's encoder")
+            check_multiple(side, 4, "UNIT's encoder", least=8)
         return self.shared(self.own(x_BCHW))
 
 

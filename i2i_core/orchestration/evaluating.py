@@ -112,7 +112,7 @@ def _check_channels(trained: Trained, data: DataSet) -> None:
     """Raise DataError where images have other channels than those that the checkpoint was trained on."""
     needs, direction = trained.method.needs, trained.config.data.direction
     for name, channels in trained.method.channels().items():
-        field = data.manifest.fields.get(needs.stored(name, direction))
+        field = needs.field(data.manifest, name, direction)
         if field is not None and field.role == "image" and field.channels != channels:
             found, expected = (
                 f"field {name} of {field.channels} channels",

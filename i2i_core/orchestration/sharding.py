@@ -18,6 +18,7 @@ from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, ResourceError, UserError
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
+from i2i_core.names import listed
 from i2i_core.orchestration import pool
 from i2i_core.settings import AUTO, Auto
 from i2i_core.sizes import Fit, Size, said, sides
@@ -149,7 +150,7 @@ def index_webdataset(
         fix = "Name a place for the new shards as well: --rewrite --out data/NAME."
         raise ConfigError(flag, "it for an index of the tars as they are", "new shards", fix)
     goal = goal or shards.ShardOptions()
-    attributes = tuple(part for name in attributes for part in name.split(",") if part)
+    attributes = tuple(part for text in attributes for part in listed(text))
     tars = webdatasets.list_tars(options, attributes)
     old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
     if apart:

@@ -24,25 +24,26 @@ from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
 from i2i_core.fields import PIXELS
-from i2i_core.images.codec import EXTENSIONS
+from i2i_core.images.codec import EXTENSIONS, ImageOptions
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
-from i2i_core.methods.base import Direction, Method, sides
+from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.translation.codes import codes_of, examples_of
-from i2i_core.translation.inputs import Counted, Inputs, Split, check_names, load_inputs, loaded, open_inputs
+from i2i_core.translation.inputs import Counted, Files, Inputs, Split, check_names, load_inputs, open_inputs, sheet_of
+from i2i_core.translation.loading import Loading, Sizing, own
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
-from i2i_core.translation.said import cautions
+from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, ratio, resized
 from i2i_core.translation.targets import Target, parse_target_of
 from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
+from i2i_core.translation.two import with_halves
 
 logger = logging.getLogger(__name__)
 
-SHEET = "contact_sheet"
 SHEET_ROWS = 8
 
 
@@ -53,6 +54,7 @@ class Translated:
     written: int
     bad: tuple[Bad, ...]
     sheet: str
+    """Its place; empty where it could not be written."""
     each: int = 1
     """Outputs of each image."""
     made_by: str = ""
@@ -91,7 +93,8 @@ def _no_empty_folder(out: str) -> Iterator[None]:
 
 
 def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions) -> Translated:
-    for line in cautions(job.inputs, options, trained.stage.size):
+    first, trained_at = _seen(job, first_size(job.inputs)), trained.stage.size
+    for line in cautions(job.inputs, options, trained_at, first, knows_truth(trained.method)):
         logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:
@@ -107,7 +110,18 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
         for part in pool.over(chunks, Translator.run, job, trained, where):
             done.append(part)
             bar.update(part.written + len(part.bad))
+    far = [place for part in done for place in part.far]
+    if far and not resized(options) and not (first and ratio(first, trained_at) >= NOTED):
+        logger.info(afterwards(far, job.inputs, count, trained_at))
     return _finish(job, trained, done)
+
+
+def _seen(job: TranslationJob, first: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Give the size of what the networks see of the first image: a half of it, where it holds two."""
+    if first is None or not job.loading.half:
+        return first
+    height, width = first
+    return (height, width // 2) if job.loading.half in ("left", "right") else (height // 2, width)
 
 
 def _chunks(job: TranslationJob, method: Method[Any], options: TranslateOptions) -> list[Sequence[int]]:
@@ -144,8 +158,10 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     inputs = _inputs(trained, options, way)
     if not options.shards:  # there, keys are names in a tar
         chosen = [i for clip in inputs.clips() for i in clip] if method.memory else None
-        check_names(inputs, (SHEET,), chosen)
+        check_names(inputs, chosen)
+    loading = _loading(trained, options, inputs, way)
     target, columns = _target(method, inputs, options.target)
+    of_like = replace(loading, half="", ab=None, keep_alpha=False)
     flags: dict[str, Any] = {"samples": options.samples, "like": options.like, "interpolate": options.interpolate}
     job = TranslationJob(
         checkpoint,
@@ -153,18 +169,52 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         options.out,
         target,
         columns,
-        options.size,
+        loading,
         frozenset(),
-        codes_of(method, inputs, way, **flags, size=options.size),
-        examples_of(method, options.like, options.size, way),
+        codes_of(method, inputs, way, **flags, loading=of_like),
+        examples_of(method, options.like, of_like, way),
         way,
         tuple(sides(method, way)[1]),
         options.at_test,
     )
     if options.shards:
         check_refinable(job, trained)
+    else:
+        check_apart(job)
     check_out(options.out)  # last: it makes the folder
     return job
+
+
+def _loading(trained: Trained, options: TranslateOptions, inputs: Inputs, way: Direction) -> Loading:
+    """Choose how images are read. Raises UserError where the flags do not fit each other, the method or the images."""
+    ImageOptions(background=options.background)  # checks the colour
+    method, sizing = trained.method, Sizing(options.resize_to, options.longer_side, options.scale)
+    if options.keep_alpha:
+        made = [method.channels()[name] for name in sides(method, way)[1]]
+        if options.shards or not {*made} <= {1, 3} or isinstance(inputs, Counted):
+            found = "--shards" if options.shards else f"outputs of {made[0]} channels that are made of these inputs"
+            expected = "grey or RGB images that are made of images, in files"
+            raise ConfigError("--keep-alpha", found, expected, "Leave --keep-alpha out.")
+    loading = Loading(sizing, options.background, options.keep_alpha)
+    first = first_size(inputs) if isinstance(inputs, Files) and not options.whole else None
+    return with_halves(loading, options, inputs, method, trained.config.data, way, first)
+
+
+def check_apart(job: TranslationJob) -> None:
+    """Check that no output takes the place of an input. Raises ConfigError."""
+    inputs = job.inputs
+    fs, root = storage_of(job.out.rstrip("/") or job.out)
+    if not isinstance(inputs, Files) or fs.protocol != inputs.fs.protocol:
+        return
+    below = {path for path in inputs.paths if path.startswith(f"{root}/")}
+    if not below:
+        return
+    for i in range(len(inputs.names)):
+        for output in range(len(job.titles)):
+            for ending in ("png", "npy"):
+                if (place := f"{root}/{job.name(i, output)}.{ending}") in below:
+                    found = f"{job.out}, where an output would take the place of the input {place}"
+                    raise ConfigError("--out", found, "another folder", "Name a new folder for the outputs.")
 
 
 def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inputs:
@@ -177,8 +227,8 @@ def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inpu
             )
         if not options.count:
             raise ConfigError("--count", "0", "how many images are to be made", "Give --count N.")
-        for flag, given in (("--size", options.size), ("--shards-at", options.shards_at), ("--shards", options.shards)):
-            if given:
+        for flag in ("--size", "--longer-side", "--scale", "--ab", "--shards-at", "--shards"):
+            if given := getattr(options, flag[2:].replace("-", "_")):
                 expected = "nothing: images of codes have a size of their own, and no data set"
                 raise ConfigError(flag, str(given), expected, f"Leave {flag} out.")
         return Counted(options.count)
@@ -186,9 +236,10 @@ def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inpu
         expected = "none: this method makes an image of each input"
         raise ConfigError("--count", str(options.count), expected, "Leave it out; --most N takes the first N.")
     roles = {*sides(method, way)[0].values()}
-    if options.size and ("points" in roles or not roles & (PIXELS | {"flow"})):
+    if resized(options) and ("points" in roles or not roles & (PIXELS | {"flow"})):
         expected = "none: vectors and points go through as they are"
-        raise ConfigError("--size", str(options.size), expected, "Leave --size out.")
+        flag, _, given = Sizing(options.resize_to, options.longer_side, options.scale).flag.partition(" ")
+        raise ConfigError(flag, given, expected, f"Leave {flag} out.")
     return open_inputs(options.input, options.out, options.split, method, data.direction, way, options.shards_at)
 
 
@@ -260,7 +311,7 @@ def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[R
     chosen = sorted(shown_rows(job, [i for chunk in _chunks(job, method, options) for i in chunk]))[:count]
     rows = []
     for i in chosen:
-        inputs, _ = load_inputs(job.inputs, i, taken, channels, job.size)
+        inputs, _, _ = load_inputs(job.inputs, i, taken, channels, job.loading)
         rows.append(row_of(job, i, inputs, [_made_before(job, i, k) for k in range(len(job.titles))]))
     return rows
 
@@ -270,7 +321,7 @@ def _made_before(job: TranslationJob, i: int, output: int) -> Tensor:
     fs, root = storage_of(job.out)
     path = f"{root}/{job.name(i, output)}"
     ending = "npy" if fs.exists(f"{path}.npy") else "png"
-    return loaded((fs.cat_file(f"{path}.{ending}"), ending), 0, 0, f"the output {path}")[0]
+    return own((fs.cat_file(f"{path}.{ending}"), ending), f"the output {path}").x
 
 
 def _finish(job: TranslationJob, trained: Trained, done: Sequence[Done]) -> Translated:
@@ -288,11 +339,25 @@ def _outcome(
         causes = "; ".join(f"{b.key}: {b.cause}" for b in bad[:3])
         raise RunError(f"not one image could be translated ({causes or 'the input is empty'})")
     columns = {title: [row[title] for row in rows] for title in (rows[0] if rows else ())}
-    fs, root = storage_of(job.out)
     shown = {title: images for title, images in columns.items() if _any(images)}
-    fs.pipe_file(f"{root}/{SHEET}.png", png_bytes(contact_sheet(shown)))
+    sheet = _write_sheet(job.out, png_bytes(contact_sheet(shown)))
     made_by = at_test.words(trained.method.makers, trained.at_test(job.at_test))
-    return Translated(written, bad, f"{job.out.rstrip('/')}/{SHEET}.png", len(job.titles), made_by, len(rows))
+    return Translated(written, bad, sheet, len(job.titles), made_by, len(rows))
+
+
+def _write_sheet(out: str, data: bytes) -> str:
+    """Write the contact sheet, and give its place. It is no output: where it cannot be written, the log says so, and
+    the place is empty."""
+    if not (place := sheet_of(out)):
+        logger.info(f"no contact sheet: it lies beside the folder of the outputs, and nothing lies beside {out}")
+        return ""
+    fs, path = storage_of(place)
+    try:
+        fs.pipe_file(path, data)
+    except Exception as error:  # each filesystem has its own kinds
+        logger.warning(f"no contact sheet: {place} cannot be written ({error}); the outputs are whole")
+        return ""
+    return place
 
 
 def _any(column: Sequence[Tensor | None]) -> bool:

@@ -159,6 +159,10 @@ class Remote:
         """List a folder."""
         return list(self._ask("ls", path, detail=detail))
 
+    def glob(self, pattern: str, detail: bool = False) -> Any:
+        """List the files and folders that a pattern matches."""
+        return self._ask("glob", pattern, detail=detail)
+
     def find(self, path: str, detail: bool = False) -> Any:
         """List all files below a folder."""
         return self._ask("find", path, detail=detail)

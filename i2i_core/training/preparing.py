@@ -16,6 +16,7 @@ from i2i_core.config.evaluation import located
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import FIT_BEFORE, READ, TrainConfig
 from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.two_sides import cut_from
 from i2i_core.data.reading import order
 from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import open_sets, unaugmented
@@ -72,7 +73,8 @@ def prepare(config: TrainConfig) -> TrainConfig:
     hyper = method.with_files(method.fit(config.hyper, first, config.data.direction, *others))
     slots_of(config.training.batch, 0, config.launch.worker_range[1])
     fingerprint = "+".join(data.manifest.fingerprint for data in sets)
-    config = config.with_section("data", fingerprint=fingerprint, order=order.VERSION)
+    ab, ab_size = cut_from(first, hyper.size)
+    config = config.with_section("data", fingerprint=fingerprint, order=order.VERSION, ab=ab, ab_size=ab_size)
     config = replace(config, hyper=hyper)
     check_stages(config)
     stages_of(config.training, stream_of(config, sets, method.needs))

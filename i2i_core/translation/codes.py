@@ -16,7 +16,8 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.methods.controls import Examples
 from i2i_core.storage.paths import absolute
-from i2i_core.translation.inputs import Inputs, Split, loaded, open_images
+from i2i_core.translation.inputs import Inputs, Split, open_images
+from i2i_core.translation.loading import AS_IT_IS, Loading, loaded
 
 TRUTH = "truth"
 """Value of --like that reads each image's code off its own truth."""
@@ -106,13 +107,13 @@ def codes_of(
     samples: int = 0,
     like: str = "",
     interpolate: int = 0,
-    size: int = 0,
+    loading: Loading = AS_IT_IS,
 ) -> Codes | None:
     """Choose the codes that --samples, --like and --interpolate ask for; None: none of them is given.
 
     Args:
         way: direction in which images are made.
-        size: side in pixels that images of --like are resized to, as the inputs are; 0: their own.
+        loading: how images of --like are read: as the inputs are.
 
     Raises:
         ConfigError: the method or the input does not allow such outputs, or flags exclude each other.
@@ -125,7 +126,7 @@ def codes_of(
         return Drawn(tuple(f"sample {k}" for k in range(samples)))
     if like == TRUTH:
         return OfTruth(("like its truth",))
-    names, codes, one = _read(method, like, size, way) if like else ([], (), False)
+    names, codes, one = _read(method, like, loading, way) if like else ([], (), False)
     if interpolate:
         if like and len(codes) != 2:
             fix = "Name two: --like FIRST,SECOND."
@@ -161,13 +162,13 @@ def _check_flags(method: Method[Any], inputs: Inputs, samples: int, like: str, i
         raise ConfigError("--like", f"{TRUTH} for images without one", "a paired data set as --input", fix)
 
 
-def _read(method: Method[Any], like: str, size: int, way: Direction) -> tuple[list[str], tuple[Code, ...], bool]:
+def _read(method: Method[Any], like: str, loading: Loading, way: Direction) -> tuple[list[str], tuple[Code, ...], bool]:
     """Read the names and codes of the images that `like` names, and tell if it is one file.
 
     The driver encodes them on the CPU, one at a time, before any worker starts: so all workers have the same codes.
     """
     names, codes = [], []
-    images, one = _liked(method, like, size, way)
+    images, one = _liked(method, like, loading, way)
     for name, where, b in images:
         check_encodable(method, b, where)
         names.append(name)
@@ -175,7 +176,9 @@ def _read(method: Method[Any], like: str, size: int, way: Direction) -> tuple[li
     return names, tuple(codes), one
 
 
-def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[list[tuple[str, str, Tensor]], bool]:
+def _liked(
+    method: Method[Any], like: str, loading: Loading, way: Direction
+) -> tuple[list[tuple[str, str, Tensor]], bool]:
     """Read name, place and values (C, H, W) of the images that `like` names, and tell if it is one file.
 
     Raises:
@@ -189,7 +192,7 @@ def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[l
         for i, name in enumerate(images.names):
             where = f"--like {images.paths[i]}"
             try:
-                b, _ = loaded(images.fetch(i), channels, size, where)
+                b = loaded(images.fetch(i), channels, loading, where).x
             except (OSError, ValueError) as error:
                 raise DataError(where, f"a file that cannot be read ({error})", "an image", "Name another.") from None
             found.append((name, where, b))
@@ -198,7 +201,7 @@ def _liked(method: Method[Any], like: str, size: int, way: Direction) -> tuple[l
     return found, one
 
 
-def examples_of(method: Method[Any], like: str, size: int, way: Direction = "AtoB") -> Tensor | None:
+def examples_of(method: Method[Any], like: str, loading: Loading, way: Direction = "AtoB") -> Tensor | None:
     """Read the example images that a method takes, (K, C, H, W); None: the method takes no examples.
 
     Raises:
@@ -210,13 +213,14 @@ def examples_of(method: Method[Any], like: str, size: int, way: Direction = "Ato
     if not like:
         fix = "Name some with --like: a file, a folder, or several with commas between."
         raise ConfigError("--like", "nothing", "images that the outputs are to be like", fix)
-    images, _ = _liked(method, like, size, way)
+    images, _ = _liked(method, like, loading, way)
     (_, first, b), *others = images
     for _, where, other in others:
         if other.shape != b.shape:
             found = f"{other.shape[2]} x {other.shape[1]} pixels (width x height)"
             expected = f"{b.shape[2]} x {b.shape[1]}, as {first.removeprefix('--like ')} has"
-            raise DataError(where, found, expected, "Give --size, to which all are brought.")
+            fix = f"Give --size {b.shape[2]}x{b.shape[1]}, to which all are brought."
+            raise DataError(where, found, expected, fix)
     return torch.stack([x for _, _, x in images])
 
 

@@ -12,25 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2i_core.batch import as_used, scaled
+from i2i_core.batch import as_used
 from i2i_core.data.folders.layouts import by_number
 from i2i_core.data.folders.listing import described, left_out, list_files, place
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
-from i2i_core.data.reading.transforms import Augment, resized
-from i2i_core.errors import ConfigError, DataError, counted
+from i2i_core.data.reading.transforms import Augment
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import PIXELS, Field, Needs
-from i2i_core.images.codec import EXTENSIONS, ImageOptions, Picture, decode_picture, prepare
+from i2i_core.images.codec import EXTENSIONS
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
+from i2i_core.translation.loading import File, Loading, Sizing, loaded
+from i2i_core.translation.patterns import is_pattern, matched
 
 logger = logging.getLogger(__name__)
-
-File = tuple[bytes, str]
-"""The bytes of an image file, and its name's ending (`png`)."""
 
 
 class Inputs(Protocol):
@@ -53,8 +52,8 @@ class Inputs(Protocol):
 class Files:
     """Read image files to translate. `paths` are as the filesystem `fs` knows them; files of a folder can be a clip."""
 
-    def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str]) -> None:
-        self.fs, self.paths, self.names = fs, paths, names
+    def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str], left_out: str = "") -> None:
+        self.fs, self.paths, self.names, self.left_out = fs, paths, names, left_out
 
     def fetch(self, i: int, name: str = "") -> File:
         path = self.paths[i]
@@ -120,6 +119,8 @@ class Split:
         needs = method.needs
         first = needs.domains == 1 or next(iter(taken)).startswith("a") == (direction == "AtoB")
         self.domain = data.manifest.domains[0 if first else 1]
+        self.shown_domain = data.manifest.domains[-1 if first else 0]
+        """Domain that outputs look like."""
         columns = {name: self.fields.index(needs.stored(name, direction)) for name in taken}
         self.columns: Mapping[str, int] = columns
         self.column = next((columns[name] for name, role in taken.items() if role == "image"), -1)
@@ -136,7 +137,11 @@ class Split:
     @property
     def written(self) -> Field:
         """Field that outputs are stored like: the truth's, else the source image's."""
-        return self.data.manifest.fields[self.fields[self.other]]
+        return self.data.manifest.fields_in(self.shown_domain)[self.fields[self.other]]
+
+    def field(self, column: int) -> Field:
+        """Describe the field of a column of the samples that are read."""
+        return self.data.manifest.fields_in(self.domain)[self.fields[column]]
 
     @property
     def dtype(self) -> str:
@@ -146,18 +151,20 @@ class Split:
     def fetch(self, i: int, name: str) -> File:
         return self._member(i, self.columns[name])
 
-    def value(self, i: int, name: str, size: int) -> Tensor:
+    def value(self, i: int, name: str, sizing: Sizing) -> Tensor:
         """Read an input that is no image, as a batch has it, without the first axis.
 
         Args:
-            size: side in pixels that a field of pixels is resized to; 0: its own size.
+            sizing: size that a field of pixels is brought to.
 
         Raises:
             ValueError: the value cannot be decoded, or is not what the manifest says.
         """
-        field = self.data.manifest.fields[self.fields[self.columns[name]]]
+        field = self.field(self.columns[name])
         value = value_of(self._member(i, self.columns[name])[0], field)
         if field.role in PIXELS:
+            assert isinstance(value, np.ndarray)
+            size = sizing.of(*value.shape[:2]) if sizing else 0
             value = Augment(size, 0, "none", False, 0)({name: value}, [0, 0, 0], {name: field})[name]
         assert isinstance(value, np.ndarray)
         x = torch.from_numpy(np.ascontiguousarray(value))
@@ -179,7 +186,7 @@ class Split:
         return [*found]
 
     def _member(self, i: int, column: int) -> File:
-        field = self.data.manifest.fields[self.fields[column]]
+        field = self.field(column)
         return self.reader.read([i], column)[0], field.extension
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
@@ -220,10 +227,10 @@ def open_inputs(
     way: Direction,
     shards_at: Sequence[str] = (),
 ) -> Inputs:
-    """Open a folder of images, a list, or a data set, at a path or fsspec URL.
+    """Open an image, a folder or pattern of images, a list, or a data set, at a path or fsspec URL.
 
     Args:
-        out: folder of the outputs; left out of a folder that holds it.
+        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
         method, direction, way: as in `Split`.
         shards_at: further folders that a data set's shards may lie in.
 
@@ -267,11 +274,11 @@ def _check_fields(
 
 
 def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
-    """Open the images of a folder, a list, or one file; tell also if it is one file.
+    """Open the images of a folder, of a pattern or of a list, or one file; tell also if it is one file.
 
     Args:
         flag: the flag that named the place, for messages.
-        out: folder of the outputs; left out of a folder that holds it.
+        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
 
     Raises:
         DataError: nothing is there, or no image.
@@ -283,7 +290,23 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
         raise DataError(f"{flag} {uri}", f"{kind}, which is not opened", "images or a list of images", "Name a file.")
     if fs.exists(root):
         return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
+    if is_pattern(root, fs):
+        return _matching(uri, fs, root, flag, out), False
     raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
+
+
+def sheet_of(out: str) -> str:
+    """Name the place of the contact sheet: beside the folder of the outputs, so that this holds nothing else. Empty
+    where there is nothing beside it, as beside a bucket."""
+    _, root = storage_of(out.rstrip("/") or out)
+    _, slash, name = root.rstrip("/").rpartition("/")
+    return f"{out.rstrip('/')}-sheet.png" if slash and name else ""
+
+
+def _beside_outputs(out: str) -> str:
+    """Name the contact sheet as the filesystem of the outputs knows it; empty where there is none."""
+    place = sheet_of(out) if out else ""
+    return str(storage_of(place)[1]) if place else ""
 
 
 def _folder(uri: str, flag: str, out: str) -> Files:
@@ -296,12 +319,27 @@ def _folder(uri: str, flag: str, out: str) -> Files:
     listed = [(f"{root.rstrip('/')}/{path}", path) for path in listing.images]
     if line := described(left_out(listing, {place(listing.root, path) for path in listing.images})):
         logger.info(f"{flag} {uri}: {line}")
-    kept = [(full, path) for full, path in listed if not (same and full.startswith(f"{out_root}/"))]
+    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    kept = [(full, path) for full, path in listed if not (same and full.startswith(ours))]
     if not kept:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
         raise DataError(f"{flag} {uri}", "a folder without images and without manifest.json", "images", fix)
     return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
+
+
+def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
+    """Open what a pattern matches, but for outputs of the same command."""
+    where = f"{flag} {uri}"
+    paths, names, left_out = matched(root, fs, where)
+    out_fs, out_root = storage_of(out.rstrip("/") or out)
+    named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
+    same = bool(out) and out_fs.protocol == fs.protocol and not named
+    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
+    if not kept:
+        raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
+    return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
 
 
 def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
@@ -329,11 +367,10 @@ def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
     return f"{path.rsplit('/', 1)[0]}/{line}"
 
 
-def check_names(inputs: Inputs, reserved: Sequence[str], chosen: Sequence[int] | None = None) -> None:
+def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
     """Check that every output can be written under its input's name, and no two to one place.
 
     Args:
-        reserved: names that outputs cannot have.
         chosen: positions of the inputs that are translated; None: all.
 
     Raises:
@@ -353,69 +390,35 @@ def check_names(inputs: Inputs, reserved: Sequence[str], chosen: Sequence[int] |
             fix = f"Both would be written as {name}.png; `--shards` keeps the samples of each shard apart."
             raise DataError("--input", f"two samples with the key {name}", "keys that differ", fix)
         seen[name] = place
-    for name in reserved:
-        if name in seen:
-            fix = "The program writes a file of that name itself: rename the image."
-            raise DataError("--input", f"an image called {name}", "another name", fix)
 
 
 def load_inputs(
-    inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], size: int
-) -> tuple[dict[str, Tensor], str]:
-    """Load the inputs of one output, as a batch has them without the first axis, and the type of the stored image.
+    inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], loading: Loading
+) -> tuple[dict[str, Tensor], str, Tensor | None]:
+    """Load the inputs of one output, as a batch has them without the first axis.
 
     Args:
         taken: the inputs' roles, by name.
         channels: channels of each image among them, by name.
-        size: side in pixels that they are resized to; 0: their own size.
+        loading: how they are read.
+
+    Returns:
+        The inputs by name; the type of the stored image; its transparency, where that is kept.
 
     Raises:
         DataError: an image's channels cannot be converted.
         ValueError: an input cannot be decoded.
     """
-    values, dtype = {}, "uint8"
+    values, dtype, alpha = {}, "uint8", None
     for name, role in taken.items():
         if role == "image":
-            values[name], dtype = loaded(inputs.fetch(i, name), channels[name], size, f"image {inputs.names[i]}")
+            found = loaded(inputs.fetch(i, name), channels[name], loading, f"image {inputs.names[i]}")
+            values[name], dtype = found.x, found.dtype
+            alpha = found.alpha if alpha is None else alpha
         else:
             assert isinstance(inputs, Split), "checked when they were opened"
-            values[name] = inputs.value(i, name, size)
-    return values, dtype
-
-
-def loaded(file: File, channels: int, size: int, name: str) -> tuple[Tensor, str]:
-    """Decode an image to (C, H, W) in [-1, 1], and give the type that it was stored as.
-
-    Args:
-        channels: channels to convert it to; 0: its own.
-        size: side in pixels to resize it to; 0: its own size.
-        name: the image's name, for messages.
-
-    Raises:
-        DataError: the image cannot be converted to so many channels.
-        ValueError: it cannot be decoded, or float values lie outside [-1, 1].
-    """
-    picture = decode_picture(*file)
-    x = converted(picture, channels, name) if channels else picture.pixels
-    x_CHW = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
-    return scaled(resized(x_CHW, size) if size else x_CHW), str(x.dtype)
-
-
-def converted(picture: Picture, channels: int, name: str) -> np.ndarray:
-    """Convert an image to that many channels: grey to RGB and back; transparency is laid over white.
-
-    Raises:
-        DataError: there is no such conversion.
-        ValueError: float values outside [-1, 1].
-    """
-    have = picture.pixels.shape[2]
-    keep = picture.alpha and have == channels
-    colours = have - 1 if picture.alpha and not keep else have
-    if colours != channels and not {colours, channels} <= {1, 3}:
-        fix = "Grey and RGB images are converted; others need a checkpoint trained on their kind."
-        raise DataError(name, counted(have, "channel"), f"{channels}, which the checkpoint reads", fix)
-    wanted: Any = channels if colours != channels else None
-    return prepare(picture, ImageOptions(keep_alpha=keep, channels=wanted))
+            values[name] = inputs.value(i, name, loading.sizing)
+    return values, dtype, alpha
 
 
 def without_identity(keys: Iterable[str]) -> str:

@@ -21,12 +21,13 @@ from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.images.codec import Picture
 from i2i_core.images.sheet import to_array
 from i2i_core.methods.at_test import fixed
-from i2i_core.methods.base import Direction, Method, sides
+from i2i_core.methods.base import Direction, Method, Values, sides
 from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.networks.shapes import SizeError
 from i2i_core.storage.paths import absolute
 from i2i_core.tensors import repeatable
-from i2i_core.translation.inputs import converted
+from i2i_core.translation.loading import converted
+from i2i_core.translation.padding import at_any_size, cropped
 from i2i_core.translation.targets import parse_target_of
 
 Picturable: TypeAlias = Tensor | np.ndarray | Image.Image
@@ -87,7 +88,7 @@ class Model:
             arrays and PIL images with the bit depth of the input.
 
         Raises:
-            DataError: the networks cannot take the images.
+            DataError: the networks cannot take the images; those of sizes that they cannot take are padded for them.
             ConfigError: the method does not have such a control, or does not know a label.
             ValueError: the method needs a control that is missing, or does not have the direction.
         """
@@ -155,13 +156,18 @@ class Model:
         controls: Mapping[str, Any],
     ) -> Tensor:
         weight, told = next(self.method.parameters()), self._told(controls, len(x_BCHW))
+        inputs, roles = {taken: x_BCHW.to(weight)}, {taken: "image"}
+
+        def make(given: Values, controls: Values) -> dict[str, Tensor]:
+            return self.method.translate(given, controls, direction, keys=keys)
+
         try:
             with repeatable():
-                found = self.method.translate({taken: x_BCHW.to(weight)}, told, direction, keys=keys)
+                found, padding = at_any_size(make, inputs, roles, told)
         except SizeError as error:
             found_size = f"{x_BCHW.shape[3]} x {x_BCHW.shape[2]} pixels (width x height)"
             raise DataError("images", found_size, error.expected, f"Resize them to {error.listed}.") from None
-        return found[made].float()
+        return cropped(found[made], inputs, roles, padding).float()
 
     def _told(self, controls: Mapping[str, Any], n: int) -> dict[str, Tensor]:
         """Convert controls to tensors as the method takes them, each (n, ...)."""

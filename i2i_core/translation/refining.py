@@ -24,7 +24,8 @@ from i2i_core.methods.at_test import words
 from i2i_core.methods.base import image_input
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
-from i2i_core.translation.inputs import Split, loaded
+from i2i_core.translation.inputs import Split
+from i2i_core.translation.loading import loaded, own
 from i2i_core.translation.translator import Row, TranslationJob, Translator, row_of
 
 Over = Callable[
@@ -57,8 +58,10 @@ def check_refinable(job: TranslationJob, trained: Trained) -> None:
         raise ConfigError("--out", f"{job.out}, which is --input", "another folder", "Name a new folder.")
     made = trained.method.channels()[job.made[0]]
     kept = job.inputs.written.channels
+    if trained.method.needs.domains == 2:  # the outputs take the place of the images that were read
+        kept = job.inputs.field(job.inputs.column).channels
     if made != kept:
-        fix = "Leave --shards out, or shard the data again with `--channels`."
+        fix = "Leave --shards out, or shard the data again with one `--channels` for all images, and train on that."
         raise ConfigError("--shards", f"a checkpoint that makes images of {made} channels", f"{kept}, as the data", fix)
     check_stored(job.inputs.written, f"--shards of {job.inputs.data.uri}")
 
@@ -123,7 +126,8 @@ def _made_by(job: TranslationJob, trained: Trained) -> dict[str, Any]:
         **({} if job.examples is None else {"examples": sha256(job.examples.numpy().tobytes())}),
         "codes": "" if job.codes is None else repr(job.codes),
         "back": job.way == "BtoA",
-        "size": job.size,
+        "size": job.loading.sizing.flag or 0,
+        **({} if job.loading.background == "white" else {"background": job.loading.background}),
     } | ({"at_test": made_by} if (made_by := words(trained.method.makers, trained.at_test(job.at_test))) else {})
 
 
@@ -134,7 +138,11 @@ def write(column: int, batch: int, translator: Translator, shard: RefinedShard) 
     def images(rows: Sequence[int]) -> Mapping[int, Made | Bad]:
         read, bad = translator.load(rows)
         made: dict[int, Made | Bad] = {**bad}
-        for image, (y,) in translator.translated(read):
+        for image, outputs in translator.translated(read):
+            if isinstance(outputs, Bad):
+                made[image.i] = outputs
+                continue
+            (y,) = outputs
             label = translator.job.whole_label(image.i)
             labels = inputs.labels[image.i] if label is None else label
             data, field = stored(to_array(y, inputs.written.dtype), inputs.written)
@@ -154,7 +162,7 @@ def refined_rows(job: TranslationJob, count: int) -> list[Row]:
     for row in range(min(count, len(reader.rows))):
         i = position[reader.key(row)]
         (taken,) = inputs.columns
-        source, _ = loaded(inputs.fetch(i, taken), 0, job.size, reader.key(row))
-        made, _ = loaded((reader.read([row], inputs.column)[0], ending), 0, 0, reader.key(row))
+        source = loaded(inputs.fetch(i, taken), 0, job.loading, reader.key(row)).x
+        made = own((reader.read([row], inputs.column)[0], ending), reader.key(row)).x
         rows.append(row_of(job, i, {taken: source}, [made]))
     return rows

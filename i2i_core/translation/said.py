@@ -3,40 +3,73 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import DataError, counted
 from i2i_core.sizes import Size, sides, written
 from i2i_core.storage.remote import storage_of
-from i2i_core.translation.inputs import Files, Inputs, Split, loaded
+from i2i_core.translation.inputs import Files, Inputs, Split
+from i2i_core.translation.loading import holds_two, own
 
-FAR = 1.25
-"""Ratio of an image's side to training's, or the other way round, from which on a network sees other things than it
-learnt from."""
+NOTED, FAR = 1.25, 2.0
+"""Ratios of an image's shorter side to training's, or the other way round, from which on a network sees other things
+than it learnt from: that of the first image is noted before it is translated, those of others once they are."""
 
 
-def cautions(inputs: Inputs, options: TranslateOptions, trained_at: Size) -> Iterator[str]:
+def ratio(size: tuple[int, ...], trained_at: Size) -> float:
+    """Compare the shorter sides of an image (height, width) and of training's images; at least 1."""
+    found, wanted = min(size), min(sides(trained_at))
+    return max(found / wanted, wanted / found)
+
+
+def cautions(
+    inputs: Inputs, options: TranslateOptions, trained_at: Size, first: tuple[int, int] | None, paired: bool = False
+) -> Iterator[str]:
     """Give lines for the log, before anything is written.
 
     Args:
         inputs: what is translated.
         options: of the command.
         trained_at: size of the run's training images, in pixels.
+        first: (height, width) of the first image as the networks see it; None: not known.
+        paired: true if the run was trained on pairs, which people often keep as images that hold both.
     """
     yield _which(inputs)
-    if not options.size and (size := _first_size(inputs)):
-        ratio = max(max(a / b, b / a) for a, b in zip(size, sides(trained_at), strict=True))
-        if ratio >= FAR:
-            height, width = sides(trained_at)
-            advice = f"--size {height} resizes them" if height == width else "resize them to be near it"
-            yield (
-                f"images go through at their own size, the first at {written(size)} pixels (width x height); the run "
-                f"trained at {written(trained_at)}: {advice}"
-            )
+    if isinstance(inputs, Files) and inputs.left_out:
+        yield f"left out of what --input matches: {inputs.left_out}"
+    if first and not resized(options) and ratio(first, trained_at) >= NOTED:
+        yield (
+            f"images go through at their own size, the first at {written(first)} pixels (width x height); the run "
+            f"trained at {written(trained_at)}: --size {min(sides(trained_at))} resizes them"
+        )
+    height, width = sides(trained_at)
+    unsaid = paired and isinstance(inputs, Files) and not (options.ab or options.whole)
+    if first and unsaid and holds_two(first, (height, 2 * width)):
+        yield "the first image is as wide as two: if each holds A and B side by side, --ab takes one of them"
     if there := _there(options.out):
         files = counted(there, "file")
         yield f"{options.out} holds {files} already; those of the same names are replaced"
+
+
+def resized(options: TranslateOptions) -> bool:
+    """Tell whether a size is asked for."""
+    return bool(options.size or options.longer_side or options.scale)
+
+
+def afterwards(far: Sequence[tuple[int, int, int]], inputs: Inputs, count: int, trained_at: Size) -> str:
+    """Word which images had a size far from training's.
+
+    Args:
+        far: their positions, heights and widths.
+        count: images in all.
+    """
+    i, *first = min(far)
+    return (
+        f"{len(far):,} of {counted(count, 'image')} had sizes {FAR:g} times training's or more, or less than it by as "
+        f"much; the first, {inputs.names[i]}, {written((first[0], first[1]))} pixels where the run trained at "
+        f"{written(trained_at)}: --size {min(sides(trained_at))} resizes them"
+    )
 
 
 def _which(inputs: Inputs) -> str:
@@ -56,7 +89,7 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _first_size(inputs: Inputs) -> tuple[int, int] | None:
+def first_size(inputs: Inputs) -> tuple[int, int] | None:
     """Give height and width of the first image; None where there is none that can be read: it is named later."""
     if isinstance(inputs, Split):
         field = inputs.data.manifest.fields[inputs.fields[max(inputs.column, 0)]]
@@ -64,7 +97,7 @@ def _first_size(inputs: Inputs) -> tuple[int, int] | None:
     if not isinstance(inputs, Files):
         return None
     try:
-        x_CHW, _ = loaded(inputs.fetch(0), 0, 0, inputs.names[0])
+        x_CHW = own(inputs.fetch(0), inputs.names[0]).x
     except (OSError, ValueError, DataError):
         return None
     return x_CHW.shape[1], x_CHW.shape[2]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,17 +19,23 @@ from torch import Tensor
 from i2i_core.batch import Bad
 from i2i_core.checkpoints.trained import Trained
 from i2i_core.config.evaluation import AtTestOptions
+from i2i_core.data.reading.transforms import interpolated
 from i2i_core.errors import DataError
 from i2i_core.images.previews import shown
 from i2i_core.images.sheet import to_bytes
-from i2i_core.methods.base import Direction, sides
+from i2i_core.methods.base import Direction, Values, sides
 from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.networks.shapes import SizeError
+from i2i_core.sizes import Resizing
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import repeatable
 from i2i_core.translation.codes import Codes, check_encodable
-from i2i_core.translation.inputs import Counted, Inputs, Split, load_inputs, loaded
+from i2i_core.translation.inputs import Counted, Files, Inputs, Split, load_inputs
+from i2i_core.translation.loading import Loading, loaded
+from i2i_core.translation.padding import Padding, at_any_size, cropped
+from i2i_core.translation.said import FAR, ratio
 from i2i_core.translation.targets import Target
+from i2i_core.translation.two import OTHER
 
 GROUP = 8
 """Images of up to GROUP_PIXELS that go through the networks together; larger images go alone."""
@@ -49,7 +55,8 @@ class TranslationJob:
     target: Target | None
     columns: tuple[int, ...]
     """Columns of the target's attributes in the data set's labels; () where the data set does not have them."""
-    size: int
+    loading: Loading
+    """How the inputs are read."""
     shown: frozenset[int]
     """Positions of the images on the contact sheet."""
     codes: Codes | None = None
@@ -112,12 +119,14 @@ class Image:
         inputs: its values by name, as a batch has them, without the first axis.
         dtype: type that its image is stored as.
         truth: the true output, where the code is read off it.
+        alpha: its transparency (1, H, W), where the outputs get it.
     """
 
     i: int
     inputs: dict[str, Tensor]
     dtype: str
     truth: Tensor | None = None
+    alpha: Tensor | None = None
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -136,6 +145,8 @@ class Done:
     written: int
     bad: tuple[Bad, ...]
     rows: dict[int, Row]
+    far: tuple[tuple[int, int, int], ...] = ()
+    """Position, height and width of the images whose size is far from training's."""
 
 
 class Translator:
@@ -144,6 +155,7 @@ class Translator:
     def __init__(self, job: TranslationJob, trained: Trained) -> None:
         self.job, self.method = job, trained.method.eval()
         self.taken, _ = sides(self.method, job.way)
+        self.trained_at = trained.stage.size
         self.channels = self.method.channels()
         self.fs, root = storage_of(job.out)
         self.root = str(root)
@@ -152,16 +164,19 @@ class Translator:
         """Translate and write some images; for methods with a memory, the frames of a clip in order.
 
         Raises:
-            DataError: an image of a size or number of channels that the networks cannot take.
+            DataError: an image of a number of channels that the networks cannot take, or frames of two sizes.
         """
         images, bad = self.load(chunk)
         rows: dict[int, Row] = {}
         for image, made in self.translated(images, self.job.inputs.names[chunk[0]] if chunk else ""):
+            if isinstance(made, Bad):
+                bad[image.i] = made
+                continue
             for output, y in enumerate(made):
                 self._write(image, output, y)
             if image.i in self.job.shown:
                 rows[image.i] = row_of(self.job, image.i, image.inputs, made)
-        return Done(len(images), tuple(bad.values()), rows)
+        return Done(len(chunk) - len(bad), tuple(bad.values()), rows, tuple(self._far(images)))
 
     def load(self, chunk: Sequence[int]) -> tuple[list[Image], dict[int, Bad]]:
         """Load the images that can be read; give for the others, by position, why they cannot."""
@@ -173,58 +188,85 @@ class Translator:
                 bad[i] = Bad(self.job.inputs.names[i], _cause(error))
         return images, bad
 
+    def _far(self, images: Sequence[Image]) -> Iterator[tuple[int, int, int]]:
+        for image in images:
+            size = next((x.shape[-2:] for x in image.inputs.values() if x.ndim == 3), None)
+            if size is not None and ratio(size, self.trained_at) >= FAR:
+                yield image.i, size[0], size[1]
+
     def _load(self, i: int) -> Image:
         name, truth = self.job.inputs.names[i], None
-        values, dtype = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.size)
+        values, dtype, alpha = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.loading)
         if self.job.codes is not None and self.job.codes.of_truth:
             file = self.job.inputs.truth(i, None)
             assert file is not None, "only asked for where the truth is known"
-            truth, _ = loaded(file, self.channels[self.job.made[0]], self.job.size, f"the truth of {name}")
+            truth = loaded(file, self.channels[self.job.made[0]], self.job.loading, f"the truth of {name}").x
             check_encodable(self.method, truth, f"the truth of {name}")
-        return Image(i, values, dtype, truth)
+        return Image(i, values, dtype, truth, alpha)
 
-    def translated(self, images: Sequence[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor]]]:
-        """Yield every image with its outputs; images of one size go through the networks together.
+    def translated(self, images: Sequence[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor] | Bad]]:
+        """Yield every image with its outputs, or why it has none; images of one size go through the networks together.
 
         Args:
             clip: for methods with a memory, the name of the first frame; it seeds the codes of all frames.
 
         Raises:
-            DataError: an image of a size that the networks cannot take, or frames of two sizes in one clip.
+            DataError: frames of two sizes in one clip.
         """
         if self.method.memory:
             yield from self._along(images, clip)
             return
         for group in grouped(images):
-            outputs = self._outputs(group)
-            yield from ((image, [made[k] for made in outputs]) for k, image in enumerate(group))
+            try:
+                outputs = self._outputs(group)
+            except ValueError as error:  # a network's own, of what it was given
+                yield from ((image, self._refused(image, error)) for image in group)
+            else:
+                yield from ((image, [made[k] for made in outputs]) for k, image in enumerate(group))
 
-    def _along(self, frames: Sequence[Image], clip: str) -> Iterator[tuple[Image, list[Tensor]]]:
+    def _refused(self, image: Image, error: ValueError) -> Bad:
+        """Word why the networks do not take an image."""
+        sizes = [f"{x.shape[-1]} x {x.shape[-2]}" for x in image.inputs.values() if x.ndim == 3]
+        why = f"expected {error.expected}" if isinstance(error, SizeError) else str(error)
+        return Bad(self.job.inputs.names[image.i], f"{', '.join(sizes)} pixels (width x height): {why}; see --size")
+
+    def _along(self, frames: Sequence[Image], clip: str) -> Iterator[tuple[Image, list[Tensor] | Bad]]:
         """Yield the frames of a clip with their outputs, each made with the memory of the frame before it.
 
         All frames have the same codes.
         """
         memories: list[dict[str, Tensor] | None] = []
+        padding = Padding()
         for frame in frames:
             if frame.shapes != frames[0].shapes:
                 sizes = [" and ".join(map(str, one.shapes)) for one in (frame, frames[0])]
+                height, width = next(x.shape[-2:] for x in frames[0].inputs.values() if x.ndim == 3)
                 where = f"frame {self.job.inputs.names[frame.i]}"
-                raise DataError(where, sizes[0], f"{sizes[1]}, as the first of its clip has", "Give --size N.")
+                raise DataError(
+                    where, sizes[0], f"{sizes[1]}, as the first of its clip has", f"Give --size {width}x{height}."
+                )
             batch, keys = self._placed([frame]), [clip]
             made = []
-            for number, controls in enumerate(self._controls([frame], keys)):
-                memories += [None] * (number == len(memories))
-                found = self._translate(batch, controls, keys, memories[number])
-                memories[number] = {name: found[name] for name in self.method.memory}
-                made += [found[name][0].float().cpu() for name in self.job.made]
+            try:
+                for number, controls in enumerate(self._controls([frame], keys)):
+                    memories += [None] * (number == len(memories))
+                    found, padding = self._translate(batch, controls, keys, memories[number], padding)
+                    memories[number] = {name: found[name] for name in self.method.memory}
+                    made += [self._cropped(found[name], batch, padding)[0] for name in self.job.made]
+            except ValueError as error:  # its size is that of all frames
+                yield from ((one, self._refused(one, error)) for one in frames)
+                return
             yield frame, made
 
     def _outputs(self, images: Sequence[Image]) -> list[Tensor]:
         """Make the outputs of a group, a batch for each output. The networks always see a full group."""
         full = [images[k % len(images)] for k in range(group_of(images[0]))]
         batch, keys = self._placed(full), [self.job.inputs.names[image.i] for image in full]
-        made = (self._translate(batch, controls, keys) for controls in self._controls(full, keys))
-        return [found[name][: len(images)].float().cpu() for found in made for name in self.job.made]
+        outputs = []
+        for controls in self._controls(full, keys):
+            found, padding = self._translate(batch, controls, keys)
+            outputs += [self._cropped(found[name], batch, padding)[: len(images)] for name in self.job.made]
+        return outputs
 
     def _placed(self, images: Sequence[Image]) -> dict[str, Tensor]:
         """Stack images to a batch on the device."""
@@ -240,19 +282,21 @@ class Translator:
         controls: dict[str, Tensor],
         keys: Sequence[str],
         memory: dict[str, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
+        padding: Padding = Padding(),  # noqa: B008 - frozen
+    ) -> tuple[Mapping[str, Tensor], Padding]:
+        def make(inputs: Values, told: Values) -> dict[str, Tensor]:
+            return self.method.translate(inputs, told, self.job.way, keys=keys, memory=memory)
+
         try:
             with repeatable():
-                return self.method.translate(batch, controls, self.job.way, keys=keys, memory=memory)
-        except SizeError as error:
-            height, width = next(x.shape[-2:] for x in batch.values() if x.ndim == 4)
-            where, found = f"image {keys[0]}", f"{width} x {height} pixels (width x height)"
-            raise DataError(where, found, error.expected, f"Give --size {error.listed}.") from None
-        except ValueError as error:  # a network's own, of what it was given
-            shapes = ", ".join(f"{name} {tuple(x.shape[1:])}" for name, x in batch.items())
-            raise DataError(
-                f"image {keys[0]}", f"{shapes} ({error})", "what the networks take", "Give --size."
-            ) from None
+                return at_any_size(make, batch, self.taken, controls, padding)
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+                raise
+            raise ValueError("the networks need more memory for it than there is (--longer-side N)") from None
+
+    def _cropped(self, made: Tensor, batch: dict[str, Tensor], padding: Padding) -> Tensor:
+        return cropped(made, batch, self.taken, padding).float().cpu()
 
     def _controls(self, full: Sequence[Image], keys: Sequence[str]) -> list[dict[str, Tensor]]:
         """Give the method's controls (labels, codes, examples), for each output."""
@@ -268,6 +312,8 @@ class Translator:
         return [{**told, self.method.named(Code): z} for z in self.job.codes.of(self.method, keys, truth)]
 
     def _write(self, image: Image, output: int, made: Tensor) -> None:
+        if image.alpha is not None:
+            made = torch.cat([made, interpolated(image.alpha, (made.shape[-2], made.shape[-1]), Resizing())])
         data, ending = to_bytes(made, self._dtype(image))
         path = f"{self.root}/{self.job.name(image.i, output)}.{ending}"
         self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
@@ -290,14 +336,17 @@ def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     """Show the inputs as images: `source` for a single one, else each by its name."""
     if not isinstance(job.inputs, Split):
         return dict(zip(("source",), inputs.values(), strict=False))
-    fields = {name: job.inputs.data.manifest.fields[job.inputs.fields[at]] for name, at in job.inputs.columns.items()}
+    fields = {name: job.inputs.field(at) for name, at in job.inputs.columns.items()}
     return {"source" if len(inputs) == 1 else name: shown(x, fields[name]) for name, x in inputs.items()}
 
 
 def _truth(job: TranslationJob, i: int) -> Tensor | None:
     try:
+        name, loading = job.inputs.names[i], job.loading
+        if loading.half and isinstance(job.inputs, Files):  # beside an input lies what it should look like
+            return loaded(job.inputs.fetch(i), 0, replace(loading, half=OTHER[loading.half]), name).x
         file = job.inputs.truth(i, job.whole_label(i))
-        return None if file is None else loaded(file, 0, job.size, job.inputs.names[i])[0]
+        return None if file is None else loaded(file, 0, loading, name).x
     except UNREADABLE:
         return None  # an empty cell
 

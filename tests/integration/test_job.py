@@ -143,8 +143,9 @@ def test_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_translate
     options = TranslateOptions(input=f"{s3}/data", split="test", out=f"{s3}/out", target="+bold", cpu=True)
     outcome = translate(job.folder.url, options)
     made = Folder(f"{s3}/out").names()
-    assert outcome.written == DataSet(f"{s3}/data").shard_set("test").samples == len(made) - 1
-    assert "contact_sheet.png" in made
+    assert outcome.written == DataSet(f"{s3}/data").shard_set("test").samples == len(made)
+    assert outcome.sheet == f"{s3}/out-sheet.png"
+    assert "out-sheet.png" in Folder(s3).names()
 
 
 def test_job_that_asks_for_too_much_fails_and_its_last_words_say_why(

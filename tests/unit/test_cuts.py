@@ -22,7 +22,7 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.data.reading.transforms import Augment, resized
 from i2i_core.errors import ConfigError, DataError
-from i2i_core.evaluation.judges.classifier import train_classifier
+from i2i_core.evaluation.judges.classifier import Classifier, train_classifier
 from i2i_core.fields import Field
 from i2i_core.images.codec import ImageOptions
 from i2i_core.methods import METHODS, build_method
@@ -211,9 +211,17 @@ def test_stream_of_images_that_were_stored_smaller_shows_round_discs(wide: str) 
         assert extent(image.permute(1, 2, 0)) == pytest.approx((43, 43), abs=1)
 
 
-def test_classifier_of_images_that_are_no_squares_learns_from_their_whole(wide: str) -> None:
+def test_classifier_of_images_that_are_no_squares_learns_from_their_whole(
+    wide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disc of 24 px in 64 x 32, seen in 32 x 32 as what a method makes of it is: half as wide."""
+    seen: list[torch.Tensor] = []
+    forward = Classifier.forward
+    monkeypatch.setattr(Classifier, "forward", lambda self, x: seen.append(x) or forward(self, x))
     classifier = train_classifier(DataSet(wide), image_size=(32, 64), resizing=Resizing("shorter"), seen=8)
     assert classifier.info.cut == (32, 64)
+    for image in torch.cat(seen):
+        assert extent(((image + 1) * 127.5).permute(1, 2, 0)) == pytest.approx((12, 24), abs=1)
     assert classifier.fits(DataSet(wide), (32, 64), resizing=Resizing("shorter"))
     assert not classifier.fits(DataSet(wide), 32, resizing=Resizing("shorter"))
     assert classifier.judge(torch.zeros(1, 1, 32, 64)).shape == (1, 2)

@@ -130,3 +130,16 @@ def test_readme_names_every_room() -> None:
     rooms = [path.parent.name for path in (ROOT / "i2i_core").glob("*/__init__.py")]
     assert len(rooms) > 10
     assert [room for room in rooms if f"{room}/" not in tree] == []
+
+
+def test_readme_has_the_numbers_of_the_table_of_methods() -> None:
+    """Where both show what one command measures."""
+    row_of_table = r"\| `pix2pix`,[^|]*\| `l1` \| ([\d.]+) \| ([\d.]+) \|"
+    ((nothing, trained),) = re.findall(row_of_table, _text("docs/methods.md"))
+    (row,) = (line for line in _text("README.md").splitlines() if line.startswith("| pix2pix's demo: L1"))
+    assert f"{nothing} untouched, **{trained}**" in row
+    assert "`make methods-table`" in row
+
+
+def _text(page: str) -> str:
+    return (ROOT / page).read_text()

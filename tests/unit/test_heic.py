@@ -141,7 +141,7 @@ def test_heic_names_the_package_that_reads_it(tmp_path: Path, monkeypatch: pytes
     layout = LayoutOptions(layout="unpaired", input=str(tmp_path / "in"))
     options = MakeOptions(layout=layout, shards=ShardOptions(out=str(tmp_path / "out")))
     with monkeypatch.context() as without:
-        for name in heif.PACKAGES:
+        for name in ("pi_heif", "pillow_heif"):
             without.setitem(sys.modules, name, None)
         with pytest.raises(DataError, match=r"pip install pi-heif"):
             _shard(options)

@@ -1,4 +1,4 @@
-"""Label maps among the images of plain layouts are named, with the layout that keeps their ids.
+"""Label maps and animations among the images of plain layouts are named, with the layout that keeps what they hold.
 
 pytest tests/unit/test_label_maps.py
 """
@@ -16,7 +16,7 @@ from i2i_core.data.format.manifest import Manifest
 from pipelines.shard import MakeOptions, _report, _shard
 
 from ..support.data import put
-from ..support.pictures import noise
+from ..support.pictures import noise, saved
 
 IDS = np.arange(64, dtype=np.uint8).reshape(8, 8) % 5
 
@@ -45,13 +45,13 @@ def test_sharding_names_label_maps_and_the_advice_keeps_their_ids(
 ) -> None:
     pairs(tmp_path, palette_image() if kind == "palette" else Image.fromarray(IDS))
     manifest = made(tmp_path, "--layout", "pairs")
-    assert manifest.made_by["indexed" if kind == "palette" else "faint"] == {"b": 3}
+    assert manifest.made_by["palettes" if kind == "palette" else "faint"] == {"b": 3}
     _report(manifest, False, "out")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "--layout fields" in line]
     assert line.startswith("3 images of b ")
     fields = ["--field", "a=a/{key}.png", "b:classes=b/{key}.png", "--classes", "b=5"]
     followed = made(tmp_path, "--layout", "fields", *fields, out="fields")
-    assert not {"indexed", "faint"} & followed.made_by.keys()
+    assert not {"palettes", "faint"} & followed.made_by.keys()
     stored = _stored(tmp_path / "fields")
     assert np.array_equal(stored, IDS)
 
@@ -69,7 +69,7 @@ def _stored(folder: Path) -> np.ndarray:
 
 def test_sharding_says_nothing_of_photographs(tmp_path: Path) -> None:
     pairs(tmp_path, Image.fromarray(noise(8, 8, 1)[..., 0]))
-    assert not {"indexed", "faint"} & made(tmp_path, "--layout", "pairs").made_by.keys()
+    assert not {"palettes", "faint"} & made(tmp_path, "--layout", "pairs").made_by.keys()
 
 
 def test_sharding_counts_label_maps_by_domain(tmp_path: Path) -> None:
@@ -77,10 +77,27 @@ def test_sharding_counts_label_maps_by_domain(tmp_path: Path) -> None:
         put(tmp_path / f"in/trainA/{i}.png", noise(8, 8))
         (tmp_path / "in/trainB").mkdir(exist_ok=True)
         palette_image().save(tmp_path / f"in/trainB/{i}.png")
-    assert made(tmp_path, "--layout", "unpaired").made_by["indexed"] == {"image of B": 2}
+    assert made(tmp_path, "--layout", "unpaired").made_by["palettes"] == {"image of B": 2}
 
 
 def test_sharding_does_not_take_a_few_dark_images_for_label_maps(tmp_path: Path) -> None:
     pairs(tmp_path, Image.fromarray(IDS))
     Image.fromarray(noise(8, 8, 1)[..., 0]).save(tmp_path / "in/b/1.png")
     assert "faint" not in made(tmp_path, "--layout", "pairs", "--shard-samples", "1").made_by
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "MPO"])
+def test_sharding_counts_animations_of_which_it_takes_the_first_frame(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A phone's MPO is a photograph with something beside it."""
+    frames = [Image.fromarray(noise(8, 8, seed=i)) for i in range(2)]
+    for side in ("trainA", "trainB"):
+        (tmp_path / "in" / side).mkdir(parents=True)
+        data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+        (tmp_path / "in" / side / "1.png").write_bytes(data)
+        (tmp_path / "in" / side / "2.png").write_bytes(saved(frames[1], "PNG" if kind == "MPO" else kind))
+    manifest = made(tmp_path, "--layout", "unpaired", "--channels", "3")
+    assert manifest.made_by.get("animated") == (None if kind == "MPO" else 2)
+    _report(manifest, False, "out")
+    assert ("2 samples held images of several frames" in capsys.readouterr().out) == (kind != "MPO")

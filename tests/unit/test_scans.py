@@ -204,8 +204,10 @@ def test_sharding_refuses_a_window_for_images_of_8_bits(tmp_path: Path) -> None:
     assert made(tmp_path).fields["image"].dtype == "uint8"
 
 
-@pytest.mark.parametrize("window", [(5.0, 5.0), (9.0, 2.0), (float("nan"), 2.0), (0.0, 1e99), (-1e99, 0.0)])
-def test_window_is_two_values_of_which_the_second_is_larger(window: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    "window", [(5.0,), (1.0, 2.0, 3.0), (5.0, 5.0), (9.0, 2.0), (float("nan"), 2.0), (0.0, 1e99), (-1e99, 0.0)]
+)
+def test_window_is_two_values_of_which_the_second_is_larger(window: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="--window"):
         ImageOptions(window=window)
 

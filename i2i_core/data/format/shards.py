@@ -114,6 +114,22 @@ class Recipe:
     channels: Channels = field(default_factory=dict)
     """Channels of fields whose images differ in channels, found while they are written (mixed.py)."""
 
+    def images_of(self, name: str, domain: str) -> ImageOptions:
+        """Give what happens to the images of a field, in a domain."""
+        if self.images.channels_b is not None and "b" in (name, domain.lower()):
+            return replace(self.images, channels=self.images.channels_b)
+        channels = self.channels.get(name)
+        return stored_with(self.images, channels) if channels else self.images
+
+    def field_of(self, field: Field, domain: str) -> Field:
+        """Describe an image of either domain as the manifest does, which describes both at once."""
+        k = self.images
+        if domain == WHOLE or k.channels is None or k.channels_b in (None, k.channels):
+            return field
+        apart = (k.channels_b or 0) - k.channels  # both have transparency, or neither
+        a = field.channels if domain == "A" else field.channels - apart
+        return replace(field, channels=a, channels_b=a + apart)
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -187,6 +203,8 @@ class FinishedShard:
     """Samples with transparent pixels that were laid over the background."""
     converted: int = 0
     """Samples that were stored with more channels than they had, as the others have them."""
+    animated: int = 0
+    """Samples with images of several frames, of which the first was taken."""
     indexed: dict[str, int] = field(default_factory=dict)
     faint: dict[str, int] = field(default_factory=dict)
     """Images with a palette, and grey ones of low values alone, by field (and domain): they may be label maps."""
@@ -208,6 +226,12 @@ class FinishedShard:
         """Tell whether it is the part of the shard of that name, and names no other file."""
         index = index_name(name) if self.shard.samples else ""
         return (self.shard.name, self.index.name) == (name, index)
+
+
+_PLACES = ("input", "input_b", "labels_list", "pair_table", "annotations", "list_left_out")
+"""Options of layouts that a manifest does not name: places, and annotations as they were typed."""
+_SINCE = ("group_by", "common_only", "pair_pattern", "stacked")
+"""Options of layouts that came later: a manifest names those that were given."""
 
 
 class _MadeBy(TypedDict, total=False):
@@ -246,6 +270,9 @@ def plan(
         if wrong := no_file_name(record.key):
             where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
             raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
+    if images.channels_b is not None and (found.declared or found.kind not in ("paired", "unpaired")):
+        fix = "Leave it out; --channels holds for all images."
+        raise ConfigError("--channels-b", f"it beside --layout {layout.layout}", "pairs, ab or unpaired", fix)
     if images.window and (found.declared or found.reader == "glyphs"):
         fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
         raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
@@ -322,16 +349,13 @@ def set_name(split: str, domain: str) -> str:
     return split if domain == WHOLE else f"{split}-{domain}"
 
 
-_PLACES = ("input", "input_b", "labels_list", "annotations", "list_left_out")
-
-
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
     kept = {key: value for key, value in to_dict(layout).items() if key not in _PLACES}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
-    kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
+    kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    of_images = {key: value for key, value in to_dict(images).items() if value or key != "window"}
+    of_images = {key: value for key, value in to_dict(images).items() if value or key not in ("window", "channels_b")}
     return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 
@@ -648,6 +672,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 transparent=part.transparent + _is_laid_over(recipe, files),
                 converted=part.converted
                 + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
+                animated=part.animated + any(x.animated for x in pictures.values()),
                 indexed=_counted_in(part.indexed, job, [name for name, x in pictures.items() if x.indexed]),
                 faint=_counted_in(part.faint, job, [name for name, x in pictures.items() if x.faint]),
             )
@@ -715,6 +740,8 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
                     "Give --channels 3 (or 1); beside --keep-alpha every image then has those and transparency. "
                     "Others go into different data sets."
                 )
+            if max(a.channels, b.channels) > 4:
+                fix = "Shard them into different data sets."
             if a.dtype != b.dtype:
                 fix = "Convert the files to one number of bits; or shard them into different data sets."
             elif a.channels == b.channels:
@@ -728,7 +755,7 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
 
 def _form(field: Field) -> tuple[object, ...]:
     """Give what must be the same of every sample's field."""
-    return field.channels, field.dtype, field.extension, field.shape
+    return field.channels, field.channels_b, field.dtype, field.extension, field.shape
 
 
 def _kind_of(field: Field) -> str:
@@ -861,13 +888,14 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     if recipe.reader in ("files", "tars"):
         return found
     pictures = [picture for picture in found if isinstance(picture, Picture)]
-    left, right = _halves(pictures[0], _named(recipe, record, 0))
-    return [left, right] if recipe.reader == "left-right" else [right, left]
+    stacked = recipe.reader in ("top-bottom", "bottom-top")
+    first, second = _halves(pictures[0], _named(recipe, record, 0), stacked)
+    return [first, second] if recipe.reader in ("left-right", "top-bottom") else [second, first]
 
 
 def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
     window = recipe.images.window
-    return Picture(read_windowed(data, ending, *window)) if window else decode_picture(data, ending)
+    return Picture(read_windowed(data, ending, window[0], window[1])) if window else decode_picture(data, ending)
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
@@ -898,12 +926,17 @@ def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) 
     return [x if isinstance(x, Picture) else value for x, value in zip(found, values.values(), strict=True)]
 
 
-def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
-    width = picture.pixels.shape[1]
-    if width % 2:
-        raise BadImageError(name, f"{width} pixels of width, which are not two equal halves")
+def _halves(picture: Picture, name: str, stacked: bool = False) -> tuple[Picture, Picture]:
+    """Cut an image into its left and right half, or its upper and lower one. Raises BadImageError where it has none."""
     x = picture.pixels
-    return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
+    side = x.shape[0 if stacked else 1]
+    if side % 2:
+        what = "height" if stacked else "width"
+        other = "side by side, leave --stacked out" if stacked else "one above the other, give --stacked"
+        more = f" (if A and B lie {other})" if not x.shape[1 if stacked else 0] % 2 else ""
+        raise BadImageError(name, f"{side} pixels of {what}, which are not two equal halves{more}")
+    halves = (x[: side // 2], x[side // 2 :]) if stacked else (x[:, : side // 2], x[:, side // 2 :])
+    return replace(picture, pixels=halves[0]), replace(picture, pixels=halves[1])
 
 
 def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
@@ -916,7 +949,7 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     members, fields = dict(files[1]), {}
     for i, (name, read) in enumerate(zip(recipe.fields, files[0], strict=True)):
         try:
-            data, fields[name] = _stored(recipe, i, read)
+            data, fields[name] = _stored(recipe, i, read, record.domain)
         except ValueError as error:
             raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
         member = _member_of(name, fields[name])
@@ -931,20 +964,19 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     return fields, members
 
 
-def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
+def _stored(recipe: Recipe, i: int, read: Picture | Value, domain: str) -> tuple[bytes, Field]:
     """Encode a member. Gives its bytes and its entry in the manifest. Raises ValueError where an image cannot be stored
     as asked."""
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
-    channels = recipe.channels.get(recipe.fields[i])
-    images = stored_with(recipe.images, channels) if channels else recipe.images
+    images = recipe.images_of(recipe.fields[i], domain)
     x = prepare(read, images, checked=bool(declared and declared.low is not None))
     extension = storage(x, images.encode)
     data = encode(x, extension, images.quality)
     how: dict[str, Any] = {"extension": extension, "channels": x.shape[2], "dtype": str(x.dtype)}
     how |= {"height": x.shape[0], "width": x.shape[1]}
-    return data, replace(declared, **how) if declared else Field(**how)
+    return data, replace(declared, **how) if declared else recipe.field_of(Field(**how), domain)
 
 
 def _member_of(name: str, field: Field) -> str:
@@ -960,13 +992,17 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 # ---- finishing ----
 
 
+_COUNTED = ("transparent", "converted", "animated")
+"""Numbers of samples that the job says at its end."""
+
+
 def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     """Write the manifest of a finished plan, and remove the parts.
 
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
-    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("transparent", "converted")}
+    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in _COUNTED}
     made_by = plan.made_by | {name: count for name, count in counts.items() if count} | _perhaps_ids(plan, parts)
     made_by |= {"left_out": [*plan.left_out]} if plan.left_out else {}
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
@@ -982,7 +1018,7 @@ def _perhaps_ids(plan: Plan, parts: Mapping[str, FinishedShard]) -> dict[str, di
         indexed.update(part.indexed)
         faint.update(part.faint)
         all_.update(dict.fromkeys(_counted_in({}, job, plan.recipe.fields), part.shard.samples))
-    found = {"indexed": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
+    found = {"palettes": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
     return {name: counts for name, counts in found.items() if counts}
 
 

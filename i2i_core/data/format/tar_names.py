@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.data.folders.layouts import SPLITS
+from i2i_core.data.folders.splits import SPLITS
 from i2i_core.data.format.tars import at_first_dot
 from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import WHOLE

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
+from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.places import Places, below, storage_named
@@ -271,6 +272,7 @@ def kept_of(
             rows = usable(rows, faults)
     if not rows:
         agree_all([], [_line(*one) for one in left_out])
+    check_apart(labels.names if labels else (), f"--index {tars.uri}", "attribute")
     kept = Kept(rows, labels, left_out, sets)
     if kept.unpaired:
         _check_domains(tars, {name: sets[name][1] for name, _ in kept.rows})

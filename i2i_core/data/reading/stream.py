@@ -41,7 +41,7 @@ from i2i_core.data.reading.transforms import Augment
 from i2i_core.errors import ConfigError, DataError, ResourceError, RunError, UserError
 from i2i_core.fields import Field, Needs, field_on
 from i2i_core.randomness import seed_from
-from i2i_core.sizes import Resizing, Size
+from i2i_core.sizes import KEEPING, Resizing, Size
 from i2i_core.storage.remote import is_local
 
 MOST_SOCKET = 103 if sys.platform == "darwin" else 107
@@ -229,7 +229,8 @@ class Stream(Numbered):
             counts = label_counts(reader.set, reader.rows)
             order = Balanced(order, reader.classes, counts)
         one_by_one = OneByOne(self.frames, shards.samples, clips)
-        columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
+        fields, called = data.manifest.fields_in(domain), {of: to for to, of in names.items()}
+        columns = list(fields)
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
         of_fields = tuple((to, *one) for to, one in zip(names, members, strict=True))
         return Source(reader, order, of_fields, self.augments[0], one_by_one)
@@ -590,7 +591,7 @@ def in_order(
     world: int = 1,
     direction: Literal["AtoB", "BtoA"] = "AtoB",
     side: Literal["a", "b", ""] = "",
-    resizing: Resizing = Resizing(),
+    resizing: Resizing = KEEPING,
     needs: Needs | None = None,
     frame_stride: int = 1,
 ) -> Iterator[Batch]:

@@ -60,7 +60,7 @@ class Twins:
 
     def __init__(self, data: DataSet, split: str, domain: str, image_size: Size, resizing: Resizing) -> None:
         self.reader, self.image_size, self.resizing = Reader(data, split, domain), image_size, resizing
-        self.field = data.manifest.fields["image"]
+        self.field = data.manifest.fields_in(domain)["image"]
         keys = self.reader.rows.keys()
         self.why = why_no_identities(keys)
         self.rows = {} if self.why else {identity(key): row for row, key in enumerate(keys)}

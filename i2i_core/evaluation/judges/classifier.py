@@ -30,7 +30,7 @@ from i2i_core.errors import ConfigError, DataError, Stopped, nearest
 from i2i_core.fields import Needs
 from i2i_core.randomness import seed_from
 from i2i_core.settings import to_dict
-from i2i_core.sizes import Resizing, Size, sides
+from i2i_core.sizes import KEEPING, Resizing, Size, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded, tensors_of
@@ -122,7 +122,8 @@ class Classifier(nn.Module):
 
     def check(self, data: DataSet) -> None:
         """Raise ConfigError unless the classifier can judge images of that data set."""
-        self._check(data.manifest.fields["image"].channels)
+        for domain in data.manifest.domains:
+            self._check(data.manifest.fields_in(domain)["image"].channels)
 
     def _check(self, channels: int) -> None:
         if channels != self.info.channels:
@@ -134,7 +135,7 @@ class Classifier(nn.Module):
         data: DataSet,
         image_size: Size,
         network: Network = "small",
-        resizing: Resizing = Resizing(),
+        resizing: Resizing = KEEPING,
     ) -> bool:
         """Tell whether the classifier is such a network, trained on that data for images of that size, so resized."""
         size, cut = judged_size(image_size, network), cut_of(image_size, resizing)
@@ -211,6 +212,11 @@ def check_trainable(data: DataSet) -> None:
         fix = "Leave --train-classifier out."
         expected = "labelled or unpaired ones, to train a classifier on"
         raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", expected, fix)
+    channels = [data.manifest.fields_in(domain)["image"].channels for domain in data.manifest.domains]
+    if len({*channels}) > 1:
+        found = f"domains of {' and '.join(map(str, channels))} channels"
+        fix = "Leave --train-classifier out, or shard the images again with --channels 3, without --channels-b."
+        raise DataError(f"data {data.uri}", found, "the same in both, for one classifier of them", fix)
 
 
 def train_classifier(
@@ -218,7 +224,7 @@ def train_classifier(
     *,
     image_size: Size,
     network: Network = "small",
-    resizing: Resizing = Resizing(),
+    resizing: Resizing = KEEPING,
     split: str = "train",
     seen: int = SEEN,
     seed: int = 0,
