@@ -185,7 +185,7 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
         apart = ", --channels 1 --channels-b 3 those of A alone" if manifest.kind == "unpaired" else ""
         say(f"{counted(converted, 'sample')} held {what} like the others: --channels 1 makes all grey{apart}")
     if animated := manifest.made_by.get("animated"):
-        say(f"{counted(animated, 'sample')} held images of several frames, of which the first was taken; a folder of")
+        say(f"{counted(animated, 'sample')} held images of several frames, of which the first is taken: a folder of")
         say("  the frames of each keeps all of them, as a clip: --layout fields --field image={clip}/{frame}.png")
     for what, why in _PERHAPS_IDS.items():
         for name, count in manifest.made_by.get(what, {}).items():
