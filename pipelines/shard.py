@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 try:
     from i2i_core import logs
@@ -26,7 +28,7 @@ from i2i_core.errors import ConfigError, counted
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
 from i2i_core.names import printable
-from i2i_core.settings import AUTO, MOST_PROCESSES, check_at_least, check_numbers, setting
+from i2i_core.settings import AUTO, MOST_PROCESSES, check_at_least, check_numbers, flag_of, setting
 from i2i_core.storage.paths import absolute
 
 PROGRAM = "shard.py"
@@ -96,12 +98,47 @@ def run() -> int:
 
 
 def _index(options: MakeOptions) -> tuple[Manifest, bool]:
-    from i2i_core.orchestration.sharding import index_webdataset
+    from i2i_core.orchestration.sharding import index_webdataset, rewrite_webdataset
 
     if options.layout.layout != "none":
         fix = "--layout makes shards of images, --index takes shards that are there."
         raise ConfigError("--index", f"--layout {options.layout.layout} beside it", "one of the two", fix)
-    return index_webdataset(options.index, options.shards, options.layout.attributes, options.workers)
+    given = _given(sys.argv[1:])
+    of_images = given & _flags(options.images)
+    rewrites = options.index.rewrite or options.index.names.last_dot or bool(of_images)
+    _check_beside_index(options, given, rewrites)
+    if not rewrites:
+        return index_webdataset(options.index, options.shards, options.layout.attributes, options.workers)
+    if not options.shards.out:
+        why = sorted(of_images)[0] if of_images else "--rewrite" if options.index.rewrite else "--keys last-dot"
+        fix = f"Name a new folder for them, --out data/NAME; without {why} the tars stay as they are and get an index."
+        raise ConfigError(why, "it without --out", "a place for the new shards", fix)
+    return rewrite_webdataset(options.index, options.layout, options.images, options.shards, options.workers)
+
+
+def _given(arguments: Sequence[str]) -> set[str]:
+    """Name the flags that are given, with dashes; of `--no-x` it is `--x`."""
+    names = {word.partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")}
+    return names | {"--" + name.removeprefix("--no-") for name in names if name.startswith("--no-")}
+
+
+def _flags(section: Any) -> set[str]:
+    return {flag_of(each) for each in fields(section)}
+
+
+_OF_NEW_SHARDS = {"--split", "--group-by", "--seed", "--direction", "--shard-samples", "--shard-bytes"}
+"""Flags that say something of shards that --index writes anew, and nothing of an index."""
+
+
+def _check_beside_index(options: MakeOptions, given: set[str], rewrites: bool) -> None:
+    """Refuse flags that change nothing beside --index. Raises ConfigError, which names the first."""
+    others = (options.layout, options.fields, options.glyphs, options.shards)
+    known = {"--attributes", "--out", "--bad", "--overwrite"} | (_OF_NEW_SHARDS if rewrites else set())
+    for flag in sorted(given & {flag for section in others for flag in _flags(section)} - known):
+        fix = "Leave it out."
+        if flag in _OF_NEW_SHARDS:
+            fix = "Leave it out; or have the samples written anew: --rewrite --out data/NAME."
+        raise ConfigError(flag, "it beside --index", "flags that change what an index says", fix)
 
 
 def _shard(options: MakeOptions) -> tuple[Manifest, bool]:

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from i2i_core.data.folders import layouts
-from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format import rewriting, shards, tar_samples, webdatasets
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, ResourceError, UserError
@@ -58,7 +58,8 @@ def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = AUTO) -
         return DataSet(options.out).manifest, True
     if plan.lone:
         place = shards.list_lone(plan, options.out)
-        logger.warning(f"{len(plan.lone):,} images without a partner are left out: {place} lists them")
+        what = "images" if plan.recipe.kind == "paired" else "images and rows"
+        logger.warning(f"{len(plan.lone):,} {what} without a partner are left out: {place} lists them")
     try:
         _write(plan, options, done, workers)
         return shards.finish(plan, options.out, done), False
@@ -141,8 +142,13 @@ def index_webdataset(
         The manifest, and whether the tars were indexed already.
 
     Raises:
+        ConfigError: an option that is for new shards.
         DataError: what the tars hold cannot be told, is damaged, or does not agree.
     """
+    if options.rewrite or options.names.last_dot:
+        flag = "--rewrite" if options.rewrite else "--keys last-dot"
+        fix = "Name a place for the new shards as well: --rewrite --out data/NAME."
+        raise ConfigError(flag, "it for an index of the tars as they are", "new shards", fix)
     goal = goal or shards.ShardOptions()
     attributes = tuple(part for text in attributes for part in listed(text))
     tars = webdatasets.list_tars(options, attributes)
@@ -152,14 +158,61 @@ def index_webdataset(
         logger.warning(f"these tars lie outside the data set's folder; to read it, give --shards-at {given}")
     if old:
         return DataSet(goal.out or tars.uri, apart).manifest, True
+    return webdatasets.finish_index(
+        tars, _scanned(tars, options, goal.bad, workers), options, attributes, goal.out, goal.bad
+    ), False
+
+
+def _scanned(
+    tars: webdatasets.Tars, options: webdatasets.IndexOptions, bad: str, workers: int, again: bool = False
+) -> dict[str, tar_samples.Scanned]:
+    """Read all tars, by name; `again`: to write their samples again."""
     if isinstance(workers, Auto):
         workers = chosen_workers(len(tars.sizes), 0, sum(tars.sizes.values()))
-    scanned: dict[str, webdatasets.Scanned] = {}
+    scanned: dict[str, tar_samples.Scanned] = {}
+    units = [(tars.root, name, bad, options.names, again) for name in tars.sizes]
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
-        for tar in pool.each([(tars.root, name, goal.bad) for name in tars.sizes], webdatasets.scan, workers):
+        for tar in pool.each(units, tar_samples.scan, workers):
             scanned[tar.shard.name] = tar
             bar.update(tar.shard.bytes)
-    return webdatasets.finish_index(tars, scanned, options, attributes, goal.out, goal.bad), False
+    return scanned
+
+
+def rewrite_webdataset(
+    options: webdatasets.IndexOptions,
+    layout: layouts.LayoutOptions,
+    images: ImageOptions,
+    goal: shards.ShardOptions,
+    workers: int = AUTO,
+) -> tuple[Manifest, bool]:
+    """Write the samples of an existing WebDataset into new shards, as those of a folder.
+
+    Args:
+        options: where the tars are.
+        layout: attributes, splits, groups, seed and direction.
+        images: what is done to images.
+        goal: where the data set goes, and how it is cut.
+        workers: as `pool.each`; AUTO: chosen by `chosen_workers`.
+
+    Returns:
+        The manifest, and whether the data set was there already.
+
+    Raises:
+        ConfigError: no place, or one among the tars.
+        DataError: as `index_webdataset` and `make`.
+    """
+    tars = webdatasets.list_tars(options, layout.names_of_attributes)
+    rewriting.check_output(tars, goal)
+    digest = rewriting.checksum(tars, layout, images, goal)
+    if rewriting.is_done(digest, goal.out):
+        return DataSet(goal.out).manifest, True
+    scanned = _scanned(tars, options, goal.bad, workers, again=True)
+    found = rewriting.found_in(tars, scanned, options, layout, goal.bad, digest)
+    for note in found.notes:
+        logger.info(note)
+    plan = shards.plan(found, layout, glyphs.GlyphOptions(), images, goal)
+    logger.info(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
+    return make(plan, goal, workers)
 
 
 def shard_glyphs(

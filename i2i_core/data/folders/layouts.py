@@ -10,12 +10,13 @@ import hashlib
 import logging
 import posixpath
 import re
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
-from i2i_core.data.folders import groups, hints, pairing
+from i2i_core.data.folders import groups, hints, lists, pairing
 from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
 from i2i_core.data.folders.listing import Listing, described, left_out, list_files, place, write_list
@@ -44,12 +45,12 @@ LOOKS = {
     "names by --pair-pattern or --pair-table",
     "unpaired": "folders trainA and trainB (and testA, testB, valA, valB), or --input DIR_A --input-b DIR_B",
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
-    "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
+    "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt), or --list FILE of attributes or classes",
     "glyphs": "nothing: it is built in",
     "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
-Reading = Literal["files", "left-right", "right-left", "top-bottom", "bottom-top", "glyphs"]
+Reading = Literal["files", "left-right", "right-left", "top-bottom", "bottom-top", "glyphs", "tars"]
 _TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bottom-top"}
 
 
@@ -67,6 +68,9 @@ class LayoutOptions:
     """Side that is the input: BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
     """Attributes to keep, for celeba (default: the five of the StarGAN paper), or to read from labels, for --index."""
+    labels_list: str = setting("", name="list")
+    """Celeba: the list of images with their attributes (two values each) or classes (names or numbers), a row each:
+    txt, csv or tsv, wherever it lies. Default: the file in --input that is called as CelebA's, list_attr_celeba.txt."""
     annotations: tuple[str, ...] = ()
     """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
     common_only: bool = False
@@ -107,6 +111,11 @@ class LayoutOptions:
                 raise ConfigError("--annotations", repr(ending), "endings of file names, each once", fix)
 
     @property
+    def names_of_attributes(self) -> tuple[str, ...]:
+        """Names in --attributes, which commas may separate too."""
+        return tuple(part for name in self.attributes for part in name.split(",") if part)
+
+    @property
     def endings(self) -> tuple[str, ...]:
         """Endings of annotations, without a dot before them."""
         return tuple(part.removeprefix(".") for name in self.annotations for part in name.split(",") if part)
@@ -128,6 +137,10 @@ class Record:
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
     clip: str = ""
     """Clip that the sample is a frame of. The frames of a clip are in their order and stay together."""
+    tar: str = ""
+    """Path, below the root, of the tar that holds the sample's files; empty: they are files."""
+    places: tuple[tuple[int, int], ...] = ()
+    """(offset, bytes) in that tar of each source, then of each annotation."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +164,11 @@ class Found:
     """Declarations of `fields`, for --layout fields."""
     clip_overlap: int = 0
     lone: tuple[str, ...] = ()
-    """Places of images without a partner, which `--common-only` leaves out."""
+    """Places of images without a partner, which `--common-only` leaves out; of lists also rows."""
+    left_out: tuple[str, ...] = ()
+    """What could not be used of tars, a line each."""
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of the manifest's `made_by`."""
 
 
 @patient_for(AT_START)
@@ -286,6 +303,8 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
         raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
     if options.attributes and options.layout != "celeba":
         raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
+    if options.labels_list and options.layout != "celeba":
+        raise ConfigError("--list", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
     if options.input_b and options.layout not in ("pairs", "unpaired"):
         expected = "--layout pairs or unpaired"
         raise ConfigError("--input-b", f"it beside --layout {options.layout}", expected, "Leave it out.")
@@ -639,70 +658,58 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
 
 
 def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
-    """List CelebA's images, with attributes from list_attr_celeba.txt and splits from list_eval_partition.txt if it is
-    there."""
+    """List the images of a list of attributes or classes: CelebA's, in all its forms, or one's own (`--list`)."""
     _need_images("celeba", listing)
-    table = _named(listing, "list_attr_celeba.txt")
-    if table is None:
-        raise _unfit("celeba", listing, "no list_attr_celeba.txt")
-    names, rows = read_attributes(listing.read_text(table), f"{listing.uri}/{table}")
-    chosen = _chosen(options.attributes, names, f"{listing.uri}/{table}")
-    partition = _named(listing, "list_eval_partition.txt")
-    where = f"{listing.uri}/{partition}"
-    splits = read_partition(listing.read_text(partition), where) if partition else {}
-    images = _by_name(listing)
-    _need_rows(images, rows, f"{listing.uri}/{table}")
-    if partition:
-        _need_rows(images, splits, where)
-    columns = [names.index(name) for name in chosen]
-    keys = _unique_keys([(path, name) for name, path in images.items()])
+    images, given = lists.Images(listing.images), options.labels_list
+    table = "" if given else lists.one_of(listing.files, listing.uri, "attributes")
+    if not (given or table):
+        raise _no_list(listing, images)
+    url = lists.named(given, listing.root) if given else f"{listing.root}/{table}"
+    rows = lists.read(url, images)
+    by = lists.split_column(rows, SPLITS)
+    names = tuple(name for name in rows.names if name != by)
+    if not names:
+        fix = "Give each row the image's attributes or its class."
+        raise DataError(rows.where, "no column besides that of the files", "attributes or a class", fix)
+    labelled = lists.labels_of(rows, _chosen(options.attributes, names, rows.where), names)
+    of, notes = lists.matched(rows, images), [labelled.note]
+    partition = "" if by else lists.one_of(listing.files, listing.uri, "partition")
+    splits: dict[str, str] = {}
+    if by:
+        by_file = lists.splits_of(rows, by, SPLITS)
+        splits = {path: by_file[rows.files[row]] for path, row in of.rows.items()}
+    elif partition:
+        cut_by = lists.read(f"{listing.root}/{partition}", images)
+        splits = lists.partition_of(cut_by, images, of.rows, SPLITS)
+        notes.append(cut_by.described("splits"))
+        listing.opened.add(place(listing.root, partition))
+    folder, _, name = url.rpartition("/")
+    listing.opened.add(place(folder, name))
+    listing.opened.update(place(listing.root, path) for path in of.without_row)  # these are counted already
+    keys = _keys_of_listed(of.rows)
     records = [
-        Record(keys[p], (p,), splits.get(name), WHOLE, tuple(rows[name][c] for c in columns), listing.files[p])
-        for name, p in images.items()
+        Record(keys[path], (path,), splits.get(path), WHOLE, labelled.labels[of.rows[path]], listing.files[path])
+        for path in sorted(of.rows)
     ]
-    lone = len(rows.keys() - images.keys())
-    notes = (f"{lone} rows of {table} have no image ({_some(rows.keys() - images.keys())})",) if lone else ()
-    return Found("labelled", ("image",), tuple(records), "files", (listing.root,), chosen, notes=notes)
+    return Found(
+        "labelled", ("image",), tuple(records), "files", (listing.root,), labelled.names, labelled.exclusive,
+        notes=(*notes, *lists.notes_of(rows, of)), lone=lists.lone_of(rows, of, listing.uri),
+    )  # fmt: skip
 
 
-def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """Read a list_attr_celeba.txt: the names of the attributes, and file name -> 0 or 1 for each.
-
-    Raises:
-        DataError: with the line that is wrong.
-    """
-    lines = text.splitlines()
-    names = tuple(lines[1].split()) if len(lines) > 1 else ()
-    fix = "Take the file as CelebA ships it: a count, the names, then a row per image of 1 and -1."
-    if not names or not lines[0].strip().isdigit():
-        raise DataError(f"{where}, line 1", repr(lines[0][:40] if lines else ""), "a count, then a line of names", fix)
-    rows: dict[str, tuple[int, ...]] = {}
-    for number, line in enumerate(lines[2:], start=3):
-        cells = line.split()
-        if not cells:
-            continue
-        if len(cells) != len(names) + 1:
-            raise DataError(f"{where}, line {number}", f"{len(cells) - 1} values", f"a name and {len(names)}", fix)
-        if odd := [cell for cell in cells[1:] if cell not in ("1", "-1")]:
-            raise DataError(f"{where}, line {number}", repr(odd[0]), "1 or -1", fix)
-        rows[cells[0]] = tuple(int(cell == "1") for cell in cells[1:])
-    if len(rows) != int(lines[0]):
-        raise DataError(f"{where}, line 1", f"the count {lines[0].strip()}", f"{len(rows)}, as rows follow", fix)
-    return names, rows
+def _keys_of_listed(paths: Collection[str]) -> dict[str, str]:
+    """Map images to keys: their names, or their paths where folders tell equal names apart."""
+    names = [(path, path.rpartition("/")[2]) for path in sorted(paths)]
+    return _unique_keys(names if len({name for _, name in names}) == len(names) else [(p, p) for p, _ in names])
 
 
-def read_partition(text: str, where: str) -> dict[str, str]:
-    """Read a list_eval_partition.txt: file name -> split. Raises DataError with the line that is wrong."""
-    splits = {"0": "train", "1": "val", "2": "test"}
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        cells = line.split()
-        if cells and (len(cells) != 2 or cells[1] not in splits):
-            fix = "Take the file as CelebA ships it, or remove it and use --split."
-            raise DataError(f"{where}, line {number}", repr(line[:60]), "a name and 0, 1 or 2", fix)
-        if cells:
-            found[cells[0]] = splits[cells[1]]
-    return found
+def _no_list(listing: Listing, images: lists.Images) -> DataError:
+    """Say that no list is there, and name a file that can be read as one."""
+    error = _unfit("celeba", listing, "no list of attributes (list_attr_celeba.txt)")
+    if path := lists.likely(listing.files, listing.root, images):
+        fix = f"If {path} is the list, name it: --list {shlex.quote(f'{listing.uri}/{path}')}."
+        return DataError(error.where, error.found, error.expected, fix)
+    return error
 
 
 def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tuple[str, ...]:
@@ -715,28 +722,6 @@ def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tupl
     chosen = wanted or (CELEBA_ATTRIBUTES if set(CELEBA_ATTRIBUTES) <= set(names) else names)
     check_apart(chosen, where, "attribute")
     return chosen
-
-
-def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
-    missing = set(images) - set(rows)
-    if missing:
-        fix = "Take the file that belongs to these images, or move those images away."
-        raise DataError(where, f"no row for {len(missing)} images ({_some(missing)})", "a row for every image", fix)
-
-
-def _by_name(listing: Listing) -> dict[str, str]:
-    """Map file names to paths. Raises DataError when two folders hold the same name."""
-    images: dict[str, str] = {}
-    for path in listing.images:
-        other = images.setdefault(path.rsplit("/", 1)[-1], path)
-        if other != path:
-            fix = "Name the folder of one of the two."
-            raise DataError(f"--input {listing.uri}", f"both {other} and {path}", "one image of each name", fix)
-    return images
-
-
-def _named(listing: Listing, name: str) -> str | None:
-    return next((path for path in listing.files if path.rsplit("/", 1)[-1] == name), None)
 
 
 def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
@@ -974,7 +959,7 @@ def _need_images(layout: str, listing: Listing) -> None:
 
 
 def _hints(listing: Listing) -> list[hints.Hint]:
-    return hints.hints(listing, celeba=_named(listing, "list_attr_celeba.txt") is not None)
+    return hints.hints(listing, celeba=lists.has_known(listing.files))
 
 
 def _unfit(layout: str, listing: Listing, found: str = "") -> DataError:

@@ -56,8 +56,10 @@ PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
 WITHOUT_PARTNER = "without_partner.txt"
-"""File of a data set of pairs: the images that `--common-only` left out, a place a line below a heading."""
-_HEADING = b"# images without a partner, which --common-only left out\n"
+"""File of a data set of pairs or of a list: the images, and rows, that were left out, each a line below a heading."""
+_HEADING = b"# images without a partner"
+_OF_PAIRS, _OF_LISTS = b", which --common-only left out\n", b", and rows of the list without an image\n"
+"""Ends of the heading."""
 
 SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
@@ -150,7 +152,9 @@ class Plan:
     made_by: dict[str, Any]
     digest: str
     lone: tuple[str, ...] = ()
-    """Places of images that `--common-only` leaves out."""
+    """Places of images that `--common-only` leaves out; of a list, also its rows."""
+    left_out: tuple[str, ...] = ()
+    """What could not be used before any shard is written, a line each."""
 
     @property
     def samples(self) -> int:
@@ -224,7 +228,7 @@ class FinishedShard:
         return (self.shard.name, self.index.name) == (name, index)
 
 
-_PLACES = ("input", "input_b", "pair_table", "annotations", "list_left_out")
+_PLACES = ("input", "input_b", "labels_list", "pair_table", "annotations", "list_left_out")
 """Options of layouts that a manifest does not name: places, and annotations as they were typed."""
 _SINCE = ("group_by", "common_only", "pair_pattern", "stacked")
 """Options of layouts that came later: a manifest names those that were given."""
@@ -284,7 +288,7 @@ def plan(
     if found.clip_overlap >= most:
         fix = "Give --clip-overlap less, or --shard-samples more."
         raise ConfigError("--clip-overlap", str(found.clip_overlap), f"less than a shard's {most} samples", fix)
-    made_by = _made_by(layout, glyph, images, most)
+    made_by = {**_made_by(layout, glyph, images, most), **found.made_by}
     if found.declared:
         made_by["fields"] = {one.name: one.as_json() for one in found.declared}
         made_by["clip_overlap"] = found.clip_overlap
@@ -293,7 +297,8 @@ def plan(
         for (split, domain), group in sorted(groups.items())
         for job in _jobs(split, domain, group, most, found.clip_overlap)
     )
-    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by), found.lone)
+    digest = _digest(found, jobs, made_by)
+    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, digest, found.lone, found.left_out)
 
 
 def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
@@ -365,6 +370,7 @@ def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -
 def _row(record: Record) -> list[Any]:
     row = [record.key, record.sources, record.labels, record.bytes]
     row += [record.annotations] if record.annotations else []
+    row += [record.tar, record.places] if record.tar else []
     return [*row, record.clip] if record.clip else row
 
 
@@ -468,6 +474,13 @@ def written_by(output: Folder) -> dict[str, Any]:
     return {}
 
 
+def finished_of(out: str, name: str) -> object:
+    """Give an entry of what the manifest of a data set says that it was made by; None where it is not whole."""
+    output = output_at(out)
+    value = written_by(output).get(name) if output.exists(MANIFEST) else None
+    return value if value is not None and _whole(output.url) else None
+
+
 def check_index_folder(output: Folder, flag: str) -> None:
     """Check that indexes can be written in a folder of their own. Raises DataError where a file or a link has its
     name."""
@@ -548,7 +561,8 @@ def list_lone(plan: Plan, out: str) -> str:
     """Write the list of images without a partner into the data set's folder, and give its place."""
     output = output_at(out)
     lines = "".join(f"{printable(place)}\n" for place in plan.lone)
-    output.write(WITHOUT_PARTNER, _HEADING + lines.encode())
+    heading = _HEADING + (_OF_PAIRS if plan.recipe.kind == "paired" else _OF_LISTS)
+    output.write(WITHOUT_PARTNER, heading + lines.encode())
     return output.at(WITHOUT_PARTNER)
 
 
@@ -769,6 +783,9 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
     places = [storage_of(root) for root in recipe.roots]
     for start in range(0, len(records), SAMPLES_AT_ONCE):
         some = records[start : start + SAMPLES_AT_ONCE]
+        if recipe.reader == "tars":
+            yield from _read_of_tars(recipe, some)
+            continue
         columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
         annotations = _annotations(recipe, some)
         for row, record in enumerate(some):
@@ -777,6 +794,31 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
                 yield record, (pictures, _readable(recipe, record, annotations[row]))
             except BadImageError as error:
                 yield record, error
+
+
+def _read_of_tars(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
+    """Read the images and annotations of each record out of tars."""
+    fs, root = storage_of(recipe.roots[0])
+    wanted = [(f"{root}/{record.tar}", at, size) for record in records for at, size in record.places]
+    starts, ends = [at for _, at, _ in wanted], [at + size for _, at, size in wanted]
+    got = iter(fs.cat_ranges([path for path, _, _ in wanted], starts, ends, on_error="return"))
+    for record in records:
+        its = zip(islice(got, len(record.places)), record.places, strict=True)
+        files = [_whole_or_error(data, size) for data, (_, size) in its]
+        images, annotations = files[: len(record.sources)], files[len(record.sources) :]
+        try:
+            yield record, (_decoded(recipe, record, images), _readable(recipe, record, annotations))
+        except BadImageError as error:
+            yield record, error
+
+
+def _whole_or_error(data: bytes | Exception, size: int) -> bytes | Exception:
+    """Give bytes of a tar, or an error in place of those that are gone. Other errors of storage are raised."""
+    if isinstance(data, bytes) and len(data) == size:
+        return data
+    if isinstance(data, bytes | EOFError | FileNotFoundError | PermissionError):
+        return data if isinstance(data, Exception) else EOFError("the tar has become shorter")
+    raise data
 
 
 def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes | Exception]]:
@@ -843,7 +885,7 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be {what} ({error})") from None
     if recipe.declared:
         return _together(recipe, record, found)
-    if recipe.reader == "files":
+    if recipe.reader in ("files", "tars"):
         return found
     pictures = [picture for picture in found if isinstance(picture, Picture)]
     stacked = recipe.reader in ("top-bottom", "bottom-top")
@@ -913,9 +955,10 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
         member = _member_of(name, fields[name])
         if member in members:
             found, fix = f"{member}, as images are stored here", "Store them in another way, with --encode."
-            raise ConfigError("--annotations", found, "an ending that images do not have", fix)
+            flag = "--index" if recipe.reader == "tars" else "--annotations"
+            raise ConfigError(flag, found, "an ending that images do not have", fix)
         members[member] = data
-    if recipe.attributes:
+    if recipe.attributes and recipe.reader != "tars":  # of tars the labels' members are kept as they are
         labels = dict(zip(recipe.attributes, record.labels, strict=True))
         members["json"] = json.dumps(labels).encode()
     return fields, members
@@ -961,6 +1004,7 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     """
     counts = {name: sum(getattr(part, name) for part in parts.values()) for name in _COUNTED}
     made_by = plan.made_by | {name: count for name, count in counts.items() if count} | _perhaps_ids(plan, parts)
+    made_by |= {"left_out": [*plan.left_out]} if plan.left_out else {}
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
 
 
@@ -1007,7 +1051,7 @@ def conclude(
     """Write the manifest of any work whose shards are all there, and remove the parts. Raises as `finish`."""
     output = output_at(out)
     groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
-    left_out: list[str] = []
+    left_out: list[str] = [*made_by.get("left_out", ())]
     for job in work.jobs:
         part = parts[job.name]
         left_out += part.left_out
