@@ -143,3 +143,15 @@ def test_readme_has_the_numbers_of_the_table_of_methods() -> None:
 
 def _text(page: str) -> str:
     return (ROOT / page).read_text()
+
+
+def test_docs_name_a_test_for_every_kind_of_data_that_is_read() -> None:
+    text = (DOCS / "data.md").read_text()
+    table = text[text.index("## What is read, and how") : text.index("## Same input, same bytes")]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "there is | it is" not in line]
+    named = [re.search(r"<!-- (.+?) -->", row) for row in rows]
+    assert len(rows) > 50
+    assert all(named), "each row has the names of its tests"
+    files = (ROOT / "tests").rglob("test_*.py")
+    tests = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
+    assert {name for found in named if found for name in found[1].split(", ")} <= tests
