@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError, nearest, nearly
-from i2i_core.flags import ALL, Flag
+from i2i_core.flags import ALL, SIZE, Flag
+from i2i_core.sizes import parsed_size
 
 OURS = {
     "--batch": "Give --batch N: the global batch, over all workers together.",
@@ -24,7 +25,8 @@ OURS = {
     "--images": "Give --images N: progress is counted in images, of which an update takes a batch or several.",
     "--epochs": "Give --epochs N.",
     "--init-from": "Give --init-from RUN_OR_CHECKPOINT to begin with its networks; the same command resumes a run.",
-    "--image-size": "Give --image-size N.",
+    "--image-size": "Give --image-size N, or WIDTHxHEIGHT for images that are no squares.",
+    "--fit": "Give --fit shorter, which keeps shapes, or --fit square, which stretches; --load-size says to what size.",
     "--samples": "Give --samples N.",
     "--lr": "Give --lr RATE.",
     "--g-lr": "Give --g-lr RATE and --d-lr RATE.",
@@ -42,7 +44,8 @@ ELSEWHERE = {
     "--images": ("iterations", "iters", "steps", "max-steps", "num-iters"),
     "--epochs": ("n-epochs", "num-epochs", "max-epochs", "niter"),
     "--init-from": ("checkpoint", "pretrained", "load", "resume", "resume-from", "continue-train", "load-network"),
-    "--image-size": ("crop-size", "resolution", "img-size", "size"),
+    "--image-size": ("crop-size", "resolution", "img-size", "size", "image-width", "image-height"),
+    "--fit": ("preprocess", "resize-mode", "resize-or-crop"),
     "--samples": ("trials", "num-trials", "n-trials"),
     "--lr": ("learning-rate",),
     "--g-lr": ("learning-rate", "lr"),
@@ -72,7 +75,7 @@ def check(arguments: Sequence[str], flags: Sequence[Flag], program: str) -> None
             check_address(f"{typed}{equals}{value}", "an address of the command line")
             places -= 1
             if places < 0:
-                fix = "A value follows its flag; one with spaces stands in quotes."
+                fix = "A value follows its flag; one with spaces or * stands in quotes."
                 raise ConfigError(
                     f"{typed}{equals}{value}", "a word that belongs to no flag", f"a flag of {program}", fix
                 )
@@ -123,6 +126,9 @@ def _check_values(typed: str, values: Sequence[str], kind: str) -> None:
         choices = form.strip("{}").split(",") if form.startswith("{") and form.endswith("}") else []
         if choices and value not in choices:
             raise ConfigError(typed, repr(value), f"one of {', '.join(choices)}", nearest(value, choices))
+        if form == SIZE and not _reads(parsed_size, value):
+            fix = f"Give {typed} 256, or {typed} 512x256."
+            raise ConfigError(typed, repr(value), "pixels of a square's side, or WIDTHxHEIGHT", fix)
         if form in NUMBERS and not _reads(NUMBERS[form], value) and (value, form) != ("auto", "INT|auto"):
             number = "a whole number" if NUMBERS[form] is int else "a number"
             expected = f"{number} or auto" if form == "INT|auto" else number

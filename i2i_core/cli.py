@@ -19,9 +19,11 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Str
 from i2i_core.arguments import check
 from i2i_core.credentials import redacted
 from i2i_core.errors import RunError, Stopped, UserError
-from i2i_core.flags import ALL, HELP, flags_of, page, whole_page
+from i2i_core.flags import ALL, HELP, SIZE, flags_of, page, whole_page
 from i2i_core.names import printable_text
 from i2i_core.settings import AUTO
+from i2i_core.sizes import parsed_size, said
+from i2i_core.submitted import why_absent
 
 Groups = Mapping[str, Sequence[str]]
 Options = TypeVar("Options")
@@ -35,6 +37,14 @@ NUMBER_OR_AUTO = PrimitiveConstructorSpec(
     str_from_instance=lambda value: [str(value)],
 )
 """Reads a number that may be `auto`."""
+SIZED = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar=SIZE,
+    instance_from_str=lambda given: parsed_size(given[0]),
+    is_instance=lambda value: isinstance(value, int | tuple),
+    str_from_instance=lambda value: [said(value)],
+)
+"""Reads a size."""
 
 
 def main(run: Callable[[], int | None]) -> NoReturn:
@@ -48,7 +58,7 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     try:
         code = run() or 0
     except UserError as error:
-        code, said = 2, [f"error: {error}"]
+        code, said = 2, [f"error: {error}", *(f"  {why}" for why in filter(None, [why_absent(error)]))]
     except PermissionError as error:
         fix = "Check its permissions; of object storage also the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)."
         code, said = 2, [f"error: {error.filename}: {error.strerror}.\n  {fix}"]
@@ -174,4 +184,6 @@ def _marked(kind: Any, noted: Mapping[str, Any]) -> Any:
         return Annotated[kind, Suppress]
     if noted.get("auto"):
         return Annotated[kind, NUMBER_OR_AUTO]
+    if noted.get("size"):
+        return Annotated[kind, SIZED]
     return Annotated[kind, tyro.conf.arg(name=noted["name"])] if noted.get("name") else kind

@@ -102,6 +102,16 @@ class Field:
     """Pairs that swap when a sample is mirrored: ids of classes, channels of a map, or points."""
     frame: str = ""
     """Field in whose pixels points and boxes are; empty: the first that has pixels."""
+    channels_b: int = 0
+    """Channels of images of the second domain, where they differ from those of the first, which `channels` counts."""
+
+    def on(self, second: bool) -> Field:
+        """Describe the field in one of two domains alone."""
+        return replace(self, channels=self.channels_b or self.channels, channels_b=0) if second else self._first
+
+    @property
+    def _first(self) -> Field:
+        return replace(self, channels_b=0) if self.channels_b else self
 
     @property
     def of_version_1(self) -> bool:
@@ -133,6 +143,8 @@ def contradictions(field: Field) -> Iterator[tuple[str, str]]:
     if field.channels > MOST_CHANNELS or max(field.height, field.width, field.height * field.width) > MOST_PIXELS:
         found = f"of {field.height}x{field.width} pixels of {field.channels} channels"[:80]
         yield found, f"at most {MOST_PIXELS:,} pixels of {MOST_CHANNELS:,} channels"
+    if field.channels_b and (role != "image" or not 0 < field.channels_b <= MOST_CHANNELS):
+        yield f"of {field.channels_b} channels in the second domain"[:80], f"1 to {MOST_CHANNELS:,}, of images"
     if role in _ENDINGS and field.extension not in _ENDINGS[role]:
         yield f"stored as {field.extension[:80]!r}", f"{role} stored as {' or '.join(_ENDINGS[role])}"
     if role in IDS and field.channels != 1:
@@ -193,6 +205,11 @@ class Schema:
     domains: tuple[str, ...] = (WHOLE,)
     clips: bool = False
     """Samples are frames of clips, whose lengths stand in the indexes."""
+
+    def fields_in(self, domain: str) -> dict[str, Field]:
+        """Describe the fields of one domain's samples."""
+        second = len(self.domains) == 2 and domain == self.domains[1]
+        return {name: field.on(second) for name, field in self.fields.items()}
 
     @property
     def kind(self) -> Kind:
@@ -300,6 +317,13 @@ class Needs:
             return rest or "image"
         swapped = direction == "BtoA" and self.roles.keys() >= {"a", "b"}
         return {"a": "b", "b": "a"}.get(name, name) if swapped else name
+
+    def field(self, schema: Schema, name: str, direction: str) -> Field | None:
+        """Describe the field of a data set that a batch has under a name; None where it has none."""
+        found = schema.fields.get(self.stored(name, direction))
+        if found is None or self.domains != 2 or len(schema.domains) != 2:
+            return found
+        return found.on((name.partition(".")[0] == "b") == (direction == "AtoB"))
 
     @property
     def described(self) -> str:

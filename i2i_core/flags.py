@@ -21,6 +21,7 @@ from typing import Any, Literal
 import tyro
 
 from i2i_core.settings import flag_of
+from i2i_core.sizes import Size, said
 
 ALL = "--help-all"
 """The flag that shows every flag; `--help` shows those that people use."""
@@ -29,6 +30,8 @@ WIDTH = 100
 """Most columns of the page; fewer on a narrower screen."""
 COLUMN = 26
 """Column where help texts begin."""
+SIZE = "INT|WxH"
+"""Form of a size: a square's side, or width and height."""
 KINDS: dict[Any, str] = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 
@@ -111,7 +114,8 @@ def flags_of(options: Any, section: str = "") -> list[Flag]:
             place = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
             name = field.name.upper() if tyro.conf.Positional in place else flag_of(field)
             kind = "INT|auto" if field.metadata.get("auto") else _kind(hint)
-            own.append(Flag(name, section, kind, typed_value(value), type(options), field.name))
+            default = said(value) if field.metadata.get("size") else typed_value(value)
+            own.append(Flag(name, section, kind, default, type(options), field.name))
     return [*own, *inner]
 
 
@@ -119,6 +123,8 @@ def _kind(hint: Any) -> str:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _kind(inside[0])
+    if hint == Size:
+        return SIZE
     if origin is Literal:
         return f"{{{','.join(map(str, inside))}}}"
     if origin is tuple:

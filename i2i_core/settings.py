@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from i2i_core.errors import ConfigError, nearest
+from i2i_core.sizes import MOST_SIDE, Size, parsed_size, said, simplest
 
 
 class Auto(int):
@@ -54,6 +55,8 @@ def setting(
     derived: bool = False,
     auto: bool = False,
     most: float | None = None,
+    before: Any = None,
+    size: bool = False,
 ) -> Any:
     """Declare a dataclass field with its default, its rule on resume, its flag, and its largest value.
 
@@ -63,9 +66,23 @@ def setting(
         derived: true for a field that the program fills in from the data; such a field has no flag.
         auto: true if the number may be AUTO, which `pipelines/` replace before anything else reads it.
         most: the largest number that the field takes (`check_numbers`); None: MOST_WHOLE or MOST_REAL.
+        size: true for a field of type `Size`; see `size_setting`.
+        before: the default of earlier releases, which a run's name leaves out in place of today's; None: the same.
     """
-    noted = {"resume": resume, "name": name, "derived": derived, "auto": auto, "most": most}
+    noted = {"resume": resume, "name": name, "derived": derived, "auto": auto, "most": most, "size": size}
+    if before is not None:
+        noted["before"] = before
     return dataclasses.field(default=default, metadata=noted)
+
+
+def size_setting(default: Size) -> Any:
+    """Declare a field of type `Size`: a number for a square, `WIDTHxHEIGHT` on the command line and in files."""
+    return setting(default, most=MOST_SIDE, size=True)
+
+
+def unnamed(field: dataclasses.Field[Any]) -> Any:
+    """Return the value of a field that a run's name leaves out: its default, or that of earlier releases."""
+    return field.metadata.get("before", field.default)
 
 
 def resume_rule(field: dataclasses.Field[Any]) -> Resume:
@@ -168,7 +185,7 @@ def to_dict(section: Any) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return {f.name: _plain_of(f, plain(getattr(value, f.name))) for f in dataclasses.fields(value)}
         if isinstance(value, Auto):
             return "auto"
         if isinstance(value, tuple | list):
@@ -178,6 +195,11 @@ def to_dict(section: Any) -> dict[str, Any]:
         return value
 
     return plain(section)
+
+
+def _plain_of(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Write a size that is no square as a text."""
+    return said(tuple(value)) if field.metadata.get("size") and isinstance(value, list | tuple) else value
 
 
 def from_dict(kind: type[Section], values: Mapping[str, Any], where: str = "configuration") -> Section:
@@ -220,6 +242,8 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     """
     if hint is Any:
         return value
+    if hint == Size:
+        return _size(value, where)
     if typing.is_typeddict(hint) and isinstance(value, Mapping):
         hints = typing.get_type_hints(hint)
         _check_keys(sorted(hint.__required_keys__), value, where)
@@ -247,9 +271,23 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     )
 
 
+def _size(value: Any, where: str) -> Size:
+    """Read a size: a number, `WIDTHxHEIGHT`, or a tuple of height and width, which only Python can write."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    is_tuple = isinstance(value, tuple) and len(value) == 2
+    if is_tuple and all(isinstance(side, int) and not isinstance(side, bool) for side in value):
+        return simplest(value)
+    try:
+        return parsed_size(value if isinstance(value, str) else "")
+    except ValueError:
+        expected = "pixels of a square's side, or WIDTHxHEIGHT"
+        raise ConfigError(where, shown(value), expected, 'Write 256, or "512x256".') from None
+
+
 def difference(saved: Any, given: Any) -> str:
-    """Write two values that differ."""
-    return f"saved {cut(repr(saved), MOST_COMPARED)}, given {cut(repr(given), MOST_COMPARED)}"
+    """Write two values that differ. The one of today need not have been given: it may be a default, or the data's."""
+    return f"saved {cut(repr(saved), MOST_COMPARED)}, now {cut(repr(given), MOST_COMPARED)}"
 
 
 def _named(hint: Any) -> str:
@@ -257,7 +295,7 @@ def _named(hint: Any) -> str:
 
 
 def differences(saved: Any, given: Any, where: str = "") -> list[str]:
-    """List the fields that must match on resume and do not, each as a line `key: saved X, given Y`."""
+    """List the fields that must match on resume and do not, each as a line `key: saved X, now Y`."""
     lines: list[str] = []
     for field in dataclasses.fields(given):
         old, new = getattr(saved, field.name), getattr(given, field.name)
@@ -267,5 +305,6 @@ def differences(saved: Any, given: Any, where: str = "") -> list[str]:
         elif dataclasses.is_dataclass(new):
             continue  # another method's section: the line of the method says it
         elif resume_rule(field) == "match" and old != new:
-            lines.append(f"{key}: {difference(old, new)}")
+            read = " (of what the run reads)" if field.metadata.get("derived") else ""
+            lines.append(f"{key}: {difference(_plain_of(field, old), _plain_of(field, new))}{read}")
     return lines

@@ -67,6 +67,10 @@ EXAMPLES = {
 
 TRANSLATED = ("--most", "64")
 """Flags of translate.py in every demo."""
+LEAST_CHARACTERS = 320
+"""Characters of the shortest demo: one in twenty is of the test split, so that 16 are measured."""
+TRAINED = 0.9
+"""Share of the characters in the train split (`--split`)."""
 
 
 def glyph_flags(method: str) -> list[str]:
@@ -78,6 +82,37 @@ def glyph_flags(method: str) -> list[str]:
     return list(map(str, flags))
 
 
+def characters_for(method: str, images: int) -> int:
+    """Count the characters that a demo of so many images draws; 0 for all of them.
+
+    A run that reads fewer images than all characters have gets as many as it reads, or up to twice as many: the number
+    is LEAST_CHARACTERS times a power of two, so that a demo which is made a little longer goes on with its data.
+
+    Args:
+        images: length of the training; 0 for the preset's.
+    """
+    from i2i_core.data.worlds.glyphs import STYLES, characters  # late, as in `ended`
+
+    found, few = METHODS[method], LEAST_CHARACTERS
+    styles = len(found.presets["demo"].glyphs.get("styles", ())) or len(STYLES)
+    each = 0.5 if found.method.needs.kind == "unpaired" else styles  # a domain has half of the characters
+    while few * each * TRAINED < images:
+        few *= 2
+    return few if images and few < len(characters()) else 0
+
+
+def place_of(demo: Demo) -> tuple[Path, int]:
+    """Return the folder of a demo, and how many characters it draws (0: all).
+
+    A short demo, which draws few, has a folder of its own within `--out`, unless all are drawn there already.
+    """
+    out = demo.out.resolve()
+    few = characters_for(demo.method, demo.images)
+    if not few or (out / f"glyphs-{EXAMPLES[demo.method].data}" / "manifest.json").exists():
+        return out, 0
+    return out / f"short-{few}", few
+
+
 @dataclass(frozen=True)
 class Demo:
     """Train a method on the built-in glyphs and show what it learnt, in minutes on two CPU cores."""
@@ -87,7 +122,9 @@ class Demo:
     out: Path = Path("demo-output")
     """Folder for the data set, the run and the pictures."""
     images: int = 0
-    """Length of the training in images; 0 takes the preset's. A few thousand show the way it goes, not the result."""
+    """Length of the training in images; 0 takes the preset's. A few thousand show the way it goes, not the result. A
+    short one draws only about as many glyphs as it reads, into short-N of --out, or takes those of all characters where
+    an earlier demo drew them."""
     direct: bool = False
     """Start train.py directly, without a Ray cluster to submit it to: quicker by the cluster's start."""
     fast: tuple[str, ...] = ("auto",)
@@ -138,11 +175,12 @@ def run() -> int:
     if demo.method not in EXAMPLES:
         raise ConfigError("--method", repr(demo.method), "a method with a demo", nearest(demo.method, EXAMPLES))
     check_fast(demo.fast)
-    started, example, out = time.monotonic(), EXAMPLES[demo.method], demo.out.resolve()
+    started, example, (out, few) = time.monotonic(), EXAMPLES[demo.method], place_of(demo)
     data, storage, name = out / f"glyphs-{example.data}", out / "runs", f"{demo.method}-demo"
     python, here = sys.executable, str(ROOT / "pipelines")
     length = ["--images", str(demo.images)] if demo.images else []
-    glyphs = (*glyph_flags(demo.method), "--out", str(data), "--workers", "0", "--log-level", "warning")
+    drawn = ("--characters", str(few)) if few else ()
+    glyphs = (*glyph_flags(demo.method), *drawn, "--out", str(data), "--workers", "0", "--log-level", "warning")
     call(python, f"{here}/shard.py", *glyphs)
     where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", "--fast", *demo.fast]
     seconds = train(demo, [*where, *length])

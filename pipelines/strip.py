@@ -101,7 +101,7 @@ def run() -> int:
         columns, labels = alone(rows_of(method, demos, MOST))
         groups = {titles[method]: columns}
     else:
-        labels = ["source", "output"]
+        labels = ["source", "translation"]
         groups = {titles[m]: side_by_side(rows_of(m, demos, MOST), given.each) for m in given.methods}
     given.out.write_bytes(png_bytes(picture_strip(groups, labels)))
     say(f"strip of {', '.join(given.methods)} in {given.out}")

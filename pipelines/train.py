@@ -5,6 +5,7 @@ The same command resumes an interrupted run; for a finished one it prints the re
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -99,14 +100,14 @@ def run() -> int:
         check_stages(config)  # before a minute of sharding; `prepare` refuses the same of other data
         found = METHODS[config.method]
         glyphs = found.presets[config.preset].glyphs
-        uri = builtin_data(found.method.needs.kind, config.hyper.image_size, glyphs, sketch=options.dry_run)
+        uri = builtin_data(found.method.needs.kind, config.image_size, glyphs, options.dry_run, config.data.fit)
         config = config.with_section("data", uri=uri)
     config = prepare(with_number(config))
     said = check_run(config, options.lr_may_rise)
     folder = RunFolder.of(config)
     say(f"run {folder.url}")
     if "tensorboard" in config.monitoring.tracker:
-        say(f"watch with: tensorboard --logdir {config.launch.storage}")
+        say(f"watch with: tensorboard --logdir {shlex.quote(config.launch.storage)}")
     warn(config)
     if options.dry_run:
         if said:

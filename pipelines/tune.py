@@ -82,7 +82,7 @@ def run() -> int:
 
         found = METHODS[base.method]
         drawn = found.presets[base.preset].glyphs
-        uri = builtin_data(found.method.needs.kind, base.hyper.image_size, drawn, sketch=options.dry_run)
+        uri = builtin_data(found.method.needs.kind, base.image_size, drawn, options.dry_run, base.data.fit)
         base = base.with_section("data", uri=uri)
     planned = plan(with_number(base, "sweep-", SWEEP), options.sweep)
     warn(planned.base)
@@ -90,6 +90,9 @@ def run() -> int:
         for key, parameter in planned.space.parameters.items():
             say(f"{key}: {parameter}  ({parameter.why})")
         return 0
+    say(f"sweep {planned.folder.url}")
+    if "tensorboard" in base.monitoring.tracker:
+        say(f"watch with: tensorboard --logdir {shlex.quote(planned.folder.at('trials'))}")
     search, report = run_sweep(planned, options.resume)
     best = search.best()
     assert best is not None  # or run_sweep had not returned

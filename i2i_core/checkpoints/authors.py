@@ -20,6 +20,7 @@ from i2i_core.checkpoints.fitting import compare, layer_of
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods.base import Method
 from i2i_core.networks.shapes import STRIDED_LAYERS
+from i2i_core.sizes import said as said_size
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded
@@ -284,7 +285,9 @@ def _stargan_d_sizes(state: State) -> Sizes:
         "base": _size(state, "main.0.weight", 0),
         "layers": layers,
         "c_dim": _size(state, "conv2.weight", 0),
-        "image_size": _size(state, "conv2.weight", 2) * 2**layers,
+        "image_size": said_size(
+            (_size(state, "conv2.weight", 2) * 2**layers, _size(state, "conv2.weight", 3) * 2**layers)
+        ),
     }
 
 
@@ -460,7 +463,7 @@ def _stargan(k: Any) -> dict[str, NetworkHere]:
             "c_dim": (k.c_dim, "--attributes with {} names".format),
             "base": (k.d_base, D_BASE),
             "layers": (k.d_layers, "--d-layers {}".format),
-            "image_size": (k.image_size, "--image-size {}".format),
+            "image_size": (said_size(k.image_size), "--image-size {}".format),
         },
     )
     return {"G": G, "D": D}

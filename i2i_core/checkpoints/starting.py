@@ -6,6 +6,7 @@ rank 0 calls it again and sends the result to the other ranks; each rank then fi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -125,6 +126,24 @@ def read(init_from: str, init_parts: Sequence[str], name: str, method: Method[An
     here = [key for key in method.networks.state_dict() if key in trained]
     offered = tuple(dict.fromkeys([*here, *trained]))  # in the run's order
     return Start(f"{saved.url} ({saved.images:,} images)", taken, averaged, {}, offered)
+
+
+def flags_to_start(url: str, name: str, saved: Any, here: Any) -> str:
+    """Give the flags that start a run from another one's networks: `--init-from URL`, with `--init-parts fits` where
+    some layers differ; "" where no layer fits.
+
+    Args:
+        url: the other run.
+        name: the method, the same of both.
+        saved: the other run's hyper-parameters, as it has them in its configuration.
+        here: those of the run to start, fitted to its data.
+    """
+    before, now = _shapes(name, saved), _shapes(name, here)
+    if before == now:
+        return f"--init-from {shlex.quote(url)}"
+    unfit = {layer_of(key) for key, shape in now.items() if before.get(key) != shape}
+    fit = [key for key in now if layer_of(key) not in unfit]
+    return f"--init-from {shlex.quote(url)} --init-parts {FITS}" if fit else ""
 
 
 def _average(moving: Tensor | None, trained: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ _RESULTS = ("storage", "name", "evaluate-every", "metrics", "grid-every", "check
 
 TRAIN: Groups = {
     "what to train": ("method", "preset", "config", "init-from"),
-    "data": ("data", "direction", "image-size", "attributes"),
+    "data": ("data", "direction", "image-size", "fit", "attributes"),
     "length, batch and weights": ("images", "epochs", "batch", "lr", "g-lr", "d-lr", "lambda-*"),
     "where it runs": ("workers", "gpu", "cpu", "fast"),
     "what it keeps and shows": _RESULTS,
@@ -26,7 +26,21 @@ TUNE: Groups = {
     "before it starts": ("resume", "dry-run"),
 }
 SHARD: Groups = {
-    "what is there": ("layout", "input", "input-b", "attributes", "field", "index", "common-only", "split", "group-by"),
+    "what is there": (
+        "layout",
+        "input",
+        "input-b",
+        "list",
+        "attributes",
+        "field",
+        "index",
+        "member",
+        "common-only",
+        "pair-pattern",
+        "pair-table",
+        "split",
+        "group-by",
+    ),
     "what happens to an image": ("channels", "center-crop", "load-size", "fit", "resample", "encode"),
     "what is written": ("out", "shard-samples", "bad", "overwrite"),
     "where it runs": ("workers",),

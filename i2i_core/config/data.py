@@ -7,7 +7,7 @@ from typing import Literal
 
 from i2i_core.errors import ConfigError
 from i2i_core.settings import check_at_least, check_choice, check_numbers, setting
-from i2i_core.sizes import MOST_SIDE, Resizing
+from i2i_core.sizes import FITS, MOST_SIDE, Fit, Resizing
 from i2i_core.storage.paths import check_folders
 
 MOST_WINDOW = 1 << 24
@@ -42,16 +42,19 @@ class DataConfig:
     direction: Literal["AtoB", "BtoA"] = setting("AtoB")
     """Direction of the translation: AtoB reads side (or domain) A and makes B; BtoA reads B and makes A."""
     load_size: int = setting(0, most=MOST_SIDE)
-    """Side in pixels to resize to before the crop (the height, if images are not square); more than --image-size leaves
-    room for random crops. 0 resizes to the image size directly."""
-    fit: Literal["square", "shorter"] = setting("square")
-    """Fit of an image that is not square. square stretches it to the load size; shorter resizes its shorter side to the
-    load size, keeps its aspect ratio, and lets the crop cut the training size out. Evaluations and grids do the same,
-    and cut out the middle."""
+    """Side in pixels to resize to before the crop (the height, if --image-size is not square); more than --image-size
+    leaves room for random crops. 0 resizes to the image size directly."""
+    fit: Fit = setting("shorter", before="square")
+    """Fit of an image of another shape. shorter resizes its shorter side to the load size, keeps its aspect ratio, and
+    lets the crop cut the training size out; width does so with the width; native cuts without resizing, and enlarges
+    only what is smaller than the training size; pad resizes the whole image into the load size, and pads the rest with
+    black, and label maps with the id that they ignore, or 0. square stretches it, which distorts. Evaluations and grids
+    do the same, and cut out the middle."""
     resample: Literal["bicubic", "bilinear"] = setting("bicubic")
     """Filter of the resizing, antialiased. Images that are stored at the load size stay as they are."""
     crop: Literal["random", "center", "none"] = setting("random")
-    """Crop from the load size to the image size: at a random place, from the centre, or none."""
+    """Crop from the load size to the image size: at a random place, from the centre, or none, which resizes to the
+    image size directly, and of an image of another shape keeps the middle."""
     flip: bool = setting(True)
     """Mirror half of the samples left to right. Switch it off where left and right differ, as in text."""
     frame_stride: int = setting(1, most=1_000_000)
@@ -85,12 +88,12 @@ class DataConfig:
         check_at_least(self, 1, "window", "frame_stride")
         check_choice(self, "crop", ("random", "center", "none"))
         check_folders(self.shards_at, "--shards-at")
-        check_choice(self, "fit", ("square", "shorter"))
+        check_choice(self, "fit", FITS)
         check_choice(self, "resample", ("bicubic", "bilinear"))
-        if self.fit == "shorter" and self.crop == "none":
-            fix = "Give --crop random or --crop center, or --fit square."
-            expected = "a crop: the longer side of an image must be cut to the training size"
-            raise ConfigError("--fit", "shorter with --crop none", expected, fix)
+        if self.fit == "native" and (self.crop == "none" or self.load_size):
+            given = "--crop none" if self.crop == "none" else f"--load-size {self.load_size}"
+            fix = "Give --crop random or center, and --load-size 0; or --fit shorter, which resizes."
+            raise ConfigError("--fit", f"native with {given}", "a crop without resizing", fix)
         if self.also and not self.uri:
             fix = "Give the first data set with --data, the others with --also."
             raise ConfigError("--also", f"{' '.join(self.also)} without --data", "data sets beside another", fix)

@@ -7,6 +7,8 @@ Such a class has, besides what every method has, `Config`, its section of the co
 from __future__ import annotations
 
 import importlib
+import os
+import shlex
 import traceback
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -15,10 +17,13 @@ from typing import Any
 
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
-from i2i_core.registry import FINDERS, Preset, implements
+from i2i_core.registry import FINDERS, METHODS, Preset, implements
+from i2i_core.settings import shown
 
 GROUP = "i2i.methods"
 """Group of entry points in which an installed package names its methods."""
+TRUSTED = "I2I_METHODS"
+"""Environment variable with the methods outside of this tree that a file may name, apart by commas."""
 
 
 def find(name: str) -> bool:
@@ -31,6 +36,27 @@ def find(name: str) -> bool:
     if place:
         _register(name, place)
     return bool(place)
+
+
+def check_trusted(name: str, where: str) -> None:
+    """Check that a method that a file names is none whose module somebody else chose.
+
+    Importing a module runs it. So a checkpoint or a configuration file may name a method of this tree, one that an
+    installed package declares, and of others those that this process has imported already (`--method` names one) and
+    those in the environment variable I2I_METHODS.
+
+    Args:
+        name: the method.
+        where: the file, for messages.
+
+    Raises:
+        ConfigError: the method is `package.module:Class`, and nobody but the file has named it.
+    """
+    if ":" not in name or name in METHODS or name in os.environ.get(TRUSTED, "").split(","):
+        return
+    found = f"{shown(name)}, a module that would be imported, which runs it"
+    fix = f"If you trust it: export {TRUSTED}={shlex.quote(name)} (docs/security.md)."
+    raise ConfigError(f"{where}: method", found, f"a method of this program, or one that {TRUSTED} names", fix)
 
 
 def _register(name: str, place: str) -> None:

@@ -15,19 +15,23 @@ from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.monitoring import MonitoringConfig
+from i2i_core.config.outside import check_trusted
 from i2i_core.config.sections import SECTIONS
-from i2i_core.config.stages import Stage, filled
+from i2i_core.config.stages import Stage, filled, turned
 from i2i_core.config.training import TrainingConfig
 from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.names import MOST_NAME, shortened
 from i2i_core.registry import METHODS, entry
-from i2i_core.settings import cut, from_dict, resume_rule, shown, to_dict
-from i2i_core.sizes import Size
+from i2i_core.settings import cut, from_dict, resume_rule, shown, to_dict, unnamed
+from i2i_core.sizes import Fit, Size, sides, simplest
 
-VERSION = 2
-"""Version of the `config.json` that is written. Version 1 had `output` for monitoring, evaluation and at_test."""
-READ = (1, VERSION)
+VERSION = 3
+"""Version of the `config.json` that is written. Version 1 had `output` for monitoring, evaluation and at_test; 2 had
+the fit `square` by default, `HEIGHTxWIDTH` as the size of a stage, and SimGAN's `image_width`."""
+READ = (1, 2, VERSION)
+FIT_BEFORE: Fit = "square"
+"""The default of `--fit` in versions 1 and 2."""
 LENGTHS = ("training.images", "training.epochs")
 """The two forms of a run's length; a configuration has one of them."""
 SINCE_VERSION_1 = (
@@ -111,9 +115,16 @@ class TrainConfig:
                 command line, has an unknown key or a value out of range, or has two lengths.
         """
         values = parsed(text, where)
+        if (named := values.get("method")) != method and isinstance(named, str):
+            check_trusted(named, where)
         method = _named("method", values.pop("method", ""), method, where, METHODS, _is_method)
         preset = _named("preset", values.pop("preset", ""), preset, where, entry(method).presets)
-        values = _current({"version": 1 if "output" in values else VERSION, **values}, method, where)
+        values = {"version": 1 if "output" in values else VERSION, **values}
+        before = values["version"] in READ[:-1] and "data.fit" not in entry(method).presets[preset].values
+        size = entry(method).presets[preset].values.get("hyper.image_size", METHODS[method].config.image_size)
+        values = _current(values, method, where, size)
+        if before and isinstance(data := values.get("data", {}), Mapping):
+            values["data"] = {"fit": FIT_BEFORE, **data}
         sections = _sections(entry(method).config)
         given: dict[str, Any] = {}
         for name, section in values.items():
@@ -138,18 +149,27 @@ class TrainConfig:
         return json.dumps({**to_dict(self), "version": VERSION}, indent=1) + "\n"
 
     @staticmethod
-    def loads(text: str | bytes, where: str) -> TrainConfig:
+    def loads(text: str | bytes, where: str, from_driver: bool = False) -> TrainConfig:
         """Read a saved configuration; `where` names it in messages.
 
+        Args:
+            from_driver: true if the text comes from this run's own driver, which has imported the method.
+
         Raises:
-            ConfigError: the text is no JSON, is of another version, or has an unknown key or a value out of range.
+            ConfigError: the text is no JSON, is of another version, has an unknown key or a value out of range, or
+                names a method that would have to be imported and that nobody else has named (`outside.check_trusted`).
         """
         values = parsed(text, where)
+        before = values.get("version") in READ[:-1]
         values = _current(values, values.get("method"), where)
+        if before and isinstance(data := values.get("data", {}), Mapping):
+            values["data"] = {"fit": FIT_BEFORE, **data}
         for key, kind in (("method", str), ("preset", str), ("hyper", dict)):
             if not isinstance(values.get(key), kind):
                 found = f"{key} as a {type(values[key]).__name__}" if key in values else f"no {key!r}"
                 raise ConfigError(where, found, "a saved configuration", FIX)
+        if not from_driver:
+            check_trusted(values["method"], where)
         training = values.get("training")
         if isinstance(training, dict) and training.get("images"):
             training.pop("epochs", None)  # as a run of an earlier version had it: images counted
@@ -172,7 +192,7 @@ class TrainConfig:
     @property
     def name_of_version_1(self) -> str:
         """Return the name that programs of version 1 made, of every value that must match, without newer options."""
-        values = _matched(self, with_defaults=True)
+        values = _matched(self.before_fits, with_defaults=True)
         for section, name in SINCE_VERSION_1:
             values[section].pop(name, None)
         values["training"]["precision"] = "bf16" if self.training.fast == ("bf16",) else "fp32"
@@ -182,10 +202,21 @@ class TrainConfig:
     def name_with_precision(self) -> str:
         """Return the name that earlier programs made: they had the option `precision`, with which a resumed run had to
         agree."""
-        values = _matched(self, with_defaults=False)
+        values = _matched(self.before_fits, with_defaults=False)
         if self.training.fast == ("bf16",):
             values.setdefault("training", {})["precision"] = "bf16"
         return self._hashed(values)
+
+    @property
+    def name_with_fit(self) -> str:
+        """Return the name that programs of version 2 made, whose `--fit` was `square` where nobody gave another."""
+        return self._hashed(_matched(self.before_fits, with_defaults=False))
+
+    @property
+    def before_fits(self) -> TrainConfig:
+        """Return the configuration that a program of version 2 made of the same flags, if `--fit` was not given."""
+        default = self.data.fit == DataConfig.fit
+        return self.with_section("data", fit=FIT_BEFORE) if default else self
 
     def _hashed(self, values: dict[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -273,8 +304,11 @@ def _named(
     return name
 
 
-def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
+def _current(values: dict[str, Any], method: Any, where: str, size: Size = (35, 55)) -> dict[str, Any]:
     """Convert a configuration that an earlier program wrote to today's version and names.
+
+    Args:
+        size: that of the images, where it leaves height or width out.
 
     Raises:
         ConfigError: the version is missing or unknown.
@@ -284,7 +318,39 @@ def _current(values: dict[str, Any], method: Any, where: str) -> dict[str, Any]:
         expected = f"a configuration of version {' or '.join(map(str, READ))}"
         raise ConfigError(where, f"version {shown(version)}" if version else "no version", expected, FIX)
     values = _with_fast(values, where)
+    values = _with_width(values, method, size if version != VERSION else None)
+    if version != VERSION:
+        values = _with_turned_stages(values)
     return _of_version_1(values, method, where) if version == 1 else values
+
+
+def _with_width(values: dict[str, Any], method: Any, size: Size | None) -> dict[str, Any]:
+    """Convert SimGAN's `image_width`, where 0 is that of a square, and `image_size`, then the height, to one size.
+
+    Args:
+        size: of the images, where the file leaves height or width out; None: leaving out the width is a square.
+    """
+    hyper = values.get("hyper")
+    if method != "simgan" or not isinstance(hyper, Mapping) or not {"image_width", "image_size"} & {*hyper}:
+        return values
+    if size is None and "image_width" not in hyper:
+        return values
+    default = sides(size or (35, 55))
+    height = hyper.get("image_size", default[0])
+    width = hyper.get("image_width", 0 if isinstance(size, int) else default[1])
+    if not all(isinstance(side, int) and not isinstance(side, bool) for side in (height, width)):
+        return values  # the field refuses them
+    kept = {name: value for name, value in hyper.items() if name not in ("image_size", "image_width")}
+    return {**values, "hyper": {**kept, "image_size": simplest((height, width or height))}}
+
+
+def _with_turned_stages(values: dict[str, Any]) -> dict[str, Any]:
+    """Convert stages of version 2, whose sizes are `HEIGHTxWIDTH`."""
+    training = values.get("training")
+    if isinstance(training, Mapping) and isinstance(stages := training.get("stages"), list):
+        written = [turned(stage) if isinstance(stage, str) else stage for stage in stages]
+        values = {**values, "training": {**training, "stages": written}}
+    return values
 
 
 def _with_fast(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -340,6 +406,10 @@ def _matched(section: Any, with_defaults: bool) -> dict[str, Any]:
         if is_dataclass(value):
             if inner := _matched(value, with_defaults):
                 found[f.name] = inner
-        elif with_defaults or value != f.default:
+        elif with_defaults or value != unnamed(f):
             found[f.name] = value
+    for name, (value, default) in getattr(section, "sides_before", {}).items():
+        found.pop(name, None)
+        if with_defaults or value != default:
+            found[name] = value
     return found

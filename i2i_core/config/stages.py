@@ -6,13 +6,14 @@ A stage is one text, `epochs=60 size=256 frozen=G.trunk`; docs/adding_a_method.m
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.settings import MOST_REAL, MOST_WHOLE
-from i2i_core.sizes import MOST_SIDE, Size, sides
+from i2i_core.sizes import MOST_SIDE, Size, parsed_size, sides
 
 FRESH = "fresh"
 """The word without a value."""
@@ -57,9 +58,9 @@ def where(number: int, of: int) -> str:
     return f"--stages: stage {number + 1} of {of}"
 
 
-def said_size(size: Size) -> str:
-    """Write a size as in a stage's text."""
-    return str(size) if isinstance(size, int) else "x".join(map(str, size))
+def turned(text: str) -> str:
+    """Write the text of a stage anew whose size is `HEIGHTxWIDTH`, as earlier releases read it."""
+    return re.sub(r"(?<!\S)size=(\d+)x(\d+)(?!\S)", r"size=\2x\1", text)
 
 
 def parsed(texts: Sequence[str]) -> tuple[Stage, ...]:
@@ -127,12 +128,13 @@ def _positive(value: str) -> float:
 
 
 def _size(value: str) -> Size:
-    found = value.split("x")
     try:
-        height, width = map(_whole(1, MOST_SIDE), found if len(found) > 1 else found * 2)
+        size = parsed_size(value)
     except ValueError:
-        raise ValueError(f"pixels of a square's side, or HEIGHTxWIDTH, up to {MOST_SIDE:,}") from None
-    return height if height == width else (height, width)
+        size = 0
+    if not 1 <= min(sides(size)) <= max(sides(size)) <= MOST_SIDE:
+        raise ValueError(f"pixels of a square's side, or WIDTHxHEIGHT, up to {MOST_SIDE:,}")
+    return size
 
 
 def _names(value: str) -> tuple[str, ...]:

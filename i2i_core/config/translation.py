@@ -8,7 +8,7 @@ from typing import Literal
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
 from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, flag, setting, shown
-from i2i_core.sizes import MOST_SIDE, Size, size_named
+from i2i_core.sizes import MOST_SIDE, Size, parsed_size, sides
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,17 @@ class TranslateOptions:
             flags = " and ".join(map(flag, given))
             raise ConfigError(flags, "both" if len(given) == 2 else "all", "one of them, or none", "Keep one.")
         try:
-            size_named(str(self.size or 1))
-        except ValueError as error:
-            expected = f"the shorter side in pixels, or WIDTHxHEIGHT ({error})"
-            raise ConfigError("--size", shown(self.size), expected, "For example --size 256.") from None
+            found = sides(self.resize_to) if self.size else (1, 1)
+        except ValueError:
+            found = (0, 0)
+        if min(found) < 1 or max(found) > MOST_SIDE:
+            expected = f"the shorter side in pixels, or WIDTHxHEIGHT, from 1 to {MOST_SIDE}"
+            raise ConfigError("--size", shown(self.size), expected, "Give --size 256, or --size 512x256.")
 
     @property
     def resize_to(self) -> Size:
         """What --size says: the shorter side, or (height, width); 0 where it says nothing."""
-        return size_named(str(self.size)) if self.size else 0
+        if not self.size:
+            return 0
+        size = parsed_size(str(self.size))
+        return sides(size) if "x" in str(self.size) else size

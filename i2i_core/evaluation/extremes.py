@@ -98,8 +98,12 @@ def batches_of(asked: Asked, keys: Sequence[str]) -> Iterator[tuple[str, Batch, 
 
 def fields_of(asked: Asked) -> dict[str, Field]:
     """Look up the data set's field of each input of the method, by the input's name."""
-    fields, needs = asked.data.manifest.fields, asked.method.needs
-    return {name: fields[needs.stored(name, asked.direction)] for name in asked.method.inputs}
+    needs, found = asked.method.needs, dict[str, Field]()
+    for name in asked.method.inputs:
+        field = needs.field(asked.data.manifest, name, asked.direction)
+        assert field is not None, "checked by check_inputs"
+        found[name] = field
+    return found
 
 
 def _target(outputs: Outputs, labels: SplitLabels) -> str:

@@ -357,7 +357,9 @@ def source_of(asked: Asked) -> str:
 
 def channels_of(asked: Asked, side: str) -> int:
     """Count the channels of the images of a field or domain."""
-    return asked.data.manifest.fields["image" if asked.method.needs.domains == 2 else side].channels
+    if asked.method.needs.domains == 2:
+        return asked.data.manifest.fields_in(side)["image"].channels
+    return asked.data.manifest.fields[side].channels
 
 
 def no_idle(asked: Asked, least: Sequence[int] = ()) -> str:
@@ -391,8 +393,7 @@ def check_truth(asked: Asked, metrics: str, expected: str) -> None:
 
 def check_channels(asked: Asked, metrics: str) -> None:
     """Raise DataError unless the images to be made are grey or RGB."""
-    fields = asked.data.manifest.fields
-    channels = fields[side_of(asked) if asked.method.needs.domains == 1 else "image"].channels
+    channels = channels_of(asked, side_of(asked))
     if channels not in (1, 3):
         fix = f"Leave {metrics} out."
         raise DataError(f"data {asked.data.uri}", f"images of {channels} channels", f"grey or RGB for {metrics}", fix)

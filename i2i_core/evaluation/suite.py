@@ -104,7 +104,10 @@ class Basic(Family):
         else:
             self._absent |= {name: NO_CLASSIFIER for name in unpaired.METRICS if name.startswith("in_target")}
         if not twins.rows:
-            why = "the split has no target image of the same identity; keys are IDENTITY-REST, with a `-` in every one"
+            why = (
+                f"{twins.why} in split {asked.split} of domain {domains[1]}: a twin is found by its key, IDENTITY-REST "
+                "in both domains. Name the files so, as horse7-a.png and horse7-b.png, and shard again"
+            )
             self._absent |= {"twin": why, "twin_nothing": why}
         if not two_way:
             self._absent["cycle"] = "the method translates one way"
@@ -300,6 +303,11 @@ class Suite:
     def judges(self) -> list[str]:
         """Name the metrics that can decide a run's best checkpoint, with their parts."""
         return [name for family in self.families.values() for name in family.judges]
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Give the reason for each metric that cannot be measured here, by name."""
+        return {name: why for family in self.families.values() for name, why in family.absent().items()}
 
     def parts(
         self, rank: int = 0, world: int = 1, progress: Callable[[int], None] | None = None

@@ -11,26 +11,33 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from i2i_core.errors import ConfigError, counted
-from i2i_core.images import arrays, deep_png
+from i2i_core.images import arrays, deep_png, dicom, heif
 from i2i_core.images.formats import FORMATS, check, recognise
 from i2i_core.images.limits import MAX_PIXELS, check_size
 from i2i_core.images.strips import copy_rows, strips
-from i2i_core.settings import check_at_least, check_between, check_numbers
-from i2i_core.sizes import MOST_SIDE, Fit, fitted
+from i2i_core.images.window import to_window
+from i2i_core.settings import check_at_least, check_between, check_numbers, setting
+from i2i_core.sizes import MOST_SIDE, StoredFit, fitted
 
 Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
 Encoding = Literal["png", "jpg", "webp", "npy"]
 
 EXTENSIONS = frozenset(extension for some in FORMATS.values() for extension in some)
 """Ends of names, in lower case, that mean an image. The content decides the format."""
+
+WINDOW = "--window LOW HIGH of shard.py stores such values"
+"""What to do about values that have no range of their own."""
+MOST_VALUE = 1e30
+FAINT = 64
+"""Values below which those of a grey image may be ids."""
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -54,13 +61,20 @@ class ImageOptions:
     """The colour under transparent pixels: a name or #rrggbb."""
     channels: Literal[1, 3] | None = None
     """Convert every image to grey (1) or to RGB (3), transparency not counted. Default: kept as they are."""
+    channels_b: Literal[1, 3] | None = None
+    """The same for B's images alone, beside --channels, which then holds for A: pairs, ab and unpaired. Methods whose
+    networks read both domains (unit, simgan) need the same in both. Default: as --channels."""
+    window: tuple[float, ...] = setting((), most=MOST_VALUE)
+    """Lowest and highest value to show, for what scanners write: TIFF of 16 and 32 bits, signed or not, floats, npy and
+    DICOM. They are stored as 0 and 65535 of 16 bits, what lies beyond as one of the two. For CT, -1000 1000, say. 8-bit
+    images are refused beside it. Default: a DICOM has the window that it names, others stay as they are."""
     center_crop: int | None = None
     """Side in pixels of the square to cut out of the middle, before resizing (CelebA: 178). Default: none is cut."""
     load_size: int | None = None
     """Side in pixels to resize to, as --fit says. Default: sizes are kept."""
-    fit: Fit = "square"
-    """Fit of --load-size: square stretches both sides to it (pix2pix, CycleGAN); shorter resizes the shorter side to it
-    and keeps the shape."""
+    fit: StoredFit = "shorter"
+    """Fit of --load-size: shorter resizes the shorter side to it and keeps the shape, and training cuts; square
+    stretches both sides to it, which distorts images that are not square (pix2pix, CycleGAN)."""
     resample: Resample = "bicubic"
     """The resampling filter; area averages whole pixels."""
     encode: Encoding = "png"
@@ -72,10 +86,16 @@ class ImageOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_between(self, 1, 100, "quality")
+        if self.channels_b is not None and self.channels is None:
+            fix = f"Give --channels for A as well: --channels 1 --channels-b {self.channels_b}, say."
+            raise ConfigError("--channels-b", f"{self.channels_b} without --channels", "both", fix)
         if self.center_crop is not None:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:
             check_between(self, 1, MOST_SIDE, "load_size")
+        if self.window and not (len(self.window) == 2 and -MOST_VALUE <= self.window[0] < self.window[1]):
+            found = " ".join(f"{value:g}" for value in self.window)
+            raise ConfigError("--window", found, "a value, and a larger one", "For example --window -1000 1000.")
         try:
             ImageColor.getrgb(self.background)
         except ValueError:
@@ -96,6 +116,15 @@ class Picture:
     pixels: np.ndarray
     """(H, W, C)."""
     alpha: bool = False
+    indexed: bool = False
+    """Its file holds numbers of colours in a palette, in a format that keeps them, as label maps do."""
+    animated: bool = False
+    """Its file holds more frames than this one."""
+
+    @property
+    def faint(self) -> bool:
+        """Tell whether it is grey and darker than a quarter of white everywhere, but not black, as maps of ids are."""
+        return self.pixels.dtype == np.uint8 and self.pixels.shape[2] == 1 and 0 < int(self.pixels.max()) < FAINT
 
     @property
     def transparent(self) -> bool:
@@ -127,6 +156,10 @@ def decode_picture(data: bytes, extension: str) -> Picture:
         check(data, kind)
         if kind == "NPY":
             return Picture(_from_npy(data))
+        if kind == "DICOM":
+            return Picture(_from_dicom(data))
+        if kind == "HEIF":
+            heif.register()
         if deep_png.is_deep(data):
             pixels = deep_png.read(data)
             return Picture(pixels, alpha=pixels.shape[2] in (2, 4))
@@ -152,12 +185,22 @@ def _from_npy(data: bytes) -> np.ndarray:
     x = arrays.read_pixels(data)
     floating = np.issubdtype(x.dtype, np.floating)
     if x.dtype != np.bool_ and not floating and (x.dtype.kind != "u" or x.dtype.itemsize > 2):
-        raise ValueError(f"an array of {x.dtype}; images are uint8, uint16 or float")
+        raise ValueError(f"an array of {x.dtype}; images are uint8, uint16 or float; {WINDOW}")
     check_size(x.shape[1], x.shape[0], x.shape[2], 4 if floating else x.dtype.itemsize)
     if x.dtype == np.bool_:
         return np.where(x, np.uint8(255), np.uint8(0))
     with np.errstate(over="ignore"):  # what becomes infinite is out of range, and refused as such
         return x.astype(np.float32 if floating else x.dtype.newbyteorder("="), order="C")
+
+
+def _from_dicom(data: bytes) -> np.ndarray:
+    """Read a DICOM in the window that it names; values of 8 bits stay as they are."""
+    scan = dicom.read(data)
+    if scan.values.dtype == np.uint8:
+        return 255 - scan.values if scan.inverted else scan.values.copy()
+    if scan.window is None:
+        raise ValueError(f"a DICOM that names no window to show; {WINDOW}")
+    return to_window(scan, *scan.window)
 
 
 def opened(data: bytes, kind: str) -> Image.Image:
@@ -170,12 +213,20 @@ def opened(data: bytes, kind: str) -> Image.Image:
 def _from_pillow(data: bytes, kind: str) -> Picture:
     image = opened(data, kind)
     _check_image(image)
+    indexed, animated = image.mode == "P" and kind in ("PNG", "TIFF", "BMP"), _is_animated(image)
     if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         return Picture(_tiff_pages(image))
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     _check_image(image)
-    return _array(image)
+    return replace(_array(image), indexed=indexed, animated=animated)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Tell whether a picture moves; the further pictures of an MPO are none of its own."""
+    with suppress(Exception):  # a GIF whose second frame is damaged has a first one all the same
+        return image.format in ("GIF", "WEBP", "AVIF", "PNG") and bool(getattr(image, "is_animated", False))
+    return False
 
 
 def _tiff_pages(image: Image.Image) -> np.ndarray:
@@ -216,7 +267,7 @@ def _array(image: Image.Image) -> Picture:
     if image.mode == "I":
         low, high = image.getextrema()
         if low < 0 or high > 65535:
-            raise ValueError(f"32-bit values from {low} to {high}; at most 16 bits can be kept")
+            raise ValueError(f"32-bit values from {low} to {high}; at most 16 bits can be kept; {WINDOW}")
     x = np.empty((image.height, image.width, channels), dtype)
     copy_rows(image, x, mode)
     return Picture(x, alpha=mode.endswith("A"))
@@ -268,7 +319,7 @@ def check_range(x_HWC: np.ndarray) -> None:
         return
     low, high = float(x_HWC.min()), float(x_HWC.max())
     if not (low >= -1 and high <= 1):  # nor is a NaN
-        raise ValueError(f"float values from {low:g} to {high:g}; float images must lie in [-1, 1]")
+        raise ValueError(f"float values from {low:g} to {high:g}; float images must lie in [-1, 1]; {WINDOW}")
 
 
 def composite(x_HWC: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:

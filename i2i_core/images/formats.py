@@ -13,6 +13,7 @@ import re
 import struct
 
 from i2i_core.images import arrays
+from i2i_core.images.heif import check_heif
 from i2i_core.images.limits import check_bytes, check_size
 from i2i_core.images.tiff import check_tiff
 
@@ -28,6 +29,8 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "AVIF": ("avif",),
     "JPEG2000": ("jp2",),
     "TGA": ("tga",),
+    "HEIF": ("heic", "heif", "hif"),
+    "DICOM": ("dcm", "dicom", "ima"),
 }
 """Every format that is read, as Pillow calls it, and the ends of names, in lower case, that are taken for an image."""
 
@@ -46,6 +49,7 @@ _BEGINS = (
 )
 _PPM = re.compile(rb"P[1-6f][ \t\n\v\f\r]")
 _WEBP = re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL)
+_HEIF = re.compile(rb"....ftyp(heic|heix|heim|heis|mif1)", re.DOTALL)
 _TGA_END = b"TRUEVISION-XFILE.\0"
 
 _OTHERS = (
@@ -53,13 +57,12 @@ _OTHERS = (
     (rb"%PDF", "PDF"),
     (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", "SVG"),
     (rb"\s*<(!doctype )?html", "a web page, perhaps the answer of a failed download"),
-    (rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", "HEIC"),
+    (rb"....ftyp(hevc|hevx|msf1)", "a film in HEVC, of a live photo, say"),
     (rb"....ftyp", "a video (MP4 or its like)"),
     (rb"8BPS", "Photoshop"),
     (rb"\xff\n|\0\0\0\x0cJXL ", "JPEG XL"),
     (rb"v/1\x01", "OpenEXR"),
     (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),
-    (rb".{128}DICM", "DICOM"),
     (rb"PF\s", "PFM in colour"),
     (rb"\0\0[\1\2]\0", "an icon"),
     (rb"qoif", "QOI"),
@@ -92,6 +95,10 @@ def recognise(data: bytes, name: str) -> str:
         return "WEBP"
     if data[4:8] == b"ftyp" and _is_avif(data):
         return "AVIF"
+    if _HEIF.match(data):
+        return "HEIF"
+    if data[128:132] == b"DICM":
+        return "DICOM"
     if _is_tga(data, name):
         return "TGA"
     like = next((kind for begin, kind in _OTHERS if re.match(begin, data[:4096], re.DOTALL | re.IGNORECASE)), "")
@@ -265,4 +272,5 @@ _CHECKS = {
     "PPM": _check_ppm,
     "JPEG2000": _check_jpeg2000,
     "TIFF": check_tiff,
+    "HEIF": check_heif,
 }

@@ -20,7 +20,8 @@ Value = np.ndarray | tuple[str, ...]
 @dataclass(frozen=True)
 class Placement:
     """Place the picture of a sample: first resized to `loaded`, then cut to `size` at (top, left), then mirrored if
-    `flipped`. Sizes are (height, width)."""
+    `flipped`. Sizes are (height, width). Where the cut reaches beyond the picture (top or left below 0, or past the
+    other edges), the rest is padding."""
 
     stored: tuple[int, int]
     loaded: tuple[int, int]
@@ -29,24 +30,34 @@ class Placement:
     size: tuple[int, int]
     flipped: bool
 
-    def cut(self, x_HWC: np.ndarray) -> np.ndarray:
-        """Cut and mirror a picture that is resized; a view."""
+    def cut(self, x_HWC: np.ndarray, blank: float = 0) -> np.ndarray:
+        """Cut and mirror a picture that is resized; a view, unless some of it is padding, which has the value
+        `blank`."""
         height, width = self.size
-        x_HWC = x_HWC[self.top : self.top + height, self.left : self.left + width]
-        return x_HWC[:, ::-1] if self.flipped else x_HWC
+        y_HWC = x_HWC[max(self.top, 0) : self.top + height, max(self.left, 0) : self.left + width]
+        if y_HWC.shape[:2] != self.size:
+            row, column = max(-self.top, 0), max(-self.left, 0)
+            padded = np.full((height, width, *x_HWC.shape[2:]), blank, x_HWC.dtype)
+            padded[row : row + y_HWC.shape[0], column : column + y_HWC.shape[1]] = y_HWC
+            y_HWC = padded
+        return y_HWC[:, ::-1] if self.flipped else y_HWC
 
-    def ids(self, x_HW1: np.ndarray, pairs: Sequence[tuple[int, int]] = ()) -> np.ndarray:
-        """Place a map of ids: nearest, so that no id comes out which did not go in; `pairs` swap in the mirror."""
-        y = self.cut(nearest(x_HW1, self.loaded))
+    def ids(self, x_HW1: np.ndarray, pairs: Sequence[tuple[int, int]] = (), ignore: int | None = None) -> np.ndarray:
+        """Place a map of ids: nearest, so that no id comes out which did not go in; `pairs` swap in the mirror. Padding
+        has the id `ignore`, or 0 where there is none."""
+        blank = ignore if ignore is not None and ignore <= np.iinfo(x_HW1.dtype).max else 0
+        y = self.cut(nearest(x_HW1, self.loaded), blank)
         return swapped_ids(y, pairs) if self.flipped and pairs else y
 
     def map(self, x_HWC: np.ndarray, field: Field) -> np.ndarray:
-        """Place a map of numbers: bilinear; a flow's vectors change with the picture's width and height."""
+        """Place a map of numbers: bilinear; a flow's vectors change with the picture's width and height. Padding is 0,
+        or what its range has next to it."""
         y = bilinear(x_HWC, self.loaded)
         if field.kind == "flow":
             (h, w), (height, width) = self.stored, self.loaded
             y = y * np.array([width / w, height / h], np.float32)
-        y = self.cut(y)
+        low, high = (0.0, 0.0) if field.low is None or field.high is None else (field.low, field.high)
+        y = self.cut(y, min(max(0.0, low), high))
         if not self.flipped:
             return y
         if field.kind == "flow":
@@ -83,7 +94,7 @@ class Placement:
         if not isinstance(value, np.ndarray):
             return value
         if field.role in IDS:
-            return self.ids(value, field.pairs)
+            return self.ids(value, field.pairs, field.ignore)
         if field.role == "map":
             return self.map(value, field)
         if field.role == "boxes":

@@ -15,7 +15,7 @@ from i2i_core.randomness import seed_from
 from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict
 
-__all__ = ["METHODS", "build_method"]
+__all__ = ["METHODS", "build_method", "entry"]
 
 
 def build_method(name: str, preset: str = "reference", *, seed: int = 0, **overrides: Any) -> Method[Any]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import NUMBERS, Needs, Schema
 from i2i_core.labels import LabelSet
 from i2i_core.methods.at_test import AtTest, counts_calls
@@ -366,6 +366,8 @@ class Method(nn.Module, Generic[Config]):
         """Make the columns of a sample grid, by title, with a row for each sample.
 
         The columns are inputs, outputs made with the sample's own labels, and truths; a method may override this.
+        Titles begin with the words of contact sheets, `source`, `translation` (`made` without inputs) and `truth`
+        (`real` where domains have no pairs), and go on with the paper's letters, or here with names of fields.
         """
         told, keys = {}, batch.keys or [str(i) for i in range(batch.start, batch.stop)]
         if examples := self.control(Examples):
@@ -374,9 +376,10 @@ class Method(nn.Module, Generic[Config]):
             told[labels] = self.own_labels(batch)
         make = self.translate if self.needs.frames == 1 else self.along
         made = make({name: batch[name] for name in self.inputs}, told, keys=keys)
-        columns: dict[str, Column] = {name: name for name in self.inputs}
-        columns |= {f"made {name}": made[name] for name in self.outputs}
-        return columns | {name: name for name in self.outputs}
+        columns: dict[str, Column] = {f"source {name}": name for name in self.inputs}
+        columns |= {f"{'translation' if self.inputs else 'made'} {name}": made[name] for name in self.outputs}
+        real = "real" if self.needs.domains == 2 else "truth"
+        return columns | {f"{real} {name}": name for name in self.outputs}
 
     @property
     def device(self) -> torch.device:
@@ -529,6 +532,26 @@ def moves(player: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return frozen
 
     return decorate
+
+
+def domain_channels(schema: Schema, direction: Direction) -> tuple[int, int]:
+    """Give the channels of the two domains' images, those that go in first."""
+    field = schema.fields["image"]
+    a, b = (field.on(second).channels for second in ((False, True) if direction == "AtoB" else (True, False)))
+    return a, b
+
+
+def equal_channels(schema: Schema, method: str) -> int:
+    """Give the channels of the images of both domains, for a method whose networks read both.
+
+    Raises:
+        DataError: they differ.
+    """
+    a, b = domain_channels(schema, "AtoB")
+    if a != b:
+        found, expected = f"domains of {a} and {b} channels", f"the same in both: networks of {method} read both"
+        raise DataError("--data", found, expected, "Shard the images again with --channels 3, without --channels-b.")
+    return a
 
 
 def paired_channels(schema: Schema, direction: Direction) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from i2i_core.methods.base import (
     Objective,
     Player,
     Progress,
+    domain_channels,
     moves,
 )
 from i2i_core.methods.game import Game
@@ -67,9 +68,9 @@ class CycleGAN(Method[CycleGANConfig]):
 
     @staticmethod
     def fit(config: CycleGANConfig, schema: Schema, direction: Direction) -> CycleGANConfig:
-        """Take the channels, the same in both domains, from the data."""
-        channels = schema.fields["image"].channels
-        return replace(config, in_channels=channels, out_channels=channels)
+        """Take the channels of each domain from the data."""
+        a, b = domain_channels(schema, direction)
+        return replace(config, in_channels=a, out_channels=b)
 
     def channels(self) -> Mapping[str, int]:
         """Give the channels of both domains."""
@@ -150,10 +151,10 @@ class CycleGAN(Method[CycleGANConfig]):
         x, y = batch["a"], batch["b"]
         there, back = self.image_from(x), self.image_from(y, "BtoA")
         return {
-            "x": "a",
-            "G(x)": there,
-            "F(G(x))": self.image_from(there, "BtoA"),
-            "y": "b",
-            "F(y)": back,
-            "G(F(y))": self.image_from(back),
+            "source x": "a",
+            "translation G(x)": there,
+            "back F(G(x))": self.image_from(there, "BtoA"),
+            "source y": "b",
+            "translation F(y)": back,
+            "back G(F(y))": self.image_from(back),
         }

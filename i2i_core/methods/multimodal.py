@@ -193,9 +193,9 @@ class Multimodal(Method[Config]):
     def preview(self, batch: Batch) -> dict[str, Column]:
         """Show input, truth, the output for the truth's own code where there is an encoder, and three drawn codes."""
         a, b = batch["a"], batch["b"]
-        columns: dict[str, Column] = {"a": "a", "b": "b"}
+        columns: dict[str, Column] = {"source a": "a", "truth b": "b"}
         if self.encodes:
-            columns["G(a, E(b))"] = self.image_from(a, keys=batch.keys, z=self.encode(b))
+            columns["translation G(a, E(b))"] = self.image_from(a, keys=batch.keys, z=self.encode(b))
         for i in range(3):
-            columns[f"G(a, z{i})"] = self.image_from(a, keys=batch.keys, z=self.draw_codes(batch.keys, i))
+            columns[f"translation G(a, z{i})"] = self.image_from(a, keys=batch.keys, z=self.draw_codes(batch.keys, i))
         return columns

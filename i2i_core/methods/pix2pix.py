@@ -128,4 +128,8 @@ class Pix2Pix(Method[Pix2PixConfig]):
 
     def preview(self, batch: Batch) -> dict[str, Column]:
         """Show input, output and truth."""
-        return {"a": "a", "G(a)": self.image_from(batch["a"], keys=batch.keys), "b": "b"}
+        return {
+            "source a": "a",
+            "translation G(a)": self.image_from(batch["a"], keys=batch.keys),
+            "truth b": "b",
+        }

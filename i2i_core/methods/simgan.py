@@ -18,7 +18,18 @@ from i2i_core.batch import Batch
 from i2i_core.config.methods.simgan import SimGANConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Column, Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import (
+    Column,
+    Direction,
+    Method,
+    Move,
+    Needs,
+    Objective,
+    Player,
+    Progress,
+    equal_channels,
+    moves,
+)
 from i2i_core.methods.game import Game
 from i2i_core.methods.history import RefinedHistory
 from i2i_core.networks.init import init_default
@@ -55,8 +66,8 @@ class SimGAN(Method[SimGANConfig]):
 
     @staticmethod
     def fit(config: SimGANConfig, schema: Schema, direction: Direction) -> SimGANConfig:
-        """Take the channels, the same in both domains, from the data."""
-        return replace(config, channels=schema.fields["image"].channels)
+        """Take the channels, the same in both domains, from the data. Raises DataError where they differ."""
+        return replace(config, channels=equal_channels(schema, "simgan"))
 
     def channels(self) -> Mapping[str, int]:
         """Give the channels of both domains."""
@@ -129,7 +140,7 @@ class SimGAN(Method[SimGANConfig]):
 
     def preview(self, batch: Batch) -> dict[str, Column]:
         """Show synthetic images, refined ones, and some real ones."""
-        return {"synthetic": "a", "refined": self.image_from(batch["a"]), "real": "b"}
+        return {"source x": "a", "translation R(x)": self.image_from(batch["a"]), "real y": "b"}
 
 
 def _summed(term: Any, logits_B1hw: Tensor) -> Tensor:

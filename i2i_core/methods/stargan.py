@@ -33,6 +33,7 @@ from i2i_core.methods.base import (
 )
 from i2i_core.methods.controls import Labels
 from i2i_core.methods.game import Game
+from i2i_core.names import listed
 from i2i_core.networks.init import init_default
 from i2i_core.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from i2i_core.registry import implements
@@ -67,17 +68,26 @@ class StarGAN(Method[StarGANConfig]):
         """Take channels, attributes and kind of label from the data, or from all data sets.
 
         Raises:
-            DataError: an attribute that the data does not have; of several data sets, channels that differ, or one
-                attribute in two of them.
+            DataError: an attribute that the data does not have; one class alone; of several data sets, channels that
+                differ, or one attribute in two of them.
         """
         manifests = (schema, *others)
         known = [name for m in manifests for name in m.attributes]
-        for name in config.attributes:
+        asked = [name for text in config.attributes for name in listed(text, known)]
+        for name in asked:
             if name not in known:
                 raise DataError("--attributes", repr(name), "an attribute of the data", nearest(name, known))
-        chosen = [tuple(n for n in config.attributes or m.attributes if n in m.attributes) for m in manifests]
+        chosen = [tuple(n for n in asked or m.attributes if n in m.attributes) for m in manifests]
         if others:
             _check_several(manifests, chosen)
+        for m, names in zip(manifests, chosen, strict=True):
+            if m.exclusive and len(names) < 2:
+                others_ = [name for name in m.attributes if name not in names]
+                fix = "Shard a folder for each class (--layout classes), two at least."
+                if others_:
+                    fix = f"Name another class with --attributes, such as {others_[0]}, or leave --attributes out."
+                found = f"one class, {names[0]}" if names else "no class"
+                raise DataError("--data", found, "two classes or more, to change images from one to another", fix)
         kinds: tuple[LabelKind, ...] = tuple("classes" if m.exclusive else "attributes" for m in manifests)
         return replace(
             config,

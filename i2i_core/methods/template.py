@@ -114,4 +114,4 @@ class Template(Method[TemplateConfig]):
 
     def preview(self, batch: Batch) -> dict[str, Column]:
         """Make the columns of a grid, by title: images, or names of fields."""
-        return {"a": "a", "G(a)": self.image_from(batch["a"]), "b": "b"}
+        return {"source a": "a", "translation G(a)": self.image_from(batch["a"]), "truth b": "b"}

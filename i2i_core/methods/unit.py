@@ -18,7 +18,18 @@ from i2i_core.config.methods.unit import UNITConfig
 from i2i_core.fields import Schema
 from i2i_core.losses.kl import kl_unit_variance
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import Column, Direction, Method, Move, Needs, Objective, Player, Progress, moves
+from i2i_core.methods.base import (
+    Column,
+    Direction,
+    Method,
+    Move,
+    Needs,
+    Objective,
+    Player,
+    Progress,
+    equal_channels,
+    moves,
+)
 from i2i_core.methods.game import Game
 from i2i_core.methods.perceptual import Layers, Perceptual, with_checksum
 from i2i_core.networks import vae
@@ -82,8 +93,8 @@ class UNIT(Method[UNITConfig]):
 
     @staticmethod
     def fit(config: UNITConfig, schema: Schema, direction: Direction) -> UNITConfig:
-        """Take the channels, the same in both domains, from the data."""
-        return replace(config, channels=schema.fields["image"].channels)
+        """Take the channels, the same in both domains, from the data. Raises DataError where they differ."""
+        return replace(config, channels=equal_channels(schema, "unit"))
 
     @classmethod
     def with_files(cls, config: UNITConfig) -> UNITConfig:
@@ -178,7 +189,14 @@ class UNIT(Method[UNITConfig]):
         x1, x2 = batch["a"], batch["b"]
         there, back = self.image_from(x1), self.image_from(x2, "BtoA")
         x121, x212 = self.image_from(there, "BtoA"), self.image_from(back)
-        return {"x1": "a", "x12": there, "x121": x121, "x2": "b", "x21": back, "x212": x212}
+        return {
+            "source x1": "a",
+            "translation x12": there,
+            "back x121": x121,
+            "source x2": "b",
+            "translation x21": back,
+            "back x212": x212,
+        }
 
 
 def _paper_networks(k: UNITConfig) -> dict[str, nn.Module]:

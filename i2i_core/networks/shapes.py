@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing
 from typing import Literal
 
+from i2i_core.sizes import Size, sides
+
 Norm = Literal["batch", "instance", "instance_affine", "none"]
 Padding = Literal["zeros", "reflect"]
 Upsample = Literal["transposed", "resize", "shuffle"]
@@ -51,9 +53,15 @@ def check_multiple(side: int, factor: int, network: str, least: int = 0) -> None
     raise SizeError(side, expected, tuple(nearest), factor, least)
 
 
-def downs_for(side: int, downs: int = 0) -> int:
-    """Count the stride-2 layers of a U-Net for an image side: `downs`, or as many as halve it to 1x1, from 2 to 8."""
-    return downs or min(8, max(2, side.bit_length() - 1))
+def halvings(side: int) -> int:
+    """Count how often a side above 0 can be halved without a remainder."""
+    return (side & -side).bit_length() - 1
+
+
+def downs_for(size: Size, downs: int = 0) -> int:
+    """Count the stride-2 layers of a U-Net for an image size: `downs`, or as many as halve its shorter side to 1, from
+    2 to 8."""
+    return downs or min(8, max(2, min(sides(size)).bit_length() - 1))
 
 
 def smallest_side(layers: int) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from i2i_core.networks.layers import ResidualBlock, norm_layer, up_layer, with_label_planes
 from i2i_core.networks.shapes import Upsample, check_multiple
+from i2i_core.sizes import Size, sides
 
 
 class StarGANGenerator(nn.Module):
@@ -57,35 +58,39 @@ class StarGANGenerator(nn.Module):
 class StarGANDiscriminator(nn.Module):
     """Judge and classify images: source logits (B, 1, h, w) and class logits (B, A) (Table 5).
 
-    h = w = image_size / 2**layers.
+    h and w are height and width of the images, over 2**layers.
 
     `layers` 4x4 convolutions of stride 2, LeakyReLU 0.01, no norm: the gradient penalty is one per sample,
     and a norm over the batch would mix the samples (Gulrajani et al. 2017, sec. 4). The heads have no bias.
 
+    Args:
+        image_size: the side of a square, or (height, width).
+
     Raises:
-        SizeError: image_size is no multiple of 2**layers.
+        SizeError: a side is no multiple of 2**layers.
     """
 
     def __init__(
-        self, image_size: int = 128, image_channels: int = 3, c_dim: int = 5, base: int = 64, layers: int = 6
+        self, image_size: Size = 128, image_channels: int = 3, c_dim: int = 5, base: int = 64, layers: int = 6
     ) -> None:
         super().__init__()
-        check_multiple(image_size, 2**layers, "StarGAN's discriminator")
-        self.image_size = image_size
+        for side in sides(image_size):
+            check_multiple(side, 2**layers, "StarGAN's discriminator")
+        self.image_size = sides(image_size)
+        height, width = self.image_size
         widths = [image_channels, *(base * 2**i for i in range(layers))]
         trunk: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             trunk += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01, inplace=True)]
         self.trunk = nn.Sequential(*trunk)
         self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
-        self.classes = nn.Conv2d(widths[-1], c_dim, image_size // 2**layers, bias=False)
+        self.classes = nn.Conv2d(widths[-1], c_dim, (height // 2**layers, width // 2**layers), bias=False)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Judge the images. Raises ValueError for images of another size: the class head spans the whole image."""
-        height, width = x_BCHW.shape[-2:]
-        if (height, width) != (self.image_size, self.image_size):
-            size = self.image_size
-            raise ValueError(f"images of {height} x {width}; this discriminator was built for {size} x {size}")
+        if x_BCHW.shape[-2:] != self.image_size:
+            (height, width), (rows, columns) = x_BCHW.shape[-2:], self.image_size
+            raise ValueError(f"images of {height} x {width}; this discriminator was built for {rows} x {columns}")
         h = self.trunk(x_BCHW)
         return self.source(h), self.classes(h).flatten(1)
 

@@ -26,9 +26,9 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
     """
     run, method = reached.run, entry(config.method).method
     if reached.again:
-        yield f"finished before, after {reached.images:,} images: nothing was done"
+        yield f"finished before, after {reached.images:,} images: nothing was done; {run.url}"
     else:
-        yield f"finished after {reached.images:,} images"
+        yield f"finished after {reached.images:,} images: {run.url}"
     yield from metrics(reached.metrics)
     yield f"checkpoints {run.at(run.CHECKPOINTS)}"
     yield f"grids {run.at(run.GRIDS)}"

@@ -27,6 +27,7 @@ from i2i_core.evaluation.judges.classifier import (
     Classifier,
     Network,
     Unfinished,
+    cut_of,
     has_classifier,
     judged_size,
     load_classifier,
@@ -111,7 +112,7 @@ def _check_channels(trained: Trained, data: DataSet) -> None:
     """Raise DataError where images have other channels than those that the checkpoint was trained on."""
     needs, direction = trained.method.needs, trained.config.data.direction
     for name, channels in trained.method.channels().items():
-        field = data.manifest.fields.get(needs.stored(name, direction))
+        field = needs.field(data.manifest, name, direction)
         if field is not None and field.role == "image" and field.channels != channels:
             found, expected = (
                 f"field {name} of {field.channels} channels",
@@ -233,7 +234,13 @@ def _trained(
 
 def _cached(data: DataSet, network: Network, image_size: Size, resizing: Resizing) -> str:
     """Name the classifier's file in the user's cache."""
-    wanted = data.manifest.fingerprint, network, judged_size(image_size, network), resizing
+    wanted = (
+        data.manifest.fingerprint,
+        network,
+        judged_size(image_size, network),
+        resizing,
+        *cut_of(image_size, resizing),
+    )
     return f"{cache('classifiers')}/{sha256(repr(wanted).encode())[:16]}.safetensors"
 
 

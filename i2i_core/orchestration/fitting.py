@@ -96,7 +96,7 @@ def samples(config: TrainConfig) -> int:
 
 def fitting_here(config: str, gpu: bool, workers: int, is_sweep: bool, most: int) -> int:
     """Find how many samples fit on this Ray worker, for a single run or where trials of a sweep share the host."""
-    trial = TrainConfig.loads(config, "the driver's configuration")
+    trial = TrainConfig.loads(config, "the driver's configuration", from_driver=True)
     cpus = trial.launch.cpus_per_worker
     torch.set_num_threads(cpus)
     room = max(1, this_node().cpus // cpus)

@@ -18,6 +18,7 @@ import torch
 
 from i2i_core import logs
 from i2i_core.errors import ResourceError, RunError, UserError
+from i2i_core.registry import entry
 
 if TYPE_CHECKING:
     from i2i_core.checkpoints.trained import Trained
@@ -119,7 +120,8 @@ def over(
     import ray
 
     kind, shared, level = ray.remote(**takes)(_Actor), ray.put(work), logs.shown()
-    actors = [kind.remote(shared, bool(takes["num_gpus"]), level) for _ in range(min(where.workers, len(units)))]
+    given = (shared, bool(takes["num_gpus"]), level, trained.config.method)
+    actors = [kind.remote(*given) for _ in range(min(where.workers, len(units)))]
 
     def lane(actor: Any) -> Callable[[Unit], Any]:
         return lambda unit: actor.run.remote(task, unit)
@@ -214,17 +216,18 @@ def one_thread(device: torch.device) -> Iterator[None]:
 class _Actor:
     """Hold what `Work.worker` makes, as a Ray actor."""
 
-    def __init__(self, work: Work, gpu: bool, level: logs.Level) -> None:
+    def __init__(self, work: Work, gpu: bool, level: logs.Level, method: str) -> None:
         logs.show(level)
         if not gpu:
             torch.set_num_threads(1)
-        self.work, self.device = work, torch.device("cuda" if gpu else "cpu")
+        self.work, self.device, self.method = work, torch.device("cuda" if gpu else "cpu"), method
 
     @cached_property
     def worker(self) -> Any:
         """Made by the first task: what an actor's own constructor raises does not arrive."""
         from i2i_core.checkpoints.trained import load_trained  # late: what needs no checkpoint does without
 
+        entry(self.method)  # the driver has imported it, or knows it: the checkpoint's file may name it here too
         return self.work.worker(load_trained(self.work.checkpoint, self.device))
 
     def run(self, task: Task[Any, Any], unit: Any) -> Any:

@@ -12,14 +12,16 @@ from typing import Any
 from tqdm import tqdm
 
 from i2i_core.data.folders import layouts
-from i2i_core.data.format import shards, webdatasets
+from i2i_core.data.format import rewriting, shards, tar_samples, webdatasets
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, ResourceError, UserError
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
+from i2i_core.names import listed
 from i2i_core.orchestration import pool
 from i2i_core.settings import AUTO, Auto
+from i2i_core.sizes import Fit, Size, said, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.paths import absolute
@@ -56,7 +58,8 @@ def make(plan: shards.Plan, options: shards.ShardOptions, workers: int = AUTO) -
         return DataSet(options.out).manifest, True
     if plan.lone:
         place = shards.list_lone(plan, options.out)
-        logger.warning(f"{len(plan.lone):,} images without a partner are left out: {place} lists them")
+        what = "images" if plan.recipe.kind == "paired" else "images and rows"
+        logger.warning(f"{len(plan.lone):,} {what} without a partner are left out: {place} lists them")
     try:
         _write(plan, options, done, workers)
         return shards.finish(plan, options.out, done), False
@@ -139,10 +142,15 @@ def index_webdataset(
         The manifest, and whether the tars were indexed already.
 
     Raises:
+        ConfigError: an option that is for new shards.
         DataError: what the tars hold cannot be told, is damaged, or does not agree.
     """
+    if options.rewrite or options.names.last_dot:
+        flag = "--rewrite" if options.rewrite else "--keys last-dot"
+        fix = "Name a place for the new shards as well: --rewrite --out data/NAME."
+        raise ConfigError(flag, "it for an index of the tars as they are", "new shards", fix)
     goal = goal or shards.ShardOptions()
-    attributes = tuple(part for name in attributes for part in name.split(",") if part)
+    attributes = tuple(part for text in attributes for part in listed(text))
     tars = webdatasets.list_tars(options, attributes)
     old, apart = webdatasets.begin_index(tars, goal.out, goal.overwrite), tars.apart(goal.out)
     if apart:
@@ -150,14 +158,61 @@ def index_webdataset(
         logger.warning(f"these tars lie outside the data set's folder; to read it, give --shards-at {given}")
     if old:
         return DataSet(goal.out or tars.uri, apart).manifest, True
+    return webdatasets.finish_index(
+        tars, _scanned(tars, options, goal.bad, workers), options, attributes, goal.out, goal.bad
+    ), False
+
+
+def _scanned(
+    tars: webdatasets.Tars, options: webdatasets.IndexOptions, bad: str, workers: int, again: bool = False
+) -> dict[str, tar_samples.Scanned]:
+    """Read all tars, by name; `again`: to write their samples again."""
     if isinstance(workers, Auto):
         workers = chosen_workers(len(tars.sizes), 0, sum(tars.sizes.values()))
-    scanned: dict[str, webdatasets.Scanned] = {}
+    scanned: dict[str, tar_samples.Scanned] = {}
+    units = [(tars.root, name, bad, options.names, again) for name in tars.sizes]
     with tqdm(total=sum(tars.sizes.values()), unit="B", unit_scale=True, smoothing=0) as bar:
-        for tar in pool.each([(tars.root, name, goal.bad) for name in tars.sizes], webdatasets.scan, workers):
+        for tar in pool.each(units, tar_samples.scan, workers):
             scanned[tar.shard.name] = tar
             bar.update(tar.shard.bytes)
-    return webdatasets.finish_index(tars, scanned, options, attributes, goal.out, goal.bad), False
+    return scanned
+
+
+def rewrite_webdataset(
+    options: webdatasets.IndexOptions,
+    layout: layouts.LayoutOptions,
+    images: ImageOptions,
+    goal: shards.ShardOptions,
+    workers: int = AUTO,
+) -> tuple[Manifest, bool]:
+    """Write the samples of an existing WebDataset into new shards, as those of a folder.
+
+    Args:
+        options: where the tars are.
+        layout: attributes, splits, groups, seed and direction.
+        images: what is done to images.
+        goal: where the data set goes, and how it is cut.
+        workers: as `pool.each`; AUTO: chosen by `chosen_workers`.
+
+    Returns:
+        The manifest, and whether the data set was there already.
+
+    Raises:
+        ConfigError: no place, or one among the tars.
+        DataError: as `index_webdataset` and `make`.
+    """
+    tars = webdatasets.list_tars(options, layout.names_of_attributes)
+    rewriting.check_output(tars, goal)
+    digest = rewriting.checksum(tars, layout, images, goal)
+    if rewriting.is_done(digest, goal.out):
+        return DataSet(goal.out).manifest, True
+    scanned = _scanned(tars, options, goal.bad, workers, again=True)
+    found = rewriting.found_in(tars, scanned, options, layout, goal.bad, digest)
+    for note in found.notes:
+        logger.info(note)
+    plan = shards.plan(found, layout, glyphs.GlyphOptions(), images, goal)
+    logger.info(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
+    return make(plan, goal, workers)
 
 
 def shard_glyphs(
@@ -175,16 +230,25 @@ def shard_glyphs(
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)
 
 
-def builtin_data(kind: Kind, size: int, options: Mapping[str, Any], sketch: bool = False) -> str:
+def builtin_data(
+    kind: Kind, image_size: Size, options: Mapping[str, Any], sketch: bool = False, fit: Fit = "shorter"
+) -> str:
     """Find the built-in glyphs of that kind, size and options; on first use they are made, and the log says where.
 
     Args:
+        image_size: of the run's training images.
+        fit: of the run. Glyphs are drawn in squares, so that other sizes need padding.
         sketch: whether a few characters in a temporary folder do where there are none yet, as for a dry run. The folder
             is removed when the program ends.
     """
     if kind == "fields":
         fix = "Name one with --data; docs/data.md says how to make it."
         raise ConfigError("--data", "nothing, and no glyphs have the fields that the method reads", "a data set", fix)
+    size = min(sides(image_size))
+    if fit not in ("pad", "square") and size != max(sides(image_size)):
+        expected = "a square: the built-in glyphs are drawn in squares, which would be cut"
+        fix = f"Give --image-size {size}, or --fit pad, which keeps each glyph whole; or your own images with --data."
+        raise ConfigError("--image-size", f"{said(image_size)}, without --data", expected, fix)
     named = "".join(f"-{_word(name, value)}" for name, value in options.items())
     out = absolute(BUILTIN.format(kind=kind, size=size) + named, "--data")
     logger.info(f"no --data given: the built-in glyphs, {kind}, {size} px, in {out}")

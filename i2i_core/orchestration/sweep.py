@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -38,7 +38,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.data.reading.stream import open_sets
 from i2i_core.errors import ConfigError, ResourceError, RunError, Stopped, UserError
-from i2i_core.evaluation.suite import BETTER, default_metric
+from i2i_core.evaluation.suite import BETTER, Suite, default_metric
 from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
@@ -47,12 +47,13 @@ from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
 from i2i_core.search.study import FINISHED, Search, SearchedMetric, rehearse
+from i2i_core.search.time_left import TimeLeft
 from i2i_core.settings import difference, differences, from_dict, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.retry import AT_START, StorageError, patient_for
 from i2i_core.training.measuring import check_judge, suites
-from i2i_core.training.preparing import automatic_name, prepare
+from i2i_core.training.preparing import automatic_name, prepare, with_fit_of
 from i2i_core.training.resuming import check_order, length_of
 
 DISTANCE = "efficientnet_frechet"
@@ -122,8 +123,9 @@ def plan(base: TrainConfig, settings: SweepConfig) -> SweepPlan:
     """
     prepared = prepare(base)
     name = base.launch.name or automatic_name(prepared.with_section("launch", name=""), "sweep-", SWEEP)
+    prepared = with_fit_of(prepared, Folder(f"{prepared.launch.storage}/{name}"), SWEEP)
     base = replace(base, launch=replace(base.launch, storage=prepared.launch.storage, name=""))
-    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint", "order")}
+    data = {key: getattr(prepared.data, key) for key in ("uri", "also", "shards_at", "fingerprint", "order", "fit")}
     base = base.with_section("data", **data)
     base = base.with_section("training", init_from=prepared.training.init_from)
     space = load_space(settings.space or base.method)
@@ -153,7 +155,7 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
         known = next(iter(measured.values())).judges
         raise ConfigError("--metric", "none", f"what to search for: {', '.join(known)}", "Give --metric NAME.")
     if not settings.metric:
-        _check_measured(space, metrics, next(iter(measured.values())).judges)
+        _check_measured(space, metrics, next(iter(measured.values())))
     for number, metric in enumerate(metrics):
         check_judge(measured, metric, "--metric")
         if metric in metrics[:number]:
@@ -161,10 +163,13 @@ def _objectives(base: TrainConfig, settings: SweepConfig, space: Space) -> tuple
     return tuple(SearchedMetric(metric, BETTER[metric]) for metric in metrics)
 
 
-def _check_measured(space: Space, metrics: Sequence[str], known: Collection[str]) -> None:
+def _check_measured(space: Space, metrics: Sequence[str], suite: Suite) -> None:
     """Refuse a space whose own metric this data does not allow, as `twin` where no image is there in both domains."""
+    known = suite.judges
     if missing := [metric for metric in metrics if metric not in known]:
         found = f"none, and {space.file or 'the space'} searches {missing[0]}, which cannot be measured on this data"
+        if why := suite.absent.get(missing[0]):
+            found += f" ({why})"
         fix = (
             f"Give --metrics {DISTANCE} --metric {DISTANCE} (how far outputs are, taken together, from real images), "
             "or another of them. docs/evaluation.md says what each rewards."
@@ -345,7 +350,7 @@ def run_trial(sweep_url: str, given: dict[str, Any]) -> None:
     The last report holds the trial's outcome together with the evaluation at the end of the run, so that ASHA never
     ends a trial that has come to its end.
     """
-    config = TrainConfig.loads(given["config"], "the sweep's configuration")
+    config = TrainConfig.loads(given["config"], "the sweep's configuration", from_driver=True)
     logs.show(config.launch.log_level, config.run_name)
     run, sweep = RunFolder.of(config), Folder(sweep_url)
     known, ended = given["known"], dict[str, Any]()
@@ -464,17 +469,14 @@ class Telling(tune.Callback):
     def __init__(self, search: Search, plan: SweepPlan) -> None:
         self.search, self.plan = search, plan
         self.stopped = False
-        self.began = self.said = time.monotonic()
-        self.did = 0.0
-        """Trials done since this process began; of trials that began earlier, the share that was done since."""
-        self.share: dict[int, float] = {}
-        """Share of each running trial that is done, by number; as of its last evaluation."""
+        self.said = time.monotonic()
+        self.time = TimeLeft()
         self.best = -1
         """Number of the trial that was last said to be the best."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, known = trial.config["number"], max(0, trial.config["known"])
-        self.share[number] = known / trial.config["length"]
+        self.time.begin(number, known / trial.config["length"])
         going_on = f" goes on after {known:,} images" if known else " begins"
         self._say(f"trial {number}{going_on}: {shown(self.search.values(number))}")
 
@@ -483,7 +485,7 @@ class Telling(tune.Callback):
     ) -> None:
         if "metrics" in result and "outcome" not in result:
             self.search.report(trial.config["number"], result["images"], result["metrics"])
-            self._did(trial.config["number"], result["images"] / trial.config["length"])
+            self.time.measured(trial.config["number"], result["images"] / trial.config["length"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, last = trial.config["number"], trial.last_result
@@ -516,13 +518,9 @@ class Telling(tune.Callback):
             )
 
     def _tell_end(self, number: int) -> None:
-        self.did += 1.0 - self.share.pop(number, 1.0)
+        self.time.end(number)
         self._say(f"trial {number} {self.search.described(number)}")
         self._say(self._where())
-
-    def _did(self, number: int, share: float) -> None:
-        self.did += share - self.share.get(number, 0.0)
-        self.share[number] = share
 
     def now_and_then(self) -> None:
         """Log the sweep's progress if TELLS_EVERY seconds have passed since the last line."""
@@ -540,8 +538,9 @@ class Telling(tune.Callback):
             f"({counts.finished} finished, {counts.stopped} stopped early, {counts.failed} failed)",
         ]
         line = " ".join(parts) + f", {counts.running} running"
-        if self.share:
-            line += f" ({', '.join(f'trial {number} {share:.0%}' for number, share in sorted(self.share.items()))})"
+        if shares := self.time.shares():
+            listed = ", ".join(f"trial {number} {share:.0%}" for number, share in shares.items())
+            line += f" (done when measured last: {listed})"
         if best is not None and best.number != self.best:
             self.best = best.number  # said once
             metrics = zip(self.plan.objectives, best.values, strict=True)
@@ -550,10 +549,9 @@ class Telling(tune.Callback):
         return line + self._left(counts.done)
 
     def _left(self, done: int) -> str:
-        left = self.plan.settings.samples - done - sum([*self.share.values()])
-        if self.did <= 0 or left <= 0:
+        seconds = self.time.left(self.plan.settings.samples - done - len(self.time.running))
+        if self.stopped or not seconds:
             return ""
-        seconds = (time.monotonic() - self.began) / self.did * left
         return f"; about {seconds / 60:.0f} min left" if seconds > 90 else f"; about {seconds:.0f} s left"
 
 

@@ -27,14 +27,14 @@ from i2i_core.fields import PIXELS
 from i2i_core.images.codec import EXTENSIONS, ImageOptions
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
-from i2i_core.methods.base import Direction, Method, sides
+from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 from i2i_core.translation.codes import codes_of, examples_of
-from i2i_core.translation.inputs import Counted, Files, Inputs, Split, check_names, load_inputs, open_inputs
+from i2i_core.translation.inputs import Counted, Files, Inputs, Split, check_names, load_inputs, open_inputs, sheet_of
 from i2i_core.translation.loading import Loading, Sizing, own
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, ratio, resized
@@ -94,7 +94,7 @@ def _no_empty_folder(out: str) -> Iterator[None]:
 
 def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions) -> Translated:
     first, trained_at = _seen(job, first_size(job.inputs)), trained.stage.size
-    for line in cautions(job.inputs, options, trained_at, first):
+    for line in cautions(job.inputs, options, trained_at, first, knows_truth(trained.method)):
         logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:
@@ -275,14 +275,6 @@ def check_out(out: str) -> None:
     except Exception as error:  # each filesystem has its own kinds
         found = f"{out}, where writing fails ({error})"
         raise ResourceError("--out", found, "a place that can be written", "Name another.") from None
-
-
-def sheet_of(out: str) -> str:
-    """Name the place of the contact sheet: beside the folder of the outputs, so that this holds nothing else. Empty
-    where there is nothing beside it, as beside a bucket."""
-    _, root = storage_of(out.rstrip("/") or out)
-    _, slash, name = root.rstrip("/").rpartition("/")
-    return f"{out.rstrip('/')}-sheet.png" if slash and name else ""
 
 
 def shown_rows(job: TranslationJob, chosen: Sequence[int]) -> frozenset[int]:

@@ -47,7 +47,7 @@ def train_worker(values: dict[str, Any]) -> str:
     from i2i_core.orchestration.restarts import is_of_another_process
 
     context = ray.train.get_context()
-    config = TrainConfig.loads(values["config"], "the driver's configuration")
+    config = TrainConfig.loads(values["config"], "the driver's configuration", from_driver=True)
     world = World(context.get_world_rank(), context.get_world_size())
     logs.show(config.launch.log_level, config.run_name, world.rank)
     silence_train()

@@ -32,6 +32,8 @@ from PIL import Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from optuna.visualization import matplotlib as drawn
 
@@ -56,6 +58,11 @@ PICTURE = 200
 """Pixels per side of a trial's picture on the page, at most: the first rows of its last grid."""
 RANKED = 8
 """Completed trials from which on the importance of parameters is drawn."""
+_LEGIBLE = plt.get_cmap("viridis")(np.linspace(0.0, 0.6, 256))
+"""Colours that all stand out from white; viridis goes on to yellow."""
+SCALES = {"Blues": ListedColormap(_LEGIBLE[::-1]), "Blues_r": ListedColormap(_LEGIBLE)}
+"""What replaces a scale of Optuna's, by its name: the end that was dark is the dark one."""
+GRID = "#e5e5e5"
 ENDINGS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED_EARLY, TrialState.FAIL: FAILED}
 """Outcomes of trials that have no attribute `outcome`, by Optuna's state."""
 PAGE = Path(__file__).with_name("report.html")
@@ -189,8 +196,7 @@ def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
         suffix = f"-{re.sub(r'[^A-Za-z0-9]+', '_', metric)}" if of.several else ""
         wanted[f"history{suffix}"] = 9, 3.6, partial(_history, near, i)
         wanted[f"slice{suffix}"] = 1 + 3.6 * min(COLUMNS, count), 3 * rows, partial(_slice, near, i, rows)
-    one = {} if of.several else near.targets[0]  # several have an axis each
-    wanted["parallel_coordinate"] = 4 + 2 * count, 5, partial(drawn.plot_parallel_coordinate, near.study, **one)
+    wanted["parallel_coordinate"] = 4 + 2 * count, 5, partial(_parallel, near)
     if any(len(trial.intermediate_values) > 1 for trial in near.trials):
         wanted["curves"] = 9, 4, partial(_curves, near)
     elif not of.several:
@@ -208,6 +214,7 @@ def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
         try:
             with plt.rc_context():  # each plot in the style that Optuna draws it in, by itself
                 figure, out = np.ravel(draw())[0].figure, io.BytesIO()
+                _make_legible(figure)
                 figure.set_size_inches(width, height)
                 figure.savefig(out, format="png", dpi=110, bbox_inches="tight", facecolor="white")
                 plots[name] = out.getvalue()
@@ -239,11 +246,36 @@ def _without(of: _Sweep, far: Sequence[int]) -> _Sweep:
     return _Sweep(study, of.objectives, of.space, of.paper)
 
 
+def _make_legible(figure: Any) -> None:
+    """Recolour a figure of Optuna: its scales begin with white, on white or on grey, so that the trials at one end of a
+    scale would be as good as invisible."""
+    for axes in figure.axes:
+        axes.set_facecolor("white")
+        for points in axes.collections:
+            if points.get_array() is not None and points.get_cmap().name in SCALES:
+                points.set_cmap(SCALES[points.get_cmap().name])
+        if axes.get_xgridlines() and axes.get_xgridlines()[0].get_visible():
+            axes.grid(color=GRID)
+
+
 def _history(of: _Sweep, i: int) -> Any:
     axes = drawn.plot_optimization_history(of.study, **of.targets[i])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # numbers of trials
     if of.tried[i] is not None:
-        axes.axhline(of.tried[i], color="black", linestyle="--", linewidth=1)
+        axes.axhline(of.tried[i], color="black", linestyle="--", linewidth=1, label="the paper's values")
+        axes.legend(bbox_to_anchor=(1.05, 1.0), loc="upper left")  # anew, with the line
+    return axes
+
+
+def _parallel(of: _Sweep) -> Any:
+    """Draw a line for each trial through its values, the best one red; of several metrics by Optuna's ranks alone."""
+    if of.several:
+        return drawn.plot_parallel_coordinate(of.study)
+    axes = drawn.plot_parallel_coordinate(of.study, **of.targets[0])
+    (lines,) = (each for each in axes.collections if isinstance(each, LineCollection))
+    metric = np.asarray(lines.get_array()) * of.objectives[0].sign
+    best = lines.get_segments()[int(metric.argmin())]
+    axes.add_collection(LineCollection([best], colors="crimson", linewidths=2.2))
     return axes
 
 
@@ -307,7 +339,9 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
         **{"batch": training.batch, "seed": training.seed},
         **{
             "split": measured.evaluate_split,
-            "samples": f"at most {measured.evaluate_samples:,}" if measured.evaluate_samples else "all",
+            "samples": f"{measured.evaluate_samples:,} samples of it, or all where it has fewer (--evaluate-samples)"
+            if measured.evaluate_samples
+            else "all its samples",
         },
         "counts": ", ".join(f"{count} {state}" for state, count in Counter(states).most_common()) or "none",
         "commands": "" if of.best else "hidden",

@@ -33,7 +33,6 @@ GIVEN = {
     "data.split": "one split",
     "data.direction": "one direction",
     "hyper.image_size": "one size: a metric at 32 px is not the same metric at 64",
-    "hyper.image_width": "one size: a metric at 32 px is not the same metric at 64",
     "hyper.attributes": "the same attributes",
 }
 """Fields that all trials share, or their metrics could not be compared, and what is said of each."""

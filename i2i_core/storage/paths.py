@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from i2i_core.errors import ConfigError
+from i2i_core.submitted import in_copy
 
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
@@ -40,7 +41,7 @@ def absolute(uri: str, flag: str) -> str:
     if "://" in uri or not uri:
         return uri
     path = Path(uri).expanduser()
-    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
+    if not path.is_absolute() and in_copy():
         fix = f"This job runs in a copy of your folder: give {flag} as a path that all nodes see, or as a URL."
         raise ConfigError(flag, f"the relative path {uri}", "an absolute path or a URL", fix)
     return str(path.resolve())

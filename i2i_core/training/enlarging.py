@@ -12,7 +12,7 @@ from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
 from i2i_core.errors import UserError
 from i2i_core.fields import PIXELS
-from i2i_core.sizes import sides, written
+from i2i_core.sizes import Size, fitted, said, sides, simplest, written
 
 SLIGHT = 1.1
 """Enlargement up to which nothing is said: a preset may resize 250 pixels to 256."""
@@ -30,14 +30,14 @@ def caution(config: TrainConfig, sets: Sequence[DataSet]) -> str:
     for data in sets:
         found = stored_size(data, config.data.split)
         height, width = found or (0, 0)
-        times = max(trains[0] / height, trains[1] / width) if found else 1.0
+        rows, columns = fitted(height, width, trains, config.data.fit) if found else (1, 1)
+        times = max(rows / height, columns / width) if found else 1.0
         if times <= SLIGHT:
             continue
         at = written(trains) + (f" (resized to {loads} and cropped)" if loads > trains[0] else "")
         stored = written((height, width))
         said = f"the images of {data.uri} are {stored}; this run trains at {at}: they are enlarged {times:.3g} "
-        alone = not config.training.parsed_stages and trains[0] == trains[1]
-        fix = advice(config, min(height, width)) if alone else ""
+        fix = "" if config.training.parsed_stages else advice(config, height, width)
         return f"{said}times." + (f" {fix} trains at their own size." if fix else "")
     return ""
 
@@ -65,16 +65,20 @@ def stored_size(data: DataSet, split: str) -> tuple[int, int] | None:
     return value.shape[0], value.shape[1]
 
 
-def advice(config: TrainConfig, side: int) -> str:
-    """Give the flags that train at a size, the largest up to it that the method's networks take; "" where none is."""
-    size = next((size for size in range(side, side // 2, -1) if _takes(config, size)), 0)
+def advice(config: TrainConfig, height: int, width: int) -> str:
+    """Give the flags that train at an image's own size: the largest that fits into it, of the aspect ratio of the run's
+    training size, that the method's networks take; "" where none is."""
+    (rows, columns), load = sides(config.image_size), config.data.load_size
+    most = min(height, round(width * rows / columns))
+    sizes = (simplest((size, round(size * columns / rows))) for size in range(most, most // 2, -1))
+    size = next((size for size in sizes if sides(size)[1] <= width and _takes(config, size)), 0)
     if not size:
         return ""
-    (trains, _), load = sides(config.image_size), config.data.load_size
-    return f"--image-size {size}" + (f" --load-size {round(load * size / trains)}" if load > trains else "")
+    scaled = f" --load-size {round(load * sides(size)[0] / rows)}" if load > rows else ""
+    return f"--image-size {said(size)}{scaled}"
 
 
-def _takes(config: TrainConfig, size: int) -> bool:
+def _takes(config: TrainConfig, size: Size) -> bool:
     """Tell whether the method's options can be with images of a size."""
     try:
         config.with_section("hyper", image_size=size)

@@ -35,7 +35,7 @@ from i2i_core.training.staged import stages_of, stream_of
 from i2i_core.training.state import Position, RunState
 from i2i_core.training.step import Step, Wish
 from i2i_core.training.sync import World
-from i2i_core.training.timing import Spent, device_name, shares, spent_lines
+from i2i_core.training.timing import Spent, device_name, shares, spent_line
 from i2i_core.training.together import by_leader
 
 Through = Callable[[Iterator[Batch]], Iterator[Batch]]
@@ -97,6 +97,7 @@ class Loop:
         self.step.set_up(self.progress)
         self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run, self.stages)
         self.held = Held(config, method, device, slots[1] - slots[0], choice)
+        self.per_update, self.told_of_end = 0, False
 
     @property
     def world(self) -> World:
@@ -184,8 +185,10 @@ class Loop:
             self._do_what_is_due()
             if self.step.enter(self.progress):
                 self.monitor.tell(f"{self.progress.images:,} images: {self._said()}")
+            began = self.progress.images
             with self.spent.on(Spent.STEP), self.held.during("an update", self.measuring.stage):
                 self.step(batches, self.progress)
+            self.per_update = self.progress.images - began
             if self.step.asked:
                 self._save()
             if self.step.asked == "stop":
@@ -247,7 +250,19 @@ class Loop:
         with self.spent.on("log"):
             speed = self.monitor.send(self.progress.images, self.spent.of(*PAUSES))
             self.state.bad_samples.agree()
-            self.monitor.show(speed, self.length)
+            end = self._end()
+            if end != self.length and not self.told_of_end:
+                self.told_of_end = True
+                self.monitor.tell(
+                    f"an update takes {self.per_update:,} images: the run ends after {end:,}, with the update that "
+                    f"passes {self.length:,}"
+                )
+            self.monitor.show(speed, end)
+
+    def _end(self) -> int:
+        """Count the images after which the run ends, with a whole update; those to come are as long as the last one."""
+        left = max(0, self.length - self.progress.images)
+        return self.progress.images + (-(-left // self.per_update) * self.per_update if self.per_update else left)
 
     def _draw(self) -> None:
         if self.config.monitoring.grid_every:
@@ -281,8 +296,7 @@ class Loop:
             "fast": self.step.fast.names,
             "device": device_name(self.step.device),
         }
-        for line in spent_lines(report):
-            self.monitor.tell(line)
+        self.monitor.tell(spent_line(report))
         self.monitor.later(lambda: self.run.write_json(RunFolder.SPEED, report))
 
     def _give_up_if_collapsed(self) -> None:

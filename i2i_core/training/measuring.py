@@ -203,7 +203,9 @@ def check_judge(measured: Mapping[str, Suite], name: str, flag: str) -> None:
     exact = known if len(measured) == 1 else [*known, *(f"{one}/{of}" for of in measured for one in known)]
     if name not in exact:
         expected = f"a metric that this run measures: {', '.join(known)}"
-        raise ConfigError(flag, repr(name), expected, nearest(name, exact))
+        why = next(iter(measured.values())).absent.get(name, "")
+        found = f"{name!r}, which cannot be measured ({why})" if why else repr(name)
+        raise ConfigError(flag, found, expected, nearest(name, exact))
 
 
 def _drawn(

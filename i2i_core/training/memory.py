@@ -11,10 +11,10 @@ from typing import Any, Literal
 import torch
 
 from i2i_core.config.run import TrainConfig
-from i2i_core.config.stages import Stage, said_size
+from i2i_core.config.stages import Stage
 from i2i_core.errors import ResourceError
 from i2i_core.methods.base import Method
-from i2i_core.sizes import said_bytes
+from i2i_core.sizes import said, said_bytes
 from i2i_core.training.fast import AS_WRITTEN, Choice, Fast
 from i2i_core.training.node import Memory, host_memory
 from i2i_core.training.recomputing import blocks_of
@@ -89,7 +89,7 @@ class Held:
 
     def found(self, doing: Doing, stage: Stage, asked: str) -> str:
         """Word what was done, how large it is, and how much memory there is."""
-        size, training = said_size(stage.size), self.config.training
+        size, training = said(stage.size), self.config.training
         frames = f", {stage.frames} frames each" if stage.frames > 1 else ""
         if doing == "an update":
             many = f" with {self.at_once} at once" if self.at_once < self.part else ""

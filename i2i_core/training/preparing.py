@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from i2i_core import strict
 from i2i_core.checkpoints import authors, checkpoint, starting
+from i2i_core.config.data import DataConfig
 from i2i_core.config.evaluation import located
 from i2i_core.config.monitoring import MonitoringConfig
-from i2i_core.config.run import TrainConfig
+from i2i_core.config.run import FIT_BEFORE, READ, TrainConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.two_sides import cut_from
 from i2i_core.data.reading import order
@@ -25,14 +27,15 @@ from i2i_core.methods.base import Method, check_declared, check_parameters
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
 from i2i_core.settings import Auto, differences
+from i2i_core.sizes import FITS, Fit
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.retry import AT_START, patient_for
-from i2i_core.training import enlarging
+from i2i_core.training import enlarging, first_cut
 from i2i_core.training.measuring import check_judge, evaluation_split, suites, trained_on
 from i2i_core.training.monitoring import boards
 from i2i_core.training.recomputing import blocks_of
-from i2i_core.training.resuming import check_order
+from i2i_core.training.resuming import AS_IT_IS, begin_with, check_order
 from i2i_core.training.staged import check_moves, check_stages, stages_of, stream_of
 
 logger = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ def prepare(config: TrainConfig) -> TrainConfig:
     stages_of(config.training, stream_of(config, sets, method.needs))
     if not config.launch.name and (name := automatic_name(config)) != config.run_name:
         config = config.with_section("launch", name=name)
+    config = with_fit_of(config, RunFolder.of(config), RunFolder.CONFIG)
     _check_networks(config, sets)
     return config
 
@@ -116,6 +120,8 @@ def warn(config: TrainConfig) -> None:
     sets = open_sets(config.data)
     if enlarged := enlarging.caution(config, sets):
         logger.warning(enlarged)
+    if cut := first_cut.of(config, sets):
+        logger.log(cut.level, cut.words)
     batch, split = config.training.batch, config.data.split
     for data in sets:
         least = min(data.shard_set(split, domain).samples for domain in data.manifest.domains)
@@ -206,16 +212,57 @@ def automatic_name(config: TrainConfig, of: str = "", file: str = RunFolder.CONF
         file: a file that such a folder has.
     """
     before = config.with_section("data", lanes=_lanes_of_order_1(config))
-    for name in (before.name_of_version_1, before.name_with_precision, before.run_name):
-        if Folder(f"{config.launch.storage}/{of}{name}").exists(file):
+    if Folder(f"{config.launch.storage}/{of}{before.run_name}").exists(file):
+        return f"{of}{before.run_name}"
+    for name in (before.name_of_version_1, before.name_with_precision, before.name_with_fit, config.name_with_fit):
+        if name != config.run_name and _is_earlier(Folder(f"{config.launch.storage}/{of}{name}"), file):
             return f"{of}{name}"
     return f"{of}{config.run_name}"
+
+
+def with_fit_of(config: TrainConfig, begun: Folder, file: str) -> TrainConfig:
+    """Take the fit of a run or sweep that began with an earlier release, whose default was another, and say so.
+
+    Args:
+        begun: its folder.
+        file: the file in it that has its configuration.
+    """
+    if config.data.fit != DataConfig.fit or not begun.exists(file) or not _is_earlier(begun, file):
+        return config
+    saved = _saved(begun, file) or {"data": {"fit": DataConfig.fit}}
+    fit: Fit = saved["data"].get("fit", FIT_BEFORE)
+    if fit == config.data.fit or fit not in FITS:
+        return config
+    logger.info(f"{begun.url} began with --fit {fit}, the default of its release, and goes on with it")
+    return config.with_section("data", fit=fit)
+
+
+def _is_earlier(begun: Folder, file: str) -> bool:
+    """Tell whether there is a run or sweep that an earlier release began, or one whose file cannot be read."""
+    return begun.exists(file) and _saved(begun, file).get("version", 1) in READ[:-1]
+
+
+def _saved(begun: Folder, file: str) -> dict[str, Any]:
+    """Read the configuration of a run or sweep as it is saved; empty where it is damaged, which its reader will say."""
+    try:
+        values = strict.loads(begun.read(file), finite=False)
+        values = values.get("base", values)
+        return values if isinstance(values["data"], dict) else {}
+    except (ValueError, RecursionError, KeyError, AttributeError, TypeError):
+        return {}
 
 
 def _lanes_of_order_1(config: TrainConfig) -> int:
     """Return the lanes that releases with the first order of samples filled in, which were part of a run's name."""
     batch = config.training.batch
     return config.data.lanes or max(d for d in range(1, min(batch, 64) + 1) if batch % d == 0)
+
+
+def _with_lanes_of_order_1(config: TrainConfig, saved: TrainConfig) -> TrainConfig:
+    """Fill in the lanes as releases with the first order did. Where they follow from a batch that has changed, and
+    nobody asks for a number of them, they are the saved ones: the batch alone differs."""
+    followed = not config.data.lanes and saved.data.lanes == _lanes_of_order_1(saved.with_section("data", lanes=0))
+    return config.with_section("data", lanes=saved.data.lanes if followed else _lanes_of_order_1(config))
 
 
 def has_finished(config: TrainConfig, saved: TrainConfig, run: RunFolder) -> bool:
@@ -230,15 +277,15 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
 
     Raises:
         CheckpointError: the run began with another order of samples.
-        ConfigError: fields differ; the message has each with its saved and its given value.
+        ConfigError: fields differ; the message has each with its saved value and today's.
     """
     if not run.exists(run.CONFIG):
         return
     saved = checkpoint.read_config(run)
     if run.whole_checkpoints() and not has_finished(config, saved, run):
-        check_order(saved, run.url)
+        check_order(saved, run.url, f"{_start_from(saved, config, run) or ANEW} {AS_IT_IS}")
     if saved.data.order == 1:
-        config = config.with_section("data", lanes=_lanes_of_order_1(config))
+        config = _with_lanes_of_order_1(config, saved)
     if saved.method != config.method:
         found = f"a run of {saved.method}, and --method {config.method} given"
         fix = f"Give another --name to start a new run, or --method {saved.method} to resume this one."
@@ -248,6 +295,16 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
             run.url,
             "a run with another configuration:\n    " + "\n    ".join(lines),
             "the same values, to resume it",
-            "Give the saved values to go on with that run, or another --name to start a new one; with "
-            f"--init-from {run.url} it starts from these networks.",
+            f"Give the saved values to go on with that run. {_start_from(saved, config, run) or ANEW}",
         )
+
+
+ANEW = "Or give another --name to start a new one."
+
+
+def _start_from(saved: TrainConfig, config: TrainConfig, run: RunFolder) -> str:
+    """Advise to begin another run from a run's networks; "" where it has none yet, or none that fit."""
+    if saved.method != config.method or not run.whole_checkpoints():
+        return ""
+    flags = starting.flags_to_start(run.url, config.method, saved.hyper, config.hyper)
+    return begin_with(flags) if flags else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import torch
 
 from i2i_core.checkpoints import checkpoint
@@ -20,6 +22,14 @@ BY_LENGTH = ("linear", "epochs")
 """Schedules whose learning rate depends on the run's length."""
 
 
+AS_IT_IS = "translate.py and evaluate.py take the run as it is."
+
+
+def begin_with(flags: str) -> str:
+    """Advise to begin another run from a run's networks, with the flags that take them."""
+    return f"Or begin another run from its networks: {flags} --name ANOTHER."
+
+
 def check_order(saved: TrainConfig, url: str, instead: str = "") -> None:
     """Refuse to go on with a run that began with another order of samples.
 
@@ -33,10 +43,7 @@ def check_order(saved: TrainConfig, url: str, instead: str = "") -> None:
     """
     if (begun := saved.data.order) == order.VERSION:
         return
-    instead = instead or (
-        f"Or begin another run from its networks: --init-from {url} --name ANOTHER. translate.py and evaluate.py take "
-        "the run as it is."
-    )
+    instead = instead or f"{begin_with(f'--init-from {shlex.quote(url)}')} {AS_IT_IS}"
     raise CheckpointError(
         url,
         f"a run whose samples come in order {begun}, that of another release",
@@ -85,7 +92,8 @@ def rate_change(config: TrainConfig, run: RunFolder, may_rise: bool = False) -> 
         )
         fix = (
             f"Add {LR_MAY_RISE} to go on with the higher rate. Or begin another run from these networks, with a length "
-            f"and a schedule of its own: --init-from {run.url} --name ANOTHER. docs/recovery.md compares them."
+            f"and a schedule of its own: --init-from {shlex.quote(run.url)} --name ANOTHER. docs/recovery.md compares "
+            "them."
         )
         raise ConfigError(_length(given), found, f"{_length(saved)}, or {LR_MAY_RISE}", fix)
     way = "rises" if then > now else "falls"

@@ -9,7 +9,7 @@ import torch
 
 from i2i_core.checkpoints.fitting import layers_of, listed
 from i2i_core.config.run import TrainConfig
-from i2i_core.config.stages import Stage, said_size, where
+from i2i_core.config.stages import Stage, where
 from i2i_core.config.training import TrainingConfig
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import Alternating
@@ -18,7 +18,7 @@ from i2i_core.fields import Needs
 from i2i_core.methods import build_from
 from i2i_core.methods.base import Method
 from i2i_core.registry import entry
-from i2i_core.sizes import Size, sides
+from i2i_core.sizes import Size, said, sides
 from i2i_core.training.stages import Stages, frozen, moving
 
 
@@ -47,17 +47,17 @@ def check_stages(config: TrainConfig) -> None:
             expected = f"none: --method {config.method} reads no sequences"
             raise ConfigError(at, f"frames={stage.frames}", expected, "Leave frames out.")
         if stage.load and stage.load < sides(stage.size or config.image_size)[0]:
-            found, size = f"load={stage.load}", said_size(stage.size or config.image_size)
+            found, size = f"load={stage.load}", said(stage.size or config.image_size)
             raise ConfigError(at, found, f"the stage's size, {size}, or more", "Give a larger load, or leave it out.")
         if stage.size and stage.size != config.image_size:
             _check_size(config, stage.size, method.any_size, at)
 
 
 def _check_size(config: TrainConfig, size: Size, any_size: bool, at: str) -> None:
-    found, own = f"size={said_size(size)}", said_size(config.image_size)
+    found, own = f"size={said(size)}", said(config.image_size)
     if not any_size:
         expected = f"{own}: the networks of --method {config.method} are made for images of one size"
-        raise ConfigError(at, found, expected, f"Leave size out, or give --image-size {said_size(size)}.")
+        raise ConfigError(at, found, expected, f"Leave size out, or give --image-size {said(size)}.")
     try:
         other = config.hyper.at_size(size)
     except ConfigError as error:

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from i2i_core.config.stages import Stage, said_size, where
+from i2i_core import sizes
+from i2i_core.config.stages import Stage, where
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods.base import Method
@@ -97,7 +98,7 @@ class Stages:
         """Describe a stage in a line."""
         stage, begin = self[number], self.begins[number]
         end = self.begins[number + 1] if number + 1 < len(self) else self.length
-        words = [f"images {begin:,} to {end:,}", f"{said_size(stage.size)} px"]
+        words = [f"images {begin:,} to {end:,}", f"{sizes.said(stage.size)} px"]
         words += [f"{stage.frames} frames"] if stage.frames > 1 else []
         words += [f"moving {', '.join(moving(stage, method))}"]
         if stage.frozen:

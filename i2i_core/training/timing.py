@@ -162,8 +162,12 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def spent_lines(report: Mapping[str, Any]) -> list[str]:
-    """Word where the time went: a head line, then a line for each part, the largest first.
+LEAST_SAID = 0.01
+"""Least share of the time of a part that the log names; the file has all."""
+
+
+def spent_line(report: Mapping[str, Any]) -> str:
+    """Word where the time went, in a line: the parts of more than LEAST_SAID, the largest first.
 
     Args:
         report: the contents of `speed.json`.
@@ -171,11 +175,9 @@ def spent_lines(report: Mapping[str, Any]) -> list[str]:
     seconds, share = report["seconds"], report["share"]
     workers, begun = report["workers"], report["from_images"]
     which = f"of this start of the run, from image {begun:,} on" if begun else "of the run"
-    head = (
-        f"where the time went: {sum(seconds.values()):,.1f} s since the workers began, "
+    order = sorted((part for part in seconds if share[part] >= LEAST_SAID), key=lambda part: -seconds[part])
+    parts = ", ".join(f"{part.replace('_', '-')} {seconds[part]:,.1f} s ({share[part]:.0%})" for part in order)
+    return (
+        f"where the time went: {parts}; {sum(seconds.values()):,.1f} s in all since the workers began, "
         f"{report['images']:,} images {which}, {workers} worker{'s' if workers > 1 else ''}, {report['device']}"
     )
-    order = sorted(seconds, key=lambda part: -seconds[part])
-    width = max(16, *map(len, order)) if order else 0
-    lines = (f"  {part.replace('_', '-'):<{width}} {seconds[part]:>10,.1f} s {share[part]:>7.1%}" for part in order)
-    return [head, *lines]

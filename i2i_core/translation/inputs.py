@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from i2i_core.batch import as_used
-from i2i_core.data.folders.layouts import by_number, list_files
+from i2i_core.data.folders.layouts import by_number
+from i2i_core.data.folders.listing import described, left_out, list_files, place
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -26,6 +28,8 @@ from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
 from i2i_core.translation.loading import File, Loading, Sizing, loaded
 from i2i_core.translation.patterns import is_pattern, matched
+
+logger = logging.getLogger(__name__)
 
 
 class Inputs(Protocol):
@@ -115,6 +119,8 @@ class Split:
         needs = method.needs
         first = needs.domains == 1 or next(iter(taken)).startswith("a") == (direction == "AtoB")
         self.domain = data.manifest.domains[0 if first else 1]
+        self.shown_domain = data.manifest.domains[-1 if first else 0]
+        """Domain that outputs look like."""
         columns = {name: self.fields.index(needs.stored(name, direction)) for name in taken}
         self.columns: Mapping[str, int] = columns
         self.column = next((columns[name] for name, role in taken.items() if role == "image"), -1)
@@ -131,7 +137,11 @@ class Split:
     @property
     def written(self) -> Field:
         """Field that outputs are stored like: the truth's, else the source image's."""
-        return self.data.manifest.fields[self.fields[self.other]]
+        return self.data.manifest.fields_in(self.shown_domain)[self.fields[self.other]]
+
+    def field(self, column: int) -> Field:
+        """Describe the field of a column of the samples that are read."""
+        return self.data.manifest.fields_in(self.domain)[self.fields[column]]
 
     @property
     def dtype(self) -> str:
@@ -150,7 +160,7 @@ class Split:
         Raises:
             ValueError: the value cannot be decoded, or is not what the manifest says.
         """
-        field = self.data.manifest.fields[self.fields[self.columns[name]]]
+        field = self.field(self.columns[name])
         value = value_of(self._member(i, self.columns[name])[0], field)
         if field.role in PIXELS:
             assert isinstance(value, np.ndarray)
@@ -176,7 +186,7 @@ class Split:
         return [*found]
 
     def _member(self, i: int, column: int) -> File:
-        field = self.data.manifest.fields[self.fields[column]]
+        field = self.field(column)
         return self.reader.read([i], column)[0], field.extension
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
@@ -197,7 +207,7 @@ class Split:
     @cached_property
     def _twins(self) -> dict[tuple[str, bytes], int]:
         rows = {(identity(k), c.tobytes()): i for i, (k, c) in enumerate(zip(self.names, self.labels, strict=True))}
-        return rows if len(rows) == len(self.names) and all("-" in name for name in self.names) else {}
+        return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
 def _ending(path: str) -> str:
@@ -220,7 +230,7 @@ def open_inputs(
     """Open an image, a folder or pattern of images, a list, or a data set, at a path or fsspec URL.
 
     Args:
-        out: folder of the outputs; left out of a folder that holds it.
+        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
         method, direction, way: as in `Split`.
         shards_at: further folders that a data set's shards may lie in.
 
@@ -268,7 +278,7 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
 
     Args:
         flag: the flag that named the place, for messages.
-        out: folder of the outputs; left out of a folder that holds it.
+        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
 
     Raises:
         DataError: nothing is there, or no image.
@@ -285,14 +295,32 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
 
 
+def sheet_of(out: str) -> str:
+    """Name the place of the contact sheet: beside the folder of the outputs, so that this holds nothing else. Empty
+    where there is nothing beside it, as beside a bucket."""
+    _, root = storage_of(out.rstrip("/") or out)
+    _, slash, name = root.rstrip("/").rpartition("/")
+    return f"{out.rstrip('/')}-sheet.png" if slash and name else ""
+
+
+def _beside_outputs(out: str) -> str:
+    """Name the contact sheet as the filesystem of the outputs knows it; empty where there is none."""
+    place = sheet_of(out) if out else ""
+    return str(storage_of(place)[1]) if place else ""
+
+
 def _folder(uri: str, flag: str, out: str) -> Files:
     fs, root = storage_of(uri.rstrip("/") or uri)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     same = bool(out) and out_fs.protocol == fs.protocol
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
-    listed = [(f"{root.rstrip('/')}/{path}", path) for path in list_files(uri, flag).images]
-    kept = [(full, path) for full, path in listed if not (same and full.startswith(f"{out_root}/"))]
+    listing = list_files(uri, flag)
+    listed = [(f"{root.rstrip('/')}/{path}", path) for path in listing.images]
+    if line := described(left_out(listing, {place(listing.root, path) for path in listing.images})):
+        logger.info(f"{flag} {uri}: {line}")
+    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    kept = [(full, path) for full, path in listed if not (same and full.startswith(ours))]
     if not kept:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
@@ -305,8 +333,10 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     where = f"{flag} {uri}"
     paths, names, left_out = matched(root, fs, where)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
-    same = bool(out) and out_fs.protocol == fs.protocol
-    kept = [i for i, path in enumerate(paths) if not (same and path.startswith(f"{out_root}/"))]
+    named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
+    same = bool(out) and out_fs.protocol == fs.protocol and not named
+    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
     return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
@@ -389,6 +419,22 @@ def load_inputs(
             assert isinstance(inputs, Split), "checked when they were opened"
             values[name] = inputs.value(i, name, loading.sizing)
     return values, dtype, alpha
+
+
+def without_identity(keys: Iterable[str]) -> str:
+    """Give the first key that has no identity; "" where every key has one."""
+    return next((key for key in keys if "-" not in key), "")
+
+
+def why_no_identities(keys: Sequence[str]) -> str:
+    """Say why keys do not tell things apart: one has no identity, or two have the same one; "" where they do."""
+    if lacking := without_identity(keys):
+        return f"the key {lacking!r} has no `-`"
+    seen: dict[str, str] = {}
+    for key in keys:
+        if (other := seen.setdefault(identity(key), key)) != key:
+            return f"the keys {other!r} and {key!r} have the same identity, {identity(key)!r}"
+    return ""
 
 
 def identity(key: str) -> str:

@@ -107,7 +107,7 @@ def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
     picture = decode_picture(*file)
     if loading.ab and holds_two(picture.pixels.shape, loading.ab):
         height, width = picture.pixels.shape[:2]
-        raise ValueError(f"{width} x {height} pixels (width x height), it holds A and B; see --ab and --whole")
+        raise ValueError(f"{width} x {height} pixels (width x height): it holds A and B; see --ab and --whole")
     picture = halved(picture, loading.half) if loading.half else picture
     x = converted(picture, channels, name, loading.background) if channels else picture.pixels
     box = loading.sizing.of(*x.shape[:2])

@@ -58,8 +58,10 @@ def check_refinable(job: TranslationJob, trained: Trained) -> None:
         raise ConfigError("--out", f"{job.out}, which is --input", "another folder", "Name a new folder.")
     made = trained.method.channels()[job.made[0]]
     kept = job.inputs.written.channels
+    if trained.method.needs.domains == 2:  # the outputs take the place of the images that were read
+        kept = job.inputs.field(job.inputs.column).channels
     if made != kept:
-        fix = "Leave --shards out, or shard the data again with `--channels`."
+        fix = "Leave --shards out, or shard the data again with one `--channels` for all images, and train on that."
         raise ConfigError("--shards", f"a checkpoint that makes images of {made} channels", f"{kept}, as the data", fix)
     check_stored(job.inputs.written, f"--shards of {job.inputs.data.uri}")
 

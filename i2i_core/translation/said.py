@@ -10,7 +10,7 @@ from i2i_core.errors import DataError, counted
 from i2i_core.sizes import Size, sides, written
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Files, Inputs, Split
-from i2i_core.translation.loading import own
+from i2i_core.translation.loading import holds_two, own
 
 NOTED, FAR = 1.25, 2.0
 """Ratios of an image's shorter side to training's, or the other way round, from which on a network sees other things
@@ -24,7 +24,7 @@ def ratio(size: tuple[int, ...], trained_at: Size) -> float:
 
 
 def cautions(
-    inputs: Inputs, options: TranslateOptions, trained_at: Size, first: tuple[int, int] | None
+    inputs: Inputs, options: TranslateOptions, trained_at: Size, first: tuple[int, int] | None, paired: bool = False
 ) -> Iterator[str]:
     """Give lines for the log, before anything is written.
 
@@ -33,6 +33,7 @@ def cautions(
         options: of the command.
         trained_at: size of the run's training images, in pixels.
         first: (height, width) of the first image as the networks see it; None: not known.
+        paired: true if the run was trained on pairs, which people often keep as images that hold both.
     """
     yield _which(inputs)
     if isinstance(inputs, Files) and inputs.left_out:
@@ -42,6 +43,10 @@ def cautions(
             f"images go through at their own size, the first at {written(first)} pixels (width x height); the run "
             f"trained at {written(trained_at)}: --size {min(sides(trained_at))} resizes them"
         )
+    height, width = sides(trained_at)
+    unsaid = paired and isinstance(inputs, Files) and not (options.ab or options.whole)
+    if first and unsaid and holds_two(first, (height, 2 * width)):
+        yield "the first image is as wide as two: if each holds A and B side by side, --ab takes one of them"
     if there := _there(options.out):
         files = counted(there, "file")
         yield f"{options.out} holds {files} already; those of the same names are replaced"

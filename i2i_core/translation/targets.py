@@ -5,6 +5,7 @@ For a method trained on several data sets, the names also tell which set's label
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ import torch
 
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.labels import LabelSet
+from i2i_core.names import listed, quoted
 
 NONE = "none"
 
@@ -60,16 +62,17 @@ def parse_target(text: str, names: Sequence[str], exclusive: bool) -> Target:
     """Parse a target.
 
     `bold,serif`: these on, all others off; `none`: all off; `+bold,-serif`: the source's own label with these changed.
-    Of classes that exclude each other exactly one must be named.
+    Of classes that exclude each other exactly one must be named. A name that holds a comma is one name; so is what
+    stands in quotes.
 
     Raises:
         ConfigError: an unknown or repeated attribute, both manners mixed, or not exactly one class.
     """
-    known = f"({'classes' if exclusive else 'attributes'}: {', '.join(names)})"
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    known = f"({'classes' if exclusive else 'attributes'}: {', '.join(map(quoted, names))})"
+    words = listed(text, names)
     signs = {word[0] if word[0] in "+-" and word not in names else "" for word in words}
     if not words:
-        raise ConfigError("--target", "nothing", f"names {known}", f"For example --target {names[0]}.")
+        raise ConfigError("--target", "nothing", f"names {known}", f"For example --target {_typed(names[0])}.")
     if "" in signs and len(signs) > 1:
         fix = "Name what is on (`bold,serif`), or what changes (`+bold,-serif`)."
         raise ConfigError("--target", repr(text), "names with a sign, or names without", fix)
@@ -82,10 +85,15 @@ def parse_target(text: str, names: Sequence[str], exclusive: bool) -> Target:
     if len(set(bare)) < len(bare):
         raise ConfigError("--target", repr(text), "each name once", "Remove the repeated name.")
     if exclusive and (edit or len(bare) != 1):
-        fix = f"Every image has exactly one class: for example --target {names[0]}."
+        fix = f"Every image has exactly one class: for example --target {_typed(names[0])}."
         raise ConfigError("--target", repr(text), f"one class {known}", fix)
     on = tuple(b for b, word in zip(bare, words, strict=False) if not (edit and word[0] == "-"))
     return Target(tuple(names), on, tuple(b for b in bare if b not in on), edit)
+
+
+def _typed(name: str) -> str:
+    """Write a name as it is typed after --target."""
+    return shlex.quote(quoted(name))
 
 
 def parse_target_of(text: str, sets: Sequence[LabelSet]) -> Target:
@@ -98,17 +106,17 @@ def parse_target_of(text: str, sets: Sequence[LabelSet]) -> Target:
     """
     if len(sets) == 1:
         return parse_target(text, sets[0].titles, sets[0].exclusive)
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = listed(text, [name for s in sets for name in s.titles])
     bare = {name for word in words for name in (word, word[1:] if word[0] in "+-" else word)}
     named = [s for s in sets if bare & set(s.titles)]
     if not named and words == [NONE]:
         named = [s for s in sets if not s.exclusive]
         if len(named) != 1:
-            fix = f"Name what is to be on: for example --target {sets[0].titles[0]}."
+            fix = f"Name what is to be on: for example --target {_typed(sets[0].titles[0])}."
             found = f"{NONE!r} for {len(named)} data sets of attributes"
             raise ConfigError("--target", found, f"one that {NONE!r} is a label of", fix)
     if len(named) > 1:
-        expected = "names of one data set: " + "; or ".join(", ".join(s.titles) for s in named)
+        expected = "names of one data set: " + "; or ".join(", ".join(map(quoted, s.titles)) for s in named)
         fix = "An image is given labels of one data set at a time: translate it, then translate what came out."
         raise ConfigError("--target", repr(text), expected, fix)
     if not named:  # raises: not one name is known

@@ -287,8 +287,13 @@ class Translator:
         def make(inputs: Values, told: Values) -> dict[str, Tensor]:
             return self.method.translate(inputs, told, self.job.way, keys=keys, memory=memory)
 
-        with repeatable():
-            return at_any_size(make, batch, self.taken, controls, padding)
+        try:
+            with repeatable():
+                return at_any_size(make, batch, self.taken, controls, padding)
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+                raise
+            raise ValueError("the networks need more memory for it than there is (--longer-side N)") from None
 
     def _cropped(self, made: Tensor, batch: dict[str, Tensor], padding: Padding) -> Tensor:
         return cropped(made, batch, self.taken, padding).float().cpu()
@@ -331,7 +336,7 @@ def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     """Show the inputs as images: `source` for a single one, else each by its name."""
     if not isinstance(job.inputs, Split):
         return dict(zip(("source",), inputs.values(), strict=False))
-    fields = {name: job.inputs.data.manifest.fields[job.inputs.fields[at]] for name, at in job.inputs.columns.items()}
+    fields = {name: job.inputs.field(at) for name, at in job.inputs.columns.items()}
     return {"source" if len(inputs) == 1 else name: shown(x, fields[name]) for name, x in inputs.items()}
 
 

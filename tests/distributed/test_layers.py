@@ -460,7 +460,7 @@ def test_batch_norm_of_the_whole_batch_is_refused_where_it_cannot_be(paired: str
 
 def test_batch_norm_must_match_on_resume_and_counts_the_images_of_the_whole_batch() -> None:
     of = {which: TrainConfig.of("pix2pix", "demo", {"training.batch_norm": which}) for which in ("worker", "global")}
-    assert differences(of["worker"], of["global"]) == ["training.batch_norm: saved 'worker', given 'global'"]
+    assert differences(of["worker"], of["global"]) == ["training.batch_norm: saved 'worker', now 'global'"]
     together = of["global"].with_section("training", batch=5)
     assert norm_batches_of_a_batch(together, 2) == {5: 5}
     assert norm_batches_of_a_run(together, 20, 5) == {5: 20}

@@ -44,6 +44,8 @@ CASES = [
     Case("bicyclegan", hyper={"adversarial": "wgan", "optimiser": "rmsprop", "clip": 0.05}),
     Case("pix2pix", hyper={"matching_aware": True, "adversarial": "hinge", "n_critic": 2}),
     *FORMS.values(),
+    Case("stargan", hyper={"image_size": (16, 32)}),
+    Case("bicyclegan", hyper={"image_size": (32, 16)}),
     Case("pix2pix", hyper={"image_size": 32, "norm": "batch", "dropout": 0.5}, training={"batch_norm": "global"}),
 ]
 

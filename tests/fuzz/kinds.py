@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,8 +23,14 @@ from i2i_core.checkpoints.trained import load_trained
 from i2i_core.cli import parse
 from i2i_core.config.data import DataConfig
 from i2i_core.config.run import TrainConfig
+from i2i_core.data.folders.layouts import LayoutOptions
 from i2i_core.data.format.manifest import DataSet
+from i2i_core.data.format.shards import ShardOptions
+from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.data.reading.stream import Stream
+from i2i_core.errors import UserError
+from i2i_core.images.codec import ImageOptions
+from i2i_core.orchestration.sharding import rewrite_webdataset
 from i2i_core.registry import METHODS
 from i2i_core.runs.folder import CheckpointFolder, RunFolder
 from i2i_core.storage.folder import Folder
@@ -104,6 +112,8 @@ class Tars(Kind):
             ("labelled", {str(i): {"json": b'{"bold": 1, "serif": 0}', "png": png()} for i in range(4)}),
             ("classes", {str(i): {"cls": str(i % 2).encode(), "png": png()} for i in range(4)}),
             ("pairs", {str(i): {"a.png": png(), "b.png": png(1), "txt": b"words"} for i in range(4)}),
+            ("names", {str(i): {"cls": b"cat" if i % 2 else b"dog", "jpg": png()} for i in range(4)}),
+            ("entries", {str(i): {"json": b'{"label": %d, "caption": "x"}' % i, "png": png()} for i in range(4)}),
         ):
             write_tar(self.folder / f"{name}.tar", members)
             made.append((name, (self.folder / f"{name}.tar").read_bytes()))
@@ -116,9 +126,19 @@ class Tars(Kind):
             if name.is_file():
                 name.unlink()
         (at / "train-000000.tar").write_bytes(data)
-        index(at, bad="skip", overwrite=True)
-        stream = Stream(DataSet(str(at)), DataConfig(crop="none", flip=False), 8, 2, 0)
-        stream.read(0, 0, 2)
+        again = self.folder / "again"
+        shutil.rmtree(again, ignore_errors=True)
+        goal = ShardOptions(out=str(again), bad="skip")
+        for make in (
+            lambda: index(at, bad="skip", overwrite=True),
+            lambda: rewrite_webdataset(IndexOptions(str(at)), LayoutOptions(), ImageOptions(channels=3), goal, 0),
+        ):
+            with suppress(UserError):
+                make()
+        for found in (at, again):
+            if (found / "manifest.json").exists():
+                stream = Stream(DataSet(str(found)), DataConfig(crop="none", flip=False), 8, 2, 0)
+                stream.read(0, 0, 2)
 
 
 class Manifests(Kind):
@@ -202,6 +222,7 @@ class Requests(Kind):
             "shard": (
                 "--layout pairs --input a --out b --split 0.8 0.1 0.1 --channels 1 --load-size 64 --workers auto",
                 "--layout fields --field image=a/{key}.png --classes labels=35 --range depth=0:80 --background #fff",
+                "--index a --member a=x.jpg b=y.jpg --keys last-dot --rewrite --out b --layout none --list x.csv",
             ),
             "translate": ("a/run --input b --out c --samples 3 --target=-serif --batch 4 --size 64 --no-back --gpu",),
             "evaluate": ("a/run --data b --most 3 --kid-subsets 4 --workers 2 --label-side a --lpips-network vgg",),

@@ -17,7 +17,7 @@ import torch
 
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.run import TrainConfig
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, UserError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.registry import _CLASSES, entry
 from i2i_core.training.preparing import prepare
@@ -71,6 +71,49 @@ def test_outside_method_resumes_as_if_it_had_never_stopped(paired: str, tmp_path
     assert_equal(state_of(whole), state_of(resumed))
     made = load_trained(resumed.run.url, torch.device("cpu")).method
     assert type(made).__name__ == "BrightGAN"
+
+
+@pytest.fixture
+def stranger(paired: str, tmp_path: Path) -> Iterator[Path]:
+    """A checkpoint, in a process that has imported nothing for it."""
+    loop_of(config(paired, tmp_path)).train()
+    del METHODS[NAME], _CLASSES[NAME], sys.modules["brightgan"]
+    yield next((tmp_path / "run/checkpoints").iterdir())
+    assert "brightgan" not in sys.modules or NAME in METHODS
+
+
+ASKED = {
+    "a checkpoint": lambda run, _: load_trained(str(run), torch.device("cpu")),
+    "a configuration": lambda run, _: TrainConfig.loads((run / "config.json").read_text(), "config.json"),
+    "--config": lambda run, _: TrainConfig.filled((run / "config.json").read_text(), "config.json"),
+    "--init-from": lambda run, data: prepare(
+        TrainConfig.of("pix2pix", "demo", {"data.uri": data, "training.init_from": str(run)})
+    ),
+}
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("what", ASKED)
+def test_outside_method_that_only_a_file_names_is_not_imported(what: str, stranger: Path, paired: str) -> None:
+    with pytest.raises(UserError, match=r"(?s)config.json: method: found 'brightgan:BrightGAN'.*I2I_METHODS=brightgan"):
+        ASKED[what](stranger, paired)
+    assert "brightgan" not in sys.modules
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("names", [NAME, f"other.place:Class,{NAME}"])
+def test_outside_method_is_imported_where_the_advice_is_followed(
+    names: str, stranger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("I2I_METHODS", names)
+    assert type(load_trained(str(stranger), torch.device("cpu")).method).__name__ == "BrightGAN"
+
+
+@pytest.mark.usefixtures("importable")
+def test_outside_method_on_the_command_line_may_stand_in_the_file_too(stranger: Path) -> None:
+    filled = TrainConfig.filled((stranger / "config.json").read_text(), "config.json", NAME)
+    assert filled.method == NAME
+    assert type(load_trained(str(stranger), torch.device("cpu")).method).__name__ == "BrightGAN"
 
 
 @pytest.mark.usefixtures("importable")
@@ -127,7 +170,7 @@ def test_outside_method_flag_of_another_section_is_refused(monkeypatch: pytest.M
 
 def program(name: str, *arguments: object) -> str:
     command = [sys.executable, str(ROOT / f"pipelines/{name}.py"), *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{OUTSIDE}"}
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{OUTSIDE}", "I2I_METHODS": NAME}
     done = subprocess.run(command, cwd=OUTSIDE, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

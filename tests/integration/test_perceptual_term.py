@@ -111,7 +111,7 @@ def test_run_refuses_another_file_for_its_term(unpaired: str, storage: str, vgg:
     moved.write_bytes(Path(vgg).read_bytes())
     check_same_run(term_config(unpaired, storage, str(moved)), run)
     other = term_config(unpaired, storage, vgg_file(tmp_path, "vgg16", seed=1))
-    with pytest.raises(ConfigError, match=r"hyper\.perceptual_sha256: saved '[0-9a-f]{64}', given '[0-9a-f]{64}'"):
+    with pytest.raises(ConfigError, match=r"hyper\.perceptual_sha256: saved '[0-9a-f]{64}', now '[0-9a-f]{64}'"):
         check_same_run(other, run)
     with pytest.raises(ConfigError, match=r"--perceptual-weights: found weights of sha256(.|\n)*as at launch"):
         loop_of(replace(other, hyper=replace(other.hyper, perceptual_sha256=config.hyper.perceptual_sha256)))

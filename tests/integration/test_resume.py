@@ -273,8 +273,8 @@ def test_resume_refuses_a_field_that_must_match_with_both_values(labelled: str, 
         other = config_of("stargan", labelled, storage, hyper__lambda_rec=5.0, training__batch=12)
         check_same_run(other, run)
     message = str(caught.value)
-    assert "hyper.lambda_rec: saved 10.0, given 5.0" in message
-    assert "training.batch: saved 6, given 12" in message
+    assert "hyper.lambda_rec: saved 10.0, now 5.0" in message
+    assert "training.batch: saved 6, now 12" in message
 
 
 def test_prepare_gives_todays_order_and_the_lanes_asked_for(labelled: str, storage: str) -> None:

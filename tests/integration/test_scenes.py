@@ -27,6 +27,7 @@ from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.evaluation import extremes
 from i2i_core.images.sheet import to_array
+from i2i_core.networks.shapes import check_multiple
 from i2i_core.orchestration.evaluating import EvaluationJob
 from i2i_core.orchestration.translating import translate
 from i2i_core.pretrained import segmentation
@@ -210,7 +211,7 @@ def test_translate_makes_frames_of_a_clip_each_of_the_one_before(made: Made, tmp
                     before, _ = method.module()(frames[f"c{clip}/{t}"][None], before)
                 assert np.abs(found[f"c{clip}/{t}"].astype(int) - as_bytes(before[0])).max() <= 1
         first = go(run, tmp_path / "first", input=made["videos"], split="train", most=9, batch=1)
-        assert len(first) == 10
+        assert len(first) == 9
         assert all(np.array_equal(first[name], found[name]) for name in first if name in found)
 
 
@@ -223,6 +224,34 @@ def test_translate_makes_a_clip_that_was_cut_as_a_whole(overlap: int, made: Made
         found = go(run, tmp_path / "cut", input=cut, split="train")
         assert found.keys() == whole.keys()
         assert all(np.array_equal(found[name], whole[name]) for name in whole)
+
+
+def test_translate_pads_the_frames_of_a_clip_and_their_memory(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The networks take multiples of 4, and join what was made before to the frame before they look at its sides."""
+    inner = Scenes.make
+
+    def strict(self: Scenes, labels: Tensor, before: Tensor, told: Tensor) -> Tensor:
+        check_multiple(torch.cat([labels, before], dim=1).shape[-1], 4, "G")
+        return inner(self, labels, before, told)
+
+    monkeypatch.setattr(Scenes, "make", strict)
+    rng = np.random.default_rng(1)
+    for folder, pad in (("odd", 0), ("even", 2)):
+        for frame in range(3):
+            for name in ("labels", "image"):
+                (tmp_path / folder / f"{name}/c").mkdir(parents=True, exist_ok=True)
+            ids = np.pad(rng.integers(0, 3, (18, 18), dtype=np.uint8), ((0, pad),) * 2, mode="reflect")
+            Image.fromarray(ids).save(tmp_path / folder / f"labels/c/{frame}.png")
+            Image.fromarray(COLOURS[ids]).save(tmp_path / folder / f"image/c/{frame}.png")
+        rng = np.random.default_rng(1)
+    with registered(Videos):
+        run = run_of("videos", made, tmp_path / "run")
+        sets = {name: shard(tmp_path / name, CLIPS, classes=("labels=3",)) for name in ("odd", "even")}
+        odd, even = (go(run, tmp_path / f"{name}-out", input=uri, split="train") for name, uri in sets.items())
+    assert len(odd) == 3
+    assert all(np.array_equal(image, even[name][:18, :18]) for name, image in odd.items())
 
 
 def test_translate_refuses_frames_of_two_sizes_by_one_message(made: Made, tmp_path: Path) -> None:
@@ -238,7 +267,7 @@ def test_translate_refuses_frames_of_two_sizes_by_one_message(made: Made, tmp_pa
         run = run_of("videos", made, tmp_path / "run")
         with pytest.raises(DataError, match=r"frame c/2: found \(1, 24, 24\); expected \(1, 16, 16\), as the first"):
             go(run, tmp_path / "none", input=odd, split="train")
-        assert len(go(run, tmp_path / "same", input=odd, split="train", size=16)) == 4
+        assert len(go(run, tmp_path / "same", input=odd, split="train", size=16)) == 3
         config = config_on(made["videos"], str(tmp_path / "long"), training__stages=("images=8 frames=2", "frames=4"))
         with pytest.raises(DataError, match=r"split 'train' of .*: found 1 clips, all shorter than 4 rows"):
             check_clips(config, [DataSet(odd)], Videos.needs)

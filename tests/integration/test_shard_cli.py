@@ -294,3 +294,27 @@ def test_pool_begins_no_unit_when_nobody_wants_more(tmp_path: Path) -> None:
     assert len(begun) <= 3
     list(pool.each([(99,)], note, 1))
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*begun, "99"])
+
+
+def test_shard_command_says_what_narrow_halves_one_class_and_apart_domains_need(cli: Cli, tmp_path: Path) -> None:
+    """And the command that it names for training is one that such data can be trained with."""
+    put(tmp_path / "tall/1.png", np.zeros((16, 8, 3), np.uint8))
+    job = ["--layout", "ab", "--input", tmp_path / "tall", "--out", tmp_path / "ab", "--workers", 0]
+    code, out, _ = cli(*job)
+    assert code == 0
+    assert "halves of 4x16 pixels: if A and B lie one above the other, give --stacked (and --overwrite)" in out
+    code, out, _ = cli(*job, "--stacked", "--overwrite")
+    assert code == 0
+    assert "halves" not in out
+    put(tmp_path / "one/cat/1.png", np.zeros((8, 8, 3), np.uint8))
+    code, out, _ = cli("--layout", "classes", "--input", tmp_path / "one", "--out", tmp_path / "c", "--workers", 0)
+    assert code == 0
+    assert "train on it with" not in out
+    assert "stargan needs two" in out
+    for side in "AB":
+        put(tmp_path / f"two/train{side}/1.png", np.zeros((8, 8, 3), np.uint8))
+    apart = ["--layout", "unpaired", "--input", tmp_path / "two", "--channels", 1, "--channels-b", 3]
+    code, out, _ = cli(*apart, "--out", tmp_path / "u", "--workers", 0)
+    assert code == 0
+    assert "--method cyclegan" in out
+    assert "--lambda-id 0" in out

@@ -6,6 +6,7 @@ pytest tests/integration/test_train_cli.py
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -142,10 +143,13 @@ def test_train_refuses_a_checkpoint_that_is_none(
 def test_train_checks_and_starts_nothing_in_a_dry_run(
     labelled: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
-    storage = tmp_path / "runs"
+    storage = tmp_path / "my runs"
     monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, "--data", labelled, "--storage", str(storage), "--dry-run"])
     with pytest.raises(SystemExit) as ended:
         cli.main(train.run)
     assert ended.value.code == 0
-    assert '"c_dim": 4' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '"c_dim": 4' in said
+    (command,) = (line.partition(": ")[2] for line in said.splitlines() if line.startswith("watch with: "))
+    assert shlex.split(command) == ["tensorboard", "--logdir", str(storage)], "as it stands in the line, to be copied"
     assert not storage.exists()

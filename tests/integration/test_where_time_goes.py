@@ -75,9 +75,14 @@ def test_spent_parts_of_a_run_add_up_to_its_whole(labelled: str, storage: str, s
     assert seconds["checkpoint"] == saves[0] + settled[0]
     assert {name for name in seconds if name.startswith("step/")} == {"step/D", "step/G"}
     assert (found["images"], found["from_images"], found["workers"], found["device"]) == (96, 0, 1, "cpu")
-    table = said[[i for i, line in enumerate(said) if line.startswith("where the time went")][-1] :]
-    assert table[0].endswith("96 images of the run, 1 worker, cpu")
-    assert {line.split()[0].replace("-", "_") for line in table[1:]} == {*seconds}
+    (line,) = (line for line in said if line.startswith("where the time went"))
+    assert line.endswith("96 images of the run, 1 worker, cpu"), "one line: the result, which follows, is what counts"
+    told = [part.rsplit(" ", 3)[0] for part in line.removeprefix("where the time went: ").split("; ")[0].split(", ")]
+    assert told == [
+        part.replace("_", "-")
+        for part in sorted(seconds, key=lambda part: -seconds[part])
+        if found["share"][part] >= 0.01
+    ]
 
 
 def test_monitor_rate_leaves_out_the_time_in_which_training_stands_still(
@@ -128,6 +133,16 @@ def test_loop_says_what_comes_last_and_how_far_an_evaluation_is(
     assert all(
         re.fullmatch(r"evaluating: \d+ / \d+ samples \| [\d.,]+ samples/s \| \d+:\d\d left", line) for line in there
     )
+
+
+def test_loop_counts_to_the_images_that_its_last_update_ends_with(labelled: str, storage: str, said: list[str]) -> None:
+    """An update of StarGAN takes a batch for each move of D: a run of 40 images has 48."""
+    loop = loop_of(config_of("stargan", labelled, storage, training__images=40, monitoring__log_every=12))
+    loop.train()
+    counts = [re.match(r"(\d+) / (\d+) images \|", line) for line in said]
+    assert [count.groups() for count in counts if count] == [(str(n), "48") for n in (12, 24, 36, 48)]
+    (line,) = (line for line in said if line.startswith("an update takes"))
+    assert line == "an update takes 12 images: the run ends after 48, with the update that passes 40"
 
 
 def test_spent_of_a_resumed_run_is_of_its_own_start(labelled: str, storage: str, said: list[str]) -> None:

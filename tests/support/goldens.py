@@ -35,7 +35,7 @@ FOLDER = Path(__file__).parents[1] / "goldens"
 UPDATES, BATCH, PER_EPOCH = 20, 5, 20
 SIZES = {name: row.golden for name, row in TABLE.items()}
 OF_PRESETS: dict[str, dict[str, Any]] = {
-    "simgan-paper_hands": {"image_size": 64, "image_width": 0},
+    "simgan-paper_hands": {"image_size": 64},
     "simgan-reference": {"k_g": 5},
     # a U-Net of fewer downs has no up-block with dropout after the innermost
     **{f"{method}-reference": {"image_size": 64} for method in ("bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")},

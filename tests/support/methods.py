@@ -14,6 +14,7 @@ from i2i_core.config.training import TrainingConfig
 from i2i_core.data.reading.lanes import slots_of
 from i2i_core.methods import build_method
 from i2i_core.methods.base import Method, Move, Progress
+from i2i_core.sizes import sides
 from i2i_core.training.fast import Fast
 from i2i_core.training.step import Step
 from i2i_core.training.sync import BUCKET_BYTES, GradientSum, World
@@ -59,7 +60,7 @@ def whole_batch(method: Method[Any], batch: int, t: int) -> Batch:
     """Global batch t of random images and labels, the same in every process."""
     generator = torch.Generator().manual_seed(100 + t)
     k = method.config
-    height, width = k.image_size, getattr(k, "image_width", 0) or k.image_size
+    height, width = sides(k.image_size)
     both = getattr(k, "channels", 0)
     channels = {"image": both, "a": getattr(k, "in_channels", both), "b": getattr(k, "out_channels", both)}
     fields = {

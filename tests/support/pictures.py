@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .heic import SMALL, TILE, heic
+from .scans import BIG, EXPLICIT, IMPLICIT, dicom, slices
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Of PNG's colour types."""
@@ -221,6 +224,15 @@ def samples() -> dict[str, tuple[str, bytes]]:
         add(f"tga {mode}", "tga", saved(modes[mode], "TGA"))
     for mode in ("L", "P", "RGB", "RGBA"):
         add(f"tga RLE {mode}", "tga", saved(modes[mode], "TGA", rle=True))
+    for syntax in (IMPLICIT, EXPLICIT, BIG):
+        add(
+            f"dicom {syntax}",
+            "dcm",
+            dicom(slices(), syntax, centre=40, width=400, slope=2, intercept=-9, stored=13, high=12),
+        )
+    add("heic", "heic", heic())
+    add("heic tiles", "heif", heic(SMALL, grid=(2, 2), size=(100, 90), turned=1))
+    add("dicom RGB", "dcm", dicom(noise(h, w, 3)))
     return some
 
 
@@ -239,6 +251,8 @@ LARGEST = {
     "tiff": "TIFF",
     "tiff pages": "TIFF",
     "npy": "NumPy",
+    "heic": "HEIC",
+    "dcm": "DICOM",
 }
 """About the largest picture that is read of each kind, and how docs/data.md calls it."""
 
@@ -262,6 +276,10 @@ def largest(kind: str, folder: Path) -> Path:
     elif kind == "tiff pages":
         strip = zeros(2048 * 2048)
         data = tiff([grey_page(2048, 2048, len(strip))] * 64, strip)
+    elif kind == "heic":
+        data = heic(TILE, grid=(19, 19), size=(9459, 9459), turned=1)
+    elif kind == "dcm":
+        data = dicom(np.zeros((8191, 8191), np.int32), centre=0, width=100, stored=24, high=23)
     elif kind == "npy":
         data = npy(np.zeros((4729, 4729, 3), np.float32))
     else:

@@ -89,7 +89,7 @@ PIX2PIX = {**FAMILY, "adversarial": "nonsaturating", "objective": "L1+cGAN", "la
 PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8}
 CYCLEGAN = {**FAMILY, "adversarial": "lsgan", "lambda_gan": 1.0, "lambda_cyc": 10.0, "cycles": "both", "pool_size": 50}
 CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample": "transposed"}
-SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": 35, "image_width": 55, "psi": "identity"}
+SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": (35, 55), "psi": "identity"}
 SIMGAN |= {"lambda_reg": 1e-4, "warmup_r": 1000, "warmup_d": 200, "k_g": 2, "k_d": 1, "blocks": 4, "form": "eyes"}
 UNIT = {**FAMILY, "lr": 1e-4, "weight_decay": 1e-4, "architecture": "paper", "adversarial": "nonsaturating"}
 UNIT |= {"kl_of": "mean", "g_noise": "shared", "lambda_perceptual": 0.0}
@@ -161,8 +161,7 @@ TABLE: dict[str, Row] = {
     ),
     "simgan": Row(
         small={
-            "image_size": 12,
-            "image_width": 16,
+            "image_size": (12, 16),
             "r_base": 4,
             "d_base": 12,
             "blocks": 1,
@@ -172,8 +171,7 @@ TABLE: dict[str, Row] = {
             "k_g": 2,
         },
         golden={
-            "image_size": 20,
-            "image_width": 28,
+            "image_size": (20, 28),
             "r_base": 4,
             "d_base": 12,
             "blocks": 1,
@@ -184,8 +182,7 @@ TABLE: dict[str, Row] = {
         figures={
             "paper": (SIMGAN, {"batch": 512, "flip": False, "crop": "none"}),
             "paper_hands": (
-                {**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224}
-                | {"image_width": 0, "warmup_r": 500},
+                {**SIMGAN, "form": "hands", "first_kernel": 7, "blocks": 10, "image_size": 224} | {"warmup_r": 500},
                 {"flip": False, "crop": "none"},
             ),
             "reference": ({**SIMGAN, "k_g": 50}, {"batch": 512}),

@@ -14,7 +14,7 @@ import docstring_parser
 import pytest
 
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
-from i2i_core.config.run import TrainConfig
+from i2i_core.config.run import VERSION, TrainConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS
@@ -120,7 +120,7 @@ def test_loads_reads_version_1(tmp_path: Path) -> None:
         assert config.at_test == AtTestOptions("running", "off")
     assert (saved.hyper.lambda_l1, saved.training.batch, saved.launch.workers) == (50.0, 4, "2")
     again = json.loads(saved.dumps())
-    assert again["version"] == 2
+    assert again["version"] == VERSION
     assert "output" not in again
     assert TrainConfig.loads(saved.dumps(), "config.json") == saved
 
@@ -351,7 +351,7 @@ def test_filled_reads_yaml_as_strictly_as_json(case: str, tmp_path: Path) -> Non
 def test_differences_name_values_that_must_match_and_no_others() -> None:
     saved = TrainConfig.of("stargan", "demo")
     given = TrainConfig.of("stargan", "demo", {"hyper.n_critic": 7, "launch.workers": "3", "data.loaders": 5})
-    assert differences(saved, given) == ["hyper.n_critic: saved 2, given 7"]
+    assert differences(saved, given) == ["hyper.n_critic: saved 2, now 7"]
 
 
 def test_run_name_changes_only_with_values_that_must_match() -> None:
@@ -435,7 +435,8 @@ def test_name_with_precision_is_that_of_a_bf16_run() -> None:
     bf16 = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("bf16",)})
     assert bf16.name_with_precision == "pix2pix-demo-data-3b60ad2a"
     plain = TrainConfig.of("pix2pix", "demo", {**values, "training.fast": ("off",)})
-    assert plain.name_with_precision == plain.run_name == bf16.run_name
+    assert plain.name_with_precision == plain.name_with_fit
+    assert plain.run_name == bf16.run_name
 
 
 def saved_with(**training: Any) -> str:

@@ -130,3 +130,28 @@ def test_readme_names_every_room() -> None:
     rooms = [path.parent.name for path in (ROOT / "i2i_core").glob("*/__init__.py")]
     assert len(rooms) > 10
     assert [room for room in rooms if f"{room}/" not in tree] == []
+
+
+def test_readme_has_the_numbers_of_the_table_of_methods() -> None:
+    """Where both show what one command measures."""
+    row_of_table = r"\| `pix2pix`,[^|]*\| `l1` \| ([\d.]+) \| ([\d.]+) \|"
+    ((nothing, trained),) = re.findall(row_of_table, _text("docs/methods.md"))
+    (row,) = (line for line in _text("README.md").splitlines() if line.startswith("| pix2pix's demo: L1"))
+    assert f"{nothing} untouched, **{trained}**" in row
+    assert "`make methods-table`" in row
+
+
+def _text(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+def test_docs_name_a_test_for_every_kind_of_data_that_is_read() -> None:
+    text = (DOCS / "data.md").read_text()
+    table = text[text.index("## What is read, and how") : text.index("## Same input, same bytes")]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "there is | it is" not in line]
+    named = [re.search(r"<!-- (.+?) -->", row) for row in rows]
+    assert len(rows) > 50
+    assert all(named), "each row has the names of its tests"
+    files = (ROOT / "tests").rglob("test_*.py")
+    tests = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
+    assert {name for found in named if found for name in found[1].split(", ")} <= tests

@@ -25,9 +25,13 @@ def lines_of(kind: str, uri: str, tmp_path: Path, *, again: bool = False, **valu
 
 
 def test_ending_tells_a_run_that_has_just_finished_from_one_that_had(paired: str, tmp_path: Path) -> None:
-    assert lines_of("pix2pix", paired, tmp_path)[0] == "finished after 96 images"
+    """First what was reached and where it lies, then how good it is, last what to do next."""
+    lines = lines_of("pix2pix", paired, tmp_path)
+    assert lines[0] == f"finished after 96 images: {tmp_path}/run"
+    assert lines[1].startswith("  l1 0.25 (lower is better")
+    assert lines[-1].startswith("train longer with: ")
     again = lines_of("pix2pix", paired, tmp_path, again=True)[0]
-    assert again == "finished before, after 96 images: nothing was done"
+    assert again == f"finished before, after 96 images: nothing was done; {tmp_path}/run"
 
 
 def test_ending_shows_metrics_beside_doing_nothing() -> None:

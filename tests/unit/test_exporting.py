@@ -92,7 +92,7 @@ def test_export_for_torch_makes_the_checkpoints_images(run: str, tmp_path: Path)
     made = export(model, "torch")
     assert made.difference < 1e-5
     assert made.fixed == ""
-    assert made.about["sides"] == {"multiple_of": 4, "at_least": 4}
+    assert made.about["sides"] == {"multiple_of": 4, "at_least": 8}
     assert made.about["inputs"]["input_image"]["shape"][0] == "batch"
     told = torch.export.load(io.BytesIO(made.data), extra_files=(extra := {"i2i.json": ""})).module(check_guards=False)
     assert json.loads(extra["i2i.json"])["method"] == "stargan"

@@ -566,7 +566,7 @@ def test_fields_of_points_are_in_the_pixels_of_their_own_domain(tmp_path: Path) 
             np.save(tmp_path / domain / f"{key}.npy", np.array([[width, 8]], np.float32))
     fields = "image={domain}/{key}.png", "pose:points={domain}/{key}.npy"
     made(tmp_path, tmp_path / "out", field=fields)
-    stream = Stream(DataSet(str(tmp_path / "out")), DataConfig(flip=False, direction="BtoA"), 4, 2, 0)
+    stream = Stream(DataSet(str(tmp_path / "out")), DataConfig(flip=False, direction="BtoA", fit="square"), 4, 2, 0)
     assert [source.fields[f"{side}.pose"].frame for side, source in zip("ab", stream.sources, strict=True)] == [
         "a",
         "b",

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2i_core.config.data import DataConfig
-from i2i_core.data.format import webdatasets
+from i2i_core.data.format import tar_samples
 from i2i_core.data.format.index import Index
 from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.format.places import no_file_name
@@ -101,7 +101,7 @@ def named(key: str) -> list[Member]:
     return [(f"{key}.json", b'{"bold": 1}'), (f"{key}.png", GOOD["0"])]
 
 
-W = webdatasets
+W = tar_samples
 HOSTILE: dict[str, tuple[list[Member], str, str, str]] = {
     "undecodable": (labelled_with(b"no image"), "bad", W.IMAGES, "cannot identify it"),
     "truncated": (labelled_with(GOOD["0"][:50]), "bad", W.IMAGES, "truncated|broken"),
@@ -370,7 +370,7 @@ def test_scan_fails_in_no_other_way_whatever_the_bytes(
     (folder / "train-0.tar").write_bytes(data[: cut % len(data)] if cut % 3 == 0 else data)
     for bad in ("skip", "stop"):
         try:
-            found = webdatasets.scan(str(folder), "train-0.tar", bad)
+            found = tar_samples.scan(str(folder), "train-0.tar", bad)
         except UserError:
             continue
         ends = [at + size for sample in found.samples for at, size, _ in sample.images.values()]

@@ -31,6 +31,7 @@ VOCABULARY = {
     "tensors",
     "background",
     "names",
+    "submitted",
 }
 DATA = {"data.format", "data.reading"}
 ARROWS: dict[str, set[str]] = {

@@ -176,43 +176,18 @@ def test_classes_become_exclusive_attributes(write: Write) -> None:
 def test_classes_say_how_many_images_each_has_and_when_they_look_like_pairs(write: Write) -> None:
     """The advised layout finds them as pairs."""
     uri = write("a/1.png", "a/2.png", "b/1.png", "b/2.png")
-    counts, pairs = run("classes", uri).notes
+    counts, pairs, *_ = run("classes", uri).notes
     assert counts == "images of each class: a 2, b 2"
-    assert "--layout pairs takes them so" in pairs
+    assert pairs == "if a/1 and b/1 are a pair, and so on: `--layout pairs`"
     assert run("pairs", uri).kind == "paired"
     write("b/3.png")
-    assert run("classes", uri).notes == ("images of each class: a 2, b 3",)
+    assert not any("--layout pairs" in note for note in run("classes", uri).notes)
 
 
 def test_classes_refuses_images_beside_the_folders_and_a_direction(write: Write) -> None:
     uri = write("cat/1.png", "dog/1.png")
     assert "--direction" in message("classes", uri, direction="BtoA")
     assert "1 images beside the class folders (loose.png)" in message("classes", write("loose.png"))
-
-
-@pytest.mark.parametrize(
-    ("names", "asked", "fits"),
-    [
-        (("trainA/1.png", "trainB/1.png"), "ab", "unpaired"),
-        (("trainA/1.png", "trainB/1.png"), "classes", None),
-        (("a/1.png", "b/1.png"), "unpaired", "pairs"),
-        (("cat/1.png", "dog/2.png"), "ab", "classes"),
-        (("cat/1.png", "dog/2.png", "emu/1.png"), "pairs", "classes"),
-        (("1.png", "2.png"), "classes", "ab"),
-        (("train/1.png", "test/2.png"), "unpaired", "ab"),
-        (("img/1.png", "list_attr_celeba.txt"), "unpaired", "celeba"),
-        (("1.png", "2.png"), "celeba", "ab"),
-    ],
-)
-def test_layouts_that_do_not_fit_name_the_one_that_would(
-    write: Write, names: tuple[str, ...], asked: str, fits: str | None
-) -> None:
-    uri = write(*names)
-    if fits is None:
-        assert run(asked, uri).attributes == ("trainA", "trainB")
-        return
-    advice = "on its right, --layout ab fits." if fits == "ab" else f"--layout {fits} fits what is there"
-    assert advice in message(asked, uri)
 
 
 CELEBA = "3\nBlack_Hair Male Smiling\n1.png  1 -1 -1\n2.png -1 -1 1\n3.png -1 1 1\n"
@@ -262,7 +237,6 @@ def test_celeba_names_the_nearest_attribute(celeba: Path) -> None:
         (CELEBA.replace("3.png -1 1 1", "3.png -1 1 0"), "line 5: found '0'"),
         (CELEBA.replace("3\n", "Black_Hair\n", 1), "line 1"),
         (CELEBA.replace("3\n", "7\n", 1), "line 1: found the count 7; expected 3"),
-        (CELEBA.replace("3\n", "2\n", 1).replace("3.png -1 1 1\n", ""), "no row for 1 images (3.png)"),
         ("", "line 1"),
     ],
 )
@@ -276,14 +250,6 @@ def test_celeba_names_a_malformed_attribute_file_with_its_line(celeba: Path, tex
 def test_celeba_names_a_malformed_partition_with_its_line(celeba: Path) -> None:
     (celeba / "list_eval_partition.txt").write_text("1.png 0\n2.png 3\n3.png 1\n")
     assert "list_eval_partition.txt, line 2" in message("celeba", str(celeba))
-
-
-def test_celeba_rows_without_image_are_noted(celeba: Path) -> None:
-    (celeba / "img_align_celeba/3.png").unlink()
-    found = run("celeba", str(celeba))
-    assert len(found.records) == 2
-    assert "1 rows" in found.notes[0]
-    assert "3.png" in found.notes[0]
 
 
 def test_layouts_give_keys_without_dots_and_twins(write: Write) -> None:
@@ -329,3 +295,22 @@ def test_layouts_list_urls_like_folders(write: Write) -> None:
     assert [(r.key, r.split, r.bytes) for r in found.records] == [("2", "test", 3), ("1", "train", 1)]
     with pytest.raises(DataError, match="nothing at that place"):
         run("ab", "memory://other")
+
+
+def test_unpaired_of_two_folders_in_every_split(write: Write) -> None:
+    uri = write("train/horse/1.png", "train/zebra/d/2.png", "val/horse/3.png", "val/zebra/3.png")
+    found = run("unpaired", uri)
+    assert {(r.key, r.split, r.domain) for r in found.records} == {
+        ("1", "train", "A"),
+        ("d/2", "train", "B"),
+        ("3", "val", "A"),
+        ("3", "val", "B"),
+    }
+    assert found.notes == ("domain A is horse", "domain B is zebra")
+    Path(uri, "val/zebra/3.png").unlink()
+    assert "images in val/horse and none in val/zebra" in message("unpaired", uri)
+
+
+def test_classes_of_one_folder_say_what_methods_need(write: Write) -> None:
+    (note,) = run("classes", write("cat/1.png", "cat/2.png")).notes
+    assert note.startswith("one class only: cat; a method that changes classes needs two")

@@ -113,3 +113,52 @@ def test_images_of_other_depth_are_refused_as_before(tmp_path: Path) -> None:
     Image.fromarray(np.arange(16, dtype=np.uint16).reshape(4, 4)).save(tmp_path / "in/c/deep.png")
     with pytest.raises(DataError, match="Convert the files to one number of bits"):
         made(tmp_path)
+
+
+TREES = {
+    "ab": ("1.png", "2.png", "3.png"),
+    "pairs": ("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png", "b/3.png"),
+    "unpaired": ("trainA/1.png", "trainA/2.png", "trainA/3.png", "trainB/1.png", "trainB/2.png"),
+    "classes": ("cat/1.png", "cat/2.png", "dog/1.png"),
+    "celeba": ("img/1.png", "img/2.png", "img/3.png"),
+}
+
+
+@pytest.mark.parametrize("layout", TREES)
+@pytest.mark.parametrize(("asked", "channels"), [(None, 3), (1, 1), (3, 3)])
+def test_grey_among_colour_is_stored_as_colour_in_every_layout(
+    tmp_path: Path, layout: str, asked: Any, channels: int
+) -> None:
+    """Unless --channels says otherwise; which image is the grey one plays no part."""
+    for i, name in enumerate(TREES[layout]):
+        put(tmp_path / "in" / name, noise(SIDE, 2 * SIDE, 1 if i == 1 else 3))
+    if layout == "celeba":
+        rows = "".join(f"{i}.png 1 -1\n" for i in (1, 2, 3))
+        (tmp_path / "in/list_attr_celeba.txt").write_text(f"3\nMale Young\n{rows}")
+    options = {"attributes": ("Male", "Young")} if layout == "celeba" else {}
+    manifest = shard(
+        layout, tmp_path / "in", tmp_path / "out", ImageOptions(channels=asked), goal={"shard_samples": 1},
+        **ALL_TRAIN, **options,
+    )  # fmt: skip
+    assert {field.channels for field in manifest.fields.values()} == {channels}
+    assert manifest.made_by.get("converted", 0) == (asked is None)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_among_colour_of_16_bits_follows_the_advice(tmp_path: Path, channels: Any) -> None:
+    for i, n in enumerate((1, 3)):
+        put(tmp_path / f"in/c/{i}.npy", noise(SIDE, SIDE, n, dtype="uint16"))
+    with pytest.raises(DataError, match="--channels 3 \\(colour\\) or --channels 1 \\(grey\\)"):
+        made(tmp_path)
+    assert made(tmp_path, ImageOptions(channels=channels)).fields["image"].channels == channels
+
+
+def test_images_of_many_channels_are_not_told_to_convert(tmp_path: Path) -> None:
+    """--channels converts no more than four."""
+    put(tmp_path / "in/c/0.npy", noise(SIDE, SIDE, 5))
+    put(tmp_path / "in/c/1.npy", noise(SIDE, SIDE, 3))
+    with pytest.raises(DataError) as refused:
+        made(tmp_path)
+    assert refused.value.fix == "Shard them into different data sets."
+    (tmp_path / "in/c/0.npy").rename(tmp_path / "0.npy")
+    assert made(tmp_path).fields["image"].channels == 3

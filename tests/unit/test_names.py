@@ -16,7 +16,7 @@ from i2i_core import cli
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import ConfigError, DataError, RunError, UserError, nearest
-from i2i_core.names import MOST_NAME, no_part, printable, printable_text, shortened
+from i2i_core.names import MOST_NAME, alike, listed, no_part, printable, printable_text, quoted, shortened
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = {
@@ -146,3 +146,53 @@ def test_run_names_that_are_made_fit_a_file_system() -> None:
 
 def test_shortened_cuts_between_characters() -> None:
     assert [shortened("aé日", n) for n in range(7)] == ["", "a", "a", "aé", "aé", "aé", "aé日"]
+
+
+ODD = ("Smith, John", "long hair", "+plus", "-minus", 'say "x"', "Café", "a", "b", "a,b", "none", "plain")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_listed_gives_a_name_that_was_quoted(name: str) -> None:
+    assert listed(quoted(name), ODD) == listed(quoted(name)) == [name]
+    assert listed(f"plain, {quoted(name)} ,x", ODD) == ["plain", name, "x"]
+    assert listed(f"+{quoted(name)},-{quoted(name)}")[0] in (f"+{name}", f"+{quoted(name)}")
+
+
+def test_listed_takes_the_longest_known_name_and_else_cuts_at_commas() -> None:
+    assert listed("Smith, John,long hair", ODD) == ["Smith, John", "long hair"]
+    assert listed("+Smith, John,-plain", ODD) == ["+Smith, John", "-plain"]
+    assert listed("a,b", ODD) == ["a,b"]
+    assert listed("a,b,plain", ODD) == ["a,b", "plain"]
+    assert listed('"a",b', ODD) == ["a", "b"]
+    assert listed(" a ,, b,", ("a", "b")) == ["a", "b"]
+    assert listed('"",') == listed("") == listed(" , ") == []
+    assert listed("ab", ("a",)) == ["ab"]
+    assert listed(" a ", (" a ", "a")) == [" a "], "a name that was given back as it is known"
+
+
+def test_listed_knows_a_name_however_its_accents_are_written() -> None:
+    composed, parted = "Caf\u00e9", "Cafe\u0301"
+    assert listed(parted, (composed,)) == [composed]
+    assert listed(composed, (parted,)) == [parted]
+    assert listed(f"+{composed}", (parted,)) == [f"+{parted}"]
+
+
+@given(st.lists(st.text("ab,+-\"' é", min_size=1), min_size=1, max_size=4, unique=True))
+@settings(max_examples=100, deadline=None)
+def test_listed_reads_any_names_that_were_quoted(names: list[str]) -> None:
+    names = [name for name in names if name.strip()] or ["x"]
+    assert listed(",".join(map(quoted, names))) == names
+
+
+@pytest.mark.parametrize(
+    ("names", "two"),
+    [
+        (("Cat", "dog", "cat"), ("Cat", "cat")),
+        (("Caf\u00e9", "Cafe\u0301"), ("Caf\u00e9", "Cafe\u0301")),
+        (("cat", "cat "), ("cat", "cat ")),
+        (("Stra\u00dfe", "STRASSE"), ("Stra\u00dfe", "STRASSE")),
+        (("cat", "dog", "cats"), None),
+    ],
+)
+def test_alike_finds_names_that_a_person_takes_for_one(names: tuple[str, ...], two: tuple[str, str] | None) -> None:
+    assert alike(names) == two

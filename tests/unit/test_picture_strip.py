@@ -20,7 +20,7 @@ from i2i_core.images.picture_strip import BETWEEN, Column, picture_strip
 from i2i_core.images.sheet import GAP, NOTHING, PAPER, png_bytes, to_array
 from i2i_core.orchestration.translating import rows_again
 from i2i_core.translation.translator import Row
-from pipelines.demo import numbers
+from pipelines.demo import TRAINED, Demo, characters_for, numbers, place_of
 from pipelines.strip import alone, rows_of, side_by_side
 
 from ..support.translating import go, pixels, untrained
@@ -126,3 +126,19 @@ def test_strip_of_the_readme_is_a_small_wide_picture() -> None:
     data = path.read_bytes()
     width, height = Image.open(io.BytesIO(data)).size
     assert (len(data) < 300_000, width > 3 * height) == (True, True)
+
+
+def test_demo_draws_what_a_short_run_reads_and_takes_what_is_drawn(tmp_path: Path) -> None:
+    """At least an image for each that it trains on; all where it reads more, and where all are there."""
+    assert characters_for("stargan", 0) == characters_for("stargan", 10_000) == 0
+    for method, each in (("stargan", 4), ("pix2pix", 12), ("cyclegan", 0.5)):
+        for images in (8, 600, 1000):
+            few = characters_for(method, images)
+            assert not few or few * each * TRAINED >= images
+    assert characters_for("stargan", 600) == characters_for("stargan", 1100) == 320
+    demo = Demo(images=600, out=tmp_path)
+    assert place_of(demo) == (tmp_path / "short-320", 320)
+    assert place_of(Demo(out=tmp_path)) == (tmp_path, 0), "the run of a short demo is another one"
+    (tmp_path / "glyphs-styles").mkdir()
+    (tmp_path / "glyphs-styles/manifest.json").write_text("{}")
+    assert place_of(demo) == (tmp_path, 0)

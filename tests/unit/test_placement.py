@@ -138,7 +138,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("words", [[3, 5, 0], [3, 5, 1], [0, 0, 1], [11, 4, 0]])
-@pytest.mark.parametrize("fit", ["square", "shorter"])
+@pytest.mark.parametrize("fit", ["square", "shorter", "width", "native", "pad"])
 def test_augment_moves_all_fields_by_one_draw(words: list[int], fit: Any) -> None:
     """A bright 4 x 4 block, its label, the point in its middle and its box stay on each other."""
     x = np.zeros((24, 40, 1), np.uint8)

@@ -123,8 +123,6 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
         model.translate([image, noise(16, 20)], target="bold")
     with pytest.raises(DataError, match="found none; expected some of one size"):
         model.translate([], target="bold")
-    with pytest.raises(DataError, match=r"images: found 17 x 16 pixels \(width x height\); expected"):
-        model.translate(noise(16, 17), target="bold")
     with pytest.raises(DataError, match="image 0: found 5 channels; expected 1"):
         model.translate(noise(16, 16, 5), target="bold")
     with pytest.raises(ConfigError, match="generate: found a method that takes image; expected none"):

@@ -35,7 +35,7 @@ from i2i_core.errors import DataError, RunError, UserError
 from i2i_core.images.codec import ImageOptions
 from i2i_core.images.sheet import to_array
 from i2i_core.orchestration.sharding import index_webdataset
-from i2i_core.translation.inputs import loaded
+from i2i_core.translation.loading import own
 
 from ..support.data import annotated_glyphs, png, put, shard, sums, whole_index, write_tar
 from ..support.translating import go, noise, pixels, untrained
@@ -260,7 +260,7 @@ def test_refined_shards_hold_what_the_method_makes(simgan: str, synthetic: str, 
     method = load_trained(simgan, torch.device("cpu")).method
     before, after = (Reader(DataSet(str(uri)), "train", "A") for uri in (synthetic, tmp_path / "out"))
     for row in range(len(before.rows)):
-        x = loaded((before.read([row], 0)[0], "png"), 0, 0, "it")[0]
+        x = own((before.read([row], 0)[0], "png"), "it").x
         made = to_array(method.image_from(x[None])[0])[..., 0]
         assert before.key(row) == after.key(row)
         assert np.abs(pixels(after.read([row], 0)[0]).astype(int) - made).max() <= 1

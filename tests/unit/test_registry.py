@@ -238,12 +238,12 @@ def test_methods_name_the_networks_that_translate() -> None:
             (simgan.image_from(grey), simgan.networks["R"](grey)),
         ]
         columns = cyclegan.preview(batch_of(x, y))
-        expected += [(columns["G(x)"], G(x)), (columns["F(G(x))"], F(G(x)))]
-        expected += [(columns["F(y)"], F(y)), (columns["G(F(y))"], G(F(y)))]
+        expected += [(columns["translation G(x)"], G(x)), (columns["back F(G(x))"], F(G(x)))]
+        expected += [(columns["translation F(y)"], F(y)), (columns["back G(F(y))"], G(F(y)))]
         columns = unit.preview(batch_of(grey, grey.flip(0)))
-        expected += [(columns["x12"], G2(E1(grey))), (columns["x121"], G1(E2(G2(E1(grey)))))]
+        expected += [(columns["translation x12"], G2(E1(grey))), (columns["back x121"], G1(E2(G2(E1(grey)))))]
         back = G1(E2(grey.flip(0)))
-        expected += [(columns["x21"], back), (columns["x212"], G2(E1(back)))]
+        expected += [(columns["translation x21"], back), (columns["back x212"], G2(E1(back)))]
     for found, right in expected:
         torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
 
@@ -334,6 +334,10 @@ def test_preview_has_one_row_per_sample(name: str) -> None:
     batch = replace(whole_batch(method, 3, 0), keys=KEYS)
     columns = {title: batch[x] if isinstance(x, str) else x for title, x in method.preview(batch).items()}
     assert len(columns) >= 3
+    words = {title.split()[0] for title in columns}
+    assert "source" in words
+    if name != "stargan":  # its other columns are called by the labels that they are made for
+        assert words <= {"source", "translation", "back", "truth", "real"}, "the words of contact sheets"
     assert {len(column) for column in columns.values()} == {3}
     assert all(column.isfinite().all() and column.abs().max() <= 1 for column in columns.values())
 

@@ -431,8 +431,7 @@ def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: lis
         "trial 1 stopped early: l1 0.5 after 100 images: others were better",
         "trial 2 failed: a term was NaN",
         "trial 3 failed: its process was lost 4 times",
-        "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running (trial 1 0%, trial 2 0%, trial 3 0%); "
-        "best: trial 0, l1 0.25, with lambda",
+        "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running; best: trial 0, l1 0.25, with lambda",
         "4 of 5 trials done (1 finished, 1 stopped early, 2 failed), 0 running",
     ):
         assert line in text
@@ -524,6 +523,32 @@ def test_plan_without_twins_names_a_metric_that_the_data_allows(tmp_path: Path) 
     assert [objective.metric for objective in made.objectives] == ["efficientnet_frechet"]
 
 
+def test_plan_names_the_image_that_leaves_all_without_twins_and_the_names_that_it_advises_give_them(
+    tmp_path: Path,
+) -> None:
+    def refused(*names: str, metric: tuple[str, ...] = ()) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for domain in "ab":
+            for name in names:
+                put(folder / f"{domain}/{name.format(domain)}.png", noise(32, 32, 3))
+        shard("unpaired", folder / "a", folder / "data", input_b=str(folder / "b"), split=(0.0, 1.0, 0.0))
+        values = {"data.uri": str(folder / "data"), "launch.storage": str(folder / "runs"), "training.images": 600}
+        own = TrainConfig.of("cyclegan", "demo", {**values, "data.split": "val", "monitoring.evaluate_every": 100})
+        try:
+            assert [one.metric for one in plan(own, SweepConfig(metric=metric)).objectives] == ["twin"]
+        except ConfigError as error:
+            return error.found
+        return ""
+
+    for metric in ((), ("twin",)):
+        said = refused("horse1-{}", "horse2", "horse3-{}", metric=metric)
+        assert "the key 'horse2' has no `-` in split val of domain B" in said
+        assert "Name the files so, as horse7-a.png and horse7-b.png, and shard again" in said
+    said = refused("img-1", "img-2")
+    assert "the keys 'img-1' and 'img-2' have the same identity, 'img'" in said
+    assert refused("horse1-{}", "horse2-{}", "horse3-{}") == ""
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -573,10 +598,10 @@ def test_sweep_is_resumed_with_the_same_trials_alone(base: TrainConfig, space_fi
     with pytest.raises(ConfigError) as caught:
         check_same_sweep(plan(other, SweepConfig(space=space_file)), resume=True)
     for line in (
-        "monitoring.evaluate_samples: saved 256, given 7",
-        "evaluation.metrics: saved ('colour',), given ()",
-        "at_test.test_norm: saved 'auto', given 'image'",
-        "training.fast: saved ('auto',), given ('bf16',)",
+        "monitoring.evaluate_samples: saved 256, now 7",
+        "evaluation.metrics: saved ('colour',), now ()",
+        "at_test.test_norm: saved 'auto', now 'image'",
+        "training.fast: saved ('auto',), now ('bf16',)",
     ):
         assert line in str(caught.value)
 
@@ -596,10 +621,10 @@ def test_sweep_is_resumed_only_as_what_it_is(base: TrainConfig, space_file: str)
     with pytest.raises(ConfigError) as caught:
         check_same_sweep(plan(other, SweepConfig(space=space_file, sampler="random")), resume=True)
     for line in (
-        "training.seed: saved 0, given 3",
-        "training.images: saved 600, given 900",
-        "data.flip: saved False, given True",
-        "sampler: saved 'tpe', given 'random'",
-        "space.parameters.hyper.lambda_l1.high: saved 1000.0, given 2000.0",
+        "training.seed: saved 0, now 3",
+        "training.images: saved 600, now 900",
+        "data.flip: saved False, now True",
+        "sampler: saved 'tpe', now 'random'",
+        "space.parameters.hyper.lambda_l1.high: saved 1000.0, now 2000.0",
     ):
         assert line in str(caught.value)

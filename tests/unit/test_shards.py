@@ -161,8 +161,8 @@ def test_resize_agrees_with_pillow_and_keeps_dtype_and_channels() -> None:
 
 def test_prepare_crops_and_fits_to_the_load_size() -> None:
     x = Picture(noise(218, 178, 3))
-    assert prepare(x, ImageOptions(load_size=64)).shape == (64, 64, 3)
-    assert prepare(x, ImageOptions(load_size=64, fit="shorter")).shape == (78, 64, 3)
+    assert prepare(x, ImageOptions(load_size=64, fit="square")).shape == (64, 64, 3)
+    assert prepare(x, ImageOptions(load_size=64)).shape == (78, 64, 3)
     cropped = prepare(x, ImageOptions(center_crop=178))
     assert np.array_equal(cropped, x.pixels[20:198])
     with pytest.raises(ValueError, match=r"178 x 218 pixels, smaller than --center-crop 200"):

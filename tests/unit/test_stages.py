@@ -40,7 +40,7 @@ def test_stage_is_one_text() -> None:
         Stage(images=20000, frames=8, players=("G", "D"), frozen=("G.trunk", "E")),
         Stage(lr=0.5, fresh=True),
     )
-    assert parsed(("images=1 size=35x55", "size=32x32")) == (Stage(images=1, size=(35, 55)), Stage(size=32))
+    assert parsed(("images=1 size=55x35", "size=32x32")) == (Stage(images=1, size=(35, 55)), Stage(size=32))
     assert parsed(("images=1", "")) == (Stage(images=1), Stage())
 
 
@@ -57,7 +57,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "negative": (("epochs=-1", LAST), "expected a number above 0"),
     "infinite": (("images=1", "lr=inf"), "expected a number above 0"),
     "nan": (("images=1", "lr=nan"), "expected a number above 0"),
-    "size": (("images=1 size=8x8x8", LAST), r"found 'size=8x8x8'; expected pixels of a square's side, or HEIGHTxWIDTH"),
+    "size": (("images=1 size=8x8x8", LAST), r"found 'size=8x8x8'; expected pixels of a square's side, or WIDTHxHEIGHT"),
     "no size": (("images=1 size=0", LAST), "expected pixels"),
     "one frame": (("images=1 frames=1", LAST), "expected a whole number from 2 to 10,000"),
     "names": (("images=1 players=G,,D", LAST), "expected names with commas between them"),
@@ -81,7 +81,7 @@ def test_stage_takes_what_it_leaves_out_from_the_run() -> None:
         (8, 9, 3), (64, 70, 3), (16, 18, 4), (16, 18, 3)
     ]  # fmt: skip
     assert filled((), (35, 55), 0, 1) == (Stage(size=(35, 55), load=0, frames=1),)
-    assert filled(parsed(("size=70x110",)), (35, 55), 40, 1)[0].load == 80
+    assert filled(parsed(("size=110x70",)), (35, 55), 40, 1)[0].load == 80
 
 
 def test_stages_of_none_keep_a_runs_name() -> None:

@@ -248,6 +248,48 @@ def test_plots_mark_the_best_and_keep_the_numbers_of_trials(one: tuple[optuna.St
     assert dashes[1:] == [10.0, 50.0]
 
 
+def contrast(colours: Any, ground: Any) -> Any:
+    """How much colours stand out from a ground, 1 to 21, as WCAG counts it; 3 is what it asks of a picture."""
+    linear = [np.where(c[..., :3] <= 0.04045, c[..., :3] / 12.92, ((c[..., :3] + 0.055) / 1.055) ** 2.4)
+              for c in (np.atleast_2d(colours), np.atleast_2d(ground))]  # fmt: skip
+    light, dark = (each @ [0.2126, 0.7152, 0.0722] + 0.05 for each in linear)
+    return np.maximum(light / dark, dark / light)
+
+
+def test_plots_show_every_trial_in_a_colour_that_stands_out(one: tuple[optuna.Study, Report, Folder]) -> None:
+    """Optuna's scales begin with white: the worst trials, or the first ones, would not be seen."""
+    near = report._Sweep(one[0], [TWIN], SPACE, PAPER)
+    for draw in (lambda: report._slice(near, 0, 1), lambda: report._parallel(near)):
+        with mpl.rc_context(), warnings.catch_warnings(action="ignore"):
+            figure = np.ravel(draw())[0].figure
+            report._make_legible(figure)
+            figure.canvas.draw()
+            shown = [(c, axes) for axes in figure.axes for c in axes.collections if c.get_array() is not None]
+            assert [c for c, axes in shown if axes.get_label() != "<colorbar>"]
+            for collection, axes in shown:
+                ground = mpl.colors.to_rgba(axes.get_facecolor())
+                assert contrast(collection.cmap(np.linspace(0, 1, 9)), np.array(ground)).min() >= 3
+            plt.close("all")
+
+
+def test_plots_name_the_paper_s_line_and_draw_the_best_red(one: tuple[optuna.Study, Report, Folder]) -> None:
+    of = report._Sweep(one[0], [TWIN], SPACE, PAPER)
+    with mpl.rc_context(), warnings.catch_warnings(action="ignore"):
+        history = report._history(of, 0)
+        named = [text.get_text() for text in history.get_legend().get_texts()]
+        *_, red = report._parallel(of).collections
+        at = red.get_segments()[0][0]
+    plt.close("all")
+    assert named == ["twin (lower is better)", "Best Value", "the paper's values"]
+    assert mpl.colors.to_hex(red.get_color()[0]) == mpl.colors.to_hex("crimson")
+    assert at.tolist() == [0, pytest.approx(0.0321)]
+
+
+def test_page_says_on_how_many_samples_it_is_measured(one: tuple[optuna.Study, Report, Folder]) -> None:
+    page = Page(one[2].read("index.html").decode())
+    assert page.row("measured on")[1] == "split val, 256 samples of it, or all where it has fewer (--evaluate-samples)"
+
+
 def test_page_s_words_are_shipped_with_the_package() -> None:
     root = Path(__file__).parents[2]
     shipped = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]

@@ -25,7 +25,6 @@ from i2i_core.data.reading.lanes import slots_of
 from i2i_core.data.reading.stream import Stream, in_order
 from i2i_core.data.reading.transforms import Augment
 from i2i_core.data.worlds.glyphs import GlyphOptions
-from i2i_core.errors import ConfigError
 from i2i_core.evaluation import extremes
 from i2i_core.evaluation.families.unpaired import Twins
 from i2i_core.evaluation.judges.classifier import Classifier, train_classifier
@@ -126,14 +125,6 @@ def test_fitted_compares_the_sides_with_those_of_the_load_size() -> None:
     assert fitted(90, 160, (35, 55), "shorter") == (35, 62)
     assert fitted(90, 110, (35, 55), "shorter") == (45, 55)
     assert fitted(90, 160, (35, 55), "square") == (35, 55)
-
-
-def test_fit_shorter_needs_a_crop() -> None:
-    with pytest.raises(ConfigError, match="--fit: found shorter with --crop none") as refused:
-        DataConfig(fit="shorter", crop="none")
-    assert "--crop center" in str(refused.value)
-    for crop in ("random", "center"):
-        assert DataConfig(fit="shorter", crop=crop).resizing == Resizing("shorter")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

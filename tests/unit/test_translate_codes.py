@@ -23,7 +23,8 @@ from i2i_core.images.sheet import to_array
 from i2i_core.orchestration import translating
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.translation.codes import Between
-from i2i_core.translation.inputs import Split, loaded
+from i2i_core.translation.inputs import Split
+from i2i_core.translation.loading import own
 from i2i_core.translation.translator import MOST_COLUMNS, Translator
 
 from ..support.translating import files, go, noise, pixels, save, untrained
@@ -51,10 +52,9 @@ def cycle(unpaired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def made_by(run: str, input: Path | str, out: Path, **options: Any) -> Made:
-    """What was written, without the contact sheet."""
+    """What was written."""
     go(run, input, out, **options)
-    made = files(out)
-    return made
+    return files(out)
 
 
 def method_of(run: str) -> Any:
@@ -69,7 +69,7 @@ def pairs(uri: str, count: int) -> list[tuple[str, Tensor, Tensor]]:
 
 
 def tensor(data: bytes) -> Tensor:
-    return loaded((data, "png"), 0, 0, "it")[0][None]
+    return own((data, "png"), "it").x[None]
 
 
 def assert_shows(data: bytes, made: Tensor) -> None:

@@ -199,7 +199,8 @@ def cyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
             loss = loss + k.lambda_cyc * distance(F(fake_y), x)
         if k.cycles in ("both", "backward"):
             loss = loss + k.lambda_cyc * distance(G(fake_x), y)
-        loss = loss + k.lambda_cyc * k.lambda_id * (distance(G(y), y) + distance(F(x), x))
+        if k.lambda_id:
+            loss = loss + k.lambda_cyc * k.lambda_id * (distance(G(y), y) + distance(F(x), x))
         losses.append(g_moves.move(loss))
         for move in range(k.n_critic if k.lambda_gan else 0):
             if move > 0:
@@ -518,6 +519,7 @@ CASES: dict[str, tuple[Any, Case]] = {
     "cyclegan": case(cyclegan, updates=5, pool_size=7, lambda_cyc=3.0, lambda_gan=0.6),
     "cyclegan, no pool, no identity": case(cyclegan, pool_size=0, lambda_id=0.0),
     "cyclegan, n_critic, smooth": case(cyclegan, updates=4, pool_size=4, n_critic=3, real_target=0.9),
+    "cyclegan, grey and colour": case(cyclegan, updates=4, pool_size=4, in_channels=1, out_channels=3, lambda_id=0.0),
     "cyclegan, forward": case(cyclegan, cycles="forward"),
     "cyclegan, backward": case(cyclegan, cycles="backward"),
     "cyclegan, GAN alone": case(cyclegan, lambda_cyc=0.0),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from i2i_core.errors import ConfigError
 from i2i_core.networks import shapes
+from i2i_core.sizes import Size, said, sides
 
 WIDEST = 4096
 """Most channels of a network's first layer, and numbers of a code."""
@@ -19,56 +22,79 @@ MOST_KEPT = 1_000_000
 """Most images of a history."""
 
 
-def check_multiple(size: int, factor: int, network: str) -> None:
-    """Refuse an image side that the network's strides do not divide.
+def check_multiple(size: Size, factor: int, network: str, other: str = "") -> None:
+    """Refuse an image size of which the network's strides do not divide both sides.
+
+    Args:
+        other: another way out, added to the advice.
 
     Raises:
-        ConfigError: names --image-size and the nearest sides that the network can take.
+        ConfigError: names --image-size and the nearest sizes that the network can take.
     """
-    try:
-        shapes.check_multiple(size, factor, network)
-    except shapes.SizeError as error:
-        raise ConfigError("--image-size", str(size), error.expected, f"Give --image-size {error.listed}.") from None
+    for side in sides(size):
+        try:
+            shapes.check_multiple(side, factor, network)
+        except shapes.SizeError as error:
+            expected = error.expected if isinstance(size, int) else f"of each side {error.expected}"
+            fix = f"Give --image-size {' or '.join(_nearest(size, factor))}{other}."
+            raise ConfigError("--image-size", said(size), expected, fix) from None
 
 
-def check_unet(size: int, downs: int) -> None:
-    """Refuse an image side that cannot be halved `downs` times, and fewer than 2 downs.
+def check_size(size: Size) -> None:
+    """Refuse a size without pixels. Raises ConfigError, which names --image-size."""
+    if min(sides(size)) < 1:
+        raise ConfigError("--image-size", said(size), "sides of 1 pixel or more", "Give --image-size 64, or 64x32.")
+
+
+def _nearest(size: Size, factor: int) -> list[str]:
+    """List the next smaller size of which a factor divides both sides, and the next larger one."""
+    height, width = sides(size)
+    below = max(height, 0) // factor * factor, max(width, 0) // factor * factor
+    above = -(-max(height, 1) // factor) * factor, -(-max(width, 1) // factor) * factor
+    return [said(near) for near in (below, above) if min(near) > 0]
+
+
+def check_unet(size: Size, downs: int) -> None:
+    """Refuse an image size that cannot be halved `downs` times, and fewer than 2 downs.
 
     Raises:
-        ConfigError: names --image-size and the nearest sides that can be halved so, or --downs.
+        ConfigError: names --image-size and the nearest sizes that can be halved so, and the --downs that this size can.
     """
     if downs < 2:
         raise ConfigError("--downs", str(downs), "a number >= 2", "Give --downs 8 for 256 px, 7 for 128 px.")
-    check_multiple(size, 2**downs, f"a U-Net of {downs} downs")
+    height, width = sides(size)
+    halvings = shapes.halvings(math.gcd(height, width)) if min(height, width) > 0 else 0
+    other = f"; or --downs {halvings}" if halvings >= 2 else ""
+    check_multiple(size, 2**downs, f"a U-Net of {downs} downs", other)
 
 
-def check_patch_size(size: int, receptive_field: int) -> None:
-    """Refuse an image side so small that the patch discriminator has no logit left.
+def check_patch_size(size: Size, receptive_field: int) -> None:
+    """Refuse an image size so small that the patch discriminator has no logit left.
 
     Raises:
         ConfigError: names --image-size and the smallest side.
     """
     smallest = shapes.smallest_side(shapes.STRIDED_LAYERS[receptive_field])
-    if size < smallest:
+    if min(sides(size)) < smallest:
         raise ConfigError(
             "--image-size",
-            str(size),
+            said(size),
             f"at least {smallest} for a receptive field of {receptive_field}",
             f"Give --image-size {smallest} or more, or a smaller --receptive-field.",
         )
 
 
-def check_two_scales(size: int, layers: int) -> None:
-    """Refuse an image side so small that the second scale has no logit left.
+def check_two_scales(size: Size, layers: int) -> None:
+    """Refuse an image size so small that the second scale has no logit left.
 
     Raises:
         ConfigError: names --image-size and the smallest side.
     """
     smallest = 2 * shapes.smallest_side(layers)
-    if size < smallest:
+    if min(sides(size)) < smallest:
         raise ConfigError(
             "--image-size",
-            str(size),
+            said(size),
             f"at least {smallest} for two scales of {layers} stride-2 layers",
             f"Give --image-size {smallest} or more, or --d-layers {max(1, layers - 1)}.",
         )

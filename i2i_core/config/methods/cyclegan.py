@@ -21,8 +21,8 @@ from i2i_core.fields import MOST_CHANNELS
 from i2i_core.losses.formulations import Formulation
 from i2i_core.networks.shapes import STRIDED_LAYERS, ReceptiveField, Upsample
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_choice, check_positive, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import check_at_least, check_choice, check_positive, setting, size_setting
+from i2i_core.sizes import Size, sides
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class CycleGANConfig(GameConfig):
 
     adversarial: Formulation = setting("lsgan")
     """Adversarial terms; the paper has least squares, lsgan (sec. 4)."""
-    image_size: int = setting(256, most=MOST_SIDE)
-    """Height and width of training images in pixels; a multiple of 4."""
+    image_size: Size = size_setting(256)
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; multiples of 4. More shows finer detail
+    and takes more memory and time."""
     in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of domain A; taken from the data."""
     out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
@@ -57,7 +58,7 @@ class CycleGANConfig(GameConfig):
     d_base: int = setting(64, most=WIDEST)
     """Channels of the discriminators' first layer."""
     blocks: int = setting(0, most=DEEPEST)
-    """Residual blocks of the generators; 0 takes 9 from 256 pixels on, and 6 below."""
+    """Residual blocks of the generators; 0 takes 9 from 256 pixels (of the shorter side) on, and 6 below."""
     upsample: Upsample = setting("transposed")
     """Layer with which the generators double the image; resize and shuffle avoid the checkerboard pattern of
     transposed."""
@@ -95,7 +96,7 @@ class CycleGANConfig(GameConfig):
     @property
     def g_blocks(self) -> int:
         """Return the residual blocks of the generators."""
-        return self.blocks or (9 if self.image_size >= 256 else 6)
+        return self.blocks or (9 if min(sides(self.image_size)) >= 256 else 6)
 
 
 SHARED = {
@@ -103,12 +104,14 @@ SHARED = {
     "training.epochs": 200.0,
     "training.lr_schedule": "epochs",
     "data.load_size": 286,
+    "data.fit": "square",
     "data.crop": "random",
     "data.flip": True,
 }
 PAPER = Preset(
-    """The article: 256 px crops of 286, batch 1, Adam 2e-4 for 100 epochs and to 0 over another 100, least squares,
-    lambda 10, pools of 50, 9 blocks, no identity term (the paper has it for paintings to photographs alone).
+    """The article: 256 px crops of images stretched to 286 px (`--fit square`), batch 1, Adam 2e-4 for 100 epochs and
+    to 0 over another 100, least squares, lambda 10, pools of 50, 9 blocks, no identity term (the paper has it for
+    paintings to photographs alone).
 
     Data: horse2zebra and its like, `shard.py --layout unpaired`. Command: `train.py --method cyclegan --preset paper
     --data URI`. Expected for Cityscapes label -> photo (article, table 2): FCN-score .52 per pixel, .17 per class, .11

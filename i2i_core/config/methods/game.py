@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_type_hints
 
 from i2i_core.errors import ConfigError
 from i2i_core.losses.formulations import FORMULATIONS, WITH_TARGET, Formulation, is_target
 from i2i_core.settings import check_at_least, check_below, check_choice, check_numbers, check_positive, setting
-from i2i_core.sizes import Size, sides
+from i2i_core.sizes import Size, said, sides, simplest
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,15 @@ class GameConfig:
     @property
     def size(self) -> Size:
         """Return the size of training images in pixels: the side of a square, or (height, width)."""
-        side: int = self.image_size  # type: ignore[attr-defined]
-        return side
+        return simplest(self.image_size)  # type: ignore[attr-defined]
+
+    @property
+    def sides_before(self) -> dict[str, tuple[int, int]]:
+        """Return the options that earlier releases had in place of `image_size`, each with its value and default.
+
+        Names of runs are made of them. Without any, they are made of `image_size` itself.
+        """
+        return {}
 
     @property
     def of_size(self) -> dict[str, Any]:
@@ -53,12 +60,12 @@ class GameConfig:
             ConfigError: the networks cannot take images of that size.
         """
         height, width = sides(size)
-        values = {**self.of_size, "image_size": height}
-        if hasattr(self, "image_width"):
-            values["image_width"] = width
-        elif height != width:
-            expected = "a square's side, which is what this method's networks take"
-            raise ConfigError("--image-size", f"{height}x{width}", expected, f"Give --image-size {height}.")
+        values: dict[str, Any] = {**self.of_size, "image_size": simplest(size)}
+        if hasattr(self, "image_width"):  # of a method from outside that has a flag for each side
+            values |= {"image_size": height, "image_width": width}
+        elif height != width and get_type_hints(type(self))["image_size"] is int:
+            expected = "a square's side, which is what this method takes"
+            raise ConfigError("--image-size", said(size), expected, f"Give --image-size {height}.")
         return replace(self, **values)
 
     def __post_init__(self) -> None:

@@ -11,8 +11,8 @@ from i2i_core.errors import ConfigError
 from i2i_core.fields import MOST_CHANNELS
 from i2i_core.losses.formulations import Formulation
 from i2i_core.networks.shapes import NoiseAt, Upsample, downs_for
-from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting, size_setting
+from i2i_core.sizes import Size, said, sides
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class MultimodalConfig(GameConfig):
 
     adversarial: Formulation = setting("lsgan")
     """Adversarial terms; the paper has least squares, lsgan (sec. 4)."""
-    image_size: int = setting(256, most=MOST_SIDE)
-    """Height and width of training images in pixels; a multiple of 2^downs."""
+    image_size: Size = size_setting(256)
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; multiples of 2^downs. More shows finer
+    detail and takes more memory and time."""
     in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of a; taken from the data."""
     out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
@@ -98,9 +99,10 @@ class EncodingConfig(MultimodalConfig):
         super().__post_init__()
         check_at_least(self, 1, "e_base")
         check_at_least(self, 0, "e_blocks")
-        if self.image_size < 2 ** (self.blocks + 1):
-            fix = f"Give --e-blocks {max(1, self.image_size.bit_length() - 2)} or less."
-            raise ConfigError("--e-blocks", str(self.blocks), f"an image left of {self.image_size} px", fix)
+        if min(sides(self.image_size)) < 2 ** (self.blocks + 1):
+            least = min(sides(self.image_size))
+            fix = f"Give --e-blocks {max(1, least.bit_length() - 2)} or less."
+            raise ConfigError("--e-blocks", str(self.blocks), f"an image left of {said(self.image_size)} px", fix)
 
     @property
     def of_size(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class EncodingConfig(MultimodalConfig):
     @property
     def blocks(self) -> int:
         """Return the residual blocks of the encoder."""
-        return self.e_blocks or max(1, self.image_size.bit_length() - 5)
+        return self.e_blocks or max(1, min(sides(self.image_size)).bit_length() - 5)
 
 
 AUTHORS: dict[str, Any] = {
@@ -118,6 +120,7 @@ AUTHORS: dict[str, Any] = {
     "training.epochs": 60.0,
     "training.lr_schedule": "epochs",
     "data.load_size": 286,
+    "data.fit": "square",
     "data.crop": "random",
     "data.flip": True,
 }

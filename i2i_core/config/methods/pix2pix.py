@@ -12,16 +12,17 @@ from i2i_core.errors import ConfigError
 from i2i_core.fields import MOST_CHANNELS
 from i2i_core.networks.shapes import STRIDED_LAYERS, DropoutAt, ReceptiveField, Upsample, downs_for
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import check_at_least, check_between, check_choice, check_positive, setting, size_setting
+from i2i_core.sizes import Size
 
 
 @dataclass(frozen=True)
 class Pix2PixConfig(GameConfig):
     """Choose pix2pix's own hyper-parameters."""
 
-    image_size: int = setting(256, most=MOST_SIDE)
-    """Height and width of training images in pixels; a multiple of 2^downs."""
+    image_size: Size = size_setting(256)
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; multiples of 2^downs. More shows finer
+    detail and takes more memory and time."""
     in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of a; taken from the data."""
     out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
@@ -93,12 +94,13 @@ SHARED = {
     "training.batch": 1,
     "training.epochs": 200.0,
     "data.load_size": 286,
+    "data.fit": "square",
     "data.crop": "random",
     "data.flip": True,
 }
 PAPER = Preset(
-    """The article: 256 px crops of 286, batch 1, 200 epochs, Adam 2e-4 kept constant, lambda 100, dropout in
-    the three innermost up-blocks, dropout on at test time.
+    """The article: 256 px crops of images stretched to 286 px (`--fit square`), batch 1, 200 epochs, Adam 2e-4 kept
+    constant, lambda 100, dropout in the three innermost up-blocks, dropout on at test time.
 
     Data: facades, Cityscapes, maps (`shard.py --layout ab`). Command: `train.py --method pix2pix --preset paper
     --data URI`. Expected for Cityscapes label -> photo (article, table 1): FCN-score .66 per pixel, .23 per class,

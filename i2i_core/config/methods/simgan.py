@@ -5,25 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, MOST_RATE, WIDEST
+from i2i_core.config.methods.checks import DEEPEST, MOST_KEPT, MOST_MOVES, MOST_RATE, WIDEST, check_size
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
 from i2i_core.fields import MOST_CHANNELS
 from i2i_core.networks.shapes import Local
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_choice, check_positive, setting
-from i2i_core.sizes import MOST_SIDE, Size
+from i2i_core.settings import check_at_least, check_choice, check_positive, setting, size_setting
+from i2i_core.sizes import Size, sides
 
 
 @dataclass(frozen=True)
 class SimGANConfig(GameConfig):
     """Choose SimGAN's own hyper-parameters."""
 
-    image_size: int = setting(35, most=MOST_SIDE)
-    """Height of training images in pixels."""
-    image_width: int = setting(55, most=MOST_SIDE)
-    """Width of training images in pixels; 0 takes the height."""
+    image_size: Size = size_setting((35, 55))
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT. More shows finer detail and takes more
+    memory and time."""
     channels: int = setting(1, derived=True, most=MOST_CHANNELS)
     """Image channels; taken from the data."""
     lambda_reg: float = setting(1e-4)
@@ -57,14 +56,16 @@ class SimGANConfig(GameConfig):
     """Learning rate of both players."""
 
     @property
-    def size(self) -> Size:
-        """Return the size of training images in pixels: the side of a square, or (height, width)."""
-        return (self.image_size, self.image_width) if self.image_width else self.image_size
+    def sides_before(self) -> dict[str, tuple[int, int]]:
+        """Return height and width as earlier releases had them: each with its default; 0 was the width of a square."""
+        height, width = sides(self.image_size)
+        return {"image_size": (height, 35), "image_width": (0 if height == width else width, 55)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "image_size", "channels", "k_g", "k_d", "blocks", "r_base", "d_base", "first_kernel")
-        check_at_least(self, 0, "image_width", "lambda_reg", "history_size", "warmup_r", "warmup_d")
+        check_size(self.image_size)
+        check_at_least(self, 1, "channels", "k_g", "k_d", "blocks", "r_base", "d_base", "first_kernel")
+        check_at_least(self, 0, "lambda_reg", "history_size", "warmup_r", "warmup_d")
         check_positive(self, "lr")
         check_choice(self, "psi", ("identity", "mean", "gradient"))
         check_choice(self, "form", ("eyes", "hands"))
@@ -104,7 +105,6 @@ PAPER_HANDS = Preset(
     {
         **EYES,
         "hyper.image_size": 224,
-        "hyper.image_width": 0,
         "hyper.form": "hands",
         "hyper.first_kernel": 7,
         "hyper.blocks": 10,
@@ -129,7 +129,6 @@ DEMO = Preset(
     measured.""",
     {
         "hyper.image_size": 32,
-        "hyper.image_width": 0,
         "hyper.r_base": 24,
         "hyper.d_base": 48,
         "hyper.blocks": 2,

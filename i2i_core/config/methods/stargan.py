@@ -13,8 +13,8 @@ from i2i_core.labels import LabelKind, LabelSet
 from i2i_core.losses.formulations import Formulation
 from i2i_core.networks.shapes import Upsample
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_positive, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import check_at_least, check_positive, setting, size_setting
+from i2i_core.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class StarGANConfig(GameConfig):
 
     adversarial: Formulation = setting("wgan-gp")
     """Adversarial terms; the paper has those of WGAN with gradient penalty, wgan-gp (Eq. 8)."""
-    image_size: int = setting(128, most=MOST_SIDE)
-    """Height and width of training images in pixels; a multiple of 2^d_layers."""
+    image_size: Size = size_setting(128)
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; multiples of 2^d_layers. More shows
+    finer detail and takes more memory and time."""
     channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Image channels; taken from the data."""
     attributes: tuple[str, ...] = setting(())
@@ -68,7 +69,7 @@ class StarGANConfig(GameConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "image_size", "channels", "c_dim", "g_base", "d_base", "blocks", "d_layers", "n_critic")
+        check_at_least(self, 1, "channels", "c_dim", "g_base", "d_base", "blocks", "d_layers", "n_critic")
         check_at_least(self, 0, "lambda_cls", "lambda_rec", "lambda_id")
         check_positive(self, "g_lr", "d_lr")
         check_multiple(self.image_size, 2**self.d_layers, "StarGAN's discriminator")

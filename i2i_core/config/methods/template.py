@@ -12,8 +12,8 @@ from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.sections import register
 from i2i_core.fields import MOST_CHANNELS
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_positive, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import check_at_least, check_positive, setting, size_setting
+from i2i_core.sizes import Size
 
 
 # 1. What can be set. Every field is a flag of train.py, and the docstring below it is the flag's help. `derived` fields
@@ -22,8 +22,9 @@ from i2i_core.sizes import MOST_SIDE
 class TemplateConfig(GameConfig):
     """Choose the method's own hyper-parameters."""
 
-    image_size: int = setting(128, most=MOST_SIDE)
-    """Height and width of training images in pixels; a multiple of 4."""
+    image_size: Size = size_setting(128)
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; multiples of 4. More shows finer detail
+    and takes more memory and time."""
     in_channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of a; taken from the data."""
     out_channels: int = setting(3, derived=True, most=MOST_CHANNELS)

@@ -11,16 +11,17 @@ from i2i_core.config.sections import register
 from i2i_core.errors import ConfigError
 from i2i_core.fields import MOST_CHANNELS
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_choice, check_positive, setting
-from i2i_core.sizes import MOST_SIDE
+from i2i_core.settings import check_at_least, check_choice, check_positive, setting, size_setting
+from i2i_core.sizes import Size, said, sides
 
 
 @dataclass(frozen=True)
 class UNITConfig(PerceptualConfig):
     """Choose UNIT's own hyper-parameters."""
 
-    image_size: int = setting(256, most=MOST_SIDE)
-    """Height and width of training images in pixels; a multiple of 4."""
+    image_size: Size = size_setting(256)
+    """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; multiples of 4. More shows finer detail
+    and takes more memory and time."""
     channels: int = setting(3, derived=True, most=MOST_CHANNELS)
     """Channels of both domains; taken from the data."""
     architecture: Literal["paper", "later"] = setting("paper")
@@ -76,15 +77,17 @@ class UNITConfig(PerceptualConfig):
         check_choice(self, "kl_of", ("mean", "code"))
         check_choice(self, "g_noise", ("shared", "own"))
         check_multiple(self.image_size, 4, "UNIT's encoder")
-        if self.lambda_perceptual and self.image_size < 32:  # at 1/16 of a side there must be two positions at least
-            found, fix = f"{self.image_size} with --lambda-perceptual", "Give --image-size 32 or more."
+        if (
+            self.lambda_perceptual and min(sides(self.image_size)) < 32
+        ):  # at 1/16 of a side there must be two positions at least
+            found, fix = f"{said(self.image_size)} with --lambda-perceptual", "Give --image-size 32 or more."
             raise ConfigError("--image-size", found, "at least 32 px, which that term compares at 1/16", fix)
         if self.architecture == "later":  # reflect padding needs two pixels, at the coarsest scale and layer
             check_multiple(self.image_size, 2 ** (self.d_scales - 1 + (self.d_layers or 4)), "UNIT's discriminator")
 
 
-SQUARES = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
-ARTICLE = {**SQUARES, "training.images": 500_000, "training.lr_schedule": "constant"}
+CROPS = {"training.batch": 1, "data.load_size": 286, "data.crop": "random", "data.flip": True}
+ARTICLE = {**CROPS, "training.images": 500_000, "training.lr_schedule": "constant"}
 PAPER = Preset(
     """The article: tied layers, GAN 10, reconstruction 100, KL 0.1, cycle 100, cycle KL 0.1, Adam 1e-4 with weight
     decay 1e-4, batch 1, 500,000 iterations.
@@ -111,8 +114,8 @@ REFERENCE = Preset(
     the square that is trained on cut out of it anywhere: shapes are kept. (Its optional loss on VGG features,
     `--lambda-perceptual`, is off there too.)
 
-    Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--fit shorter
-    --resample bilinear`, so that images keep their shape until training.""",
+    Data and command as for `paper`, with `--preset reference`; shard without --load-size, or with `--resample
+    bilinear`; images keep their shape until training.""",
     {
         "training.batch": 1,
         "data.load_size": 0,

@@ -8,53 +8,50 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
+import posixpath
 import re
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from i2i_core.data.folders import groups
+from i2i_core.data.folders import groups, hints, lists, pairing
+from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
+from i2i_core.data.folders.listing import Listing, described, left_out, list_files, place, write_list
+from i2i_core.data.folders.listing import extension as _extension
+from i2i_core.data.folders.listing import some as _some
+from i2i_core.data.folders.listing import stem as _stem
+from i2i_core.data.folders.splits import DOMAIN_FOLDER, SPLITS, is_split
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, counted, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.names import listed, normal
 from i2i_core.settings import MOST_SEED, check_at_least, check_numbers, setting
-from i2i_core.storage.paths import special
-from i2i_core.storage.remote import is_local, storage_of
+from i2i_core.storage.remote import storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
 logger = logging.getLogger(__name__)
 
-MOST_NAMED = 20
-"""Special files that a warning names."""
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Folder names that mean a split."""
 
 CELEBA_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 """Attributes that StarGAN is trained on; the default of --attributes."""
 
 LOOKS = {
     "ab": "images that hold A on their left half and B on their right, in train/, val/, test/ or side by side in DIR",
-    "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B",
+    "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B; other "
+    "names by --pair-pattern or --pair-table",
     "unpaired": "folders trainA and trainB (and testA, testB, valA, valB), or --input DIR_A --input-b DIR_B",
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
-    "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt)",
+    "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt), or --list FILE of attributes or classes",
     "glyphs": "nothing: it is built in",
     "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
-Reading = Literal["files", "left-right", "right-left", "glyphs"]
+Reading = Literal["files", "left-right", "right-left", "top-bottom", "bottom-top", "glyphs", "tars"]
+_TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bottom-top"}
 
 
 @dataclass(frozen=True)
@@ -71,17 +68,32 @@ class LayoutOptions:
     """Side that is the input: BtoA swaps the two sides of a pair, or the two domains."""
     attributes: tuple[str, ...] = ()
     """Attributes to keep, for celeba (default: the five of the StarGAN paper), or to read from labels, for --index."""
+    labels_list: str = setting("", name="list")
+    """Celeba: the list of images with their attributes (two values each) or classes (names or numbers), a row each:
+    txt, csv or tsv, wherever it lies. Default: the file in --input that is called as CelebA's, list_attr_celeba.txt."""
     annotations: tuple[str, ...] = ()
     """Endings of files beside the images, such as json txt: KEY.json and KEY.txt go into each sample as they are."""
     common_only: bool = False
     """Pairs: take the names that both folders have, and list the other images in a file of --out. Without it, an image
     without a partner stops the job."""
+    pair_pattern: tuple[str, ...] = ()
+    """Pairs whose names differ: the patterns of A's and of B's images, paths below --input (B's: below --input-b, if it
+    is given) with {key} for what both have in common, and perhaps {split}: '{key}_A' '{key}_B' for x_A.png x_B.png.
+    Without an ending a pattern fits any."""
+    pair_table: str = ""
+    """Pairs listed in a table: a csv with A's and B's path in each row, and perhaps a third column of splits. Paths are
+    relative to the table's folder or to --input, which is the table's folder unless it is given."""
+    stacked: bool = False
+    """ab: A is the upper half of each image and B the lower; without it, A is the left half and B the right."""
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
     """Shares of train, val and test, where the layout says nothing of splits."""
     group_by: str = ""
     """Regular expression that keeps near-copies in one split. It is searched in each sample's name: the path below the
     split's folder, without ending; of clips, the clip's path. Samples whose first group, or else whole match, is equal
     go to one split: '^[^_]+' for anna_1.png, anna_2.png."""
+    list_left_out: str = ""
+    """File to write, with the paths of all that is left out of the folders and why: files that are no images, formats
+    that are not read, what systems and tools leave behind. The job itself prints their numbers."""
     seed: int = setting(0, most=MOST_SEED)
     """Seed of the splits, of the order in the shards, and of the colours of glyphs."""
 
@@ -97,6 +109,11 @@ class LayoutOptions:
             if not re.fullmatch(r"\w+(\.\w+)*", ending) or self.endings.count(ending) > 1:
                 fix = "For example --annotations json txt."
                 raise ConfigError("--annotations", repr(ending), "endings of file names, each once", fix)
+
+    @property
+    def names_of_attributes(self) -> tuple[str, ...]:
+        """Names in --attributes, which commas may separate too."""
+        return tuple(part for name in self.attributes for part in name.split(",") if part)
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -120,6 +137,10 @@ class Record:
     """(member, path below the annotations' root) of each file that goes into the sample as it is."""
     clip: str = ""
     """Clip that the sample is a frame of. The frames of a clip are in their order and stay together."""
+    tar: str = ""
+    """Path, below the root, of the tar that holds the sample's files; empty: they are files."""
+    places: tuple[tuple[int, int], ...] = ()
+    """(offset, bytes) in that tar of each source, then of each annotation."""
 
 
 @dataclass(frozen=True)
@@ -143,78 +164,11 @@ class Found:
     """Declarations of `fields`, for --layout fields."""
     clip_overlap: int = 0
     lone: tuple[str, ...] = ()
-    """Places of images without a partner, which `--common-only` leaves out."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Hold the files below a folder: path relative to it -> bytes, sorted; hidden and special files are left out."""
-
-    uri: str
-    root: str
-    files: dict[str, int] = field(repr=False)
-    annotations: tuple[str, ...] = ()
-    """Endings of files that are no images of their own."""
-
-    @property
-    def images(self) -> list[str]:
-        """Paths of the images: endings of images that are no annotations."""
-        others = tuple(f".{ending}" for ending in self.annotations)
-        return [path for path in self.files if _extension(path) in EXTENSIONS and not path.endswith(others)]
-
-    def read_text(self, path: str) -> str:
-        """Read a file of text; bytes that are no UTF-8 are replaced."""
-        fs, root = storage_of(self.root)
-        data: bytes = fs.cat_file(f"{root}/{path}")
-        return data.decode("utf-8", "replace")
-
-
-def list_files(uri: str, flag: str = "--input") -> Listing:
-    """List everything below a folder or URL. Links to local folders are followed.
-
-    Raises:
-        DataError: nothing there, or not a folder.
-    """
-    if not uri:
-        raise DataError(flag, "nothing", "a folder or URL with images", f"Name it with {flag} DIR.")
-    fs, root = storage_of(uri.rstrip("/") or uri)
-    if not fs.isdir(root):
-        found = "a file" if fs.exists(root) else "nothing at that place"
-        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
-    sizes = dict(_linked(root)) if is_local(fs) else dict(_sizes(fs, root))
-    hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
-    names = [path for path in sorted(sizes) if not hidden.search(path)]
-    names = plain_files(uri, root, names) if is_local(fs) else names
-    return Listing(uri, fs.unstrip_protocol(root), {path: sizes[path] for path in names})
-
-
-def plain_files(uri: str, root: str, names: Iterable[str]) -> list[str]:
-    """Leave special files (devices, sockets, named pipes) out of the names of local files below a root, and log which:
-    they are never opened."""
-    kinds = {name: special(os.path.join(root, name)) for name in names}
-    if odd := [f"{name} ({kind})" for name, kind in kinds.items() if kind]:
-        logger.warning(f"{uri}: left out {counted(len(odd), 'special file')}: {_some(odd, MOST_NAMED)}")
-    return [name for name, kind in kinds.items() if not kind]
-
-
-def _sizes(fs: Any, root: str) -> Iterator[tuple[str, int]]:
-    """Give path below a folder and bytes of every file there."""
-    start = len(root.rstrip("/")) + 1
-    for path, info in fs.find(root, detail=True).items():
-        yield path[start:], int(info.get("size") or 0)
-
-
-def _linked(root: str) -> Iterator[tuple[str, int]]:
-    """Give path and bytes of every local file, also below links to folders, except links back to a folder above."""
-    above = {root: {os.path.realpath(root)}}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        known = above.pop(folder)
-        real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders}
-        folders[:] = [name for name in folders if real[name] not in known]  # a link to a folder above would not end
-        above |= {os.path.join(folder, name): known | {real[name]} for name in folders}
-        for name in files:
-            path = os.path.join(folder, name)
-            yield os.path.relpath(path, root), os.stat(path).st_size if os.path.exists(path) else 0
+    """Places of images without a partner, which `--common-only` leaves out; of lists also rows."""
+    left_out: tuple[str, ...] = ()
+    """What could not be used of tars, a line each."""
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of the manifest's `made_by`."""
 
 
 @patient_for(AT_START)
@@ -227,20 +181,42 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
     """
     fields = fields or FieldOptions()
     _check_options(options, fields)
-    if options.layout == "fields":
-        found = find_fields(options, list_files(options.input), fields)
-    elif options.layout == "glyphs":
+    options = _with_folder(options)
+    listing = None if options.layout == "glyphs" else list_files(options.input)
+    if listing is None:
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
+    elif options.layout == "fields":
+        found = find_fields(options, listing, fields)
     else:
-        listing = replace(list_files(options.input), annotations=options.endings)
+        listing = replace(listing, annotations=options.endings)
         found = _LAYOUTS[options.layout](options, listing)
         found = _annotated(found, listing, options.endings) if options.endings else found
     if options.layout == "glyphs" and options.endings:
         found = _annotated_glyphs(found, options.endings)
     found = _turned(found) if options.direction == "BtoA" else found
+    if listing is not None:
+        found = _with_left_out(found, listing, options.list_left_out)
     if options.group_by:
         return with_groups(found, options)
     return replace(found, records=with_splits(found.records, options.split, options.seed))
+
+
+def _with_left_out(found: Found, listing: Listing, file: str) -> Found:
+    """Note how much of the folders no sample is made of, and list it in a file if one is named. Raises as
+    `write_list`."""
+    used = {root + source for r in found.records for root, source in zip(_starts(found.roots), r.sources, strict=False)}
+    (of_annotations,) = _starts((found.annotations_root,))
+    used |= {of_annotations + path for r in found.records for _, path in r.annotations}
+    causes = left_out(listing, used, {*found.lone})
+    if file:
+        write_list(causes, file)
+    more = f"; {file} lists them" if file else "; --list-left-out FILE lists them"
+    line = described(causes)
+    return replace(found, notes=(*found.notes, line + more)) if line else found
+
+
+def _starts(roots: Sequence[str]) -> list[str]:
+    return [place(root, "") for root in roots]
 
 
 def with_groups(found: Found, options: LayoutOptions) -> Found:
@@ -327,14 +303,26 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
         raise ConfigError("--layout", "nothing", "one of the layouts", f"Name one:\n{known}")
     if options.attributes and options.layout != "celeba":
         raise ConfigError("--attributes", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
+    if options.labels_list and options.layout != "celeba":
+        raise ConfigError("--list", f"it beside --layout {options.layout}", "--layout celeba", "Leave it out.")
     if options.input_b and options.layout not in ("pairs", "unpaired"):
         expected = "--layout pairs or unpaired"
         raise ConfigError("--input-b", f"it beside --layout {options.layout}", expected, "Leave it out.")
     if options.input_b and options.layout == "unpaired" and options.endings:
         fix = "Put the images into trainA and trainB of one folder, or leave --annotations out."
         raise ConfigError("--annotations", "it beside --input-b of unpaired images", "one --input", fix)
-    if options.common_only and options.layout != "pairs":
-        raise ConfigError("--common-only", f"it beside --layout {options.layout}", "--layout pairs", "Leave it out.")
+    if options.list_left_out and options.layout == "glyphs":
+        raise ConfigError("--list-left-out", "it beside --layout glyphs", "folders", "Leave it out.")
+    for flag, given, layout in (
+        ("--common-only", options.common_only, "pairs"),
+        ("--pair-pattern", options.pair_pattern, "pairs"),
+        ("--pair-table", options.pair_table, "pairs"),
+        ("--stacked", options.stacked, "ab"),
+    ):
+        if given and options.layout != layout:
+            raise ConfigError(flag, f"it beside --layout {options.layout}", f"--layout {layout}", "Leave it out.")
+    if options.pair_pattern and options.pair_table:
+        raise ConfigError("--pair-pattern", "it beside --pair-table", "one of the two", "Leave one of them out.")
     if fields != FieldOptions() and options.layout != "fields":
         raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
     if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
@@ -350,8 +338,8 @@ def _turned(found: Found) -> Found:
     if len(found.domains) == 2:
         other = dict(zip(found.domains, found.domains[::-1], strict=True))
         return replace(found, records=tuple(replace(r, domain=other[r.domain]) for r in found.records))
-    if found.reader == "left-right":
-        return replace(found, reader="right-left")
+    if found.reader in _TURNED:
+        return replace(found, reader=_TURNED[found.reader])
     records = tuple(replace(r, sources=r.sources[::-1]) for r in found.records)
     return replace(found, records=records, roots=found.roots[::-1])
 
@@ -386,110 +374,231 @@ def with_splits(records: tuple[Record, ...], shares: tuple[float, float, float],
 
 
 def find_ab(options: LayoutOptions, listing: Listing) -> Found:
-    """List side-by-side images, in folders of splits or not."""
+    """List images that hold both sides, beside each other or one above the other, in folders of splits or not."""
     _need_images("ab", listing)
     parts = _split_folders(listing)
     nested = sorted({rest.split("/")[0] for _, _, rest in parts if "/" in rest})
-    if nested and _fitting(listing) not in ([], ["ab"]):
+    if nested and any(hint.layout != "ab" for hint in _hints(listing)):
         raise _unfit("ab", listing)
     keys = _keys_by_split(parts)
     records = [Record(keys[path], (path,), split, bytes=listing.files[path]) for path, split, _ in parts]
-    return Found("paired", ("a", "b"), tuple(records), "left-right", (listing.root,))
+    reader: Reading = "top-bottom" if options.stacked else "left-right"
+    return Found("paired", ("a", "b"), tuple(records), reader, (listing.root,))
 
 
 def find_pairs(options: LayoutOptions, listing: Listing) -> Found:
-    """Pair the images of two folders by their names; endings may differ (a/1.jpg, b/1.png)."""
+    """Pair images: those of two folders by their names, whose endings may differ (a/1.jpg, b/1.png); any others by two
+    patterns, or by a table."""
+    if options.pair_table:
+        return find_pairs_of_table(options, listing)
     _need_images("pairs", listing)
+    patterns: tuple[pairing.Pattern, ...] = ()
+    if options.pair_pattern:
+        patterns = pairing.patterns_of(options.pair_pattern, bool(options.input_b))
     if options.input_b:
-        sides = (listing, list_files(options.input_b, "--input-b"))
+        sides = (listing, listing.further(options.input_b, "--input-b"))
         _need_images("pairs", sides[1])
+    elif patterns := patterns or _folders_in_splits(listing):
+        sides = (listing, listing)
     else:
         sides = _two_sides(listing)
-    by_stem = [_by_stem(side) for side in sides]
-    lone = _lone(sides, by_stem, options.common_only)
+    if patterns:
+        return _pairs_by_pattern(sides, patterns, options)
+    by_name = [pairing.by_name(side.images, side.uri) for side in sides]
+    lone = _lone(sides, by_name, options)
     a_parts = {path: (split, rest) for path, split, rest in _split_folders(sides[0])}
     keys = _keys_by_split([(path, split, rest) for path, (split, rest) in a_parts.items()])
     records = []
-    for stem, path in by_stem[0].items():
-        if (other := by_stem[1].get(stem)) is None:
-            continue
-        size = sides[0].files[path] + sides[1].files[other]
-        records.append(Record(keys[path], (path, other), a_parts[path][0], bytes=size))
+    for name, path in by_name[0].items():
+        if other := by_name[1].get(name):
+            size = sides[0].files[path] + sides[1].files[other]
+            records.append(Record(keys[path], (path, other), a_parts[path][0], bytes=size))
     return Found("paired", ("a", "b"), tuple(records), "files", (sides[0].root, sides[1].root), lone=lone)
+
+
+def _pairs_by_pattern(
+    sides: tuple[Listing, Listing], patterns: Sequence[pairing.Pattern], options: LayoutOptions
+) -> Found:
+    """Pair the images that two patterns fit by their keys. Folders of splits may stand above them, or in them."""
+    places = [
+        [pairing.Place(path, "", path) for path in side.images]
+        if patterns[0].splits
+        else [pairing.Place(path, split or "", rest) for path, split, rest in _split_folders(side)]
+        for side in sides
+    ]
+    others = (patterns[1], patterns[0]) if sides[0] is sides[1] else (None, None)
+    where = [f"{flag} {side.uri}" for flag, side in zip(("--input", "--input-b"), sides, strict=True)]
+    found = [
+        pairing.matched(pattern, other, some, at)
+        for pattern, other, some, at in zip(patterns, others, places, where, strict=True)
+    ]
+    for pattern, of, side, at in zip(patterns, found, sides, where, strict=True):
+        if not of:
+            fix = f"There are {len(side.images)} images, {_some(side.images)}: correct the pattern."
+            fix += hints.told_apart(side)
+            raise DataError("--pair-pattern", f"no image of {pattern.text!r} in {at}", "one of each pair", fix)
+    lone = _lone(sides, found, options)
+    common = [key for key in found[0] if key in found[1]]
+    split_of = {split: _split_named(split, sides[0].uri) for split, _ in common}
+    keys = _keys_by_split([(path, s, f"{name}.{_extension(path)}") for (s, name), path in found[0].items()])
+    records = []
+    for key in common:
+        a, b = found[0][key], found[1][key]
+        records.append(Record(keys[a], (a, b), split_of[key[0]], bytes=sides[0].files[a] + sides[1].files[b]))
+    records.sort(key=lambda record: record.sources)
+    roots = (sides[0].root, sides[1].root)
+    return Found("paired", ("a", "b"), tuple(records), "files", roots, lone=lone)
+
+
+def _split_named(name: str, where: str) -> str | None:
+    """Give the split that a word means; None for no word. Raises DataError where it means none."""
+    if name and name.lower() not in SPLITS:
+        raise DataError(where, f"the split {name!r}", " ".join(SPLITS), "Rename it.")
+    return SPLITS.get(name.lower())
+
+
+def _with_folder(options: LayoutOptions) -> LayoutOptions:
+    """Take the folder of the table of pairs for --input where that was not given."""
+    if not options.pair_table or options.input:
+        return options
+    return replace(options, input=options.pair_table.rpartition("/")[0] or ".")
+
+
+def find_pairs_of_table(options: LayoutOptions, listing: Listing) -> Found:
+    """List the pairs that a table names, a row each.
+
+    Raises:
+        DataError: no table, a row of another form, or one that names an image which is not there.
+    """
+    fs, table_path = storage_of(options.pair_table)
+    if not fs.isfile(table_path):
+        fix = "Name a csv with A's and B's path in each row."
+        raise DataError(f"--pair-table {options.pair_table}", "no file at that place", "a table", fix)
+    if fs.size(table_path) > pairing.MOST_TABLE:
+        expected = f"at most {pairing.MOST_TABLE:,} bytes"
+        raise DataError(
+            f"--pair-table {options.pair_table}", f"{fs.size(table_path):,} bytes", expected, "Cut it into parts."
+        )
+    rows = pairing.read_table(pairing.text_of(fs.cat_file(table_path)), options.pair_table)
+    other = listing.further(options.input_b, "--input-b") if options.input_b else listing
+    folder = str(fs.unstrip_protocol(table_path)).rpartition("/")[0]
+    listing.opened.add(place(folder, table_path.rpartition("/")[2]))
+    sides = (listing, other)
+    own = sides if options.input_b else sides[:1]
+    found = [pairing.Lookup.of(side.images, _bases(folder, side.root), side.root) for side in own]
+    lookups = (found[0], found[-1])
+    table = pairing.looked_up(rows, lookups, options.pair_table)
+    if table.missing and not options.common_only:
+        fix = "Correct the paths, which are relative to the table's folder or to --input; or give --common-only: it "
+        fix += "leaves such rows out, and lists the images whose partners are missing in a file."
+        absent = f"{counted(len(table.missing), 'row')} of images that are not there ({_some(table.missing)})"
+        raise DataError(f"--pair-table {options.pair_table}", absent, "an image at every path", fix)
+    if not table.pairs:
+        absent, fix = f"no row whose images are there ({_some(table.missing)})", "Correct the paths, or --input."
+        raise DataError(f"--pair-table {options.pair_table}", absent, "pairs", fix)
+    rest = pairing.below_common([a for _, a, _, _ in table.pairs])
+    parts = _splits_of(
+        [(str(line), name) for (line, *_), name in zip(table.pairs, rest, strict=True)], options.pair_table
+    )
+    told = {line: _split_named(split, f"{options.pair_table}, line {line}") for line, _, _, split in table.pairs}
+    keyed = [(line, told[int(line)] or split, rest) for line, split, rest in parts]
+    keys, split_of = _keys_by_split(keyed), {line: split for line, split, _ in keyed}
+    records = [
+        Record(keys[str(n)], (a, b), split_of[str(n)], bytes=sides[0].files[a] + sides[1].files[b])
+        for n, a, b, _ in table.pairs
+    ]
+    lone = tuple(f"{sides[side].uri}/{path}" for side, path in table.lone)
+    roots = (sides[0].root, sides[1].root)
+    return Found("paired", ("a", "b"), tuple(records), "files", roots, lone=lone, notes=tuple(table.notes))
+
+
+def _bases(folder: str, root: str) -> tuple[str, ...]:
+    """Name the folders below a root that paths of a table in `folder` may be relative to."""
+    below = posixpath.relpath(folder, root) if folder.split("://")[0] == root.split("://")[0] else "."
+    return ("",) if below == "." else (below, "")
 
 
 def _two_sides(listing: Listing) -> tuple[Listing, Listing]:
     tops = _top_folders(listing)
-    if len(tops) != 2 or any("/" not in path for path in listing.images):
+    loose = any("/" not in path for path in listing.images)
+    if len(tops) != 2 or loose or all(is_split(top) for top in tops):
         raise _unfit("pairs", listing)
-    first, second = (_below(listing, top) for top in sorted(tops))
+    first, second = (listing.below(top) for top in sorted(tops))
     return first, second
 
 
-def _below(listing: Listing, folder: str) -> Listing:
-    files = {p[len(folder) + 1 :]: size for p, size in listing.files.items() if p.startswith(folder + "/")}
-    return Listing(f"{listing.uri}/{folder}", f"{listing.root}/{folder}", files, listing.annotations)
+def _folders_in_splits(listing: Listing) -> tuple[pairing.Pattern, ...]:
+    """Give the patterns of the two folders that every folder of a split holds (train/a, train/b, val/a, val/b); none
+    where there are no such folders."""
+    tops = _top_folders(listing)
+    if not tops or not all(is_split(top) for top in tops) or any("/" not in path for path in listing.images):
+        return ()
+    below = sorted({rest.split("/")[0] if "/" in rest else "" for _, _, rest in _split_folders(listing)})
+    return tuple(pairing.Pattern(f"{name}/{{key}}") for name in below) if len(below) == 2 and all(below) else ()
 
 
-def _by_stem(listing: Listing) -> dict[str, str]:
-    stems: dict[str, str] = {}
-    for path in listing.images:
-        stem = _stem(path)
-        if stem in stems:
-            fix = "Keep one of the two."
-            raise DataError(listing.uri, f"both {stems[stem]} and {path}", "one image of each name", fix)
-        stems[stem] = path
-    return stems
-
-
-def _lone(sides: tuple[Listing, Listing], by_stem: list[dict[str, str]], common_only: bool) -> tuple[str, ...]:
+def _lone(sides: tuple[Listing, Listing], by_key: Sequence[pairing.Side], options: LayoutOptions) -> tuple[str, ...]:
     """Name the images that have no partner.
 
     Raises:
-        DataError: there are some, and they are not to be left out; or no name is in both folders.
+        DataError: there are some, and they are not to be left out; or no name is on both sides.
     """
-    extra = [by_stem[0].keys() - by_stem[1], by_stem[1].keys() - by_stem[0]]
+    extra = [by_key[0].keys() - by_key[1], by_key[1].keys() - by_key[0]]
+    names = [["/".join(filter(None, key)) for key in some] for some in extra]
+    on = [side.uri if sides[0] is not sides[1] else f"side {name}" for side, name in zip(sides, "AB", strict=True)]
     counts = " and ".join(
-        f"{len(names)} only in {side.uri} ({_some(names)})" for side, names in zip(sides, extra, strict=True) if names
+        f"{len(some)} only in {side} ({_some(some)})" for side, some in zip(on, names, strict=True) if some
     )
-    if counts and not common_only:
+    none = not by_key[0].keys() & by_key[1]
+    if counts and not options.common_only and not none:
         fix = "Add the missing images, move the lone ones away, or give --common-only: it takes the names that both "
         fix += "folders have, and lists the other images in a file."
         raise DataError("--layout pairs", counts, "an image of each name in both folders", fix)
-    if not by_stem[0].keys() & by_stem[1]:
-        fix = "Name two folders whose images have the same names; --layout unpaired needs no pairs."
+    if none:
+        fix = "Name two folders whose images have the same names."
+        if options.pair_pattern:
+            fix = "Write {key} for what the names of both have in common."
+        fix += hints.of_two_folders(*sides) if sides[0] is not sides[1] else hints.told_apart(sides[0])
         raise DataError("--layout pairs", f"no name in both: {counts}", "images of equal names", fix)
-    return tuple(f"{side.uri}/{of[stem]}" for side, of, names in zip(sides, by_stem, extra, strict=True)
-                 for stem in sorted(names))  # fmt: skip
+    lone = pairing.lone(by_key)
+    return tuple(f"{side.uri}/{path}" for side, some in zip(sides, lone, strict=True) for path in some)
 
 
 def find_unpaired(options: LayoutOptions, listing: Listing) -> Found:
-    """List the images of two domains: of trainA, trainB and their like in one folder, or of two folders.
+    """List the images of two domains: of trainA, trainB and their like in one folder, of train/x, train/y and their
+    like, or of two folders.
 
     Raises:
         DataError: images elsewhere, or a split with one domain alone.
     """
     _need_images("unpaired", listing)
     if options.input_b:
-        return _two_domains(listing, list_files(options.input_b, "--input-b"))
-    parts = []
+        return _two_domains(listing, listing.further(options.input_b, "--input-b"))
+    two, parts = _folders_in_splits(listing), []
+    sides = dict(zip((name.text.partition("/")[0] for name in two), "AB", strict=False))
     for path in listing.images:
-        match = _DOMAIN_FOLDER.match(path)
-        if not match:
+        if two:
+            top, folder, rest = path.split("/", 2)
+            parts.append((path, SPLITS[top.lower()], sides[folder], rest))
+        elif match := DOMAIN_FOLDER.match(path):
+            parts.append((path, SPLITS[match[1]], match[2], path[match.end() :]))
+        else:
             raise _unfit("unpaired", listing)
-        parts.append((path, SPLITS[match[1]], match[2], path[match.end() :]))
     have = {(split, domain) for _, split, domain, _ in parts}
     for split, domain in sorted(have):
         other = "B" if domain == "A" else "A"
         if (split, other) not in have:
-            found, fix = f"images in {split}{domain} and none in {split}{other}", f"Add {split}{other}."
+            named = {"A": f"{split}A", "B": f"{split}B"}
+            named |= {side: f"{split}/{folder}" for folder, side in sides.items()}
+            found, fix = f"images in {named[domain]} and none in {named[other]}", f"Add {named[other]}."
             raise DataError(f"--layout unpaired --input {listing.uri}", found, LOOKS["unpaired"], fix)
     keys = {}
     for wanted in have:
         group = [(path, rest) for path, split, domain, rest in parts if (split, domain) == wanted]
         keys.update(_unique_keys(group))
     records = [Record(keys[p], (p,), split, domain, bytes=listing.files[p]) for p, split, domain, _ in parts]
-    return Found("unpaired", ("image",), tuple(records), "files", (listing.root,), domains=("A", "B"))
+    notes = tuple(f"domain {side} is {folder}" for folder, side in sides.items())
+    return Found("unpaired", ("image",), tuple(records), "files", (listing.root,), domains=("A", "B"), notes=notes)
 
 
 def _two_domains(*sides: Listing) -> Found:
@@ -523,9 +632,6 @@ def _common_root(*roots: str) -> str:
     return "/".join(parts[0][:shared]) if shared > 3 or not parts[0][0].startswith("file") else "file:///"
 
 
-_DOMAIN_FOLDER = re.compile(rf"({'|'.join(SPLITS)})_?([AB])/")
-
-
 def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     """List the images of one folder per class; the class is each image's attribute."""
     _need_images("classes", listing)
@@ -534,6 +640,7 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     if loose:
         raise _unfit("classes", listing, f"{len(loose)} images beside the class folders ({_some(loose)})")
     classes = sorted({rest.split("/")[0] for _, _, rest in parts})
+    check_apart(classes, f"--layout classes --input {listing.uri}", "class")
     keys = _keys_by_split(parts)
     records = []
     for path, split, rest in parts:
@@ -542,110 +649,79 @@ def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     counts = Counter(rest.split("/")[0] for _, _, rest in parts)
     notes = [f"images of each class: {_some([f'{name} {counts[name]:,}' for name in classes], 12)}"]
     if len(classes) == 1:
-        notes = [f"one class only: {classes[0]}"]
-    elif "pairs" in _fitting(listing):
-        notes.append("both folders hold the same names: if these are pairs, --layout pairs takes them so")
-    found = Found("labelled", ("image",), tuple(records), "files", (listing.root,), tuple(classes), exclusive=True)
+        notes = [f"one class only: {classes[0]}; a method that changes classes needs two, each a folder of --input"]
+    else:
+        notes += [f"{str(hint)[0].lower()}{str(hint)[1:-1]}" for hint in _hints(listing) if hint.layout != "classes"]
+    names = tuple(map(normal, classes))
+    found = Found("labelled", ("image",), tuple(records), "files", (listing.root,), names, exclusive=True)
     return replace(found, notes=tuple(notes))
 
 
 def find_celeba(options: LayoutOptions, listing: Listing) -> Found:
-    """List CelebA's images, with attributes from list_attr_celeba.txt and splits from list_eval_partition.txt if it is
-    there."""
+    """List the images of a list of attributes or classes: CelebA's, in all its forms, or one's own (`--list`)."""
     _need_images("celeba", listing)
-    table = _named(listing, "list_attr_celeba.txt")
-    if table is None:
-        raise _unfit("celeba", listing, "no list_attr_celeba.txt")
-    names, rows = read_attributes(listing.read_text(table), f"{listing.uri}/{table}")
-    chosen = _chosen(options.attributes, names, f"{listing.uri}/{table}")
-    partition = _named(listing, "list_eval_partition.txt")
-    where = f"{listing.uri}/{partition}"
-    splits = read_partition(listing.read_text(partition), where) if partition else {}
-    images = _by_name(listing)
-    _need_rows(images, rows, f"{listing.uri}/{table}")
-    if partition:
-        _need_rows(images, splits, where)
-    columns = [names.index(name) for name in chosen]
-    keys = _unique_keys([(path, name) for name, path in images.items()])
+    images, given = lists.Images(listing.images), options.labels_list
+    table = "" if given else lists.one_of(listing.files, listing.uri, "attributes")
+    if not (given or table):
+        raise _no_list(listing, images)
+    url = lists.named(given, listing.root) if given else f"{listing.root}/{table}"
+    rows = lists.read(url, images)
+    by = lists.split_column(rows, SPLITS)
+    names = tuple(name for name in rows.names if name != by)
+    if not names:
+        fix = "Give each row the image's attributes or its class."
+        raise DataError(rows.where, "no column besides that of the files", "attributes or a class", fix)
+    labelled = lists.labels_of(rows, _chosen(options.attributes, names, rows.where), names)
+    of, notes = lists.matched(rows, images), [labelled.note]
+    partition = "" if by else lists.one_of(listing.files, listing.uri, "partition")
+    splits: dict[str, str] = {}
+    if by:
+        by_file = lists.splits_of(rows, by, SPLITS)
+        splits = {path: by_file[rows.files[row]] for path, row in of.rows.items()}
+    elif partition:
+        cut_by = lists.read(f"{listing.root}/{partition}", images)
+        splits = lists.partition_of(cut_by, images, of.rows, SPLITS)
+        notes.append(cut_by.described("splits"))
+        listing.opened.add(place(listing.root, partition))
+    folder, _, name = url.rpartition("/")
+    listing.opened.add(place(folder, name))
+    listing.opened.update(place(listing.root, path) for path in of.without_row)  # these are counted already
+    keys = _keys_of_listed(of.rows)
     records = [
-        Record(keys[p], (p,), splits.get(name), WHOLE, tuple(rows[name][c] for c in columns), listing.files[p])
-        for name, p in images.items()
+        Record(keys[path], (path,), splits.get(path), WHOLE, labelled.labels[of.rows[path]], listing.files[path])
+        for path in sorted(of.rows)
     ]
-    lone = len(rows.keys() - images.keys())
-    notes = (f"{lone} rows of {table} have no image ({_some(rows.keys() - images.keys())})",) if lone else ()
-    return Found("labelled", ("image",), tuple(records), "files", (listing.root,), chosen, notes=notes)
+    return Found(
+        "labelled", ("image",), tuple(records), "files", (listing.root,), labelled.names, labelled.exclusive,
+        notes=(*notes, *lists.notes_of(rows, of)), lone=lists.lone_of(rows, of, listing.uri),
+    )  # fmt: skip
 
 
-def read_attributes(text: str, where: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """Read a list_attr_celeba.txt: the names of the attributes, and file name -> 0 or 1 for each.
-
-    Raises:
-        DataError: with the line that is wrong.
-    """
-    lines = text.splitlines()
-    names = tuple(lines[1].split()) if len(lines) > 1 else ()
-    fix = "Take the file as CelebA ships it: a count, the names, then a row per image of 1 and -1."
-    if not names or not lines[0].strip().isdigit():
-        raise DataError(f"{where}, line 1", repr(lines[0][:40] if lines else ""), "a count, then a line of names", fix)
-    rows: dict[str, tuple[int, ...]] = {}
-    for number, line in enumerate(lines[2:], start=3):
-        cells = line.split()
-        if not cells:
-            continue
-        if len(cells) != len(names) + 1:
-            raise DataError(f"{where}, line {number}", f"{len(cells) - 1} values", f"a name and {len(names)}", fix)
-        if odd := [cell for cell in cells[1:] if cell not in ("1", "-1")]:
-            raise DataError(f"{where}, line {number}", repr(odd[0]), "1 or -1", fix)
-        rows[cells[0]] = tuple(int(cell == "1") for cell in cells[1:])
-    if len(rows) != int(lines[0]):
-        raise DataError(f"{where}, line 1", f"the count {lines[0].strip()}", f"{len(rows)}, as rows follow", fix)
-    return names, rows
+def _keys_of_listed(paths: Collection[str]) -> dict[str, str]:
+    """Map images to keys: their names, or their paths where folders tell equal names apart."""
+    names = [(path, path.rpartition("/")[2]) for path in sorted(paths)]
+    return _unique_keys(names if len({name for _, name in names}) == len(names) else [(p, p) for p, _ in names])
 
 
-def read_partition(text: str, where: str) -> dict[str, str]:
-    """Read a list_eval_partition.txt: file name -> split. Raises DataError with the line that is wrong."""
-    splits = {"0": "train", "1": "val", "2": "test"}
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        cells = line.split()
-        if cells and (len(cells) != 2 or cells[1] not in splits):
-            fix = "Take the file as CelebA ships it, or remove it and use --split."
-            raise DataError(f"{where}, line {number}", repr(line[:60]), "a name and 0, 1 or 2", fix)
-        if cells:
-            found[cells[0]] = splits[cells[1]]
-    return found
+def _no_list(listing: Listing, images: lists.Images) -> DataError:
+    """Say that no list is there, and name a file that can be read as one."""
+    error = _unfit("celeba", listing, "no list of attributes (list_attr_celeba.txt)")
+    if path := lists.likely(listing.files, listing.root, images):
+        fix = f"If {path} is the list, name it: --list {shlex.quote(f'{listing.uri}/{path}')}."
+        return DataError(error.where, error.found, error.expected, fix)
+    return error
 
 
 def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tuple[str, ...]:
-    wanted = tuple(part for name in wanted for part in name.split(",") if part)
+    wanted = tuple(part for text in wanted for part in listed(text, names))
     for name in wanted:
         if name not in names:
             raise DataError("--attributes", repr(name), f"attributes of {where}", nearest(name, names))
     if len(set(wanted)) < len(wanted):
         raise ConfigError("--attributes", " ".join(wanted), "each attribute once", "Remove the repeated one.")
-    return wanted or (CELEBA_ATTRIBUTES if set(CELEBA_ATTRIBUTES) <= set(names) else names)
-
-
-def _need_rows(images: Iterable[str], rows: Iterable[str], where: str) -> None:
-    missing = set(images) - set(rows)
-    if missing:
-        fix = "Take the file that belongs to these images, or move those images away."
-        raise DataError(where, f"no row for {len(missing)} images ({_some(missing)})", "a row for every image", fix)
-
-
-def _by_name(listing: Listing) -> dict[str, str]:
-    """Map file names to paths. Raises DataError when two folders hold the same name."""
-    images: dict[str, str] = {}
-    for path in listing.images:
-        other = images.setdefault(path.rsplit("/", 1)[-1], path)
-        if other != path:
-            fix = "Name the folder of one of the two."
-            raise DataError(f"--input {listing.uri}", f"both {other} and {path}", "one image of each name", fix)
-    return images
-
-
-def _named(listing: Listing, name: str) -> str | None:
-    return next((path for path in listing.files if path.rsplit("/", 1)[-1] == name), None)
+    chosen = wanted or (CELEBA_ATTRIBUTES if set(CELEBA_ATTRIBUTES) <= set(names) else names)
+    check_apart(chosen, where, "attribute")
+    return chosen
 
 
 def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
@@ -719,6 +795,7 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
         raise DataError(where, f"domains {_some(words, 6)}", "one or two", "Name two folders by {domain}.")
     domains = dict(zip(words, "AB", strict=True)) if len(words) == 2 else {}
     classes = tuple(sorted({places.label for places in samples} - {""}))
+    check_apart(classes, where, "class")
     records = []
     for places in samples:
         paths = tuple(found.get(places) or one.path(places.named) for one, found in zip(known, by_sample, strict=True))
@@ -728,7 +805,8 @@ def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) 
         records.append(Record(places.sample, paths, split, domain, labels, size, clip=places.clip))
     _check_keys(records, where)
     return Found(
-        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known), classes,
+        "fields", tuple(one.name for one in known), tuple(records), "files", (listing.root,) * len(known),
+        tuple(map(normal, classes)),
         exclusive=bool(classes), domains=tuple(domains.values()) or (WHOLE,), declared=known,
         clip_overlap=fields.clip_overlap,
         notes=tuple(f"domain {side} is {word}" for word, side in domains.items()),
@@ -809,15 +887,6 @@ _LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {
 # ---- names ----
 
 
-def _extension(path: str) -> str:
-    name = path.rsplit("/", 1)[-1]
-    return name.rsplit(".", 1)[-1].lower() if "." in name else ""
-
-
-def _stem(path: str) -> str:
-    return path[: -len(_extension(path)) - 1]
-
-
 def _unique_keys(paths: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Map paths to WebDataset keys: the name without ending and without a dot in its last part, none twice."""
 
@@ -849,32 +918,32 @@ def _keys_by_split(parts: Sequence[tuple[str, str | None, str]]) -> dict[str, st
 
 
 def _split_folders(listing: Listing) -> list[tuple[str, str | None, str]]:
-    """Give (path, split, path below the split's folder) of every image; the split is None where there are no such
+    """Give (path, split, path below the split's folder) of every image, as `_splits_of`."""
+    return _splits_of([(path, path) for path in listing.images], f"--input {listing.uri}")
+
+
+def _splits_of(names: Iterable[tuple[str, str]], where: str) -> list[tuple[str, str | None, str]]:
+    """Give (what, split, path below the split's folder) of (what, path); the split is None where there are no such
     folders.
 
     Raises:
         DataError: some images lie in split folders and others beside them.
     """
     parts: list[tuple[str, str | None, str]] = []
-    for path in listing.images:
+    for what, path in names:
         top, _, rest = path.partition("/")
         split = SPLITS.get(top.lower()) if rest else None
-        parts.append((path, split, rest if split else path))
-    outside = [path for path, split, _ in parts if split is None]
+        parts.append((what, split, rest if split else path))
+    outside = [rest for _, split, rest in parts if split is None]
     if outside and len(outside) < len(parts):
         fix = "Move them into a split's folder, or away."
         found = f"{len(outside)} images outside of the split folders ({_some(outside)})"
-        raise DataError(f"--input {listing.uri}", found, "all images in train/, val/ or test/, or none", fix)
+        raise DataError(where, found, "all images in train/, val/ or test/, or none", fix)
     return parts
 
 
 def _top_folders(listing: Listing) -> list[str]:
     return sorted({path.split("/")[0] for path in listing.images if "/" in path})
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
 
 
 # ---- what else it might be ----
@@ -889,33 +958,12 @@ def _need_images(layout: str, listing: Listing) -> None:
         raise DataError(f"--input {listing.uri}", found, LOOKS[layout], fix)
 
 
-def _fitting(listing: Listing) -> list[str]:
-    """List the layouts that the names fit, the likeliest first."""
-    fit = []
-    if _named(listing, "list_attr_celeba.txt"):
-        fit.append("celeba")
-    tops, loose = _top_folders(listing), [path for path in listing.images if "/" not in path]
-    if tops and not loose and all(_DOMAIN_FOLDER.match(f"{top}/") for top in tops):
-        fit.append("unpaired")
-    in_splits = bool(tops) and all(top.lower() in SPLITS for top in tops)
-    if len(tops) == 2 and not loose and not in_splits:
-        stems = [{_stem(p) for p in _below(listing, top).images} for top in tops]
-        fit += ["pairs"] if stems[0] == stems[1] else []
-    below = [path.partition("/")[2] if in_splits else path for path in listing.images]
-    if not fit and not loose and below and all("/" in rest for rest in below):
-        fit.append("classes")
-    if not fit and below and not any("/" in rest for rest in below):
-        fit.append("ab")
-    return fit
+def _hints(listing: Listing) -> list[hints.Hint]:
+    return hints.hints(listing, celeba=lists.has_known(listing.files))
 
 
 def _unfit(layout: str, listing: Listing, found: str = "") -> DataError:
     tops = _top_folders(listing)
     there = f"{len(listing.images)} images" + (f" in {_some([top + '/' for top in tops], 6)}" if tops else "")
-    fit = [name for name in _fitting(listing) if name != layout]
-    fix = "Name another folder, or lay it out so."
-    if fit == ["ab"]:  # that the names fit says nothing of what the images show
-        fix += " If each image holds A on its left half and B on its right, --layout ab fits."
-    elif fit:
-        fix = f"--layout {fit[0]} fits what is there ({LOOKS[fit[0]]})."
+    fix = hints.advice(_hints(listing), layout)
     return DataError(f"--layout {layout} --input {listing.uri}", found or there, LOOKS[layout], fix)

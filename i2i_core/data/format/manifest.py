@@ -38,6 +38,7 @@ from i2i_core.data.format.places import MOST_SHOWN, SHARD, Places, no_file_name
 from i2i_core.data.format.table import ShardSet
 from i2i_core.errors import DataError
 from i2i_core.fields import MOST_ATTRIBUTES, PIXELS, WHOLE, Field, Schema, contradictions
+from i2i_core.names import quoted
 from i2i_core.settings import cut, from_dict
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
@@ -99,7 +100,9 @@ class Manifest(Schema):
         size = f"{shape.height or '?'}x{shape.width or '?'}x{shape.channels} {shape.dtype}"
         if self.kind == "fields" or not all(field.of_version_1 for field in self.fields.values()):
             size = ", ".join(f"{name} ({described(f)})" for name, f in self.fields.items())
-        labels = f", attributes {' '.join(self.attributes)}" if self.attributes else ""
+        odd = any(" " in name or name != quoted(name) for name in self.attributes)
+        named = ", ".join(map(quoted, self.attributes)) if odd else " ".join(self.attributes)
+        labels = f", attributes {named}" if self.attributes else ""
         labels += ", clips" if self.clips else ""
         counts = " / ".join(
             f"{split} " + "+".join(str(sets[d].samples) for d in sorted(sets))
@@ -112,7 +115,7 @@ def described(field: Field) -> str:
     """Say in a few words what a field holds: `64x64x3 uint8`, `classes, 35`, `points 17x3`."""
     size = f"{field.height or '?'}x{field.width or '?'}"
     if field.role == "image":
-        return f"{size}x{field.channels} {field.dtype}"
+        return f"{size}x{field.channels} {field.dtype}" + (f", in B x{field.channels_b}" if field.channels_b else "")
     name = field.role if field.kind == "plain" else field.kind
     more = {"classes": f", {field.classes}", "map": f" {size}x{field.channels}", "vector": f" {_times(field.shape)}"}
     return name + more.get(field.role, "")
@@ -427,6 +430,8 @@ def _field_contradictions(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield f"a field {name[:MOST_SHOWN]!r}", "letters, digits and _"
         if not _ENDING.fullmatch(of.extension):
             yield f"field {name} stored as {of.extension[:MOST_SHOWN]!r}", "the ending of a file's name"
+        if of.channels_b and len(manifest.domains) != 2:
+            yield f"field {name} with channels of a second domain", "two domains"
         for found, expected in contradictions(of):
             yield f"field {name} {found}", expected
         if of.frame and (of.frame not in manifest.fields or manifest.fields[of.frame].role not in PIXELS):

@@ -22,7 +22,8 @@ from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.format.places import MOST_SHOWN
 from i2i_core.data.format.shards import FinishedShard, Hashed, add, agree, published, tar_of
 from i2i_core.data.format.table import Shard
-from i2i_core.data.format.webdatasets import LABELS, HashedReader, tar_members
+from i2i_core.data.format.tar_names import LABELS
+from i2i_core.data.format.tars import HashedReader, tar_members
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import Field
 from i2i_core.images.codec import Encoding, encode
@@ -94,7 +95,8 @@ def plan_refined(
             start = stop
     about = {**made_by, "data": data.manifest.fingerprint, "split": split, "domain": domain, "most": most}
     digest = sha256(json.dumps([about, column], sort_keys=True).encode())
-    return Refined(column, tuple(jobs), {"refined": about}, digest)
+    labels = data.manifest.made_by.get("labels")  # where they stand, which stays so
+    return Refined(column, tuple(jobs), {"refined": about, **({"labels": labels} if labels else {})}, digest)
 
 
 def output_names(shards: Sequence[Shard]) -> list[str]:
@@ -211,9 +213,10 @@ def _member(
         first, _, ending = name.rpartition(".")
         kept = ending.lower() == new.field.extension
         return (name if kept else f"{first}.{new.field.extension}".lstrip(".")), new.data
-    if name.lower() in LABELS and data.manifest.attributes and tuple(labels.tolist()) != new.labels:
+    members, entry = labels_in(data)
+    if name.lower() in members and data.manifest.attributes and tuple(labels.tolist()) != new.labels:
         try:
-            return name, relabelled(old, data.manifest.attributes, new.labels)
+            return name, relabelled(old, data.manifest.attributes, new.labels, entry)
         except (ValueError, RecursionError) as error:
             fix = "Put its tars into one folder without manifest.json, and index them again: shard.py --index FOLDER."
             found = f"a member {name[:MOST_SHOWN]!r} that holds no labels ({error})"
@@ -221,13 +224,33 @@ def _member(
     return name, old
 
 
-def relabelled(old: bytes, attributes: Sequence[str], labels: Sequence[int]) -> bytes:
-    """Rewrite a `json` or `cls` with other labels: of an object the attributes change; else the number of the class
-    does. Raises ValueError or RecursionError where it holds neither."""
-    value = json.loads(old)
-    if isinstance(value, dict):
+def labels_in(data: DataSet) -> tuple[tuple[str, ...], str]:
+    """Name the members of samples that hold labels, and the entry of a json that holds the class: as the manifest says
+    of tars that were indexed."""
+    said = data.manifest.made_by.get("labels")
+    said = said if isinstance(said, dict) else {}
+    members, entry = said.get("members", LABELS), said.get("entry", "")
+    members = members if isinstance(members, list | tuple) else LABELS
+    return tuple(map(str, members)), entry if isinstance(entry, str) else ""
+
+
+def relabelled(old: bytes, attributes: Sequence[str], labels: Sequence[int], entry: str = "") -> bytes:
+    """Rewrite a member that holds labels with others: of an object the attributes change, or the entry that holds the
+    class; else the number or the name of the class does. Raises ValueError or RecursionError where it holds neither."""
+    try:
+        value = json.loads(old)
+    except ValueError:
+        value = old.decode().strip()
+        if value in attributes:
+            return attributes[list(labels).index(1)].encode()
+        raise
+    if isinstance(value, dict) and not entry:
         return json.dumps({**value, **dict(zip(attributes, map(int, labels), strict=True))}).encode()
-    return str(list(labels).index(1)).encode()
+    number = list(labels).index(1)
+    if not isinstance(value, dict):
+        return json.dumps(attributes[number] if isinstance(value, str) else number).encode()
+    named = isinstance(value.get(entry), str)
+    return json.dumps({**value, entry: attributes[number] if named else number}).encode()
 
 
 def _samples(data: DataSet, job: RefinedShard, index: Index) -> Iterator[_Sample]:

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +37,7 @@ from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
+from i2i_core.images.scanner import ShallowError, read_windowed
 from i2i_core.names import printable, shortened
 from i2i_core.settings import check_at_least, check_numbers, from_dict, setting, to_dict
 from i2i_core.storage.folder import Folder
@@ -55,8 +56,10 @@ PARTS = "_parts"
 """Sub-folder of an unfinished data set: `plan.json`, and a record of each finished shard."""
 
 WITHOUT_PARTNER = "without_partner.txt"
-"""File of a data set of pairs: the images that `--common-only` left out, a place a line below a heading."""
-_HEADING = b"# images without a partner, which --common-only left out\n"
+"""File of a data set of pairs or of a list: the images, and rows, that were left out, each a line below a heading."""
+_HEADING = b"# images without a partner"
+_OF_PAIRS, _OF_LISTS = b", which --common-only left out\n", b", and rows of the list without an image\n"
+"""Ends of the heading."""
 
 SAMPLES_AT_ONCE = 32
 """Samples whose files are fetched together."""
@@ -111,6 +114,22 @@ class Recipe:
     channels: Channels = field(default_factory=dict)
     """Channels of fields whose images differ in channels, found while they are written (mixed.py)."""
 
+    def images_of(self, name: str, domain: str) -> ImageOptions:
+        """Give what happens to the images of a field, in a domain."""
+        if self.images.channels_b is not None and "b" in (name, domain.lower()):
+            return replace(self.images, channels=self.images.channels_b)
+        channels = self.channels.get(name)
+        return stored_with(self.images, channels) if channels else self.images
+
+    def field_of(self, field: Field, domain: str) -> Field:
+        """Describe an image of either domain as the manifest does, which describes both at once."""
+        k = self.images
+        if domain == WHOLE or k.channels is None or k.channels_b in (None, k.channels):
+            return field
+        apart = (k.channels_b or 0) - k.channels  # both have transparency, or neither
+        a = field.channels if domain == "A" else field.channels - apart
+        return replace(field, channels=a, channels_b=a + apart)
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -133,7 +152,9 @@ class Plan:
     made_by: dict[str, Any]
     digest: str
     lone: tuple[str, ...] = ()
-    """Places of images that `--common-only` leaves out."""
+    """Places of images that `--common-only` leaves out; of a list, also its rows."""
+    left_out: tuple[str, ...] = ()
+    """What could not be used before any shard is written, a line each."""
 
     @property
     def samples(self) -> int:
@@ -182,6 +203,11 @@ class FinishedShard:
     """Samples with transparent pixels that were laid over the background."""
     converted: int = 0
     """Samples that were stored with more channels than they had, as the others have them."""
+    animated: int = 0
+    """Samples with images of several frames, of which the first was taken."""
+    indexed: dict[str, int] = field(default_factory=dict)
+    faint: dict[str, int] = field(default_factory=dict)
+    """Images with a palette, and grey ones of low values alone, by field (and domain): they may be label maps."""
 
     def dumps(self) -> bytes:
         """Write it as JSON, which `loads` reads."""
@@ -200,6 +226,12 @@ class FinishedShard:
         """Tell whether it is the part of the shard of that name, and names no other file."""
         index = index_name(name) if self.shard.samples else ""
         return (self.shard.name, self.index.name) == (name, index)
+
+
+_PLACES = ("input", "input_b", "labels_list", "pair_table", "annotations", "list_left_out")
+"""Options of layouts that a manifest does not name: places, and annotations as they were typed."""
+_SINCE = ("group_by", "common_only", "pair_pattern", "stacked")
+"""Options of layouts that came later: a manifest names those that were given."""
 
 
 class _MadeBy(TypedDict, total=False):
@@ -238,6 +270,12 @@ def plan(
         if wrong := no_file_name(record.key):
             where, name = f"--input {layout.input}", shortened(record.key, MOST_SHOWN)
             raise DataError(where, f"{wrong} ({name!r})", "names that any reader can read", "Rename the file.")
+    if images.channels_b is not None and (found.declared or found.kind not in ("paired", "unpaired")):
+        fix = "Leave it out; --channels holds for all images."
+        raise ConfigError("--channels-b", f"it beside --layout {layout.layout}", "pairs, ab or unpaired", fix)
+    if images.window and (found.declared or found.reader == "glyphs"):
+        fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
+        raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
@@ -250,7 +288,7 @@ def plan(
     if found.clip_overlap >= most:
         fix = "Give --clip-overlap less, or --shard-samples more."
         raise ConfigError("--clip-overlap", str(found.clip_overlap), f"less than a shard's {most} samples", fix)
-    made_by = _made_by(layout, glyph, images, most)
+    made_by = {**_made_by(layout, glyph, images, most), **found.made_by}
     if found.declared:
         made_by["fields"] = {one.name: one.as_json() for one in found.declared}
         made_by["clip_overlap"] = found.clip_overlap
@@ -259,7 +297,8 @@ def plan(
         for (split, domain), group in sorted(groups.items())
         for job in _jobs(split, domain, group, most, found.clip_overlap)
     )
-    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, _digest(found, jobs, made_by), found.lone)
+    digest = _digest(found, jobs, made_by)
+    return Plan(recipe, jobs, found.exclusive, found.domains, made_by, digest, found.lone, found.left_out)
 
 
 def _shuffled(records: Iterable[Record], seed: int) -> dict[tuple[str, str], list[Record]]:
@@ -312,11 +351,12 @@ def set_name(split: str, domain: str) -> str:
 
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
-    kept = {key: value for key, value in to_dict(layout).items() if key not in ("input", "input_b", "annotations")}
+    kept = {key: value for key, value in to_dict(layout).items() if key not in _PLACES}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
-    kept = {key: value for key, value in kept.items() if value or key not in ("group_by", "common_only")}
+    kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    return {"layout": kept, **drawn, "images": to_dict(images), "shard_samples": most}
+    of_images = {key: value for key, value in to_dict(images).items() if value or key not in ("window", "channels_b")}
+    return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 
 def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -> str:
@@ -330,6 +370,7 @@ def _digest(found: Found, jobs: tuple[ShardJob, ...], made_by: dict[str, Any]) -
 def _row(record: Record) -> list[Any]:
     row = [record.key, record.sources, record.labels, record.bytes]
     row += [record.annotations] if record.annotations else []
+    row += [record.tar, record.places] if record.tar else []
     return [*row, record.clip] if record.clip else row
 
 
@@ -433,6 +474,13 @@ def written_by(output: Folder) -> dict[str, Any]:
     return {}
 
 
+def finished_of(out: str, name: str) -> object:
+    """Give an entry of what the manifest of a data set says that it was made by; None where it is not whole."""
+    output = output_at(out)
+    value = written_by(output).get(name) if output.exists(MANIFEST) else None
+    return value if value is not None and _whole(output.url) else None
+
+
 def check_index_folder(output: Folder, flag: str) -> None:
     """Check that indexes can be written in a folder of their own. Raises DataError where a file or a link has its
     name."""
@@ -513,7 +561,8 @@ def list_lone(plan: Plan, out: str) -> str:
     """Write the list of images without a partner into the data set's folder, and give its place."""
     output = output_at(out)
     lines = "".join(f"{printable(place)}\n" for place in plan.lone)
-    output.write(WITHOUT_PARTNER, _HEADING + lines.encode())
+    heading = _HEADING + (_OF_PAIRS if plan.recipe.kind == "paired" else _OF_LISTS)
+    output.write(WITHOUT_PARTNER, heading + lines.encode())
     return output.at(WITHOUT_PARTNER)
 
 
@@ -623,6 +672,9 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 transparent=part.transparent + _is_laid_over(recipe, files),
                 converted=part.converted
                 + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
+                animated=part.animated + any(x.animated for x in pictures.values()),
+                indexed=_counted_in(part.indexed, job, [name for name, x in pictures.items() if x.indexed]),
+                faint=_counted_in(part.faint, job, [name for name, x in pictures.items() if x.faint]),
             )
             # a frame that was left out ends a run of frames
             clip = (record.clip, number - len(rows.keys)) if record.clip else None
@@ -631,6 +683,12 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+def _counted_in(counts: Mapping[str, int], job: ShardJob, names: Sequence[str]) -> dict[str, int]:
+    """Count these fields of a sample, by name and domain."""
+    said = [name if job.domain == WHOLE else f"{name} of {job.domain}" for name in names]
+    return {**counts, **{name: counts.get(name, 0) + 1 for name in said}}
 
 
 def _relative(recipe: Recipe, record: Record, place: str) -> str:
@@ -682,6 +740,8 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
                     "Give --channels 3 (or 1); beside --keep-alpha every image then has those and transparency. "
                     "Others go into different data sets."
                 )
+            if max(a.channels, b.channels) > 4:
+                fix = "Shard them into different data sets."
             if a.dtype != b.dtype:
                 fix = "Convert the files to one number of bits; or shard them into different data sets."
             elif a.channels == b.channels:
@@ -695,7 +755,7 @@ def agree(have: dict[str, Field], new: dict[str, Field], first: str, other: str)
 
 def _form(field: Field) -> tuple[object, ...]:
     """Give what must be the same of every sample's field."""
-    return field.channels, field.dtype, field.extension, field.shape
+    return field.channels, field.channels_b, field.dtype, field.extension, field.shape
 
 
 def _kind_of(field: Field) -> str:
@@ -723,6 +783,9 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
     places = [storage_of(root) for root in recipe.roots]
     for start in range(0, len(records), SAMPLES_AT_ONCE):
         some = records[start : start + SAMPLES_AT_ONCE]
+        if recipe.reader == "tars":
+            yield from _read_of_tars(recipe, some)
+            continue
         columns = [_fetch(fs, [f"{root}/{r.sources[i]}" for r in some]) for i, (fs, root) in enumerate(places)]
         annotations = _annotations(recipe, some)
         for row, record in enumerate(some):
@@ -731,6 +794,31 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
                 yield record, (pictures, _readable(recipe, record, annotations[row]))
             except BadImageError as error:
                 yield record, error
+
+
+def _read_of_tars(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
+    """Read the images and annotations of each record out of tars."""
+    fs, root = storage_of(recipe.roots[0])
+    wanted = [(f"{root}/{record.tar}", at, size) for record in records for at, size in record.places]
+    starts, ends = [at for _, at, _ in wanted], [at + size for _, at, size in wanted]
+    got = iter(fs.cat_ranges([path for path, _, _ in wanted], starts, ends, on_error="return"))
+    for record in records:
+        its = zip(islice(got, len(record.places)), record.places, strict=True)
+        files = [_whole_or_error(data, size) for data, (_, size) in its]
+        images, annotations = files[: len(record.sources)], files[len(record.sources) :]
+        try:
+            yield record, (_decoded(recipe, record, images), _readable(recipe, record, annotations))
+        except BadImageError as error:
+            yield record, error
+
+
+def _whole_or_error(data: bytes | Exception, size: int) -> bytes | Exception:
+    """Give bytes of a tar, or an error in place of those that are gone. Other errors of storage are raised."""
+    if isinstance(data, bytes) and len(data) == size:
+        return data
+    if isinstance(data, bytes | EOFError | FileNotFoundError | PermissionError):
+        return data if isinstance(data, Exception) else EOFError("the tar has become shorter")
+    raise data
 
 
 def _annotations(recipe: Recipe, records: Sequence[Record]) -> list[list[bytes | Exception]]:
@@ -786,17 +874,28 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
             raise BadImageError(_named(recipe, record, i), _unread(data))
         ending = record.sources[i].rsplit(".", 1)[-1]
         try:
-            found.append(_value(recipe.declared[i], data, ending) if recipe.declared else decode_picture(data, ending))
+            found.append(
+                _value(recipe.declared[i], data, ending) if recipe.declared else _picture(recipe, data, ending)
+            )
+        except ShallowError as error:
+            where, fix = f"--window, {_named(recipe, record, i)}", "Leave --window out, or take such images away."
+            raise ConfigError(where, str(error), "images of 16 or 32 bits, or floats", fix) from None
         except ValueError as error:
             what = "used" if recipe.declared else "decoded"
             raise BadImageError(_named(recipe, record, i), f"a file that cannot be {what} ({error})") from None
     if recipe.declared:
         return _together(recipe, record, found)
-    if recipe.reader == "files":
+    if recipe.reader in ("files", "tars"):
         return found
     pictures = [picture for picture in found if isinstance(picture, Picture)]
-    left, right = _halves(pictures[0], _named(recipe, record, 0))
-    return [left, right] if recipe.reader == "left-right" else [right, left]
+    stacked = recipe.reader in ("top-bottom", "bottom-top")
+    first, second = _halves(pictures[0], _named(recipe, record, 0), stacked)
+    return [first, second] if recipe.reader in ("left-right", "top-bottom") else [second, first]
+
+
+def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
+    window = recipe.images.window
+    return Picture(read_windowed(data, ending, window[0], window[1])) if window else decode_picture(data, ending)
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:
@@ -827,12 +926,17 @@ def _together(recipe: Recipe, record: Record, found: Sequence[Picture | Value]) 
     return [x if isinstance(x, Picture) else value for x, value in zip(found, values.values(), strict=True)]
 
 
-def _halves(picture: Picture, name: str) -> tuple[Picture, Picture]:
-    width = picture.pixels.shape[1]
-    if width % 2:
-        raise BadImageError(name, f"{width} pixels of width, which are not two equal halves")
+def _halves(picture: Picture, name: str, stacked: bool = False) -> tuple[Picture, Picture]:
+    """Cut an image into its left and right half, or its upper and lower one. Raises BadImageError where it has none."""
     x = picture.pixels
-    return replace(picture, pixels=x[:, : width // 2]), replace(picture, pixels=x[:, width // 2 :])
+    side = x.shape[0 if stacked else 1]
+    if side % 2:
+        what = "height" if stacked else "width"
+        other = "side by side, leave --stacked out" if stacked else "one above the other, give --stacked"
+        more = f" (if A and B lie {other})" if not x.shape[1 if stacked else 0] % 2 else ""
+        raise BadImageError(name, f"{side} pixels of {what}, which are not two equal halves{more}")
+    halves = (x[: side // 2], x[side // 2 :]) if stacked else (x[:, : side // 2], x[:, side // 2 :])
+    return replace(picture, pixels=halves[0]), replace(picture, pixels=halves[1])
 
 
 def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Field], dict[str, bytes]]:
@@ -845,34 +949,34 @@ def _members(recipe: Recipe, record: Record, files: Files) -> tuple[dict[str, Fi
     members, fields = dict(files[1]), {}
     for i, (name, read) in enumerate(zip(recipe.fields, files[0], strict=True)):
         try:
-            data, fields[name] = _stored(recipe, i, read)
+            data, fields[name] = _stored(recipe, i, read, record.domain)
         except ValueError as error:
             raise BadImageError(_named(recipe, record, min(i, len(record.sources) - 1)), str(error)) from None
         member = _member_of(name, fields[name])
         if member in members:
             found, fix = f"{member}, as images are stored here", "Store them in another way, with --encode."
-            raise ConfigError("--annotations", found, "an ending that images do not have", fix)
+            flag = "--index" if recipe.reader == "tars" else "--annotations"
+            raise ConfigError(flag, found, "an ending that images do not have", fix)
         members[member] = data
-    if recipe.attributes:
+    if recipe.attributes and recipe.reader != "tars":  # of tars the labels' members are kept as they are
         labels = dict(zip(recipe.attributes, record.labels, strict=True))
         members["json"] = json.dumps(labels).encode()
     return fields, members
 
 
-def _stored(recipe: Recipe, i: int, read: Picture | Value) -> tuple[bytes, Field]:
+def _stored(recipe: Recipe, i: int, read: Picture | Value, domain: str) -> tuple[bytes, Field]:
     """Encode a member. Gives its bytes and its entry in the manifest. Raises ValueError where an image cannot be stored
     as asked."""
     if not isinstance(read, Picture):
         return encode_value(read, recipe.declared[i].field)
     declared = recipe.declared[i].field if recipe.declared else None
-    channels = recipe.channels.get(recipe.fields[i])
-    images = stored_with(recipe.images, channels) if channels else recipe.images
+    images = recipe.images_of(recipe.fields[i], domain)
     x = prepare(read, images, checked=bool(declared and declared.low is not None))
     extension = storage(x, images.encode)
     data = encode(x, extension, images.quality)
     how: dict[str, Any] = {"extension": extension, "channels": x.shape[2], "dtype": str(x.dtype)}
     how |= {"height": x.shape[0], "width": x.shape[1]}
-    return data, replace(declared, **how) if declared else Field(**how)
+    return data, replace(declared, **how) if declared else recipe.field_of(Field(**how), domain)
 
 
 def _member_of(name: str, field: Field) -> str:
@@ -888,15 +992,34 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 # ---- finishing ----
 
 
+_COUNTED = ("transparent", "converted", "animated")
+"""Numbers of samples that the job says at its end."""
+
+
 def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
     """Write the manifest of a finished plan, and remove the parts.
 
     Raises:
         DataError: nothing could be read, or shards do not agree.
     """
-    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("transparent", "converted")}
-    made_by = plan.made_by | {name: count for name, count in counts.items() if count}
+    counts = {name: sum(getattr(part, name) for part in parts.values()) for name in _COUNTED}
+    made_by = plan.made_by | {name: count for name, count in counts.items() if count} | _perhaps_ids(plan, parts)
+    made_by |= {"left_out": [*plan.left_out]} if plan.left_out else {}
     return conclude(plan, out, parts, plan.recipe.attributes, plan.exclusive, plan.domains, made_by)
+
+
+def _perhaps_ids(plan: Plan, parts: Mapping[str, FinishedShard]) -> dict[str, dict[str, int]]:
+    """Count the images with a palette, and those of fields whose images are all grey and of low values."""
+    if plan.recipe.declared or plan.recipe.reader == "glyphs":
+        return {}
+    indexed, faint, all_ = Counter[str](), Counter[str](), Counter[str]()
+    for job in plan.jobs:
+        part = parts[job.name]
+        indexed.update(part.indexed)
+        faint.update(part.faint)
+        all_.update(dict.fromkeys(_counted_in({}, job, plan.recipe.fields), part.shard.samples))
+    found = {"palettes": dict(indexed), "faint": {name: n for name, n in faint.items() if n == all_[name]}}
+    return {name: counts for name, counts in found.items() if counts}
 
 
 def differ_in_channels(plan: Plan, parts: Sequence[FinishedShard]) -> Channels:
@@ -928,7 +1051,7 @@ def conclude(
     """Write the manifest of any work whose shards are all there, and remove the parts. Raises as `finish`."""
     output = output_at(out)
     groups: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
-    left_out: list[str] = []
+    left_out: list[str] = [*made_by.get("left_out", ())]
     for job in work.jobs:
         part = parts[job.name]
         left_out += part.left_out

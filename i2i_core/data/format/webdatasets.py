@@ -1,29 +1,26 @@
 """Make data sets of WebDatasets that exist, without touching their tars.
 
-Each tar is read once, in streaming fashion (`scan`), for where its members lie and what they are; `finish_index`
-then writes the indexes, and the manifest last.
+Each tar is read once, in streaming fashion (`tar_samples.scan`), for where its members lie and what they are;
+`finish_index` then writes the indexes, and the manifest last.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import re
-import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import IO, Any, Self
+from typing import Literal
 
-from i2i_core.data.folders.layouts import SPLITS
+from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
-from i2i_core.data.format.places import Places, below, no_file_name, storage_named
+from i2i_core.data.format.places import Places, below, storage_named
 from i2i_core.data.format.shards import (
     OF_VERSION_1,
     PARTS,
@@ -35,10 +32,12 @@ from i2i_core.data.format.shards import (
     tables_of,
     written_by,
 )
-from i2i_core.data.format.table import Shard, ShardSet
-from i2i_core.errors import ConfigError, DataError, counted
+from i2i_core.data.format.table import ShardSet
+from i2i_core.data.format.tar_labels import LabelColumns, is_class, read_labels
+from i2i_core.data.format.tar_names import MemberNames, chosen, cut_pattern, split_of
+from i2i_core.data.format.tar_samples import LABELLING, SKIP, Fault, Sample, Scanned, alike, fields_of, of_one_shape
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import WHOLE, Field
-from i2i_core.images.codec import EXTENSIONS, check_range, decode
 from i2i_core.names import printable
 from i2i_core.settings import to_dict
 from i2i_core.storage.folder import Folder
@@ -46,106 +45,46 @@ from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
+INDEXES_AT_ONCE = 16
+"""Indexes that are written at the same time."""
+_UNPACK = {"gz": "gunzip", "tgz": "gunzip", "bz2": "bunzip2", "tbz2": "bunzip2", "tbz": "bunzip2"}
+_UNPACK |= {"xz": "unxz", "txz": "unxz", "zst": "zstd -d", "lz4": "lz4 -d"}
+"""Commands that leave a .tar, by the ending of a compressed one."""
+
 
 @dataclass(frozen=True)
 class IndexOptions:
     """Name a WebDataset that exists, to make it a data set without rewriting it."""
 
     index: str = ""
-    """Folder or fsspec URL with its tars. Indexes and manifest go beside them, or to --out."""
+    """Folder or fsspec URL with tars; one tar; or a pattern of tars, as 'data/{000..099}.tar' or 'data/train-*.tar'.
+    Indexes and manifest go beside them, or to --out. With flags of images, new shards go to --out instead."""
     domains: tuple[str, ...] = ()
     """Two words of the shards' names that tell domain A and B apart, for unpaired images (--domains horse zebra)."""
+    member: tuple[str, ...] = ()
+    """Members of a sample that are its images and its labels, where their names do not say so: a=input.jpg
+    b=target.png, or 'image=jpg;png' labels=txt. Of several, a sample's first one counts. labels=json:species takes the
+    class from that entry of a json."""
+    keys: Literal["first-dot", "last-dot"] = "first-dot"
+    """End of a sample's key in the name of a file: the first dot, WebDataset's own rule; or the last one, for names
+    with dots (v1.2.png), which --rewrite gives keys without dots."""
+    rewrite: bool = False
+    """Write the samples into new shards in --out, as --layout does with folders, instead of an index of their tars:
+    puts together samples whose members lie apart, and takes --split and the like. Flags of images do so by
+    themselves."""
 
     def __post_init__(self) -> None:
         if len(self.domains) not in (0, 2):
             raise ConfigError("--domains", " ".join(self.domains), "two names", "Name A's, then B's.")
-
-
-IMAGES = "images that cannot be read"
-FIELDS = "samples without their images"
-KINDS = "images of another kind than most"
-LABELLING = "labels that cannot be used"
-NAMES = "keys that cannot be names of files"
-TWICE = "keys or members that come twice"
-LINKS = "images that are links, devices or too large"
-DAMAGE = "damaged tars"
-
-_FIXES = {
-    DAMAGE: "Copy the tar again; --bad skip takes the samples before that byte.",
-    FIELDS: "Rename the members, or unpack the tars and use --layout; --bad skip leaves such samples out.",
-    LABELLING: "Name attributes that every sample has, with --attributes; --bad skip leaves such samples out.",
-}
-_EXPECTED = {
-    IMAGES: "an image",
-    FIELDS: "samples KEY.a.png KEY.b.png, or KEY.png",
-    LABELLING: "labels",
-    NAMES: "a name that a file can have",
-    TWICE: "every key and every member once",
-    LINKS: "an image in one piece",
-    DAMAGE: "a whole one",
-}
-_SKIP = "--bad skip leaves such samples out"
-
-INDEXES_AT_ONCE = 16
-"""Indexes that are written at the same time."""
-MOST_IMAGE = 1 << 30
-MOST_LABEL = 16 << 20
-MOST_HEADER = 1 << 16
-"""Bytes of one image, of a json or cls, and of an extended header, beyond which they are refused unread."""
-MOST_CLASSES = 10_000
-"""Classes that a cls may count to where they are not named."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Say why a sample (or, without a key, the rest of a tar) cannot be used."""
-
-    key: str
-    kind: str
-    cause: str
-    member: str = ""
-    expected: str = ""
-
-    def error(self, where: str) -> DataError:
-        """Make an error of it that names the tar, which is `where`."""
-        place = where if not self.key else f"{where}: {printable(self.key)}" + f".{self.member}" * bool(self.member)
-        fix = _FIXES.get(self.kind, f"Mend or remove it; {_SKIP}.")
-        return DataError(place, self.cause, self.expected or _EXPECTED[self.kind], fix)
-
-
-Image = tuple[int, int, Field]
-"""Offset and size of an image in its tar, and what it is."""
-Kinds = tuple[tuple[str, int, str, str], ...]
-"""Name, channels, dtype and ending of each image of a sample."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Hold a sample of a tar: its images by name, and its label."""
-
-    key: str
-    images: dict[str, Image]
-    label: Any
-    """Contents of its json or cls; None where it has neither, a Fault where it cannot be read."""
+        if not self.index and (self.member or self.keys != "first-dot" or self.rewrite):
+            flag = "--member" if self.member else "--rewrite" if self.rewrite else "--keys"
+            raise ConfigError(flag, "it without --index", "--index FOLDER", "Leave it out, or name tars with --index.")
+        MemberNames.of(self.member)
 
     @property
-    def kind(self) -> Kinds:
-        """Kind of each image, by which samples are compared."""
-        return tuple((name, f.channels, f.dtype, f.extension) for name, (_, _, f) in sorted(self.images.items()))
-
-    @property
-    def is_half(self) -> bool:
-        """Tell whether it is one side of a pair."""
-        return self.images.keys() < {"a", "b"}
-
-
-@dataclass(frozen=True)
-class Scanned:
-    """Hold what a tar contains: its usable samples, and what cannot be used."""
-
-    shard: Shard
-    samples: list[Sample]
-    left_out: list[Fault]
+    def names(self) -> MemberNames:
+        """What the members of samples are."""
+        return MemberNames.of(self.member, self.keys)
 
 
 @dataclass(frozen=True)
@@ -198,317 +137,26 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
     Raises:
         DataError: nothing there, no tar, or compressed ones.
     """
-    uri = options.index.rstrip("/")
+    uri, pattern = cut_pattern(options.index.rstrip("/"))
+    where = f"--index {options.index}"
     fs, root = storage_of(uri)
     found = (
         {p[len(root) + 1 :]: int(i["size"]) for p, i in fs.find(root, detail=True).items()} if fs.isdir(root) else {}
     )
-    packed = sorted(name for name in found if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz)$", name))
+    names = chosen(found, pattern, where) if found else []
+    packed = [name for name in names if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz)$", name)]
     if packed:
-        fix = "Unpack them: gunzip leaves a .tar."
-        raise DataError(
-            f"--index {uri}", f"compressed tars ({packed[0]}, ...), which cannot be read in parts", ".tar", fix
-        )
-    sizes = {name: found[name] for name in sorted(found) if name.endswith(".tar")}
+        tool = _UNPACK.get(packed[0].rpartition(".")[2], "its program")
+        many = f"{len(packed):,} compressed tars ({packed[0]}, ...), which cannot be read in parts"
+        raise DataError(where, many, ".tar", f"Unpack them: {tool} leaves a .tar.")
+    sizes = {name: found[name] for name in names if name.endswith(".tar")}
     if not sizes:
-        has = f"{len(found)} files, none of them a tar" if found else "nothing at that place, or not a folder"
-        raise DataError(f"--index {uri}", has, "a folder of .tar shards", "Check the name.")
-    digest = sha256(json.dumps([sizes, options.domains, attributes]).encode())
+        ends = Counter(name.rpartition("/")[2].rpartition(".")[2] for name in names if "." in name)
+        shown = ", ".join(f"{n} .{end}" for end, n in ends.most_common(3))
+        has = f"{len(names)} files, none of them a tar ({shown})" if names else "nothing at that place, or not a folder"
+        raise DataError(where, has, "a folder of .tar shards", "Check the name.")
+    digest = sha256(json.dumps([sizes, options.domains, attributes, *options.names.said]).encode())
     return Tars(uri, str(fs.unstrip_protocol(root)), sizes, digest)
-
-
-def scan(root: str, name: str, bad: str) -> Scanned:
-    """Read one tar from end to end: members, checksums, images.
-
-    Raises:
-        DataError: with `bad="stop"`, for the first sample that cannot be used, or a damaged tar.
-    """
-    fs, base = storage_of(root)
-    where = f"{root.removeprefix('file://')}/{name}"
-    samples: list[Sample] = []
-    left_out: list[Fault] = []
-
-    def leave_out(fault: Fault) -> None:
-        if bad == "stop":
-            raise fault.error(where)
-        left_out.append(fault)
-
-    with fs.open(f"{base}/{name}", "rb") as file:
-        reading = HashedReader(file)
-        seen: set[str] = set()
-        for key, entries in groupby(tar_entries(reading, _is_read), key=lambda entry: entry[0]):
-            members = [entry[1:] for entry in entries]
-            sample = _sample(key, members)
-            if reading.damage and (isinstance(sample, Fault) or sample.is_half):
-                reading.end = members[0][1].offset  # the damage is in it
-                break
-            if isinstance(sample, Sample) and key in seen:
-                sample = Fault(key, TWICE, "a key that stood before, in the same tar")
-            seen.add(key)
-            if isinstance(sample, Sample):
-                samples.append(sample)
-            else:
-                leave_out(sample)
-        reading.drain()
-    if reading.damage or reading.filled > reading.end:
-        found = reading.damage or f"{reading.filled - reading.end} bytes after the end of the archive"
-        leave_out(Fault("", DAMAGE, f"{found}; nothing is taken from byte {reading.end} on"))
-    half = [sample for sample in samples if sample.is_half]
-    if half and bad == "stop":
-        found = f"{len(half)} samples without a or b ({', '.join(printable(s.key) for s in half[:3])})"
-        raise DataError(where, found, "both in every sample", f"Complete or remove those samples; {_SKIP}.")
-    left_out += [Fault(s.key, FIELDS, f"{'b' if 'a' in s.images else 'a'} is missing") for s in half]
-    samples = [sample for sample in samples if not sample.is_half]
-    if bad == "stop":
-        _alike([(where, sample) for sample in samples])
-    return Scanned(Shard(name, len(samples), reading.bytes, reading.hash.hexdigest()), samples, left_out)
-
-
-# ---- tars ----
-
-
-class HashedReader:
-    """Read a file from end to end, and keep its length and checksum as it goes.
-
-    Attributes:
-        filled: where its last byte that is not 0 ends.
-        end: once `tar_entries` is through, where the archive ended.
-        damage: why it ended there before its time.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.hash, self.bytes, self.filled = file, hashlib.sha256(), 0, 0
-        self.end, self.damage = 0, ""
-        self.length = file.seek(0, io.SEEK_END)
-        file.seek(0)
-
-    def read(self, size: int) -> bytes:
-        """Read some bytes, and count them in."""
-        data = self.file.read(size)
-        self.hash.update(data)
-        if filled := len(data.rstrip(b"\0")):
-            self.filled = self.bytes + filled
-        self.bytes += len(data)
-        return data
-
-    def drain(self) -> None:
-        """Read to the end."""
-        while self.read(1 << 20):
-            pass
-
-
-class _Header(tarfile.TarInfo):
-    """Read a header, or raise a ReadError: `tarfile` takes a damaged one for the end of the archive, and skips to
-    wherever one says that the next is."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
-            raise tarfile.ReadError("it ends without the mark of an archive's end") from None
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"a damaged header: {error}") from None
-        if header.size < 0 or (header.type in _LONG and header.size > MOST_HEADER):
-            raise tarfile.ReadError(f"a header of {header.size} bytes")
-        return header
-
-    @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
-        try:
-            header = super().fromtarfile(tar)
-        except (ValueError, LookupError, OverflowError, RecursionError) as error:  # of extended headers
-            raise tarfile.ReadError(f"a damaged header: {type(error).__name__}") from None
-        length = tar.fileobj.fileobj.length  # type: ignore[attr-defined]
-        if not 0 <= header.size <= length - header.offset_data:
-            raise tarfile.ReadError(f"{printable(header.name)} of {header.size} bytes does not fit in {length} bytes")
-        return header
-
-
-_LONG = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-
-TarMember = tuple[str, str, tarfile.TarInfo, bytes]
-"""Key, member, header and data of something in a tar."""
-
-
-def tar_entries(file: HashedReader, is_read: Callable[[str, tarfile.TarInfo], bool]) -> Iterator[TarMember]:
-    """Give all in a tar that has a name by WebDataset's convention: the key ends at the first dot of the last part.
-
-    Where the tar is damaged it ends; `file.end` and `file.damage` then say where and how.
-
-    Args:
-        is_read: given a member and its header, whether its data is wanted; else it comes empty.
-    """
-    try:
-        with tarfile.open(fileobj=file, mode="r|", tarinfo=_Header) as tar:  # type: ignore[call-overload]
-            while (info := tar.next()) is not None:
-                file.end = info.offset
-                _, dot, member = info.name.rpartition("/")[2].partition(".")
-                key = info.name[: -len(dot + member)]
-                if dot and key and not key.endswith("/") and not info.isdir():
-                    opened = tar.extractfile(info) if _is_file(info) and is_read(member, info) else None
-                    yield key, member, info, opened.read() if opened else b""
-                file.end = tar.offset
-                tar.members.clear()
-    except tarfile.TarError as error:
-        file.damage = f"a damaged tar ({error})"
-
-
-def _is_file(info: tarfile.TarInfo) -> bool:
-    """Tell whether a member's data lies in one piece in the tar."""
-    return info.isreg() and not info.issparse()
-
-
-def tar_members(file: HashedReader) -> Iterator[TarMember]:
-    """Give every file of a tar with its data, as `tar_entries` does."""
-    return (entry for entry in tar_entries(file, lambda *_: True) if _is_file(entry[2]))
-
-
-# ---- samples ----
-
-LABELS = ("json", "cls")
-_Members = list[tuple[str, tarfile.TarInfo, bytes]]
-
-
-def _field_of(member: str) -> str:
-    """Name the field of an image's member: `a`, `b`, `image`, or what else it is called."""
-    return member.rpartition(".")[0] or "image"
-
-
-def _is_image(member: str) -> bool:
-    return member.lower().rpartition(".")[2] in EXTENSIONS
-
-
-def _is_read(member: str, info: tarfile.TarInfo) -> bool:
-    return info.size <= _most_bytes(member)
-
-
-def _most_bytes(member: str) -> int:
-    return MOST_IMAGE if _is_image(member) else MOST_LABEL if member.lower() in LABELS else 0
-
-
-def _sample(key: str, members: _Members) -> Sample | Fault:
-    """Give the images of a sample, and its json or cls where it has one that may be labels. All else is left alone."""
-    if wrong := no_file_name(key):
-        return Fault(key, NAMES, wrong)
-    if twice := [name for name, n in Counter(name.lower() for name, _, _ in members).items() if n > 1]:
-        return Fault(key, TWICE, f"{twice[0]} twice")
-    images: dict[str, _Members] = defaultdict(list)
-    notes: dict[str, Any] = {}
-    for name, info, data in members:
-        member = name.lower()
-        if _is_image(member):
-            images[_field_of(member)].append((member, info, data))
-        elif member in LABELS:
-            notes[member] = _note(key, member, info, data)
-    if {"a", "b"} <= images.keys():
-        images = {name: images[name] for name in ("a", "b", "image") if name in images}
-    elif "image" in images:
-        images = {"image": images["image"]}
-    elif not images.keys().isdisjoint("ab"):
-        images = {name: images[name] for name in "ab" if name in images}
-    if images.keys() not in ({"a"}, {"b"}, {"a", "b"}, {"image"}):
-        return Fault(key, FIELDS, f"images named {', '.join(map(printable, sorted(images))) or 'nothing'}")
-    found = {}
-    for name, some in images.items():
-        image = _image(key, some)
-        if isinstance(image, Fault):
-            return image
-        found[name] = image
-    return Sample(key, found, _may_be_labels(notes) if "image" in found else None)
-
-
-def _note(key: str, member: str, info: tarfile.TarInfo, data: bytes) -> Any:
-    """Read what a json or cls holds, or give a Fault."""
-    if wrong := _not_in_one_piece(member, info):
-        return Fault(key, LABELLING, wrong, member)
-    try:
-        return _flat(json.loads(data))
-    except (ValueError, RecursionError) as error:
-        return Fault(key, LABELLING, f"text that is not JSON ({error})", member)
-
-
-def _flat(value: Any) -> Any:
-    """Reduce a JSON value to what may be labels: a number, or an object of numbers; else its type's name."""
-    if isinstance(value, dict):
-        return {key: v if isinstance(v, int | float) else _brief(v) for key, v in value.items()}
-    return value if isinstance(value, int | float) else _brief(value)
-
-
-def _brief(value: Any) -> str:
-    return value[:80] if isinstance(value, str) else type(value).__name__
-
-
-def _not_in_one_piece(member: str, info: tarfile.TarInfo) -> str:
-    """Why a member cannot be read at its offset; empty if it can."""
-    if not _is_file(info):
-        kinds = ((info.issym(), "a symbolic link"), (info.islnk(), "a hard link"), (info.isdev(), "a device"))
-        return next((kind for is_one, kind in kinds if is_one), "no plain file")
-    return "" if _is_read(member, info) else f"{info.size} bytes, over the limit of {_most_bytes(member)}"
-
-
-def _may_be_labels(notes: dict[str, Any]) -> Any:
-    """Choose between a json and a cls: the json if it is an object with attributes."""
-    value = notes.get("json")
-    attributes = isinstance(value, dict) and any(_is_bit(v) for v in value.values())
-    return value if attributes or "cls" not in notes else notes["cls"]
-
-
-def _is_bit(value: Any) -> bool:
-    return isinstance(value, int | float) and value in (0, 1)
-
-
-def _image(key: str, members: _Members) -> Image | Fault:
-    """Find the image among the members of one name: an array beside an image is an annotation."""
-    images = [m for m in members if not m[0].endswith("npy")] or members
-    if len(images) > 1:
-        return Fault(key, TWICE, f"both {images[0][0]} and {images[1][0]}, two images of one name")
-    name, info, data = images[0]
-    if wrong := _not_in_one_piece(name, info):
-        return Fault(key, LINKS, wrong, name)
-    try:
-        x = decode(data, name)
-        check_range(x)
-    except ValueError as error:
-        return Fault(key, IMAGES, str(error), name)
-    field = Field(name.rsplit(".", 1)[-1], x.shape[2], str(x.dtype), x.shape[0], x.shape[1])
-    return info.offset_data, len(data), field
-
-
-def _alike(samples: Sequence[tuple[str, Sample]], bad: str = "stop") -> list[Fault | None]:
-    """Give for each (tar, sample) why it is left out, if its images are not of the kind that most are.
-
-    Raises:
-        DataError: with `bad="stop"`, naming the first.
-    """
-    kinds = Counter(sample.kind for _, sample in samples)
-    if len(kinds) < 2:
-        return [None] * len(samples)
-    most = max(kinds, key=lambda kind: kinds[kind])
-    like = next((tar, sample) for tar, sample in samples if sample.kind == most)
-    out: list[Fault | None] = []
-    for tar, sample in samples:
-        cause = f"{_described(sample.kind)}, where {kinds[most]} samples hold {_described(most)}"
-        out.append(Fault(sample.key, KINDS, cause) if sample.kind != most else None)
-        if out[-1] and bad == "stop":
-            fix = f"Make all images of one kind; {_SKIP}."
-            found = f"{_described(sample.kind)}, while {like[0]}: {printable(like[1].key)} holds {_described(most)}"
-            raise DataError(f"{tar}: {printable(sample.key)}", found, "the same of every sample", fix)
-    return out
-
-
-def _described(kind: Kinds) -> str:
-    return " and ".join(
-        f"{name} of {counted(channels, 'channel')} of {dtype} as {end}" for name, channels, dtype, end in kind
-    )
 
 
 # ---- the data set ----
@@ -521,6 +169,18 @@ class Kept:
     rows: list[tuple[str, Sample]]
     labels: LabelColumns | None
     left_out: list[tuple[str, Fault]]
+    sets: dict[str, tuple[str, str]]
+    """Split (empty: none is named) and domain of each tar, by its name."""
+
+    @property
+    def unpaired(self) -> bool:
+        """Tell whether the samples are single images of two domains."""
+        return "image" in self.rows[0][1].images and self.labels is None
+
+    @property
+    def lines(self) -> list[str]:
+        """What is left out, a line each."""
+        return [_line(*one) for one in self.left_out]
 
 
 def finish_index(
@@ -537,30 +197,26 @@ def finish_index(
         DataError: what the tars hold cannot be told; with `bad="stop"`, also where single samples do not agree.
     """
     output = Folder(out or tars.uri)
-    full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
-    sets = {name: _set_of(name, options.domains or ("A", "B")) for name in full}
-    kept = _kept(tars, scanned, options, attributes, sets, bad)
-    labels, left_out, fields = kept.labels, kept.left_out, _fields([sample for _, sample in kept.rows])
-    unpaired = "image" in kept.rows[0][1].images and labels is None
-    if unpaired:
-        _check_domains(tars, {name: sets[name][1] for name, _ in kept.rows})
+    kept = kept_of(tars, scanned, options, attributes, bad)
+    labels, fields = kept.labels, fields_of([sample for _, sample in kept.rows])
     to_write: list[ToWrite] = []
     for name, some in groupby(kept.rows, key=lambda row: row[0]):
-        (split, domain), samples = sets[name], [row[1] for row in some]
+        (split, domain), samples = kept.sets[name], [row[1] for row in some]
         shard = replace(scanned[name].shard, name=tars.prefix(out) + name, samples=len(samples))
-        where, index = (split, domain if unpaired else WHOLE), _index(samples, fields, labels)
+        where, index = (split or "train", domain if kept.unpaired else WHOLE), _index(samples, fields, labels)
         to_write.append((where, index_name(name), FinishedShard(shard, fields), index))
     manifest = Manifest(
         fields=fields,
         splits=_written(output, to_write, len(labels.names) if labels else 0),
         attributes=labels.names if labels else (),
         exclusive=bool(labels and labels.exclusive),
-        domains=("A", "B") if unpaired else (WHOLE,),
+        domains=("A", "B") if kept.unpaired else (WHOLE,),
         made_by={
             "index": to_dict(options)["domains"],
-            "left_out": [_line(*one) for one in left_out],
-            "left_out_counts": dict(Counter(fault.kind for _, fault in left_out).most_common()),
+            "left_out": kept.lines,
+            "left_out_counts": dict(Counter(fault.kind for _, fault in kept.left_out).most_common()),
             "indexed": tars.digest,
+            **({"labels": labels_in} if (labels_in := labels_of(options, labels)) else {}),
         },
     )
     old = _old_indexes(output, tars.apart(out))
@@ -570,15 +226,32 @@ def finish_index(
     return manifest
 
 
-def _kept(
+def labels_of(options: IndexOptions, labels: LabelColumns | None) -> dict[str, object]:
+    """Say where the labels stand, for whoever writes others: in which members, and in which entry of them. Empty where
+    they stand in WebDataset's own way."""
+    entry = options.names.entry or (labels.entry if labels else "")
+    members = options.names.labels if labels else ()
+    return {key: value for key, value in (("members", members), ("entry", entry)) if value}
+
+
+def kept_of(
     tars: Tars,
-    scanned: dict[str, Scanned],
+    scanned: Mapping[str, Scanned],
     options: IndexOptions,
     attributes: tuple[str, ...],
-    sets: dict[str, tuple[str, str]],
     bad: str,
+    again: bool = False,
 ) -> Kept:
-    """Decide which samples are taken, and how they are labelled. Raises DataError as `finish_index`."""
+    """Decide which samples are taken, and how they are labelled.
+
+    Args:
+        again: whether they are to be written again, so that their images may differ.
+
+    Raises:
+        DataError: as `finish_index`.
+    """
+    full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
+    sets = {name: split_of(name, options.domains or ("A", "B")) for name in full}
     left_out = [(name, fault) for name in tars.sizes for fault in scanned[name].left_out]
 
     def usable(given: list[tuple[str, Sample]], faults: Sequence[Fault | None]) -> list[tuple[str, Sample]]:
@@ -586,18 +259,24 @@ def _kept(
         return [row for row, fault in zip(given, faults, strict=True) if not fault]
 
     rows = [(name, sample) for name in sets for sample in scanned[name].samples]
-    rows = usable(rows, _alike([(f"{tars.uri}/{name}", sample) for name, sample in rows], bad))
+    placed = [(f"{tars.uri}/{name}", sample) for name, sample in rows]
+    rows = usable(rows, of_one_shape(placed, bad) if again else alike(placed, bad))
     told = {domain for _, domain in sets.values()} == {"A", "B"}
     labels: LabelColumns | None = None
     if rows and "image" in rows[0][1].images and not options.domains:
-        found = read_labels([sample for _, sample in rows], attributes)
-        if attributes or not told or not any(found.faults):  # else two domains, whose json or cls are annotations
+        found = read_labels([sample.label for _, sample in rows], attributes)
+        faults = _label_faults([sample for _, sample in rows], found)
+        if attributes or options.names.labels or not told or not any(faults):  # else annotations of two domains
             labels = found
-            _check_labels(rows, labels, attributes, tars.uri, bad)
-            rows = usable(rows, labels.faults)
+            _check_labels(rows, labels, faults, attributes, tars.uri, bad)
+            rows = usable(rows, faults)
     if not rows:
         agree_all([], [_line(*one) for one in left_out])
-    return Kept(rows, labels, left_out)
+    check_apart(labels.names if labels else (), f"--index {tars.uri}", "attribute")
+    kept = Kept(rows, labels, left_out, sets)
+    if kept.unpaired:
+        _check_domains(tars, {name: sets[name][1] for name, _ in kept.rows})
+    return kept
 
 
 def _check_domains(tars: Tars, domain_of: Mapping[str, str]) -> None:
@@ -637,18 +316,6 @@ _DOMAINS = (
 
 def _line(name: str, fault: Fault) -> str:
     return f"{name} {printable(fault.key)}: {fault.cause}" if fault.key else f"{name}: {fault.cause}"
-
-
-def _fields(samples: Sequence[Sample]) -> dict[str, Field]:
-    """Describe all images of a name at once; height and width are 0 where they differ."""
-    fields = {}
-    for name, (_, _, first) in sorted(samples[0].images.items()):
-        sizes = {(sample.images[name][2].height, sample.images[name][2].width) for sample in samples}
-        height, width = ({size[i] for size in sizes} for i in (0, 1))
-        fields[name] = replace(
-            first, height=first.height if len(height) == 1 else 0, width=first.width if len(width) == 1 else 0
-        )
-    return fields
 
 
 def _index(samples: Sequence[Sample], fields: dict[str, Field], labels: LabelColumns | None) -> Index:
@@ -691,68 +358,10 @@ def begin_index(tars: Tars, out: str, overwrite: bool) -> bool:
     raise DataError(output.url, "a manifest.json of something else", "none", fix)
 
 
-def _set_of(name: str, domains: Sequence[str]) -> tuple[str, str]:
-    """Find (split, domain) in the words of a shard's name: `train-A-000.tar`, `trainA-0.tar`, `horse/val-3.tar`."""
-    words = [word.lower() for word in re.split(r"[^0-9A-Za-z]+", name)]
-    glued = {f"{split}{domain.lower()}": (split, domain) for split in SPLITS for domain in domains}
-    for word in words:
-        if word in glued:
-            split, domain = glued[word]
-            return SPLITS[split], "AB"[list(domains).index(domain)]
-    split = next((SPLITS[word] for word in words if word in SPLITS), "train")
-    domain = next(("AB"[i] for i, name in enumerate(domains) if name.lower() in words), WHOLE)
-    return split, domain
-
-
-@dataclass(frozen=True)
-class LabelColumns:
-    """Say how the json or cls of samples are read as labels."""
-
-    names: tuple[str, ...]
-    exclusive: bool
-    faults: list[Fault | None]
-    """Reason, for each sample, why it has no such label; None where it has one."""
-
-    def row(self, value: Any) -> list[int]:
-        """Give 0 or 1 for each attribute of a label that has no fault."""
-        if self.exclusive:
-            return [int(i == value) for i in range(len(self.names))]
-        return [int(value[name]) for name in self.names]
-
-
-def read_labels(samples: Sequence[Sample], attributes: tuple[str, ...]) -> LabelColumns:
-    """Read the attributes of json objects or class numbers, whichever more samples have.
-
-    Attributes that are not named are those of the first object, if every sample has them; else of the commonest.
-    """
-    values = [sample.label for sample in samples]
-    classes = [value for value in values if _is_class(value)]
-    objects = [value for value in values if isinstance(value, dict)]
-    if len(classes) > len(objects):
-        known = [value for value in classes if value < MOST_CLASSES]
-        names = attributes or tuple(f"class_{i}" for i in range(max(known, default=-1) + 1))
-        expected = f"a class number from 0 to {len(names) - 1}"
-        fits = [_is_class(value) and value < len(names) for value in values]
-        return LabelColumns(names, True, _label_faults(samples, fits, expected))
-    forms = [tuple(key for key, value in o.items() if _is_bit(value)) for o in objects]
-    choices = [attributes] if attributes else [*forms[:1], *(form for form, _ in Counter(forms).most_common(1))]
-    for names in choices:
-        fits = [isinstance(v, dict) and bool(names) and all(_is_bit(v.get(name)) for name in names) for v in values]
-        if all(fits):
-            break
-    else:
-        names = choices[-1] if choices else ()
-    expected = f"an object with {', '.join(names) or 'attributes'} of 0 or 1, or a class number"
-    return LabelColumns(names, False, _label_faults(samples, fits if choices else [False] * len(values), expected))
-
-
-def _is_class(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _label_faults(samples: Sequence[Sample], fits: Sequence[bool], expected: str) -> list[Fault | None]:
+def _label_faults(samples: Sequence[Sample], labels: LabelColumns) -> list[Fault | None]:
+    """Give for each sample why it has no such label; None where it has one."""
     out: list[Fault | None] = []
-    for sample, fit in zip(samples, fits, strict=True):
+    for sample, fit in zip(samples, labels.fits, strict=True):
         found = sample.label
         if fit:
             out.append(None)
@@ -760,26 +369,56 @@ def _label_faults(samples: Sequence[Sample], fits: Sequence[bool], expected: str
             out.append(found)
         else:
             said = "no json or cls" if found is None else f"labels such as {json.dumps(found)[:80]}"
-            out.append(Fault(sample.key, LABELLING, said, expected=expected))
+            out.append(Fault(sample.key, LABELLING, said, expected=labels.expected, fix=_fix_of(found)))
     return out
 
 
+def _fix_of(label: object) -> str:
+    """Say how an object that is no label may hold one."""
+    if not isinstance(label, dict) or not label:
+        return ""
+    some = ", ".join(printable(str(name))[:40] for name in [*label][:4])
+    fix = f"If an entry ({some}, ...) is a class, name it: --member labels=json:ENTRY. Or name attributes that every "
+    return f"{fix}sample has, with --attributes; {SKIP}."
+
+
 def _check_labels(
-    rows: Sequence[tuple[str, Sample]], labels: LabelColumns, attributes: tuple[str, ...], uri: str, bad: str
+    rows: Sequence[tuple[str, Sample]],
+    labels: LabelColumns,
+    faults: Sequence[Fault | None],
+    attributes: tuple[str, ...],
+    uri: str,
+    bad: str,
 ) -> None:
     """Check that samples have labels. Raises DataError for the first one without; with `bad="skip"`, only if not one
     has any."""
-    wrong = [(name, sample, fault) for (name, sample), fault in zip(rows, labels.faults, strict=True) if fault]
+    wrong = [(name, sample, fault) for (name, sample), fault in zip(rows, faults, strict=True) if fault]
     if not wrong or (bad == "skip" and len(wrong) < len(rows)):
         return
     name, sample, fault = wrong[0]
     if all(sample.label is None for _, sample, _ in wrong) and len(wrong) == len(rows):
-        raise DataError(f"{uri}/{name}", "single images without json or cls", _DOMAINS[0], _DOMAINS[1])
-    if labels.exclusive and attributes and _is_class(sample.label):
-        fix = f"Name every class, in the order of the numbers; {_SKIP}."
+        raise DataError(f"{uri}/{name}", _unlabelled(sample), _DOMAINS[0], _other_ways(rows))
+    if labels.exclusive and not labels.by_name and not labels.entry and attributes and is_class(sample.label):
+        fix = f"Name every class, in the order of the numbers; {SKIP}."
         found, expected = (
             f"{len(labels.names)} names",
             f"{sample.label + 1}, as in {uri}/{name}: {printable(sample.key)}",
         )
         raise DataError("--attributes", found, expected, fix)
     raise fault.error(f"{uri}/{name}")
+
+
+def _unlabelled(sample: Sample) -> str:
+    """Say what single images without labels have beside them."""
+    return "single images without json or cls" + (", but with captions (txt)" if "txt" in sample.members else "")
+
+
+def _other_ways(rows: Sequence[tuple[str, Sample]]) -> str:
+    """Say what else samples without labels may be."""
+    fix = _DOMAINS[1]
+    if "txt" in rows[0][1].members:
+        fix += " If the texts are names of classes: --member labels=txt."
+    folders = {sample.key.rpartition("/")[0] for _, sample in rows}
+    if len(folders) > 1 and "" not in folders:
+        fix += " If the folders in the tars are classes, unpack the tars: --layout classes --input FOLDER."
+    return fix

@@ -229,7 +229,8 @@ class Stream(Numbered):
             counts = label_counts(reader.set, reader.rows)
             order = Balanced(order, reader.classes, counts)
         one_by_one = OneByOne(self.frames, shards.samples, clips)
-        columns, fields, called = list(data.manifest.fields), data.manifest.fields, {of: to for to, of in names.items()}
+        fields, called = data.manifest.fields_in(domain), {of: to for to, of in names.items()}
+        columns = list(fields)
         members = [(columns.index(of), replace(fields[of], frame=called.get(fields[of].frame, ""))) for of in called]
         of_fields = tuple((to, *one) for to, one in zip(names, members, strict=True))
         return Source(reader, order, of_fields, self.augments[0], one_by_one)

@@ -17,7 +17,7 @@ from i2i_core.evaluation.families.paired import l1
 from i2i_core.evaluation.judges.classifier import Classifier
 from i2i_core.evaluation.samples import Metric, Outputs, Values, given
 from i2i_core.sizes import Resizing, Size
-from i2i_core.translation.inputs import identity
+from i2i_core.translation.inputs import identity, why_no_identities
 
 METRICS = {
     "cycle": Metric(
@@ -53,14 +53,17 @@ class Twins:
     Args:
         image_size: pixels that images are resized to; 0: as they are stored.
         resizing: how images are resized.
+
+    Attributes:
+        why: why no image has a twin; "" where some may have one.
     """
 
     def __init__(self, data: DataSet, split: str, domain: str, image_size: Size, resizing: Resizing) -> None:
         self.reader, self.image_size, self.resizing = Reader(data, split, domain), image_size, resizing
-        self.field = data.manifest.fields["image"]
+        self.field = data.manifest.fields_in(domain)["image"]
         keys = self.reader.rows.keys()
-        rows = {identity(key): row for row, key in enumerate(keys)}
-        self.rows = rows if len(rows) == len(keys) and all("-" in key for key in keys) else {}
+        self.why = why_no_identities(keys)
+        self.rows = {} if self.why else {identity(key): row for row, key in enumerate(keys)}
 
     def of(self, keys: tuple[str, ...]) -> tuple[list[int], list[Tensor]]:
         """Read the twins of sources: the places of those that have a readable one, and these, (C, H, W) in [-1, 1]."""

@@ -92,6 +92,9 @@ class ClassifierInfo:
     """The kind of network; files that do not say are `small`."""
     resizing: Resizing = Resizing()
     """Resizing of the real images to that size; files that do not name one were stretched, bicubic."""
+    cut: tuple[int, ...] = ()
+    """Height and width to which the real images came before they were resized to that size, where that differs: these
+    are no squares, or were cut out without resizing."""
 
 
 class Classifier(nn.Module):
@@ -103,10 +106,7 @@ class Classifier(nn.Module):
         self.net = _resnet18(info) if info.network == "resnet18" else _small(info)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        size = (self.info.size, self.info.size)
-        if x_BCHW.shape[-2:] != size:
-            x_BCHW = F.interpolate(x_BCHW, size, mode="bicubic", antialias=True, align_corners=False)
-        return self.net(x_BCHW)
+        return self.net(_squared(x_BCHW, self.info.size))
 
     @torch.no_grad()
     def judge(self, x_BCHW: Tensor) -> Tensor:
@@ -122,7 +122,8 @@ class Classifier(nn.Module):
 
     def check(self, data: DataSet) -> None:
         """Raise ConfigError unless the classifier can judge images of that data set."""
-        self._check(data.manifest.fields["image"].channels)
+        for domain in data.manifest.domains:
+            self._check(data.manifest.fields_in(domain)["image"].channels)
 
     def _check(self, channels: int) -> None:
         if channels != self.info.channels:
@@ -137,8 +138,9 @@ class Classifier(nn.Module):
         resizing: Resizing = Resizing(),
     ) -> bool:
         """Tell whether the classifier is such a network, trained on that data for images of that size, so resized."""
-        wanted = (data.manifest.fingerprint, network, judged_size(image_size, network), resizing)
-        return (self.info.data, self.info.network, self.info.size, self.info.resizing) == wanted
+        size, cut = judged_size(image_size, network), cut_of(image_size, resizing)
+        wanted = (data.manifest.fingerprint, network, size, resizing, cut)
+        return (self.info.data, self.info.network, self.info.size, self.info.resizing, self.info.cut) == wanted
 
     def columns(self, names: Sequence[str]) -> list[int]:
         """Find the columns of attributes in the result of `judge`. Raise ConfigError for an unknown attribute."""
@@ -191,12 +193,30 @@ def judged_size(image_size: Size, network: Network = "small") -> int:
     return GRID * min(side // GRID, MOST_PATCH)
 
 
+def cut_of(image_size: Size, resizing: Resizing) -> tuple[int, ...]:
+    """Return height and width to which images of a size come first; () where they come to the judged size directly."""
+    height, width = sides(image_size)
+    return () if height == width and resizing.fit != "native" else (height, width)
+
+
+def _squared(x_BCHW: Tensor, side: int) -> Tensor:
+    """Resize images to a square, whatever their shape."""
+    if x_BCHW.shape[-2:] == (side, side):
+        return x_BCHW
+    return F.interpolate(x_BCHW, (side, side), mode="bicubic", antialias=True, align_corners=False)
+
+
 def check_trainable(data: DataSet) -> None:
     """Check that a classifier can be trained on a data set. Raises DataError where it has no labels and one domain."""
     if len(data.manifest.domains) < 2 and not data.manifest.attributes:
         fix = "Leave --train-classifier out."
         expected = "labelled or unpaired ones, to train a classifier on"
         raise DataError(f"data {data.uri}", f"{data.manifest.kind} samples", expected, fix)
+    channels = [data.manifest.fields_in(domain)["image"].channels for domain in data.manifest.domains]
+    if len({*channels}) > 1:
+        found = f"domains of {' and '.join(map(str, channels))} channels"
+        fix = "Leave --train-classifier out, or shard the images again with --channels 3, without --channels-b."
+        raise DataError(f"data {data.uri}", found, "the same in both, for one classifier of them", fix)
 
 
 def train_classifier(
@@ -241,22 +261,24 @@ def train_classifier(
     if two:
         names, exclusive = manifest.domains, True
     info = ClassifierInfo(
-        names, exclusive, channels, size, manifest.fingerprint, seed, seen, network=network, resizing=resizing
-    )
+        names, exclusive, channels, size, manifest.fingerprint, seed, seen, network=network, resizing=resizing,
+        cut=cut_of(image_size, resizing),
+    )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from("classifier", seed))
         classifier = Classifier(info).to(device)
-    x, y = _in_memory(data, split, size, resizing)
+    x, y = _in_memory(data, split, info)
     _fit(classifier, x.to(device), y.to(device), split, unfinished, progress)
     held_out = next((s for s in ("val", "test") if s in manifest.splits and s != split), "")
     if held_out:
-        classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, size, resizing))
+        classifier.info = _tested(classifier, held_out, *_in_memory(data, held_out, info))
     return classifier
 
 
-def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tuple[Tensor, Tensor]:
+def _in_memory(data: DataSet, split: str, info: ClassifierInfo) -> tuple[Tensor, Tensor]:
     """Read images (N, C, size, size), float16, and labels (N, A), float32; of unpaired data as many of each domain."""
-    manifest = data.manifest
+    manifest, size, resizing = data.manifest, info.size, info.resizing
+    cut = (info.cut[0], info.cut[1]) if info.cut else size
     two = len(manifest.domains) == 2
     fields = ("a", "b") if two else ("image",)
     shape = (manifest.fields["image"].channels, size, size)
@@ -264,9 +286,9 @@ def _in_memory(data: DataSet, split: str, size: int, resizing: Resizing) -> tupl
     most = min(most, *(data.shard_set(split, domain).samples for domain in manifest.domains))
     images, labels, n = torch.empty((len(fields), most, *shape), dtype=torch.float16), [], 0
     needs = Needs({"image": "image"})
-    for batch in in_order(data, split, size, most=most, size=256, resizing=resizing, needs=needs):
+    for batch in in_order(data, split, cut, most=most, size=256, resizing=resizing, needs=needs):
         for i, name in enumerate(fields):
-            images[i, n : n + len(batch.keys)] = batch[name]
+            images[i, n : n + len(batch.keys)] = _squared(batch[name], size)
         labels.append(torch.empty(0) if two else batch["labels"])
         n += len(batch.keys)
     if not n:

@@ -137,7 +137,7 @@ class Monitor:
 
         Args:
             speed: what `send` returned.
-            length: the run's length in images.
+            length: images that the run will have had at its end.
         """
         if not (self.tracker and self.sent):
             return

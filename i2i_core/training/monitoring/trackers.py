@@ -189,16 +189,14 @@ def progress_line(
 
     Args:
         images: trained on so far.
-        length: the run's length in images.
+        length: images that the run will have had at its end.
         rate: images a second, while training does not stand still.
         waited: the share of training time that waits for data.
         terms: terms by `player/term`, of which the losses are shown.
         frames: frames of a sample.
         pauses: seconds of standing still for each second of training, which the time left allows for.
     """
-    left = (
-        clock(max(length - images, 0) / rate * (1 + pauses)) if rate else "?"
-    )  # whole batches: the last may go past it
+    left = clock((length - images) / rate * (1 + pauses)) if rate else "?"
     losses = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name.endswith("/loss"))
     what, speed = "images", f"{rate:,.0f} images/s"
     if frames > 1:
