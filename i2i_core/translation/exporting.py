@@ -25,12 +25,11 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from i2i_core.errors import ConfigError, ResourceError, RunError
-from i2i_core.methods.at_test import FixedDropout, FixedNorm
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.methods.controls import Code, Examples, Labels
-from i2i_core.networks.layers import InstanceNorm2d
+from i2i_core.methods.exportable import Dropped, exportable
 from i2i_core.networks.shapes import SizeError
-from i2i_core.sizes import MOST_SIDE, Size, written
+from i2i_core.sizes import MOST_SIDE, Size, said_bytes, written
 from i2i_core.sizes import sides as sides_of
 from i2i_core.translation.model import Model
 from i2i_core.translation.padding import Padding
@@ -43,6 +42,8 @@ MOST_DIFFERENCE = 1e-4
 MOST_DIFFERENCE_HALF = 0.05
 """The same for half precision, whose numbers have three digits: a step of a byte is 0.008."""
 MOST_BATCH = 65_536
+MOST_ONNX = 2**31 - 1
+"""Bytes that a file of ONNX may have."""
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 """Packages that ONNX takes: the extra `export`."""
 KEY = "i2i"
@@ -64,50 +65,6 @@ class Exported:
     about: Mapping[str, Any]
     difference: float
     fixed: str
-
-
-class Normalised(nn.Module):
-    """Normalise each channel of each image by its own mean and variance (Ulyanov et al. 2016, Eq. 4), in operations
-    that hold for any batch: torch's own function is exported for the batch of the example alone."""
-
-    def __init__(self, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = weight, bias, eps
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x = x_BCHW.float()  # sums of a whole image do not fit half precision
-        var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-        x = (x - mean) * torch.rsqrt(var + self.eps)
-        if self.weight is not None and self.bias is not None:
-            x = x * self.weight[:, None, None] + self.bias[:, None, None]
-        return x.to(x_BCHW.dtype)
-
-
-class Dropped(nn.Module):
-    """Drop values with probability p and scale the others by 1 / (1 - p), by comparing uniform numbers: programs that
-    run ONNX take its own Dropout out, as the noise of training."""
-
-    def __init__(self, dropout: FixedDropout) -> None:
-        super().__init__()
-        self.p, self.of_channels = dropout.p, dropout.of_channels
-        self.uniform: Callable[[Tensor], Tensor] = torch.rand_like
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        keep = self.uniform(x_BCHW[:, :, :1, :1] if self.of_channels else x_BCHW) >= self.p
-        return x_BCHW * keep.to(x_BCHW.dtype) / (1 - self.p)
-
-
-def exportable(network: nn.Module) -> nn.Module:
-    """Replace what exporters cannot take for any batch by modules that compute the same; changes the network."""
-    for parent in list(network.modules()):
-        for name, module in list(parent.named_children()):
-            if isinstance(module, InstanceNorm2d):
-                setattr(parent, name, Normalised(module.weight, module.bias, module.eps))
-            elif isinstance(module, FixedNorm) and module.alone:
-                setattr(parent, name, Normalised(module.norm.weight, module.norm.bias, module.norm.eps))
-            elif isinstance(module, FixedDropout):
-                setattr(parent, name, Dropped(module))
-    return network
 
 
 @dataclass(frozen=True)
@@ -381,8 +338,6 @@ def _torch(program: ExportedProgram, facts: Mapping[str, Any]) -> bytes:
 
 def _onnx(program: ExportedProgram, signature: Signature, facts: Mapping[str, Any]) -> bytes:
     """Convert a program to ONNX, with our names for inputs, outputs and axes, and without places of this machine."""
-    import onnx
-
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [one.level for one in loggers]
     try:
@@ -398,14 +353,12 @@ def _onnx(program: ExportedProgram, signature: Signature, facts: Mapping[str, An
                 output_names=[*signature.made],
             )
         assert made is not None
-        out = io.BytesIO()
-        made.save(out)
+        model = made.model_proto
     except Exception as error:
         raise RunError(f"torch cannot write the network as ONNX: {str(error).splitlines()[0]}") from error
     finally:
         for one, level in zip(loggers, levels, strict=True):
             one.setLevel(level)
-    model = onnx.load_from_string(out.getvalue())
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -424,6 +377,11 @@ def _onnx(program: ExportedProgram, signature: Signature, facts: Mapping[str, An
     model.producer_name = facts["program"]
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(facts)
+    if model.ByteSize() > MOST_ONNX:
+        fix = "Give --half, or --to torch."
+        raise ResourceError(
+            "--to onnx", said_bytes(model.ByteSize()), f"at most {said_bytes(MOST_ONNX)} in a file", fix
+        )
     data: bytes = model.SerializeToString()
     return data
 
@@ -479,10 +437,10 @@ def _runs_torch(data: bytes) -> Callable[[tuple[Tensor, ...], bool], tuple[Tenso
     """Give a function that runs a saved program, if asked with every value kept by dropout."""
     module = torch.export.load(io.BytesIO(data)).module(check_guards=False)
     kept = torch.export.load(io.BytesIO(data)).module(check_guards=False)
-    for node in kept.graph.nodes:  # type: ignore[union-attr]
+    for node in kept.graph.nodes:
         if node.op == "call_function" and node.target == torch.ops.aten.rand_like.default:
             node.target = torch.ops.aten.ones_like.default
-    kept.recompile()  # type: ignore[operator]
+    kept.recompile()
 
     def run(given: tuple[Tensor, ...], keeps: bool) -> tuple[Tensor, ...]:
         with torch.no_grad():

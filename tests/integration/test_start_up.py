@@ -40,6 +40,8 @@ ANSWERS = {
     "translate.py": (2, "checkpoint: found nothing"),
     "evaluate.py --help-all": (0, "--kid-subsets INT"),
     "evaluate.py runs/x": (2, "--data: found nothing"),
+    "export.py --help": (0, "--to {onnx,torch}"),
+    "export.py": (2, "checkpoint: found nothing"),
     "runs.py --help": (0, "--sort {name,"),
     "runs.py": (2, "STORAGE: found nothing"),
     "runs.py prune --help": (0, "--keep-last INT"),

@@ -25,7 +25,7 @@ from i2i_core.config.stages import parsed
 from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import ConfigError
 from i2i_core.fields import Field, contradictions
-from i2i_core.flags import flags_of
+from i2i_core.flags import SIZE, flags_of
 from i2i_core.methods import build_from
 from i2i_core.methods.base import check_parameters
 from i2i_core.registry import METHODS
@@ -125,7 +125,8 @@ def test_check_refuses_a_whole_number_that_is_none(one: Any) -> None:
     flags = flags_of(one)
     for flag in flags:
         if flag.kind.startswith("INT"):
-            for text in ("nan", "inf", "-inf", "1e308", "0x10", "9" * 5000):
+            texts = ("nan", "inf", "-inf", "1e308", "9" * 5000)
+            for text in texts if flag.kind == SIZE else (*texts, "0x10"):  # a size of 0x10 is for the network to refuse
                 with pytest.raises(ConfigError) as caught:
                     check([f"{flag.name}={text}"], flags, "x.py")
                 assert caught.value.where == flag.name

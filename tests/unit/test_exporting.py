@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.methods import METHODS
 from i2i_core.methods.at_test import AtTest, FixedDropout, FixedNorm, fixed
+from i2i_core.methods.exportable import Dropped, Normalised, exportable
 from i2i_core.networks.layers import InstanceNorm2d
 from i2i_core.translation import exporting
-from i2i_core.translation.exporting import Dropped, Normalised, export, exportable
+from i2i_core.translation.exporting import export
 from i2i_core.translation.model import Model, load
 from pipelines import export as program
 
@@ -67,7 +68,7 @@ def test_dropped_keeps_its_share_and_the_mean(of_channels: bool) -> None:
     layer = Dropped(FixedDropout(nn.Dropout2d(0.25) if of_channels else nn.Dropout(0.25)))
     torch.manual_seed(0)
     made = layer(torch.ones(50, 40, 8, 8))
-    assert set(made.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert made.unique().tolist() == pytest.approx([0.0, 4 / 3])
     assert abs((made == 0).float().mean().item() - 0.25) < 0.03
     whole = made.flatten(2)
     assert bool(((whole == 0).all(2) | (whole != 0).all(2)).all()) == of_channels
@@ -90,7 +91,7 @@ def test_export_for_torch_makes_the_checkpoints_images(run: str, tmp_path: Path)
     """Of batches and sizes that it was not traced with; the labels are an input."""
     model = load(run)
     made = export(model, "torch")
-    assert made.difference < 1e-5
+    assert made.difference < 1e-4
     assert made.fixed == ""
     assert made.about["sides"] == {"multiple_of": 4, "at_least": 8}
     assert made.about["inputs"]["input_image"]["shape"][0] == "batch"
@@ -99,25 +100,28 @@ def test_export_for_torch_makes_the_checkpoints_images(run: str, tmp_path: Path)
     for n, height, width in ((1, 16, 16), (5, 20, 44)):
         x = torch.rand(n, 1, height, width) * 2 - 1
         target = torch.tensor([[0.0, 1, 0, 0]]).expand(n, -1)
-        assert torch.allclose(told(x, target), model.translate(x, target="bold"), atol=1e-5)
+        assert torch.allclose(told(x, target), model.translate(x, target="bold"), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_export_of_a_fixed_size_takes_that_size_alone(run: str) -> None:
     made = export(load(run), "torch", size=(16, 24))
     assert made.fixed == "--size names them"
     assert made.about["sides"] == {"height_width": [16, 24]}
     told = torch.export.load(io.BytesIO(made.data)).module()
     assert told(torch.zeros(3, 1, 16, 24), torch.zeros(3, 4)).shape == (3, 1, 16, 24)
-    with pytest.raises(Exception, match="16"):
+    with pytest.raises(Exception, match=r"Guard failed.*24"):
         told(torch.zeros(3, 1, 16, 16), torch.zeros(3, 4))
 
 
+@pytest.mark.slow
 def test_export_refuses_a_size_that_the_network_cannot_take_and_its_advice_works(run: str) -> None:
     with pytest.raises(ConfigError, match=r"--size: found 22x16; expected multiples of 4.*\n.*--size 24x16"):
         export(load(run), "torch", size=(16, 22))
-    assert export(load(run), "torch", size=(16, 24)).difference < 1e-5
+    assert export(load(run), "torch", size=(16, 24)).difference < 1e-4
 
 
+@pytest.mark.slow
 def test_export_writes_no_file_that_differs_from_the_checkpoint(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Normalised, "forward", lambda self, x: x * 1.01)
     with pytest.raises(RunError, match="nothing is written"):
@@ -153,6 +157,7 @@ def test_export_refuses_what_it_cannot_use(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_export_replaces_no_file_unless_asked(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.pt2").write_text("mine")
     arguments = [run, "--to", "torch", "--out", str(tmp_path / "x.pt2")]
@@ -233,6 +238,7 @@ def test_exporting_page_runs_as_it_is_written(run: str, tmp_path: Path, monkeypa
         assert np.abs(np.asarray(Image.open(made)).astype(int) - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_model_of_export_is_not_changed(run: str) -> None:
     model: Model = load(run)
     x = torch.rand(1, 1, 16, 16)

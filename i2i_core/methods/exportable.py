@@ -1,0 +1,58 @@
+"""Replace layers of a network that exporters cannot take for any batch by ones that compute the same.
+
+x_BCHW features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from i2i_core.methods.at_test import FixedDropout, FixedNorm
+from i2i_core.networks.layers import InstanceNorm2d
+
+
+class Normalised(nn.Module):
+    """Normalise each channel of each image by its own mean and variance (Ulyanov et al. 2016, Eq. 4), in operations
+    that hold for any batch: torch's own function is exported for the batch of the example alone."""
+
+    def __init__(self, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = weight, bias, eps
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x = x_BCHW.float()  # sums of a whole image do not fit half precision
+        var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        x = (x - mean) * torch.rsqrt(var + self.eps)
+        if self.weight is not None and self.bias is not None:
+            x = x * self.weight[:, None, None] + self.bias[:, None, None]
+        return x.to(x_BCHW.dtype)
+
+
+class Dropped(nn.Module):
+    """Drop values with probability p and scale the others by 1 / (1 - p), by comparing uniform numbers: programs that
+    run ONNX take its own Dropout out, as the noise of training."""
+
+    def __init__(self, dropout: FixedDropout) -> None:
+        super().__init__()
+        self.p, self.of_channels = dropout.p, dropout.of_channels
+        self.uniform: Callable[[Tensor], Tensor] = torch.rand_like
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        keep = self.uniform(x_BCHW[:, :, :1, :1] if self.of_channels else x_BCHW) >= self.p
+        return x_BCHW * keep.to(x_BCHW.dtype) / (1 - self.p)
+
+
+def exportable(network: nn.Module) -> nn.Module:
+    """Replace what exporters cannot take for any batch by modules that compute the same; changes the network."""
+    for parent in list(network.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, InstanceNorm2d):
+                setattr(parent, name, Normalised(module.weight, module.bias, module.eps))
+            elif isinstance(module, FixedNorm) and module.alone:
+                setattr(parent, name, Normalised(module.norm.weight, module.norm.bias, module.norm.eps))
+            elif isinstance(module, FixedDropout):
+                setattr(parent, name, Dropped(module))
+    return network
