@@ -105,7 +105,7 @@ start)
 	env "$mark" RAY_TMPDIR="$folder" RAY_API_SERVER_ADDRESS="$address" RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 \
 		GLOO_SOCKET_IFNAME="$loopback" NCCL_SOCKET_IFNAME="$loopback" \
 		python "$here/cluster/local_nodes.py" "$port" "$nodes" "$cpus" >"$folder/start.log" 2>&1 </dev/null || {
-		end TERM 3 || end KILL 10 || true
+		end TERM 3 || end KILL 60 || true
 		cat "$folder/start.log" >&2
 		echo "Ray did not start; its logs are in $folder until it is tried again." >&2
 		exit 1
@@ -113,10 +113,14 @@ start)
 	echo "$address"
 	;;
 stop)
-	end TERM 3 || end KILL 10 || {
-		echo "Processes that do not end: $(ours | tr '\n' ' ')" >&2
-		exit 1
-	}
+	if ! end TERM 3 && ! end KILL 60; then # a busy machine needs long to end them all
+		left=$(ours)
+		if [ -n "$left" ]; then
+			echo "Processes that do not end: $(tr '\n' ' ' <<<"$left")" >&2
+			echo "\`$0 stop\` tries again." >&2
+			exit 1
+		fi
+	fi
 	clear_folder
 	;;
 submit | job)

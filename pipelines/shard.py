@@ -39,9 +39,9 @@ _METHODS = {"paired": "pix2pix", "unpaired": "cyclegan", "labelled": "stargan"}
 
 
 _PERHAPS_IDS = {
-    "palettes": "with a palette, stored as its colours. Label maps keep their ids by --layout fields --field "
-    "NAME:classes=PATTERN",
-    "faint": "all grey, with values below 64: if these are ids of classes, declare them, with --layout fields --field "
+    "palettes": "had a palette, and are stored as its colours; if they are label maps, --layout fields --field "
+    "NAME:classes=PATTERN keeps their ids",
+    "faint": "are all grey, with values below 64; if these are ids of classes, declare them: --layout fields --field "
     "NAME:classes=PATTERN",
 }
 """What is said of images that may be label maps."""
@@ -187,10 +187,13 @@ def _report(manifest: Manifest, old: bool, where: str) -> None:
     if animated := manifest.made_by.get("animated"):
         say(f"{counted(animated, 'sample')} held images of several frames, of which the first is taken: a folder of")
         say("  the frames of each keeps all of them, as a clip: --layout fields --field image={clip}/{frame}.png")
+    if unequal := manifest.made_by.get("unequal"):
+        say(f"{counted(unequal, 'sample')} held images that differ in shape (width over height): cut to one size, they")
+        say("  show other parts of the scene. --fit square --load-size N stretches both alike; or cut them first")
     for what, why in _PERHAPS_IDS.items():
         counts = manifest.made_by.get(what)  # `indexed` of tars that were indexed is their checksum
         for name, count in counts.items() if isinstance(counts, dict) else ():
-            say(f"{counted(count, 'image')} of {printable(name)} {why}")
+            say(f"{counted(count, 'image')} ({printable(name)}) {why}")
     if other := _cut_the_other_way(manifest):
         say(other)
     say(manifest.describe())
@@ -204,10 +207,15 @@ def _cut_the_other_way(manifest: Manifest) -> str:
         return ""
     a, stacked = manifest.fields["a"], bool(layout.get("stacked"))
     long, short = (a.width, a.height) if stacked else (a.height, a.width)
-    if not short or long < 3 * short:
-        return ""
-    other = "beside each other, leave --stacked out" if stacked else "one above the other, give --stacked"
-    return f"halves of {a.width}x{a.height} pixels: if A and B lie {other} (and --overwrite)"
+    halves = f"halves of {a.width}x{a.height} pixels"
+    if short and long >= 3 * short:
+        other = "beside each other, leave --stacked out" if stacked else "one above the other, give --stacked"
+        return f"{halves}: if A and B lie {other} (and --overwrite)"
+    if short and long >= 1.9 * short:
+        return (
+            f"{halves}, of square images: if each is one image and not A beside B, another layout fits (docs/data.md)"
+        )
+    return ""
 
 
 def _suggest(manifest: Manifest, where: str) -> None:

@@ -36,8 +36,9 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
     yield f"translate with: python pipelines/translate.py {url} {_input(method, config)} --out FOLDER"
     if reached.metrics:
         splits = DataSet(config.data.uri, config.data.shards_at).manifest.splits
-        split = "test" if "test" in splits else config.monitoring.evaluate_split
-        asked = f"--data {shlex.quote(config.data.uri)}" + (f" --split {split}" if split in splits else "")
+        likeliest = ("test", config.monitoring.evaluate_split, config.data.split)
+        split = next((split for split in likeliest if split in splits), next(iter(splits)))
+        asked = f"--data {shlex.quote(config.data.uri)} --split {split}"
         yield f"evaluate with: python pipelines/evaluate.py {url} {asked}"
     if (whole := entry(config.method).presets[config.preset].values.get("training.images", 0)) > reached.images:
         yield f"too short to judge by: the preset {config.preset} has {whole:,} images"

@@ -150,9 +150,12 @@ def check_run(config: TrainConfig, lr_may_rise: bool = False) -> str:
 
 
 def _check_longer(config: TrainConfig, run: RunFolder) -> None:
-    """Refuse a length that the run has passed already. Raises ConfigError."""
+    """Refuse a length that the run has passed already; its own it passes with its last update. Raises ConfigError."""
     names = run.whole_checkpoints()
     if names and (reached := images_of(names[-1])) > (length := length_of(config)):
+        was, given = checkpoint.read_config(run).training, config.training
+        if (was.images, was.epochs) == (given.images, given.epochs):
+            return
         found, fix = f"a length of {length:,} images", "Give more, or another --name for a shorter run."
         raise ConfigError("--images", found, f"at least the {reached:,} that {run.url} has been trained on", fix)
 

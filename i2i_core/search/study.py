@@ -327,8 +327,19 @@ class Search:
         if self._has_ended(number):
             return
         images, metrics = evaluations(self._handed[number].user_attrs)[-1]
-        metric = self.objectives[0].metric
-        self._end(number, STOPPED_EARLY, f"{metric} {metrics[metric]:.4g} after {images:,} images: others were better")
+        first = self.objectives[0]
+        others = [
+            (first.sign * known[first.metric], known[first.metric], trial.number)
+            for trial in self._trials()
+            for at, known in evaluations(trial.user_attrs)
+            if trial.number != number and at == images and first.metric in known
+        ]
+        best = ""
+        if others:
+            _, value, other = min(others)
+            best = f", of which trial {other} had {value:.4g} then ({first.direction} is better)"
+        found = f"{first.metric} {metrics[first.metric]:.4g} after {images:,} images"
+        self._end(number, STOPPED_EARLY, f"{found}: others were better{best}")
 
     def fail(self, number: int, reason: str) -> None:
         """Note that the trial's run could not go on."""

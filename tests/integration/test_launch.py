@@ -16,7 +16,7 @@ from i2i_core.errors import ConfigError, DataError, RunError, Stopped
 from i2i_core.orchestration.launch import _outcome, _reason, check_run, stopping_on_signal
 from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.orchestration.worker import is_over_for, record, train
-from i2i_core.runs.folder import RunFolder
+from i2i_core.runs.folder import RunFolder, images_of
 from i2i_core.training.preparing import has_finished
 from i2i_core.training.sync import World
 
@@ -122,6 +122,18 @@ def test_check_run_refuses_a_length_that_the_run_has_passed(labelled: str, stora
     check_run(config.with_section("training", images=96))
     with pytest.raises(ConfigError, match=r"--images: found a length of 24 images; expected at least the \d+ that "):
         check_run(config.with_section("training", images=24))
+
+
+def test_check_run_takes_the_length_that_the_last_update_has_passed(labelled: str, storage: str) -> None:
+    """The same command once more: of 50 images in updates of 24 the run has seen 72."""
+    config = config_of("stargan", labelled, storage, training__images=50)
+    launched(RunFolder(f"{storage}/run"), "one")
+    RunFolder(f"{storage}/run").write("config.json", config.dumps().encode())
+    train(config, World(), CPU, "one")
+    assert images_of(RunFolder(f"{storage}/run").whole_checkpoints()[-1]) > 50
+    check_run(config)
+    with pytest.raises(ConfigError, match="--images"):
+        check_run(config.with_section("training", images=49))
 
 
 @pytest.mark.parametrize(("state", "key"), [("stopped", "reason"), ("failed", "error"), ("stopped", "error")])

@@ -48,7 +48,7 @@ def test_sharding_names_label_maps_and_the_advice_keeps_their_ids(
     assert manifest.made_by["palettes" if kind == "palette" else "faint"] == {"b": 3}
     _report(manifest, False, "out")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "--layout fields" in line]
-    assert line.startswith("3 images of b ")
+    assert line.startswith("3 images (b) ")
     fields = ["--field", "a=a/{key}.png", "b:classes=b/{key}.png", "--classes", "b=5"]
     followed = made(tmp_path, "--layout", "fields", *fields, out="fields")
     assert not {"palettes", "faint"} & followed.made_by.keys()
@@ -101,3 +101,36 @@ def test_sharding_counts_animations_of_which_it_takes_the_first_frame(
     assert manifest.made_by.get("animated") == (None if kind == "MPO" else 2)
     _report(manifest, False, "out")
     assert ("2 samples held images of several frames" in capsys.readouterr().out) == (kind != "MPO")
+
+
+def test_sharding_counts_pairs_whose_images_differ_in_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one size, of another size and the same shape but for rounding, and of another shape."""
+    for name, (a, b) in {"1": ((8, 8), (8, 8)), "2": ((101, 201), (50, 100)), "3": ((50, 36), (36, 50))}.items():
+        put(tmp_path / f"in/a/{name}.png", noise(*a, 3))
+        put(tmp_path / f"in/b/{name}.png", noise(*b, 3, seed=1))
+    manifest = made(tmp_path, "--layout", "pairs")
+    assert manifest.made_by.get("unequal") == 1
+    _report(manifest, False, "out")
+    assert "1 sample held images that differ in shape" in capsys.readouterr().out
+    again = made(tmp_path, "--layout", "pairs", "--fit", "square", "--load-size", "16", "--overwrite")
+    assert {(field.height, field.width) for field in again.fields.values()} == {(16, 16)}
+
+
+def test_sharding_asks_whether_square_images_hold_a_and_b(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, shape in {"squares": (8, 8, 3), "pairs": (8, 16, 3)}.items():
+        put(tmp_path / name / "in/1.png", noise(*shape))
+        _report(made(tmp_path / name, "--layout", "ab"), False, "out")
+        assert ("halves of 4x8 pixels, of square images" in capsys.readouterr().out) == (name == "squares")
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "test"), ("",)])
+def test_sharding_says_where_the_folders_hold_train_alone(
+    splits: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in splits:
+        for side in "AB":
+            name = f"{split}{side}" if split else f"domain_{side}"
+            put(tmp_path / "in" / name / "1.png", noise(8, 8, 3))
+    flags = ("--layout", "unpaired") if splits != ("",) else ("--layout", "classes")
+    made(tmp_path, *flags)
+    assert ("no val, no test" in capsys.readouterr().out) == (splits == ("train",))

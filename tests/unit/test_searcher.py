@@ -428,7 +428,8 @@ def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: lis
     for line in (
         "trial 0 begins: lambda_l1 100, lr 0.0002",
         "trial 0 finished: l1 0.25",
-        "trial 1 stopped early: l1 0.5 after 100 images: others were better",
+        "trial 1 stopped early: l1 0.5 after 100 images: others were better, of which trial 0 had 0.4 then (lower is "
+        "better)",
         "trial 2 failed: a term was NaN",
         "trial 3 failed: its process was lost 4 times",
         "1 of 5 trials done (1 finished, 0 stopped early, 0 failed), 3 running; best: trial 0, l1 0.25, with lambda",

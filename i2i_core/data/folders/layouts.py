@@ -198,6 +198,11 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
         found = _with_left_out(found, listing, options.list_left_out)
     if options.group_by:
         return with_groups(found, options)
+    if {record.split for record in found.records} == {"train"}:
+        note = (
+            "all images lie in folders of train: no val, no test, and --split cuts none off; a folder beside makes one"
+        )
+        found = replace(found, notes=(*found.notes, note))
     return replace(found, records=with_splits(found.records, options.split, options.seed))
 
 

@@ -66,6 +66,8 @@ SAMPLES_AT_ONCE = 32
 
 OF_VERSION_1 = re.compile(r"(train|val|test)(-[AB])?\.index\.npz")
 """Names of indexes in version 1."""
+UNEQUAL = 0.02
+"""Share by which the shapes (width over height) of a sample's images may differ without a word."""
 MOST_INDEX_NAME = 200
 _OURS = re.compile(rf"(train|val|test)(-[AB])?-\d{{6}}\.tar|{OF_VERSION_1.pattern}")
 """Names that shard.py gives in a data set\'s own folder: shards, and indexes of version 1."""
@@ -205,6 +207,8 @@ class FinishedShard:
     """Samples that were stored with more channels than they had, as the others have them."""
     animated: int = 0
     """Samples with images of several frames, of which the first was taken."""
+    unequal: int = 0
+    """Samples whose images differ in shape (width over height), so that cuts of them do not show the same."""
     indexed: dict[str, int] = field(default_factory=dict)
     faint: dict[str, int] = field(default_factory=dict)
     """Images with a palette, and grey ones of low values alone, by field (and domain): they may be label maps."""
@@ -673,6 +677,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 converted=part.converted
                 + any(own(pictures[f], recipe.images) != n for f, n in recipe.channels.items()),
                 animated=part.animated + any(x.animated for x in pictures.values()),
+                unequal=part.unequal + (not recipe.declared and _differ_in_shape([*pictures.values()])),
                 indexed=_counted_in(part.indexed, job, [name for name, x in pictures.items() if x.indexed]),
                 faint=_counted_in(part.faint, job, [name for name, x in pictures.items() if x.faint]),
             )
@@ -697,6 +702,13 @@ def _relative(recipe: Recipe, record: Record, place: str) -> str:
         if place == _named(recipe, record, i) and len({*recipe.roots}) > 1:
             return f"{recipe.roots[i].rstrip('/').rpartition('/')[2]}/{source}"
     return " ".join(dict.fromkeys(record.sources))
+
+
+def _differ_in_shape(pictures: Sequence[Picture]) -> bool:
+    """Tell whether width over height differs among images by more than rounding of a resized copy explains."""
+    shapes = [x.pixels.shape[:2] for x in pictures]
+    products = [(shapes[0][0] * width, height * shapes[0][1]) for height, width in shapes[1:]]
+    return any(abs(one - other) > UNEQUAL * max(one, other) for one, other in products)
 
 
 def _is_laid_over(recipe: Recipe, files: Files) -> bool:
@@ -992,7 +1004,7 @@ def _named(recipe: Recipe, record: Record, i: int) -> str:
 # ---- finishing ----
 
 
-_COUNTED = ("transparent", "converted", "animated")
+_COUNTED = ("transparent", "converted", "animated", "unequal")
 """Numbers of samples that the job says at its end."""
 
 
