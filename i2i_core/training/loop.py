@@ -97,7 +97,6 @@ class Loop:
         self.step.set_up(self.progress)
         self.measuring = Evaluator(config, sets, self.step, self.state, self.monitor, self.run, self.stages)
         self.held = Held(config, method, device, slots[1] - slots[0], choice)
-        self.per_update, self.told_of_end = 0, False
 
     @property
     def world(self) -> World:
@@ -188,7 +187,7 @@ class Loop:
             began = self.progress.images
             with self.spent.on(Spent.STEP), self.held.during("an update", self.measuring.stage):
                 self.step(batches, self.progress)
-            self.per_update = self.progress.images - began
+            self.monitor.pace.per_update = self.progress.images - began
             if self.step.asked:
                 self._save()
             if self.step.asked == "stop":
@@ -250,19 +249,7 @@ class Loop:
         with self.spent.on("log"):
             speed = self.monitor.send(self.progress.images, self.spent.of(*PAUSES))
             self.state.bad_samples.agree()
-            end = self._end()
-            if end != self.length and not self.told_of_end:
-                self.told_of_end = True
-                self.monitor.tell(
-                    f"an update takes {self.per_update:,} images: the run ends after {end:,}, with the update that "
-                    f"passes {self.length:,}"
-                )
-            self.monitor.show(speed, end)
-
-    def _end(self) -> int:
-        """Count the images after which the run ends, with a whole update; those to come are as long as the last one."""
-        left = max(0, self.length - self.progress.images)
-        return self.progress.images + (-(-left // self.per_update) * self.per_update if self.per_update else left)
+            self.monitor.show(speed, self.progress.images, self.length)
 
     def _draw(self) -> None:
         if self.config.monitoring.grid_every:

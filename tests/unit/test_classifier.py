@@ -67,7 +67,7 @@ def test_classifier_of_a_resnet_learns_the_domains_and_its_file_judges_the_same(
     trained = train_classifier(data, image_size=SIDE, seen=640, network="resnet18")
     assert torch.equal(torch.get_rng_state(), before)
     assert (trained.info.network, trained.info.size, trained.info.attributes) == ("resnet18", 32, ("A", "B"))
-    x, y = classifiers._in_memory(data, "train", 32, Resizing())
+    x, y = classifiers._in_memory(data, "train", trained.info)
     assert (trained.judge(x.float()) == y.bool()).all(1).double().mean() > 0.95
     assert (trained.info.held_out, trained.info.held_out_images) == ("val", 12)
     assert trained.info.accuracy > 0.5
@@ -106,9 +106,9 @@ def test_classifier_training_holds_a_bounded_number_of_images(
     labelled: str, unpaired: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifiers, "MOST_BYTES", 2 * SIDE**2 * 10)
-    x, y = classifiers._in_memory(DataSet(labelled), "train", SIDE, Resizing())
+    x, y = classifiers._in_memory(DataSet(labelled), "train", ClassifierInfo(("a",) * 4, False, 1, SIDE, "", 0, 1))
     assert (tuple(x.shape), tuple(y.shape)) == ((10, 1, SIDE, SIDE), (10, 4))
-    x, y = classifiers._in_memory(DataSet(unpaired), "train", SIDE, Resizing())
+    x, y = classifiers._in_memory(DataSet(unpaired), "train", ClassifierInfo(("A", "B"), True, 1, SIDE, "", 0, 1))
     assert len(x) == 10
     assert y.tolist() == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
 

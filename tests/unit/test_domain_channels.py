@@ -168,7 +168,12 @@ def test_loop_on_grey_and_colour_trains_measures_and_shows_both(apart: str, tmp_
     loop.train()
     assert all(torch.isfinite(p).all() for p in loop.method.parameters())
     grid = loop.measuring._made()
-    assert [grid[title].shape[1] for title in ("x", "G(x)", "y", "F(y)")] == [1, 3, 3, 1]
+    assert [grid[title].shape[1] for title in ("source x", "translation G(x)", "source y", "translation F(y)")] == [
+        1,
+        3,
+        3,
+        1,
+    ]
     assert loop.state.evaluations.entries
 
 

@@ -117,7 +117,7 @@ def test_held_advises_no_micro_batch_for_an_objective_of_the_whole_batch() -> No
 
 
 def test_held_names_size_part_bytes_and_memory() -> None:
-    with pytest.raises(ResourceError) as raised, held().during("an update", Stage(size=(64, 48), frames=1)):
+    with pytest.raises(ResourceError) as raised, held().during("an update", Stage(size=(48, 64), frames=1)):
         of_torch()
     total = said_bytes(host_memory().total)
     assert str(raised.value) == (

@@ -918,7 +918,7 @@ def test_network_refuses_a_side_that_is_no_multiple_with_the_nearest(side: int, 
 
 FLAGS: list[tuple[str, Callable[[], object], str]] = [
     ("unet between", lambda: check_unet(300, 8), r"--image-size: found 300.*\n.*--image-size 256 or 512"),
-    ("unet too small", lambda: check_unet(100, 8), r"--image-size: found 100.*\n.*--image-size 256\."),
+    ("unet too small", lambda: check_unet(100, 8), r"--image-size: found 100.*\n.*--image-size 256; or --downs 2\."),
     ("unet nonsense", lambda: check_unet(0, 8), r"--image-size: found 0.*\n.*--image-size 256\."),
     ("unet downs", lambda: check_unet(256, 1), "--downs: found 1"),
     ("pix2pix downs", lambda: build_method("pix2pix", downs=1), "--downs: found 1"),

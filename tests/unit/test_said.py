@@ -151,7 +151,7 @@ def test_outputs_of_a_map_of_one_domain_are_stored_as_images_of_the_other(tmp_pa
     split = Split(data, "test", Mapped(needs=needs, inputs={"a.labels": "classes"}, outputs={"b": "image"}))
     assert split.columns == {"a.labels": 1}
     assert (split.dtype, split.truths) == ("uint8", False)
-    assert split.written is data.manifest.fields["image"]
+    assert split.written == data.manifest.fields["image"]
 
 
 def test_codes_of_a_clip_are_those_of_its_first_frame_though_it_is_unreadable() -> None:

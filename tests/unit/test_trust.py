@@ -20,6 +20,7 @@ RUNS = {
         "i2i_core/config/outside.py": "a method of one's own",
         "i2i_core/registry.py": "a method of this tree",
         "i2i_core/training/monitoring/boards.py": "a tracker's package",
+        "i2i_core/translation/exporting.py": "the packages of ONNX",
         "pipelines/reference.py": "programs",
     },
     "runpy.run_path": {"i2i_core/search/space.py": "--space"},

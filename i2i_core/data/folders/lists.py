@@ -195,7 +195,9 @@ def _is_count(first: Sequence[tuple[int, list[str]]]) -> bool:
     """Tell whether the first line is a number of rows."""
     head, *rest = first[0][1]
     is_number = head.isdecimal() and len(head) < 12 and not any(rest)
-    return is_number and (len(first) == 1 or len(first[1][1]) > 1 or bool(rest))
+    if not is_number or len(first) == 1 or rest:
+        return is_number
+    return any(len(cells) > 1 for _, cells in first[1:3])  # the name of a single attribute stands alone
 
 
 def _spaced(cells: list[str], width: int, at: int, form: str) -> list[str]:

@@ -360,6 +360,8 @@ def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOpt
     kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
     of_images = {key: value for key, value in to_dict(images).items() if value or key not in ("window", "channels_b")}
+    if not images.load_size:
+        of_images["fit"] = "square"  # of images that keep their size every fit is the same: it is called as it ever was
     return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
 
 

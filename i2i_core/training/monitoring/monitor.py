@@ -41,6 +41,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.logs, self.trained, self.paused = 0, 0.0, 0.0
+        self.per_update, self.told = 0, False
 
     def add(self, trained: float, paused: float) -> None:
         """Add the seconds between two logs."""
@@ -48,6 +49,11 @@ class Pace:
         if self.logs > 1:
             self.trained += trained
             self.paused += paused
+
+    def end(self, images: int, length: int) -> int:
+        """Count the images after which a run ends, with a whole update; those to come are as long as the last one."""
+        left = max(0, length - images)
+        return images + (-(-left // self.per_update) * self.per_update if self.per_update else left)
 
     @property
     def pauses(self) -> float:
@@ -132,13 +138,22 @@ class Monitor:
         frames = self.step.frames
         return speed | ({"speed/frames_per_second": rate * frames} if frames > 1 else {})
 
-    def show(self, speed: Mapping[str, float], length: int) -> None:
-        """Log and show the numbers that were sent last, once they have arrived.
+    def show(self, speed: Mapping[str, float], images: int, length: int) -> None:
+        """Log and show the numbers that were sent last, once they have arrived. Say once that the run ends with a
+        whole update, where its length is none.
 
         Args:
             speed: what `send` returned.
-            length: images that the run will have had at its end.
+            images: that the run has had.
+            length: images that were asked for.
         """
+        end = self.pace.end(images, length)
+        if end != length and not self.pace.told:
+            self.pace.told = True
+            self.tell(
+                f"an update takes {self.pace.per_update:,} images: the run ends after {end:,}, with the update that "
+                f"passes {length:,}"
+            )
         if not (self.tracker and self.sent):
             return
         tracker, sent, frames, pauses = self.tracker, self.sent, self.step.frames, self.pace.pauses
@@ -146,7 +161,7 @@ class Monitor:
 
         def write() -> None:
             log, rate = sent.read(), speed["speed/images_per_second"]
-            logger.info(progress_line(log.images, length, rate, log.speed[WAIT], log.terms, frames, pauses))
+            logger.info(progress_line(log.images, end, rate, log.speed[WAIT], log.terms, frames, pauses))
             tracker.scalars(log.images, {**log.terms, **speed, **log.speed, **rates})
 
         tracker.later(write)
