@@ -186,7 +186,9 @@ def run() -> int:
     glyphs = (*glyph_flags(demo.method), *drawn, "--out", str(data), "--workers", "0", "--log-level", "warning")
     call(python, f"{here}/shard.py", *glyphs)
     where = ["--data", str(data), "--storage", str(storage), "--name", name, "--workers", "2", "--fast", *demo.fast]
+    before = _images(str(storage / name))
     seconds = train(demo, [*where, *length])
+    seconds = seconds if _images(str(storage / name)) > before else 0
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"
     measured, strip = pictures.with_suffix(".json"), out / f"{demo.method}-strip.png"
     held_out = (str(data), "--split", "test", "--out")
@@ -199,8 +201,15 @@ def run() -> int:
     return 0
 
 
+def _images(run: str) -> int:
+    """Count the images of a run's last checkpoint; 0 where it has none."""
+    from i2i_core.runs.folder import RunFolder, images_of  # late, as in `ended`
+
+    return max(map(images_of, RunFolder(run).whole_checkpoints()), default=0)
+
+
 def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
-    """Sum a finished demo up in five lines."""
+    """Sum a finished demo up in five lines. 0 seconds: its training had finished before."""
     from i2i_core.data.format.manifest import DataSet  # late: the imports of all of it would hold up the first command
     from i2i_core.runs.folder import RunFolder, images_of
 
@@ -212,8 +221,9 @@ def ended(method: str, out: Path, seconds: float, total: float) -> list[str]:
     other = next(name for name in ("cyclegan", "stargan") if name != method)
     images, whole = images_of(run.whole_checkpoints()[-1]), METHODS[method].presets["demo"].values["training.images"]
     longer = f"this was too short to judge: leave --images out, for {whole:,}; " if images < whole else ""
+    took = f"in {seconds:.0f} s" if seconds else "in an earlier demo"
     return [
-        f"trained  {method} ({example.shows}), {images:,} images in {seconds:.0f} s; {total:.0f} s with all steps",
+        f"trained  {method} ({example.shows}), {images:,} images {took}; {total:.0f} s with all steps",
         f"on       {train:,} built-in glyphs in {shown(data.uri)}; measured on {test:,} of held-out characters",
         f"numbers  {numbers(report['metrics'], example.headline)}",
         f"look at  {shown(str(out / f'{method}-strip.png'))}; more in {pictures}-sheet.png, "

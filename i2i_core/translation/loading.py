@@ -111,7 +111,7 @@ def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
     picture = halved(picture, loading.half) if loading.half else picture
     x = converted(picture, channels, name, loading.background) if channels else picture.pixels
     box = loading.sizing.of(*x.shape[:2])
-    dropped = loading.keep_alpha and picture.alpha and bool(channels) and picture.pixels.shape[2] != channels
+    dropped = loading.keep_alpha and picture.alpha and channels in (1, 3)
     alpha = _fitted(picture.pixels[..., -1:], box) if dropped else None
     return Loaded(_fitted(x, box), str(x.dtype), alpha)
 
@@ -143,13 +143,17 @@ def halved(picture: Picture, half: Half) -> Picture:
 
 
 def converted(picture: Picture, channels: int, name: str, background: str = "white") -> np.ndarray:
-    """Convert an image to that many channels: grey to RGB and back; transparency is laid over the background.
+    """Convert an image to that many channels: grey to RGB and back; transparency is laid over the background, or kept
+    where the networks take it (2 or 4 channels), of opaque images as a channel that is opaque.
 
     Raises:
         DataError: there is no such conversion.
         ValueError: float values outside [-1, 1].
     """
     have = picture.pixels.shape[2]
+    if channels in (2, 4) and have in (1, 2, 3, 4) and have != channels and (picture.alpha or have in (1, 3)):
+        with_alpha = ImageOptions(keep_alpha=True, channels=3 if channels == 4 else 1)
+        return prepare(picture, with_alpha)
     keep = picture.alpha and have == channels
     colours = have - 1 if picture.alpha and not keep else have
     if colours != channels and not {colours, channels} <= {1, 3}:

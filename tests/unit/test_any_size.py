@@ -24,6 +24,7 @@ from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.two_sides import cut_from
 from i2i_core.errors import ConfigError
+from i2i_core.images.codec import Picture
 from i2i_core.images.sheet import to_array
 from i2i_core.methods import build_method
 from i2i_core.networks.resnet import ResNetGenerator
@@ -31,7 +32,7 @@ from i2i_core.networks.shapes import SizeError, check_multiple
 from i2i_core.orchestration import translating
 from i2i_core.registry import METHODS
 from i2i_core.translation.inputs import sheet_of
-from i2i_core.translation.loading import Sizing
+from i2i_core.translation.loading import Sizing, converted
 from i2i_core.translation.model import load
 from i2i_core.translation.padding import Padding, at_any_size, cropped
 from i2i_core.translation.two import side_taken
@@ -306,6 +307,19 @@ def test_translate_lays_transparency_over_a_colour_or_keeps_it(
     assert grey.shape == (9, 8, 2)
     place = [pix2pix, "--input", tmp_path / "in", "--out", tmp_path / "no"]
     assert "--background: found 'blurple'" in told(*place, "--background", "blurple")
+
+
+@pytest.mark.parametrize("given", [1, 2, 3, 4])
+@pytest.mark.parametrize("reads", [2, 4])
+def test_converted_gives_networks_that_take_transparency_an_opaque_channel(given: int, reads: int) -> None:
+    """As shard.py --keep-alpha gives it to opaque images among transparent ones."""
+    x = noise(6, 5, given)
+    made = converted(Picture(x, given in (2, 4)), reads, "photo.jpg")
+    assert made.shape == (6, 5, reads)
+    assert np.array_equal(made[..., -1], x[..., -1] if given in (2, 4) else np.full((6, 5), 255))
+    if reads == 4:
+        colours = x[..., :3] if given > 2 else np.repeat(x[..., :1], 3, 2)
+        assert np.array_equal(made[..., :3], colours)
 
 
 # ---------------------------------------------------------------- patterns
