@@ -149,7 +149,7 @@ def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
     for note in found.notes:
         say(f"note: {note}")
     plan = shards.plan(found, options.layout, options.glyphs, options.images, options.shards)
-    say(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
+    say(f"{counted(plan.samples, 'sample')} in {counted(len(plan.jobs), 'shard')}")
     return make(plan, options.shards, options.workers)
 
 

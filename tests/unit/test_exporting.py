@@ -87,6 +87,7 @@ def test_exportable_makes_what_the_network_makes() -> None:
 # ---------------------------------------------------------------- the files
 
 
+@pytest.mark.slow
 def test_export_for_torch_makes_the_checkpoints_images(run: str, tmp_path: Path) -> None:
     """Of batches and sizes that it was not traced with; the labels are an input."""
     model = load(run)
