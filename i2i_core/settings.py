@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -283,6 +284,28 @@ def _size(value: Any, where: str) -> Size:
     except ValueError:
         expected = "pixels of a square's side, or WIDTHxHEIGHT"
         raise ConfigError(where, shown(value), expected, 'Write 256, or "512x256".') from None
+
+
+def flags_of_saved(saved: Any, given: Any) -> list[str]:
+    """List the flags that give the saved values of fields that must match on resume and do not, for a command line.
+
+    Those that no flag gives are left out: `derived` fields, which follow from the data.
+    """
+    found: list[str] = []
+    for field in dataclasses.fields(given):
+        old, new = getattr(saved, field.name), getattr(given, field.name)
+        if dataclasses.is_dataclass(new):
+            found += flags_of_saved(old, new) if type(old) is type(new) else []
+        elif resume_rule(field) == "match" and old != new and not field.metadata.get("derived"):
+            found.append(_typed_as(flag_of(field), _plain_of(field, old)))
+    return found
+
+
+def _typed_as(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"--no-{name[2:]}"
+    words = value if isinstance(value, list | tuple) else [value]
+    return " ".join([name, *(shlex.quote(str(word)) for word in words)])
 
 
 def difference(saved: Any, given: Any) -> str:

@@ -26,7 +26,7 @@ from i2i_core.methods import METHODS, at_test, build_from
 from i2i_core.methods.base import Method, check_declared, check_parameters
 from i2i_core.registry import entry
 from i2i_core.runs.folder import RunFolder
-from i2i_core.settings import Auto, differences
+from i2i_core.settings import Auto, differences, flags_of_saved
 from i2i_core.sizes import FITS, Fit
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import absolute
@@ -291,11 +291,13 @@ def check_same_run(config: TrainConfig, run: RunFolder) -> None:
         fix = f"Give another --name to start a new run, or --method {saved.method} to resume this one."
         raise ConfigError(run.url, found, "one method in all of a run", fix)
     if lines := differences(saved, config):
+        flags = flags_of_saved(saved, config)
+        saved_values = " ".join(flags) if flags and len(flags) == len(lines) else "the saved values"
         raise ConfigError(
             run.url,
             "a run with another configuration:\n    " + "\n    ".join(lines),
             "the same values, to resume it",
-            f"Give the saved values to go on with that run. {_start_from(saved, config, run) or ANEW}",
+            f"Give {saved_values} to go on with that run. {_start_from(saved, config, run) or ANEW}",
         )
 
 

@@ -23,6 +23,12 @@ def ratio(size: tuple[int, ...], trained_at: Size) -> float:
     return max(found / wanted, wanted / found)
 
 
+def covering(size: tuple[int, int], trained_at: Size) -> int:
+    """Compute the shorter side of an image (height, width) that covers training's images, with its shape kept."""
+    rows, columns = sides(trained_at)
+    return max(1, round(min(size) * max(rows / size[0], columns / size[1])))
+
+
 def cautions(
     inputs: Inputs, options: TranslateOptions, trained_at: Size, first: tuple[int, int] | None, paired: bool = False
 ) -> Iterator[str]:
@@ -41,7 +47,7 @@ def cautions(
     if first and not resized(options) and ratio(first, trained_at) >= NOTED:
         yield (
             f"images go through at their own size, the first at {written(first)} pixels (width x height); the run "
-            f"trained at {written(trained_at)}: --size {min(sides(trained_at))} resizes them"
+            f"trained at {written(trained_at)}: --size {covering(first, trained_at)} resizes them"
         )
     height, width = sides(trained_at)
     unsaid = paired and isinstance(inputs, Files) and not (options.ab or options.whole)
@@ -68,7 +74,7 @@ def afterwards(far: Sequence[tuple[int, int, int]], inputs: Inputs, count: int, 
     return (
         f"{len(far):,} of {counted(count, 'image')} had sizes {FAR:g} times training's or more, or less than it by as "
         f"much; the first, {inputs.names[i]}, {written((first[0], first[1]))} pixels where the run trained at "
-        f"{written(trained_at)}: --size {min(sides(trained_at))} resizes them"
+        f"{written(trained_at)}: --size {covering((first[0], first[1]), trained_at)} resizes them"
     )
 
 

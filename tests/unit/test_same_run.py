@@ -18,6 +18,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import build_from
 from i2i_core.runs.folder import RunFolder
+from i2i_core.settings import flags_of_saved
 from i2i_core.training.preparing import check_same_run
 
 from ..support.runs import age, config_of
@@ -105,5 +106,20 @@ def test_check_same_run_names_no_lanes_that_follow_from_the_batch(labelled: str,
     with pytest.raises(ConfigError) as caught:
         check_same_run(config_of("stargan", labelled, storage, training__batch=12), run)
     assert caught.value.found.splitlines()[1:] == ["    training.batch: saved 6, now 12"]
+    assert "Give --batch 6 to go on with that run." in caught.value.fix
     with pytest.raises(ConfigError, match=r"data\.lanes: saved 6, now 12"):
         check_same_run(config_of("stargan", labelled, storage, data__lanes=12), run)
+
+
+def test_flags_of_saved_are_read_as_the_values_that_were_saved(labelled: str, storage: str) -> None:
+    """A number, a switch, a size, words with a space; what follows from the data is no flag."""
+    saved = config_of("stargan", labelled, storage, training__batch=12, data__flip=True, hyper__attributes=("bold",))
+    given = config_of("stargan", labelled, storage, hyper__image_size=32)
+    flags = flags_of_saved(saved, replace(given, hyper=replace(given.hyper, c_dim=1)))
+    said = " ".join(flags)
+    assert "--batch 12" in said
+    assert "--flip" in said.split()
+    assert "--no-flip" in flags_of_saved(given, saved)
+    assert "--image-size 16" in said
+    assert "--attributes bold" in said
+    assert "c-dim" not in said
