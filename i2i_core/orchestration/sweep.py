@@ -43,6 +43,7 @@ from i2i_core.methods import build_from
 from i2i_core.orchestration.cluster import ANY, capacity, connect
 from i2i_core.orchestration.launch import check_cluster, check_storage, launch, stopping_on_signal, use_gpu
 from i2i_core.orchestration.ray_compat import ON_THE_HEAD, QUIET_TUNE
+from i2i_core.runs.attempts import holder
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import Report, write_report
 from i2i_core.search.space import Space, check_space, load_space
@@ -513,9 +514,9 @@ class Telling(tune.Callback):
     def _close(self, number: int) -> None:
         """Write into the folder of a run that Tune ended that it has stopped; workers that are left end by it."""
         with suppress(OSError, StorageError), patient_for(AT_START):
-            self.search.run_of(number).write_json(
-                RunFolder.STATUS, {"state": "stopped", "reason": "others were better"}
-            )
+            run = RunFolder(self.search.run_of(number).url)
+            launch = {"attempt": found.attempt} if (found := holder(run)) else {}
+            run.write_json(RunFolder.STATUS, {"state": "stopped", "reason": "others were better", **launch})
 
     def _tell_end(self, number: int) -> None:
         self.time.end(number)

@@ -22,6 +22,8 @@ from i2i_core.config.sweep import SweepConfig
 from i2i_core.errors import CheckpointError, ConfigError, RunError, UserError
 from i2i_core.methods import METHODS
 from i2i_core.orchestration.sweep import Asha, SweepPlan, Telling, check_same_sweep, plan
+from i2i_core.runs.attempts import begin, stands
+from i2i_core.runs.folder import RunFolder
 from i2i_core.search.report import write_report
 from i2i_core.search.space import Space, choice, log_uniform, uniform
 from i2i_core.search.study import STUDY, Counts, NextTrial, Search, SearchedMetric, rehearse, study_of
@@ -418,6 +420,8 @@ def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: lis
     tell(0, outcome="finished", images=600, metrics={"l1": 0.25})
     telling.on_trial_complete(0, [], trials[0])
     tell(1, images=100, metrics={"l1": 0.5})
+    stopped = RunFolder(search.run_of(1).url)
+    begin(stopped, "one", b"{}")
     telling.on_trial_complete(0, [], trials[1])
     tell(2, outcome="failed", reason="a term was NaN")
     telling.on_trial_complete(0, [], trials[2])
@@ -438,7 +442,7 @@ def test_telling_says_what_is_running_done_and_best(base: TrainConfig, said: lis
         assert line in text
     assert text.count("best: ") == 1, "the same trial is not said to be the best again and again"
     assert " left" in said[-1]
-    assert search.run_of(1).read_json("status.json")["state"] == "stopped"
+    assert stands(stopped) == "stopped", "and no lost launch"
     assert search.counts() == Counts(finished=1, stopped=1, failed=2)
 
 
