@@ -39,12 +39,13 @@ from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.credentials import redacted
+from i2i_core.evaluation.samples import NOTHING, suffixed
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.images.codec import decode
 from i2i_core.names import printable, printable_text
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
-from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed
+from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed, evaluations
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import StorageError
 
@@ -166,12 +167,33 @@ def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Spac
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if len(of.done) > SHOWN:
         lines.append(f"and {len(of.done) - SHOWN} more that ran to their end")
-    ends = "* best" if len(objectives) == 1 else "* no other trial is better in every metric"
+    titles = ", ".join(one.title for one in objectives)
+    ends = f"* best: {titles}" if len(objectives) == 1 else f"* no other trial is better in every metric: {titles}"
     lines.append(ends if of.best else "no trial has run to its end")
     others = [row for row in of.rows if row["state"] != FINISHED and row["reason"]]
     return "\n".join(
-        [*lines, *(f"trial {row['trial']} {row['state']}: {printable_text(row['reason'])}" for row in others)]
+        [
+            *lines,
+            *_no_better(of),
+            *(f"trial {row['trial']} {row['state']}: {printable_text(row['reason'])}" for row in others),
+        ]
     )
+
+
+def _no_better(of: _Sweep) -> list[str]:
+    """Say of each metric in which the best trial is no better than images that nothing was done to."""
+    lines = []
+    for i, one in enumerate(of.objectives if of.best else ()):
+        values = [(one.sign * trial.values[i], trial.values[i], trial) for trial in of.best]
+        _, value, best = min(values, key=lambda known: known[0])
+        measured = evaluations(best.user_attrs)
+        nothing = measured[-1][1].get(suffixed(one.metric, NOTHING)) if measured else None
+        if nothing is not None and one.sign * (nothing - value) <= 0:
+            lines.append(
+                f"no trial is better in {one.metric} than doing nothing, which has {nothing:.4g}: trials were too "
+                "short (--images), or the ranges are wrong"
+            )
+    return lines
 
 
 def _shown(value: Any) -> str:
@@ -344,6 +366,7 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
             else "all its samples",
         },
         "counts": ", ".join(f"{count} {state}" for state, count in Counter(states).most_common()) or "none",
+        "nothing": "; ".join(_no_better(of)),
         "commands": "" if of.best else "hidden",
         "uri": shlex.quote(base.data.uri or "DATA"),
         **{"config": shlex.quote(sweep.at(file)), "run": shlex.quote(str(run))},

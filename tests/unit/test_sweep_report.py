@@ -314,6 +314,22 @@ def test_table_has_the_best_first_and_the_reasons(one: tuple[optuna.Study, Repor
     assert lines[-1] == "trial 1 stopped early: stopped after 100 images: twin <0.01> & worse than others"
 
 
+@pytest.mark.parametrize(("nothing", "says"), [(0.5, False), (0.02, True)])
+def test_report_says_where_no_trial_is_better_than_doing_nothing(nothing: float, says: bool, tmp_path: Path) -> None:
+    study = study_of([TWIN])
+    asked = study.ask()
+    for key, parameter in SPACE.parameters.items():
+        parameter.suggest(asked, key)
+    asked.set_user_attr("evaluations", [[900, {"twin": 0.04, "twin_nothing": nothing}]])
+    asked.set_user_attr("images", 900)
+    study.tell(asked, 0.04)
+    sweep = Folder(str(tmp_path))
+    write_report(study, [TWIN], BASE, SPACE, sweep)
+    line = f"no trial is better in twin than doing nothing, which has {nothing:g}"
+    assert (line in table(study, [TWIN], SPACE)) == says
+    assert (line in Page(sweep.read("index.html").decode()).text) == says
+
+
 def test_report_of_several_metrics_gives_the_trials_that_no_other_beats(tmp_path: Path) -> None:
     study, objectives = study_of([TWIN, CHANGE]), [TWIN, CHANGE]
     trial(study, PAPER, [0.3, 30.0])
