@@ -85,6 +85,7 @@ def typed(program: str, *flags: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_auto_batch_of_a_sweep_is_found_before_its_trials(paired: str, tmp_path: Path) -> None:
     said = typed("tune", "--data", paired, "--storage", str(tmp_path), "--evaluate-every", "100", "--dry-run")

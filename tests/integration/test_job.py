@@ -107,6 +107,7 @@ class Job(Run):
         return next(p.pid for p in self.left() if p.command.startswith("python pipelines/train.py"))
 
 
+@pytest.mark.slow
 def test_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_translates(
     cluster: dict[str, str], s3: str, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_translate
     assert "out-sheet.png" in Folder(s3).names()
 
 
+@pytest.mark.slow
 def test_job_that_asks_for_too_much_fails_and_its_last_words_say_why(
     cluster: dict[str, str], labelled: str, storage: str
 ) -> None:

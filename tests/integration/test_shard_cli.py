@@ -266,6 +266,7 @@ def test_pool_has_no_more_tasks_flying_than_workers(monkeypatch: pytest.MonkeyPa
     assert flying == [2] * 7 + [1]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_pool_has_a_unit_of_a_lost_worker_done_by_another(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ print("it runs")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_connect_starts_a_late_ray_again_and_leaves_nothing() -> None:
     """The third time it is: the first two have their processes, and are told that they were too slow."""

@@ -202,7 +202,7 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
         note = (
             "all images lie in folders of train: no val, no test, and --split cuts none off; a folder beside makes one"
         )
-        found = replace(found, notes=(*found.notes, note))
+        found = replace(found, notes=(note, *found.notes))
     return replace(found, records=with_splits(found.records, options.split, options.seed))
 
 
