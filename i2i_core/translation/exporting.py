@@ -331,6 +331,10 @@ def _facts(
 
 
 def _torch(program: ExportedProgram, facts: Mapping[str, Any]) -> bytes:
+    """Save a program, without places of this machine."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
     out = io.BytesIO()
     torch.export.save(program, out, extra_files={f"{KEY}.json": json.dumps(facts, indent=1)})
     return out.getvalue()

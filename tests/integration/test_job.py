@@ -207,7 +207,7 @@ def test_job_takes_a_method_of_ones_own_like_ours(
     source += ("--target", "b") if kind == "Conditional" else ()
     like = ("--like", tmp_path / "data/styles/train/a/0.png") if kind == "Styles" else ()
     submitted("translate", storage / "run", *source, *like, "--out", tmp_path / "out")
-    assert len(list((tmp_path / "out").rglob("*.png"))) == (17 if kind == "Both" else 9)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == (16 if kind == "Both" else 8)
     measure = ("--data", data, "--split", "train", "--metrics", "efficientnet_frechet")
     assert "efficientnet_frechet" in submitted("evaluate", storage / "run", *measure)
     (code / "space.py").write_text(
