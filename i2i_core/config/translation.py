@@ -110,7 +110,7 @@ class TranslateOptions:
 
     @property
     def resize_to(self) -> Size:
-        """What --size says: the shorter side, or (height, width); 0 where it says nothing."""
+        """Read --size: the shorter side, or (height, width); 0 where it is not given."""
         if not self.size:
             return 0
         size = parsed_size(str(self.size))

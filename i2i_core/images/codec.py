@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -224,9 +224,12 @@ def _from_pillow(data: bytes, kind: str) -> Picture:
 
 def _is_animated(image: Image.Image) -> bool:
     """Tell whether a picture moves; the further pictures of an MPO are none of its own."""
-    with suppress(Exception):  # a GIF whose second frame is damaged has a first one all the same
-        return image.format in ("GIF", "WEBP", "AVIF", "PNG") and bool(getattr(image, "is_animated", False))
-    return False
+    if image.format not in ("GIF", "WEBP", "AVIF", "PNG"):
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError):  # a GIF's second frame is damaged, not its first
+        return False
 
 
 def _tiff_pages(image: Image.Image) -> np.ndarray:

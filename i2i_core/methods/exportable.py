@@ -5,8 +5,6 @@ x_BCHW features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -15,8 +13,14 @@ from i2i_core.networks.layers import InstanceNorm2d
 
 
 class Normalised(nn.Module):
-    """Normalise each channel of each image by its own mean and variance (Ulyanov et al. 2016, Eq. 4), in operations
-    that hold for any batch: torch's own function is exported for the batch of the example alone."""
+    """Normalise each channel of each image (B, C, H, W) by its own mean and variance (Ulyanov et al. 2016, Eq. 4).
+
+    The operations hold for any batch: torch's own function is exported for the batch of the example alone.
+
+    Args:
+        weight, bias: (C,) scale and shift; None leaves them out.
+        eps: added to the variance.
+    """
 
     def __init__(self, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
         super().__init__()
@@ -32,16 +36,20 @@ class Normalised(nn.Module):
 
 
 class Dropped(nn.Module):
-    """Drop values with probability p and scale the others by 1 / (1 - p), by comparing uniform numbers: programs that
-    run ONNX take its own Dropout out, as the noise of training."""
+    """Drop values of (B, C, H, W) with probability p and scale the others by 1 / (1 - p) (Srivastava et al. 2014).
+
+    It compares uniform numbers, as programs that run ONNX take its own Dropout out, for the noise of training.
+
+    Args:
+        dropout: the layer to stand for; of channels, it drops them whole.
+    """
 
     def __init__(self, dropout: FixedDropout) -> None:
         super().__init__()
         self.p, self.of_channels = dropout.p, dropout.of_channels
-        self.uniform: Callable[[Tensor], Tensor] = torch.rand_like
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        keep = self.uniform(x_BCHW[:, :, :1, :1] if self.of_channels else x_BCHW) >= self.p
+        keep = torch.rand_like(x_BCHW[:, :, :1, :1] if self.of_channels else x_BCHW) >= self.p
         return x_BCHW * keep.to(x_BCHW.dtype) / (1 - self.p)
 
 

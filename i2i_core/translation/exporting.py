@@ -9,9 +9,11 @@ x_BCHW images in [-1, 1]; n the images of a batch.
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from i2i_core.errors import ConfigError, ResourceError, RunError
+from i2i_core.methods.at_test import FixedDropout
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.methods.exportable import Dropped, exportable
@@ -207,17 +210,26 @@ def export(
     if direction == "BtoA" and not method.two_way:
         raise ConfigError("--back", "it with a method that goes one way", "one that goes both", "Leave --back out.")
     signature = Signature.of(method, direction)
+    if size and not signature.channels:
+        fix = "Leave --size out: images have the size that the network was trained at."
+        raise ConfigError("--size", written(size), "none, for a method that takes no image", fix)
     network = exportable(model.network(direction))
+    noise = any(isinstance(module, Dropped) for module in network.modules())
     padding = sides_taken(network, signature) if signature.channels else Padding(0)
     trained = sides_of(size or model.trained.stage.size or method.config.size)
     if padding.factor and trained != (fits := (padding.side(trained[0]), padding.side(trained[1]))):
         expected = f"multiples of {padding.factor}, at least {padding.least}"
         raise ConfigError("--size", written(trained), expected, f"Give --size {written(fits)}.")
     program, factor, fixed = _program(network, signature, padding, trained, bool(size), half)
-    facts = _facts(model, signature, direction, factor, padding.least, trained, half, network) | dict(about or {})
+    facts = _facts(model, signature, direction, factor, padding.least, trained, half, noise) | dict(about or {})
     data = _onnx(program, signature, facts) if to == "onnx" else _torch(program, facts)
     run = _runs_onnx(data) if to == "onnx" else _runs_torch(data)
-    difference = _difference(run, model, network, signature, direction, padding if factor else None, trained, half)
+    cases = [(1, *trained), (3, *trained)]
+    if factor:
+        side = padding.side(max(1, min(trained) // 2))
+        cases.append((2, side, side + factor))
+    reference = _keeping(model.network(direction))
+    difference = max(_difference(run, reference, signature.example(*case), noise, half) for case in cases)
     most = MOST_DIFFERENCE_HALF if half else MOST_DIFFERENCE
     if not difference <= most:
         raise RunError(
@@ -281,8 +293,6 @@ def _program(
 
 def _takes_any(network: nn.Module) -> bool:
     """Tell whether `forward` takes its inputs as `*args`."""
-    import inspect
-
     kinds = [parameter.kind for parameter in inspect.signature(network.forward).parameters.values()]
     return inspect.Parameter.VAR_POSITIONAL in kinds
 
@@ -303,11 +313,10 @@ def _facts(
     least: int,
     trained: tuple[int, int],
     half: bool,
-    network: nn.Module,
+    noise: bool,
 ) -> dict[str, Any]:
     """Say of the file what a person needs who has nothing else."""
     config, shapes = model.trained.config, signature.shown(factor, trained)
-    noise = any(isinstance(module, Dropped) for module in network.modules())
     try:
         program = f"i2i {version('i2i')}"
     except PackageNotFoundError:  # on PYTHONPATH alone
@@ -390,51 +399,54 @@ def _onnx(program: ExportedProgram, signature: Signature, facts: Mapping[str, An
     return data
 
 
+def _keeping(network: nn.Module) -> nn.Module:
+    """Have a network's dropout keep every value, scaled as those that it keeps are; changes the network."""
+    for parent in list(network.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, FixedDropout):
+                setattr(parent, name, Scaled(1 / (1 - module.p)))
+    return network
+
+
+class Scaled(nn.Module):
+    """Multiply by a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW * self.factor
+
+
 def _difference(
     run: Callable[[tuple[Tensor, ...], bool], tuple[Tensor, ...]],
-    model: Model,
-    network: nn.Module,
-    signature: Signature,
-    direction: Direction,
-    padding: Padding | None,
-    trained: tuple[int, int],
+    reference: nn.Module,
+    given: tuple[Tensor, ...],
+    noise: bool,
     half: bool,
 ) -> float:
-    """Run the file on images of several sizes and batches; return the largest difference from the checkpoint's own.
+    """Run a file, and return the largest difference of its outputs from those of the checkpoint's own network.
 
-    Where dropout is the noise, whose draws differ, it is compared with the network, and both keep every value.
+    Where dropout is the noise, whose draws differ, both keep every value.
+
+    Args:
+        run: runs the file on inputs; true: with every value kept by dropout.
+        reference: the checkpoint's network, whose dropout keeps every value.
+        given: inputs, in order.
 
     Raises:
         RunError: the noise is not in the file.
     """
-    cases = [(1, *trained), (3, *trained)]
-    if padding:
-        side = padding.side(max(1, min(trained) // 2))
-        cases += [(2, side, side + padding.factor)]
-    noises = [module for module in network.float().modules() if isinstance(module, Dropped)]
-    for noise in noises:
-        noise.uniform = torch.ones_like
-    largest = 0.0
-    for number, (n, height, width) in enumerate(cases):
-        given = signature.example(n, height, width, number)
-        named = dict(zip(signature.taken, given, strict=True))
-        taken = {name: named[name] for name in signature.channels}
-        told = {name: named[name] for name in (*signature.lengths, *signature.examples)}
-        with torch.no_grad():
-            if noises:
-                made = network(*given)
-                expected = made if isinstance(made, tuple) else (made,)
-            else:
-                keys = [str(i) for i in range(n)]
-                expected = tuple(model.method.translate(taken, told, direction, keys=keys).values())
-        put = tuple(x.half() for x in given) if half else given
-        for a, b in zip(expected, run(put, bool(noises)), strict=True):
-            if a.shape != b.shape or not bool(torch.isfinite(b).all()):
-                return float("inf")
-            largest = max(largest, float((a - b.float()).abs().max()))
-        if noises and all(torch.equal(a, b) for a, b in zip(run(put, False), run(put, False), strict=True)):
-            raise RunError("the exported network lost the method's noise: two runs make the same images")
-    return largest
+    put = tuple(x.half() for x in given) if half else given
+    with torch.no_grad():
+        made = reference(*given)
+    pairs = [*zip(made if isinstance(made, tuple) else (made,), run(put, noise), strict=True)]
+    if any(a.shape != b.shape or not bool(torch.isfinite(b).all()) for a, b in pairs):
+        return math.inf
+    if noise and all(torch.equal(a, b) for a, b in zip(run(put, False), run(put, False), strict=True)):
+        raise RunError("the exported network lost the method's noise: two runs make the same images")
+    return max(float((a - b.float()).abs().max()) for a, b in pairs)
 
 
 def _runs_torch(data: bytes) -> Callable[[tuple[Tensor, ...], bool], tuple[Tensor, ...]]:
@@ -463,14 +475,17 @@ def _runs_onnx(data: bytes) -> Callable[[tuple[Tensor, ...], bool], tuple[Tensor
         return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
     plain, kept = session(data), onnx.load_from_string(data)
-    for number, node in enumerate(kept.graph.node):
-        if node.op_type in ("RandomUniformLike", "RandomUniform"):
-            of = node.input[0] if node.input else ""
-            shape = onnx.helper.make_node("Shape", [of], [f"{node.output[0]}_shape"])
-            one = onnx.numpy_helper.from_array(np.ones(1, np.float32))
-            ones = onnx.helper.make_node("ConstantOfShape", shape.output, node.output, value=one)
-            kept.graph.node[number].CopyFrom(shape)
-            kept.graph.node.insert(number + 1, ones)
+    nodes, one = [*kept.graph.node], np.float16 if _is_half(kept) else np.float32
+    del kept.graph.node[:]
+    for node in nodes:
+        if node.op_type != "RandomUniformLike":
+            kept.graph.node.append(node)
+            continue
+        shape = onnx.helper.make_node("Shape", node.input, [f"{node.output[0]}_shape"])
+        value = onnx.numpy_helper.from_array(np.ones(1, one))
+        kept.graph.node.extend(
+            [shape, onnx.helper.make_node("ConstantOfShape", shape.output, node.output, value=value)]
+        )
     quiet = session(kept.SerializeToString())
 
     def run(given: tuple[Tensor, ...], keeps: bool) -> tuple[Tensor, ...]:
@@ -480,3 +495,10 @@ def _runs_onnx(data: bytes) -> Callable[[tuple[Tensor, ...], bool], tuple[Tensor
         return tuple(map(torch.from_numpy, made))
 
     return run
+
+
+def _is_half(model: Any) -> bool:
+    """Tell whether an ONNX model takes half precision."""
+    import onnx
+
+    return bool(model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16)

@@ -10,7 +10,6 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +33,9 @@ from ..support.translating import untrained
 PAGE = ROOT / "docs" / "exporting.md"
 
 
-def small(name: str, data: str, folder: Path, **values: Any) -> str:
+def small(name: str, data: str, folder: Path, gain: float = 8) -> str:
     keep = {k: v for k, v in TABLE[name].small.items() if k not in ("channels", "c_dim")}
-    return untrained(name, data, folder, 8, **{f"hyper__{k}": v for k, v in {**keep, **values}.items()})
+    return untrained(name, data, folder, gain, **{f"hyper__{k}": v for k, v in keep.items()})
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +215,24 @@ def test_export_keeps_dropout_that_is_the_noise(to: exporting.Format, paired: st
 
 
 @pytest.mark.slow
-def test_export_in_half_precision_takes_and_makes_halves(run: str) -> None:
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+@pytest.mark.parametrize("half", [False, True])
+def test_export_of_a_noisy_method_writes_no_file_that_differs(
+    to: exporting.Format, half: bool, paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compared with the checkpoint's own network, not with what was made of it to be exported."""
+    sizes = {"image_size": 32, "g_base": 4, "d_base": 4, "downs": 5, "receptive_field": 16, "norm": "instance"}
+    model = load(untrained("pix2pix", paired, tmp_path, 2, **{f"hyper__{k}": v for k, v in sizes.items()}))
+    assert export(model, to, half=half).difference < (exporting.MOST_DIFFERENCE_HALF if half else 1e-4)
+    plain = Normalised.forward
+    monkeypatch.setattr(Normalised, "forward", lambda self, x: plain(self, x) * 2)
+    with pytest.raises(RunError, match="nothing is written"):
+        export(model, to, half=half)
+
+
+@pytest.mark.slow
+def test_export_in_half_precision_takes_and_makes_halves(labelled: str, tmp_path: Path) -> None:
+    run = small("stargan", labelled, tmp_path, 2)
     made = export(load(run), "onnx", half=True)
     assert made.difference < exporting.MOST_DIFFERENCE_HALF
     (out,) = onnx_of(made.data, torch.zeros(2, 1, 16, 16).half(), torch.zeros(2, 4).half())

@@ -166,7 +166,7 @@ class Found:
     lone: tuple[str, ...] = ()
     """Places of images without a partner, which `--common-only` leaves out; of lists also rows."""
     left_out: tuple[str, ...] = ()
-    """What could not be used of tars, a line each."""
+    """Samples of tars that could not be used, a line each."""
     made_by: Mapping[str, Any] = field(default_factory=dict)
     """Further entries of the manifest's `made_by`."""
 

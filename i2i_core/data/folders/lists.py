@@ -59,11 +59,11 @@ class Rows:
 
     where: str
     form: str
-    """How its cells are separated, for notes."""
+    """Name of what separates its cells, for notes."""
     names: tuple[str, ...]
     """Names of the columns besides that of the files; (`class`,) of one column without a line of names."""
     named: bool
-    """Whether a line of names stood in it."""
+    """True if a line of names stood in it."""
     files: list[str] = field(repr=False)
     cells: list[tuple[str, ...]] = field(repr=False)
     lines: list[int] = field(repr=False)

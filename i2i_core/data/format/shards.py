@@ -156,7 +156,7 @@ class Plan:
     lone: tuple[str, ...] = ()
     """Places of images that `--common-only` leaves out; of a list, also its rows."""
     left_out: tuple[str, ...] = ()
-    """What could not be used before any shard is written, a line each."""
+    """Samples that could not be used, known before any shard is written; a line each."""
 
     @property
     def samples(self) -> int:

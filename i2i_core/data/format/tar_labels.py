@@ -94,12 +94,12 @@ class LabelColumns:
     names: tuple[str, ...]
     exclusive: bool
     fits: list[bool]
-    """Whether each sample has such a label."""
+    """True if each sample has such a label."""
     expected: str
     entry: str = ""
     """Entry of objects that holds the class."""
     by_name: bool = False
-    """Whether samples hold names of classes rather than their numbers."""
+    """True if samples hold names of classes rather than their numbers."""
 
     def row(self, value: Any) -> list[int]:
         """Give 0 or 1 for each attribute of a label that fits."""

@@ -32,7 +32,7 @@ class MemberNames:
     entry: str = ""
     """Entry of a json that holds the class."""
     last_dot: bool = False
-    """Whether keys end at the last dot of a name."""
+    """True if keys end at the last dot of a name."""
 
     @staticmethod
     def of(given: Sequence[str], keys: Literal["first-dot", "last-dot"] = "first-dot") -> MemberNames:

@@ -37,6 +37,10 @@ class Pace:
     """Add up the seconds of training, and those for which grids, evaluations and checkpoints held training up.
 
     The first log is left out: it holds the first grid, and whatever is done for the first time.
+
+    Attributes:
+        per_update: images of the last update; 0 before the first.
+        told: true once a person was told where the run ends.
     """
 
     def __init__(self) -> None:
