@@ -321,7 +321,7 @@ def test_indexing_compressed_tars_works_as_advised(tars: Path) -> None:
 
 def test_indexing_names_a_folder_without_tars(tmp_path: Path) -> None:
     (tmp_path / "00000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"1 files, none of them a tar \(1 .parquet\)"):
+    with pytest.raises(DataError, match=r"1 file, none of them a tar \(1 .parquet\)"):
         index(tmp_path)
 
 

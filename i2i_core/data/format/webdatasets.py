@@ -36,7 +36,7 @@ from i2i_core.data.format.table import ShardSet
 from i2i_core.data.format.tar_labels import LabelColumns, is_class, read_labels
 from i2i_core.data.format.tar_names import MemberNames, chosen, cut_pattern, split_of
 from i2i_core.data.format.tar_samples import LABELLING, SKIP, Fault, Sample, Scanned, alike, fields_of, of_one_shape
-from i2i_core.errors import ConfigError, DataError
+from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import WHOLE, Field
 from i2i_core.names import printable
 from i2i_core.settings import to_dict
@@ -153,7 +153,8 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
     if not sizes:
         ends = Counter(name.rpartition("/")[2].rpartition(".")[2] for name in names if "." in name)
         shown = ", ".join(f"{n} .{end}" for end, n in ends.most_common(3))
-        has = f"{len(names)} files, none of them a tar ({shown})" if names else "nothing at that place, or not a folder"
+        nothing = "a folder without files" if fs.isdir(root) else "nothing at that place, or not a folder"
+        has = f"{counted(len(names), 'file')}, none of them a tar ({shown})" if names else nothing
         raise DataError(where, has, "a folder of .tar shards", "Check the name.")
     digest = sha256(json.dumps([sizes, options.domains, attributes, *options.names.said]).encode())
     return Tars(uri, str(fs.unstrip_protocol(root)), sizes, digest)
