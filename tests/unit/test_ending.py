@@ -16,6 +16,7 @@ from i2i_core.orchestration.ending import ending, metrics
 from i2i_core.orchestration.launch import Reached
 from i2i_core.runs.folder import RunFolder
 
+from ..support.data import noise, put, shard
 from ..support.runs import config_of
 
 
@@ -71,3 +72,18 @@ def test_ending_says_what_is_too_short_to_judge_by(preset: str, short: bool, pai
     config = replace(config_of("pix2pix", paired, str(tmp_path)), preset=preset)
     said = [line for line in ending(Reached(RunFolder.of(config), 96, {}), config) if "too short" in line]
     assert said == ["too short to judge by: the preset demo has 9,000 images"] * short
+
+
+@pytest.mark.parametrize(
+    ("splits", "named"), [(("train", "val", "test"), "test"), (("train", "val"), "val"), (("train",), "train")]
+)
+def test_ending_names_a_split_that_the_data_have(splits: tuple[str, ...], named: str, tmp_path: Path) -> None:
+    for split in splits:
+        for side in "AB":
+            for number in range(4):
+                put(tmp_path / f"in/{split}{side}/{number}.png", noise(16, 16, 1))
+    shard("unpaired", tmp_path / "in", tmp_path / "data")
+    lines = lines_of("cyclegan", str(tmp_path / "data"), tmp_path)
+    (line,) = (line for line in lines if line.startswith("evaluate with: "))
+    words = shlex.split(line)
+    assert words[words.index("--split") + 1] == named

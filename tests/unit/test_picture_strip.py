@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, RunError
 from i2i_core.images.picture_strip import BETWEEN, Column, picture_strip
 from i2i_core.images.sheet import GAP, NOTHING, PAPER, png_bytes, to_array
 from i2i_core.orchestration.translating import rows_again
 from i2i_core.translation.translator import Row
+from pipelines import demo
 from pipelines.demo import TRAINED, Demo, characters_for, numbers, place_of
 from pipelines.strip import alone, rows_of, side_by_side
 
@@ -142,3 +143,34 @@ def test_demo_draws_what_a_short_run_reads_and_takes_what_is_drawn(tmp_path: Pat
     (tmp_path / "glyphs-styles").mkdir()
     (tmp_path / "glyphs-styles/manifest.json").write_text("{}")
     assert place_of(demo) == (tmp_path, 0)
+
+
+@pytest.mark.parametrize("lost", ["", "stop", "submit"])
+def test_demo_goes_on_where_its_cluster_does_not_stop(
+    lost: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was trained is there all the same; a training that failed is an error."""
+    called: list[str] = []
+
+    def call(*command: str) -> None:
+        called.append(command[1])
+        if command[1] == lost:
+            raise RunError(f"`{lost}` ended with exit code 1")
+
+    monkeypatch.setattr(demo, "call", call)
+    if lost == "submit":
+        with pytest.raises(RunError, match="submit"):
+            demo.train(Demo(), [])
+    else:
+        assert demo.train(Demo(), []) >= 0
+    assert called == ["start", "submit", "stop"]
+    assert ("`stop` ended with exit code 1" in capsys.readouterr().out) == (lost == "stop")
+
+
+def test_demo_says_that_it_had_been_trained_before(paired: str, tmp_path: Path) -> None:
+    run = Path(untrained("pix2pix", paired, tmp_path / "runs"))
+    run.rename(tmp_path / "runs/pix2pix-demo")
+    (tmp_path / f"glyphs-{demo.EXAMPLES['pix2pix'].data}").symlink_to(paired)
+    (tmp_path / "pix2pix-translated.json").write_text('{"metrics": {}}')
+    assert "36 images in 7 s; 9 s" in demo.ended("pix2pix", tmp_path, 7, 9)[0]
+    assert "36 images in an earlier demo; 9 s" in demo.ended("pix2pix", tmp_path, 0, 9)[0]
