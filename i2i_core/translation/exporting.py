@@ -13,29 +13,27 @@ import inspect
 import io
 import json
 import logging
-import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch import nn
+from torch.export import ExportedProgram
 
 from i2i_core.errors import ConfigError, ResourceError, RunError
-from i2i_core.methods.at_test import FixedDropout
-from i2i_core.methods.base import Direction, Method, sides
-from i2i_core.methods.controls import Code, Examples, Labels
+from i2i_core.methods.base import Direction
 from i2i_core.methods.exportable import Dropped, exportable
 from i2i_core.networks.shapes import SizeError
-from i2i_core.sizes import MOST_SIDE, Size, said_bytes, written
+from i2i_core.sizes import Size, said_bytes, written
 from i2i_core.sizes import sides as sides_of
+from i2i_core.translation.export_checks import difference_of, keeping, runs_onnx, runs_torch
 from i2i_core.translation.model import Model
 from i2i_core.translation.padding import Padding
+from i2i_core.translation.signatures import Signature
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +42,6 @@ MOST_DIFFERENCE = 1e-4
 """Largest difference from the checkpoint's outputs, in [-1, 1], with which a file is written."""
 MOST_DIFFERENCE_HALF = 0.05
 """The same for half precision, whose numbers have three digits: a step of a byte is 0.008."""
-MOST_BATCH = 65_536
 MOST_ONNX = 2**31 - 1
 """Bytes that a file of ONNX may have."""
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -68,104 +65,6 @@ class Exported:
     about: Mapping[str, Any]
     difference: float
     fixed: str
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Describe what a network takes and makes.
-
-    Attributes:
-        channels: of each image taken, by name.
-        lengths: of each label vector and code, by name.
-        examples: channels of example images, by name.
-        made: names of the outputs.
-        words: what each input is, by name.
-    """
-
-    channels: Mapping[str, int]
-    lengths: Mapping[str, int]
-    examples: Mapping[str, int]
-    made: tuple[str, ...]
-    words: Mapping[str, str]
-
-    @classmethod
-    def of(cls, method: Method[Any], direction: Direction) -> Signature:
-        """Read it off a method.
-
-        Raises:
-            ConfigError: the method takes something else than images, labels, codes and examples, or keeps a memory
-                between frames.
-        """
-        taken, made = sides(method, direction)
-        if method.memory or (other := {name: role for name, role in taken.items() if role != "image"}):
-            what = "a memory between frames" if method.memory else ", ".join(f"{n} ({r})" for n, r in other.items())
-            expected = "a method whose outputs follow from images, labels, codes and examples"
-            fix = "Use `module()` of the method in Python (docs/python.md)."
-            raise ConfigError("export", f"a method that takes {what}", expected, fix)
-        channels = {name: method.channels()[name] for name in taken}
-        lengths, examples, words = dict[str, int](), dict[str, int](), dict[str, str]()
-        for name in channels:
-            words[name] = "image, values from -1 to 1"
-        for name, control in method.controls.items():
-            if isinstance(control, Labels):
-                first = method.label_sets[0]
-                lengths[name] = first.vector(torch.zeros(1, len(first.columns))).shape[1]
-                titles = [title for labels in method.label_sets for title in labels.titles]
-                mask = "; then 1 at the data set that they are of" if first.sets > 1 else ""
-                words[name] = f"labels, 1 or 0 each: {', '.join(titles)}{mask}"
-            elif isinstance(control, Code):
-                lengths[name] = method.code_length
-                words[name] = f"code, drawn {'from N(0, 1)' if control.drawn == 'normal' else 'evenly from -1 to 1'}"
-            elif isinstance(control, Examples):
-                examples[name] = method.channels()[next(iter(method.outputs))]
-                words[name] = "example images, values from -1 to 1"
-        return cls(channels, lengths, examples, tuple(made), words)
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Names of the inputs, in order."""
-        return (*self.channels, *self.lengths, *self.examples)
-
-    def name(self, taken: str) -> str:
-        """Name an input in the file, where each name stands once: one that an output has too gets `input_` before."""
-        return f"input_{taken}" if taken in self.made else taken
-
-    def example(self, n: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, ...]:
-        """Draw inputs (n, ...) of a size, in the order of `taken`; the same for the same numbers."""
-        drawn = torch.Generator().manual_seed(seed)
-
-        def image(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=drawn) * 2 - 1
-
-        return (
-            *(image(n, channels, height, width) for channels in self.channels.values()),
-            *(torch.randint(0, 2, (n, length), generator=drawn).float() for length in self.lengths.values()),
-            *(image(n, 2, channels, height, width) for channels in self.examples.values()),
-        )
-
-    def shapes(self, factor: int, least: int) -> tuple[dict[int, Any], ...]:
-        """Give the axes that are free, of each input; `factor` 0: the batch alone."""
-        batch = Dim("batch", min=1, max=MOST_BATCH)
-        sizes: dict[int, Any] = {}
-        if factor:
-            low, high = max(1, -(-least // factor)), MOST_SIDE // factor
-            sizes = {axis: factor * Dim(name, min=low, max=high) for axis, name in ((-2, "rows"), (-1, "columns"))}
-        images = {0: batch, **{4 + axis: size for axis, size in sizes.items()}}
-        examples = {0: batch, **{5 + axis: size for axis, size in sizes.items()}}
-        if self.examples:
-            examples[1] = Dim("examples", min=1, max=MOST_BATCH)
-        return (
-            *(images for _ in self.channels),
-            *({0: batch} for _ in self.lengths),
-            *(examples for _ in self.examples),
-        )
-
-    def shown(self, factor: int, size: tuple[int, int]) -> dict[str, list[int | str]]:
-        """Write the shape of each input and output, with names for the free axes."""
-        sides: list[int | str] = ["height", "width"] if factor else list(size)
-        shapes: dict[str, list[int | str]] = {name: ["batch", n, *sides] for name, n in self.channels.items()}
-        shapes |= {name: ["batch", n] for name, n in self.lengths.items()}
-        return shapes | {name: ["batch", "examples", n, *sides] for name, n in self.examples.items()}
 
 
 def check_packages(to: Format) -> None:
@@ -223,13 +122,13 @@ def export(
     program, factor, fixed = _program(network, signature, padding, trained, bool(size), half)
     facts = _facts(model, signature, direction, factor, padding.least, trained, half, noise) | dict(about or {})
     data = _onnx(program, signature, facts) if to == "onnx" else _torch(program, facts)
-    run = _runs_onnx(data) if to == "onnx" else _runs_torch(data)
+    run = runs_onnx(data) if to == "onnx" else runs_torch(data)
     cases = [(1, *trained), (3, *trained)]
     if factor:
         side = padding.side(max(1, min(trained) // 2))
         cases.append((2, side, side + factor))
-    reference = _keeping(model.network(direction))
-    difference = max(_difference(run, reference, signature.example(*case), noise, half) for case in cases)
+    reference = keeping(model.network(direction))
+    difference = max(difference_of(run, reference, signature.example(*case), noise, half) for case in cases)
     most = MOST_DIFFERENCE_HALF if half else MOST_DIFFERENCE
     if not difference <= most:
         raise RunError(
@@ -397,108 +296,3 @@ def _onnx(program: ExportedProgram, signature: Signature, facts: Mapping[str, An
         )
     data: bytes = model.SerializeToString()
     return data
-
-
-def _keeping(network: nn.Module) -> nn.Module:
-    """Have a network's dropout keep every value, scaled as those that it keeps are; changes the network."""
-    for parent in list(network.modules()):
-        for name, module in list(parent.named_children()):
-            if isinstance(module, FixedDropout):
-                setattr(parent, name, Scaled(1 / (1 - module.p)))
-    return network
-
-
-class Scaled(nn.Module):
-    """Multiply by a constant."""
-
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW * self.factor
-
-
-def _difference(
-    run: Callable[[tuple[Tensor, ...], bool], tuple[Tensor, ...]],
-    reference: nn.Module,
-    given: tuple[Tensor, ...],
-    noise: bool,
-    half: bool,
-) -> float:
-    """Run a file, and return the largest difference of its outputs from those of the checkpoint's own network.
-
-    Where dropout is the noise, whose draws differ, both keep every value.
-
-    Args:
-        run: runs the file on inputs; true: with every value kept by dropout.
-        reference: the checkpoint's network, whose dropout keeps every value.
-        given: inputs, in order.
-
-    Raises:
-        RunError: the noise is not in the file.
-    """
-    put = tuple(x.half() for x in given) if half else given
-    with torch.no_grad():
-        made = reference(*given)
-    pairs = [*zip(made if isinstance(made, tuple) else (made,), run(put, noise), strict=True)]
-    if any(a.shape != b.shape or not bool(torch.isfinite(b).all()) for a, b in pairs):
-        return math.inf
-    if noise and all(torch.equal(a, b) for a, b in zip(run(put, False), run(put, False), strict=True)):
-        raise RunError("the exported network lost the method's noise: two runs make the same images")
-    return max(float((a - b.float()).abs().max()) for a, b in pairs)
-
-
-def _runs_torch(data: bytes) -> Callable[[tuple[Tensor, ...], bool], tuple[Tensor, ...]]:
-    """Give a function that runs a saved program, if asked with every value kept by dropout."""
-    module = torch.export.load(io.BytesIO(data)).module(check_guards=False)
-    kept = torch.export.load(io.BytesIO(data)).module(check_guards=False)
-    for node in kept.graph.nodes:
-        if node.op == "call_function" and node.target == torch.ops.aten.rand_like.default:
-            node.target = torch.ops.aten.ones_like.default
-    kept.recompile()
-
-    def run(given: tuple[Tensor, ...], keeps: bool) -> tuple[Tensor, ...]:
-        with torch.no_grad():
-            made = (kept if keeps else module)(*given)
-        return made if isinstance(made, tuple) else (made,)
-
-    return run
-
-
-def _runs_onnx(data: bytes) -> Callable[[tuple[Tensor, ...], bool], tuple[Tensor, ...]]:
-    """Give a function that runs an ONNX file, if asked with every value kept by dropout."""
-    import onnx
-    import onnxruntime
-
-    def session(data: bytes) -> Any:
-        return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-
-    plain, kept = session(data), onnx.load_from_string(data)
-    nodes, one = [*kept.graph.node], np.float16 if _is_half(kept) else np.float32
-    del kept.graph.node[:]
-    for node in nodes:
-        if node.op_type != "RandomUniformLike":
-            kept.graph.node.append(node)
-            continue
-        shape = onnx.helper.make_node("Shape", node.input, [f"{node.output[0]}_shape"])
-        value = onnx.numpy_helper.from_array(np.ones(1, one))
-        kept.graph.node.extend(
-            [shape, onnx.helper.make_node("ConstantOfShape", shape.output, node.output, value=value)]
-        )
-    quiet = session(kept.SerializeToString())
-
-    def run(given: tuple[Tensor, ...], keeps: bool) -> tuple[Tensor, ...]:
-        chosen = quiet if keeps else plain
-        names = [value.name for value in chosen.get_inputs()]
-        made = chosen.run(None, {name: x.numpy() for name, x in zip(names, given, strict=True)})
-        return tuple(map(torch.from_numpy, made))
-
-    return run
-
-
-def _is_half(model: Any) -> bool:
-    """Tell whether an ONNX model takes half precision."""
-    import onnx
-
-    return bool(model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16)
