@@ -34,6 +34,7 @@ class Trained:
         url: the checkpoint's folder.
         norm_batches: images seen, by how many of them shared a normalisation.
         identity: checksum of the whole checkpoint.
+        program: name of the program that wrote it, with its commit; empty if it does not say.
     """
 
     method: Method[Any]
@@ -42,6 +43,7 @@ class Trained:
     url: str
     norm_batches: NormBatches
     identity: str
+    program: str = ""
 
     @property
     def stage(self) -> Stage:
@@ -101,7 +103,7 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     saved.fill(like, None, averaged=True)  # networks larger than the file's would take memory for nothing
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
-    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity)
+    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity, saved.program)
     method.stage = saved.stage
     method.at_test = trained.at_test(AtTestOptions())
     return trained

@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import torch
@@ -28,6 +27,7 @@ from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.methods.base import Direction
 from i2i_core.methods.exportable import Dropped, exportable
 from i2i_core.networks.shapes import SizeError
+from i2i_core.program import program_name
 from i2i_core.sizes import Size, said_bytes, written
 from i2i_core.sizes import sides as sides_of
 from i2i_core.translation.export_checks import difference_of, keeping, runs_onnx, runs_torch
@@ -216,17 +216,14 @@ def _facts(
 ) -> dict[str, Any]:
     """Say of the file what a person needs who has nothing else."""
     config, shapes = model.trained.config, signature.shown(factor, trained)
-    try:
-        program = f"i2i {version('i2i')}"
-    except PackageNotFoundError:  # on PYTHONPATH alone
-        program = "i2i"
     return {
-        "program": program,
+        "program": program_name(),
         "method": config.method,
         "preset": config.preset,
         "run": config.run_name,
         "images": model.trained.images,
         "checkpoint": model.trained.identity,
+        "trained_by": model.trained.program,
         "direction": direction,
         "precision": "half" if half else "float",
         "inputs": {signature.name(n): {"shape": shapes[n], "is": signature.words[n]} for n in signature.taken},

@@ -18,6 +18,7 @@ from i2i_core.methods import METHODS
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {
     "errors",
+    "program",
     "credentials",
     "logs",
     "settings",
