@@ -145,7 +145,8 @@ class Evaluator:
         metrics = over_sets({name: result.metrics for name, result in results.items()})
         self.state.evaluations.add(images, metrics)
         named = {f"{self.split}/{name}": value for name, value in metrics.items()}
-        self.monitor.tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in named.items())]))
+        shown = (f"{name} {value:.4g}" for name, value in named.items())
+        self.monitor.tell_in_turn("  ".join([f"{images:,} images:", *shown]))
         if self.monitor.tracker:
             if not self.config.monitoring.grid_every:
                 self._made()
@@ -172,7 +173,7 @@ class Evaluator:
         asked, size = suite.asked, self.step.world.size
         there = asked.data.shard_set(self.split, asked.data.manifest.domains[0]).samples
         whole = min(asked.most, there) if asked.most else there
-        lines = ProgressLines("evaluating", whole, "samples", self.monitor.tell)
+        lines = ProgressLines("evaluating", whole, "samples", self.monitor.tell_in_turn)
         lines(0)  # starts its clock
         return lambda samples: lines(samples * size)
 

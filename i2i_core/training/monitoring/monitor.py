@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -107,6 +108,10 @@ class Monitor:
         """Log a line on rank 0. All ranks have the same one."""
         if self.step.world.leads:
             logger.log(level, line)
+
+    def tell_in_turn(self, line: str) -> None:
+        """Log a line on rank 0 behind what was shown before: progress, which a thread writes."""
+        self.later(partial(self.tell, line))
 
     def begin(self, images: int, metric: str = "") -> None:
         """Measure speed from now on, and show the run's configuration.
