@@ -27,6 +27,7 @@ OTHERS = {
     "translate.py": ("pipelines.translate", "Command"),
     "evaluate.py": ("pipelines.evaluate", "EvaluateOptions"),
     "export.py": ("pipelines.export", "ExportOptions"),
+    "report.py": ("pipelines.report", "ReportOptions"),
     "runs.py": ("pipelines.runs", "ListOptions"),
     "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),

@@ -75,6 +75,18 @@ def png_bytes(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Put pictures below each other, at the left."""
+    if len(sheets) == 1:
+        return sheets[0]
+    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
+
+
 def contact_sheet(columns: Columns, *, scale: int = 0, rows: Sequence[str] = ()) -> Image.Image:
     """Draw images side by side under their columns' titles, one row per sample.
 

@@ -82,6 +82,11 @@ def holder(run: RunFolder) -> Attempt | None:
     return None
 
 
+def launches(run: RunFolder) -> list[Attempt]:
+    """Read the launches of the run in their order, without those whose files are damaged."""
+    return [found for name in _names(run) if (found := _read(run, name))]
+
+
 def _names(run: RunFolder) -> list[str]:
     """List the files of attempts in their order, and nothing else that may lie among them."""
     names = [name for name in run.names(run.ATTEMPTS) if _NAME.fullmatch(name)]

@@ -233,6 +233,7 @@ class Loop:
         for _, act in others:
             act()
         self._settle()
+        self.measuring.draw_samples()
         if bad := self.state.bad_samples.known:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")

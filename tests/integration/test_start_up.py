@@ -42,6 +42,8 @@ ANSWERS = {
     "evaluate.py runs/x": (2, "--data: found nothing"),
     "export.py --help": (0, "--to {onnx,torch}"),
     "export.py": (2, "checkpoint: found nothing"),
+    "report.py --help": (0, "--out"),
+    "report.py": (2, "RUN: found nothing"),
     "runs.py --help": (0, "--sort {name,"),
     "runs.py": (2, "STORAGE: found nothing"),
     "runs.py prune --help": (0, "--keep-last INT"),

@@ -57,9 +57,10 @@ ARROWS: dict[str, set[str]] = {
         *(*DATA, "images", "storage"),
     },
     "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
-    "search": {"training", "evaluation", "runs", "config", "images", "storage"},
+    "reporting": {"runs", "config", "images", "storage"},
+    "search": {"reporting", "training", "evaluation", "runs", "config", "images", "storage"},
     "orchestration": {
-        *("search", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
+        *("search", "reporting", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
         *("data.folders", "data.worlds", *DATA, "images", "storage"),
     },
     "flags": set(),

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from i2i_core.config.flat import flat
 from i2i_core.config.run import TrainConfig
 from i2i_core.runs.folder import RunFolder
 from i2i_core.tensors import host_copy
@@ -122,7 +123,7 @@ class Monitor:
         """
         self.since = Since(time.monotonic(), images)
         if tracker := self.tracker:
-            tracker.later(lambda: tracker.describe(images, boards.parameters(self.config), metric))
+            tracker.later(lambda: tracker.describe(images, flat(self.config), metric))
 
     def send(self, images: int, paused: float = 0.0) -> dict[str, float]:
         """Send each other what every rank has to tell since the last log, and give the speed. All ranks call this
