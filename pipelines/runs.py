@@ -25,6 +25,7 @@ from i2i_core.names import printable
 from i2i_core.settings import check_at_least
 from i2i_core.sizes import said_bytes
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import absolute
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def _storage(given: str, program: str) -> Folder:
     storage = Folder(absolute(given, "STORAGE"))
     if not storage.names():
         fix = "Name the folder that train.py was given as --storage: it holds a folder for each run."
-        raise ConfigError("STORAGE", f"{given}, which is empty or not there", "a folder of runs", fix)
+        raise ConfigError(
+            "STORAGE", f"{given}, which is empty or not there", "a folder of runs", corrected(storage.url, fix)
+        )
     if storage.exists("config.json"):
         raise ConfigError("STORAGE", f"{given}, a run", "the folder that holds it", "Name the folder above it.")
     return storage

@@ -24,6 +24,7 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
 from i2i_core.translation.loading import File, Loading, Sizing, loaded
@@ -249,7 +250,7 @@ def open_inputs(
         return Split(data, split, method, direction, way)
     if not alone:
         named = ", ".join(f"{name} ({role})" for name, role in taken.items())
-        fix = "Make one with `python pipelines/shard.py --layout fields`, and name it with --input."
+        fix = corrected(uri, "Make one with `python pipelines/shard.py --layout fields`, and name it with --input.")
         raise DataError(f"--input {uri}", "no data set", f"one with {named}, of which images are made", fix)
     return open_images(uri, "--input", out)[0]
 
@@ -292,7 +293,7 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
         return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
     if is_pattern(root, fs):
         return _matching(uri, fs, root, flag, out), False
-    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
+    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", corrected(uri))
 
 
 def sheet_of(out: str) -> str:

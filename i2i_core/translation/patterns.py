@@ -8,6 +8,7 @@ from typing import Any
 
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local
 
@@ -50,8 +51,10 @@ def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], st
             paths.append(path)
     left = ", ".join(_counted(n, what) for what, n in out.items())
     if not paths:
+        folder = str(fs.unstrip_protocol(top or "/"))
         fix = "Quote the pattern; `*` stands for any letters of a name, `**` for folders too: 'photos/**/*.jpg'."
-        raise DataError(where, f"a pattern that matches no image{f', but {left}' if left else ''}", "images", fix)
+        said = f"a pattern that matches no image{f', but {left}' if left else ''}"
+        raise DataError(where, said, "images", corrected(folder, fix))
     return paths, [path[len(top) :].lstrip("/") for path in paths], left
 
 

@@ -20,6 +20,7 @@ from i2i_core.errors import DataError, ResourceError, counted
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.images.formats import recognise
 from i2i_core.names import printable
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of
 
@@ -151,7 +152,7 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     fs, root = storage_of(uri.rstrip("/") or uri)
     if not fs.isdir(root):
         found = "a file" if fs.exists(root) else "nothing at that place"
-        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
+        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", corrected(uri))
     aside: dict[str, Cause] = {}
     sizes = dict(sorted(_linked(uri, root, flag, aside) if is_local(fs) else _sizes(fs, root, aside)))
     names = plain_files(uri, root, sizes) if is_local(fs) else [*sizes]
