@@ -14,7 +14,7 @@ from torch import Tensor
 
 from i2i_core.batch import as_used
 from i2i_core.data.folders.layouts import by_number
-from i2i_core.data.folders.listing import described, left_out, list_files, place
+from i2i_core.data.folders.listing import are_images, described, extension, left_out, list_files, place, stem
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -60,7 +60,7 @@ class Files:
         path = self.paths[i]
         if is_local(self.fs) and (kind := special(path)):  # of a list; a folder's are left out
             raise ValueError(f"{kind}, which is not opened")
-        return self.fs.cat_file(path), _ending(path)
+        return self.fs.cat_file(path), extension(path)
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
@@ -211,14 +211,6 @@ class Split:
         return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
-def _ending(path: str) -> str:
-    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()
-
-
-def _stem(path: str) -> str:
-    return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
-
-
 def open_inputs(
     uri: str,
     out: str,
@@ -290,7 +282,7 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     if is_local(fs) and (kind := special(root)):
         raise DataError(f"{flag} {uri}", f"{kind}, which is not opened", "images or a list of images", "Name a file.")
     if fs.exists(root):
-        return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
+        return (_file(fs, root), True) if _is_image(fs, root) else (_listed(uri, fs, root, flag), False)
     if is_pattern(root, fs):
         return _matching(uri, fs, root, flag, out), False
     raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", corrected(uri))
@@ -326,7 +318,7 @@ def _folder(uri: str, flag: str, out: str) -> Files:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
         raise DataError(f"{flag} {uri}", "a folder without images and without manifest.json", "images", fix)
-    return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
+    return Files(fs, [full for full, _ in kept], [stem(path) for _, path in kept])
 
 
 def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
@@ -340,12 +332,21 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
-    return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
+    return Files(fs, [paths[i] for i in kept], [stem(names[i]) for i in kept], left_out)
 
 
-def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
-    if _ending(path) in EXTENSIONS:
-        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+def _is_image(fs: Any, path: str) -> bool:
+    """Tell whether a file is an image: by its ending; where it has none, by its first bytes."""
+    ending, (folder, _, name) = extension(path), path.rpartition("/")
+    return ending in EXTENSIONS or (not ending and all(are_images(fs, folder, [name])))
+
+
+def _file(fs: Any, path: str) -> Files:
+    return Files(fs, [path], [stem(path).rsplit("/", 1)[-1]])
+
+
+def _listed(uri: str, fs: Any, path: str, flag: str) -> Files:
+    """Open the images of a list, a path in each line."""
     fix = "Name a folder of images, a list of images, or a data set."
     try:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
@@ -354,7 +355,7 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
     places = [_beside(uri, path, line, fs, flag) for line in lines if line]
     if not places:
         raise DataError(f"{flag} {path}", "an empty list", "one image a line", "Put paths of images into it.")
-    return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
+    return Files(fs, places, [stem(place).rsplit("/", 1)[-1] for place in places])
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:

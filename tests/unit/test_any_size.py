@@ -375,6 +375,30 @@ def test_translate_refuses_a_pattern_without_images_and_outputs_over_inputs(
     assert (tmp_path / "in/x.png").read_bytes() == before
 
 
+# ---------------------------------------------------------------- names without an ending
+
+
+def test_translate_names_outputs_of_images_without_an_ending(stargan: str, tmp_path: Path, said: list[str]) -> None:
+    """One file, a pattern, a folder and a list all take them, by their first bytes; `a` and `v1.2/b` become PNGs."""
+    for name in ("a", "v1.2/b"):
+        save(tmp_path / "in" / f"{name}.png", noise(16, 16))
+        (tmp_path / "in" / f"{name}.png").rename(tmp_path / "in" / name)
+    (tmp_path / "in/NOTES").write_text("P3 is a format")
+    (tmp_path / "list").write_text("in/a\nin/v1.2/b\n")
+    places = {"in/a": {"a.png"}, "in/*": {"a.png"}, "in": {"a.png", "v1.2/b.png"}, "list": {"a.png", "b.png"}}
+    for number, (place, names) in enumerate(places.items()):
+        go(stargan, tmp_path / place, tmp_path / str(number), target="bold")
+        assert set(files(tmp_path / str(number))) == names, place
+    assert "left out of what --input matches: 1 file that is no image, 1 folder" in said
+
+
+def test_translate_refuses_names_that_collide_without_an_ending(stargan: str, tmp_path: Path, told: Message) -> None:
+    save(tmp_path / "in/a.png", noise(16, 16))
+    shutil.copy(tmp_path / "in/a.png", tmp_path / "in/a")
+    said = told(stargan, "--input", tmp_path / "in", "--out", tmp_path / "out", "--target", "bold")
+    assert f"{tmp_path}/in/a and {tmp_path}/in/a.png; expected names that differ without their endings" in said
+
+
 # ---------------------------------------------------------------- two in one
 
 

@@ -157,7 +157,7 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     sizes = dict(sorted(_linked(uri, root, flag, aside) if is_local(fs) else _sizes(fs, root, aside)))
     names = plain_files(uri, root, sizes) if is_local(fs) else [*sizes]
     bare = [path for path in names if not extension(path)]
-    unnamed = frozenset(path for path, is_image in zip(bare, _are_images(fs, root, bare), strict=True) if is_image)
+    unnamed = frozenset(path for path, is_image in zip(bare, are_images(fs, root, bare), strict=True) if is_image)
     return Listing(uri, fs.unstrip_protocol(root), {path: sizes[path] for path in names}, (), unnamed, aside)
 
 
@@ -245,7 +245,7 @@ def _size(path: str) -> int:
         return -1
 
 
-def _are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
+def are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
     """Tell of each file, by its first bytes, whether it is an image that can be read."""
     rest = iter(paths)
     while batch := [*islice(rest, _AT_ONCE)]:
@@ -313,7 +313,7 @@ def _disguised(listing: Listing, examples: Mapping[str, str]) -> set[str]:
     }
     unknown.pop("", None)
     fs, root = storage_of(listing.root)
-    return {e for e, is_image in zip(unknown, _are_images(fs, root, [*unknown.values()]), strict=True) if is_image}
+    return {e for e, is_image in zip(unknown, are_images(fs, root, [*unknown.values()]), strict=True) if is_image}
 
 
 def described(found: LeftOut) -> str:
