@@ -685,6 +685,22 @@ def test_contact_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> 
     assert sheet.size[1] > 2 * 90
 
 
+def test_contact_sheet_fits_every_row_into_cells_of_one_size() -> None:
+    """Side by side at one scale, whatever the row's own size; each keeps its shape, and no row is higher than it is."""
+    shapes = [(600, 800), (32, 32), (900, 300), (16, 240)]
+    column = [torch.full((3, *shape), -1.0) for shape in shapes]
+    half = [torch.full((3, shape[0] // 2, shape[1] // 2), -1.0) for shape in shapes]
+    sheet = np.asarray(contact_sheet({"": column, " ": half, "  ": [column[0], None, None, None]}))
+    first, second = ((sheet[:, GAP + k * (512 + GAP) :][:, :512] == 0).all(-1) for k in (0, 1))
+    heights = [384, 512, 512, 32]
+    top = sheet.shape[0] - sum(heights) - GAP * len(heights)
+    for height, width in zip(heights, (512, 512, 171, 480), strict=True):
+        for shown, share in ((first, 1), (second, 2)):
+            rows, columns = (shown[top : top + height].any(axis) for axis in (1, 0))
+            assert (rows.sum(), columns.sum()) == pytest.approx((height / share, width / share), abs=1)
+        top += height + GAP
+
+
 # ---------------------------------------------------------------- structural similarity, codes, unpaired domains
 
 
