@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -394,33 +394,43 @@ def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
         seen[name] = place
 
 
+class LoadedInputs(NamedTuple):
+    """Hold the inputs of one output."""
+
+    values: dict[str, Tensor]
+    """The inputs by name, as a batch has them without the first axis."""
+    dtype: str
+    """Type of the stored image."""
+    alpha: Tensor | None
+    """Transparency of the image, where that is kept."""
+    laid: bool
+    """True if transparent pixels were laid over the background."""
+
+
 def load_inputs(
     inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], loading: Loading
-) -> tuple[dict[str, Tensor], str, Tensor | None]:
-    """Load the inputs of one output, as a batch has them without the first axis.
+) -> LoadedInputs:
+    """Load the inputs of one output.
 
     Args:
         taken: the inputs' roles, by name.
         channels: channels of each image among them, by name.
         loading: how they are read.
 
-    Returns:
-        The inputs by name; the type of the stored image; its transparency, where that is kept.
-
     Raises:
         DataError: an image's channels cannot be converted.
         ValueError: an input cannot be decoded.
     """
-    values, dtype, alpha = {}, "uint8", None
+    values, dtype, alpha, laid = dict[str, Tensor](), "uint8", None, False
     for name, role in taken.items():
         if role == "image":
             found = loaded(inputs.fetch(i, name), channels[name], loading, f"image {inputs.names[i]}")
             values[name], dtype = found.x, found.dtype
-            alpha = found.alpha if alpha is None else alpha
+            alpha, laid = found.alpha if alpha is None else alpha, laid or found.laid
         else:
             assert isinstance(inputs, Split), "checked when they were opened"
             values[name] = inputs.value(i, name, loading.sizing)
-    return values, dtype, alpha
+    return LoadedInputs(values, dtype, alpha, laid)
 
 
 def without_identity(keys: Iterable[str]) -> str:

@@ -309,6 +309,24 @@ def test_translate_lays_transparency_over_a_colour_or_keeps_it(
     assert "--background: found 'blurple'" in told(*place, "--background", "blurple")
 
 
+def test_translate_says_once_that_transparency_was_laid_over_white(
+    stargan: str, tmp_path: Path, said: list[str]
+) -> None:
+    """Of the images that have transparent pixels; nothing where a flag says what becomes of them."""
+    opaque = np.full((16, 16), 255, np.uint8)
+    for name, alpha in (("a", opaque), ("b", noise(16, 16)), ("c", noise(16, 16))):
+        save(tmp_path / f"in/{name}.png", np.dstack([noise(16, 16, 3), alpha]))
+    go(stargan, tmp_path / "in", tmp_path / "out", target="bold", batch=1)
+    assert [line for line in said if "transparen" in line] == [
+        "2 of 3 images had transparent pixels, which were laid over white; the first, b: --background COLOUR takes "
+        "another colour; --keep-alpha gives outputs their transparency back"
+    ]
+    said.clear()
+    go(stargan, tmp_path / "in", tmp_path / "kept", target="bold", keep_alpha=True)
+    go(stargan, tmp_path / "in", tmp_path / "black", target="bold", background="black")
+    assert not [line for line in said if "transparen" in line]
+
+
 @pytest.mark.parametrize("given", [1, 2, 3, 4])
 @pytest.mark.parametrize("reads", [2, 4])
 def test_converted_gives_networks_that_take_transparency_an_opaque_channel(given: int, reads: int) -> None:
