@@ -35,7 +35,7 @@ from i2i_core.evaluation.judges.classifier import (
     save_classifier,
     train_classifier,
 )
-from i2i_core.evaluation.report import as_json, table, unmeasured
+from i2i_core.evaluation.report import MOST_REASON, as_json, table, unmeasured
 from i2i_core.evaluation.samples import Asked, Measured, chunks
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, Result, Suite, default_metric, evaluate
 from i2i_core.fields import Field
@@ -492,6 +492,18 @@ def test_report_says_what_was_not_measured_and_why(coded_data: DataSet) -> None:
         "not asked for: --metrics inception efficientnet",
     ]
     assert "there_and_back" not in " ".join(lines)
+
+
+def test_report_shows_the_beginning_of_a_long_reason_and_names_the_file_with_the_rest() -> None:
+    reason = "no key has a twin " + "for many reasons " * 20
+    (line,) = unmeasured({"twin": reason, "twin_nothing": reason})
+    assert line.startswith("not measured: twin, twin_nothing: no key has a twin for many reasons for")
+    assert line.endswith("many reasons for ... (--out FILE.json has the rest)")
+    assert len(line) < 200
+    assert unmeasured({"twin": "x" * 10_000, "lpips": "needs pairs"}, "m.json") == [
+        f"not measured: twin: {'x' * MOST_REASON} ... (m.json has the rest)",
+        "not for this method or data: lpips (m.json has the reasons)",
+    ]
 
 
 @pytest.mark.parametrize(
