@@ -43,7 +43,8 @@ ANSWERS = {
     "export.py --help": (0, "--to {onnx,torch}"),
     "export.py": (2, "checkpoint: found nothing"),
     "runs.py --help": (0, "--sort {name,"),
-    "runs.py": (2, "STORAGE: found nothing"),
+    "runs.py nowhere": (2, "STORAGE: found nowhere, which is empty or not there"),
+    "runs.py prune": (2, "STORAGE: found nothing"),
     "runs.py prune --help": (0, "--keep-last INT"),
     "runs.py prune runs --keep-last 0": (2, "--keep-last: found 0"),
 }
