@@ -18,6 +18,7 @@ from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import CheckpointFolder, RunFolder, images_of
+from i2i_core.storage.near import corrected
 from i2i_core.storage.retry import AT_START, patient_for
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def find(uri: str) -> CheckpointFolder:
     best, whole = run.best(), run.whole_checkpoints()
     if not whole:
         found = "a folder without checkpoints" if run.exists("") else "nothing at that place"
-        raise CheckpointError(uri, found, "a run, or one of its checkpoints", "Name a folder that train.py printed.")
+        fix = corrected(uri, "Name a folder that train.py printed.")
+        raise CheckpointError(uri, found, "a run, or one of its checkpoints", fix)
     taken, last = best["checkpoint"] if best else whole[-1], whole[-1]
     why = f"the best of the run by {best['metric']}" if best else "the last of the run"
     if taken != last:

@@ -129,7 +129,8 @@ class Picture:
     @property
     def transparent(self) -> bool:
         """Tell whether any pixel lets something through."""
-        return self.alpha and bool((self.pixels[..., -1] < np.iinfo(self.pixels.dtype).max).any())
+        opaque = 1.0 if self.pixels.dtype == np.float32 else np.iinfo(self.pixels.dtype).max
+        return self.alpha and bool((self.pixels[..., -1] < opaque).any())
 
 
 def decode(data: bytes, extension: str) -> np.ndarray:

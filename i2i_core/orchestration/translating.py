@@ -37,7 +37,7 @@ from i2i_core.translation.codes import codes_of, examples_of
 from i2i_core.translation.inputs import Counted, Files, Inputs, Split, check_names, load_inputs, open_inputs, sheet_of
 from i2i_core.translation.loading import Loading, Sizing, own
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
-from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, ratio, resized
+from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, laid_over, ratio, resized
 from i2i_core.translation.targets import Target, parse_target_of
 from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
 from i2i_core.translation.two import with_halves
@@ -113,6 +113,10 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     far = [place for part in done for place in part.far]
     if far and not resized(options) and not (first and ratio(first, trained_at) >= NOTED):
         logger.info(afterwards(far, job.inputs, count, trained_at))
+    laid = [i for part in done for i in part.laid]
+    if laid and options.background == TranslateOptions.background:
+        keeps = {*_made_channels(trained.method, job.way)} <= {1, 3}
+        logger.info(laid_over(laid, job.inputs, count, options.background, keeps))
     return _finish(job, trained, done)
 
 
@@ -190,7 +194,7 @@ def _loading(trained: Trained, options: TranslateOptions, inputs: Inputs, way: D
     ImageOptions(background=options.background)  # checks the colour
     method, sizing = trained.method, Sizing(options.resize_to, options.longer_side, options.scale)
     if options.keep_alpha:
-        made = [method.channels()[name] for name in sides(method, way)[1]]
+        made = _made_channels(method, way)
         if options.shards or not {*made} <= {1, 3} or isinstance(inputs, Counted):
             found = "--shards" if options.shards else f"outputs of {made[0]} channels that are made of these inputs"
             expected = "grey or RGB images that are made of images, in files"
@@ -198,6 +202,11 @@ def _loading(trained: Trained, options: TranslateOptions, inputs: Inputs, way: D
     loading = Loading(sizing, options.background, options.keep_alpha)
     first = first_size(inputs) if isinstance(inputs, Files) and not options.whole else None
     return with_halves(loading, options, inputs, method, trained.config.data, way, first)
+
+
+def _made_channels(method: Method[Any], way: Direction) -> list[int]:
+    """List the channels of the images that are made of an input: with 1 or 3 they can get its transparency."""
+    return [method.channels()[name] for name in sides(method, way)[1]]
 
 
 def check_apart(job: TranslationJob) -> None:
@@ -311,8 +320,8 @@ def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[R
     chosen = sorted(shown_rows(job, [i for chunk in _chunks(job, method, options) for i in chunk]))[:count]
     rows = []
     for i in chosen:
-        inputs, _, _ = load_inputs(job.inputs, i, taken, channels, job.loading)
-        rows.append(row_of(job, i, inputs, [_made_before(job, i, k) for k in range(len(job.titles))]))
+        inputs = load_inputs(job.inputs, i, taken, channels, job.loading)
+        rows.append(row_of(job, i, inputs.values, [_made_before(job, i, k) for k in range(len(job.titles))]))
     return rows
 
 

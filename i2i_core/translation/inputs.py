@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from i2i_core.batch import as_used
 from i2i_core.data.folders.layouts import by_number
-from i2i_core.data.folders.listing import described, left_out, list_files, place
+from i2i_core.data.folders.listing import are_images, described, extension, left_out, list_files, place, stem
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -24,6 +24,7 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
 from i2i_core.translation.loading import File, Loading, Sizing, loaded
@@ -59,7 +60,7 @@ class Files:
         path = self.paths[i]
         if is_local(self.fs) and (kind := special(path)):  # of a list; a folder's are left out
             raise ValueError(f"{kind}, which is not opened")
-        return self.fs.cat_file(path), _ending(path)
+        return self.fs.cat_file(path), extension(path)
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
@@ -210,14 +211,6 @@ class Split:
         return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
-def _ending(path: str) -> str:
-    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()
-
-
-def _stem(path: str) -> str:
-    return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
-
-
 def open_inputs(
     uri: str,
     out: str,
@@ -249,7 +242,7 @@ def open_inputs(
         return Split(data, split, method, direction, way)
     if not alone:
         named = ", ".join(f"{name} ({role})" for name, role in taken.items())
-        fix = "Make one with `python pipelines/shard.py --layout fields`, and name it with --input."
+        fix = corrected(uri, "Make one with `python pipelines/shard.py --layout fields`, and name it with --input.")
         raise DataError(f"--input {uri}", "no data set", f"one with {named}, of which images are made", fix)
     return open_images(uri, "--input", out)[0]
 
@@ -289,10 +282,10 @@ def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
     if is_local(fs) and (kind := special(root)):
         raise DataError(f"{flag} {uri}", f"{kind}, which is not opened", "images or a list of images", "Name a file.")
     if fs.exists(root):
-        return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
+        return (_file(fs, root), True) if _is_image(fs, root) else (_listed(uri, fs, root, flag), False)
     if is_pattern(root, fs):
         return _matching(uri, fs, root, flag, out), False
-    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
+    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", corrected(uri))
 
 
 def sheet_of(out: str) -> str:
@@ -325,7 +318,7 @@ def _folder(uri: str, flag: str, out: str) -> Files:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
         raise DataError(f"{flag} {uri}", "a folder without images and without manifest.json", "images", fix)
-    return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
+    return Files(fs, [full for full, _ in kept], [stem(path) for _, path in kept])
 
 
 def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
@@ -339,12 +332,21 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
-    return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
+    return Files(fs, [paths[i] for i in kept], [stem(names[i]) for i in kept], left_out)
 
 
-def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
-    if _ending(path) in EXTENSIONS:
-        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+def _is_image(fs: Any, path: str) -> bool:
+    """Tell whether a file is an image: by its ending; where it has none, by its first bytes."""
+    ending, (folder, _, name) = extension(path), path.rpartition("/")
+    return ending in EXTENSIONS or (not ending and all(are_images(fs, folder, [name])))
+
+
+def _file(fs: Any, path: str) -> Files:
+    return Files(fs, [path], [stem(path).rsplit("/", 1)[-1]])
+
+
+def _listed(uri: str, fs: Any, path: str, flag: str) -> Files:
+    """Open the images of a list, a path in each line."""
     fix = "Name a folder of images, a list of images, or a data set."
     try:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
@@ -353,7 +355,7 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
     places = [_beside(uri, path, line, fs, flag) for line in lines if line]
     if not places:
         raise DataError(f"{flag} {path}", "an empty list", "one image a line", "Put paths of images into it.")
-    return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
+    return Files(fs, places, [stem(place).rsplit("/", 1)[-1] for place in places])
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
@@ -392,33 +394,43 @@ def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
         seen[name] = place
 
 
+class LoadedInputs(NamedTuple):
+    """Hold the inputs of one output."""
+
+    values: dict[str, Tensor]
+    """The inputs by name, as a batch has them without the first axis."""
+    dtype: str
+    """Type of the stored image."""
+    alpha: Tensor | None
+    """Transparency of the image, where that is kept."""
+    laid: bool
+    """True if transparent pixels were laid over the background."""
+
+
 def load_inputs(
     inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], loading: Loading
-) -> tuple[dict[str, Tensor], str, Tensor | None]:
-    """Load the inputs of one output, as a batch has them without the first axis.
+) -> LoadedInputs:
+    """Load the inputs of one output.
 
     Args:
         taken: the inputs' roles, by name.
         channels: channels of each image among them, by name.
         loading: how they are read.
 
-    Returns:
-        The inputs by name; the type of the stored image; its transparency, where that is kept.
-
     Raises:
         DataError: an image's channels cannot be converted.
         ValueError: an input cannot be decoded.
     """
-    values, dtype, alpha = {}, "uint8", None
+    values, dtype, alpha, laid = dict[str, Tensor](), "uint8", None, False
     for name, role in taken.items():
         if role == "image":
             found = loaded(inputs.fetch(i, name), channels[name], loading, f"image {inputs.names[i]}")
             values[name], dtype = found.x, found.dtype
-            alpha = found.alpha if alpha is None else alpha
+            alpha, laid = found.alpha if alpha is None else alpha, laid or found.laid
         else:
             assert isinstance(inputs, Split), "checked when they were opened"
             values[name] = inputs.value(i, name, loading.sizing)
-    return values, dtype, alpha
+    return LoadedInputs(values, dtype, alpha, laid)
 
 
 def without_identity(keys: Iterable[str]) -> str:

@@ -91,6 +91,8 @@ class Loaded(NamedTuple):
     """Type that it was stored as."""
     alpha: Tensor | None = None
     """(1, H, W) in [-1, 1], opaque at 1; None: it has none, or none is kept."""
+    laid: bool = False
+    """True if it has transparent pixels, which were laid over the background and are kept nowhere."""
 
 
 def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
@@ -111,9 +113,10 @@ def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
     picture = halved(picture, loading.half) if loading.half else picture
     x = converted(picture, channels, name, loading.background) if channels else picture.pixels
     box = loading.sizing.of(*x.shape[:2])
-    dropped = loading.keep_alpha and picture.alpha and channels in (1, 3)
-    alpha = _fitted(picture.pixels[..., -1:], box) if dropped else None
-    return Loaded(_fitted(x, box), str(x.dtype), alpha)
+    dropped = channels in (1, 3) and picture.alpha
+    alpha = _fitted(picture.pixels[..., -1:], box) if dropped and loading.keep_alpha else None
+    laid = dropped and not loading.keep_alpha and picture.transparent
+    return Loaded(_fitted(x, box), str(x.dtype), alpha, laid)
 
 
 def _fitted(x_HWC: np.ndarray, box: tuple[int, int]) -> Tensor:

@@ -78,6 +78,21 @@ def afterwards(far: Sequence[tuple[int, int, int]], inputs: Inputs, count: int, 
     )
 
 
+def laid_over(laid: Sequence[int], inputs: Inputs, count: int, background: str, keeps: bool) -> str:
+    """Word which images had transparent pixels that were laid over a colour.
+
+    Args:
+        laid: their positions.
+        count: images in all.
+        keeps: true if outputs can get the transparency of their inputs.
+    """
+    kept = "; --keep-alpha gives outputs their transparency back" if keeps else ""
+    return (
+        f"{len(laid):,} of {counted(count, 'image')} had transparent pixels, which were laid over {background}; the "
+        f"first, {inputs.names[min(laid)]}: --background COLOUR takes another colour{kept}"
+    )
+
+
 def _which(inputs: Inputs) -> str:
     count = len(inputs.names)
     if isinstance(inputs, Split):

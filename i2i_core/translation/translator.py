@@ -120,6 +120,7 @@ class Image:
         dtype: type that its image is stored as.
         truth: the true output, where the code is read off it.
         alpha: its transparency (1, H, W), where the outputs get it.
+        laid: true if it has transparent pixels, which were laid over the background.
     """
 
     i: int
@@ -127,6 +128,7 @@ class Image:
     dtype: str
     truth: Tensor | None = None
     alpha: Tensor | None = None
+    laid: bool = False
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -147,6 +149,8 @@ class Done:
     rows: dict[int, Row]
     far: tuple[tuple[int, int, int], ...] = ()
     """Position, height and width of the images whose size is far from training's."""
+    laid: tuple[int, ...] = ()
+    """Positions of the images whose transparent pixels were laid over the background."""
 
 
 class Translator:
@@ -176,7 +180,8 @@ class Translator:
                 self._write(image, output, y)
             if image.i in self.job.shown:
                 rows[image.i] = row_of(self.job, image.i, image.inputs, made)
-        return Done(len(chunk) - len(bad), tuple(bad.values()), rows, tuple(self._far(images)))
+        laid = tuple(image.i for image in images if image.laid)
+        return Done(len(chunk) - len(bad), tuple(bad.values()), rows, tuple(self._far(images)), laid)
 
     def load(self, chunk: Sequence[int]) -> tuple[list[Image], dict[int, Bad]]:
         """Load the images that can be read; give for the others, by position, why they cannot."""
@@ -196,13 +201,13 @@ class Translator:
 
     def _load(self, i: int) -> Image:
         name, truth = self.job.inputs.names[i], None
-        values, dtype, alpha = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.loading)
+        found = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.loading)
         if self.job.codes is not None and self.job.codes.of_truth:
             file = self.job.inputs.truth(i, None)
             assert file is not None, "only asked for where the truth is known"
             truth = loaded(file, self.channels[self.job.made[0]], self.job.loading, f"the truth of {name}").x
             check_encodable(self.method, truth, f"the truth of {name}")
-        return Image(i, values, dtype, truth, alpha)
+        return Image(i, found.values, found.dtype, truth, found.alpha, found.laid)
 
     def translated(self, images: Sequence[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor] | Bad]]:
         """Yield every image with its outputs, or why it has none; images of one size go through the networks together.

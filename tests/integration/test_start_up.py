@@ -45,7 +45,8 @@ ANSWERS = {
     "report.py --help": (0, "--out"),
     "report.py": (2, "RUN: found nothing"),
     "runs.py --help": (0, "--sort {name,"),
-    "runs.py": (2, "STORAGE: found nothing"),
+    "runs.py nowhere": (2, "STORAGE: found nowhere, which is empty or not there"),
+    "runs.py prune": (2, "STORAGE: found nothing"),
     "runs.py prune --help": (0, "--keep-last INT"),
     "runs.py prune runs --keep-last 0": (2, "--keep-last: found 0"),
 }

@@ -30,6 +30,7 @@ from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.names import listed, normal
 from i2i_core.settings import MOST_SEED, check_at_least, check_numbers, setting
+from i2i_core.storage.near import corrected
 from i2i_core.storage.remote import storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
@@ -477,7 +478,7 @@ def find_pairs_of_table(options: LayoutOptions, listing: Listing) -> Found:
     """
     fs, table_path = storage_of(options.pair_table)
     if not fs.isfile(table_path):
-        fix = "Name a csv with A's and B's path in each row."
+        fix = corrected(options.pair_table, "Name a csv with A's and B's path in each row.")
         raise DataError(f"--pair-table {options.pair_table}", "no file at that place", "a table", fix)
     if fs.size(table_path) > pairing.MOST_TABLE:
         expected = f"at most {pairing.MOST_TABLE:,} bytes"

@@ -20,6 +20,7 @@ from typing import Literal
 
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import absolute, special
 from i2i_core.storage.remote import is_local, storage_of
 
@@ -496,7 +497,7 @@ def named(given: str, root: str) -> str:
         if fs.isfile(path) and not (is_local(fs) and special(path)):
             return str(fs.unstrip_protocol(path))
     expected = "a list of images with their attributes or classes"
-    raise DataError(f"--list {given}", "no file at that place", expected, "Check the name.")
+    raise DataError(f"--list {given}", "no file at that place", expected, corrected(absolute(given, "--list")))
 
 
 def one_of(paths: Iterable[str], uri: str, kind: Literal["attributes", "partition"]) -> str:

@@ -41,6 +41,7 @@ from i2i_core.fields import WHOLE, Field
 from i2i_core.names import printable
 from i2i_core.settings import to_dict
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
@@ -155,7 +156,7 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
         shown = ", ".join(f"{n} .{end}" for end, n in ends.most_common(3))
         nothing = "a folder without files" if fs.isdir(root) else "nothing at that place, or not a folder"
         has = f"{counted(len(names), 'file')}, none of them a tar ({shown})" if names else nothing
-        raise DataError(where, has, "a folder of .tar shards", "Check the name.")
+        raise DataError(where, has, "a folder of .tar shards", corrected(uri))
     digest = sha256(json.dumps([sizes, options.domains, attributes, *options.names.said]).encode())
     return Tars(uri, str(fs.unstrip_protocol(root)), sizes, digest)
 
