@@ -55,9 +55,12 @@ def run() -> int:
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
-    images = counted(outcome.written, "image")
+    images = counted(outcome.written, "video" if outcome.films else "image")
     shown = f", the first {outcome.shown} of them" if outcome.shown < outcome.written else ""
     say(f"{images}{each} in {options.out}{made_by}")
+    if outcome.films:
+        more = ["  ..."] if len(outcome.films) > MOST_NAMED else []
+        say(*(f"  {printable(film.line)}" for film in outcome.films[:MOST_NAMED]), *more)
     if outcome.sheet:
         say(f"contact sheet{shown}: {outcome.sheet}")
     if not outcome.bad:

@@ -24,17 +24,29 @@ from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
 from i2i_core.fields import PIXELS
-from i2i_core.images.codec import EXTENSIONS, ImageOptions
+from i2i_core.images.codec import ImageOptions
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
+from i2i_core.orchestration.filming import translate_clips
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
+from i2i_core.translation.clips import Filmed, check_clips, check_out_name, check_outputs, folder_of, stem_of
 from i2i_core.translation.codes import codes_of, examples_of
-from i2i_core.translation.inputs import Counted, Files, Inputs, Split, check_names, load_inputs, open_inputs, sheet_of
+from i2i_core.translation.inputs import (
+    Clips,
+    Counted,
+    Files,
+    Inputs,
+    Split,
+    check_names,
+    load_inputs,
+    open_inputs,
+    sheet_of,
+)
 from i2i_core.translation.loading import Loading, Sizing, own
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, laid_over, ratio, resized
@@ -61,6 +73,8 @@ class Translated:
     """The modes of batch norm and dropout in words, for networks that have them."""
     shown: int = 0
     """Images on the contact sheet."""
+    films: tuple[Filmed, ...] = ()
+    """The videos that were made of videos, which have no contact sheet; `written` counts the clips."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:
@@ -74,7 +88,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
     options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
     trained = load_trained(checkpoint, torch.device("cpu"))
-    with _no_empty_folder(options.out):
+    with _no_empty_folder(folder_of(options.out)):
         return _translate(prepare_job(trained.url, trained, options), trained, options)
 
 
@@ -97,6 +111,10 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     for line in cautions(job.inputs, options, trained_at, first, knows_truth(trained.method)):
         logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
+    if isinstance(job.inputs, Clips):
+        films, left_out = translate_clips(job, trained, options, where)
+        made_by, each = at_test.words(trained.method.makers, trained.at_test(job.at_test)), len(job.titles)
+        return Translated(len(films) // each, left_out, "", each, made_by, films=films)
     if options.shards:
         over = partial(pool.over, work=job, trained=trained, where=where)
         refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
@@ -153,13 +171,13 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     method.at_test = trained.at_test(options.at_test)
     if not options.out:
         raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
-    if options.out.rpartition(".")[2].lower() in EXTENSIONS:
-        fix = "Name a folder: outputs keep their inputs' names in it."
-        raise ConfigError("--out", f"{options.out}, the name of an image", "a folder or URL for the outputs", fix)
     if options.back and not method.two_way:
         raise ConfigError("--back", "a method that translates one way", "one that goes back", "Leave --back out.")
     way: Direction = "BtoA" if options.back else "AtoB"
     inputs = _inputs(trained, options, way)
+    check_out_name(options.out, inputs)
+    if isinstance(inputs, Clips):
+        check_clips(inputs, options, method, way)
     if not options.shards:  # there, keys are names in a tar
         chosen = [i for clip in inputs.clips() for i in clip] if method.memory else None
         check_names(inputs, chosen)
@@ -170,7 +188,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     job = TranslationJob(
         checkpoint,
         inputs,
-        options.out,
+        folder_of(options.out),
         target,
         columns,
         loading,
@@ -183,9 +201,11 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     )
     if options.shards:
         check_refinable(job, trained)
+    elif isinstance(inputs, Clips):
+        check_outputs(job, stem_of(options.out))
     else:
         check_apart(job)
-    check_out(options.out)  # last: it makes the folder
+    check_out(job.out)  # last: it makes the folder
     return job
 
 

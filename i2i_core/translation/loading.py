@@ -106,7 +106,11 @@ def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
         DataError: the image cannot be converted to so many channels.
         ValueError: it cannot be decoded or cut in two, would be too large, or has float values outside [-1, 1].
     """
-    picture = decode_picture(*file)
+    return as_taken(decode_picture(*file), channels, loading, name)
+
+
+def as_taken(picture: Picture, channels: int, loading: Loading, name: str) -> Loaded:
+    """Convert a decoded image as the networks take it. Arguments and errors are those of `loaded`."""
     if loading.ab and holds_two(picture.pixels.shape, loading.ab):
         height, width = picture.pixels.shape[:2]
         raise ValueError(f"{width} x {height} pixels (width x height): it holds A and B; see --ab and --whole")

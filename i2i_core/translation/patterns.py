@@ -10,6 +10,7 @@ from typing import Any
 from i2i_core.data.folders.listing import are_images, extension
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.images.containers import is_video
 from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local
@@ -23,12 +24,13 @@ def is_pattern(path: str, fs: Any) -> bool:
     return bool(_WILD.search(path.replace("?", "") if web else path))
 
 
-def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], str]:
-    """List the images that a pattern matches.
+def matched(pattern: str, fs: Any, where: str, videos: bool = False) -> tuple[list[str], list[str], str]:
+    """List the images that a pattern matches; where it matches none, the videos.
 
     Args:
         pattern: as the filesystem knows it; `*` stands for any letters of a name, `**` for folders too.
         where: names it in messages.
+        videos: take videos too.
 
     Returns:
         Paths in order; the part of each below the last folder that the pattern names in full; and what was left out.
@@ -38,7 +40,7 @@ def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], st
     """
     top = pattern[: _WILD.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]
     found: dict[str, dict[str, Any]] = fs.glob(pattern, detail=True)
-    paths, out = [], Counter[str]()
+    paths, films, out = list[str](), list[str](), Counter[str]()
     unnamed = _unnamed_images(fs, top, found)
     for path, about in sorted(found.items()):
         below, name = path[len(top) :].lstrip("/"), path.rpartition("/")[2]
@@ -46,12 +48,17 @@ def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], st
             out["hidden file"] += 1
         elif about["type"] == "directory":
             out["folder"] += 1
+        elif videos and is_video(path):
+            films.append(path)
         elif is_local(fs) and special(path):
             out["special file"] += 1
         elif extension(name) not in EXTENSIONS and path not in unnamed:
             out["file that is no image"] += 1
         else:
             paths.append(path)
+    if paths and films:
+        out["video among the images"] += len(films)
+    paths = paths or films
     left = ", ".join(_counted(n, what) for what, n in out.items())
     if not paths:
         folder = str(fs.unstrip_protocol(top or "/"))
@@ -70,4 +77,5 @@ def _unnamed_images(fs: Any, top: str, found: Mapping[str, Mapping[str, Any]]) -
 
 
 def _counted(n: int, what: str) -> str:
-    return f"{n:,} {'files that are no images' if n > 1 else what}" if "no image" in what else counted(n, what)
+    several = {"file that is no image": "files that are no images", "video among the images": "videos among the images"}
+    return f"{n:,} {several[what]}" if n > 1 and what in several else counted(n, what)

@@ -9,8 +9,9 @@ x_CHW one image in [-1, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -209,10 +210,11 @@ class Translator:
             check_encodable(self.method, truth, f"the truth of {name}")
         return Image(i, found.values, found.dtype, truth, found.alpha, found.laid)
 
-    def translated(self, images: Sequence[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor] | Bad]]:
+    def translated(self, images: Iterable[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor] | Bad]]:
         """Yield every image with its outputs, or why it has none; images of one size go through the networks together.
 
         Args:
+            images: for methods with a memory, the frames of a clip, of which one is held at a time.
             clip: for methods with a memory, the name of the first frame; it seeds the codes of all frames.
 
         Raises:
@@ -221,7 +223,7 @@ class Translator:
         if self.method.memory:
             yield from self._along(images, clip)
             return
-        for group in grouped(images):
+        for group in grouped([*images]):
             try:
                 outputs = self._outputs(group)
             except ValueError as error:  # a network's own, of what it was given
@@ -235,17 +237,19 @@ class Translator:
         why = f"expected {error.expected}" if isinstance(error, SizeError) else str(error)
         return Bad(self.job.inputs.names[image.i], f"{', '.join(sizes)} pixels (width x height): {why}; see --size")
 
-    def _along(self, frames: Sequence[Image], clip: str) -> Iterator[tuple[Image, list[Tensor] | Bad]]:
+    def _along(self, images: Iterable[Image], clip: str) -> Iterator[tuple[Image, list[Tensor] | Bad]]:
         """Yield the frames of a clip with their outputs, each made with the memory of the frame before it.
 
         All frames have the same codes.
         """
         memories: list[dict[str, Tensor] | None] = []
-        padding = Padding()
+        padding, frames = Padding(), iter(images)
+        first: tuple[tuple[int, ...], ...] = ()
         for frame in frames:
-            if frame.shapes != frames[0].shapes:
-                sizes = [" and ".join(map(str, one.shapes)) for one in (frame, frames[0])]
-                height, width = next(x.shape[-2:] for x in frames[0].inputs.values() if x.ndim == 3)
+            first = first or frame.shapes
+            if frame.shapes != first:
+                sizes = [" and ".join(map(str, shapes)) for shapes in (frame.shapes, first)]
+                height, width = next(shape[-2:] for shape in first if len(shape) == 3)
                 where = f"frame {self.job.inputs.names[frame.i]}"
                 raise DataError(
                     where, sizes[0], f"{sizes[1]}, as the first of its clip has", f"Give --size {width}x{height}."
@@ -259,7 +263,7 @@ class Translator:
                     memories[number] = {name: found[name] for name in self.method.memory}
                     made += [self._cropped(found[name], batch, padding)[0] for name in self.job.made]
             except ValueError as error:  # its size is that of all frames
-                yield from ((one, self._refused(one, error)) for one in frames)
+                yield from ((one, self._refused(one, error)) for one in chain([frame], frames))
                 return
             yield frame, made
 
