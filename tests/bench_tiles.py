@@ -58,7 +58,7 @@ def run_of(folder: Path, base: int, blocks: int) -> str:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise(16, 16, 3, seed=k)).save(place)
     shard("unpaired", folder / "images", folder / "data")
-    return untrained("cyclegan", str(folder / "data"), folder, g_base=base, blocks=blocks)
+    return untrained("cyclegan", str(folder / "data"), folder, hyper__g_base=base, hyper__blocks=blocks)
 
 
 def translated(run: str, source: Path, out: Path, *flags: object) -> Taken:

@@ -388,7 +388,7 @@ def test_tiles_blend_give_rows_on_as_they_are_done() -> None:
 
 @pytest.fixture(scope="module")
 def cyclegan(unpaired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("cyclegan", unpaired, tmp_path_factory.mktemp("cyclegan"), g_base=3, blocks=1)
+    return untrained("cyclegan", unpaired, tmp_path_factory.mktemp("cyclegan"))
 
 
 @pytest.fixture(scope="module")
