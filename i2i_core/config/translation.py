@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
 from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, flag, setting, shown
 from i2i_core.sizes import MOST_SIDE, Size, parsed_size, sides
+
+TileNorm = Literal["exact", "blend"]
+TILE_NORMS: tuple[TileNorm, ...] = get_args(TileNorm)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,13 @@ class TranslateOptions:
     a large photo takes."""
     scale: float = setting(0.0, resume="free", most=100)
     """Number that both sides of images are multiplied with: 0.5 halves them. 0: not so."""
+    tile: int = setting(0, resume="free", most=MOST_SIDE)
+    """Side in pixels of the tiles that images are translated in, which bounds the memory that a large one takes; 0:
+    images go through whole. 512 and more waste less time on what lies around a tile. docs/tiles.md says which
+    generators can."""
+    tile_norm: TileNorm = setting("exact", resume="free")
+    """Statistics of the norms where --tile is given. exact: those of the whole image, so that the output is that of the
+    whole image, in a pass for each norm; blend: each tile's own, and tiles overlap and fade into each other."""
     background: str = setting("white", resume="free")
     """The colour under transparent pixels, which the networks see: a name or #rrggbb."""
     keep_alpha: bool = setting(False, resume="free")
@@ -84,11 +94,18 @@ class TranslateOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_at_least(self, 1, "workers", "batch")
-        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate")
+        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate", "tile")
         self._check_sizes()
         if self.ab and self.whole:
             raise ConfigError("--ab --whole", "both", "one of them, or neither", "Remove one.")
         check_choice(self, "bad", ("fail", "skip"))
+        check_choice(self, "tile_norm", TILE_NORMS)
+        if self.tile_norm != "exact" and not self.tile:
+            fix = "Give --tile 512, say, or leave --tile-norm out."
+            raise ConfigError("--tile-norm", f"{self.tile_norm} without --tile", "both", fix)
+        if self.tile and self.shards:
+            fix = "Leave --tile out: images of a data set are as small as those that the run was trained on."
+            raise ConfigError("--tile", "--shards beside it", "outputs in files", fix)
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
         if self.overwrite and not self.shards:

@@ -265,15 +265,9 @@ class Method(nn.Module, Generic[Config]):
             ValueError: an input or control is missing, or the method does not have the direction.
         """
         taken, made = sides(self, direction)
-        controls = dict(controls or {})
         if keys is None:
             keys = [str(i) for i in range(len(next(iter(inputs.values()), ())))]
-        code = self.named(Code)
-        if code and code not in controls:
-            controls[code] = self.draw_codes(keys)
-        weight = next(self.parameters())
-        told = [control.to(weight) for control in _each(controls, self.controls, "control")]
-        given = [*_each(inputs, taken, "input"), *told]
+        given = [*_each(inputs, taken, "input"), *self.told(controls or {}, keys)]
         if self.memory:
             given += _each(self.first_memory(inputs) if memory is None else memory, self.memory, "memory")
         module, names = self.module(direction), (*made, *self.memory)
@@ -285,6 +279,15 @@ class Method(nn.Module, Generic[Config]):
             expected = f"{', '.join(names)}, each a tensor (n, ...) of {len(keys)}"
             raise TypeError(f"module() of {type(self).__name__} gave {shapes}; expected {expected}")
         return dict(zip(names, values, strict=True))
+
+    def told(self, controls: Values, keys: Sequence[str]) -> list[Tensor]:
+        """Give controls in the order in which `module()` takes them; a code that is missing is drawn, seeded by the
+        keys. Raises ValueError where another one is missing."""
+        code = self.named(Code)
+        if code and code not in controls:
+            controls = {**controls, code: self.draw_codes(keys)}
+        weight = next(self.parameters())
+        return [control.to(weight) for control in _each(controls, self.controls, "control")]
 
     def along(
         self,

@@ -51,6 +51,8 @@ from i2i_core.translation.loading import Loading, Sizing, own
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, laid_over, ratio, resized
 from i2i_core.translation.targets import Target, parse_target_of
+from i2i_core.translation.tiled import TiledJob, TiledTranslator, in_tiles
+from i2i_core.translation.tiles import Tiling
 from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
 from i2i_core.translation.two import with_halves
 
@@ -125,7 +127,8 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     job = replace(job, shown=shown_rows(job, [i for chunk in chunks for i in chunk]))
     done: list[Done] = []
     with tqdm(total=count, unit=" images", smoothing=0) as bar:
-        for part in pool.over(chunks, Translator.run, job, trained, where):
+        task = TiledTranslator.run if isinstance(job, TiledJob) else Translator.run
+        for part in pool.over(chunks, task, job, trained, where):
             done.append(part)
             bar.update(part.written + len(part.bad))
     far = [place for part in done for place in part.far]
@@ -183,7 +186,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         check_names(inputs, chosen)
     loading = _loading(trained, options, inputs, way)
     target, columns = _target(method, inputs, options.target)
-    of_like = replace(loading, half="", ab=None, keep_alpha=False)
+    of_like = replace(loading, half="", ab=None, keep_alpha=False, large=False)
     flags: dict[str, Any] = {"samples": options.samples, "like": options.like, "interpolate": options.interpolate}
     job = TranslationJob(
         checkpoint,
@@ -205,6 +208,8 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         check_outputs(job, stem_of(options.out))
     else:
         check_apart(job)
+    if options.tile:
+        job = in_tiles(job, method, Tiling(options.tile, options.tile_norm))
     check_out(job.out)  # last: it makes the folder
     return job
 
@@ -219,7 +224,7 @@ def _loading(trained: Trained, options: TranslateOptions, inputs: Inputs, way: D
             found = "--shards" if options.shards else f"outputs of {made[0]} channels that are made of these inputs"
             expected = "grey or RGB images that are made of images, in files"
             raise ConfigError("--keep-alpha", found, expected, "Leave --keep-alpha out.")
-    loading = Loading(sizing, options.background, options.keep_alpha)
+    loading = Loading(sizing, options.background, options.keep_alpha, large=bool(options.tile))
     first = first_size(inputs) if isinstance(inputs, Files) and not options.whole else None
     return with_halves(loading, options, inputs, method, trained.config.data, way, first)
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import DataError, counted
+from i2i_core.errors import counted
+from i2i_core.images import large_png
+from i2i_core.images.codec import decode_picture
 from i2i_core.images.containers import is_video
 from i2i_core.sizes import Size, sides, written
 from i2i_core.storage.remote import storage_of
 from i2i_core.translation.inputs import Clips, Files, Inputs, Split
-from i2i_core.translation.loading import holds_two, own
+from i2i_core.translation.loading import holds_two
 
 NOTED, FAR = 1.25, 2.0
 """Ratios of an image's shorter side to training's, or the other way round, from which on a network sees other things
@@ -126,10 +128,13 @@ def first_size(inputs: Inputs) -> tuple[int, int] | None:
     if not isinstance(inputs, Files):
         return None
     try:
-        x_CHW = own(inputs.fetch(0), inputs.names[0]).x
-    except (OSError, ValueError, DataError):
+        file = inputs.fetch(0)
+        if large_png.is_large(file[0]):
+            return large_png.size_of(file[0])
+        height, width = decode_picture(*file).pixels.shape[:2]
+    except (OSError, ValueError):
         return None
-    return x_CHW.shape[1], x_CHW.shape[2]
+    return height, width
 
 
 def _frame_size(clips: Clips) -> tuple[int, int] | None:

@@ -9,7 +9,8 @@ x_CHW one image in [-1, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -32,7 +33,7 @@ from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import repeatable
 from i2i_core.translation.codes import Codes, check_encodable
 from i2i_core.translation.inputs import Counted, Files, Inputs, Split, load_inputs
-from i2i_core.translation.loading import Loading, loaded
+from i2i_core.translation.loading import File, Loading, loaded
 from i2i_core.translation.padding import Padding, at_any_size, cropped
 from i2i_core.translation.said import FAR, ratio
 from i2i_core.translation.targets import Target
@@ -191,7 +192,7 @@ class Translator:
             try:
                 images.append(self._load(i))
             except UNREADABLE as error:
-                bad[i] = Bad(self.job.inputs.names[i], _cause(error))
+                bad[i] = Bad(self.job.inputs.names[i], cause_of(error))
         return images, bad
 
     def _far(self, images: Sequence[Image]) -> Iterator[tuple[int, int, int]]:
@@ -296,13 +297,8 @@ class Translator:
         def make(inputs: Values, told: Values) -> dict[str, Tensor]:
             return self.method.translate(inputs, told, self.job.way, keys=keys, memory=memory)
 
-        try:
-            with repeatable():
-                return at_any_size(make, batch, self.taken, controls, padding)
-        except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
-                raise
-            raise ValueError("the networks need more memory for it than there is (--longer-side N)") from None
+        with enough_memory("--longer-side N"), repeatable():
+            return at_any_size(make, batch, self.taken, controls, padding)
 
     def _cropped(self, made: Tensor, batch: dict[str, Tensor], padding: Padding) -> Tensor:
         return cropped(made, batch, self.taken, padding).float().cpu()
@@ -323,8 +319,11 @@ class Translator:
     def _write(self, image: Image, output: int, made: Tensor) -> None:
         if image.alpha is not None:
             made = torch.cat([made, interpolated(image.alpha, (made.shape[-2], made.shape[-1]), Resizing())])
-        data, ending = to_bytes(made, self._dtype(image))
-        path = f"{self.root}/{self.job.name(image.i, output)}.{ending}"
+        self.write_file(image.i, output, *to_bytes(made, self._dtype(image)))
+
+    def write_file(self, i: int, output: int, data: bytes, ending: str) -> None:
+        """Write an output of an image."""
+        path = f"{self.root}/{self.job.name(i, output)}.{ending}"
         self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         self.fs.pipe_file(path, data)
 
@@ -334,11 +333,36 @@ class Translator:
         return inputs.dtype if isinstance(inputs, Split) else image.dtype
 
 
-def row_of(job: TranslationJob, i: int, inputs: Mapping[str, Tensor], made: Sequence[Tensor]) -> Row:
-    """Make an image's row of the contact sheet; of many outputs it shows a few, evenly chosen."""
+@contextmanager
+def enough_memory(fix: str) -> Iterator[None]:
+    """Raise ValueError with this advice where the memory does not suffice inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+            raise
+        raise ValueError(f"the networks need more memory for it than there is ({fix})") from None
+
+
+def _shown(file: File, loading: Loading, name: str) -> Tensor:
+    return loaded(file, 0, loading, name).x
+
+
+def row_of(
+    job: TranslationJob,
+    i: int,
+    inputs: Mapping[str, Tensor],
+    made: Sequence[Tensor],
+    show: Callable[[File, Loading, str], Tensor] = _shown,
+) -> Row:
+    """Make an image's row of the contact sheet; of many outputs it shows a few, evenly chosen.
+
+    Args:
+        show: reads the truth, of this name.
+    """
     count = len(job.titles)
     picked = [round(k) for k in np.linspace(0, count - 1, min(count, MOST_COLUMNS))]
-    return {**_sources(job, inputs), **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i)}
+    return {**_sources(job, inputs), **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i, show)}
 
 
 def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -349,18 +373,19 @@ def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     return {"source" if len(inputs) == 1 else name: shown(x, fields[name]) for name, x in inputs.items()}
 
 
-def _truth(job: TranslationJob, i: int) -> Tensor | None:
+def _truth(job: TranslationJob, i: int, show: Callable[[File, Loading, str], Tensor]) -> Tensor | None:
     try:
         name, loading = job.inputs.names[i], job.loading
         if loading.half and isinstance(job.inputs, Files):  # beside an input lies what it should look like
-            return loaded(job.inputs.fetch(i), 0, replace(loading, half=OTHER[loading.half]), name).x
+            return show(job.inputs.fetch(i), replace(loading, half=OTHER[loading.half]), name)
         file = job.inputs.truth(i, job.whole_label(i))
-        return None if file is None else loaded(file, 0, loading, name).x
+        return None if file is None else show(file, loading, name)
     except UNREADABLE:
         return None  # an empty cell
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
+    """Word why an image cannot be read."""
     return "no such file" if isinstance(error, FileNotFoundError) else str(error)
 
 

@@ -50,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "data.reading": {"data.format", "config", "images", "storage"},
     "runs": {"config", "storage"},
     "checkpoints": {"methods", "networks.shapes", "config", "data.reading", "runs", "storage"},
-    "translation": {"checkpoints", "methods", "networks.shapes", "config", "data.folders", *DATA, "images", "storage"},
+    "translation": {"checkpoints", "methods", "networks", "config", "data.folders", *DATA, "images", "storage"},
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {
         *("training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config"),
