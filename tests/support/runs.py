@@ -26,7 +26,7 @@ from i2i_core.training.timing import Spent
 
 from .methods import SMALL
 
-EXACT = ("channels", "c_dim", "norm", "dropout")
+EXACT = ("channels", "c_dim", "norm", "g_norm", "d_norm", "dropout")
 """What `SMALL` sets for exact comparisons, and the data or the preset decides here."""
 
 
@@ -41,6 +41,7 @@ def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfi
         "training.lr_schedule": "constant",
         "training.ema_halflife": 50,
         "monitoring.evaluate_samples": 32,
+        "evaluation.metrics": (),  # networks of others, which take a second
         "monitoring.grid_every": 0,
         "monitoring.checkpoint_every": 36,
         "launch.storage": storage,

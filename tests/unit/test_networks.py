@@ -18,9 +18,11 @@ from i2i_core.config.methods.checks import check_patch_size, check_two_scales, c
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.networks import vae
+from i2i_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_default, init_kaiming, init_normal, init_xavier
 from i2i_core.networks.layers import ResidualBlock, SampleNorm, norm_layer, uses_bias, with_label_planes
+from i2i_core.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i_core.networks.patchgan import (
     MultiScale,
     PatchGAN,
@@ -47,6 +49,10 @@ def build(make: Callable, initialise: Callable, generator: Generator) -> Any:
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=seeded(seed))
+
+
+def of_preset(method: str, preset: str, network: str) -> nn.Module:
+    return build_method(method, preset).networks[network]
 
 
 # ---------------------------------------------------------------- parameter counts (acceptance figures)
@@ -76,6 +82,25 @@ COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("BicycleGAN G, z at the input", lambda: UNet(3, 3, norm="instance", dropout=0, z_dim=8), 54_417_795),
     ("BicycleGAN E", lambda: Encoder(), 2_590_032),
     ("BicycleGAN D", lambda: two_scales(3), 3_458_978),
+    ("DCGAN G, 64 px", lambda: DCGANGenerator(), 3_576_704),
+    ("DCGAN D, 64 px", lambda: DCGANDiscriminator(), 2_765_568),
+    ("DCGAN G, 64 px, grey", lambda: DCGANGenerator(image_channels=1), 3_574_656),
+    ("DCGAN D, 64 px, grey", lambda: DCGANDiscriminator(image_channels=1), 2_763_520),
+    ("DCGAN G, 32 px", lambda: DCGANGenerator(32), 1_068_928),
+    ("DCGAN D, 32 px", lambda: DCGANDiscriminator(32), 663_296),
+    ("DCGAN G, 128 px", lambda: DCGANGenerator(128), 12_786_560),
+    ("DCGAN D, 128 px", lambda: DCGANDiscriminator(128), 11_164_416),
+    ("DCGAN G, 256 px", lambda: DCGANGenerator(256), 47_983_488),
+    ("DCGAN D, 256 px", lambda: DCGANDiscriminator(256), 44_739_328),
+    ("DCGAN G, the authors' program", lambda: DCGANGenerator(base=128, kernel=5), 18_885_760),
+    ("DCGAN D, the authors' program", lambda: DCGANDiscriminator(base=128, kernel=5), 17_232_768),
+    ("WGAN G without batch norm", lambda: DCGANGenerator(norm="none"), 3_574_784),
+    ("WGAN critic with layer norm", lambda: DCGANDiscriminator(norm="layer"), 2_765_568),
+    ("WGAN MLP G", lambda: MLPGenerator(100, (3, 64, 64)), 6_880_768),
+    ("WGAN MLP critic, 512", lambda: MLPDiscriminator((3, 64, 64)), 6_817_793),
+    ("WGAN MLP critic, 64", lambda: MLPDiscriminator((3, 64, 64), (64, 64, 64)), 794_881),
+    ("WGAN-GP G, 32 px", lambda: of_preset("dcgan", "wgan_gp_reference", "G"), 5_179_907),
+    ("WGAN-GP critic, 32 px", lambda: of_preset("dcgan", "wgan_gp_reference", "D"), 4_114_689),
 ]
 
 

@@ -480,10 +480,41 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
     return losses
 
 
+def dcgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Goodfellow et al. 2014, Alg. 1, as the PyTorch examples have it: D on real images and on fakes, added; G on the
+    same fakes. Arjovsky et al. 2017, Alg. 1: n_critic moves, each with its own codes, then G with others; and as their
+    program counts the critic's moves, and when it clips."""
+    G, D, rules = networks["G"], networks["D"], Rules(k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D), []
+
+    def noise(batch: Batch, name: str) -> Tensor:
+        drawn = batch.draw(name, k.z_dim, kind=k.prior)
+        return drawn if k.prior == "normal" else drawn * 2 - 1
+
+    for update in range(updates):
+        often = k.burst and (update < k.burst_until or update % k.burst_every == 0)
+        for _ in range(k.burst if often else k.n_critic):
+            if k.clip_at == "before":
+                rules.clip(D)
+            batch = next(feed)
+            x, fake = batch["image"], G(noise(batch, "z"))
+            d_loss = rules.real(D(x)) + rules.fake(D(fake.detach())) + rules.penalty(D, x, fake, batch)
+            losses.append(d_moves.move(d_loss))
+            if k.clip_at == "after":
+                rules.clip(D)
+        if k.g_noise == "own":
+            fake = G(noise(batch, "z_G"))
+        losses.append(g_moves.move(rules.made(D(fake))))
+    if k.clip_at == "before":
+        rules.clip(D)  # ours are clipped for the next move already
+    return losses
+
+
 # ---------------------------------------------------------------- ours against theirs
 
 WGAN = {"adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "n_critic": 2}
 GP = {"adversarial": "wgan-gp", "lambda_gp": 3.0}
+CRITIC = {"g_noise": "own", "burst": 3, "burst_until": 2, "burst_every": 4}
 BESIDE = {"conditional_d": True, "matching_aware": True}
 LATER = {
     "g_noise": "own",
@@ -562,6 +593,13 @@ CASES: dict[str, tuple[Any, Case]] = {
     "clr_gan, dropout": case(clr_gan, n_critic=3, **DROPOUT),
     "pix2pix_noise, dropout": case(pix2pix_noise, **DROPOUT),
     "bicyclegan, wgan-gp": case(bicyclegan, conditional_d=True, **GP),
+    "dcgan": case(dcgan, updates=3, g_norm="batch", d_norm="batch"),
+    "dcgan, the article's networks": case(dcgan, kernel=5, prior="uniform", g_norm="batch", d_norm="batch"),
+    "dcgan, smooth, lsgan": case(dcgan, adversarial="lsgan", real_target=0.9, n_critic=2, d_norm="none"),
+    "dcgan, wgan": case(dcgan, updates=7, **CRITIC, **WGAN),
+    "dcgan, wgan's program": case(dcgan, updates=7, clip_at="before", d_norm="batch", **CRITIC, **WGAN),
+    "dcgan, wgan, MLP": case(dcgan, generator="mlp", discriminator="mlp", **WGAN),
+    "dcgan, wgan-gp": case(dcgan, n_critic=2, g_noise="own", g_norm="batch", biases=True, **GP),
     "bicyclegan, batch norm": case(bicyclegan, norm="batch", adversarial="nonsaturating", real_target=0.9),
 }
 
@@ -649,8 +687,8 @@ def scales_of(D: nn.Module) -> list[nn.Module]:
     return list(getattr(D, "scales", [D]))
 
 
-def last_of(D: nn.Module) -> nn.Conv2d:
-    return [m for m in D.modules() if isinstance(m, nn.Conv2d)][-1]
+def last_of(D: nn.Module) -> nn.Module:
+    return [m for m in D.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
 
 
 def test_pix2pix_with_l1_alone_has_no_discriminator() -> None:

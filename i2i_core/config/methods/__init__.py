@@ -9,6 +9,7 @@ from i2i_core.config.methods import (  # noqa: F401  (one line per method regist
     clr_gan,
     cvae_gan,
     cyclegan,
+    dcgan,
     pix2pix,
     pix2pix_noise,
     simgan,

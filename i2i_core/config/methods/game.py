@@ -89,8 +89,12 @@ class GameConfig:
             raise ConfigError("--real-target", found, expected, fix)
 
 
-def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm") -> None:
+def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm", other: str = "instance") -> None:
     """Refuse a gradient penalty through batch norm.
+
+    Args:
+        norm, flag: the discriminator's norm, and the flag that chooses it.
+        other: a norm to advise in its place.
 
     Raises:
         ConfigError: the penalty is one per sample, and batch norm makes each sample's logit depend on the others.
@@ -101,5 +105,5 @@ def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm") -> No
             f"wgan-gp with {flag} batch",
             "a discriminator without batch norm: the penalty is on each sample's own gradient, and batch norm mixes "
             "the samples (Gulrajani et al. 2017, sec. 4)",
-            f"Give {flag} instance, or --adversarial wgan.",
+            f"Give {flag} {other}, or --adversarial wgan.",
         )

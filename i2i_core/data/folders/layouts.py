@@ -44,6 +44,7 @@ LOOKS = {
     "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B; other "
     "names by --pair-pattern or --pair-table",
     "unpaired": "folders trainA and trainB (and testA, testB, valA, valB), or --input DIR_A --input-b DIR_B",
+    "images": "images, in DIR or in DIR/train, DIR/val, DIR/test",
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt), or --list FILE of attributes or classes",
     "glyphs": "nothing: it is built in",
@@ -58,7 +59,7 @@ _TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bo
 class LayoutOptions:
     """Say which images there are, and how they are split."""
 
-    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs", "fields"] = "none"
+    layout: Literal["none", "ab", "pairs", "unpaired", "images", "classes", "celeba", "glyphs", "fields"] = "none"
     """Layout of the images' folders; docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
@@ -637,6 +638,15 @@ def _common_root(*roots: str) -> str:
     return "/".join(parts[0][:shared]) if shared > 3 or not parts[0][0].startswith("file") else "file:///"
 
 
+def find_images(options: LayoutOptions, listing: Listing) -> Found:
+    """List all images of a folder and of the folders below it, each alone and without a label."""
+    _need_images("images", listing)
+    parts = _split_folders(listing)
+    keys = _keys_by_split(parts)
+    records = [Record(keys[path], (path,), split, bytes=listing.files[path]) for path, split, _ in parts]
+    return Found("labelled", ("image",), tuple(records), "files", (listing.root,))
+
+
 def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     """List the images of one folder per class; the class is each image's attribute."""
     _need_images("classes", listing)
@@ -884,6 +894,7 @@ _LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {
     "ab": find_ab,
     "pairs": find_pairs,
     "unpaired": find_unpaired,
+    "images": find_images,
     "classes": find_classes,
     "celeba": find_celeba,
 }
