@@ -52,6 +52,7 @@ JUDGED = ("--train-classifier", "--classifier-network", "small")
 WEIGHTS = Example("weights", "regular to bold, no pairs", ("in_target/there", "in_target/back", "cycle"), (), JUDGED)
 COLOURS = Example("colours", "one input, many colours", ("l1", "l1_best", "diversity"), ("--samples", "4"))
 REALISM = ("--metrics", "efficientnet_frechet")
+DIGITS = Example("digits", "digits of noise", ("efficientnet_frechet", "diversity"), (), REALISM)
 BOLD = ("accuracy/bold", "accuracy/serif", "there_and_back")
 EXAMPLES = {
     "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
@@ -63,7 +64,11 @@ EXAMPLES = {
     "cvae_gan": COLOURS,
     "clr_gan": COLOURS,
     "pix2pix_noise": COLOURS,
-    "dcgan": Example("styles", "glyphs of noise", ("efficientnet_frechet", "diversity"), (), REALISM),
+    "dcgan": DIGITS,
+    "gan": DIGITS,
+    "cgan": Example(
+        "digits", "sevens of noise", ("accuracy", "efficientnet_frechet"), ("--target", "7"), (*JUDGED, *REALISM)
+    ),
 }
 
 

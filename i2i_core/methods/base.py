@@ -47,12 +47,12 @@ Direction = Literal["AtoB", "BtoA"]
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Choose the optimiser of a player: Adam, or RMSProp as in WGAN's paper."""
+    """Choose the optimiser of a player: Adam, RMSProp as in WGAN's paper, or SGD, whose momentum is `betas[0]`."""
 
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 0.0
-    kind: Literal["adam", "rmsprop"] = "adam"
+    kind: Literal["adam", "rmsprop", "sgd"] = "adam"
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")

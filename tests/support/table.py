@@ -87,6 +87,12 @@ def makes_what_looks_real(found: Found) -> None:
     assert found["diversity"] > 0.05
 
 
+def makes_its_class(found: Found) -> None:
+    assert found["accuracy_real"] > 0.95
+    assert found["accuracy"] > 0.9
+    assert found["efficientnet_frechet"] < 0.5 * found["efficientnet_frechet_nothing"]
+
+
 # ---------------------------------------------------------------- figures that several methods share
 
 ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
@@ -112,6 +118,9 @@ STARGAN.pop("lr")
 
 DCGAN = {**FAMILY, "image_size": 64, "adversarial": "nonsaturating", "z_dim": 100, "kernel": 4, "prior": "normal"}
 DCGAN |= {"g_norm": "batch", "d_norm": "batch", "biases": False, "g_noise": "shared", "burst": 0}
+GAN = {"image_size": 28, "adversarial": "nonsaturating", "optimiser": "sgd", "lr": 0.1, "beta1": 0.5, "z_dim": 100}
+GAN |= {"prior": "uniform", "g_units": 1200, "d_units": 240, "dropout": 0.5, "n_critic": 1, "g_noise": "own"}
+FALLS = {"batch": 100, "lr_schedule": "steps", "lr_step": 100, "epochs": 250}
 WGAN = {**DCGAN, "adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "clip": 0.01, "n_critic": 5}
 WGAN |= {"g_noise": "own", "burst": 100, "burst_until": 25, "burst_every": 500, "clip_at": "after"}
 WGAN_GP = {**DCGAN, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9}
@@ -290,6 +299,33 @@ TABLE: dict[str, Row] = {
             ),
         },
         learns=makes_what_looks_real,
+        abilities=("codes",),
+    ),
+    "gan": Row(
+        small={"image_size": 16, "channels": 1, "g_units": 12, "d_units": 6, "z_dim": 3, "dropout": 0.0}
+        | {"input_dropout": 0.0},
+        golden={"image_size": 8, "channels": 1, "g_units": 12, "d_units": 6, "z_dim": 5},
+        figures={
+            "paper": ({**GAN, "input_dropout": 0.2, "pieces": 5}, {**FALLS, "lr_step_factor": 1 / 1.000004}),
+            "reference": (
+                {**GAN, "input_dropout": 0.2, "pieces": 5, "g_noise": "shared"},
+                {**FALLS, "lr_step_factor": 1 / 1.000004},
+            ),
+        },
+        learns=makes_what_looks_real,
+        abilities=("codes",),
+    ),
+    "cgan": Row(
+        small={"image_size": 16, "channels": 1, "c_dim": 3, "g_units": 12, "d_units": 12, "z_dim": 3, "dropout": 0.0},
+        golden={"image_size": 8, "channels": 1, "c_dim": 3, "g_units": 12, "d_units": 12, "z_dim": 5},
+        figures={
+            "paper": (GAN, {**FALLS, "lr_step_factor": 1 / 1.00004}),
+            "reference": (
+                {**GAN, "optimiser": "adam", "lr": 2e-4, "g_noise": "shared"},
+                {"batch": 100, "lr_schedule": "constant", "epochs": 250},
+            ),
+        },
+        learns=makes_its_class,
         abilities=("codes",),
     ),
 }

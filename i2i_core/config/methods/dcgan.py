@@ -5,32 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from i2i_core.config.methods.checks import MOST_MOVES, MOST_RATE, WIDEST, check_pyramid
-from i2i_core.config.methods.game import GameConfig, check_critic_norm
+from i2i_core.config.methods.checks import WIDEST, check_pyramid
+from i2i_core.config.methods.from_noise import FromNoiseConfig
+from i2i_core.config.methods.game import check_critic_norm
 from i2i_core.config.sections import register
-from i2i_core.errors import ConfigError
-from i2i_core.fields import MOST_CHANNELS
 from i2i_core.networks.shapes import CriticNorm, GeneratorNorm
 from i2i_core.registry import Preset
-from i2i_core.settings import check_at_least, check_choice, check_positive, setting, size_setting
+from i2i_core.settings import check_at_least, check_choice, setting, size_setting
 from i2i_core.sizes import Size
 
 Network = Literal["dcgan", "mlp"]
 
 
 @dataclass(frozen=True)
-class DCGANConfig(GameConfig):
+class DCGANConfig(FromNoiseConfig):
     """Choose DCGAN's own hyper-parameters."""
 
     image_size: Size = size_setting(64)
     """Size of training images in pixels: a number for squares, or WIDTHxHEIGHT; the shorter side is a power of two from
     8 on. Each doubling adds a layer with twice the channels to both networks."""
-    channels: int = setting(3, derived=True, most=MOST_CHANNELS)
-    """Image channels; taken from the data."""
-    z_dim: int = setting(100, most=WIDEST)
-    """Numbers in a code z."""
-    prior: Literal["normal", "uniform"] = setting("normal")
-    """Distribution of each number of a code: N(0, 1), or evenly from -1 to 1 as in the article."""
     generator: Network = setting("dcgan")
     """Generator: dcgan, or mlp, three hidden layers of 512 units without a tanh at the end (WGAN, sec. 4.3)."""
     discriminator: Network = setting("dcgan")
@@ -48,42 +41,18 @@ class DCGANConfig(GameConfig):
     """Norm of the discriminator: batch, layer (each sample by itself, WGAN-GP), or none."""
     biases: bool = setting(False)
     """Give all layers of both networks biases, as WGAN-GP's program for 32 px does."""
-    g_noise: Literal["shared", "own"] = setting("shared")
-    """Codes of G's move: shared takes D's last fakes; own draws others (WGAN, Alg. 1)."""
-    n_critic: int = setting(1, most=MOST_MOVES)
-    """Moves of D per move of G, each on a fresh batch."""
-    burst: int = setting(0, most=MOST_MOVES)
-    """Moves of D per move of G in a burst, which brings a critic near its optimum: while G has made fewer than
-    --burst-until moves, and at every --burst-every th. 0: no bursts; 100 in WGAN's program."""
-    burst_until: int = setting(25)
-    """Moves of G before which each is preceded by a burst."""
-    burst_every: int = setting(500)
-    """A burst precedes G's next move whenever the number of its moves is a multiple of this; 0: at no other time."""
-    clip_at: Literal["after", "before"] = setting("after")
-    """Time at which the weights of a critic under --adversarial wgan are clipped: after each of its moves, or before,
-    so that G moves against a critic that has moved once more since (WGAN's program)."""
-    lr: float = setting(2e-4, most=MOST_RATE)
-    """Learning rate of both players."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "channels", "z_dim", "g_base", "d_base", "n_critic")
-        check_at_least(self, 0, "burst", "burst_until", "burst_every")
-        check_positive(self, "lr")
-        check_choice(self, "prior", ("normal", "uniform"))
+        check_at_least(self, 1, "g_base", "d_base")
         check_choice(self, "generator", get_args(Network))
         check_choice(self, "discriminator", get_args(Network))
         check_choice(self, "kernel", (4, 5))
         check_choice(self, "g_norm", get_args(GeneratorNorm))
         check_choice(self, "d_norm", get_args(CriticNorm))
-        check_choice(self, "g_noise", ("shared", "own"))
-        check_choice(self, "clip_at", ("after", "before"))
         check_pyramid(self.image_size)
         if self.discriminator == "dcgan":
             check_critic_norm(self, self.d_norm, "--d-norm", "layer")
-        if self.clip_at == "before" and self.adversarial != "wgan":
-            found, expected = f"before, with --adversarial {self.adversarial}", "wgan, whose critic is clipped"
-            raise ConfigError("--clip-at", found, expected, "Leave --clip-at out, or give --adversarial wgan.")
 
 
 SHARED: dict[str, Any] = {
@@ -203,12 +172,12 @@ SMALL: dict[str, Any] = {
     "monitoring.grid_every": 10_000,
     "monitoring.checkpoint_every": 10_000,
 }
-GLYPHS = {"glyphs": "labelled", "styles": ("sans-regular", "sans-bold", "serif-regular", "serif-bold")}
+DIGITS = {"glyphs": "classes"}
 DEMO = Preset(
-    """Minutes on two CPU cores, on the built-in glyphs: 32 px, half of the channels, batch 32, averaged generator.
+    """Minutes on two CPU cores, on the built-in digits (glyphs): 32 px, half of the channels, batch 32, averaged generator.
     Command: `make demo METHOD=dcgan`. Score: docs/methods.md, which is measured.""",
     {**SMALL, "training.images": 60_000},
-    GLYPHS,
+    DIGITS,
 )
 
 register(

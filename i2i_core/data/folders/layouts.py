@@ -740,12 +740,14 @@ def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tupl
 
 
 def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
-    """List the drawings of the built-in characters, split by character."""
+    """List the drawings of the built-in characters, split by character; of classes, by drawing."""
+    styles = [style for name, style in glyphs.STYLES.items() if name in (options.styles or glyphs.STYLES)]
+    if options.glyphs == "classes":
+        return _glyphs_of_classes(glyphs.DIGITS[: options.characters], styles)
     characters = order(glyphs.characters(), "characters", layout.seed)[: options.characters]
     splits = cut(characters, layout.split, layout.seed, "glyphs")
     if options.glyphs == "unpaired":
         return _unpaired_glyphs(options, splits)
-    styles = [style for name, style in glyphs.STYLES.items() if name in (options.styles or glyphs.STYLES)]
     if options.glyphs == "labelled":
         vary = [i for i in range(len(glyphs.ATTRIBUTES)) if len({style.labels[i] for style in styles}) > 1]
         kept = vary or list(range(len(glyphs.ATTRIBUTES)))
@@ -764,6 +766,22 @@ def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
         raise ConfigError("--styles", " ".join(options.styles), "one that is not bold", "Name sans-regular, say.")
     records = [Record(_glyph_key(c, s.name), pair(c, s), splits[c]) for c in sorted(splits) for s in styles]
     return Found("paired", ("a", "b"), tuple(records), "glyphs", ("", ""))
+
+
+def _glyphs_of_classes(characters: str, styles: Sequence[glyphs.Style]) -> Found:
+    """List many drawings of each character in each style; the character is the class."""
+    records = [
+        Record(
+            f"{_glyph_key(character, style.name)}-{copy:02d}",
+            (glyphs.source(character, style.name, f"fill.{copy}"),),
+            labels=tuple(int(character == other) for other in characters),
+        )
+        for character in characters
+        for style in styles
+        for copy in range(glyphs.COPIES)
+    ]
+    names = tuple(characters)
+    return Found("labelled", ("image",), tuple(records), "glyphs", ("",), names, exclusive=True)
 
 
 def _outline_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
