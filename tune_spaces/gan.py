@@ -1,7 +1,7 @@
 """Choose what a sweep of the first GAN searches, from where to where, and why.
 
-Rate, dropout, moves of D and the length of codes. Left alone: the widths, which only grow a network of linear layers, and
-the optimiser, which presets choose together with its rate.
+Rate, dropout, moves of D and the length of codes. Left alone: the widths, which only grow a network of linear layers,
+and the optimiser, which presets choose together with its rate.
 
 `efficientnet_frechet` is the metric, which the presets measure: the distance of made images to real ones, together.
 
