@@ -50,7 +50,7 @@ class GenerateOptions:
     input: str = ""
     """Images whose outputs vary, a row each, for methods that take one: an image, a folder or a list."""
     target: str = ""
-    """Labels of all images, for methods that take labels, as in translate.py. Without it, each row has another class."""
+    """Labels of all images, for methods that take labels, as in translate.py. Without it, a class for each row."""
     rows: int = setting(0, most=MOST)
     """Rows of the grid. 0: a row for each class or input, else 8."""
     columns: int = setting(8, most=MOST)
