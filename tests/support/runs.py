@@ -39,6 +39,7 @@ def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfi
         "training.batch": 6,
         "training.images": 96,
         "training.lr_schedule": "constant",
+        "training.batch_norm": "worker",
         "training.ema_halflife": 50,
         "monitoring.evaluate_samples": 32,
         "evaluation.metrics": (),  # networks of others, which take a second

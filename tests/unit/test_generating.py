@@ -140,7 +140,7 @@ def test_arithmetic_is_on_means_of_three_codes(run_of: Made, monkeypatch: pytest
 
 @pytest.mark.parametrize("groups", [["1,2,3"], ["1,2", "3,4", "5,6"], ["1,2,x", "1,2,3", "1,2,3"], ["1,2,-3"] * 3])
 def test_arithmetic_takes_three_groups_of_three_numbers(groups: list[str]) -> None:
-    with pytest.raises(ConfigError, match="--arithmetic: found .*; expected three groups of 3 numbers"):
+    with pytest.raises(ConfigError, match=r"--arithmetic: found .*; expected three groups of 3 numbers"):
         parse_groups(groups)
 
 
@@ -150,7 +150,7 @@ def test_generate_refuses_what_a_method_does_not_take(run_of: Made, tmp_path: Pa
         rows_of(load(run_of("pix2pix")), "", "")
     with pytest.raises(ConfigError, match="--target: found 'bold'; expected none"):
         rows_of(plain, "bold", "")
-    with pytest.raises(ConfigError, match="--input: found x.png; expected nothing"):
+    with pytest.raises(ConfigError, match=r"--input: found x.png; expected nothing"):
         rows_of(plain, "", "x.png")
     with pytest.raises(ConfigError, match="--input: found nothing; expected images"):
         rows_of(bicycle, "", "")
