@@ -26,6 +26,7 @@ OTHERS = {
     "shard.py": ("pipelines.shard", "MakeOptions"),
     "translate.py": ("pipelines.translate", "Command"),
     "evaluate.py": ("pipelines.evaluate", "EvaluateOptions"),
+    "generate.py": ("pipelines.generate", "GenerateOptions"),
     "export.py": ("pipelines.export", "ExportOptions"),
     "report.py": ("pipelines.report", "ReportOptions"),
     "runs.py": ("pipelines.runs", "ListOptions"),

@@ -47,12 +47,12 @@ Direction = Literal["AtoB", "BtoA"]
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Choose the optimiser of a player: Adam, or RMSProp as in WGAN's paper."""
+    """Choose the optimiser of a player: Adam, RMSProp as in WGAN's paper, or SGD, whose momentum is `betas[0]`."""
 
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 0.0
-    kind: Literal["adam", "rmsprop"] = "adam"
+    kind: Literal["adam", "rmsprop", "sgd"] = "adam"
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")
@@ -332,15 +332,21 @@ class Method(nn.Module, Generic[Config]):
         """Give Z, the numbers in a code."""
         raise TypeError("a method with codes defines code_length")
 
+    @property
+    def prior(self) -> Literal["normal", "uniform"]:
+        """Give the distribution of a code's numbers: that of the control, unless the configuration decides it."""
+        control = self.control(Code)
+        return control.drawn if control else "normal"
+
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
         """Draw codes (n, Z), each seeded by its key and the sample's number.
 
         They are drawn on the host, so that they are the same on every device.
         """
-        control, codes = self.control(Code), torch.empty(len(keys), self.code_length)
+        codes = torch.empty(len(keys), self.code_length)
         for z, key in zip(codes, keys, strict=True):
             generator = torch.Generator().manual_seed(seed_from("code", key, sample))
-            if control is not None and control.drawn == "uniform":
+            if self.prior == "uniform":
                 z.uniform_(-1, 1, generator=generator)
             else:
                 z.copy_(torch.randn(self.code_length, generator=generator))

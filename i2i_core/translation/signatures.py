@@ -69,7 +69,7 @@ class Signature:
                 words[name] = f"labels, 1 or 0 each: {', '.join(titles)}{mask}"
             elif isinstance(control, Code):
                 lengths[name] = method.code_length
-                words[name] = f"code, drawn {'from N(0, 1)' if control.drawn == 'normal' else 'evenly from -1 to 1'}"
+                words[name] = f"code, drawn {'from N(0, 1)' if method.prior == 'normal' else 'evenly from -1 to 1'}"
             elif isinstance(control, Examples):
                 examples[name] = method.channels()[next(iter(method.outputs))]
                 words[name] = "example images, values from -1 to 1"

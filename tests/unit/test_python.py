@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.methods import METHODS
 from i2i_core.methods.at_test import AtTest, fixed
 from i2i_core.translation.model import Model, load
 
@@ -134,23 +135,25 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
 @pytest.mark.parametrize("norm", ["image", "running"])
 @pytest.mark.parametrize("name", list(TABLE))
 def test_model_network_makes_translates_pictures(
-    name: str, norm: Any, labelled: str, paired: str, unpaired: str, tmp_path: Path
+    name: str, norm: Any, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    data = {"stargan": labelled, "cyclegan": unpaired, "unit": unpaired, "simgan": unpaired}.get(name, paired)
-    norms = {"norm": "batch"} if "norm" in TABLE[name].small or "dropout" in TABLE[name].small else {}
+    data = request.getfixturevalue(METHODS[name].method.needs.kind)
+    values = TABLE[name].small
+    norms = {"norm": "batch"} if "norm" in values or "dropout" in values else {}
+    norms |= {key: "batch" for key in ("g_norm", "d_norm") if key in values}
     run = small(name, data, tmp_path, **norms, **({"image_size": 32} if norms else {}))
     model = load(run)
     model.method.at_test = AtTest(norm, False)
     trained_a_while(model.method.networks)
     for direction in ("AtoB", *(("BtoA",) if model.method.two_way else ())):
-        taken = next(iter(model.method.inputs))
-        x = torch.rand(3, model.method.channels()[taken], 32, 32) * 2 - 1
-        told = {"target": torch.eye(4)[:3]} if name == "stargan" else {}
+        told = {"target": torch.eye(4)[:3]} if "target" in model.method.controls else {}
         if model.method.codes:
             told["z"] = model.method.draw_codes(["a", "b", "c"])
+        given = [torch.rand(3, model.method.channels()[name], 32, 32) * 2 - 1 for name in model.method.inputs]
         with torch.no_grad():
-            alone = model.network(direction)(x, *told.values())
-        torch.testing.assert_close(alone, model.translate(x, direction, **told), rtol=1e-4, atol=1e-5)
+            alone = model.network(direction)(*given, *told.values())
+        found = model.translate(given[0], direction, **told) if given else model.generate(3, **told)
+        torch.testing.assert_close(alone, found, rtol=1e-4, atol=1e-5)
 
 
 def trained_a_while(networks: nn.Module) -> None:
