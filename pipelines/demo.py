@@ -50,12 +50,16 @@ class Example:
 
 JUDGED = ("--train-classifier", "--classifier-network", "small")
 WEIGHTS = Example("weights", "regular to bold, no pairs", ("in_target/there", "in_target/back", "cycle"), (), JUDGED)
+ONE_WAY = Example("weights", "regular to bold, no pairs", ("in_target/there", "twin"), (), JUDGED)
 COLOURS = Example("colours", "one input, many colours", ("l1", "l1_best", "diversity"), ("--samples", "4"))
 BOLD = ("accuracy/bold", "accuracy/serif", "there_and_back")
 EXAMPLES = {
     "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
     "pix2pix": Example("outlines", "outline to filled", ("l1", "ssim")),
     "cyclegan": WEIGHTS,
+    "bigan": WEIGHTS,
+    "pixel_gan": ONE_WAY,
+    "feature_gan": ONE_WAY,
     "unit": WEIGHTS,
     "simgan": Example("scans", "drawn to scanned", ("in_target/there", "twin"), (), JUDGED),
     "bicyclegan": COLOURS,
