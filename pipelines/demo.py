@@ -50,6 +50,7 @@ class Example:
 
 JUDGED = ("--train-classifier", "--classifier-network", "small")
 WEIGHTS = Example("weights", "regular to bold, no pairs", ("in_target/there", "in_target/back", "cycle"), (), JUDGED)
+ONE_WAY = Example("weights", "regular to bold, no pairs", ("in_target/there", "twin"), (), JUDGED)
 COLOURS = Example("colours", "one input, many colours", ("l1", "l1_best", "diversity"), ("--samples", "4"))
 REALISM = ("--metrics", "efficientnet_frechet")
 DIGITS = Example("digits", "digits of noise", ("efficientnet_frechet", "diversity"), (), REALISM)
@@ -58,6 +59,9 @@ EXAMPLES = {
     "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
     "pix2pix": Example("outlines", "outline to filled", ("l1", "ssim")),
     "cyclegan": WEIGHTS,
+    "bigan": WEIGHTS,
+    "pixel_gan": ONE_WAY,
+    "feature_gan": ONE_WAY,
     "unit": WEIGHTS,
     "simgan": Example("scans", "drawn to scanned", ("in_target/there", "twin"), (), JUDGED),
     "bicyclegan": COLOURS,

@@ -33,6 +33,7 @@ FORMS = {
 if importlib.util.find_spec("efficientnet_lite_pytorch"):  # not on a machine with torch and nothing else
     SEES = {"lambda_perceptual": 5.0, "perceptual": "efficientnet_lite0", "image_size": 32}
     FORMS["unit with a perceptual term"] = Case("unit", hyper=SEES)
+    FORMS["feature_gan with its term"] = Case("feature_gan", hyper={**SEES, "perceptual_size": 48})
 CASES = [
     case
     for method in SMALL

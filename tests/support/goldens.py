@@ -65,6 +65,7 @@ def play(method: str, preset: str, hyper: dict[str, Any]) -> dict[str, Any]:
         `losses`: a list per update of [player, loss] in the order of the moves; `networks`: name -> sum of weights.
     """
     made = build_method(method, preset, seed=1, **hyper).double()
+    made.attach()
     own = {**METHODS[method].presets[preset].section("training"), "batch": BATCH, "images": 12 * PER_EPOCH}
     own.pop("epochs", None)  # one length, not both
     training = TrainingConfig(**{**own, "lr_step": 2 * PER_EPOCH})

@@ -209,6 +209,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("cyclegan", {"lambda_gan": 0.0, "lambda_cyc": 0.0}, "--lambda-gan: found 0, with --lambda-cyc 0"),
     ("cyclegan", {"cycles": "none"}, "cycles"),
     ("cyclegan", {"receptive_field": 71}, "receptive_field"),
+    ("cyclegan", {"in_channels": 1}, "--lambda-id: found 0.5, with 1 and 3 channels"),
+    ("bigan", {"image_size": 18}, "--image-size: found 18"),
+    ("bigan", {"image_size": 16, "receptive_field": 70}, "--image-size: found 16; expected at least 24"),
+    ("pixel_gan", {"in_channels": 1}, "--lambda-l1: found 10.0, with 1 and 3 channels"),
+    ("feature_gan", {"in_channels": 1, "lambda_perceptual": 2.0}, "--lambda-perceptual: found 2.0, with 1 and 3"),
+    ("feature_gan", {"in_channels": 2, "out_channels": 2, "lambda_perceptual": 2.0}, "found 2.0, with 2 channels"),
+    ("feature_gan", {"perceptual_size": 8, "lambda_perceptual": 2.0}, "--perceptual-size: found 8"),
     ("simgan", {"first_kernel": 4}, "--first-kernel: found 4"),
     ("simgan", {"d_base": 2}, "--d-base: found 2"),
     ("simgan", {"psi": "edges"}, "psi"),
@@ -319,9 +326,13 @@ def test_images_of_any_size_are_translated(name: str, size: tuple[int, int]) -> 
         assert not torch.equal(method.image_from(x, "BtoA"), method.image_from(x))
 
 
+OF_OTHER_CHANNELS = {"cyclegan": {"lambda_id": 0.0}, "pixel_gan": {"lambda_l1": 0.0}}
+"""Options of methods one of whose terms compares images of both sides."""
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if "in_channels" in vars(made(name).config)])
 def test_methods_take_other_channels_in_than_out(name: str) -> None:
-    method = made(name, in_channels=1, out_channels=2, **({"lambda_id": 0.0} if name == "cyclegan" else {}))
+    method = made(name, in_channels=1, out_channels=2, **OF_OTHER_CHANNELS.get(name, {}))
     y = method.image_from(images(method, 2, 16, 16), keys=KEYS[:2])
     assert y.shape == (2, 2, 16, 16)
     if method.two_way:

@@ -231,6 +231,65 @@ def cyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
     return losses
 
 
+def bigan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """D on pairs (a, G(a)), which it should call real, and (E(b), b), fake, from a pool of each; then G and E, which
+    want the opposite, each judged by D as it now is."""
+    G, E, D, rules = networks["G"], networks["E"], networks["D"], Rules(k)
+    d_moves, g_moves, e_moves = Optimiser(k, k.lr, D), Optimiser(k, k.lr, G), Optimiser(k, k.lr, E)
+    pool_G, pool_E = PlainPool("pairs of G", k.pool_size), PlainPool("pairs of E", k.pool_size)
+    turned = {"lsgan": lambda v: v**2, "wgan": lambda v: v, "wgan-gp": lambda v: v, "hinge": lambda v: v}
+    turned |= {"nonsaturating": lambda v: -(1 - probability(v)).log(), "minimax": lambda v: probability(v).log()}
+    losses = []
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            a, b = batch["a"], batch["b"]
+            made_b, made_a = G(a), E(b)
+            old_G, old_E = pool_G(torch.cat([a, made_b], 1), batch), pool_E(torch.cat([made_a, b], 1), batch)
+            loss = rules.real(D(old_G)) + rules.fake(D(old_E)) + rules.penalty(D, old_G, old_E, batch)
+            losses.append(d_moves.move(loss / 2 if k.halve_d else loss))
+            rules.clip(D)
+        losses.append(g_moves.move(turned[k.adversarial](D(torch.cat([a, made_b], 1))).mean()))
+        losses.append(e_moves.move(rules.made(D(torch.cat([made_a, b], 1)))))
+    assert updates < 4 or not k.pool_size or (pool_G.swaps and pool_E.swaps)
+    return losses
+
+
+def one_way(kept: Callable[[Tensor, Tensor], Tensor], networks: nn.ModuleDict, k: Any, feed: Feed, n: int) -> Losses:
+    """D on true images and pooled fakes; then G on the last batch, by its adversarial term and what it must keep."""
+    G, D, rules, pool = networks["G"], networks["D"], Rules(k), PlainPool("fake", k.pool_size)
+    d_moves, g_moves, losses = Optimiser(k, k.lr, D), Optimiser(k, k.lr, G), []
+    for _ in range(n):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            a, b = batch["a"], batch["b"]
+            fake = G(a)
+            old = pool(fake, batch)
+            loss = rules.real(D(b)) + rules.fake(D(old)) + rules.penalty(D, b, old, batch)
+            losses.append(d_moves.move(loss / 2 if k.halve_d else loss))
+            rules.clip(D)
+        losses.append(g_moves.move(rules.made(D(fake)) + kept(fake, a)))
+    assert n < 4 or not k.pool_size or pool.swaps
+    return losses
+
+
+def pixel_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. 2017, sec. 5.1.2: the adversarial term, and |G(a) - a|."""
+    return one_way(lambda fake, a: k.lambda_l1 * distance(fake, a) if k.lambda_l1 else 0.0, networks, k, feed, updates)
+
+
+def feature_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. 2017, sec. 5.1.2: the adversarial term, and |phi(G(a)) - phi(a)|."""
+    eye = Eye(4) if k.lambda_perceptual else None
+
+    def kept(fake: Tensor, a: Tensor) -> Any:
+        if eye is None:
+            return 0.0
+        return k.lambda_perceptual * distance(eye.seen(fake, k.perceptual_size), eye.seen(a, k.perceptual_size))
+
+    return one_way(kept, networks, k, feed, updates)
+
+
 def simgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
     """Shrivastava et al. 2017, Alg. 1 and sec. 3.1. D's last layer has two channels, refined and real, whose softmax
     is a probability per patch; both players pay cross entropies, summed over patches."""
@@ -300,23 +359,39 @@ def simgan_with_other_terms(networks: nn.ModuleDict, k: Any, feed: Feed, updates
 
 
 class Eye:
-    """EfficientNet-lite0 up to its block 10, and each map of a sample without its mean, by its deviation."""
+    """EfficientNet-lite0 up to one of its blocks."""
 
-    def __init__(self) -> None:
-        self.network = read_efficientnet("", "")[0].double()
+    def __init__(self, block: int) -> None:
+        self.network, self.block = read_efficientnet("", "")[0].double(), block
 
     def tells(self, x: Tensor, y: Tensor) -> Tensor:
-        return ((self._seen(x) - self._seen(y)) ** 2).mean()
+        """The mean square between maps, each of a sample without its mean, by its deviation."""
+        return ((self._alike(self.seen(x)) - self._alike(self.seen(y))) ** 2).mean()
 
-    def _seen(self, x: Tensor) -> Tensor:
+    def seen(self, x: Tensor, side: int = 0) -> Tensor:
         net = self.network
+        x = enlarged(x, side) if side else x
         x = net._conv_stem(x.expand(-1, 3, -1, -1))
         x = (x - _by_channel(net._bn0.running_mean)) / (_by_channel(net._bn0.running_var) + net._bn0.eps).sqrt()
         x = (x * _by_channel(net._bn0.weight) + _by_channel(net._bn0.bias)).clamp(0, 6)
-        for block in list(net._blocks)[:11]:
+        for block in list(net._blocks)[: self.block + 1]:
             x = block(x)
+        return x
+
+    def _alike(self, x: Tensor) -> Tensor:
         centred = x - x.mean(dim=(2, 3), keepdim=True)
         return centred / ((centred**2).mean(dim=(2, 3), keepdim=True) + 1e-5).sqrt()
+
+
+def enlarged(x: Tensor, side: int) -> Tensor:
+    """Bilinear, pixels as areas: a new one takes from the two nearest of the old ones, in either direction."""
+    for dim in (2, 3):
+        size = x.shape[dim]
+        at = ((torch.arange(side, dtype=torch.float64) + 0.5) * size / side - 0.5).clamp(0, size - 1)
+        low = at.long()
+        high, share = (low + 1).clamp(max=size - 1), (at - low).reshape(-1, *[1] * (3 - dim))
+        x = (1 - share) * x.index_select(dim, low) + share * x.index_select(dim, high)
+    return x
 
 
 def _by_channel(x: Tensor) -> Tensor:
@@ -333,7 +408,7 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
         assert list(E1.shared.parameters())
         assert list(G1.shared.parameters())
     rules, losses, codes = Rules(k), [], ("x1", "x2", "x12", "x21")
-    eye = Eye() if k.lambda_perceptual else None
+    eye = Eye(10) if k.lambda_perceptual else None
     g_moves = Optimiser(k, k.lr, E1, E2, G1, G2, weight_decay=k.weight_decay)
     d_moves = Optimiser(k, k.lr, D1, D2, weight_decay=k.weight_decay)
     for _ in range(updates):
@@ -563,6 +638,7 @@ LATER = {
     "adversarial": "lsgan",
     "lambda_gan": 1.0,
 }
+LITE = {"perceptual": "efficientnet_lite0"}
 COLOUR = {"channels": 3}
 DROPOUT = {"dropout": 0.5, "image_size": 64}
 """A U-Net that is deep enough for one up-block with dropout."""
@@ -596,6 +672,24 @@ CASES: dict[str, tuple[Any, Case]] = {
     "cyclegan, cycle alone": case(cyclegan, lambda_gan=0.0),
     "cyclegan, wgan": case(cyclegan, updates=4, pool_size=5, **WGAN),
     "cyclegan, wgan-gp": case(cyclegan, pool_size=5, **GP),
+    "bigan": case(bigan, updates=5, pool_size=7),
+    "bigan, as the authors'": case(bigan, halve_d=False, pool_size=0),
+    "bigan, n_critic, smooth": case(bigan, updates=4, pool_size=4, n_critic=3, real_target=0.9),
+    "bigan, grey and colour": case(bigan, in_channels=1, out_channels=3),
+    "bigan, nonsaturating": case(bigan, adversarial="nonsaturating"),
+    "bigan, minimax": case(bigan, adversarial="minimax"),
+    "bigan, hinge": case(bigan, adversarial="hinge"),
+    "bigan, wgan": case(bigan, updates=4, pool_size=5, **WGAN),
+    "bigan, wgan-gp": case(bigan, pool_size=5, **GP),
+    "pixel_gan": case(pixel_gan, updates=5, pool_size=7, lambda_l1=3.0),
+    "pixel_gan, as the authors', n_critic": case(pixel_gan, updates=4, pool_size=4, n_critic=2, halve_d=False),
+    "pixel_gan, grey to colour": case(pixel_gan, lambda_l1=0.0, in_channels=1, out_channels=3),
+    "pixel_gan, wgan": case(pixel_gan, pool_size=5, **WGAN),
+    "pixel_gan, wgan-gp": case(pixel_gan, pool_size=0, **GP),
+    "feature_gan": case(feature_gan, updates=4, pool_size=7, lambda_perceptual=3.0, perceptual_size=24, **LITE),
+    "feature_gan, images as they are": case(feature_gan, perceptual_size=0, lambda_perceptual=3.0, **LITE),
+    "feature_gan, as the authors'": case(feature_gan, halve_d=False, perceptual_size=24, lambda_perceptual=1.0, **LITE),
+    "feature_gan, GAN alone": case(feature_gan, n_critic=2, real_target=0.9),
     "simgan": case(simgan, updates=6, warmup_r=2, warmup_d=1, k_d=2, history_size=7, lambda_reg=0.01),
     "simgan, K_g": case(simgan, updates=3, warmup_r=0, warmup_d=0, k_g=3, k_d=2, history_size=4, **COLOUR),
     "simgan, no history": case(simgan, updates=4, history_size=0),
