@@ -335,9 +335,7 @@ def test_prune_and_list_work_on_object_storage(s3: str, capsys: pytest.CaptureFi
     assert not listed(Folder(s3))[0].damage
 
 
-@pytest.mark.parametrize(
-    ("given", "found"), [("none", "empty or not there"), ("run", "a run; expected the")]
-)
+@pytest.mark.parametrize(("given", "found"), [("none", "empty or not there"), ("run", "a run; expected the")])
 def test_list_refuses_what_holds_no_runs(given: str, found: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put_run(storage, "run", 100)
     monkeypatch.setattr(sys, "argv", ["runs.py", f"{storage}/{given}"])
