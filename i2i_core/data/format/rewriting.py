@@ -63,7 +63,8 @@ def found_in(
     Raises:
         DataError: what the tars hold cannot be told, or two samples would have one key.
     """
-    kept = kept_of(tars, scanned, options, layout.names_of_attributes, bad, again=True)
+    by_folder = layout.split == LayoutOptions.split
+    kept = kept_of(tars, scanned, options, layout.names_of_attributes, bad, again=True, by_folder=by_folder)
     labels, fields = kept.labels, tuple(sorted(kept.rows[0][1].images))
     swapped = layout.direction == "BtoA"
     if swapped and labels:
