@@ -81,7 +81,7 @@ class Model:
         """Translate images with a method that makes one image of one image.
 
         Args:
-            images: a batch (n, C, H, W) in [-1, 1], one image, or several images of one size.
+            images: a batch (n, C, H, W) in [-1, 1], one image, or several images of any sizes.
             direction: `BtoA` goes back, with methods that translate both ways.
             keys: names that seed noise and codes, as the images' names do in translate.py; None: 0, 1, ...
             tile: pixels of the side of tiles that images go through in, one by one, in the memory of a tile; 0: whole.
@@ -104,11 +104,17 @@ class Model:
         if tile or tile_norm != "exact":
             return self._in_tiles(images, direction, Tiling(tile, tile_norm, flags=False), keys, controls)
         if isinstance(images, Tensor) and images.ndim == 4:
-            return self._made(taken, made, self._batch(images, taken), direction, keys, controls)
+            told = self._told(controls, len(images))
+            return self._made(taken, made, self._batch(images, taken), direction, keys, told)
         given = _listed(images)
-        batch = self._batch(given, taken)
-        found = [_as(given[0], x) for x in self._made(taken, made, batch, direction, keys, controls)]
-        return found[0] if isinstance(images, Picturable) else found
+        names = [str(i) for i in range(len(given))] if keys is None else list(keys)
+        told, found = self._told(controls, len(given)), dict[int, Picturable]()
+        for same in _by_size(given):
+            batch = self._batch([given[i] for i in same], taken)
+            own = {name: value[same] for name, value in told.items()}
+            outputs = self._made(taken, made, batch, direction, [names[i] for i in same], own)
+            found |= {i: _as(given[0], x) for i, x in zip(same, outputs, strict=True)}
+        return found[0] if isinstance(images, Picturable) else [found[i] for i in range(len(given))]
 
     def _in_tiles(
         self,
@@ -187,10 +193,9 @@ class Model:
         x_BCHW: Tensor,
         direction: Direction,
         keys: Sequence[str] | None,
-        controls: Mapping[str, Any],
+        told: Values,
     ) -> Tensor:
-        weight, told = next(self.method.parameters()), self._told(controls, len(x_BCHW))
-        inputs, roles = {taken: x_BCHW.to(weight)}, {taken: "image"}
+        inputs, roles = {taken: x_BCHW.to(next(self.method.parameters()))}, {taken: "image"}
 
         def make(given: Values, controls: Values) -> dict[str, Tensor]:
             return self.method.translate(given, controls, direction, keys=keys)
@@ -219,6 +224,8 @@ class Model:
             elif name == self.method.named(Examples) and not (isinstance(value, Tensor) and value.ndim == 5):
                 examples = self._batch(value, next(iter(self.method.outputs)))
                 value = examples.expand(n, *examples.shape)
+            if len(value) != n:
+                raise ConfigError(name, counted(len(value), "row"), f"{n}, one for each image", "Give as many.")
             told[name] = value
         for name, control in self.method.controls.items():
             if name not in told and not isinstance(control, Code):  # a code is drawn
@@ -266,6 +273,16 @@ def _alike(images: Sequence[Picturable]) -> Sequence[Picturable]:
         found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)) or "none"
         raise DataError("images", found, "some of one size", "Translate them one by one, or resize them.")
     return images
+
+
+def _by_size(images: Sequence[Picturable]) -> list[list[int]]:
+    """List the positions of the images of each size. Raises DataError where there is no image."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(_size(image), []).append(i)
+    if not groups:
+        raise DataError("images", "none", "an image, or several", "Give some.")
+    return list(groups.values())
 
 
 def _size(image: Picturable) -> tuple[int, int]:

@@ -102,6 +102,23 @@ def test_model_takes_codes_examples_and_the_way_back(paired: str, unpaired: str,
     assert torch.equal(cycle.translate(y, "BtoA"), cycle.method.image_from(y, "BtoA"))
 
 
+def test_model_translates_images_of_several_sizes_in_their_order(stargan: str, paired: str, tmp_path: Path) -> None:
+    """Each as it is alone: with its own labels, and the code that its own key, or its place, seeds."""
+    images = [noise(16, 20, seed=1), Image.fromarray(noise(24, 16, seed=2)), noise(16, 20, seed=3)]
+    target = torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
+    model = load(stargan)
+    made = model.translate(images, target=target)
+    assert [x.shape for x in made] == [(16, 20), (24, 16), (16, 20)]
+    for image, own, x in zip(images, target, made, strict=True):
+        alone = np.asarray(model.translate(image, target=own[None]))
+        assert np.abs(alone.astype(int) - x).max() <= 1
+    bicycle = load(small("bicyclegan", paired, tmp_path / "bicycle"))
+    for keys in (None, ["a", "b", "c"]):
+        several = bicycle.translate(images, keys=keys)
+        for image, key, x in zip(images, keys or "012", several, strict=True):
+            assert np.abs(np.asarray(bicycle.translate(image, keys=[key])).astype(int) - x).max() <= 1
+
+
 def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
     model = load(stargan)
     image = noise(16, 16)
@@ -120,14 +137,14 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
         model.translate(image, "BtoA", target="bold")
     with pytest.raises(ConfigError, match="found an array of float64; expected uint8, uint16, or float32"):
         model.translate(image / 255.0, target="bold")
-    with pytest.raises(DataError, match="found 16 x 16, 20 x 16; expected some of one size"):
-        model.translate([image, noise(16, 20)], target="bold")
-    with pytest.raises(DataError, match="found none; expected some of one size"):
+    with pytest.raises(DataError, match="found none; expected an image, or several"):
         model.translate([], target="bold")
     with pytest.raises(DataError, match="image 0: found 5 channels; expected 1"):
         model.translate(noise(16, 16, 5), target="bold")
     with pytest.raises(ConfigError, match="generate: found a method that takes image; expected none"):
         model.generate(3)
+    with pytest.raises(ConfigError, match="target: found 3 rows; expected 2, one for each image"):
+        model.translate([image, noise(16, 20)], target=torch.zeros(3, 4))
     with pytest.raises(ConfigError, match="encode: found a method that reads no code"):
         model.encode(image)
 

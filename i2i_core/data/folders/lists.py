@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
+from i2i_core.data.folders.alike import check_apart
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.storage.near import corrected
@@ -318,6 +319,7 @@ def _classes(rows: Rows, name: str, cells: Sequence[str]) -> Labelled:
     if len({*names}) < len(names):
         twice = next(name for name, n in Counter(names).items() if n > 1)
         raise DataError(rows.where, f"{twice} written in two ways", "one of them", "Write each number in one way.")
+    check_apart(names, rows.where, "class", "If they are one class, write it in one way; else rename one of them.")
     rank = {value: i for i, value in enumerate(ordered)}
     one = [tuple(int(i == at) for i in range(len(names))) for at in range(len(names))]
     shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")

@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Literal
 
 from i2i_core.data.folders.alike import check_apart
+from i2i_core.data.folders.splits import SPLITS
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.places import Places, below, storage_named
@@ -243,17 +244,21 @@ def kept_of(
     attributes: tuple[str, ...],
     bad: str,
     again: bool = False,
+    by_folder: bool = True,
 ) -> Kept:
     """Decide which samples are taken, and how they are labelled.
 
     Args:
         again: whether they are to be written again, so that their images may differ.
+        by_folder: whether the folder's own name says the split of tars whose names say none.
 
     Raises:
         DataError: as `finish_index`.
     """
     full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
-    sets = {name: split_of(name, options.domains or ("A", "B")) for name in full}
+    of_folder = SPLITS.get(tars.root.rstrip("/").rpartition("/")[2].lower(), "") if by_folder else ""
+    said = {name: split_of(name, options.domains or ("A", "B")) for name in full}
+    sets = {name: (split or of_folder, domain) for name, (split, domain) in said.items()}
     left_out = [(name, fault) for name in tars.sizes for fault in scanned[name].left_out]
 
     def usable(given: list[tuple[str, Sample]], faults: Sequence[Fault | None]) -> list[tuple[str, Sample]]:
