@@ -483,7 +483,7 @@ def _layer(module: nn.Module, at_test: AtTest) -> Layer:
     if isinstance(module, nn.PixelShuffle):
         return Enlarged(module.upscale_factor, shuffles=True)
     if isinstance(module, nn.Upsample) and module.mode == "nearest" and module.scale_factor in (2, 3, 4, 8):
-        return Enlarged(int(module.scale_factor), shuffles=False)  # type: ignore[arg-type]
+        return Enlarged(int(module.scale_factor), shuffles=False)
     raise NoChainError(type(module).__name__)
 
 
