@@ -127,7 +127,7 @@ class Model:
         """Translate images in tiles, one after another."""
         tiler = Tiler(self.method, direction, tiling)
         batched = isinstance(images, Tensor) and images.ndim == 4
-        given = list(images) if batched else _listed(images)  # type: ignore[arg-type]
+        given = list(images) if batched else _listed(images)
         told, found = self._told(controls, len(given)), list[Picturable]()
         for i, image in enumerate(given):
             channels = self.method.channels()[tiler.taken]
@@ -298,7 +298,7 @@ def _listed(images: Picturable | Sequence[Picturable]) -> list[Picturable]:
     if other := next((type(one).__name__ for one in given if not isinstance(one, Picturable)), ""):
         expected, fix = "PIL images, arrays or tensors", "Open files with PIL first."
         raise ConfigError("translate", f"a {other}", expected, fix)
-    return given  # type: ignore[return-value]
+    return given
 
 
 def _as(given: Picturable, x_CHW: Tensor) -> Picturable:
