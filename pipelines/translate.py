@@ -3,7 +3,8 @@
 RUN is a run's folder (then its best checkpoint is taken, else its last) or one checkpoint. With StarGAN, `--target
 bold,serif` sets the attributes of the outputs; BicycleGAN and its relatives make many outputs of an input
 (`--samples`, `--like`, `--interpolate`); CycleGAN and UNIT also translate `--back`; `--shards` writes a data set of
-the outputs (SimGAN). Exit codes: 0 done; 1 images were left out; 2 wrong input.
+the outputs (SimGAN); videos become videos (`--input clip.mp4 --out clip-out.mp4`). Exit codes: 0 done; 1 images or
+videos were left out; 2 wrong input.
 """
 
 from __future__ import annotations

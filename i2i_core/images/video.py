@@ -181,12 +181,11 @@ class Clip:
         self.rate = Fraction(self.video.average_rate or self.video.guessed_rate or 25)
         self.times = Times(max(1, round(1 / (self.rate * self.base))))
         self.damaged, self._packets, self._passed_over, self._ended = 0, 0, 0, False
-        begin = Fraction(max(0, self.container.start_time or 0), 1_000_000)
-        self._begin = begin
+        self._begin = Fraction(max(0, self.container.start_time or 0), 1_000_000)
         self._read = self._decoded()
         self._ahead: deque[tuple[int, Any]] = deque()
         self._sound: Sound = lambda stream, packet: self._ahead.append((stream, packet))  # until somebody takes it
-        self._first = next(self._read, None)
+        self._first: Any = next(self._read, None)
         if self._first is None:
             raise ValueError("a video without frames")
         self.look = self._look(self._first)
@@ -305,7 +304,8 @@ class Clip:
         """Read how a frame is shown; where it does not say, as players do: large ones by BT.709, small ones by 601."""
         usual = _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
         matrix = int(frame.colorspace)
-        primaries, transfer = (int(x) if int(x) not in (0, _UNSAID) else usual for x in _tags(frame))
+        tags = (int(frame.color_primaries), int(frame.color_trc))
+        primaries, transfer = (usual if tag in (0, _UNSAID) else tag for tag in tags)
         aspect = Fraction(self.video.sample_aspect_ratio or 0)
         if aspect and _turn(frame)[0]:
             aspect = 1 / aspect
@@ -322,7 +322,8 @@ class Clip:
 
     def _upright(self, frame: Any) -> np.ndarray:
         """Convert a decoded frame to RGB, turned and mirrored as its file says."""
-        full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
+        kind, said = frame.format.name, int(frame.color_range)
+        full = said == _FULL or kind.startswith("yuvj") or (kind.startswith("gray") and said != _LIMITED)
         rgb = frame.reformat(
             format="rgb24",
             src_colorspace=self.look.matrix,
@@ -335,10 +336,6 @@ class Clip:
         x = x.transpose(1, 0, 2) if across else x
         x = x[:, ::-1] if left else x
         return np.ascontiguousarray(x[::-1] if up else x)
-
-
-def _tags(frame: Any) -> tuple[int, int]:
-    return frame.color_primaries, frame.color_trc
 
 
 def _turn(frame: Any) -> tuple[bool, bool, bool]:

@@ -112,9 +112,13 @@ def test_clip_reads_colours_as_it_says(matrix: int, full: int, tmp_path: Path) -
 
 
 def test_clip_takes_grey_and_deep_videos(tmp_path: Path) -> None:
-    grey = read(film(tmp_path / "grey.mkv", 3, codec="ffv1", pixels="gray", sound="", options={}))
-    assert grey[0].pixels.shape == (32, 48, 3)
-    assert np.array_equal(grey[0].pixels[..., 0], grey[0].pixels[..., 2])
+    with av.open(str(tmp_path / "grey.mkv"), "w") as out:
+        stream: Any = out.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "gray"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0)[..., 0].copy(), format="gray")))
+        out.mux(stream.encode(None))
+    (grey,) = read(tmp_path / "grey.mkv")
+    assert np.array_equal(grey.pixels, np.repeat(picture(0)[..., :1], 3, axis=2))
     path = film(tmp_path / "deep.mkv", 3, codec="ffv1", pixels="yuv420p10le", sound="", options={})
     assert psnr(read(path)[1].pixels, picture(1)) > 30
     with closing(Clip(str(path))) as clip:
