@@ -159,15 +159,15 @@ class ConditionalGenerator(nn.Module):
         self, labels: int, z_dim: int, shape: tuple[int, int, int], units: int = 1200, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        of_code = max(1, units // 6)
-        self.code, self.label = nn.Linear(z_dim, of_code), nn.Linear(labels, max(1, units - of_code))
-        parts = of_code + self.label.out_features
+        readers = max(1, units // 6)
+        self.of_code, self.of_label = nn.Linear(z_dim, readers), nn.Linear(labels, max(1, units - readers))
+        parts = readers + self.of_label.out_features
         self.hidden = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.joint = nn.Sequential(nn.Linear(parts, units), nn.ReLU(inplace=True), nn.Dropout(dropout))
         self.last = nn.Sequential(nn.Linear(units, math.prod(shape)), Squashed(shape))
 
     def forward(self, y_BA: Tensor, z_BZ: Tensor) -> Tensor:
-        parts = torch.cat([self.code(z_BZ), self.label(y_BA)], dim=1)
+        parts = torch.cat([self.of_code(z_BZ), self.of_label(y_BA)], dim=1)
         return self.last(self.joint(self.hidden(parts)))
 
 
@@ -186,12 +186,12 @@ class ConditionalDiscriminator(nn.Module):
 
     def __init__(self, labels: int, shape: tuple[int, int, int], units: int = 240, dropout: float = 0.5) -> None:
         super().__init__()
-        of_labels = max(1, 5 * units // 24)
-        self.image = nn.Sequential(Flat(), Maxout(math.prod(shape), units, 5))
-        self.label = Maxout(labels, of_labels, 5)
+        readers = max(1, 5 * units // 24)
+        self.of_image = nn.Sequential(Flat(), Maxout(math.prod(shape), units, 5))
+        self.of_label = Maxout(labels, readers, 5)
         self.joint = nn.Sequential(
-            nn.Dropout(dropout), Maxout(units + of_labels, units, 4), nn.Dropout(dropout), nn.Linear(units, 1)
+            nn.Dropout(dropout), Maxout(units + readers, units, 4), nn.Dropout(dropout), nn.Linear(units, 1)
         )
 
     def forward(self, x_BCHW: Tensor, y_BA: Tensor) -> Tensor:
-        return self.joint(torch.cat([self.image(x_BCHW), self.label(y_BA)], dim=1))
+        return self.joint(torch.cat([self.of_image(x_BCHW), self.of_label(y_BA)], dim=1))

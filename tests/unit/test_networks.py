@@ -1083,8 +1083,8 @@ def test_gan_of_goodfellow_makes_images_by_a_sigmoid_and_judges_them_in_zero_to_
 
 def test_conditional_gan_reads_code_and_label_apart_and_then_together() -> None:
     G, D = ConditionalGenerator(10, 100, (1, 28, 28)), ConditionalDiscriminator(10, (1, 28, 28))
-    assert (G.code.out_features, G.label.out_features) == (200, 1000)
-    assert (D.image[1].units, D.label.units) == (240, 50)
+    assert (G.of_code.out_features, G.of_label.out_features) == (200, 1000)
+    assert (D.of_image[1].units, D.of_label.units) == (240, 50)
     assert [m.p for m in [*G.modules(), *D.modules()] if isinstance(m, nn.Dropout)] == [0.5] * 4
 
 

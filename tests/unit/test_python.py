@@ -156,7 +156,8 @@ def test_model_network_makes_translates_pictures(
 ) -> None:
     data = request.getfixturevalue(METHODS[name].method.needs.kind)
     values = TABLE[name].small
-    norms = {"norm": "batch"} if "norm" in values or "dropout" in values else {}
+    has_norm = hasattr(METHODS[name].config, "norm") and ("norm" in values or "dropout" in values)
+    norms = {"norm": "batch"} if has_norm else {}
     norms |= {key: "batch" for key in ("g_norm", "d_norm") if key in values}
     run = small(name, data, tmp_path, **norms, **({"image_size": 32} if norms else {}))
     model = load(run)
