@@ -3,7 +3,7 @@
 RUN is a run's folder (then its best checkpoint is taken, else its last) or one checkpoint. With StarGAN, `--target
 bold,serif` sets the attributes of the outputs; BicycleGAN and its relatives make many outputs of an input
 (`--samples`, `--like`, `--interpolate`); CycleGAN and UNIT also translate `--back`; `--shards` writes a data set of
-the outputs (SimGAN). Exit codes: 0 done; 1 images were left out; 2 wrong input.
+the outputs (SimGAN). The same command goes on after a stop. Exit codes: 0 done; 1 images were left out; 2 wrong input.
 """
 
 from __future__ import annotations
@@ -57,9 +57,12 @@ def run() -> int:
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
     images = counted(outcome.written, "image")
     shown = f", the first {outcome.shown} of them" if outcome.shown < outcome.written else ""
-    say(f"{images}{each} in {options.out}{made_by}")
+    before = f" ({outcome.before:,} of them made before)" if outcome.before else ""
+    say(f"{images}{each} in {options.out}{made_by}{before}")
     if outcome.sheet:
         say(f"contact sheet{shown}: {outcome.sheet}")
+    if outcome.ledger:
+        say(f"a row for each image: {outcome.ledger}")
     if not outcome.bad:
         return 0
     named = (f"  {printable(f'{bad.key}: {bad.cause}')}" for bad in outcome.bad[:MOST_NAMED])

@@ -159,6 +159,11 @@ class Translator:
         self.channels = self.method.channels()
         self.fs, root = storage_of(job.out)
         self.root = str(root)
+        self.outputs: dict[int, list[tuple[str, int]]] = {}
+        """Paths below the folder of the outputs, and their bytes, by position; of the last chunk."""
+        self.refuses: frozenset[int] | None = None
+        """Positions of images of which DataError is raised where the networks cannot take their channels; others are
+        left out. None: all."""
 
     def run(self, chunk: Sequence[int]) -> Done:
         """Translate and write some images; for methods with a memory, the frames of a clip in order.
@@ -167,6 +172,7 @@ class Translator:
             DataError: an image of a number of channels that the networks cannot take, or frames of two sizes.
         """
         images, bad = self.load(chunk)
+        self.outputs = {}
         rows: dict[int, Row] = {}
         for image, made in self.translated(images, self.job.inputs.names[chunk[0]] if chunk else ""):
             if isinstance(made, Bad):
@@ -186,6 +192,10 @@ class Translator:
                 images.append(self._load(i))
             except UNREADABLE as error:
                 bad[i] = Bad(self.job.inputs.names[i], _cause(error))
+            except DataError as error:
+                if self.refuses is None or i in self.refuses:
+                    raise
+                bad[i] = Bad(self.job.inputs.names[i], f"{error.found}; expected {error.expected}")
         return images, bad
 
     def _far(self, images: Sequence[Image]) -> Iterator[tuple[int, int, int]]:
@@ -315,9 +325,11 @@ class Translator:
         if image.alpha is not None:
             made = torch.cat([made, interpolated(image.alpha, (made.shape[-2], made.shape[-1]), Resizing())])
         data, ending = to_bytes(made, self._dtype(image))
-        path = f"{self.root}/{self.job.name(image.i, output)}.{ending}"
+        name = f"{self.job.name(image.i, output)}.{ending}"
+        path = f"{self.root}/{name}"
         self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         self.fs.pipe_file(path, data)
+        self.outputs.setdefault(image.i, []).append((name, len(data)))
 
     def _dtype(self, image: Image) -> str:
         """Choose the outputs' type: the truth's where there is one, else the input's."""
