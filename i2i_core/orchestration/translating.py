@@ -49,7 +49,7 @@ from i2i_core.translation.inputs import (
 )
 from i2i_core.translation.ledger import Ledger
 from i2i_core.translation.loading import Loading, Sizing, own
-from i2i_core.translation.pieces import AT_FIRST, Pieces, depends_on, run
+from i2i_core.translation.pieces import AT_FIRST, Pieces, depends_on, room_at, run
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
 from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, ratio, resized
 from i2i_core.translation.targets import Target, parse_target_of
@@ -123,16 +123,18 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
         return _outcome(job, trained, refined.written, refined.bad, rows)
     job = replace(job, shown=shown_rows(job, _first(job, trained.method, options)))
     book = Ledger(job.out, depends_on(job, trained, options))
-    book.open(options.overwrite)
+    with room_at(job.out):
+        book.open(options.overwrite)
     _caution(job, trained, options, first, book.made)
     pieces = Pieces(job, book, options.batch, options.most, bool(trained.method.memory))
     try:
         done = pool.over(pieces, run, pieces.for_workers(), trained, where, pool.TRIES)
-        with tqdm(unit=" images", smoothing=0) as bar, closing(done) as parts:
+        with room_at(job.out), tqdm(unit=" images", smoothing=0) as bar, closing(done) as parts:
             for part in parts:
                 pieces.add(part)
                 _show(bar, pieces)
-        book.close()
+            _show(bar, pieces)
+            book.close()
     except (UserError, RunError):
         book.forget()
         raise

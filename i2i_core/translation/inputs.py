@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -150,6 +150,33 @@ def _ranges(lengths: Iterable[int]) -> list[range]:
     return [range(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
 
+class Keys(Sequence[str]):
+    """Read the keys of samples off their index when they are asked for, some at a time: nothing grows with their
+    number."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._first, self._some = reader, 0, list[str]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_reader": self._reader, "_first": 0, "_some": []}
+
+    def __len__(self) -> int:
+        return len(self._reader.rows)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return self._reader.rows.keys(range(len(self))[i])
+        i = range(len(self))[i]
+        if not self._first <= i < self._first + len(self._some):
+            self._first = i - i % AT_ONCE
+            self._some = self._reader.rows.keys(range(self._first, min(self._first + AT_ONCE, len(self))))
+        return self._some[i - self._first]
+
+
 class Split:
     """Read a split of a data set to translate: the fields that a method takes, and the truth where there is one.
 
@@ -187,7 +214,7 @@ class Split:
         as_made = shows in self.fields and (self.truths or needs.domains == 2 or self.column < 0)
         self.other = self.fields.index(shows) if as_made else self.column
         self.reader = Reader(data, split, self.domain)
-        self.names: Sequence[str] = self.reader.rows.keys()
+        self.names: Sequence[str] = Keys(self.reader)
         self.labels = self.reader.rows.labels()
 
     @property

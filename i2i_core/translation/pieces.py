@@ -264,16 +264,24 @@ def run(translator: Translator, piece: Piece) -> Part:
         translator.job = replace(job, inputs=inputs, shown=shown)
     translator.refuses = frozenset(k for k, i in zip(chunk, piece.at, strict=True) if i == 0)
     try:
-        with together(translator):
-            done = translator.run(chunk)
-        return _part(translator, piece, chunk, done)
+        with room_at(job.out):
+            with together(translator):
+                done = translator.run(chunk)
+            return _part(translator, piece, chunk, done)
+    finally:
+        translator.job = job
+
+
+@contextmanager
+def room_at(out: str) -> Iterator[None]:
+    """Raise RunError where the disk of the outputs is full."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in FULL:
             raise
         fix = "Make room there, and run the same command again: it goes on"
-        raise RunError(f"{job.out} has no room ({error.strerror}). {fix}") from None
-    finally:
-        translator.job = job
+        raise RunError(f"{out} has no room ({error.strerror}). {fix}") from None
 
 
 def _part(translator: Translator, piece: Piece, chunk: Sequence[int], done: Done) -> Part:
