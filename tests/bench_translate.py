@@ -105,7 +105,7 @@ def measured(run: str, source: str, out: str, workers: str, batch: int, kill: in
 
 def contents(out: str) -> tuple[int, str]:
     """Count the outputs, and give a checksum of all names and bytes."""
-    fs, root = fsspec.core.url_to_fs(out)
+    fs, root = fsspec.core.url_to_fs(out, use_listings_cache=False)
     names = sorted(path for path in fs.find(root) if "/." not in path[len(root) :])
     whole = hashlib.sha256()
     for start in range(0, len(names), 500):
@@ -116,7 +116,7 @@ def contents(out: str) -> tuple[int, str]:
 
 def rows_in(out: str) -> int:
     """Count the rows of a ledger."""
-    fs, root = fsspec.core.url_to_fs(ledger_of(out))
+    fs, root = fsspec.core.url_to_fs(ledger_of(out), use_listings_cache=False)
     names = [path for path in fs.find(root) if path.endswith(".jsonl")]
     return sum(fs.cat_file(name).count(b"\n") for name in names)
 

@@ -1,7 +1,7 @@
 """Do many units of work in this process or on many Ray workers: functions alone (`each`), or with a checkpoint
 (`over`).
 
-Each worker has one unit at a time. Results come in the order in which they are done.
+Each worker does one unit at a time. Results come in the order in which they are done.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ Task = Callable[[Any, Unit], Answer]
 """Function of a worker and a unit; Ray finds it by its name in a module."""
 TRIES = 4
 """Times that a unit is tried where the worker that has it is lost."""
+AT_ONCE = 2
+"""Units that a worker with a checkpoint has: it does one, and the other waits, so that it need not."""
 ENDS_WITHIN = 60
 """Seconds that cancelled functions get to end, so that none still writes."""
 
@@ -187,7 +189,7 @@ def _flow(
 
 
 class _Crew:
-    """Keep actors busy with one unit each, and replace those that are lost.
+    """Keep actors busy, and replace those that are lost.
 
     Args:
         hire: makes an actor.
@@ -204,6 +206,8 @@ class _Crew:
         """By Ray's reference to a result: the actor, and the unit with its tries; None: the actor has just been hired.
         """
         self.idle: list[Any] = []
+        """Actors that could have a unit more, each as often as it could."""
+        self.lost: set[Any] = set()
 
     def work(self, actors: int) -> Generator[Any, None, None]:
         """Yield the results as they come."""
@@ -211,8 +215,8 @@ class _Crew:
 
         try:
             with told():
-                for _ in range(actors):
-                    self._busy(self.hire())
+                for actor in [self.hire() for _ in range(actors)] * AT_ONCE:
+                    self._busy(actor)
                 while self.again or any(given for _, given in self.flying.values()):
                     (ready,), _ = ray.wait(list(self.flying), num_returns=1)
                     actor, given = self.flying.pop(ready)
@@ -221,9 +225,10 @@ class _Crew:
                     except ray.exceptions.RayActorError:
                         if not given or given[1] >= self.tries:
                             raise
-                        self._replace(*given)
+                        self._replace(actor, *given)
                         continue
-                    self._busy(actor)
+                    for _ in range(1 if given else AT_ONCE):
+                        self._busy(actor)
                     if given:
                         yield made
         finally:
@@ -238,12 +243,15 @@ class _Crew:
         else:
             self.idle.append(actor)
 
-    def _replace(self, unit: Any, tries: int) -> None:
+    def _replace(self, actor: Any, unit: Any, tries: int) -> None:
         """Hire another for an actor that was lost, and give what it had to the next that is free."""
-        logger.warning("a worker was lost; another gets what it had")
         self.again.append((unit, tries + 1))
-        actor = self.hire()
-        self.flying[actor.ready.remote()] = actor, None
+        if actor not in self.lost:
+            logger.warning("a worker was lost; others get what it had")
+            self.lost.add(actor)
+            self.idle = [other for other in self.idle if other != actor]
+            new = self.hire()
+            self.flying[new.ready.remote()] = new, None
         if self.idle:
             self._busy(self.idle.pop())
 

@@ -61,7 +61,7 @@ class Row:
         version: a text that changed where the input did; empty: unknown.
         state: `made` or `left out`.
         outputs: paths below the folder of the outputs.
-        bytes: of each output.
+        sizes: bytes of each output.
         cause: why it was left out.
     """
 
@@ -69,7 +69,7 @@ class Row:
     version: str
     state: str
     outputs: tuple[str, ...] = ()
-    bytes: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
     cause: str = ""
 
     def line(self) -> bytes:
@@ -83,12 +83,12 @@ class Row:
         values = strict.loads(line, MOST_LINE)
         if not isinstance(values, dict) or values.keys() != Row.__dataclass_fields__.keys():
             raise ValueError("no row")
-        row = Row(**{**values, "outputs": tuple(_list(values["outputs"])), "bytes": tuple(_list(values["bytes"]))})
+        row = Row(**{**values, "outputs": tuple(_list(values["outputs"])), "sizes": tuple(_list(values["sizes"]))})
         texts = (row.input, row.version, row.cause, *row.outputs)
         if not all(isinstance(text, str) for text in texts) or row.state not in (MADE, LEFT_OUT):
             raise ValueError("no row")
-        if len(row.outputs) != len(row.bytes) or not all(type(n) is int and n >= 0 for n in row.bytes):
-            raise ValueError("other outputs than bytes")
+        if len(row.outputs) != len(row.sizes) or not all(type(n) is int and n >= 0 for n in row.sizes):
+            raise ValueError("other outputs than sizes")
         if wrong := next(filter(None, map(no_file_name, row.outputs)), ""):
             raise ValueError(f"an output with {wrong}")
         return row
@@ -348,7 +348,7 @@ def _outputs_there(out: str) -> Hashes:
 
 def _whole(rows: Sequence[Row], there: Hashes) -> np.ndarray:
     """Tell of each row whether it holds: something was made, and all of it is there."""
-    outputs = [_output(path, size) for row in rows for path, size in zip(row.outputs, row.bytes, strict=True)]
+    outputs = [_output(path, size) for row in rows for path, size in zip(row.outputs, row.sizes, strict=True)]
     is_there = there.has(hashes(outputs))
     ends = np.cumsum([len(row.outputs) for row in rows])
     missing = np.diff(np.concatenate([[0], np.cumsum(~is_there)])[np.concatenate([[0], ends])])

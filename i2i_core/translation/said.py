@@ -98,7 +98,7 @@ def afterwards(far: Far, count: int, trained_at: Size) -> str:
     return (
         f"{far.far:,} of {counted(count, 'image')} had sizes {FAR:g} times training's or more, or less than it by as "
         f"much; the first, {name}, {written(first)} pixels where the run trained at {written(trained_at)}: --size "
-        f"{covering(first, trained_at)} resizes them"
+        f"{covering(first, trained_at)} --overwrite resizes them"
     )
 
 

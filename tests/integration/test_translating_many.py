@@ -78,7 +78,7 @@ def whole(stargan: str, photos: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def inputs_in(out: Path | str) -> list[str]:
     """The inputs that have a row in the ledger."""
-    fs, root = fsspec.core.url_to_fs(ledger_of(str(out)))
+    fs, root = fsspec.core.url_to_fs(ledger_of(str(out)), use_listings_cache=False)
     names = [path for path in fs.find(root) if path.endswith(".jsonl")]
     return sorted(json.loads(line)["input"] for name in names for line in fs.cat_file(name).splitlines())
 
@@ -172,7 +172,7 @@ def test_translate_outlives_a_worker_that_is_killed(
 def test_translate_goes_from_s3_to_s3_and_on(
     stargan: str, photos: Path, whole: dict[str, bytes], s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fs = fsspec.filesystem("s3")
+    fs = fsspec.filesystem("s3", use_listings_cache=False)
     fs.put(str(photos), f"{s3}/in", recursive=True)
     fs.pipe_file(f"{s3}/in/0/odd.png", b"no image")
     inner, left = Translator._write, [30]
@@ -210,7 +210,7 @@ def test_translate_goes_from_s3_to_s3_and_on(
 def test_listing_of_s3_comes_in_pages_and_asks_for_a_page_again(
     s3: str, weather: Weather, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fs = fsspec.filesystem("s3")
+    fs = fsspec.filesystem("s3", use_listings_cache=False)
     names = [f"{'ab'[i % 2]}/{i:02d}.png" for i in range(25)]
     for name in names:
         fs.pipe_file(f"{s3}/{name}", b"x" * len(name))

@@ -78,7 +78,7 @@ def test_ledger_has_a_row_for_each_input(stargan: str, photos: Path, tmp_path: P
     rows = {row["input"]: row for row in rows_of(tmp_path / "out")}
     assert len(rows) == len(rows_of(tmp_path / "out")) == 11
     made = files(tmp_path / "out")
-    assert {(row["outputs"][0], row["bytes"][0]) for row in rows.values() if row["state"] == "made"} == {
+    assert {(row["outputs"][0], row["sizes"][0]) for row in rows.values() if row["state"] == "made"} == {
         (name, len(data)) for name, data in made.items()
     }
     assert rows["below/x.jpg"]["outputs"] == ["below/x.png"]
@@ -256,7 +256,7 @@ def damaged(text: bytes) -> bytes:
     [
         (damaged, "text that is no row of a ledger"),
         (lambda text: b"", "an empty file"),
-        (lambda text: text.replace(b'"bytes": [', b'"bytes": [-'), "other outputs than bytes"),
+        (lambda text: text.replace(b'"sizes": [', b'"sizes": [-'), "other outputs than sizes"),
         (lambda text: text.replace(b'"outputs": ["', b'"outputs": ["../'), "a path that leaves its folder"),
         (lambda text: text.replace(b'"state": "made"', b'"state": "well"'), "no row"),
         (lambda text: text.replace(b'"version"', b'"input"'), "twice 'input'"),
