@@ -33,8 +33,6 @@ Task = Callable[[Any, Unit], Answer]
 """Function of a worker and a unit; Ray finds it by its name in a module."""
 TRIES = 4
 """Times that a unit is tried where the worker that has it is lost."""
-AT_ONCE = 2
-"""Units that a worker with a checkpoint has: it does one, and the other waits, so that it need not."""
 ENDS_WITHIN = 60
 """Seconds that cancelled functions get to end, so that none still writes."""
 
@@ -108,13 +106,21 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers:
 
 
 def over(
-    units: Iterable[Unit], task: Task[Unit, Answer], work: Work, trained: Trained, where: Where, tries: int = 1
+    units: Iterable[Unit],
+    task: Task[Unit, Answer],
+    work: Work,
+    trained: Trained,
+    where: Where,
+    tries: int = 1,
+    held: int = 1,
 ) -> Generator[Answer, None, None]:
     """Do a task with every unit on workers that have loaded a checkpoint, and yield the results as they come.
 
     Args:
         tries: times that a unit is tried where the worker that has it is lost. Another worker takes its place as soon
             as the cluster has room for one.
+        held: units that a worker has: the one that it does, and others, so that it waits for none. More than 1 for
+            short ones.
 
     Raises:
         UserError, RunError: as the task raised it.
@@ -134,7 +140,7 @@ def over(
     given = (shared, bool(takes["num_gpus"]), level, trained.config.method)
     waiting = iter(units)
     first = [*islice(waiting, where.workers)]
-    yield from _Crew(lambda: kind.remote(*given), task, chain(first, waiting), tries).work(len(first))
+    yield from _Crew(lambda: kind.remote(*given), task, chain(first, waiting), tries, held).work(len(first))
 
 
 def once(task: Callable[..., Answer], where: Where, *arguments: Any) -> Answer:
@@ -196,10 +202,13 @@ class _Crew:
         task: done with every unit.
         units: to be done.
         tries: times that a unit is tried where its actor is lost.
+        held: units that an actor has.
     """
 
-    def __init__(self, hire: Callable[[], Any], task: Task[Any, Any], units: Iterator[Any], tries: int) -> None:
-        self.hire, self.task, self.tries = hire, task, tries
+    def __init__(
+        self, hire: Callable[[], Any], task: Task[Any, Any], units: Iterator[Any], tries: int, held: int
+    ) -> None:
+        self.hire, self.task, self.tries, self.held = hire, task, tries, held
         self.units = ((unit, 1) for unit in units)
         self.again: deque[tuple[Any, int]] = deque()
         self.flying: dict[Any, tuple[Any, tuple[Any, int] | None]] = {}
@@ -215,7 +224,7 @@ class _Crew:
 
         try:
             with told():
-                for actor in [self.hire() for _ in range(actors)] * AT_ONCE:
+                for actor in [self.hire() for _ in range(actors)] * self.held:
                     self._busy(actor)
                 while self.again or any(given for _, given in self.flying.values()):
                     (ready,), _ = ray.wait(list(self.flying), num_returns=1)
@@ -227,7 +236,7 @@ class _Crew:
                             raise
                         self._replace(actor, *given)
                         continue
-                    for _ in range(1 if given else AT_ONCE):
+                    for _ in range(1 if given else self.held):
                         self._busy(actor)
                     if given:
                         yield made

@@ -59,6 +59,8 @@ from i2i_core.translation.two import with_halves
 logger = logging.getLogger(__name__)
 
 SHEET_ROWS = 8
+HELD = 2
+"""Pieces that a worker has: one waits while it does the other."""
 LOOKED_AT = 64 * SHEET_ROWS
 """Images from which those of the contact sheet are chosen."""
 
@@ -117,7 +119,7 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if options.shards:
         _caution(job, trained, options, first, 0)
-        over = partial(pool.over, work=job, trained=trained, where=where)
+        over = partial(pool.over, work=job, trained=trained, where=where, tries=pool.TRIES)
         refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
         rows = refined_rows(job, SHEET_ROWS) if refined.written else []
         return _outcome(job, trained, refined.written, refined.bad, rows)
@@ -128,7 +130,7 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     _caution(job, trained, options, first, book.made)
     pieces = Pieces(job, book, options.batch, options.most, bool(trained.method.memory))
     try:
-        done = pool.over(pieces, run, pieces.for_workers(), trained, where, pool.TRIES)
+        done = pool.over(pieces, run, pieces.for_workers(), trained, where, pool.TRIES, HELD)
         with room_at(job.out), tqdm(unit=" images", smoothing=0) as bar, closing(done) as parts:
             for part in parts:
                 pieces.add(part)

@@ -170,9 +170,10 @@ class Pieces:
             done = self.book.has(page.keys)
             self._pass(int(done.sum()))
             rest += page.some(k for k in range(len(page.at)) if not done[k])
-            while len(rest.at) >= self.size:
-                yield self._noted(rest.some(range(self.size)))
-                rest = rest.some(range(self.size, len(rest.at)))
+            whole = len(rest.at) - len(rest.at) % self.size
+            for start in range(0, whole, self.size):
+                yield self._noted(rest.some(range(start, start + self.size)))
+            rest = rest.some(range(whole, len(rest.at)))
         if rest.at:
             yield self._noted(rest)
 

@@ -152,7 +152,7 @@ def test_translate_outlives_a_worker_that_is_killed(
 
         where = pool.Where(2, gpu=False, cpu=True)
         todo = Pieces(job, book, BATCH, 0, memory=False)
-        for part in pool.over(todo, dies_once, todo.for_workers(), trained, where, pool.TRIES):
+        for part in pool.over(todo, dies_once, todo.for_workers(), trained, where, pool.TRIES, 2):
             todo.add(part)
         book.close()
         with pytest.raises(RunError, match="a worker was lost"):
