@@ -25,7 +25,8 @@ class TranslateOptions:
     out: str = setting("", resume="free")
     """Folder or URL for the outputs: NAME.png of each image NAME (.npy for what PNG cannot hold), or NAME-0.png,
     NAME-1.png, ... where an input has many outputs. Each has the size of its input. A contact sheet lies beside the
-    folder, as OUT-sheet.png. Of videos, NAME.mp4; of one video, --out may also be the file itself, ending in .mp4."""
+    folder, as OUT-sheet.png, and the ledger, OUT-ledger: a row for each input, with which the same command goes on. Of
+    videos, NAME.mp4; of one video, --out may also be the file itself, ending in .mp4."""
     split: str = setting("test", resume="free")
     """Split to translate, where --input is a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
@@ -52,7 +53,8 @@ class TranslateOptions:
     """Write a data set to --out instead of files: the split of --input with its images translated, and everything else
     (labels, annotations) unchanged. The same command resumes one that was stopped."""
     overwrite: bool = setting(False, resume="free")
-    """With --shards: replace a data set in --out, finished or not, that was made in another way."""
+    """Start anew where --out holds outputs of another checkpoint, input or options: those that its ledger names are
+    removed first; with --shards, the data set."""
     workers: int = setting(1, resume="free", most=MOST_PROCESSES)
     """Processes that translate. 1: this process, or one worker of the cluster that RAY_ADDRESS names, as it does for a
     submitted job; more: as many Ray workers, each with whole videos. Outputs are the same."""
@@ -111,9 +113,6 @@ class TranslateOptions:
             raise ConfigError("--tile", "--shards beside it", "outputs in files", fix)
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
-        if self.overwrite and not self.shards:
-            fix = "Leave it out: outputs in a folder are replaced as they are made."
-            raise ConfigError("--overwrite", "no --shards beside it", "--shards", fix)
 
     def _check_sizes(self) -> None:
         given = [name for name in ("size", "longer_side", "scale") if getattr(self, name)]

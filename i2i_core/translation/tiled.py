@@ -11,7 +11,7 @@ from torch import Tensor
 
 from i2i_core.batch import Bad
 from i2i_core.checkpoints.trained import Trained
-from i2i_core.errors import ConfigError
+from i2i_core.errors import ConfigError, DataError
 from i2i_core.images import large_png
 from i2i_core.images.codec import encode, storage
 from i2i_core.images.sheet import MOST_CELL, to_array
@@ -74,12 +74,16 @@ class TiledTranslator(Translator):
         Raises:
             DataError: an image of a number of channels that the networks cannot take.
         """
-        bad, rows, far = list[Bad](), dict[int, Row](), list[tuple[int, int, int]]()
+        bad, rows, far, laid = list[Bad](), dict[int, Row](), list[tuple[int, int, int]](), list[int]()
+        self.outputs = {}
         for i in chunk:
             try:
                 found = self._stored(self.job.inputs.fetch(i, self.tiler.taken), self.job.loading, i)
             except UNREADABLE as error:
                 bad.append(Bad(self.job.inputs.names[i], cause_of(error)))
+                continue
+            except DataError as error:
+                bad.append(self.refused(i, error))
                 continue
             height, width = found.pixels.shape[:2]
             try:
@@ -92,7 +96,8 @@ class TiledTranslator(Translator):
                 rows[i] = row
             if ratio((height, width), self.trained_at) >= FAR:
                 far.append((i, height, width))
-        return Done(len(chunk) - len(bad), tuple(bad), rows, tuple(far))
+            laid += [i] * found.laid
+        return Done(len(chunk) - len(bad), tuple(bad), rows, tuple(far), tuple(laid))
 
     def _stored(self, file: File, loading: Loading, i: int) -> Stored:
         return stored(file, self.channels[self.tiler.taken], loading, f"image {self.job.inputs.names[i]}")

@@ -165,6 +165,11 @@ class Translator:
         self.channels = self.method.channels()
         self.fs, root = storage_of(job.out)
         self.root = str(root)
+        self.outputs: dict[int, list[tuple[str, int]]] = {}
+        """Paths below the folder of the outputs, and their bytes, by position; of the last chunk."""
+        self.refuses: frozenset[int] | None = None
+        """Positions of images of which DataError is raised where the networks cannot take their channels; others are
+        left out. None: all."""
 
     def run(self, chunk: Sequence[int]) -> Done:
         """Translate and write some images; for methods with a memory, the frames of a clip in order.
@@ -173,6 +178,7 @@ class Translator:
             DataError: an image of a number of channels that the networks cannot take, or frames of two sizes.
         """
         images, bad = self.load(chunk)
+        self.outputs = {}
         rows: dict[int, Row] = {}
         for image, made in self.translated(images, self.job.inputs.names[chunk[0]] if chunk else ""):
             if isinstance(made, Bad):
@@ -193,7 +199,16 @@ class Translator:
                 images.append(self._load(i))
             except UNREADABLE as error:
                 bad[i] = Bad(self.job.inputs.names[i], cause_of(error))
+            except DataError as error:
+                bad[i] = self.refused(i, error)
         return images, bad
+
+    def refused(self, i: int, error: DataError) -> Bad:
+        """Word why an image is left out whose channels the networks cannot take; raise the error where it is one of
+        `refuses`."""
+        if self.refuses is None or i in self.refuses:
+            raise error
+        return Bad(self.job.inputs.names[i], f"{error.found}; expected {error.expected}")
 
     def _far(self, images: Sequence[Image]) -> Iterator[tuple[int, int, int]]:
         for image in images:
@@ -323,9 +338,11 @@ class Translator:
 
     def write_file(self, i: int, output: int, data: bytes, ending: str) -> None:
         """Write an output of an image."""
-        path = f"{self.root}/{self.job.name(i, output)}.{ending}"
+        name = f"{self.job.name(i, output)}.{ending}"
+        path = f"{self.root}/{name}"
         self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         self.fs.pipe_file(path, data)
+        self.outputs.setdefault(i, []).append((name, len(data)))
 
     def _dtype(self, image: Image) -> str:
         """Choose the outputs' type: the truth's where there is one, else the input's."""

@@ -277,9 +277,9 @@ def test_translate_says_once_that_others_than_the_first_are_far_from_training(
     assert line.startswith(
         "2 of 3 images had sizes 2 times training's or more, or less than it by as much; the first, b"
     )
-    assert "40x32 pixels where the run trained at 16x16: --size 16 resizes them" in line
+    assert "40x32 pixels where the run trained at 16x16: --size 16 --overwrite resizes them" in line
     said.clear()
-    go(stargan, tmp_path / "in", tmp_path / "out", target="bold", size=16)
+    go(stargan, tmp_path / "in", tmp_path / "out", target="bold", size=16, overwrite=True)
     assert not [line for line in said if "--size" in line]
 
 
@@ -436,7 +436,7 @@ def test_translate_refuses_an_image_of_two_and_takes_either_half(
     go(pix2pix, tmp_path / "a", tmp_path / "same")
     assert files(tmp_path / "out") == files(tmp_path / "same")
     assert Image.open(tmp_path / "out-sheet.png").width > Image.open(tmp_path / "same-sheet.png").width, "the truth"
-    told(*place, "--whole", code=0)
+    told(*place, "--whole", "--overwrite", code=0)
     assert pixels(files(tmp_path / "out")["x.png"]).shape == (16, 32, 3)
     assert "one of them, or neither" in told(*place, "--ab", "--whole")
 
@@ -459,8 +459,8 @@ def test_cautions_say_that_an_image_may_hold_two(pix2pix: str, tmp_path: Path, s
     go(pix2pix, tmp_path / "in", tmp_path / "out")
     assert any("if each holds A and B side by side, --ab takes one of them" in line for line in said)
     said.clear()
-    go(pix2pix, tmp_path / "in", tmp_path / "out", ab=True)
-    go(pix2pix, tmp_path / "in", tmp_path / "out", whole=True)
+    go(pix2pix, tmp_path / "in", tmp_path / "half", ab=True)
+    go(pix2pix, tmp_path / "in", tmp_path / "whole", whole=True)
     assert not any("--ab" in line for line in said)
 
 

@@ -508,8 +508,9 @@ def test_cautions_count_folders_and_compare_sizes(pix2pix: str, tmp_path: Path, 
 
 
 def test_cautions_say_that_a_folder_is_in_use(stargan: str, photos: Path, tmp_path: Path, said: list[str]) -> None:
-    go(stargan, photos, tmp_path / "out", target="bold", most=1)
+    go(stargan, photos, tmp_path / "new", target="bold", most=1)
     assert not [line for line in said if "already" in line]
+    save(tmp_path / "out" / "x.png", noise(4, 4))
     go(stargan, photos, tmp_path / "out", target="bold", most=1)
     assert f"{tmp_path / 'out'} holds 1 file already; those of the same names are replaced" in said
 
