@@ -267,7 +267,7 @@ class Method(nn.Module, Generic[Config]):
         taken, made = sides(self, direction)
         if keys is None:
             keys = [str(i) for i in range(len(next(iter(inputs.values()), ())))]
-        given = [*_each(inputs, taken, "input"), *self.told(controls or {}, keys)]
+        given = [*_each(inputs, taken, "input"), *self.ordered_controls(controls or {}, keys)]
         if self.memory:
             given += _each(self.first_memory(inputs) if memory is None else memory, self.memory, "memory")
         module, names = self.module(direction), (*made, *self.memory)
@@ -280,7 +280,7 @@ class Method(nn.Module, Generic[Config]):
             raise TypeError(f"module() of {type(self).__name__} gave {shapes}; expected {expected}")
         return dict(zip(names, values, strict=True))
 
-    def told(self, controls: Values, keys: Sequence[str]) -> list[Tensor]:
+    def ordered_controls(self, controls: Values, keys: Sequence[str]) -> list[Tensor]:
         """Give controls in the order in which `module()` takes them; a code that is missing is drawn, seeded by the
         keys. Raises ValueError where another one is missing."""
         code = self.named(Code)

@@ -118,7 +118,7 @@ class Tiler:
             place = out[rows.start : rows.stop, columns.start : columns.stop, : self.channels]
             place[:] = to_array(y_1CHW[0, :, : place.shape[0], : place.shape[1]], str(out.dtype))
 
-        told = self.method.told(controls, [key])
+        told = self.method.ordered_controls(controls, [key])
         with self.method.translating(self.module, keys=[key]), repeatable():
             size = (self.padding.side(height), self.padding.side(width)) if self.padding.factor else (height, width)
             if max(size) <= self.tile and self.padding.factor:
