@@ -318,8 +318,8 @@ def test_translate_says_once_that_transparency_was_laid_over_white(
         save(tmp_path / f"in/{name}.png", np.dstack([noise(16, 16, 3), alpha]))
     go(stargan, tmp_path / "in", tmp_path / "out", target="bold", batch=1)
     assert [line for line in said if "transparen" in line] == [
-        "2 of 3 images had transparent pixels, which were laid over white; the first, b: --background COLOUR takes "
-        "another colour; --keep-alpha gives outputs their transparency back"
+        "2 of 3 images had transparent pixels, which were laid over white; the first, b: --background COLOUR "
+        "--overwrite takes another colour; --keep-alpha --overwrite gives outputs their transparency back"
     ]
     said.clear()
     go(stargan, tmp_path / "in", tmp_path / "kept", target="bold", keep_alpha=True)

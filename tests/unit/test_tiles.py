@@ -456,14 +456,11 @@ def test_tiles_translate_writes_the_same_bytes_for_any_batch(cyclegan: str, phot
 
 
 @pytest.mark.ray
-def test_tiles_translate_writes_the_same_bytes_with_workers(cyclegan: str, photos: Path, tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
+def test_tiles_translate_writes_the_same_bytes_with_workers(
+    cyclegan: str, photos: Path, tmp_path: Path, ray_here: None
+) -> None:
     one = go(cyclegan, photos, tmp_path / "1", tile=36)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
-    try:
-        two = go(cyclegan, photos, tmp_path / "2", tile=36, workers=2, batch=1)
-    finally:
-        ray.shutdown()
+    two = go(cyclegan, photos, tmp_path / "2", tile=36, workers=2, batch=1)
     assert files(tmp_path / "1") == files(tmp_path / "2")
     assert one.written == two.written
 
