@@ -25,6 +25,7 @@ from i2i_core.errors import ConfigError, DataError
 from i2i_core.images.codec import ImageOptions, decode
 from i2i_core.images.scanner import ShallowError, read_windowed
 from i2i_core.settings import flag
+from pipelines import shard as shard_program
 from pipelines.shard import MakeOptions, _shard
 
 from ..support.data import put, sample, shard
@@ -196,6 +197,21 @@ def test_sharding_reads_dicom_without_an_ending_in_its_own_window(tmp_path: Path
         (tmp_path / "in" / side / "IM0001").write_bytes(dicom(slices(), centre=0.5, width=2001))
     assert "window" not in made(tmp_path).made_by["images"]
     assert np.array_equal(sample(tmp_path / "out", "IM0001", "train", "A")[0][..., 0], expected(slices()))
+
+
+def test_sharding_names_and_counts_dicoms_of_several_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, dicom(slices(), centre=0.5, width=2001), "dcm")
+    (tmp_path / "in/trainA/ct.dcm").write_bytes(dicom(slices(), frames=3))
+    with pytest.raises(DataError, match=r"ct\.dcm: found .*a DICOM of 3 frames; save each as a file of its own"):
+        made(tmp_path)
+    words = ["--layout", "unpaired", "--input", f"{tmp_path}/in", "--out", f"{tmp_path}/out", "--bad", "skip"]
+    monkeypatch.setattr(sys, "argv", ["shard.py", *words, "--workers", "0"])
+    assert shard_program.run() == 0
+    said = capsys.readouterr().out
+    assert "left out, 1" in said
+    assert "trainA/ct.dcm: a file that cannot be decoded (a DICOM of 3 frames; save each as a file of its own)" in said
 
 
 def test_sharding_refuses_a_window_for_images_of_8_bits(tmp_path: Path) -> None:
