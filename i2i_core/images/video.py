@@ -165,7 +165,9 @@ class Clip:
     def _open(self) -> None:
         videos = [s for s in self.container.streams.video if not int(s.disposition) & _ATTACHED]
         if not videos:
-            raise ValueError("a file of sound alone, without a video" if self.container.streams.audio else "no video")
+            raise ValueError(
+                "a file of sound alone, without a video" if self.container.streams.audio else "no video in it"
+            )
         self.video = videos[0]
         if (context := self.video.codec_context) is None:
             raise ValueError("a video in a codec that this build of FFmpeg does not have")
@@ -352,13 +354,14 @@ def _turn(frame: Any) -> tuple[bool, bool, bool]:
 
 
 @contextmanager
-def _worded(what: str | Callable[[], str]) -> Iterator[None]:
-    """Raise what FFmpeg raises as a ValueError that a person can read; as an OSError where a disk is at fault."""
+def _worded(what: str | Callable[[], str], writes: bool = False) -> Iterator[None]:
+    """Raise what FFmpeg raises as a ValueError that a person can read; where it writes, as an OSError if the disk is at
+    fault."""
     av = _av()
     try:
         yield
     except av.FFmpegError as error:
-        if error.errno in _DISK:
+        if writes and error.errno in _DISK:
             raise OSError(error.errno, error.strerror) from None
         said = what if isinstance(what, str) else what()
         raise ValueError(f"{said} ({error.strerror or type(error).__name__})") from None
@@ -454,7 +457,7 @@ class Writer:
         frame.pts, frame.time_base = self.count, Fraction(1, 25)  # numbered; the packets get the times
         self.count += 1
         self.stamps.append((pts, duration))
-        with _worded(lambda: f"frame {self.count} cannot be written"):
+        with _worded(lambda: f"frame {self.count} cannot be written", writes=True):
             self._mux(self.video.encode(frame))
 
     def _mux(self, packets: Sequence[Any]) -> None:
@@ -468,13 +471,13 @@ class Writer:
         """Copy a packet of one of the clip's streams; sound that MP4 cannot hold is dropped. Raises as `add`."""
         if (made := self.sounds.get(stream)) is None:
             return
-        with _worded("its sound cannot be copied"):
+        with _worded("its sound cannot be copied", writes=True):
             packet.stream = made
             self.container.mux_one(packet)
 
     def close(self) -> None:
         """Write what the encoder still holds, and the end of the file. Raises as `add`."""
-        with closing(self.container), _worded("the end of the file cannot be written"):
+        with closing(self.container), _worded("the end of the file cannot be written", writes=True):
             self._mux(self.video.encode(None))
 
     def discard(self) -> None:
