@@ -184,7 +184,7 @@ class Clip:
         self.times = Times(max(1, round(1 / (self.rate * self.base))))
         self.damaged, self._packets, self._passed_over, self._ended = 0, 0, 0, False
         self._begin = Fraction(max(0, self.container.start_time or 0), 1_000_000)
-        self._read = self._decoded()
+        self._read, self._converter = self._decoded(), _converter()
         self._ahead: deque[tuple[int, Any]] = deque()
         self._sound: Sound = lambda stream, packet: self._ahead.append((stream, packet))  # until somebody takes it
         self._first: Any = next(self._read, None)
@@ -326,13 +326,16 @@ class Clip:
         """Convert a decoded frame to RGB, turned and mirrored as its file says."""
         kind, said = frame.format.name, int(frame.color_range)
         full = said == _FULL or kind.startswith("yuvj") or (kind.startswith("gray") and said != _LIMITED)
-        rgb = frame.reformat(
-            format="rgb24",
-            src_colorspace=self.look.matrix,
-            src_color_range=_FULL if full or frame.format.is_rgb else _LIMITED,
-            dst_color_range=_FULL,
-            interpolation=_CUBIC,
-        )
+        with _worded(lambda: f"frame {self.times.count + 1} cannot be converted to RGB"):
+            rgb = self._converter.reformat(
+                frame,
+                format="rgb24",
+                src_colorspace=self.look.matrix,
+                src_color_range=_FULL if full or frame.format.is_rgb else _LIMITED,
+                dst_color_range=_FULL,
+                interpolation=_CUBIC,
+                threads=1,
+            )
         x = rgb.to_ndarray()
         across, left, up = _turn(frame)
         x = x.transpose(1, 0, 2) if across else x
@@ -351,6 +354,12 @@ def _turn(frame: Any) -> tuple[bool, bool, bool]:
                 return True, c < 0, b < 0
             return False, a < 0, d < 0
     return False, False, False
+
+
+def _converter() -> Any:
+    from av.video.reformatter import VideoReformatter  # late: see `_av`
+
+    return VideoReformatter()
 
 
 @contextmanager
@@ -402,7 +411,7 @@ class Writer:
         odd = height % 2 or width % 2
         self.pixels = "yuv444p" if odd and name == "libx264" else "yuv420p"
         self.look = replace(clip.look, aspect=Fraction(0)) if square else clip.look
-        self.base, self.count = clip.base, 0
+        self.base, self.count, self._converter = clip.base, 0, _converter()
         self.stamps: deque[tuple[int, int]] = deque()
         self.container = av.open(path, "w", format="mp4", options={"movflags": "+faststart"})
         self.copied, self.dropped = list[str](), list[str]()
@@ -444,14 +453,17 @@ class Writer:
         av = _av()
         grey = pixels.shape[2] == 1
         x = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
-        frame = av.VideoFrame.from_ndarray(np.repeat(x[..., None], 3, 2) if grey else x, format="rgb24")
-        frame = frame.reformat(
-            format=self.pixels,
-            dst_colorspace=self.look.matrix,
-            src_color_range=_FULL,
-            dst_color_range=_LIMITED,
-            interpolation=_CUBIC,
-        )
+        rgb = av.VideoFrame.from_ndarray(np.repeat(x[..., None], 3, 2) if grey else x, format="rgb24")
+        with _worded(lambda: f"frame {self.count + 1} cannot be converted to {self.pixels}"):
+            frame = self._converter.reformat(
+                rgb,
+                format=self.pixels,
+                dst_colorspace=self.look.matrix,
+                src_color_range=_FULL,
+                dst_color_range=_LIMITED,
+                interpolation=_CUBIC,
+                threads=1,
+            )
         frame.colorspace, frame.color_range = self.look.matrix, _LIMITED
         frame.color_primaries, frame.color_trc = self.look.primaries, self.look.transfer
         frame.pts, frame.time_base = self.count, Fraction(1, 25)  # numbered; the packets get the times
