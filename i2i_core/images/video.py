@@ -165,7 +165,9 @@ class Clip:
     def _open(self) -> None:
         videos = [s for s in self.container.streams.video if not int(s.disposition) & _ATTACHED]
         if not videos:
-            raise ValueError("a file of sound alone, without a video" if self.container.streams.audio else "no video")
+            raise ValueError(
+                "a file of sound alone, without a video" if self.container.streams.audio else "no video in it"
+            )
         self.video = videos[0]
         if (context := self.video.codec_context) is None:
             raise ValueError("a video in a codec that this build of FFmpeg does not have")
@@ -182,7 +184,7 @@ class Clip:
         self.times = Times(max(1, round(1 / (self.rate * self.base))))
         self.damaged, self._packets, self._passed_over, self._ended = 0, 0, 0, False
         self._begin = Fraction(max(0, self.container.start_time or 0), 1_000_000)
-        self._read = self._decoded()
+        self._read, self._converter = self._decoded(), _converter()
         self._ahead: deque[tuple[int, Any]] = deque()
         self._sound: Sound = lambda stream, packet: self._ahead.append((stream, packet))  # until somebody takes it
         self._first: Any = next(self._read, None)
@@ -324,13 +326,16 @@ class Clip:
         """Convert a decoded frame to RGB, turned and mirrored as its file says."""
         kind, said = frame.format.name, int(frame.color_range)
         full = said == _FULL or kind.startswith("yuvj") or (kind.startswith("gray") and said != _LIMITED)
-        rgb = frame.reformat(
-            format="rgb24",
-            src_colorspace=self.look.matrix,
-            src_color_range=_FULL if full or frame.format.is_rgb else _LIMITED,
-            dst_color_range=_FULL,
-            interpolation=_CUBIC,
-        )
+        with _worded(lambda: f"frame {self.times.count + 1} cannot be converted to RGB"):
+            rgb = self._converter.reformat(
+                frame,
+                format="rgb24",
+                src_colorspace=self.look.matrix,
+                src_color_range=_FULL if full or frame.format.is_rgb else _LIMITED,
+                dst_color_range=_FULL,
+                interpolation=_CUBIC,
+                threads=1,
+            )
         x = rgb.to_ndarray()
         across, left, up = _turn(frame)
         x = x.transpose(1, 0, 2) if across else x
@@ -351,14 +356,21 @@ def _turn(frame: Any) -> tuple[bool, bool, bool]:
     return False, False, False
 
 
+def _converter() -> Any:
+    from av.video.reformatter import VideoReformatter  # late: see `_av`
+
+    return VideoReformatter()
+
+
 @contextmanager
-def _worded(what: str | Callable[[], str]) -> Iterator[None]:
-    """Raise what FFmpeg raises as a ValueError that a person can read; as an OSError where a disk is at fault."""
+def _worded(what: str | Callable[[], str], writes: bool = False) -> Iterator[None]:
+    """Raise what FFmpeg raises as a ValueError that a person can read; where it writes, as an OSError if the disk is at
+    fault."""
     av = _av()
     try:
         yield
     except av.FFmpegError as error:
-        if error.errno in _DISK:
+        if writes and error.errno in _DISK:
             raise OSError(error.errno, error.strerror) from None
         said = what if isinstance(what, str) else what()
         raise ValueError(f"{said} ({error.strerror or type(error).__name__})") from None
@@ -399,7 +411,7 @@ class Writer:
         odd = height % 2 or width % 2
         self.pixels = "yuv444p" if odd and name == "libx264" else "yuv420p"
         self.look = replace(clip.look, aspect=Fraction(0)) if square else clip.look
-        self.base, self.count = clip.base, 0
+        self.base, self.count, self._converter = clip.base, 0, _converter()
         self.stamps: deque[tuple[int, int]] = deque()
         self.container = av.open(path, "w", format="mp4", options={"movflags": "+faststart"})
         self.copied, self.dropped = list[str](), list[str]()
@@ -441,20 +453,23 @@ class Writer:
         av = _av()
         grey = pixels.shape[2] == 1
         x = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
-        frame = av.VideoFrame.from_ndarray(np.repeat(x[..., None], 3, 2) if grey else x, format="rgb24")
-        frame = frame.reformat(
-            format=self.pixels,
-            dst_colorspace=self.look.matrix,
-            src_color_range=_FULL,
-            dst_color_range=_LIMITED,
-            interpolation=_CUBIC,
-        )
+        rgb = av.VideoFrame.from_ndarray(np.repeat(x[..., None], 3, 2) if grey else x, format="rgb24")
+        with _worded(lambda: f"frame {self.count + 1} cannot be converted to {self.pixels}"):
+            frame = self._converter.reformat(
+                rgb,
+                format=self.pixels,
+                dst_colorspace=self.look.matrix,
+                src_color_range=_FULL,
+                dst_color_range=_LIMITED,
+                interpolation=_CUBIC,
+                threads=1,
+            )
         frame.colorspace, frame.color_range = self.look.matrix, _LIMITED
         frame.color_primaries, frame.color_trc = self.look.primaries, self.look.transfer
         frame.pts, frame.time_base = self.count, Fraction(1, 25)  # numbered; the packets get the times
         self.count += 1
         self.stamps.append((pts, duration))
-        with _worded(lambda: f"frame {self.count} cannot be written"):
+        with _worded(lambda: f"frame {self.count} cannot be written", writes=True):
             self._mux(self.video.encode(frame))
 
     def _mux(self, packets: Sequence[Any]) -> None:
@@ -468,13 +483,13 @@ class Writer:
         """Copy a packet of one of the clip's streams; sound that MP4 cannot hold is dropped. Raises as `add`."""
         if (made := self.sounds.get(stream)) is None:
             return
-        with _worded("its sound cannot be copied"):
+        with _worded("its sound cannot be copied", writes=True):
             packet.stream = made
             self.container.mux_one(packet)
 
     def close(self) -> None:
         """Write what the encoder still holds, and the end of the file. Raises as `add`."""
-        with closing(self.container), _worded("the end of the file cannot be written"):
+        with closing(self.container), _worded("the end of the file cannot be written", writes=True):
             self._mux(self.video.encode(None))
 
     def discard(self) -> None:

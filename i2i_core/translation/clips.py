@@ -29,6 +29,7 @@ from i2i_core.images.video import ENCODERS, INSTALL, Clip, Frame, Writer, check_
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.remote import storage_of
+from i2i_core.translation.codes import Drawn, Given
 from i2i_core.translation.inputs import Clips, Files, Inputs
 from i2i_core.translation.loading import as_taken, converted
 from i2i_core.translation.translator import UNREADABLE, Image, TranslationJob, Translator, group_of
@@ -110,27 +111,32 @@ class ClipJob:
         return f"{self.stem + name[len(self.job.inputs.names[i]) :] if self.stem else name}.{OUT}"
 
 
+def _names_a_video(out: str) -> bool:
+    """Tell if --out names a video by its ending; a bucket may be called so too."""
+    return is_video(out) and not out.rpartition("/")[0].endswith(":/")
+
+
 def folder_of(out: str) -> str:
     """Give the folder that outputs are written into: --out, or the one that it names a video in."""
-    return (out.rpartition("/")[0] or "/") if is_video(out) else out
+    return (out.rpartition("/")[0] or "/.") if _names_a_video(out) else out
 
 
 def stem_of(out: str) -> str:
     """Give the name that --out has for a single video, without its ending; empty where --out is a folder."""
-    return out.rpartition("/")[2].rpartition(".")[0] if is_video(out) else ""
+    return out.rpartition("/")[2].rpartition(".")[0] if _names_a_video(out) else ""
 
 
 def check_out_name(out: str, inputs: Inputs) -> None:
     """Check that --out can be where outputs of these inputs lie. Raises ConfigError."""
     films = isinstance(inputs, Clips)
     ending = out.rpartition("/")[2].rpartition(".")[2].lower() if "." in out.rpartition("/")[2] else ""
-    if films and is_video(out) and ending != OUT:
+    if films and _names_a_video(out) and ending != OUT:
         fix = f"Name it {stem_of(out)}.{OUT}, or name a folder."
         raise ConfigError("--out", f"{out}, by its name .{ending}", "a video in MP4, which is what is written", fix)
-    if films and len(inputs.names) > 1 and is_video(out):
+    if films and len(inputs.names) > 1 and _names_a_video(out):
         found = f"{out}, the name of one video, for {len(inputs.names):,}"
         raise ConfigError("--out", found, "a folder or URL for the outputs", "Name a folder.")
-    if (is_video(out) and not films) or ending in EXTENSIONS:
+    if (_names_a_video(out) and not films) or ending in EXTENSIONS:
         what = "an image" if ending in EXTENSIONS else "a video"
         fix = "Name a folder: outputs keep their inputs' names in it."
         raise ConfigError("--out", f"{out}, the name of {what}", "a folder or URL for the outputs", fix)
@@ -167,11 +173,13 @@ def check_outputs(job: TranslationJob, stem: str) -> None:
     """Check that a clip has no more outputs than can be written at once, and that none takes the place of a clip.
 
     Raises:
-        ConfigError: naming --samples or --interpolate, or --out.
+        ConfigError: naming the flag that asks for outputs, or --out.
     """
     if (each := len(job.titles)) > MOST_OUTPUTS:
+        flag = "--samples" if isinstance(job.codes, Drawn) else "--interpolate"
+        flag = "--like" if isinstance(job.codes, Given) else flag
         expected = f"at most {MOST_OUTPUTS} of a video"
-        raise ConfigError("--samples", f"{each:,} outputs of each clip", expected, f"Ask for {MOST_OUTPUTS} or fewer.")
+        raise ConfigError(flag, f"{each:,} outputs of each clip", expected, f"Ask for {MOST_OUTPUTS} or fewer.")
     inputs, film = job.inputs, ClipJob(job, stem)
     fs, root = storage_of(job.out.rstrip("/") or job.out)
     assert isinstance(inputs, Clips), "only asked for of clips"

@@ -8,7 +8,7 @@ import shutil
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import UserError
 from i2i_core.images.codec import ImageOptions
+from i2i_core.images.video import Clip, Writer
 from i2i_core.orchestration.sharding import rewrite_webdataset
 from i2i_core.registry import METHODS
 from i2i_core.runs.folder import CheckpointFolder, RunFolder
@@ -39,7 +40,7 @@ from pipelines.evaluate import EvaluateOptions
 from pipelines.shard import MakeOptions
 from pipelines.translate import Command
 
-from ..support import fuzz_images
+from ..support import films, fuzz_images
 from ..support.data import annotated_glyphs, index, noise, png, put, shard, write_tar
 from ..support.pictures import samples
 from ..support.translating import untrained
@@ -101,6 +102,29 @@ class Images(Kind):
     def read(self, how: str, data: bytes) -> None:
         for came in (fuzz_images.one(how, data), fuzz_images.exactly(how, data)):
             assert came in ("array", "ValueError"), came
+
+
+class Videos(Kind):
+    """A video, read and written again with its sound."""
+
+    def make(self) -> list[tuple[str, bytes]]:
+        of = {f"whole.{ending}": {} for ending in films.CONTAINERS}
+        of["parts.mp4"] = {"muxer": {"movflags": "frag_keyframe+empty_moov"}}
+        made = [films.film(self.folder / name, 6, size=(144, 176), **more) for name, more in of.items()]
+        return [(path.suffix[1:], path.read_bytes()) for path in made]
+
+    def read(self, how: str, data: bytes) -> None:
+        path = self.folder / f"read.{how}"
+        path.write_bytes(data)
+        with suppress(ValueError), closing(Clip(str(path))) as clip:
+            writer = Writer(str(self.folder / "out.mp4"), clip.size, clip)
+            try:
+                for frame in clip.frames(30, writer.sound):
+                    writer.add(frame.pixels, frame.pts, frame.duration)
+                writer.close()
+                assert all(clip.flaws)
+            finally:
+                writer.discard()
 
 
 class Tars(Kind):
@@ -248,6 +272,7 @@ class Requests(Kind):
 
 KINDS: dict[str, type[Kind]] = {
     "images": Images,
+    "videos": Videos,
     "tars": Tars,
     "manifests": Manifests,
     "checkpoints": Checkpoints,

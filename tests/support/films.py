@@ -49,7 +49,7 @@ def picture(i: int, height: int = 32, width: int = 48) -> np.ndarray:
 def film(path: Path | str, frames: int | Sequence[np.ndarray] = 12, *, rate: int = 25, sound: str | None = None,
          codec: str = "", pixels: str = "yuv420p", times: Sequence[int] = (), base: Fraction | None = None,
          matrix: Sequence[int] = (), options: dict[str, str] | None = None, muxer: dict[str, str] | None = None,
-         tags: dict[str, int] | None = None, size: tuple[int, int] = (32, 48)) -> Path:  # fmt: skip
+         tags: dict[str, int] | None = None, size: tuple[int, int] = (32, 48), late: bool = False) -> Path:  # fmt: skip
     """Write a video with the container and codecs that its name's ending has in `CONTAINERS`.
 
     Args:
@@ -58,13 +58,15 @@ def film(path: Path | str, frames: int | Sequence[np.ndarray] = 12, *, rate: int
         times, base: time stamps, in units of the base.
         matrix: of how it is to be shown.
         tags: of colours, by the names of the encoder's attributes.
+        late: the sound lies behind all frames.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     container, usual, audio = CONTAINERS[path.suffix[1:].lower()]
     shown = [picture(i, *size) for i in range(frames)] if isinstance(frames, int) else list(frames)
     base = base or Fraction(1, rate)
-    with av.open(str(path), "w", format=container, options=muxer or {}) as out:
+    apart = {"max_interleave_delta": "1"} if late else {}
+    with av.open(str(path), "w", format=container, options={**apart, **(muxer or {})}) as out:
         given = options if options is not None else {"bf": "0"} if (codec or usual) == "libx264" else {}
         stream: Any = out.add_stream(codec or usual, rate=rate, options=given)
         stream.height, stream.width = shown[0].shape[:2]
@@ -76,7 +78,7 @@ def film(path: Path | str, frames: int | Sequence[np.ndarray] = 12, *, rate: int
         sine = _sine(out, audio if sound is None else sound, len(shown) / rate) if (sound or sound is None) else []
         for i, x in enumerate(shown):
             out.mux(stream.encode(_frame(x, pixels, times[i] if times else i, base, tags or {})))
-            while sine and sine[0][0] <= (i + 1) / rate:
+            while sine and not late and sine[0][0] <= (i + 1) / rate:
                 out.mux(sine.pop(0)[1])
         out.mux(stream.encode(None))
         for _, packet in sine:

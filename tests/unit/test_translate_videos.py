@@ -28,7 +28,7 @@ from i2i_core.images import video
 from i2i_core.images.sheet import to_array
 from i2i_core.images.video import Clip, Frame, Writer
 from i2i_core.orchestration.translating import prepare_job
-from i2i_core.translation.clips import ClipJob
+from i2i_core.translation.clips import ClipJob, folder_of, stem_of
 from i2i_core.translation.inputs import Clips
 from i2i_core.translation.model import load
 from i2i_core.translation.translator import GROUP
@@ -361,7 +361,8 @@ def clips(tmp_path: Path) -> Path:
         ("", "in", {}, "which is --input"),
         ("a.mp4", "out.mp4", {"keep_alpha": True}, "--keep-alpha: found videos"),
         ("a.mp4", "out.mp4", {"workers": 2}, "--workers: found 2 for one clip"),
-        ("a.mp4", "out.mp4", {"samples": 17}, "17 outputs of each clip; expected at most 16"),
+        ("a.mp4", "out.mp4", {"samples": 17}, "--samples: found 17 outputs of each clip; expected at most 16"),
+        ("a.mp4", "out.mp4", {"interpolate": 17}, "--interpolate: found 17 outputs of each clip; expected at most 16"),
         ("a.mp4", "out.mp4", {"shards": True}, "images that are no data set"),
         ("a.mp4", "out.mp4", {"count": 3}, "--count: found 3"),
         ("a.mp4", "out.mp4", {"target": "bold"}, "--target"),
@@ -491,6 +492,20 @@ def test_translate_videos_gives_workers_whole_clips(labelled: str, tmp_path: Pat
     ]
 
 
-def test_clips_are_a_kind_of_files(tinted: str, clips: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "folder", "stem"),
+    [
+        ("/a/x.mp4", "/a", "x"),
+        ("/a/x", "/a/x", ""),
+        ("/x.mp4", "/.", "x"),
+        ("s3://b/x.mp4", "s3://b", "x"),
+        ("s3://b.mp4", "s3://b.mp4", ""),
+    ],
+)
+def test_clips_go_to_the_folder_or_the_file_that_is_named(out: str, folder: str, stem: str) -> None:
+    assert (folder_of(out), stem_of(out)) == (folder, stem)
+
+
+def test_clips_open_no_device() -> None:
     with pytest.raises(ValueError, match="which is not opened"):
         Clips(fsspec.filesystem("file"), ["/dev/null"], ["null"]).opened(0)
