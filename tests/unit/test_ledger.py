@@ -13,14 +13,17 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+import torch
 
+from i2i_core.checkpoints.trained import load_trained
+from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.folders.arriving import Ahead, Images, packed, unpacked
 from i2i_core.data.folders.listing import Entry, list_files
 from i2i_core.errors import ConfigError, DataError, RunError
 from i2i_core.orchestration import translating
 from i2i_core.translation import inputs, ledger, pieces
 from i2i_core.translation.hashes import Hashes, hashes
-from i2i_core.translation.ledger import Row
+from i2i_core.translation.ledger import Ledger, Row
 from i2i_core.translation.translator import Translator
 
 from ..support.data import annotated_glyphs
@@ -88,9 +91,12 @@ def test_ledger_has_a_row_for_each_input(stargan: str, photos: Path, tmp_path: P
     assert [path.name for path in sorted((tmp_path / "out-ledger").iterdir())] == ["made_by.json", "rows-000000.jsonl"]
 
 
-def test_ledger_lies_where_no_listing_takes_it_for_an_input(stargan: str, photos: Path, tmp_path: Path) -> None:
+def test_ledger_lies_where_no_listing_takes_it_for_an_input(
+    stargan: str, photos: Path, tmp_path: Path, said: list[str]
+) -> None:
     translated(stargan, photos, photos / "out")
     assert translated(stargan, photos, photos / "out").written == 10
+    assert not [line for line in said if "left out" in line]
     assert (photos / "out-ledger").is_dir()
     again = translated(stargan, photos / "out", tmp_path / "again")
     assert again.written == 10, "a translated folder is an input like any other"
@@ -184,6 +190,18 @@ def test_translate_makes_again_what_is_missing_cut_or_of_a_changed_input(
     shutil.rmtree(tmp_path / "out")
     translated(stargan, photos, tmp_path / "out")
     assert len(runs) == 11
+
+
+def test_ledger_drops_rows_that_it_has_twice(stargan: str, photos: Path, tmp_path: Path, runs: list[str]) -> None:
+    """As a driver leaves them that is killed after it has put rows together, and before it removes the small files."""
+    translated(stargan, photos, tmp_path / "out")
+    rows = tmp_path / "out-ledger/rows-000000.jsonl"
+    (tmp_path / "out-ledger/new").mkdir()
+    lines = rows.read_bytes().splitlines(keepends=True)
+    (tmp_path / "out-ledger/new/0123.jsonl").write_bytes(b"".join(lines[:3] + lines[:1]))
+    assert translated(stargan, photos, tmp_path / "out").before == 10
+    assert len(runs) == 10
+    assert len(rows_of(tmp_path / "out")) == 11
 
 
 def test_translate_with_more_or_fewer_images_goes_on(
@@ -335,9 +353,29 @@ def test_translate_of_a_listing_that_goes_on_writes_the_same(
     assert (outcome.written, [bad.key for bad in outcome.bad]) == (10, ["odd"])
     again = translated(stargan, photos, tmp_path / "out", batch=4, most=9)
     assert (again.before, len(runs)) == (9, 10)
+    translated(stargan, photos, tmp_path / "three", most=3)
+    assert (tmp_path / "out-sheet.png").read_bytes() == (tmp_path / "three-sheet.png").read_bytes()
     monkeypatch.undo()
     translated(stargan, photos, tmp_path / "whole")
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("streamed")
+def test_pieces_count_positions_over_pages(stargan: str, photos: Path, tmp_path: Path) -> None:
+    options = TranslateOptions(input=str(photos), out=str(tmp_path / "out"), target="bold")
+    trained = load_trained(stargan, torch.device("cpu"))
+    job = translating.prepare_job(trained.url, trained, options)
+    book = Ledger(job.out, {})
+    book.open(overwrite=False)
+    found = [*pieces.Pieces(job, book, 4, 0, memory=False)]
+    assert [i for piece in found for i in piece.at] == [*range(11)]
+    assert [len(piece.at) for piece in found] == [4, 4, 3]
+    assert [label for piece in found for label in piece.labels] == [
+        *(f"{i}.png" for i in range(9)),
+        "below/x.jpg",
+        "odd.png",
+    ]
+    assert pieces.Pieces(job, book, 4, 0, memory=False).for_workers().inputs.names == ()
 
 
 @pytest.mark.usefixtures("streamed")
