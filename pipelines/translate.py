@@ -3,7 +3,8 @@
 RUN is a run's folder (then its best checkpoint is taken, else its last) or one checkpoint. With StarGAN, `--target
 bold,serif` sets the attributes of the outputs; BicycleGAN and its relatives make many outputs of an input
 (`--samples`, `--like`, `--interpolate`); CycleGAN and UNIT also translate `--back`; `--shards` writes a data set of
-the outputs (SimGAN). Exit codes: 0 done; 1 images were left out; 2 wrong input.
+the outputs (SimGAN); videos become videos (`--input clip.mp4 --out clip-out.mp4`). Exit codes: 0 done; 1 images or
+videos were left out; 2 wrong input.
 """
 
 from __future__ import annotations
@@ -55,9 +56,12 @@ def run() -> int:
     outcome = translate(given.checkpoint, options)
     each = f", each in {outcome.each} outputs," if outcome.each > 1 else ""
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
-    images = counted(outcome.written, "image")
+    images = counted(outcome.written, "video" if outcome.films else "image")
     shown = f", the first {outcome.shown} of them" if outcome.shown < outcome.written else ""
     say(f"{images}{each} in {options.out}{made_by}")
+    if outcome.films:
+        more = ["  ..."] if len(outcome.films) > MOST_NAMED else []
+        say(*(f"  {printable(film.line)}" for film in outcome.films[:MOST_NAMED]), *more)
     if outcome.sheet:
         say(f"contact sheet{shown}: {outcome.sheet}")
     if not outcome.bad:

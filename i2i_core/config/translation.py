@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
 from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, flag, setting, shown
 from i2i_core.sizes import MOST_SIDE, Size, parsed_size, sides
+
+TileNorm = Literal["exact", "blend"]
+TILE_NORMS: tuple[TileNorm, ...] = get_args(TileNorm)
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,12 @@ class TranslateOptions:
 
     input: str = setting("", resume="free")
     """Images to translate: an image, a folder, a pattern in quotes ('photos/*.jpg'), a text file that lists images (one
-    a line), or a data set. Each is a path or a URL. Images may have any size."""
+    a line), or a data set. Each is a path or a URL. Images may have any size. Videos (mp4, m4v, mov, 3gp, mkv, webm,
+    avi) are taken in the same ways, where there are no images; see docs/data.md."""
     out: str = setting("", resume="free")
     """Folder or URL for the outputs: NAME.png of each image NAME (.npy for what PNG cannot hold), or NAME-0.png,
     NAME-1.png, ... where an input has many outputs. Each has the size of its input. A contact sheet lies beside the
-    folder, as OUT-sheet.png."""
+    folder, as OUT-sheet.png. Of videos, NAME.mp4; of one video, --out may also be the file itself, ending in .mp4."""
     split: str = setting("test", resume="free")
     """Split to translate, where --input is a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
@@ -33,7 +37,8 @@ class TranslateOptions:
     off. With signs: changes to the source's own attributes, which a labelled data set knows: `+bold`; write
     `--target=-serif`, with the equals sign. For a checkpoint of several data sets: names of one of them."""
     samples: int = setting(0, resume="free", most=10_000)
-    """Outputs of each image, for methods whose outputs vary with a code z; the codes are seeded by the image's name."""
+    """Outputs of each image, for methods whose outputs vary with a code z; the codes are seeded by the image's name, or
+    the video's, of which at most 16 are made."""
     like: str = setting("", resume="free")
     """Images of B (with --back, of A) that the outputs are to be like, for methods that read codes off images. A file:
     all outputs are like it. A folder, a list, or several with commas between: one output like each. `truth`: like each
@@ -50,11 +55,11 @@ class TranslateOptions:
     """With --shards: replace a data set in --out, finished or not, that was made in another way."""
     workers: int = setting(1, resume="free", most=MOST_PROCESSES)
     """Processes that translate. 1: this process, or one worker of the cluster that RAY_ADDRESS names, as it does for a
-    submitted job; more: as many Ray workers. Outputs are the same."""
+    submitted job; more: as many Ray workers, each with whole videos. Outputs are the same."""
     batch: int = setting(32, resume="free", most=65_536)
-    """Images that a worker takes at a time; outputs are the same."""
+    """Images that a worker takes at a time; outputs are the same. Of videos it takes a few frames, whatever this is."""
     most: int = setting(0, resume="free")
-    """Number of images to translate, from the first on; 0: all."""
+    """Number of images to translate, or frames of each video, from the first on; 0: all."""
     size: str = setting("", resume="free")
     """Size in pixels that images are resized to before they are translated; give one near training's where results are
     poor. `256`: the shorter side, and images keep their shape; `512x256` (width, height): exactly that, stretched, as a
@@ -64,6 +69,13 @@ class TranslateOptions:
     a large photo takes."""
     scale: float = setting(0.0, resume="free", most=100)
     """Number that both sides of images are multiplied with: 0.5 halves them. 0: not so."""
+    tile: int = setting(0, resume="free", most=MOST_SIDE)
+    """Side in pixels of the tiles that images are translated in, which bounds the memory that a large one takes; 0:
+    images go through whole. 512 and more waste less time on what lies around a tile. docs/tiles.md says which
+    generators can."""
+    tile_norm: TileNorm = setting("exact", resume="free")
+    """Statistics of the norms where --tile is given. exact: those of the whole image, so that the output is that of the
+    whole image, in a pass for each norm; blend: each tile's own, and tiles overlap and fade into each other."""
     background: str = setting("white", resume="free")
     """The colour under transparent pixels, which the networks see: a name or #rrggbb."""
     keep_alpha: bool = setting(False, resume="free")
@@ -74,7 +86,8 @@ class TranslateOptions:
     whole: bool = setting(False, resume="free")
     """Take images as they are, also where a run of images that held A and B takes them for two."""
     bad: Literal["fail", "skip"] = setting("fail", resume="free")
-    """Exit code after images that cannot be read, which are named and left out: `fail` ends with 1, `skip` with 0."""
+    """Exit code after images or videos that cannot be read, which are named and left out: `fail` ends with 1, `skip`
+    with 0."""
     gpu: bool = setting(False, resume="free")
     """Use one GPU per worker. Without --gpu and --cpu, use a GPU where there is one."""
     cpu: bool = setting(False, resume="free")
@@ -84,11 +97,18 @@ class TranslateOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_at_least(self, 1, "workers", "batch")
-        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate")
+        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate", "tile")
         self._check_sizes()
         if self.ab and self.whole:
             raise ConfigError("--ab --whole", "both", "one of them, or neither", "Remove one.")
         check_choice(self, "bad", ("fail", "skip"))
+        check_choice(self, "tile_norm", TILE_NORMS)
+        if self.tile_norm != "exact" and not self.tile:
+            fix = "Give --tile 512, say, or leave --tile-norm out."
+            raise ConfigError("--tile-norm", f"{self.tile_norm} without --tile", "both", fix)
+        if self.tile and self.shards:
+            fix = "Leave --tile out: images of a data set are as small as those that the run was trained on."
+            raise ConfigError("--tile", "--shards beside it", "outputs in files", fix)
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
         if self.overwrite and not self.shards:

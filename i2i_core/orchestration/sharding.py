@@ -221,10 +221,10 @@ def shard_glyphs(
     """Make the built-in glyphs a data set at `out`, unless it is there.
 
     Args:
-        options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...).
+        options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...); `glyphs` replaces the kind.
     """
     assert kind != "fields", "checked by builtin_data"
-    glyph = glyphs.GlyphOptions(glyphs=kind, size=size, **options)
+    glyph = glyphs.GlyphOptions(**{"glyphs": kind, "size": size, **options})
     layout = layouts.LayoutOptions(layout="glyphs", seed=seed)
     goal = shards.ShardOptions(out=out)
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)

@@ -24,21 +24,35 @@ from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, ResourceError, RunError, UserError
 from i2i_core.evaluation.families.attributes import columns_in, has, known_labels
 from i2i_core.fields import PIXELS
-from i2i_core.images.codec import EXTENSIONS, ImageOptions
+from i2i_core.images.codec import ImageOptions
 from i2i_core.images.sheet import contact_sheet, png_bytes
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
 from i2i_core.methods.controls import Labels
 from i2i_core.orchestration import pool
+from i2i_core.orchestration.filming import translate_clips
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
+from i2i_core.translation.clips import Filmed, check_clips, check_out_name, check_outputs, folder_of, stem_of
 from i2i_core.translation.codes import codes_of, examples_of
-from i2i_core.translation.inputs import Counted, Files, Inputs, Split, check_names, load_inputs, open_inputs, sheet_of
+from i2i_core.translation.inputs import (
+    Clips,
+    Counted,
+    Files,
+    Inputs,
+    Split,
+    check_names,
+    load_inputs,
+    open_inputs,
+    sheet_of,
+)
 from i2i_core.translation.loading import Loading, Sizing, own
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
-from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, ratio, resized
+from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, laid_over, ratio, resized
 from i2i_core.translation.targets import Target, parse_target_of
+from i2i_core.translation.tiled import TiledJob, TiledTranslator, in_tiles
+from i2i_core.translation.tiles import Tiling
 from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
 from i2i_core.translation.two import with_halves
 
@@ -61,6 +75,8 @@ class Translated:
     """The modes of batch norm and dropout in words, for networks that have them."""
     shown: int = 0
     """Images on the contact sheet."""
+    films: tuple[Filmed, ...] = ()
+    """The videos that were made of videos, which have no contact sheet; `written` counts the clips."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:
@@ -74,7 +90,7 @@ def translate(checkpoint: str, options: TranslateOptions) -> Translated:
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
     options = replace(options, shards_at=tuple(absolute(at, "--shards-at") for at in options.shards_at))
     trained = load_trained(checkpoint, torch.device("cpu"))
-    with _no_empty_folder(options.out):
+    with _no_empty_folder(folder_of(options.out)):
         return _translate(prepare_job(trained.url, trained, options), trained, options)
 
 
@@ -97,6 +113,10 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     for line in cautions(job.inputs, options, trained_at, first, knows_truth(trained.method)):
         logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
+    if isinstance(job.inputs, Clips):
+        films, left_out = translate_clips(job, trained, options, where)
+        made_by, each = at_test.words(trained.method.makers, trained.at_test(job.at_test)), len(job.titles)
+        return Translated(len(films) // each, left_out, "", each, made_by, films=films)
     if options.shards:
         over = partial(pool.over, work=job, trained=trained, where=where)
         refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
@@ -107,12 +127,17 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     job = replace(job, shown=shown_rows(job, [i for chunk in chunks for i in chunk]))
     done: list[Done] = []
     with tqdm(total=count, unit=" images", smoothing=0) as bar:
-        for part in pool.over(chunks, Translator.run, job, trained, where):
+        task = TiledTranslator.run if isinstance(job, TiledJob) else Translator.run
+        for part in pool.over(chunks, task, job, trained, where):
             done.append(part)
             bar.update(part.written + len(part.bad))
     far = [place for part in done for place in part.far]
     if far and not resized(options) and not (first and ratio(first, trained_at) >= NOTED):
         logger.info(afterwards(far, job.inputs, count, trained_at))
+    laid = [i for part in done for i in part.laid]
+    if laid and options.background == TranslateOptions.background:
+        keeps = {*_made_channels(trained.method, job.way)} <= {1, 3}
+        logger.info(laid_over(laid, job.inputs, count, options.background, keeps))
     return _finish(job, trained, done)
 
 
@@ -149,24 +174,24 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     method.at_test = trained.at_test(options.at_test)
     if not options.out:
         raise ConfigError("--out", "nothing", "a folder or URL for the outputs", "Name it with --out.")
-    if options.out.rpartition(".")[2].lower() in EXTENSIONS:
-        fix = "Name a folder: outputs keep their inputs' names in it."
-        raise ConfigError("--out", f"{options.out}, the name of an image", "a folder or URL for the outputs", fix)
     if options.back and not method.two_way:
         raise ConfigError("--back", "a method that translates one way", "one that goes back", "Leave --back out.")
     way: Direction = "BtoA" if options.back else "AtoB"
     inputs = _inputs(trained, options, way)
+    check_out_name(options.out, inputs)
+    if isinstance(inputs, Clips):
+        check_clips(inputs, options, method, way)
     if not options.shards:  # there, keys are names in a tar
         chosen = [i for clip in inputs.clips() for i in clip] if method.memory else None
         check_names(inputs, chosen)
     loading = _loading(trained, options, inputs, way)
     target, columns = _target(method, inputs, options.target)
-    of_like = replace(loading, half="", ab=None, keep_alpha=False)
+    of_like = replace(loading, half="", ab=None, keep_alpha=False, large=False)
     flags: dict[str, Any] = {"samples": options.samples, "like": options.like, "interpolate": options.interpolate}
     job = TranslationJob(
         checkpoint,
         inputs,
-        options.out,
+        folder_of(options.out),
         target,
         columns,
         loading,
@@ -179,9 +204,13 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
     )
     if options.shards:
         check_refinable(job, trained)
+    elif isinstance(inputs, Clips):
+        check_outputs(job, stem_of(options.out))
     else:
         check_apart(job)
-    check_out(options.out)  # last: it makes the folder
+    if options.tile:
+        job = in_tiles(job, method, Tiling(options.tile, options.tile_norm))
+    check_out(job.out)  # last: it makes the folder
     return job
 
 
@@ -190,14 +219,19 @@ def _loading(trained: Trained, options: TranslateOptions, inputs: Inputs, way: D
     ImageOptions(background=options.background)  # checks the colour
     method, sizing = trained.method, Sizing(options.resize_to, options.longer_side, options.scale)
     if options.keep_alpha:
-        made = [method.channels()[name] for name in sides(method, way)[1]]
+        made = _made_channels(method, way)
         if options.shards or not {*made} <= {1, 3} or isinstance(inputs, Counted):
             found = "--shards" if options.shards else f"outputs of {made[0]} channels that are made of these inputs"
             expected = "grey or RGB images that are made of images, in files"
             raise ConfigError("--keep-alpha", found, expected, "Leave --keep-alpha out.")
-    loading = Loading(sizing, options.background, options.keep_alpha)
+    loading = Loading(sizing, options.background, options.keep_alpha, large=bool(options.tile))
     first = first_size(inputs) if isinstance(inputs, Files) and not options.whole else None
     return with_halves(loading, options, inputs, method, trained.config.data, way, first)
+
+
+def _made_channels(method: Method[Any], way: Direction) -> list[int]:
+    """List the channels of the images that are made of an input: with 1 or 3 they can get its transparency."""
+    return [method.channels()[name] for name in sides(method, way)[1]]
 
 
 def check_apart(job: TranslationJob) -> None:
@@ -311,8 +345,8 @@ def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[R
     chosen = sorted(shown_rows(job, [i for chunk in _chunks(job, method, options) for i in chunk]))[:count]
     rows = []
     for i in chosen:
-        inputs, _, _ = load_inputs(job.inputs, i, taken, channels, job.loading)
-        rows.append(row_of(job, i, inputs, [_made_before(job, i, k) for k in range(len(job.titles))]))
+        inputs = load_inputs(job.inputs, i, taken, channels, job.loading)
+        rows.append(row_of(job, i, inputs.values, [_made_before(job, i, k) for k in range(len(job.titles))]))
     return rows
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,16 +14,19 @@ from torch import Tensor
 
 from i2i_core.batch import as_used
 from i2i_core.data.folders.layouts import by_number
-from i2i_core.data.folders.listing import described, left_out, list_files, place
+from i2i_core.data.folders.listing import are_images, described, extension, left_out, list_files, place, stem
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
 from i2i_core.data.reading.reader import Reader
 from i2i_core.data.reading.transforms import Augment
-from i2i_core.errors import ConfigError, DataError
+from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.images.containers import is_video
+from i2i_core.images.video import Clip
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
 from i2i_core.translation.loading import File, Loading, Sizing, loaded
@@ -59,7 +62,7 @@ class Files:
         path = self.paths[i]
         if is_local(self.fs) and (kind := special(path)):  # of a list; a folder's are left out
             raise ValueError(f"{kind}, which is not opened")
-        return self.fs.cat_file(path), _ending(path)
+        return self.fs.cat_file(path), extension(path)
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
@@ -70,6 +73,19 @@ class Files:
         for i, path in enumerate(self.paths):
             folders.setdefault(path.rpartition("/")[0], []).append(i)
         return [sorted(same, key=lambda i: by_number(self.paths[i])) for same in folders.values()]
+
+
+class Clips(Files):
+    """Read video files to translate; `names` are those of the files, without an ending."""
+
+    def opened(self, i: int) -> Clip:
+        """Open a video: a local file by its path, another by ranges of its bytes. Raises ValueError, OSError."""
+        path = self.paths[i]
+        if not is_local(self.fs):
+            return Clip(self.fs.open(path))
+        if kind := special(path):
+            raise ValueError(f"{kind}, which is not opened")
+        return Clip(path)
 
 
 class Counted:
@@ -210,14 +226,6 @@ class Split:
         return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
-def _ending(path: str) -> str:
-    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()
-
-
-def _stem(path: str) -> str:
-    return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
-
-
 def open_inputs(
     uri: str,
     out: str,
@@ -227,7 +235,8 @@ def open_inputs(
     way: Direction,
     shards_at: Sequence[str] = (),
 ) -> Inputs:
-    """Open an image, a folder or pattern of images, a list, or a data set, at a path or fsspec URL.
+    """Open an image, a folder or pattern of images, a list, or a data set, at a path or fsspec URL; videos instead of
+    images, where there are no images.
 
     Args:
         out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
@@ -249,9 +258,9 @@ def open_inputs(
         return Split(data, split, method, direction, way)
     if not alone:
         named = ", ".join(f"{name} ({role})" for name, role in taken.items())
-        fix = "Make one with `python pipelines/shard.py --layout fields`, and name it with --input."
+        fix = corrected(uri, "Make one with `python pipelines/shard.py --layout fields`, and name it with --input.")
         raise DataError(f"--input {uri}", "no data set", f"one with {named}, of which images are made", fix)
-    return open_images(uri, "--input", out)[0]
+    return open_images(uri, "--input", out, videos=True)[0]
 
 
 def _check_fields(
@@ -273,26 +282,28 @@ def _check_fields(
         raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
 
 
-def open_images(uri: str, flag: str, out: str = "") -> tuple[Files, bool]:
+def open_images(uri: str, flag: str, out: str = "", videos: bool = False) -> tuple[Files, bool]:
     """Open the images of a folder, of a pattern or of a list, or one file; tell also if it is one file.
 
     Args:
         flag: the flag that named the place, for messages.
         out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
+        videos: take videos too: a file, or those of a place that has no images (`Clips`).
 
     Raises:
         DataError: nothing is there, or no image.
     """
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root):
-        return _folder(uri, flag, out), False
+        return _folder(uri, flag, out, videos), False
     if is_local(fs) and (kind := special(root)):
         raise DataError(f"{flag} {uri}", f"{kind}, which is not opened", "images or a list of images", "Name a file.")
     if fs.exists(root):
-        return _file_or_list(uri, fs, root, flag), _ending(root) in EXTENSIONS
+        is_one = _is_image(fs, root) or (videos and is_video(root))
+        return _file_or_list(uri, fs, root, flag, videos), is_one
     if is_pattern(root, fs):
-        return _matching(uri, fs, root, flag, out), False
-    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
+        return _matching(uri, fs, root, flag, out, videos), False
+    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", corrected(uri))
 
 
 def sheet_of(out: str) -> str:
@@ -309,29 +320,46 @@ def _beside_outputs(out: str) -> str:
     return str(storage_of(place)[1]) if place else ""
 
 
-def _folder(uri: str, flag: str, out: str) -> Files:
+def _folder(uri: str, flag: str, out: str, videos: bool) -> Files:
     fs, root = storage_of(uri.rstrip("/") or uri)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     same = bool(out) and out_fs.protocol == fs.protocol
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
     listing = list_files(uri, flag)
-    listed = [(f"{root.rstrip('/')}/{path}", path) for path in listing.images]
-    if line := described(left_out(listing, {place(listing.root, path) for path in listing.images})):
-        logger.info(f"{flag} {uri}: {line}")
     ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
-    kept = [(full, path) for full, path in listed if not (same and full.startswith(ours))]
+
+    def kept_of(paths: Iterable[str]) -> list[tuple[str, str]]:
+        listed = ((f"{root.rstrip('/')}/{path}", path) for path in paths)
+        return [(full, path) for full, path in listed if not (same and full.startswith(ours))]
+
+    kept, films = kept_of(listing.images), kept_of(filter(is_video, listing.files)) if videos else []
+    used = {place(listing.root, path) for path in [*listing.images, *(path for _, path in films)]}
+    if line := described(left_out(listing, used)):
+        logger.info(f"{flag} {uri}: {line}")
+    if kept and films:
+        logger.info(_beside_images(f"{flag} {uri}", len(films), films[0][1]))
+    kind = Files if kept else Clips
+    kept = kept or films
     if not kept:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
         raise DataError(f"{flag} {uri}", "a folder without images and without manifest.json", "images", fix)
-    return Files(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
+    return kind(fs, [full for full, _ in kept], [stem(path) for _, path in kept])
 
 
-def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
+def _beside_images(where: str, count: int, first: str) -> str:
+    """Word what becomes of videos among images."""
+    return (
+        f"{where}: left out: {counted(count, 'video')} among the images, the first {first}: name the videos alone, "
+        f"by a pattern such as 'FOLDER/**/*.{extension(first)}', to translate them"
+    )
+
+
+def _matching(uri: str, fs: Any, root: str, flag: str, out: str, videos: bool) -> Files:
     """Open what a pattern matches, but for outputs of the same command."""
     where = f"{flag} {uri}"
-    paths, names, left_out = matched(root, fs, where)
+    paths, names, left_out = matched(root, fs, where, videos)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
     same = bool(out) and out_fs.protocol == fs.protocol and not named
@@ -339,12 +367,22 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
-    return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
+    kind = Clips if videos and is_video(paths[0]) else Files
+    return kind(fs, [paths[i] for i in kept], [stem(names[i]) for i in kept], left_out)
 
 
-def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
-    if _ending(path) in EXTENSIONS:
-        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+def _is_image(fs: Any, path: str) -> bool:
+    """Tell whether a file is an image: by its ending; where it has none, by its first bytes."""
+    ending, (folder, _, name) = extension(path), path.rpartition("/")
+    return ending in EXTENSIONS or (not ending and all(are_images(fs, folder, [name])))
+
+
+def _file_or_list(uri: str, fs: Any, path: str, flag: str, videos: bool) -> Files:
+    """Open an image, a video, or a list of either with a path in each line."""
+    if _is_image(fs, path):
+        return Files(fs, [path], [stem(path).rsplit("/", 1)[-1]])
+    if videos and is_video(path):
+        return Clips(fs, [path], [stem(path).rsplit("/", 1)[-1]])
     fix = "Name a folder of images, a list of images, or a data set."
     try:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
@@ -353,7 +391,12 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
     places = [_beside(uri, path, line, fs, flag) for line in lines if line]
     if not places:
         raise DataError(f"{flag} {path}", "an empty list", "one image a line", "Put paths of images into it.")
-    return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
+    films = sum(map(is_video, places)) if videos else 0
+    if 0 < films < len(places):
+        found = f"a list of {counted(len(places) - films, 'image')} and {counted(films, 'video')}"
+        raise DataError(f"{flag} {path}", found, "one kind", "Make a list of each.")
+    kind = Clips if films else Files
+    return kind(fs, places, [stem(place).rsplit("/", 1)[-1] for place in places])
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
@@ -377,6 +420,7 @@ def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
         DataError: naming the first image, or the first two, for which this fails.
     """
     places = inputs.paths if isinstance(inputs, Files) else inputs.names
+    ending = "mp4" if isinstance(inputs, Clips) else "png"
     seen: dict[str, str] = {}
     for i in range(len(places)) if chosen is None else chosen:
         name, place = inputs.names[i], places[i]
@@ -384,7 +428,7 @@ def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
             fix = "Outputs have the names of their images: rename this one, or make the data set again without it."
             raise DataError("--input", f"{place!r}, {wrong}", "names that files can have", fix)
         if name in seen and isinstance(inputs, Files):
-            fix = f"Both would be written as {name}.png: rename one, or translate them into two folders."
+            fix = f"Both would be written as {name}.{ending}: rename one, or translate them into two folders."
             raise DataError("--input", f"{seen[name]} and {place}", "names that differ without their endings", fix)
         if name in seen:
             fix = f"Both would be written as {name}.png; `--shards` keeps the samples of each shard apart."
@@ -392,33 +436,43 @@ def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
         seen[name] = place
 
 
+class LoadedInputs(NamedTuple):
+    """Hold the inputs of one output."""
+
+    values: dict[str, Tensor]
+    """The inputs by name, as a batch has them without the first axis."""
+    dtype: str
+    """Type of the stored image."""
+    alpha: Tensor | None
+    """Transparency of the image, where that is kept."""
+    laid: bool
+    """True if transparent pixels were laid over the background."""
+
+
 def load_inputs(
     inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], loading: Loading
-) -> tuple[dict[str, Tensor], str, Tensor | None]:
-    """Load the inputs of one output, as a batch has them without the first axis.
+) -> LoadedInputs:
+    """Load the inputs of one output.
 
     Args:
         taken: the inputs' roles, by name.
         channels: channels of each image among them, by name.
         loading: how they are read.
 
-    Returns:
-        The inputs by name; the type of the stored image; its transparency, where that is kept.
-
     Raises:
         DataError: an image's channels cannot be converted.
         ValueError: an input cannot be decoded.
     """
-    values, dtype, alpha = {}, "uint8", None
+    values, dtype, alpha, laid = dict[str, Tensor](), "uint8", None, False
     for name, role in taken.items():
         if role == "image":
             found = loaded(inputs.fetch(i, name), channels[name], loading, f"image {inputs.names[i]}")
             values[name], dtype = found.x, found.dtype
-            alpha = found.alpha if alpha is None else alpha
+            alpha, laid = found.alpha if alpha is None else alpha, laid or found.laid
         else:
             assert isinstance(inputs, Split), "checked when they were opened"
             values[name] = inputs.value(i, name, loading.sizing)
-    return values, dtype, alpha
+    return LoadedInputs(values, dtype, alpha, laid)
 
 
 def without_identity(keys: Iterable[str]) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import DataError, counted
+from i2i_core.errors import counted
+from i2i_core.images import large_png
+from i2i_core.images.codec import decode_picture
+from i2i_core.images.containers import is_video
 from i2i_core.sizes import Size, sides, written
 from i2i_core.storage.remote import storage_of
-from i2i_core.translation.inputs import Files, Inputs, Split
-from i2i_core.translation.loading import holds_two, own
+from i2i_core.translation.inputs import Clips, Files, Inputs, Split
+from i2i_core.translation.loading import holds_two
 
 NOTED, FAR = 1.25, 2.0
 """Ratios of an image's shorter side to training's, or the other way round, from which on a network sees other things
@@ -53,7 +57,11 @@ def cautions(
     unsaid = paired and isinstance(inputs, Files) and not (options.ab or options.whole)
     if first and unsaid and holds_two(first, (height, 2 * width)):
         yield "the first image is as wide as two: if each holds A and B side by side, --ab takes one of them"
-    if there := _there(options.out):
+    if is_video(options.out):
+        fs, path = storage_of(options.out)
+        if fs.exists(path):
+            yield f"{options.out} is there already, and is replaced"
+    elif there := _there(options.out):
         files = counted(there, "file")
         yield f"{options.out} holds {files} already; those of the same names are replaced"
 
@@ -78,6 +86,21 @@ def afterwards(far: Sequence[tuple[int, int, int]], inputs: Inputs, count: int, 
     )
 
 
+def laid_over(laid: Sequence[int], inputs: Inputs, count: int, background: str, keeps: bool) -> str:
+    """Word which images had transparent pixels that were laid over a colour.
+
+    Args:
+        laid: their positions.
+        count: images in all.
+        keeps: true if outputs can get the transparency of their inputs.
+    """
+    kept = "; --keep-alpha gives outputs their transparency back" if keeps else ""
+    return (
+        f"{len(laid):,} of {counted(count, 'image')} had transparent pixels, which were laid over {background}; the "
+        f"first, {inputs.names[min(laid)]}: --background COLOUR takes another colour{kept}"
+    )
+
+
 def _which(inputs: Inputs) -> str:
     count = len(inputs.names)
     if isinstance(inputs, Split):
@@ -88,7 +111,7 @@ def _which(inputs: Inputs) -> str:
         return f"input: none; {count:,} codes, drawn by their numbers"
     folders = Counter(path.rpartition("/")[0] for path in inputs.paths)
     several = f" in {len(folders)} folders: {_some([*folders])}" if len(folders) > 1 else ""
-    return f"input: {counted(count, 'image')}{several}"
+    return f"input: {counted(count, 'video' if isinstance(inputs, Clips) else 'image')}{several}"
 
 
 def _some(names: list[str], most: int = 4) -> str:
@@ -100,13 +123,27 @@ def first_size(inputs: Inputs) -> tuple[int, int] | None:
     if isinstance(inputs, Split):
         field = inputs.data.manifest.fields[inputs.fields[max(inputs.column, 0)]]
         return (field.height, field.width) if field.height and field.width else None
+    if isinstance(inputs, Clips):
+        return _frame_size(inputs)
     if not isinstance(inputs, Files):
         return None
     try:
-        x_CHW = own(inputs.fetch(0), inputs.names[0]).x
-    except (OSError, ValueError, DataError):
+        file = inputs.fetch(0)
+        if large_png.is_large(file[0]):
+            return large_png.size_of(file[0])
+        height, width = decode_picture(*file).pixels.shape[:2]
+    except (OSError, ValueError):
         return None
-    return x_CHW.shape[1], x_CHW.shape[2]
+    return height, width
+
+
+def _frame_size(clips: Clips) -> tuple[int, int] | None:
+    """Give height and width of the first video's frames; None where it cannot be read."""
+    try:
+        with closing(clips.opened(0)) as clip:
+            return clip.size
+    except (OSError, ValueError):
+        return None
 
 
 def _there(out: str) -> int:

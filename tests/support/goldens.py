@@ -36,6 +36,8 @@ UPDATES, BATCH, PER_EPOCH = 20, 5, 20
 SIZES = {name: row.golden for name, row in TABLE.items()}
 OF_PRESETS: dict[str, dict[str, Any]] = {
     "simgan-paper_hands": {"image_size": 64},
+    "dcgan-wgan": {"burst": 7, "burst_until": 2, "burst_every": 9},
+    "dcgan-wgan_reference": {"burst": 7, "burst_until": 2, "burst_every": 9},
     "simgan-reference": {"k_g": 5},
     # a U-Net of fewer downs has no up-block with dropout after the innermost
     **{f"{method}-reference": {"image_size": 64} for method in ("bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")},

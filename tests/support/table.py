@@ -87,6 +87,18 @@ def takes_on_attributes(found: Found) -> None:
     assert found["there_and_back"] < 0.06
 
 
+def makes_what_looks_real(found: Found) -> None:
+    """Nearer to the real images than a quarter of the way from their mean, which has no features of any of them."""
+    assert found["efficientnet_frechet"] < 0.25 * found["efficientnet_frechet_nothing"]
+    assert found["diversity"] > 0.05
+
+
+def makes_its_class(found: Found) -> None:
+    assert found["accuracy_real"] > 0.95
+    assert found["accuracy"] > 0.9
+    assert found["efficientnet_frechet"] < 0.5 * found["efficientnet_frechet_nothing"]
+
+
 # ---------------------------------------------------------------- figures that several methods share
 
 ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
@@ -112,6 +124,16 @@ ENCODED = {**MULTIMODAL, "e_base": 64, "blocks": 4}
 STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lambda_cls": 1.0}
 STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
 STARGAN.pop("lr")
+
+DCGAN = {**FAMILY, "image_size": 64, "adversarial": "nonsaturating", "z_dim": 100, "kernel": 4, "prior": "normal"}
+DCGAN |= {"g_norm": "batch", "d_norm": "batch", "biases": False, "g_noise": "shared", "burst": 0}
+GAN = {"image_size": 28, "adversarial": "nonsaturating", "optimiser": "sgd", "lr": 0.1, "beta1": 0.5, "z_dim": 100}
+GAN |= {"prior": "uniform", "g_units": 1200, "d_units": 240, "dropout": 0.5, "n_critic": 1, "g_noise": "own"}
+FALLS = {"batch": 100, "lr_schedule": "steps", "lr_step": 100, "epochs": 250}
+WGAN = {**DCGAN, "adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "clip": 0.01, "n_critic": 5}
+WGAN |= {"g_noise": "own", "burst": 100, "burst_until": 25, "burst_every": 500, "clip_at": "after"}
+WGAN_GP = {**DCGAN, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9}
+WGAN_GP |= {"g_noise": "own", "z_dim": 128, "d_norm": "layer"}
 
 CROPS = {"load_size": 286, "crop": "random", "flip": True, "batch": 1}
 EPOCHS = {**CROPS, "lr_schedule": "epochs", "lr_decay_from": 0.5}
@@ -297,5 +319,54 @@ TABLE: dict[str, Row] = {
         learns=encodes,
         abilities=("codes", "encodes"),
         critics=("D", "D2"),
+    ),
+    "dcgan": Row(
+        small={"image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "z_dim": 3, "g_norm": "none"}
+        | {"d_norm": "layer"},
+        golden={"image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "z_dim": 5},
+        figures={
+            "paper": (
+                {**DCGAN, "kernel": 5, "g_base": 128, "d_base": 128, "prior": "uniform"},
+                {"batch": 128, "epochs": 25, "batch_norm": "global"},
+            ),
+            "reference": (DCGAN, {"batch": 64, "epochs": 25, "batch_norm": "global"}),
+            "wgan": (WGAN, {"batch": 64}),
+            "wgan_reference": ({**WGAN, "clip_at": "before"}, {"batch": 64}),
+            "wgan_gp": (WGAN_GP, {"batch": 64, "images": 200_000 * 5 * 64}),
+            "wgan_gp_reference": (
+                {**WGAN_GP, "image_size": 32, "kernel": 5, "g_base": 128, "d_base": 128, "d_norm": "none"}
+                | {"biases": True, "beta1": 0.5},
+                {"batch": 64},
+            ),
+        },
+        learns=makes_what_looks_real,
+        abilities=("codes",),
+    ),
+    "gan": Row(
+        small={"image_size": 16, "channels": 1, "g_units": 12, "d_units": 6, "z_dim": 3, "dropout": 0.0}
+        | {"input_dropout": 0.0},
+        golden={"image_size": 8, "channels": 1, "g_units": 12, "d_units": 6, "z_dim": 5},
+        figures={
+            "paper": ({**GAN, "input_dropout": 0.2, "pieces": 5}, {**FALLS, "lr_step_factor": 1 / 1.000004}),
+            "reference": (
+                {**GAN, "input_dropout": 0.2, "pieces": 5, "g_noise": "shared"},
+                {**FALLS, "lr_step_factor": 1 / 1.000004},
+            ),
+        },
+        learns=makes_what_looks_real,
+        abilities=("codes",),
+    ),
+    "cgan": Row(
+        small={"image_size": 16, "channels": 1, "c_dim": 3, "g_units": 12, "d_units": 12, "z_dim": 3, "dropout": 0.0},
+        golden={"image_size": 8, "channels": 1, "c_dim": 3, "g_units": 12, "d_units": 12, "z_dim": 5},
+        figures={
+            "paper": (GAN, {**FALLS, "lr_step_factor": 1 / 1.00004}),
+            "reference": (
+                {**GAN, "optimiser": "adam", "lr": 2e-4, "g_noise": "shared"},
+                {"batch": 100, "lr_schedule": "constant", "epochs": 250},
+            ),
+        },
+        learns=makes_its_class,
+        abilities=("codes",),
     ),
 }

@@ -264,6 +264,23 @@ def test_refined_labels_stay_in_the_form_that_they_have(tmp_path: Path) -> None:
 # ---- names of tars ----
 
 
+@pytest.mark.parametrize(
+    ("folder", "names", "split"),
+    [("test", "0 1", "test"), ("Validation", "0 1", "val"), ("test", "val-0", "val"), ("testing-2024", "0", "train")],
+)
+def test_indexing_takes_the_split_from_the_folders_own_name(
+    folder: str, names: str, split: str, tmp_path: Path
+) -> None:
+    """Where no tar's name says one; the word alone counts. `--split` of --rewrite goes before it."""
+    for name in names.split():
+        write_tar(tmp_path / folder / f"{name}.tar", {name: {"png": png(), "cls": b"0"}})
+    assert [*index(tmp_path / folder).splits] == [split]
+    assert [*anew(tmp_path / folder, tmp_path / "new", split=LayoutOptions.split).splits] == [split]
+    if names == "0 1":
+        cut = anew(tmp_path / folder, tmp_path / "cut", split=(0.5, 0.5, 0.0))
+        assert {*cut.splits} == {"train", "val"}
+
+
 @pytest.fixture
 def tars(tmp_path: Path) -> Path:
     for number in range(3):

@@ -86,6 +86,19 @@ class Rules:
                 weight.data = weight.data.clamp(-self.k.clip, self.k.clip)
 
 
+class PlainSGD:
+    """v <- momentum v + gradient; w <- w - rate v."""
+
+    def __init__(self, weights: list[Any], lr: float, momentum: float) -> None:
+        self.weights, self.lr, self.momentum = weights, lr, momentum
+        self.v = [torch.zeros_like(weight) for weight in weights]
+
+    def step(self) -> None:
+        for i, weight in enumerate(self.weights):
+            self.v[i] = self.momentum * self.v[i] + weight.grad
+            weight.data = weight.data - self.lr * self.v[i]
+
+
 class Optimiser:
     """One optimiser over networks; a weight that two of them share is one weight."""
 
@@ -93,9 +106,11 @@ class Optimiser:
         weights = list({id(p): p for network in networks for p in network.parameters()}.values())
         self.weights = weights
         if k.optimiser == "adam":
-            self.inner: torch.optim.Optimizer = torch.optim.Adam(
+            self.inner: Any = torch.optim.Adam(
                 weights, lr, (k.beta1, k.beta2), weight_decay=weight_decay, fused=False, foreach=False
             )
+        elif k.optimiser == "sgd":
+            self.inner = PlainSGD(weights, lr, k.beta1)
         else:
             self.inner = torch.optim.RMSprop(weights, lr, weight_decay=weight_decay, foreach=False)
 
@@ -555,10 +570,65 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
     return losses
 
 
+def gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """The same by linear layers."""
+    return dcgan(networks, k, feed, updates)
+
+
+def cgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Mirza & Osindero 2014, Eq. 2: G and D are told the labels of the batch's real images."""
+    G, D, rules = networks["G"], networks["D"], Rules(k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D), []
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            x, y = batch["image"], batch.whole["labels"].double()
+            fake = G(y, batch.draw("z", k.z_dim, kind="uniform") * 2 - 1)
+            d_loss = rules.real(D(x, y)) + rules.fake(D(fake.detach(), y))
+            d_loss = d_loss + rules.penalty(lambda image, y=y: D(image, y), x, fake, batch)
+            losses.append(d_moves.move(d_loss))
+            rules.clip(D)
+        if k.g_noise == "own":
+            fake = G(y, batch.draw("z_G", k.z_dim, kind="uniform") * 2 - 1)
+        losses.append(g_moves.move(rules.made(D(fake, y))))
+    return losses
+
+
+def dcgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Goodfellow et al. 2014, Alg. 1, as the PyTorch examples have it: D on real images and on fakes, added; G on the
+    same fakes. Arjovsky et al. 2017, Alg. 1: n_critic moves, each with its own codes, then G with others; and as their
+    program counts the critic's moves, and when it clips."""
+    G, D, rules = networks["G"], networks["D"], Rules(k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D), []
+
+    def noise(batch: Batch, name: str) -> Tensor:
+        drawn = batch.draw(name, k.z_dim, kind=k.prior)
+        return drawn if k.prior == "normal" else drawn * 2 - 1
+
+    for update in range(updates):
+        often = k.burst and (update < k.burst_until or update % k.burst_every == 0)
+        for _ in range(k.burst if often else k.n_critic):
+            if k.clip_at == "before":
+                rules.clip(D)
+            batch = next(feed)
+            x, fake = batch["image"], G(noise(batch, "z"))
+            d_loss = rules.real(D(x)) + rules.fake(D(fake.detach())) + rules.penalty(D, x, fake, batch)
+            losses.append(d_moves.move(d_loss))
+            if k.clip_at == "after":
+                rules.clip(D)
+        if k.g_noise == "own":
+            fake = G(noise(batch, "z_G"))
+        losses.append(g_moves.move(rules.made(D(fake))))
+    if k.clip_at == "before":
+        rules.clip(D)  # ours are clipped for the next move already
+    return losses
+
+
 # ---------------------------------------------------------------- ours against theirs
 
 WGAN = {"adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "n_critic": 2}
 GP = {"adversarial": "wgan-gp", "lambda_gp": 3.0}
+CRITIC = {"g_noise": "own", "burst": 3, "burst_until": 2, "burst_every": 4}
 BESIDE = {"conditional_d": True, "matching_aware": True}
 LATER = {
     "g_noise": "own",
@@ -656,6 +726,17 @@ CASES: dict[str, tuple[Any, Case]] = {
     "clr_gan, dropout": case(clr_gan, n_critic=3, **DROPOUT),
     "pix2pix_noise, dropout": case(pix2pix_noise, **DROPOUT),
     "bicyclegan, wgan-gp": case(bicyclegan, conditional_d=True, **GP),
+    "dcgan": case(dcgan, updates=3, g_norm="batch", d_norm="batch"),
+    "dcgan, the article's networks": case(dcgan, kernel=5, prior="uniform", g_norm="batch", d_norm="batch"),
+    "dcgan, smooth, lsgan": case(dcgan, adversarial="lsgan", real_target=0.9, n_critic=2, d_norm="none"),
+    "dcgan, wgan": case(dcgan, updates=7, **CRITIC, **WGAN),
+    "dcgan, wgan's program": case(dcgan, updates=7, clip_at="before", d_norm="batch", **CRITIC, **WGAN),
+    "dcgan, wgan, MLP": case(dcgan, generator="mlp", discriminator="mlp", **WGAN),
+    "dcgan, wgan-gp": case(dcgan, n_critic=2, g_noise="own", g_norm="batch", biases=True, **GP),
+    "gan": case(gan, updates=3),
+    "gan, normal codes for both": case(gan, prior="normal", g_noise="shared", n_critic=2, optimiser="adam"),
+    "cgan": case(cgan, updates=3),
+    "cgan, wgan-gp": case(cgan, g_noise="shared", n_critic=2, optimiser="adam", **GP),
     "bicyclegan, batch norm": case(bicyclegan, norm="batch", adversarial="nonsaturating", real_target=0.9),
 }
 
@@ -743,8 +824,8 @@ def scales_of(D: nn.Module) -> list[nn.Module]:
     return list(getattr(D, "scales", [D]))
 
 
-def last_of(D: nn.Module) -> nn.Conv2d:
-    return [m for m in D.modules() if isinstance(m, nn.Conv2d)][-1]
+def last_of(D: nn.Module) -> nn.Module:
+    return [m for m in D.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
 
 
 def test_pix2pix_with_l1_alone_has_no_discriminator() -> None:

@@ -20,6 +20,7 @@ from i2i_core.errors import DataError, ResourceError, counted
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.images.formats import recognise
 from i2i_core.names import printable
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of
 
@@ -151,12 +152,12 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     fs, root = storage_of(uri.rstrip("/") or uri)
     if not fs.isdir(root):
         found = "a file" if fs.exists(root) else "nothing at that place"
-        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
+        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", corrected(uri))
     aside: dict[str, Cause] = {}
     sizes = dict(sorted(_linked(uri, root, flag, aside) if is_local(fs) else _sizes(fs, root, aside)))
     names = plain_files(uri, root, sizes) if is_local(fs) else [*sizes]
     bare = [path for path in names if not extension(path)]
-    unnamed = frozenset(path for path, is_image in zip(bare, _are_images(fs, root, bare), strict=True) if is_image)
+    unnamed = frozenset(path for path, is_image in zip(bare, are_images(fs, root, bare), strict=True) if is_image)
     return Listing(uri, fs.unstrip_protocol(root), {path: sizes[path] for path in names}, (), unnamed, aside)
 
 
@@ -244,7 +245,7 @@ def _size(path: str) -> int:
         return -1
 
 
-def _are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
+def are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
     """Tell of each file, by its first bytes, whether it is an image that can be read."""
     rest = iter(paths)
     while batch := [*islice(rest, _AT_ONCE)]:
@@ -312,7 +313,7 @@ def _disguised(listing: Listing, examples: Mapping[str, str]) -> set[str]:
     }
     unknown.pop("", None)
     fs, root = storage_of(listing.root)
-    return {e for e, is_image in zip(unknown, _are_images(fs, root, [*unknown.values()]), strict=True) if is_image}
+    return {e for e, is_image in zip(unknown, are_images(fs, root, [*unknown.values()]), strict=True) if is_image}
 
 
 def described(found: LeftOut) -> str:
