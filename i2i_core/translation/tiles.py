@@ -23,6 +23,7 @@ from i2i_core.batch import scaled
 from i2i_core.config.translation import TILE_NORMS, TileNorm
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
+from i2i_core.images.strips import strips
 from i2i_core.methods.at_test import run_by
 from i2i_core.methods.base import Direction, Method, Values, sides
 from i2i_core.methods.controls import Examples
@@ -31,7 +32,7 @@ from i2i_core.sizes import MOST_SIDE
 from i2i_core.tensors import repeatable
 from i2i_core.translation.blending import PlacedMasks, blend, starts
 from i2i_core.translation.chains import Chain, NoChainError, Span, chain_of
-from i2i_core.translation.exact import Exact, Put, Read
+from i2i_core.translation.exact import Exact, Put, Read, fastest
 from i2i_core.translation.padding import Padding, reflected
 from i2i_core.translation.signatures import Signature, sides_taken
 
@@ -116,7 +117,9 @@ class Tiler:
 
         def put(rows: Span, columns: Span, y_1CHW: Tensor) -> None:
             place = out[rows.start : rows.stop, columns.start : columns.stop, : self.channels]
-            place[:] = to_array(y_1CHW[0, :, : place.shape[0], : place.shape[1]], str(out.dtype))
+            y_CHW = y_1CHW[0, :, : place.shape[0], : place.shape[1]]
+            for some in strips(place):  # conversion takes several copies
+                place[some] = to_array(y_CHW[:, some], str(out.dtype))
 
         told = self.method.ordered_controls(controls, [key])
         with self.method.translating(self.module, keys=[key]), repeatable():
@@ -154,7 +157,7 @@ class Tiler:
     def _exact(self, x_HWC: np.ndarray, size: tuple[int, int], told: Sequence[Tensor], put: Put, key: str) -> None:
         exact, read = Exact(self.chain(told), self.tile, size), self._reader(x_HWC)
         what = f"exact, {len(exact.ends)} passes over {exact.tiles} tiles with a halo of up to {self.halo} pixels"
-        self._say(size, what, lambda: exact.seconds(read))
+        self._say(x_HWC.shape[:2], what, lambda: exact.seconds(read))
         exact.run(read, put, _Pace(key, len(exact.ends)))
 
     def _check_exact(self, signature: Signature) -> None:
@@ -220,13 +223,10 @@ class Tiler:
             return made
 
         def timed() -> float:
-            x = read(Span(0, tall), Span(0, wide))
-            began = time.perf_counter()
-            make(x, 0, 0)
-            return (time.perf_counter() - began) * count
+            return count * fastest(lambda: make(read(Span(0, tall), Span(0, wide)), 0, 0))
 
         count = len(starts(grid[0], tall)) * len(starts(grid[1], wide))
-        self._say(size, f"blend, {count} tiles that overlap by a quarter or more", timed)
+        self._say(x_HWC.shape[:2], f"blend, {count} tiles that overlap by a quarter or more", timed)
         blend(read, make, put, grid, (tall, wide))
 
     def _check_blend(self, signature: Signature) -> None:
