@@ -12,7 +12,7 @@ KIND ?= all
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos fuzz bench bench-table bench-gpu bench-stream simulate setup clean help
+.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos fuzz bench bench-table bench-gpu bench-stream bench-translate simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -72,6 +72,9 @@ bench-table: $(READY)  ## the newest file of bench-output/ as Markdown for docs/
 
 bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvision, local and from S3 (5 minutes)
 	$(BIN)/python -m tests.bench_stream --s3
+
+bench-translate: $(READY)  ## images/s of translate.py, its driver's memory, and a driver killed half-way (3 minutes)
+	$(BIN)/python -m tests.bench_translate --kill 0.5
 
 simulate: $(READY)  ## what a data set costs by how many samples it has: 10^6 to 10^9 in 100,000 shards (2 minutes)
 	$(BIN)/python -m tests.simulate

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 from inspect import cleandoc
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 
 import tyro
@@ -27,6 +30,9 @@ from i2i_core.submitted import why_absent
 
 Groups = Mapping[str, Sequence[str]]
 Options = TypeVar("Options")
+STDERR = 2
+STOPPING = b"\nstopping: what was started has to end first; another Ctrl-C ends it at once\n"
+"""Answer to Ctrl-C; a line of its own also behind a progress bar."""
 PASSED_ON = HelptextFromCommentsOff
 """Marks a dataclass that our rule hands on to tyro's own. Comments beside fields are no help texts."""
 NUMBER_OR_AUTO = PrimitiveConstructorSpec(
@@ -51,12 +57,14 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     """Run a program, print one message for an expected error, and exit.
 
     The exit code is 0 when `run` is done, 2 for wrong input, 130 when Ctrl-C ended the program at once, and 1 for
-    anything else: also for a run that somebody stopped, which has saved what it needs to go on. A UserError, a RunError
-    and a place without permission print no traceback. Nothing that is printed holds credentials.
+    anything else: also for a run that somebody stopped, which has saved what it needs to go on. Ctrl-C is answered at
+    once, whatever has to end before the program does. A UserError, a RunError and a place without permission print no
+    traceback. Nothing that is printed holds credentials.
     """
     code, said = 0, [""]
     try:
-        code = run() or 0
+        with _answering_interrupts():
+            code = run() or 0
     except UserError as error:
         code, said = 2, [f"error: {error}", *(f"  {why}" for why in filter(None, [why_absent(error)]))]
     except PermissionError as error:
@@ -73,6 +81,28 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     if said != [""]:
         say(*said, file=sys.stderr)
     sys.exit(code)
+
+
+@contextmanager
+def _answering_interrupts() -> Iterator[None]:
+    """Print a line as soon as Ctrl-C is pressed inside the block: workers and clusters take seconds to end. Python's
+    own handler comes back with it, so that another Ctrl-C ends those seconds."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.default_int_handler)
+        with suppress(OSError):  # not through `print`, which the signal may have come into the middle of
+            os.write(STDERR, STOPPING)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, answer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say(*lines: object, file: TextIO | None = None) -> None:

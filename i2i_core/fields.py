@@ -298,7 +298,7 @@ class Needs:
             return "unpaired"
         if self.roles.keys() >= {"a", "b"}:
             return "paired"
-        return "labelled" if self.attributes and "image" in self.roles else "fields"
+        return "labelled" if "image" in self.roles and (self.attributes or len(self.roles) == 1) else "fields"
 
     @property
     def in_batch(self) -> tuple[str, ...]:

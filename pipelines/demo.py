@@ -50,18 +50,29 @@ class Example:
 
 JUDGED = ("--train-classifier", "--classifier-network", "small")
 WEIGHTS = Example("weights", "regular to bold, no pairs", ("in_target/there", "in_target/back", "cycle"), (), JUDGED)
+ONE_WAY = Example("weights", "regular to bold, no pairs", ("in_target/there", "twin"), (), JUDGED)
 COLOURS = Example("colours", "one input, many colours", ("l1", "l1_best", "diversity"), ("--samples", "4"))
+REALISM = ("--metrics", "efficientnet_frechet")
+DIGITS = Example("digits", "digits of noise", ("efficientnet_frechet", "diversity"), (), REALISM)
 BOLD = ("accuracy/bold", "accuracy/serif", "there_and_back")
 EXAMPLES = {
     "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
     "pix2pix": Example("outlines", "outline to filled", ("l1", "ssim")),
     "cyclegan": WEIGHTS,
+    "bigan": WEIGHTS,
+    "pixel_gan": ONE_WAY,
+    "feature_gan": ONE_WAY,
     "unit": WEIGHTS,
     "simgan": Example("scans", "drawn to scanned", ("in_target/there", "twin"), (), JUDGED),
     "bicyclegan": COLOURS,
     "cvae_gan": COLOURS,
     "clr_gan": COLOURS,
     "pix2pix_noise": COLOURS,
+    "dcgan": DIGITS,
+    "gan": DIGITS,
+    "cgan": Example(
+        "digits", "sevens of noise", ("accuracy", "efficientnet_frechet"), ("--target", "7"), (*JUDGED, *REALISM)
+    ),
 }
 
 
@@ -80,6 +91,13 @@ def glyph_flags(method: str) -> list[str]:
     for name, value in options.items():
         flags += [flag(name)] if value is True else [flag(name), *([value] if not isinstance(value, tuple) else value)]
     return list(map(str, flags))
+
+
+def input_flags(method: str, data: str) -> tuple[str, ...]:
+    """Write what a demo's translate.py makes images of: held-out samples, or for methods without inputs a number."""
+    if not METHODS[method].method.inputs:
+        return ("--count", TRANSLATED[-1])
+    return ("--input", data, "--split", "test", *TRANSLATED)
 
 
 def characters_for(method: str, images: int) -> int:
@@ -192,7 +210,7 @@ def run() -> int:
     checkpoint, pictures = str(storage / name), out / f"{demo.method}-translated"
     measured, strip = pictures.with_suffix(".json"), out / f"{demo.method}-strip.png"
     held_out = (str(data), "--split", "test", "--out")
-    translated = ("--input", *held_out, str(pictures), *TRANSLATED, *example.translate)
+    translated = (*input_flags(demo.method, str(data)), "--out", str(pictures), *example.translate)
     call(python, f"{here}/translate.py", checkpoint, *translated)
     judge = ("--classifier", f"{data}-classifier") if "--train-classifier" in example.evaluate else ()
     call(python, f"{here}/evaluate.py", checkpoint, "--data", *held_out, str(measured), *example.evaluate, *judge)

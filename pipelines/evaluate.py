@@ -147,7 +147,8 @@ def _print(options: EvaluateOptions, trained: Trained, measured: Measurement) ->
         info = classifier.info
         say(f"classifier: {info.accuracy:.3f} right on {info.held_out_images:,} real images of {info.held_out}")
     about = described(measured.suite, measured.result, {})
-    for line in [*(f"warning: {warning}" for warning in about["warnings"]), *unmeasured(about["not_measured"])]:
+    reasons = unmeasured(about["not_measured"], options.out)
+    for line in [*(f"warning: {warning}" for warning in about["warnings"]), *reasons]:
         say(line)
 
 

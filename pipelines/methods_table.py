@@ -30,8 +30,8 @@ DOC = ROOT / "docs" / "methods.md"
 IMAGES = ROOT / "docs" / "images"
 BEGIN, END = "<!-- measured: made by `make methods-table` -->", "<!-- end of measured -->"
 SHOWN = (
-    "accuracy/bold", "accuracy/serif", "there_and_back", "in_target/there", "in_target/back", "cycle", "twin", "l1",
-    "ssim", "l1_encoded", "l1_best", "diversity", "latent",
+    "accuracy", "accuracy/bold", "accuracy/serif", "there_and_back", "in_target/there", "in_target/back", "cycle",
+    "twin", "l1", "ssim", "l1_encoded", "l1_best", "diversity", "latent", "efficientnet_frechet",
 )  # fmt: skip
 """The metrics in the table, in this order."""
 

@@ -26,7 +26,9 @@ OTHERS = {
     "shard.py": ("pipelines.shard", "MakeOptions"),
     "translate.py": ("pipelines.translate", "Command"),
     "evaluate.py": ("pipelines.evaluate", "EvaluateOptions"),
+    "generate.py": ("pipelines.generate", "GenerateOptions"),
     "export.py": ("pipelines.export", "ExportOptions"),
+    "report.py": ("pipelines.report", "ReportOptions"),
     "runs.py": ("pipelines.runs", "ListOptions"),
     "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),
@@ -261,6 +263,8 @@ FILES: dict[str, tuple[Written, ...]] = {
                 "NAME.png": "The translation of the image NAME; .npy where PNG cannot hold it. Several outputs of one "
                 "image are NAME-0.png, NAME-1.png, ...",
                 "FOLDER-sheet.png": "A sheet of the first images beside their translations, beside the folder.",
+                "FOLDER-ledger": "A row for each input, as JSON lines: what was made of it, or why nothing was; and "
+                "made_by.json, what the outputs depend on.",
             },
         ),
     ),

@@ -1,12 +1,14 @@
-"""List runs: `python pipelines/runs.py STORAGE`; free their room: `python pipelines/runs.py prune STORAGE`.
+"""List runs: `python pipelines/runs.py [STORAGE]`; free their room: `python pipelines/runs.py prune STORAGE`.
 
-The list has a line for each run of the storage and each trial of its sweeps: method, state, images, the metric of the
-best checkpoint, the room that the run takes, its whole checkpoints, and how long ago it was last written to.
-`runs.py prune` removes old checkpoints; `runs.py prune --help` shows its flags.
+Without STORAGE it is the folder in which train.py puts runs. The list has a line for each run of the storage and each
+trial of its sweeps: method, state, images, the metric of the best checkpoint, the room that the run takes, its whole
+checkpoints, and how long ago it was last written to. `runs.py prune` removes old checkpoints; `runs.py prune --help`
+shows its flags.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +22,13 @@ except ModuleNotFoundError as missing:  # another Python than `make setup` insta
 
 from i2i_core.cli import main, parse, say
 from i2i_core.config.common import PRUNE, RUNS
+from i2i_core.config.launch import LaunchConfig
 from i2i_core.errors import CheckpointError, ConfigError, RunError, counted, nearest
 from i2i_core.names import printable
 from i2i_core.settings import check_at_least
 from i2i_core.sizes import said_bytes
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import absolute
 
 if TYPE_CHECKING:
@@ -47,7 +51,7 @@ Sort = Literal["name", "state", "images", "best", "disk", "age"]
 class ListOptions:
     """Say which runs to list, and in which order."""
 
-    storage: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STORAGE")] = ""
+    storage: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STORAGE")] = LaunchConfig.storage
     """Folder or URL that holds the runs: --storage of train.py."""
     sort: Sort = "name"
     """Order of the list. images, disk: the most first; age: the newest first; best: by metric and value."""
@@ -78,6 +82,10 @@ def run() -> int:
     if arguments[:1] == ["prune"]:
         return prune(parse(PruneOptions(), f"{PROGRAM} prune", arguments[1:], ABOUT_PRUNE, PRUNE))
     options = parse(ListOptions(), PROGRAM, arguments, __doc__ or "", RUNS)
+    if options.storage == ListOptions.storage and not Folder(os.path.abspath(options.storage)).names():
+        others = f"other folders: {PROGRAM} STORAGE"
+        say(f"no runs in {options.storage}, where train.py puts them without --storage; {others}")
+        return 0
     from i2i_core.runs.listing import listed
 
     runs = listed(_storage(options.storage, PROGRAM))
@@ -100,7 +108,9 @@ def _storage(given: str, program: str) -> Folder:
     storage = Folder(absolute(given, "STORAGE"))
     if not storage.names():
         fix = "Name the folder that train.py was given as --storage: it holds a folder for each run."
-        raise ConfigError("STORAGE", f"{given}, which is empty or not there", "a folder of runs", fix)
+        raise ConfigError(
+            "STORAGE", f"{given}, which is empty or not there", "a folder of runs", corrected(storage.url, fix)
+        )
     if storage.exists("config.json"):
         raise ConfigError("STORAGE", f"{given}, a run", "the folder that holds it", "Name the folder above it.")
     return storage

@@ -21,7 +21,7 @@ from i2i_core.images.sheet import png_bytes
 from i2i_core.orchestration.translating import rows_again
 from i2i_core.settings import check_at_least
 from i2i_core.translation.translator import Row
-from pipelines.demo import EXAMPLES, ROOT, TRANSLATED
+from pipelines.demo import EXAMPLES, ROOT, input_flags
 
 MOST = 8
 """Samples that are read of each demo."""
@@ -47,8 +47,9 @@ class Strip:
 def options_of(method: str, demos: Path) -> TranslateOptions:
     """Give the options that a method's demo called translate.py with."""
     example = EXAMPLES[method]
-    places = ("--input", str(demos / f"glyphs-{example.data}"), "--out", str(demos / f"{method}-translated"))
-    return parse(TranslateOptions(), "translate.py", [*places, *TRANSLATED, *example.translate])
+    taken = input_flags(method, str(demos / f"glyphs-{example.data}"))
+    flags = [*taken, "--out", str(demos / f"{method}-translated"), *example.translate]
+    return parse(TranslateOptions(), "translate.py", flags)
 
 
 def rows_of(method: str, demos: Path, count: int) -> list[Row]:
@@ -72,16 +73,17 @@ def alone(rows: list[Row]) -> tuple[list[Column], list[str]]:
 
 
 def side_by_side(rows: list[Row], each: int) -> list[Column]:
-    """Lay a method's samples out in columns of a source and an output; of many outputs, those of one source.
+    """Lay a method's samples out in columns of a source, if it has one, and an output; of many outputs, those of one
+    source.
 
     Sources with the largest deviation of their pixels come first: a small character shows little. Outputs are not
     chosen.
     """
-    fullest = sorted(rows, key=lambda row: deviation(row["source"]), reverse=True)
+    fullest = sorted(rows, key=lambda row: deviation(row.get("source")), reverse=True)
     outputs = [title for title in rows[0] if title not in ("source", "truth")]
     if len(outputs) > 1:
-        return [[fullest[0]["source"], fullest[0][title]] for title in outputs[:each]]
-    return [[row["source"], row[outputs[0]]] for row in fullest[:each]]
+        return [[fullest[0].get("source"), fullest[0][title]] for title in outputs[:each]]
+    return [[row.get("source"), row[outputs[0]]] for row in fullest[:each]]
 
 
 def deviation(x_CHW: Tensor | None) -> float:

@@ -24,6 +24,7 @@ from i2i_core.config.run import TrainConfig, hyper_of_every_method, without_leng
 from i2i_core.credentials import check_address
 from i2i_core.errors import ConfigError
 from i2i_core.registry import METHODS, entry
+from i2i_core.storage.near import corrected
 from i2i_core.storage.remote import storage_of
 
 PROGRAM = "train.py"
@@ -55,7 +56,8 @@ def starting_point(arguments: Sequence[str]) -> TrainConfig:
         check_address(file, "--config")
         fs, place = storage_of(file)
         if not fs.isfile(place):
-            raise ConfigError("--config", f"no file {file}", "a config.json", "Name one that train.py wrote.")
+            fix = corrected(file, "Name one that train.py wrote.")
+            raise ConfigError("--config", f"no file {file}", "a config.json", fix)
         start = TrainConfig.filled(fs.cat_file(place), file, method, preset, has_length)
     elif not method:
         check_any(arguments, PROGRAM, TrainOptions(TrainConfig.of_no_method()), *hyper_of_every_method())

@@ -3,8 +3,8 @@
 RUN is a run's folder (then its best checkpoint is taken, else its last) or one checkpoint. With StarGAN, `--target
 bold,serif` sets the attributes of the outputs; BicycleGAN and its relatives make many outputs of an input
 (`--samples`, `--like`, `--interpolate`); CycleGAN and UNIT also translate `--back`; `--shards` writes a data set of
-the outputs (SimGAN); videos become videos (`--input clip.mp4 --out clip-out.mp4`). Exit codes: 0 done; 1 images or
-videos were left out; 2 wrong input.
+the outputs (SimGAN); videos become videos (`--input clip.mp4 --out clip-out.mp4`). The same command goes on after a
+stop. Exit codes: 0 done; 1 images or videos were left out; 2 wrong input.
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ def run() -> int:
     made_by = f", made with {outcome.made_by}" if outcome.made_by else ""
     images = counted(outcome.written, "video" if outcome.films else "image")
     shown = f", the first {outcome.shown} of them" if outcome.shown < outcome.written else ""
-    say(f"{images}{each} in {options.out}{made_by}")
+    before = f" ({outcome.before:,} of them made before)" if outcome.before else ""
+    say(f"{images}{each} in {options.out}{made_by}{before}")
     if outcome.films:
         more = ["  ..."] if len(outcome.films) > MOST_NAMED else []
         say(*(f"  {printable(film.line)}" for film in outcome.films[:MOST_NAMED]), *more)
     if outcome.sheet:
         say(f"contact sheet{shown}: {outcome.sheet}")
+    if outcome.ledger:
+        say(f"a row for each image: {outcome.ledger}")
     if not outcome.bad:
         return 0
     named = (f"  {printable(f'{bad.key}: {bad.cause}')}" for bad in outcome.bad[:MOST_NAMED])

@@ -108,6 +108,20 @@ def storage(tmp_path: Path) -> str:
     return str(tmp_path / "runs")
 
 
+@pytest.fixture
+def ray_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ray of two CPUs in this process, which nothing else of the session uses."""
+    ray = pytest.importorskip("ray")
+    from i2i_core.orchestration import ray_compat
+
+    if "RAY_AUTH_TOKEN" not in os.environ:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)  # Ray would write one into the home folder
+    ray_compat.forget_token()  # an earlier test of this process may have asked for another cluster's
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """SeaweedFS, started once, for the first test that asks."""

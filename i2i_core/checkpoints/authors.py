@@ -21,6 +21,7 @@ from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods.base import Method
 from i2i_core.networks.shapes import STRIDED_LAYERS
 from i2i_core.sizes import said as said_size
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded
@@ -574,7 +575,8 @@ def _read_state(uri: str, where: str) -> State:
         fs, path = storage_of(uri)
         data = fs.cat_file(path)
     except Exception as error:  # each filesystem has its own kinds
-        raise CheckpointError(where, f"nothing that can be read ({error})", "a state file", fix) from None
+        found = f"nothing that can be read ({error})"
+        raise CheckpointError(where, found, "a state file", corrected(uri, fix)) from None
     try:
         state = loaded(data)
     except ValueError as error:

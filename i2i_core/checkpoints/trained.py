@@ -18,6 +18,7 @@ from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
 from i2i_core.runs.folder import CheckpointFolder, RunFolder, images_of
+from i2i_core.storage.near import corrected
 from i2i_core.storage.retry import AT_START, patient_for
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Trained:
         url: the checkpoint's folder.
         norm_batches: images seen, by how many of them shared a normalisation.
         identity: checksum of the whole checkpoint.
+        program: name of the program that wrote it, with its commit; empty if it does not say.
     """
 
     method: Method[Any]
@@ -42,6 +44,7 @@ class Trained:
     url: str
     norm_batches: NormBatches
     identity: str
+    program: str = ""
 
     @property
     def stage(self) -> Stage:
@@ -69,7 +72,8 @@ def find(uri: str) -> CheckpointFolder:
     best, whole = run.best(), run.whole_checkpoints()
     if not whole:
         found = "a folder without checkpoints" if run.exists("") else "nothing at that place"
-        raise CheckpointError(uri, found, "a run, or one of its checkpoints", "Name a folder that train.py printed.")
+        fix = corrected(uri, "Name a folder that train.py printed.")
+        raise CheckpointError(uri, found, "a run, or one of its checkpoints", fix)
     taken, last = best["checkpoint"] if best else whole[-1], whole[-1]
     why = f"the best of the run by {best['metric']}" if best else "the last of the run"
     if taken != last:
@@ -101,7 +105,7 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     saved.fill(like, None, averaged=True)  # networks larger than the file's would take memory for nothing
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
-    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity)
+    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity, saved.program)
     method.stage = saved.stage
     method.at_test = trained.at_test(AtTestOptions())
     return trained

@@ -55,6 +55,12 @@ EXPORT: Groups = {
     "which network": ("CHECKPOINT", "back"),
     "what is written": ("to", "out", "half", "size", "licence", "overwrite"),
 }
+REPORT: Groups = {"which runs": ("RUN",), "what is written": ("out",)}
+GENERATE: Groups = {
+    "what to show": ("CHECKPOINT", "walk", "arithmetic", "input", "target"),
+    "how much": ("rows", "columns", "first"),
+    "what is written": ("out",),
+}
 RUNS: Groups = {"what to list": ("STORAGE", "sort")}
 PRUNE: Groups = {
     "which runs": ("STORAGE", "RUN"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError
 from i2i_core.settings import MOST_PROCESSES, check_at_least, check_choice, check_numbers, flag, setting, shown
 from i2i_core.sizes import MOST_SIDE, Size, parsed_size, sides
+
+TileNorm = Literal["exact", "blend"]
+TILE_NORMS: tuple[TileNorm, ...] = get_args(TileNorm)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class TranslateOptions:
     out: str = setting("", resume="free")
     """Folder or URL for the outputs: NAME.png of each image NAME (.npy for what PNG cannot hold), or NAME-0.png,
     NAME-1.png, ... where an input has many outputs. Each has the size of its input. A contact sheet lies beside the
-    folder, as OUT-sheet.png. Of videos, NAME.mp4; of one video, --out may also be the file itself, ending in .mp4."""
+    folder, as OUT-sheet.png, and the ledger, OUT-ledger: a row for each input, with which the same command goes on. Of
+    videos, NAME.mp4; of one video, --out may also be the file itself, ending in .mp4."""
     split: str = setting("test", resume="free")
     """Split to translate, where --input is a data set."""
     shards_at: tuple[str, ...] = setting((), resume="free")
@@ -49,7 +53,8 @@ class TranslateOptions:
     """Write a data set to --out instead of files: the split of --input with its images translated, and everything else
     (labels, annotations) unchanged. The same command resumes one that was stopped."""
     overwrite: bool = setting(False, resume="free")
-    """With --shards: replace a data set in --out, finished or not, that was made in another way."""
+    """Start anew where --out holds outputs of another checkpoint, input or options: those that its ledger names are
+    removed first; with --shards, the data set."""
     workers: int = setting(1, resume="free", most=MOST_PROCESSES)
     """Processes that translate. 1: this process, or one worker of the cluster that RAY_ADDRESS names, as it does for a
     submitted job; more: as many Ray workers, each with whole videos. Outputs are the same."""
@@ -66,6 +71,13 @@ class TranslateOptions:
     a large photo takes."""
     scale: float = setting(0.0, resume="free", most=100)
     """Number that both sides of images are multiplied with: 0.5 halves them. 0: not so."""
+    tile: int = setting(0, resume="free", most=MOST_SIDE)
+    """Side in pixels of the tiles that images are translated in, which bounds the memory that a large one takes; 0:
+    images go through whole. 512 and more waste less time on what lies around a tile. docs/tiles.md says which
+    generators can."""
+    tile_norm: TileNorm = setting("exact", resume="free")
+    """Statistics of the norms where --tile is given. exact: those of the whole image, so that the output is that of the
+    whole image, in a pass for each norm; blend: each tile's own, and tiles overlap and fade into each other."""
     background: str = setting("white", resume="free")
     """The colour under transparent pixels, which the networks see: a name or #rrggbb."""
     keep_alpha: bool = setting(False, resume="free")
@@ -87,16 +99,20 @@ class TranslateOptions:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_at_least(self, 1, "workers", "batch")
-        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate")
+        check_at_least(self, 0, "count", "most", "longer_side", "scale", "samples", "interpolate", "tile")
         self._check_sizes()
         if self.ab and self.whole:
             raise ConfigError("--ab --whole", "both", "one of them, or neither", "Remove one.")
         check_choice(self, "bad", ("fail", "skip"))
+        check_choice(self, "tile_norm", TILE_NORMS)
+        if self.tile_norm != "exact" and not self.tile:
+            fix = "Give --tile 512, say, or leave --tile-norm out."
+            raise ConfigError("--tile-norm", f"{self.tile_norm} without --tile", "both", fix)
+        if self.tile and self.shards:
+            fix = "Leave --tile out: images of a data set are as small as those that the run was trained on."
+            raise ConfigError("--tile", "--shards beside it", "outputs in files", fix)
         if self.gpu and self.cpu:
             raise ConfigError("--gpu --cpu", "both", "one of them, or neither", "Remove one.")
-        if self.overwrite and not self.shards:
-            fix = "Leave it out: outputs in a folder are replaced as they are made."
-            raise ConfigError("--overwrite", "no --shards beside it", "--shards", fix)
 
     def _check_sizes(self) -> None:
         given = [name for name in ("size", "longer_side", "scale") if getattr(self, name)]

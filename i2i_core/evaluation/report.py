@@ -15,6 +15,8 @@ from i2i_core.settings import to_dict
 COLUMNS = ("doing nothing", "translated", "real", "images", "better")
 FEW = 50
 """Images below which a split says little."""
+MOST_REASON = 110
+"""Letters of a reason that the screen shows."""
 
 
 def as_json(suite: Suite, result: Result, about: Mapping[str, Any]) -> str:
@@ -97,13 +99,15 @@ def no_better(found: Mapping[str, Measured]) -> list[str]:
     return [name for name, m, idle in pairs if idle and not better(name, m.value, idle.value)]
 
 
-def unmeasured(why: Mapping[str, str]) -> list[str]:
-    """Put what was not measured into lines, one for each reason. Leave out what has no meaning by definition; name
-    families that cannot measure such data, without their reasons.
+def unmeasured(why: Mapping[str, str], file: str = "") -> list[str]:
+    """Put what was not measured into lines, one for each reason, of long ones the beginning. Leave out what has no
+    meaning by definition; name families that cannot measure such data, without their reasons.
 
     Args:
         why: the reason for each metric or family: `Suite.not_measured`.
+        file: the file with the whole reasons; empty: none is written.
     """
+    whole = f"{file or '--out FILE.json'} has the"
     names: dict[str, list[str]] = {}
     impossible = [name for name, reason in why.items() if name in FAMILIES and not reason.startswith(NOT_ASKED)]
     for name, reason in why.items():
@@ -113,10 +117,17 @@ def unmeasured(why: Mapping[str, str]) -> list[str]:
         if not (name.endswith(NOTHING) and base in METRICS and METRICS[base].nothing):
             names.setdefault(reason.partition(":")[0] if reason.startswith(NOT_ASKED) else reason, []).append(name)
     asked = names.pop(NOT_ASKED, [])
-    lines = [f"not measured: {', '.join(each)}: {reason}" for reason, each in names.items()]
+    lines = [f"not measured: {', '.join(each)}: {_begun(reason, whole)}" for reason, each in names.items()]
     if impossible:
-        lines.append(f"not for this method or data: {', '.join(impossible)} (--out FILE.json has the reasons)")
+        lines.append(f"not for this method or data: {', '.join(impossible)} ({whole} reasons)")
     return [*lines, f"not asked for: --metrics {' '.join(asked)}"] if asked else lines
+
+
+def _begun(reason: str, whole: str) -> str:
+    """Give a reason; of a long one its first words, and who has the rest."""
+    if len(reason) <= MOST_REASON:
+        return reason
+    return f"{reason[:MOST_REASON].rpartition(' ')[0] or reason[:MOST_REASON]} ... ({whole} rest)"
 
 
 def _rows(found: Mapping[str, Measured]) -> list[str]:

@@ -65,6 +65,8 @@ class Basic(Family):
                 self._of_labels(asked)
             case "domains":
                 self._of_domains(asked)
+            case "labelled noise":
+                self._of_labelled_noise(asked)
         if asked.method.control(Labels) and self.target is None:
             self.target = attributes.SplitLabels.of(asked.method, asked.data, asked.split).kept
         if several := multimodal.metrics_of(asked.method):
@@ -90,6 +92,17 @@ class Basic(Family):
         else:
             self._absent |= {name: NO_CLASSIFIER for name in attributes.METRICS if name.startswith("accuracy")}
         self._measures.append(partial(attributes.measure, labels=labels, classifier=asked.classifier))
+
+    def _of_labelled_noise(self, asked: Asked) -> None:
+        labels = attributes.SplitLabels.of(asked.method, asked.data, asked.split)
+        self.target = labels.kept
+        if not asked.classifier:
+            self._absent |= dict.fromkeys(attributes.OF_NOISE, NO_CLASSIFIER)
+            return
+        asked.classifier.check(asked.data)
+        asked.classifier.columns(labels.names)
+        self._judges += ["accuracy", *(f"accuracy/{name}" for name in labels.names)]
+        self._measures.append(partial(attributes.measure_made, labels=labels, classifier=asked.classifier))
 
     def _of_domains(self, asked: Asked) -> None:
         two_way, (a, b) = asked.method.two_way, asked.data.manifest.domains
@@ -141,13 +154,14 @@ class Basic(Family):
         return [pair for keys, values in both for pair in zip(keys, values, strict=True)]
 
 
-Basis = Literal["truth", "labels", "domains", ""]
+Basis = Literal["truth", "labels", "domains", "labelled noise", ""]
 """The standard that made images are measured by without a network of others: the truth, the label or the domain that
-they are made for; empty: there is none."""
+they are made for, of noise the label alone; empty: there is none."""
 _BASES: dict[Basis, Mapping[str, Metric]] = {
     "truth": paired.METRICS,
     "labels": attributes.METRICS,
     "domains": unpaired.METRICS,
+    "labelled noise": attributes.OF_NOISE,
     "": {},
 }
 
@@ -157,7 +171,7 @@ def basis(method: Method[Any] | type[Method[Any]]) -> Basis:
     if knows_truth(method):
         return "truth"
     if not image_input(method):
-        return ""
+        return "labelled noise" if method.control(Labels) and not method.inputs else ""
     if method.control(Labels):
         return "labels"
     return "domains" if method.needs.domains == 2 else ""

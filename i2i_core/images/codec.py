@@ -24,7 +24,7 @@ from i2i_core.images.formats import FORMATS, check, recognise
 from i2i_core.images.limits import MAX_PIXELS, check_size
 from i2i_core.images.strips import copy_rows, strips
 from i2i_core.images.window import to_window
-from i2i_core.settings import check_at_least, check_between, check_numbers, setting
+from i2i_core.settings import check_at_least, check_between, check_numbers, flag, setting
 from i2i_core.sizes import MOST_SIDE, StoredFit, fitted
 
 Resample = Literal["bicubic", "bilinear", "lanczos", "nearest", "area"]
@@ -68,6 +68,11 @@ class ImageOptions:
     """Lowest and highest value to show, for what scanners write: TIFF of 16 and 32 bits, signed or not, floats, npy and
     DICOM. They are stored as 0 and 65535 of 16 bits, what lies beyond as one of the two. For CT, -1000 1000, say. 8-bit
     images are refused beside it. Default: a DICOM has the window that it names, others stay as they are."""
+    window_a: tuple[float, ...] = setting((), most=MOST_VALUE)
+    """The same for A's images alone, in place of --window: pairs and unpaired. 8-bit images of the other domain, photos
+    say, become 16-bit ones of the same colours where both domains share a field (unpaired)."""
+    window_b: tuple[float, ...] = setting((), most=MOST_VALUE)
+    """The same for B's images alone."""
     center_crop: int | None = None
     """Side in pixels of the square to cut out of the middle, before resizing (CelebA: 178). Default: none is cut."""
     load_size: int | None = None
@@ -93,9 +98,11 @@ class ImageOptions:
             check_at_least(self, 1, "center_crop")
         if self.load_size is not None:
             check_between(self, 1, MOST_SIDE, "load_size")
-        if self.window and not (len(self.window) == 2 and -MOST_VALUE <= self.window[0] < self.window[1]):
-            found = " ".join(f"{value:g}" for value in self.window)
-            raise ConfigError("--window", found, "a value, and a larger one", "For example --window -1000 1000.")
+        for name in ("window", "window_a", "window_b"):
+            window = getattr(self, name)
+            if window and not (len(window) == 2 and -MOST_VALUE <= window[0] < window[1]):
+                found, fix = " ".join(f"{value:g}" for value in window), f"For example {flag(name)} -1000 1000."
+                raise ConfigError(flag(name), found, "a value, and a larger one", fix)
         try:
             ImageColor.getrgb(self.background)
         except ValueError:
@@ -107,6 +114,16 @@ class ImageOptions:
         """The background's red, green and blue, 0 to 255."""
         red, green, blue = ImageColor.getrgb(self.background)[:3]
         return red, green, blue
+
+    def window_of(self, side: str) -> tuple[str, tuple[float, ...]]:
+        """Give the flag and the window of the images of a side (`a` or `b`; another name: of all); () for none."""
+        name = f"window_{side}" if side in ("a", "b") and getattr(self, f"window_{side}") else "window"
+        return flag(name), getattr(self, name)
+
+    @property
+    def one_sided(self) -> bool:
+        """Tell whether one side has a window of its own."""
+        return bool(self.window_a or self.window_b)
 
 
 @dataclass(frozen=True)
@@ -129,7 +146,14 @@ class Picture:
     @property
     def transparent(self) -> bool:
         """Tell whether any pixel lets something through."""
-        return self.alpha and bool((self.pixels[..., -1] < np.iinfo(self.pixels.dtype).max).any())
+        opaque = 1.0 if self.pixels.dtype == np.float32 else np.iinfo(self.pixels.dtype).max
+        return self.alpha and bool((self.pixels[..., -1] < opaque).any())
+
+
+def deepened(picture: Picture) -> Picture:
+    """Bring an image of 8 bits to 16, black to black and white to white; others stay as they are."""
+    x = picture.pixels
+    return replace(picture, pixels=x.astype(np.uint16) * 257) if x.dtype == np.uint8 else picture
 
 
 def decode(data: bytes, extension: str) -> np.ndarray:

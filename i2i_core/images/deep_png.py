@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -100,8 +101,12 @@ def _with_alpha(x_HWC: np.ndarray, transparent: tuple[int, ...]) -> np.ndarray:
 # ---- chunks ----
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of each chunk up to the last, IEND."""
+def chunks_of(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield name and content of each chunk up to the last, IEND.
+
+    Raises:
+        ValueError: a chunk is cut off, or its checksum is wrong.
+    """
     at, whole = len(SIGNATURE), memoryview(data)
     while at + 12 <= len(data):
         size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -123,7 +128,7 @@ def _shown(name: bytes) -> str:
 
 def _parts(data: bytes) -> tuple[_Header, list[memoryview], tuple[int, ...] | None]:
     """Give the header, the pieces of the compressed data, and the transparent colour if there is one."""
-    chunks = _chunks(data)
+    chunks = chunks_of(data)
     name, content = next(chunks)
     if name != b"IHDR":
         raise ValueError(f"a damaged PNG: it begins with the chunk {_shown(name)}, not IHDR")
@@ -209,9 +214,14 @@ def _half(header: _Header, raw: np.ndarray, number: int) -> io.BytesIO:
     file = io.BytesIO()
     file.write(SIGNATURE)
     for name, content in chunks:
-        file.write(len(content).to_bytes(4, "big") + name)
-        file.write(content)
-        file.write(zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big"))
+        write_chunk(file, name, content)
     del stored, chunks, content
     file.seek(0)
     return file
+
+
+def write_chunk(file: IO[bytes], name: bytes, content: bytes | memoryview) -> None:
+    """Write a chunk with its length and checksum."""
+    file.write(len(content).to_bytes(4, "big") + name)
+    file.write(content)
+    file.write(zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big"))

@@ -7,6 +7,8 @@ MAX_PIXELS = 89_478_485
 MAX_BYTES = 1 << 28
 """Bytes of a picture's values as they are stored, all pages and channels: 9459 x 9459 of 8-bit RGB."""
 MAX_CHANNELS = 512
+LARGE_PIXELS = 1 << 28
+"""Pixels of a PNG that is read a few rows at a time (`large_png`), at most: 16384 x 16384."""
 
 
 def check_size(width: int, height: int, channels: int = 1, value_bytes: int = 1) -> None:

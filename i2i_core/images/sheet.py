@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, zip_longest
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,7 +20,7 @@ from i2i_core.names import printable
 LEAST_CELL = 96
 """Smaller images are enlarged by a whole factor until they have about this many pixels."""
 MOST_CELL = 512
-"""Larger images are shown reduced by a whole factor."""
+"""Larger images are shown reduced to this many pixels."""
 GAP = 6
 WHITE, PAPER, INK = (255, 255, 255), (228, 230, 234), (20, 20, 20)
 LETTERS = 15
@@ -33,7 +34,7 @@ NOTHING = (206, 208, 212)
 
 Columns = Mapping[str, Tensor | Sequence[Tensor | None]]
 Cells = list[list[Image.Image | None]]
-"""Columns of images; None where a row has none."""
+"""Columns or rows of images; None where there is none."""
 
 
 def to_array(x_CHW: Tensor, dtype: str = "uint8") -> np.ndarray:
@@ -75,54 +76,74 @@ def png_bytes(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def contact_sheet(columns: Columns, *, scale: int = 0, rows: Sequence[str] = ()) -> Image.Image:
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Put pictures below each other, at the left."""
+    if len(sheets) == 1:
+        return sheets[0]
+    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
+
+
+def contact_sheet(columns: Columns, *, rows: Sequence[str] = ()) -> Image.Image:
     """Draw images side by side under their columns' titles, one row per sample.
+
+    Every row fits cells of one size: its images are enlarged by a whole factor, or reduced, all of them alike.
 
     Args:
         columns: by title, (n, C, H, W) in [-1, 1], or a list of images (C, H, W) of any sizes, in which
             None leaves a cell empty.
-        scale: pixels of the sheet per pixel of an image; 0: small images are enlarged and large
-            ones reduced, by a whole factor that is the same for the whole sheet.
         rows: what is written before each row, one line or several; lines too long for it lose their middle.
     """
-    cells = _resized([[None if x is None else to_image(x) for x in images] for images in columns.values()], scale)
-    every = [image for column in cells for image in column if image is not None]
-    cell = max((i.width for i in every), default=LEAST_CELL), max((i.height for i in every), default=LEAST_CELL)
-    font = ImageFont.load_default(size=max(14, min(26, cell[0] // 6)))
-    titles = [_wrapped(title, cell[0], font) for title in columns]
-    widths = [max(cell[0], *(int(font.getlength(line)) + 1 for line in lines)) for lines in titles]
+    cells = _fitted([[None if x is None else to_image(x) for x in images] for images in columns.values()])
+    cell = max((i.width for row in cells for i in row if i is not None), default=LEAST_CELL)
+    heights = [max((i.height for i in row if i is not None), default=LEAST_CELL) for row in cells]
+    font = ImageFont.load_default(size=max(14, min(26, cell // 6)))
+    titles = [_wrapped(title, cell, font) for title in columns]
+    widths = [max(cell, *(int(font.getlength(line)) + 1 for line in lines)) for lines in titles]
     line_height = sum(font.getmetrics())
     head = line_height * max((len(lines) for lines in titles), default=0) + 2 * GAP
-    count = max((len(column) for column in cells), default=0)
+    tops = [*accumulate(heights, lambda top, height: top + height + GAP, initial=head)]
     small = ImageFont.load_default(size=LETTERS)
     labels = [[_shortened(printable(line), MOST_LABEL, small) for line in label.split("\n")] for label in rows]
     margin = max((GAP + math.ceil(small.getlength(line)) for label in labels for line in label), default=0)
-    width = margin + GAP + sum(w + GAP for w in widths)
-    sheet = Image.new("RGB", (width, head + count * (cell[1] + GAP)), PAPER)
+    sheet = Image.new("RGB", (margin + GAP + sum(w + GAP for w in widths), tops[-1]), PAPER)
     draw, left = ImageDraw.Draw(sheet), margin + GAP
-    for row, label in enumerate(labels):
-        middle = head + row * (cell[1] + GAP) + cell[1] // 2
-        draw.multiline_text((GAP, middle), "\n".join(label), fill=INK, font=small, anchor="lm")
-    for lines, width, column in zip(titles, widths, cells, strict=True):
+    for label, top, height in zip(labels, tops, heights, strict=False):
+        draw.multiline_text((GAP, top + height // 2), "\n".join(label), fill=INK, font=small, anchor="lm")
+    for column, (lines, width) in enumerate(zip(titles, widths, strict=True)):
         for i, line in enumerate(lines):
             draw.text((left + width // 2, GAP + i * line_height), line, fill=INK, font=font, anchor="ma")
-        _fill(sheet, column, count, (left + (width - cell[0]) // 2, head), cell)
+        for row, top, height in zip(cells, tops, heights, strict=False):
+            _fill(sheet, row[column], (left + (width - cell) // 2, top), (cell, height))
         left += width + GAP
     return sheet
 
 
-def _resized(cells: Cells, scale: int) -> Cells:
-    """Enlarge all (nearest) or reduce all (averaged) by one whole factor."""
-    largest = max((max(image.size) for column in cells for image in column if image is not None), default=LEAST_CELL)
-    factor = scale or max(1, round(LEAST_CELL / largest))
-    smaller = 1 if scale else -(-largest // MOST_CELL)
+def _fitted(columns: Cells) -> Cells:
+    """Give the rows of the sheet, with each row's images at one scale: its longest side is about as long as the longest
+    of the sheet, which is shown between LEAST_CELL and MOST_CELL pixels."""
+    rows = [list(row) for row in zip_longest(*columns)]
+    sides = [max((max(image.size) for image in row if image is not None), default=0) for row in rows]
+    largest = max(sides, default=0) or LEAST_CELL
+    side = min(MOST_CELL, largest * max(1, round(LEAST_CELL / largest)))
+    return [
+        [None if image is None else _at_scale(image, own, side) for image in row]
+        for row, own in zip(rows, sides, strict=True)
+    ]
 
-    def one(image: Image.Image) -> Image.Image:
-        if smaller > 1:
-            return image.reduce(smaller)
-        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
-    return [[None if image is None else one(image) for image in column] for column in cells]
+def _at_scale(image: Image.Image, own: int, side: int) -> Image.Image:
+    """Bring an image to the scale at which `own` pixels are at most `side`: enlarged (nearest) by a whole factor, or
+    reduced (averaged)."""
+    if own > side:
+        size = [max(1, round(pixels * side / own)) for pixels in image.size]
+        return image.resize((size[0], size[1]), Image.Resampling.BOX)
+    factor = side // own
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def _wrapped(title: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
@@ -154,14 +175,9 @@ def _shortened(line: str, width: int, font: ImageFont.FreeTypeFont) -> str:
     return short
 
 
-def _fill(
-    sheet: Image.Image, column: Sequence[Image.Image | None], rows: int, at: tuple[int, int], cell: tuple[int, int]
-) -> None:
-    """Draw one column's images, each in the middle of its cell."""
-    for row in range(rows):
-        image = column[row] if row < len(column) else None
-        left, top = at[0], at[1] + row * (cell[1] + GAP)
-        if image is None:
-            sheet.paste(NOTHING, (left, top, left + cell[0], top + cell[1]))
-        else:
-            sheet.paste(image, (left + (cell[0] - image.width) // 2, top + (cell[1] - image.height) // 2))
+def _fill(sheet: Image.Image, image: Image.Image | None, at: tuple[int, int], cell: tuple[int, int]) -> None:
+    """Draw an image in the middle of its cell; of an empty one, the cell."""
+    if image is None:
+        sheet.paste(NOTHING, (*at, at[0] + cell[0], at[1] + cell[1]))
+    else:
+        sheet.paste(image, (at[0] + (cell[0] - image.width) // 2, at[1] + (cell[1] - image.height) // 2))

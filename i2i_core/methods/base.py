@@ -47,12 +47,12 @@ Direction = Literal["AtoB", "BtoA"]
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Choose the optimiser of a player: Adam, or RMSProp as in WGAN's paper."""
+    """Choose the optimiser of a player: Adam, RMSProp as in WGAN's paper, or SGD, whose momentum is `betas[0]`."""
 
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 0.0
-    kind: Literal["adam", "rmsprop"] = "adam"
+    kind: Literal["adam", "rmsprop", "sgd"] = "adam"
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")
@@ -265,15 +265,9 @@ class Method(nn.Module, Generic[Config]):
             ValueError: an input or control is missing, or the method does not have the direction.
         """
         taken, made = sides(self, direction)
-        controls = dict(controls or {})
         if keys is None:
             keys = [str(i) for i in range(len(next(iter(inputs.values()), ())))]
-        code = self.named(Code)
-        if code and code not in controls:
-            controls[code] = self.draw_codes(keys)
-        weight = next(self.parameters())
-        told = [control.to(weight) for control in _each(controls, self.controls, "control")]
-        given = [*_each(inputs, taken, "input"), *told]
+        given = [*_each(inputs, taken, "input"), *self.ordered_controls(controls or {}, keys)]
         if self.memory:
             given += _each(self.first_memory(inputs) if memory is None else memory, self.memory, "memory")
         module, names = self.module(direction), (*made, *self.memory)
@@ -285,6 +279,15 @@ class Method(nn.Module, Generic[Config]):
             expected = f"{', '.join(names)}, each a tensor (n, ...) of {len(keys)}"
             raise TypeError(f"module() of {type(self).__name__} gave {shapes}; expected {expected}")
         return dict(zip(names, values, strict=True))
+
+    def ordered_controls(self, controls: Values, keys: Sequence[str]) -> list[Tensor]:
+        """Give controls in the order in which `module()` takes them; a code that is missing is drawn, seeded by the
+        keys. Raises ValueError where another one is missing."""
+        code = self.named(Code)
+        if code and code not in controls:
+            controls = {**controls, code: self.draw_codes(keys)}
+        weight = next(self.parameters())
+        return [control.to(weight) for control in _each(controls, self.controls, "control")]
 
     def along(
         self,
@@ -329,15 +332,21 @@ class Method(nn.Module, Generic[Config]):
         """Give Z, the numbers in a code."""
         raise TypeError("a method with codes defines code_length")
 
+    @property
+    def prior(self) -> Literal["normal", "uniform"]:
+        """Give the distribution of a code's numbers: that of the control, unless the configuration decides it."""
+        control = self.control(Code)
+        return control.drawn if control else "normal"
+
     def draw_codes(self, keys: Sequence[str], sample: int = 0) -> Tensor:
         """Draw codes (n, Z), each seeded by its key and the sample's number.
 
         They are drawn on the host, so that they are the same on every device.
         """
-        control, codes = self.control(Code), torch.empty(len(keys), self.code_length)
+        codes = torch.empty(len(keys), self.code_length)
         for z, key in zip(codes, keys, strict=True):
             generator = torch.Generator().manual_seed(seed_from("code", key, sample))
-            if control is not None and control.drawn == "uniform":
+            if self.prior == "uniform":
                 z.uniform_(-1, 1, generator=generator)
             else:
                 z.copy_(torch.randn(self.code_length, generator=generator))

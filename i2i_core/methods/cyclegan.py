@@ -5,76 +5,38 @@ x_BCHW images of domain A (the paper's X), y_BCHW images of domain B (its Y), bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from i2i_core.batch import Batch
 from i2i_core.config.methods.cyclegan import CycleGANConfig
-from i2i_core.fields import Schema
 from i2i_core.losses.reconstruction import l1
-from i2i_core.methods.base import (
-    Column,
-    Direction,
-    Method,
-    Move,
-    Needs,
-    Objective,
-    Player,
-    Progress,
-    domain_channels,
-    moves,
-)
-from i2i_core.methods.game import Game
+from i2i_core.methods.base import Column, Direction, Move, Objective, Player, Progress, moves
 from i2i_core.methods.history import FakePool
-from i2i_core.networks.init import init_normal
-from i2i_core.networks.patchgan import patch_discriminator
-from i2i_core.networks.resnet import ResNetGenerator
+from i2i_core.methods.unpaired import Unpaired
 from i2i_core.registry import implements
 
 
 @implements("cyclegan")
-class CycleGAN(Method[CycleGANConfig]):
+class CycleGAN(Unpaired[CycleGANConfig]):
     """Train G: x -> y and F: y -> x without pairs; D_Y and D_X tell true images from made ones."""
 
-    needs = Needs({"image": "image"}, domains=2)
-    inputs, outputs = {"a": "image"}, {"b": "image"}
     generators = ("G", "F")
     two_way = True
-    any_size = True
 
     def __init__(self, config: CycleGANConfig, generator: torch.Generator) -> None:
         super().__init__(config)
         k = config
-
-        def resnet(inputs: int, outputs: int) -> nn.Module:
-            return ResNetGenerator(inputs, outputs, k.g_base, k.g_blocks, k.norm, k.upsample)
-
-        self.networks = nn.ModuleDict(
-            {"G": resnet(k.in_channels, k.out_channels), "F": resnet(k.out_channels, k.in_channels)}
-        )
-        self.game = Game(k)
+        self.networks["G"] = self.resnet(k.in_channels, k.out_channels)
+        self.networks["F"] = self.resnet(k.out_channels, k.in_channels)
         self.players = {"generators": Player(("G", "F"), self.game.move(k.lr))}
         if k.lambda_gan:
-            self.networks["D_X"] = patch_discriminator(k.receptive_field, k.in_channels, k.d_base, k.norm)
-            self.networks["D_Y"] = patch_discriminator(k.receptive_field, k.out_channels, k.d_base, k.norm)
-            clip = self.game.after_move(self.networks["D_X"], self.networks["D_Y"])
-            self.players = {**self.players, "discriminators": Player(("D_X", "D_Y"), self.game.move(k.lr), clip)}
+            self.networks["D_X"], self.networks["D_Y"] = self.judge(k.in_channels), self.judge(k.out_channels)
+            self.players = {**self.players, "discriminators": self.discriminator_player("D_X", "D_Y")}
             self.pools = {"x": FakePool("pool_x", k.pool_size), "y": FakePool("pool_y", k.pool_size)}
-        for network in self.networks.values():
-            init_normal(network, generator)
-
-    @staticmethod
-    def fit(config: CycleGANConfig, schema: Schema, direction: Direction) -> CycleGANConfig:
-        """Take the channels of each domain from the data."""
-        a, b = domain_channels(schema, direction)
-        return replace(config, in_channels=a, out_channels=b)
-
-    def channels(self) -> Mapping[str, int]:
-        """Give the channels of both domains."""
-        return {"a": self.config.in_channels, "b": self.config.out_channels}
+        self.initialise(generator)
 
     def update(self, batches: Iterator[Batch], progress: Progress) -> Iterator[Move]:
         """Move the generators on a batch, the discriminators on it and on pooled fakes (sec. 4), n_critic times."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from i2i_core.batch import Batch
 from i2i_core.config.methods.game import GameConfig
 from i2i_core.losses.adversarial import adversarial
+from i2i_core.losses.numeric import upcast
 from i2i_core.losses.penalties import gradient_penalty
 from i2i_core.methods.base import Optimiser
 
@@ -76,6 +77,14 @@ class Game:
     def generator(self, maps: Maps) -> Tensor:
         """Compute what G minimises on its fakes."""
         return _over_scales(self.terms.generator, maps)
+
+    def turned(self, maps: Maps) -> Tensor:
+        """Compute what a generator minimises whose images D should take for real, and which aims at fake (BiGAN).
+
+        It is `generator` with both ends exchanged: of logits mirrored at D's border.
+        """
+        border = self.terms.border or 0.0
+        return _over_scales(lambda logits: self.terms.generator(2 * border - upcast(logits)), maps)
 
     def alpha(self, batch: Batch, name: str = "alpha") -> Tensor | None:
         """Draw the place between real and fake at which each sample's penalty is taken, (n, 1, 1, 1).

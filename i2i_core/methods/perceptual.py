@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_core.config.methods.perceptual import AnyConfig, PerceptualConfig, located
@@ -29,16 +30,23 @@ class Perceptual:
 
     Args:
         layers, distance, normalised: layers that are compared, and how (`losses.perceptual`).
+        side: pixels of the square that images are resized to before, bilinear; 0: as they are.
 
     Attributes:
         features: the network; None until `read` has read it.
     """
 
     def __init__(
-        self, config: PerceptualConfig, layers: Layers, *, distance: Distance = "l1", normalised: bool = False
+        self,
+        config: PerceptualConfig,
+        layers: Layers,
+        *,
+        distance: Distance = "l1",
+        normalised: bool = False,
+        side: int = 0,
     ) -> None:
         self.config, self.layers = config, layers[config.perceptual]
-        self.distance, self.normalised = distance, normalised
+        self.distance, self.normalised, self.side = distance, normalised, side
         self.features: Features | None = None
 
     def read(self, like: Tensor) -> None:
@@ -60,9 +68,15 @@ class Perceptual:
         """Compute the distance of images from their targets, which get no gradient; 0 where the term does not count."""
         if not self.config.lambda_perceptual:
             return torch.zeros((), device=x_BCHW.device)
-        assert self.features is not None, "Method.attach comes before the first update"
         weights, how = [*self.layers.values()], self.distance
-        return perceptual(self.features, x_BCHW, target_BCHW, weights, distance=how, normalised=self.normalised)
+        return perceptual(self.seen, x_BCHW, target_BCHW, weights, distance=how, normalised=self.normalised)
+
+    def seen(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Give the features of images, resized to `side`."""
+        assert self.features is not None, "Method.attach comes before the first update"
+        if self.side:
+            x_BCHW = F.interpolate(x_BCHW.to(self.features.weight), (self.side, self.side), mode="bilinear")
+        return self.features(x_BCHW)
 
 
 def with_checksum(config: AnyConfig, layers: Layers) -> AnyConfig:

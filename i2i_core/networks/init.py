@@ -73,6 +73,20 @@ def init_kaiming(module: nn.Module, generator: Generator) -> None:
 
 
 @torch.no_grad()
+def init_uniform(module: nn.Module, generator: Generator, bound: float) -> None:
+    """Draw weights ~ U(-bound, bound); biases 0 (the program of Goodfellow et al. 2014). Of linear layers alone.
+
+    Raises:
+        TypeError: a layer holds parameters this rule does not cover.
+    """
+    for layer in _layers_with_parameters(module):
+        if not isinstance(layer, nn.Linear):
+            raise TypeError(f"{type(layer).__name__}, which is no linear layer")
+        layer.weight.copy_(_empty(layer.weight).uniform_(-bound, bound, generator=generator))
+        layer.bias.zero_()
+
+
+@torch.no_grad()
 def init_default(module: nn.Module, generator: Generator) -> None:
     """Draw weights by PyTorch's own rule, which applies where a paper's code sets none (StarGAN).
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from i2i_core.networks.shapes import Local
 
 
-class _Block(nn.Module):
+class RefinerBlock(nn.Module):
     """relu(x + conv3(relu(conv3(x)))), no norm (He et al. 2016)."""
 
     def __init__(self, channels: int) -> None:
@@ -46,7 +46,7 @@ class Refiner(nn.Module):
         self.net = nn.Sequential(
             nn.Conv2d(channels, base, first, padding=first // 2),
             nn.ReLU(inplace=True),
-            *(_Block(base) for _ in range(blocks)),
+            *(RefinerBlock(base) for _ in range(blocks)),
             nn.Conv2d(base, channels, 1),
             nn.Tanh(),
         )

@@ -14,6 +14,8 @@ DropoutAt = Literal["innermost", "after_innermost"]
 NoiseAt = Literal["input", "all"]
 Local = Literal["eyes", "hands"]
 ReceptiveField = Literal[1, 16, 70, 286]
+GeneratorNorm = Literal["batch", "none"]
+CriticNorm = Literal["batch", "layer", "none"]
 
 UPSAMPLES: tuple[str, ...] = typing.get_args(Upsample)
 STRIDED_LAYERS: dict[int, int] = {1: 0, 16: 1, 70: 3, 286: 5}
@@ -70,3 +72,19 @@ def smallest_side(layers: int) -> int:
     Its two stride-1 convolutions take one pixel each.
     """
     return 3 * 2**layers if layers else 1
+
+
+def halvings_to_four(size: Size) -> int:
+    """Count the layers of stride 2 that bring an image's shorter side to 4.
+
+    Raises:
+        SizeError: they do not, or there is none: the shorter side is no power of two from 8 on, or the other one is no
+            multiple of as much.
+    """
+    short, long = sorted(sides(size))
+    near = 1 << max(3, short.bit_length() - 1) if short > 0 else 8
+    if short < 8 or short & (short - 1):
+        raise SizeError(short, "a power of two, at least 8, on the shorter side", (near, 2 * near))
+    layers = short.bit_length() - 3
+    check_multiple(long, 2**layers, "DCGAN's discriminator")
+    return layers

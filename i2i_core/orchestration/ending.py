@@ -31,7 +31,7 @@ def ending(reached: Reached, config: TrainConfig) -> Iterator[str]:
         yield f"finished after {reached.images:,} images: {run.url}"
     yield from metrics(reached.metrics)
     yield f"checkpoints {run.at(run.CHECKPOINTS)}"
-    yield f"grids {run.at(run.GRIDS)}"
+    yield f"report, with curves and grids: {run.at(run.REPORT)}"
     url = shlex.quote(run.url)
     yield f"translate with: python pipelines/translate.py {url} {_input(method, config)} --out FOLDER"
     if reached.metrics:

@@ -27,6 +27,7 @@ from i2i_core.orchestration.cluster import capacity, connect, dashboard, wait_fo
 from i2i_core.orchestration.rendezvous import OneAddressConfig
 from i2i_core.orchestration.restarts import Restarts, cause_of
 from i2i_core.orchestration.worker import train_worker
+from i2i_core.reporting.page import write_report
 from i2i_core.runs.attempts import begin, check_claim, held, holder, record
 from i2i_core.runs.folder import RunFolder, Status, images_of, why_ended
 from i2i_core.storage.folder import Folder
@@ -164,7 +165,7 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
     """Run a prepared configuration to its end, resuming from the run's folder. A finished run is not run again.
 
     A run's folder holds config.json, status.json (running, finished, stopped or failed, and with what result),
-    attempts/, checkpoints/, best.json, grids/ and TensorBoard's event files.
+    attempts/, checkpoints/, best.json, grids/, TensorBoard's event files, and report.html, which shows all of it.
 
     Args:
         config: the prepared configuration.
@@ -205,11 +206,21 @@ def launch(config: TrainConfig, lr_may_rise: bool = False, began: float | None =
         with stopping_on_signal("the run", lambda: _stop(run, attempt, ended)):
             try:
                 untold = _fit(config, run, gpu, attempt)
+            except RunError:
+                _report(run)
+                raise
             finally:
                 ended.set()
     if untold:
         raise RunError(untold)
+    _report(run)
     return _outcome(run, attempt)
+
+
+def _report(run: RunFolder) -> None:
+    """Write the run's report, however the run has ended."""
+    with patient_for(AT_START):
+        write_report(run.url)
 
 
 def _stop(run: RunFolder, attempt: str, ended: Event) -> None:

@@ -1,17 +1,19 @@
 """Do many units of work in this process or on many Ray workers: functions alone (`each`), or with a checkpoint
 (`over`).
 
-Each worker has one unit at a time. Results come in the order in which they are done.
+Each worker does one unit at a time. Results come in the order in which they are done.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
@@ -22,6 +24,8 @@ from i2i_core.registry import entry
 
 if TYPE_CHECKING:
     from i2i_core.checkpoints.trained import Trained
+
+logger = logging.getLogger(__name__)
 
 Unit = TypeVar("Unit")
 Answer = TypeVar("Answer")
@@ -102,12 +106,25 @@ def each(units: Sequence[tuple[Any, ...]], task: Callable[..., Answer], workers:
 
 
 def over(
-    units: Sequence[Unit], task: Task[Unit, Answer], work: Work, trained: Trained, where: Where
-) -> Iterator[Answer]:
+    units: Iterable[Unit],
+    task: Task[Unit, Answer],
+    work: Work,
+    trained: Trained,
+    where: Where,
+    tries: int = 1,
+    held: int = 1,
+) -> Generator[Answer, None, None]:
     """Do a task with every unit on workers that have loaded a checkpoint, and yield the results as they come.
 
+    Args:
+        tries: times that a unit is tried where the worker that has it is lost. Another worker takes its place as soon
+            as the cluster has room for one.
+        held: units that a worker has: the one that it does, and others, so that it waits for none. More than 1 for
+            short ones.
+
     Raises:
-        UserError: as the task raised it, or for more workers or GPUs than there are.
+        UserError, RunError: as the task raised it.
+        UserError: more workers or GPUs than there are.
         RunError: a worker was lost.
     """
     if where.here:
@@ -121,12 +138,9 @@ def over(
 
     kind, shared, level = ray.remote(**takes)(_Actor), ray.put(work), logs.shown()
     given = (shared, bool(takes["num_gpus"]), level, trained.config.method)
-    actors = [kind.remote(*given) for _ in range(min(where.workers, len(units)))]
-
-    def lane(actor: Any) -> Callable[[Unit], Any]:
-        return lambda unit: actor.run.remote(task, unit)
-
-    yield from _flow(units, map(lane, actors), lambda flying: [ray.kill(actor) for actor in actors])
+    waiting = iter(units)
+    first = [*islice(waiting, where.workers)]
+    yield from _Crew(lambda: kind.remote(*given), task, chain(first, waiting), tries, held).work(len(first))
 
 
 def once(task: Callable[..., Answer], where: Where, *arguments: Any) -> Answer:
@@ -180,15 +194,86 @@ def _flow(
         end(list(flying))
 
 
+class _Crew:
+    """Keep actors busy, and replace those that are lost.
+
+    Args:
+        hire: makes an actor.
+        task: done with every unit.
+        units: to be done.
+        tries: times that a unit is tried where its actor is lost.
+        held: units that an actor has.
+    """
+
+    def __init__(
+        self, hire: Callable[[], Any], task: Task[Any, Any], units: Iterator[Any], tries: int, held: int
+    ) -> None:
+        self.hire, self.task, self.tries, self.held = hire, task, tries, held
+        self.units = ((unit, 1) for unit in units)
+        self.again: deque[tuple[Any, int]] = deque()
+        self.flying: dict[Any, tuple[Any, tuple[Any, int] | None]] = {}
+        """By Ray's reference to a result: the actor, and the unit with its tries; None: the actor has just been hired.
+        """
+        self.idle: list[Any] = []
+        """Actors that could have a unit more, each as often as it could."""
+        self.lost: set[Any] = set()
+
+    def work(self, actors: int) -> Generator[Any, None, None]:
+        """Yield the results as they come."""
+        import ray
+
+        try:
+            with told():
+                for actor in [self.hire() for _ in range(actors)] * self.held:
+                    self._busy(actor)
+                while self.again or any(given for _, given in self.flying.values()):
+                    (ready,), _ = ray.wait(list(self.flying), num_returns=1)
+                    actor, given = self.flying.pop(ready)
+                    try:
+                        made = ray.get(ready)
+                    except ray.exceptions.RayActorError:
+                        if not given or given[1] >= self.tries:
+                            raise
+                        self._replace(actor, *given)
+                        continue
+                    for _ in range(1 if given else self.held):
+                        self._busy(actor)
+                    if given:
+                        yield made
+        finally:
+            for actor in {*self.idle, *(actor for actor, _ in self.flying.values())}:
+                ray.kill(actor)
+
+    def _busy(self, actor: Any) -> None:
+        """Give an actor the next unit, if there is one."""
+        given = self.again.popleft() if self.again else next(self.units, None)
+        if given:
+            self.flying[actor.run.remote(self.task, given[0])] = actor, given
+        else:
+            self.idle.append(actor)
+
+    def _replace(self, actor: Any, unit: Any, tries: int) -> None:
+        """Hire another for an actor that was lost, and give what it had to the next that is free."""
+        self.again.append((unit, tries + 1))
+        if actor not in self.lost:
+            logger.warning("a worker was lost; others get what it had")
+            self.lost.add(actor)
+            self.idle = [other for other in self.idle if other != actor]
+            new = self.hire()
+            self.flying[new.ready.remote()] = new, None
+        if self.idle:
+            self._busy(self.idle.pop())
+
+
 @contextmanager
 def told() -> Iterator[None]:
-    """Raise a worker's UserError in this process as it is, and RunError where a worker was lost."""
+    """Raise a worker's UserError or RunError in this process as it is, and RunError where a worker was lost."""
     import ray
 
     try:
         yield
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
+        if isinstance(error.cause, UserError | RunError):
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
@@ -229,6 +314,9 @@ class _Actor:
 
         entry(self.method)  # the driver has imported it, or knows it: the checkpoint's file may name it here too
         return self.work.worker(load_trained(self.work.checkpoint, self.device))
+
+    def ready(self) -> None:
+        """Answer, so that the driver knows that the actor has begun."""
 
     def run(self, task: Task[Any, Any], unit: Any) -> Any:
         return task(self.worker, unit)

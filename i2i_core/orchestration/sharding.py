@@ -12,10 +12,10 @@ from typing import Any
 from tqdm import tqdm
 
 from i2i_core.data.folders import layouts
-from i2i_core.data.format import rewriting, shards, tar_samples, webdatasets
+from i2i_core.data.format import rewriting, shards, tar_samples, unpacking, webdatasets
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.worlds import glyphs
-from i2i_core.errors import ConfigError, ResourceError, UserError
+from i2i_core.errors import ConfigError, ResourceError, UserError, counted
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
 from i2i_core.names import listed
@@ -201,18 +201,22 @@ def rewrite_webdataset(
         ConfigError: no place, or one among the tars.
         DataError: as `index_webdataset` and `make`.
     """
-    tars = webdatasets.list_tars(options, layout.names_of_attributes)
+    tars = webdatasets.list_tars(options, layout.names_of_attributes, again=True)
     rewriting.check_output(tars, goal)
     digest = rewriting.checksum(tars, layout, images, goal)
     if rewriting.is_done(digest, goal.out):
         return DataSet(goal.out).manifest, True
-    scanned = _scanned(tars, options, goal.bad, workers, again=True)
-    found = rewriting.found_in(tars, scanned, options, layout, goal.bad, digest)
-    for note in found.notes:
-        logger.info(note)
-    plan = shards.plan(found, layout, glyphs.GlyphOptions(), images, goal)
-    logger.info(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
-    return make(plan, goal, workers)
+    if packed := [name for name in tars.sizes if unpacking.is_read(name)]:
+        logger.info(f"{counted(len(packed), 'compressed tar')}: this process unpacks and writes them, without workers")
+        workers = 0  # other nodes do not see its temporary folder
+    with unpacking.unpacked(tars) as plain:
+        scanned = _scanned(plain, options, goal.bad, workers, again=True)
+        found = rewriting.found_in(plain, scanned, options, layout, goal.bad, digest)
+        for note in found.notes:
+            logger.info(note)
+        plan = shards.plan(found, layout, glyphs.GlyphOptions(), images, goal)
+        logger.info(f"{plan.samples:,} samples in {len(plan.jobs):,} shards")
+        return make(plan, goal, workers)
 
 
 def shard_glyphs(
@@ -221,10 +225,10 @@ def shard_glyphs(
     """Make the built-in glyphs a data set at `out`, unless it is there.
 
     Args:
-        options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...).
+        options: others of `glyphs.GlyphOptions` (variant, colour, characters, ...); `glyphs` replaces the kind.
     """
     assert kind != "fields", "checked by builtin_data"
-    glyph = glyphs.GlyphOptions(glyphs=kind, size=size, **options)
+    glyph = glyphs.GlyphOptions(**{"glyphs": kind, "size": size, **options})
     layout = layouts.LayoutOptions(layout="glyphs", seed=seed)
     goal = shards.ShardOptions(out=out)
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)

@@ -1,7 +1,8 @@
 """Translate many images with a trained method, in this process or on many Ray workers, with the same bytes either way.
 
-Images are taken in fixed chunks in the order of the input. `translation/translator.py` is what one worker does with a
-chunk; `translation/refining.py` writes the outputs as a data set instead of files.
+Images are taken in pieces in the order of the input (`translation/pieces.py`), and what becomes of each is written down
+(`translation/ledger.py`), so that the same command goes on. `translation/translator.py` is what one worker does with a
+piece; `translation/refining.py` writes the outputs as a data set instead of files.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -43,20 +45,29 @@ from i2i_core.translation.inputs import (
     Inputs,
     Split,
     check_names,
+    ledger_of,
     load_inputs,
     open_inputs,
     sheet_of,
 )
+from i2i_core.translation.ledger import Ledger
 from i2i_core.translation.loading import Loading, Sizing, own
+from i2i_core.translation.pieces import AT_FIRST, Pieces, depends_on, room_at, run
 from i2i_core.translation.refining import check_refinable, refine, refined_rows
-from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, ratio, resized
+from i2i_core.translation.said import NOTED, afterwards, cautions, first_size, laid_over, ratio, resized
 from i2i_core.translation.targets import Target, parse_target_of
-from i2i_core.translation.translator import Done, Row, TranslationJob, Translator, row_of
+from i2i_core.translation.tiled import in_tiles
+from i2i_core.translation.tiles import Tiling
+from i2i_core.translation.translator import Row, TranslationJob, row_of
 from i2i_core.translation.two import with_halves
 
 logger = logging.getLogger(__name__)
 
 SHEET_ROWS = 8
+HELD = 2
+"""Pieces that a worker has: one waits while it does the other."""
+LOOKED_AT = 64 * SHEET_ROWS
+"""Images from which those of the contact sheet are chosen."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,10 @@ class Translated:
     """Images on the contact sheet."""
     films: tuple[Filmed, ...] = ()
     """The videos that were made of videos, which have no contact sheet; `written` counts the clips."""
+    before: int = 0
+    """Images that an earlier command made."""
+    ledger: str = ""
+    """Folder of the rows that say what became of each image; empty for a data set."""
 
 
 def translate(checkpoint: str, options: TranslateOptions) -> Translated:
@@ -108,30 +123,54 @@ def _no_empty_folder(out: str) -> Iterator[None]:
 
 def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions) -> Translated:
     first, trained_at = _seen(job, first_size(job.inputs)), trained.stage.size
-    for line in cautions(job.inputs, options, trained_at, first, knows_truth(trained.method)):
-        logger.info(line)
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if isinstance(job.inputs, Clips):
         films, left_out = translate_clips(job, trained, options, where)
         made_by, each = at_test.words(trained.method.makers, trained.at_test(job.at_test)), len(job.titles)
         return Translated(len(films) // each, left_out, "", each, made_by, films=films)
     if options.shards:
-        over = partial(pool.over, work=job, trained=trained, where=where)
+        _caution(job, trained, options, first, 0)
+        over = partial(pool.over, work=job, trained=trained, where=where, tries=pool.TRIES)
         refined = refine(job, trained, options.most, options.batch, options.overwrite, over)
         rows = refined_rows(job, SHEET_ROWS) if refined.written else []
         return _outcome(job, trained, refined.written, refined.bad, rows)
-    chunks = _chunks(job, trained.method, options)
-    count = sum(map(len, chunks))
-    job = replace(job, shown=shown_rows(job, [i for chunk in chunks for i in chunk]))
-    done: list[Done] = []
-    with tqdm(total=count, unit=" images", smoothing=0) as bar:
-        for part in pool.over(chunks, Translator.run, job, trained, where):
-            done.append(part)
-            bar.update(part.written + len(part.bad))
-    far = [place for part in done for place in part.far]
-    if far and not resized(options) and not (first and ratio(first, trained_at) >= NOTED):
-        logger.info(afterwards(far, job.inputs, count, trained_at))
-    return _finish(job, trained, done)
+    job = replace(job, shown=shown_rows(job, _first(job, trained.method, options)))
+    book = Ledger(job.out, depends_on(job, trained, options))
+    with room_at(job.out):
+        book.open(options.overwrite)
+    _caution(job, trained, options, first, book.made)
+    pieces = Pieces(job, book, options.batch, options.most, bool(trained.method.memory))
+    try:
+        done = pool.over(pieces, run, pieces.for_workers(), trained, where, pool.TRIES, HELD)
+        with room_at(job.out), tqdm(unit=" images", smoothing=0) as bar, closing(done) as parts:
+            for part in parts:
+                pieces.add(part)
+                _show(bar, pieces)
+            _show(bar, pieces)
+            book.close()
+    except (UserError, RunError):
+        book.forget()
+        raise
+    count = pieces.count or 0
+    if pieces.far and not resized(options) and not (first and ratio(first, trained_at) >= NOTED):
+        logger.info(afterwards(pieces, count, trained_at))
+    if pieces.laid and options.background == TranslateOptions.background:
+        keeps = {*_made_channels(trained.method, job.way)} <= {1, 3}
+        logger.info(laid_over(pieces, count, options.background, keeps))
+    return _finish(job, trained, pieces)
+
+
+def _caution(
+    job: TranslationJob, trained: Trained, options: TranslateOptions, first: tuple[int, int] | None, made: int
+) -> None:
+    for line in cautions(job.inputs, options, trained.stage.size, first, knows_truth(trained.method), made):
+        logger.info(line)
+
+
+def _show(bar: tqdm[Any], pieces: Pieces) -> None:
+    """Show how far the translation is; its rate is that of images that were not made before."""
+    bar.total, bar.initial = pieces.count, pieces.before
+    bar.update(pieces.written + len(pieces.bad) - bar.n)
 
 
 def _seen(job: TranslationJob, first: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -142,18 +181,11 @@ def _seen(job: TranslationJob, first: tuple[int, int] | None) -> tuple[int, int]
     return (height, width // 2) if job.loading.half in ("left", "right") else (height // 2, width)
 
 
-def _chunks(job: TranslationJob, method: Method[Any], options: TranslateOptions) -> list[Sequence[int]]:
-    """Cut the input into chunks for the workers: --batch images each; for a method with a memory, a clip each."""
+def _first(job: TranslationJob, method: Method[Any], options: TranslateOptions) -> list[int]:
+    """List the positions of the first images that are translated, from which those of the contact sheet are chosen."""
     count = len(job.inputs.names)
-    if not method.memory:
-        most = min(count, options.most) if options.most else count
-        return [range(a, min(a + options.batch, most)) for a in range(0, most, options.batch)]
-    left, chunks = options.most or count, list[Sequence[int]]()
-    for clip in job.inputs.clips():
-        if left > 0:
-            chunks.append(clip[:left])
-        left -= len(clip)
-    return chunks
+    order = chain(*job.inputs.clips()) if method.memory else range(count)
+    return [*islice(order, min(options.most or count, LOOKED_AT))]
 
 
 @patient_for(AT_START)
@@ -179,7 +211,7 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         check_names(inputs, chosen)
     loading = _loading(trained, options, inputs, way)
     target, columns = _target(method, inputs, options.target)
-    of_like = replace(loading, half="", ab=None, keep_alpha=False)
+    of_like = replace(loading, half="", ab=None, keep_alpha=False, large=False)
     flags: dict[str, Any] = {"samples": options.samples, "like": options.like, "interpolate": options.interpolate}
     job = TranslationJob(
         checkpoint,
@@ -201,6 +233,8 @@ def prepare_job(checkpoint: str, trained: Trained, options: TranslateOptions) ->
         check_outputs(job, stem_of(options.out))
     else:
         check_apart(job)
+    if options.tile:
+        job = in_tiles(job, method, Tiling(options.tile, options.tile_norm))
     check_out(job.out)  # last: it makes the folder
     return job
 
@@ -210,14 +244,19 @@ def _loading(trained: Trained, options: TranslateOptions, inputs: Inputs, way: D
     ImageOptions(background=options.background)  # checks the colour
     method, sizing = trained.method, Sizing(options.resize_to, options.longer_side, options.scale)
     if options.keep_alpha:
-        made = [method.channels()[name] for name in sides(method, way)[1]]
+        made = _made_channels(method, way)
         if options.shards or not {*made} <= {1, 3} or isinstance(inputs, Counted):
             found = "--shards" if options.shards else f"outputs of {made[0]} channels that are made of these inputs"
             expected = "grey or RGB images that are made of images, in files"
             raise ConfigError("--keep-alpha", found, expected, "Leave --keep-alpha out.")
-    loading = Loading(sizing, options.background, options.keep_alpha)
+    loading = Loading(sizing, options.background, options.keep_alpha, large=bool(options.tile))
     first = first_size(inputs) if isinstance(inputs, Files) and not options.whole else None
     return with_halves(loading, options, inputs, method, trained.config.data, way, first)
+
+
+def _made_channels(method: Method[Any], way: Direction) -> list[int]:
+    """List the channels of the images that are made of an input: with 1 or 3 they can get its transparency."""
+    return [method.channels()[name] for name in sides(method, way)[1]]
 
 
 def check_apart(job: TranslationJob) -> None:
@@ -260,7 +299,9 @@ def _inputs(trained: Trained, options: TranslateOptions, way: Direction) -> Inpu
         expected = "none: vectors and points go through as they are"
         flag, _, given = Sizing(options.resize_to, options.longer_side, options.scale).flag.partition(" ")
         raise ConfigError(flag, given, expected, f"Leave {flag} out.")
-    return open_inputs(options.input, options.out, options.split, method, data.direction, way, options.shards_at)
+    at_first = 0 if method.memory else AT_FIRST  # a clip's frames are ordered by their numbers
+    split, out = options.split, options.out
+    return open_inputs(options.input, out, split, method, data.direction, way, options.shards_at, at_first)
 
 
 def _target(method: Method[Any], inputs: Inputs, text: str) -> tuple[Target | None, tuple[int, ...]]:
@@ -310,7 +351,7 @@ def shown_rows(job: TranslationJob, chosen: Sequence[int]) -> frozenset[int]:
         changed = bool((label != job.inputs.labels[i]).any())
         return 2 - changed - (changed and job.inputs.twin(i, label) is not None)
 
-    return frozenset(sorted(chosen[: 64 * SHEET_ROWS], key=rank)[:SHEET_ROWS])
+    return frozenset(sorted(chosen[:LOOKED_AT], key=rank)[:SHEET_ROWS])
 
 
 def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[Row]:
@@ -327,13 +368,15 @@ def rows_again(checkpoint: str, options: TranslateOptions, count: int) -> list[R
     trained = load_trained(absolute(checkpoint, "the checkpoint"), torch.device("cpu"))
     options = replace(options, input=absolute(options.input, "--input"), out=absolute(options.out, "--out"))
     job, method = prepare_job(trained.url, trained, options), trained.method
+    chosen = sorted(shown_rows(job, _first(job, method, options)))[:count]
+    return [_row_again(job, method, i) for i in chosen]
+
+
+def _row_again(job: TranslationJob, method: Method[Any], i: int) -> Row:
+    """Give a row of the contact sheet, with outputs of files. Raises FileNotFoundError where one is not there."""
     taken, channels = sides(method, job.way)[0], method.channels()
-    chosen = sorted(shown_rows(job, [i for chunk in _chunks(job, method, options) for i in chunk]))[:count]
-    rows = []
-    for i in chosen:
-        inputs, _, _ = load_inputs(job.inputs, i, taken, channels, job.loading)
-        rows.append(row_of(job, i, inputs, [_made_before(job, i, k) for k in range(len(job.titles))]))
-    return rows
+    inputs = load_inputs(job.inputs, i, taken, channels, job.loading)
+    return row_of(job, i, inputs.values, [_made_before(job, i, k) for k in range(len(job.titles))])
 
 
 def _made_before(job: TranslationJob, i: int, output: int) -> Tensor:
@@ -344,12 +387,15 @@ def _made_before(job: TranslationJob, i: int, output: int) -> Tensor:
     return own((fs.cat_file(f"{path}.{ending}"), ending), f"the output {path}").x
 
 
-def _finish(job: TranslationJob, trained: Trained, done: Sequence[Done]) -> Translated:
-    """Draw the contact sheet, and sum up all chunks in the order of the input."""
-    rows = dict(sorted((i, row) for part in done for i, row in part.rows.items()))
-    order = {name: i for i, name in enumerate(job.inputs.names)}
-    bad = tuple(sorted((b for part in done for b in part.bad), key=lambda b: order[b.key]))
-    return _outcome(job, trained, sum(part.written for part in done), bad, list(rows.values()))
+def _finish(job: TranslationJob, trained: Trained, pieces: Pieces) -> Translated:
+    """Draw the contact sheet, and sum up in the order of the input."""
+    rows = pieces.rows
+    for i in job.shown - rows.keys() - {i for i, _ in pieces.bad}:
+        with suppress(FileNotFoundError):
+            rows[i] = _row_again(job, trained.method, i)
+    bad = tuple(bad for _, bad in sorted(pieces.bad, key=lambda one: one[0]))
+    outcome = _outcome(job, trained, pieces.written, bad, [rows[i] for i in sorted(rows)])
+    return replace(outcome, before=pieces.before, ledger=ledger_of(job.out))
 
 
 def _outcome(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i_core.errors import ConfigError
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded, tensors_of
@@ -104,7 +105,7 @@ def _read_state(path: str) -> tuple[dict[str, Tensor], bytes]:
     fix = "Name a file that torch.save(network.state_dict(), FILE) wrote, or a safetensors file."
     fs, place = storage_of(path)
     if not fs.isfile(place):
-        raise ConfigError("--segmentation", f"no file {path}", "a network's state", fix)
+        raise ConfigError("--segmentation", f"no file {path}", "a network's state", corrected(path, fix))
     data = fs.cat_file(place)
     state: Any
     try:

@@ -16,6 +16,7 @@ from torch import Tensor
 from i2i_core.errors import ConfigError
 from i2i_core.logs import ProgressLines
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded
@@ -88,7 +89,7 @@ class Published:
             return self._opened(self._published(), self.file)
         fs, place = storage_of(given)
         if not fs.isfile(place):
-            fix = f"Name the file, or fetch it from {self.url}."
+            fix = corrected(given, f"Name the file, or fetch it from {self.url}.")
             raise ConfigError(self.flag, f"no file {given}", f"{self.what}, as in {self.file}", fix)
         return self._opened(fs.cat_file(place), given)
 

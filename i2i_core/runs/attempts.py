@@ -24,6 +24,7 @@ from typing import Any
 
 from i2i_core.credentials import redacted
 from i2i_core.errors import RunError, TakenOverError
+from i2i_core.program import program_name
 from i2i_core.runs.folder import RunFolder, Status
 from i2i_core.storage.folder import lives, machine, unwritable
 from i2i_core.storage.retry import FULL
@@ -50,6 +51,7 @@ class Attempt:
         host: the machine's host name, for messages.
         process: process id of the driver.
         begun: date and time, for messages.
+        program: name of the program, with its commit.
     """
 
     attempt: str
@@ -57,6 +59,7 @@ class Attempt:
     host: str = "?"
     process: int = 0
     begun: str = "?"
+    program: str = ""
 
     @property
     def described(self) -> str:
@@ -77,6 +80,11 @@ def holder(run: RunFolder) -> Attempt | None:
         if found := _read(run, name):
             return found
     return None
+
+
+def launches(run: RunFolder) -> list[Attempt]:
+    """Read the launches of the run in their order, without those whose files are damaged."""
+    return [found for name in _names(run) if (found := _read(run, name))]
 
 
 def _names(run: RunFolder) -> list[str]:
@@ -176,7 +184,7 @@ def claim(run: RunFolder, attempt: str, since: float) -> None:
     while True:
         path = f"{run.ATTEMPTS}/{_next(run, since):06d}.json"
         begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        mine = Attempt(attempt, machine(), socket.gethostname(), os.getpid(), begun)
+        mine = Attempt(attempt, machine(), socket.gethostname(), os.getpid(), begun, program_name())
         run.create(path, json.dumps(asdict(mine)).encode())
         found = holder(run)  # also where the file was there: after an answer that was lost it is our own
         if found and found.attempt == attempt:

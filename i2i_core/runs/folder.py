@@ -10,6 +10,8 @@ evaluations.json      every evaluation so far, a list of {images, metrics}
 last_evaluation.json  the last evaluation in full, by data set: each metric's definition, and what measured it
 speed.json            the time of the last launch by part: seconds and share
 grids/                pictures of fixed samples
+samples.png           the best, median and worst samples of the evaluation at the end
+report.html           all of this on one page, written at the end of each launch
 events.out.tfevents.* TensorBoard's event files, which it shows under the folder's name (in tensorboard/ of older runs)
 trackers/             the run's ids at Weights & Biases and MLflow
 """
@@ -102,6 +104,7 @@ class RunFolder(Folder):
     CHECKPOINTS, BEST = "checkpoints", "best.json"
     EVALUATIONS, LAST_EVALUATION, SPEED = "evaluations.json", "last_evaluation.json", "speed.json"
     GRIDS, EVENTS, TRACKERS = "grids", "tensorboard", "trackers"
+    SAMPLES, REPORT = "samples.png", "report.html"
 
     @classmethod
     def of(cls, config: TrainConfig) -> RunFolder:
@@ -140,6 +143,12 @@ class RunFolder(Folder):
     def grid(cls, images: int) -> str:
         """Name the grid that is drawn after so many images."""
         return f"{cls.GRIDS}/{name_at(images)}.png"
+
+    def grids(self) -> dict[int, str]:
+        """List the paths of the grids by the images after which they were drawn, in their order."""
+        names = [name for name in self.names(self.GRIDS) if NAME.fullmatch(name.removesuffix(".png"))]
+        found = {images_of(name.removesuffix(".png")): f"{self.GRIDS}/{name}" for name in names}
+        return dict(sorted(found.items()))
 
     # ---- its checkpoints ----
 

@@ -8,15 +8,13 @@ words and looks are in `report.html`.
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 import re
 import shlex
 import warnings
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +26,6 @@ import matplotlib
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from PIL import Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -41,8 +38,8 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.credentials import redacted
 from i2i_core.evaluation.samples import NOTHING, suffixed
 from i2i_core.evaluation.suite import DEFINITIONS
-from i2i_core.images.codec import decode
 from i2i_core.names import printable, printable_text
+from i2i_core.reporting.html import cell_text, escaped, picture, png_source, table_rows
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed, evaluations
@@ -161,7 +158,7 @@ def table(study: optuna.Study, objectives: Sequence[SearchedMetric], space: Spac
     metrics = [one.metric for one in objectives]
     rows = [["", "trial", *metrics, "images", *short]]
     for trial in of.done[:SHOWN]:
-        shown = [_shown(of.rows[trial.number][name]) for name in ("trial", *metrics, "images", *space.parameters)]
+        shown = [cell_text(of.rows[trial.number][name]) for name in ("trial", *metrics, "images", *space.parameters)]
         rows.append(["*" if trial in of.best else "", *shown])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -194,13 +191,6 @@ def _no_better(of: _Sweep) -> list[str]:
                 "short (--images), or the ranges are wrong"
             )
     return lines
-
-
-def _shown(value: Any) -> str:
-    """Format a value of a table."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
 
 
 def _plots(of: _Sweep) -> tuple[dict[str, bytes], list[str]]:
@@ -373,14 +363,14 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
         "log": shlex.quote(sweep.at("study.log") if sweep.local else "study.log"),
     }
     metrics = [("", [one.metric, DEFINITIONS.get(one.metric.split("/")[0], "")]) for one in of.objectives]
-    left = [f"<p>Not shown{' ' if line.startswith('in ') else ': '}{_e(line)}.</p>" for line in left_out]
-    shown = '<h3>{0}</h3><p><a href="plots/{0}.png"><img alt="{0}" src="data:image/png;base64,{1}"></a></p>'
+    left = [f"<p>Not shown{' ' if line.startswith('in ') else ': '}{escaped(line)}.</p>" for line in left_out]
+    shown = '<h3>{0}</h3><p><a href="plots/{0}.png"><img alt="{0}" src="{1}"></a></p>'
     return Template(PAGE.read_text()).substitute(
-        {name: _e(word) for name, word in words.items()},
-        metrics=_html(metrics),
-        best=_html(_comparison(of)),
+        {name: escaped(word) for name, word in words.items()},
+        metrics=table_rows(metrics),
+        best=table_rows(_comparison(of)),
         trials=_trials(of, sweep),
-        plots="\n".join([*left, *(shown.format(_e(name), b64encode(png).decode()) for name, png in plots.items())]),
+        plots="\n".join([*left, *(shown.format(escaped(name), png_source(png)) for name, png in plots.items())]),
     )
 
 
@@ -388,24 +378,33 @@ def _trials(of: _Sweep, sweep: Folder) -> str:
     """Give the rows of the table of trials: picture, number with a link to the run, metrics, values, what became."""
     metrics = [one.metric for one in of.objectives]
     heads = ["picture", "trial", *metrics, "images", "values", "what became of it"]
-    lines = [f"<tr>{''.join(f'<th>{_e(head)}</th>' for head in heads)}</tr>"]
+    lines = [f"<tr>{''.join(f'<th>{escaped(head)}</th>' for head in heads)}</tr>"]
     best = {trial.number for trial in of.best}
     for row, trial in zip(of.rows, of.trials, strict=True):
         kind = "best" if trial.number in best else "" if row["state"] == FINISHED else "off"
         run = f"trials/{trial.number:04d}"
-        values = (f"<span>{_e(key)} {_e(_shown(row[key]))}</span>" for key in of.space.parameters if row[key] != "")
+        known = [key for key in of.space.parameters if row[key] != ""]
+        values = (f"<span>{escaped(key)} {escaped(cell_text(row[key]))}</span>" for key in known)
         ended = " ".join(filter(None, [row["state"], row["reason"] and f"- {row['reason']}"]))
         cells = [
             _picture(sweep, run),
-            f'<a href="{run}/" title="{_e(row["run"])}">{trial.number}</a>',
-            *(_e(_shown(row[metric])) for metric in metrics),
-            _e(_shown(row["images"])),
+            f'<a href="{run}/{_report(sweep, run)}" title="{escaped(row["run"])}">{trial.number}</a>',
+            *(escaped(cell_text(row[metric])) for metric in metrics),
+            escaped(cell_text(row["images"])),
             " ".join(values),
-            _e(ended),
+            escaped(ended),
         ]
-        shown = (f'<td data-of="{_e(head)}">{cell}</td>' for head, cell in zip(heads, cells, strict=True))
+        shown = (f'<td data-of="{escaped(head)}">{cell}</td>' for head, cell in zip(heads, cells, strict=True))
         lines.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
     return "\n".join(lines)
+
+
+def _report(sweep: Folder, run: str) -> str:
+    """Name a run's own report in its folder; empty where there is none."""
+    try:
+        return RunFolder.REPORT if sweep.exists(f"{run}/{RunFolder.REPORT}") else ""
+    except (OSError, StorageError):
+        return ""
 
 
 def _picture(sweep: Folder, run: str) -> str:
@@ -415,16 +414,15 @@ def _picture(sweep: Folder, run: str) -> str:
         if not grids:
             return "no grid"
         path = f"{run}/{RunFolder.GRIDS}/{grids[-1]}"
-        pixels = decode(sweep.read(path), "png")
+        grid = picture(sweep.read(path))
     except (OSError, StorageError, ValueError) as error:
-        return f"its grid cannot be read ({_e(error)})"
-    grid = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+        return f"its grid cannot be read ({escaped(error)})"
     grid = grid.crop((0, 0, grid.width, min(grid.height, grid.width)))
     grid.thumbnail((PICTURE, PICTURE))
     out = io.BytesIO()
     grid.save(out, "PNG")
-    shown = f'<img class="grid" alt="last grid" src="data:image/png;base64,{b64encode(out.getvalue()).decode()}">'
-    return f'<a href="{_e(path)}">{shown}</a>'
+    shown = f'<img class="grid" alt="last grid" src="{png_source(out.getvalue())}">'
+    return f'<a href="{escaped(path)}">{shown}</a>'
 
 
 def _comparison(of: _Sweep) -> list[tuple[str, list[Any]]]:
@@ -437,21 +435,3 @@ def _comparison(of: _Sweep) -> list[tuple[str, list[Any]]]:
         values = [trial.params.get(key, "") for trial in of.best]
         rows.append(("", [key, of.paper[key], *values, str(parameter), parameter.why]))
     return rows if of.best else [*rows, ("off", ["No trial has run to its end."])]
-
-
-def _html(rows: Iterable[tuple[str, Sequence[Any]]]) -> str:
-    """Write rows of a table, each with its class; numbers stand to the right."""
-    lines, heads = [], list[str]()
-    for kind, cells in rows:
-        tag = "th" if kind == "head" else "td"
-        heads = [str(cell) for cell in cells] if kind == "head" else heads
-        right = [' class="n"' if isinstance(value, int | float) else "" for value in cells]
-        of = [f' data-of="{_e(head)}"' if head and tag == "td" else "" for head in heads] or [""] * len(cells)
-        shown = [f"<{tag}{n}{o}>{_e(_shown(value))}</{tag}>" for n, o, value in zip(right, of, cells, strict=False)]
-        lines.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
-    return "\n".join(lines)
-
-
-def _e(value: Any) -> str:
-    """Escape text for HTML, without the passwords of addresses in it."""
-    return html.escape(printable_text(redacted(str(value))))

@@ -24,6 +24,7 @@ from i2i_core.errors import ConfigError, nearest
 from i2i_core.evaluation.suite import BETTER
 from i2i_core.registry import entry
 from i2i_core.settings import from_dict, resume_rule, to_dict
+from i2i_core.storage.near import corrected
 
 SPACES = Path(__file__).resolve().parents[2] / "tune_spaces"
 SECTIONS = ("hyper", "data", "training")
@@ -186,7 +187,7 @@ def load_space(name_or_path: str) -> Space:
             fix = nearest(name_or_path, known) + " Or name a file that ends in .py."
             raise ConfigError("--space", repr(name_or_path), f"a file of {SPACES.name}/", fix)
     if not path.is_file():
-        fix = "Name a file like those of tune_spaces/."
+        fix = corrected(str(path), "Name a file like those of tune_spaces/.")
         raise ConfigError("--space", f"no file {path}", "a Python file with SPACE = Space(...)", fix)
     space = _run(path).get("SPACE")
     if not isinstance(space, Space):

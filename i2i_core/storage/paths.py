@@ -23,9 +23,14 @@ def special(path: str) -> str:
     """Say what kind of special file stands at a local path, as `a named pipe`: reading one may wait for ever, or never
     end. Empty for a plain file or a folder, and where nothing is."""
     try:
-        kind = stat.S_IFMT(os.stat(path).st_mode)
+        return special_kind(os.stat(path).st_mode)
     except OSError:
         return ""
+
+
+def special_kind(mode: int) -> str:
+    """Say by the mode that `os.stat` gives which kind of special file it is; empty for a plain file or a folder."""
+    kind = stat.S_IFMT(mode)
     return "" if kind in (stat.S_IFREG, stat.S_IFDIR) else _SPECIAL.get(kind, "a special file")
 
 

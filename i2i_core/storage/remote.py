@@ -13,7 +13,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import IO, Any, Literal
 
 import fsspec
@@ -167,9 +168,50 @@ class Remote:
         """List all files below a folder."""
         return self._ask("find", path, detail=detail)
 
-    def rm(self, path: str, recursive: bool = False) -> None:
-        """Remove a file, or a folder with all that is in it."""
-        self._ask("rm", path, recursive=recursive)
+    def each(self, path: str) -> Iterator[dict[str, Any]]:
+        """List all files below a folder, sorted, as they come: what is held is a page, or one folder. A page that does
+        not come is asked for again by itself."""
+        yield from self._pages(path) if hasattr(self.fs, "_call_s3") else self._below(path)
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        bucket, key, _ = self.fs.split_path(path.rstrip("/"))
+        wanted = {"Bucket": bucket, "Prefix": f"{key}/" if key else "", **self.fs.req_kw}
+        while True:
+            page = patiently(self.unstrip_protocol(path), partial(self._page, wanted))
+            for found in page.get("Contents", ()):
+                if not found["Key"].endswith("/"):  # stands for an empty folder
+                    yield {"name": f"{bucket}/{found['Key']}", "size": found["Size"], "ETag": found.get("ETag")}
+            if not page.get("IsTruncated"):
+                return
+            wanted["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, wanted: dict[str, Any]) -> Any:
+        return fsspec.asyn.sync(self.fs.loop, self.fs._call_s3, "list_objects_v2", **wanted)
+
+    def _below(self, path: str) -> Iterator[dict[str, Any]]:
+        folders = [self._listed(path)]
+        while folders:
+            if not folders[-1]:
+                folders.pop()
+            elif (found := folders[-1].pop())["type"] == "directory":
+                folders.append(self._listed(found["name"]))
+            else:
+                yield found
+
+    def _listed(self, path: str) -> list[dict[str, Any]]:
+        """List a folder, the last name first; folders stand where their files do."""
+        itself = path.rstrip("/")
+        found = [one for one in self.ls(path) if one["name"].rstrip("/") != itself]
+        return sorted(found, key=lambda one: one["name"] + "/" * (one["type"] == "directory"), reverse=True)
+
+    def rm(self, path: str | list[str], recursive: bool = False) -> None:
+        """Remove a file, or a folder with all that is in it; several at once, whose names hold no wild card."""
+        if paths := [path] if isinstance(path, str) else path:
+            patiently(self.unstrip_protocol(paths[0]), lambda: self.fs.rm(path, recursive=recursive))
+
+    def rm_file(self, path: str) -> None:
+        """Remove a file of any name."""
+        self._ask("rm_file", path)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Do nothing: object storage has no folders."""
@@ -314,6 +356,30 @@ def storage_of(url: str) -> tuple[Any, str]:
         return fs, str(root)
     remote = Remote(url)
     return remote, remote.root
+
+
+def files_below(fs: Any, root: str, deep: bool = True) -> Iterator[tuple[str, int]]:
+    """Give path below a folder, and bytes, of every file there, in no order; links to folders are not followed.
+
+    Args:
+        deep: false: of files directly in a local folder alone.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not is_local(fs):
+        start = len(root.rstrip("/")) + 1
+        yield from ((one["name"][start:], int(one["size"] or 0)) for one in fs.each(root))
+        return
+    folders = [""]
+    while folders:
+        below = folders.pop()
+        with os.scandir(f"{root}/{below}") as there:
+            for one in there:
+                if not one.is_dir(follow_symlinks=False):
+                    yield f"{below}{one.name}", one.stat(follow_symlinks=False).st_size
+                elif deep:
+                    folders.append(f"{below}{one.name}/")
 
 
 def strip_protocol(fs: Any, url: str) -> str:

@@ -229,11 +229,11 @@ class Loop:
             self.keeper.forget()  # a checkpoint that was asked for by now lacks what follows
         (_, log), *others = self._periodic[:-1]
         log()
-        line = f"{self.progress.images:,} images are trained on; {self._left_to_do()}"
-        self.monitor.later(partial(self.monitor.tell, line))  # behind the progress line, which a thread writes
+        self.monitor.tell_in_turn(f"{self.progress.images:,} images are trained on; {self._left_to_do()}")
         for _, act in others:
             act()
         self._settle()
+        self.measuring.draw_samples()
         if bad := self.state.bad_samples.known:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")

@@ -18,12 +18,14 @@ from i2i_core.config.stages import Stage
 from i2i_core.data.format.manifest import DataSet
 from i2i_core.data.reading.stream import in_order
 from i2i_core.errors import ConfigError, nearest
+from i2i_core.evaluation import extremes
 from i2i_core.evaluation.families.attributes import over_sets
 from i2i_core.evaluation.report import described, warnings
 from i2i_core.evaluation.samples import Asked
-from i2i_core.evaluation.suite import Result, Suite, basic_metrics, default_metric
+from i2i_core.evaluation.suite import BETTER, Result, Suite, basic_metrics, default_metric
 from i2i_core.fields import PIXELS, Field, Needs
 from i2i_core.images.previews import shown
+from i2i_core.images.sheet import png_bytes, stacked
 from i2i_core.logs import ProgressLines
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Column, Method
@@ -34,6 +36,8 @@ from i2i_core.training.monitoring.readings import spread_of
 from i2i_core.training.stages import Stages
 from i2i_core.training.state import RunState
 from i2i_core.training.step import Step
+
+logger = logging.getLogger(__name__)
 
 
 class Evaluator:
@@ -64,6 +68,8 @@ class Evaluator:
         self.split = evaluation_split(config, sets)
         self.measured = self.stage
         self.suites = suites(config, sets, step.method, step.device, self.measured)
+        self.results: Mapping[str, Result] = {}
+        """What the last evaluation found, by data set."""
         self.warned: set[str] = set()
         """The warnings about metrics that were logged."""
         self.samples: tuple[tuple[Size, int], list[Batch]] | None = None
@@ -142,10 +148,12 @@ class Evaluator:
             results = {
                 name: suite.together(self.step.world, self._progress(suite)) for name, suite in self.suites.items()
             }
+        self.results = results
         metrics = over_sets({name: result.metrics for name, result in results.items()})
         self.state.evaluations.add(images, metrics)
         named = {f"{self.split}/{name}": value for name, value in metrics.items()}
-        self.monitor.tell("  ".join([f"{images:,} images:", *(f"{name} {value:.4g}" for name, value in named.items())]))
+        shown = (f"{name} {value:.4g}" for name, value in named.items())
+        self.monitor.tell_in_turn("  ".join([f"{images:,} images:", *shown]))
         if self.monitor.tracker:
             if not self.config.monitoring.grid_every:
                 self._made()
@@ -172,9 +180,28 @@ class Evaluator:
         asked, size = suite.asked, self.step.world.size
         there = asked.data.shard_set(self.split, asked.data.manifest.domains[0]).samples
         whole = min(asked.most, there) if asked.most else there
-        lines = ProgressLines("evaluating", whole, "samples", self.monitor.tell)
+        lines = ProgressLines("evaluating", whole, "samples", self.monitor.tell_in_turn)
         lines(0)  # starts its clock
         return lambda samples: lines(samples * size)
+
+    def draw_samples(self) -> None:
+        """Draw the best, the median and the worst samples of the last evaluation, on rank 0. They are no part of the
+        run: where they cannot be drawn, the log says so."""
+        if not self.monitor.tracker:
+            return
+        self.method.at_test = self.at_test
+        try:
+            with self.step.averaged():
+                sheets = [
+                    extremes.sheet(suite, extremes.chosen(result.ranked, BETTER[suite.basic.ranking]))
+                    for suite, result in zip(self.suites.values(), self.results.values(), strict=False)
+                    if result.ranked
+                ]
+        except Exception as error:  # of data that has become unreadable, of memory
+            logger.warning(f"the best, median and worst samples are not drawn ({type(error).__name__}: {error})")
+            return
+        if sheets:
+            self.monitor.later(lambda: self.run.write(RunFolder.SAMPLES, png_bytes(stacked(sheets))))
 
     def _report(self, images: int, results: Mapping[str, Result]) -> None:
         """Write all evaluations and the last in full, and log each warning once."""

@@ -11,9 +11,9 @@ from i2i_core.methods.base import Optimiser
 
 
 def make_optimiser(parameters: list[nn.Parameter], how: Optimiser, recorded: bool = False) -> torch.optim.Optimizer:
-    """Build Adam or RMSProp over parameters.
+    """Build Adam, RMSProp or SGD over parameters.
 
-    Adam is the fused one: under its `found_inf` flag it changes neither weights nor state.
+    Adam and SGD are the fused ones: under their `found_inf` flag they change neither weights nor state.
 
     Args:
         parameters: one player's.
@@ -24,6 +24,8 @@ def make_optimiser(parameters: list[nn.Parameter], how: Optimiser, recorded: boo
         return torch.optim.Adam(
             parameters, how.lr, how.betas, weight_decay=how.weight_decay, fused=True, capturable=recorded
         )
+    if how.kind == "sgd":
+        return torch.optim.SGD(parameters, how.lr, how.betas[0], weight_decay=how.weight_decay, fused=True)
     return torch.optim.RMSprop(parameters, how.lr, weight_decay=how.weight_decay, capturable=recorded)
 
 
@@ -69,7 +71,7 @@ def move(optimiser: torch.optim.Optimizer, lr: float | Tensor, suppress: Tensor)
     """
     for group in optimiser.param_groups:
         group["lr"] = lr
-    if isinstance(optimiser, torch.optim.Adam):
+    if isinstance(optimiser, torch.optim.Adam | torch.optim.SGD):
         optimiser.found_inf = suppress  # type: ignore[attr-defined]
         optimiser.step()
         return

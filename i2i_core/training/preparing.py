@@ -187,7 +187,7 @@ def _check_batch_norm(config: TrainConfig, method: Method[Any]) -> None:
     if config.training.batch_norm == "worker":
         return
     if not at_test.has_batch_norm(method.networks.values()):
-        expected, fix = "worker: the networks have no batch norm", "Leave --batch-norm out."
+        expected, fix = "worker: the networks have no batch norm", "Give --batch-norm worker."
         raise ConfigError("--batch-norm", config.training.batch_norm, expected, fix)
     if config.training.micro_batch:
         found, expected = str(config.training.micro_batch), "none: --batch-norm global is of the whole batch"

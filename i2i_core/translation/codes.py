@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ TRUTH = "truth"
 """Value of --like that reads each image's code off its own truth."""
 
 Code = tuple[float, ...]
+Path = Literal["line", "circle"]
+"""The way from one code to another."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,29 @@ class Between(Codes):
     def of(self, method: Method[Any], keys: Sequence[str], truth: Tensor | None) -> list[Tensor]:
         drawn = self.ends is None
         first, last = (method.draw_codes(keys, k) if drawn else torch.tensor(self.ends[k]) for k in (0, 1))  # type: ignore[index]
-        steps = [torch.lerp(first, last, t) for t in _steps(len(self.titles))]
+        steps = walk(first, last, len(self.titles))
         return steps if drawn else [z.expand(len(keys), -1) for z in steps]
+
+
+def walk(first_NZ: Tensor, last_NZ: Tensor, steps: int, how: Path = "line") -> list[Tensor]:
+    """Go from one code to another in equal steps, both included; each row of codes by itself.
+
+    Args:
+        how: line, (1 - t) a + t b; or circle, sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b, where w is the angle
+            between a and b, which for codes of N(0, 1) keeps to lengths that G has seen (White 2016, "Sampling
+            Generative Networks"). Where w is nearly 0 or half a turn, it is the line.
+    """
+    if how == "line":
+        return [torch.lerp(first_NZ, last_NZ, t) for t in _steps(steps)]
+    cosine = torch.cosine_similarity(first_NZ.double(), last_NZ.double(), dim=1).clamp(-1, 1)
+    angle = cosine.acos()[:, None]
+    bent = angle.sin() > 1e-4
+    found = []
+    for t in _steps(steps):
+        a, b = (((share * angle).sin() / torch.where(bent, angle.sin(), 1.0)) for share in (1 - t, t))
+        a, b = torch.where(bent, a, 1 - t).to(first_NZ), torch.where(bent, b, t).to(first_NZ)
+        found.append(a * first_NZ + b * last_NZ)
+    return found
 
 
 def _steps(n: int) -> list[float]:

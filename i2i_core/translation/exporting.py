@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import torch
@@ -27,13 +26,13 @@ from torch.export import ExportedProgram
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.methods.base import Direction
 from i2i_core.methods.exportable import Dropped, exportable
-from i2i_core.networks.shapes import SizeError
+from i2i_core.program import program_name
 from i2i_core.sizes import Size, said_bytes, written
 from i2i_core.sizes import sides as sides_of
 from i2i_core.translation.export_checks import difference_of, keeping, runs_onnx, runs_torch
 from i2i_core.translation.model import Model
 from i2i_core.translation.padding import Padding
-from i2i_core.translation.signatures import Signature
+from i2i_core.translation.signatures import Signature, sides_taken
 
 logger = logging.getLogger(__name__)
 
@@ -138,25 +137,6 @@ def export(
     return Exported(data, facts, difference, fixed)
 
 
-def sides_taken(network: nn.Module, signature: Signature) -> Padding:
-    """Find which sides the network takes, by what it says of a single pixel."""
-    padding = Padding()
-    while True:
-        try:
-            with torch.no_grad():
-                network(*signature.example(2, padding.side(1), padding.side(1)))
-        except SizeError as error:
-            if (wider := padding.also(error)) == padding:
-                return Padding(0)
-            padding = wider
-        except (RuntimeError, ValueError):  # as reflection padding, of an image that is too small for it
-            if padding.least > 64:
-                return Padding(0)
-            padding = Padding(padding.factor, max(padding.side(1) * 2, 2))
-        else:
-            return padding
-
-
 def _program(
     network: nn.Module,
     signature: Signature,
@@ -216,17 +196,14 @@ def _facts(
 ) -> dict[str, Any]:
     """Say of the file what a person needs who has nothing else."""
     config, shapes = model.trained.config, signature.shown(factor, trained)
-    try:
-        program = f"i2i {version('i2i')}"
-    except PackageNotFoundError:  # on PYTHONPATH alone
-        program = "i2i"
     return {
-        "program": program,
+        "program": program_name(),
         "method": config.method,
         "preset": config.preset,
         "run": config.run_name,
         "images": model.trained.images,
         "checkpoint": model.trained.identity,
+        "trained_by": model.trained.program,
         "direction": direction,
         "precision": "half" if half else "float",
         "inputs": {signature.name(n): {"shape": shapes[n], "is": signature.words[n]} for n in signature.taken},

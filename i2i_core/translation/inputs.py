@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from i2i_core.batch import as_used
+from i2i_core.data.folders.arriving import Ahead, Images, Page
 from i2i_core.data.folders.layouts import by_number
-from i2i_core.data.folders.listing import described, left_out, list_files, place
+from i2i_core.data.folders.listing import Entry, are_images, extension, stem
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -26,12 +28,17 @@ from i2i_core.images.codec import EXTENSIONS
 from i2i_core.images.containers import is_video
 from i2i_core.images.video import Clip
 from i2i_core.methods.base import Direction, Method, knows_truth, sides
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import special
 from i2i_core.storage.remote import is_local, storage_of, strip_protocol
+from i2i_core.translation.hashes import Hashes, hashes
 from i2i_core.translation.loading import File, Loading, Sizing, loaded
 from i2i_core.translation.patterns import is_pattern, matched
 
 logger = logging.getLogger(__name__)
+
+AT_ONCE = 4096
+"""Names that are checked together."""
 
 
 class Inputs(Protocol):
@@ -52,16 +59,46 @@ class Inputs(Protocol):
 
 
 class Files:
-    """Read image files to translate. `paths` are as the filesystem `fs` knows them; files of a folder can be a clip."""
+    """Read image files to translate; files of a folder can be a clip.
 
-    def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str], left_out: str = "") -> None:
+    Args:
+        fs: filesystem of the files.
+        paths: as the filesystem knows them.
+        names: of the outputs.
+        left_out: what a pattern matches besides, in words.
+        versions: of each file a text that changes where the file does; none: nothing is known of them.
+        more: a listing that goes on; its files come after these.
+    """
+
+    def __init__(
+        self,
+        fs: Any,
+        paths: Sequence[str],
+        names: Sequence[str],
+        left_out: str = "",
+        versions: Sequence[str] = (),
+        more: Arriving | None = None,
+    ) -> None:
         self.fs, self.paths, self.names, self.left_out = fs, paths, names, left_out
+        self.versions, self.more = versions, more
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "more": None}  # a listing stays with its process
 
     def fetch(self, i: int, name: str = "") -> File:
         path = self.paths[i]
         if is_local(self.fs) and (kind := special(path)):  # of a list; a folder's are left out
             raise ValueError(f"{kind}, which is not opened")
-        return self.fs.cat_file(path), _ending(path)
+        return self.fs.cat_file(path), extension(path)
+
+    def ending(self, i: int) -> str:
+        """Give the ending of a file's name."""
+        return extension(self.paths[i])
+
+    def label(self, i: int) -> str:
+        """Name a file for people: as its outputs, with its ending."""
+        ending = self.paths[i][len(stem(self.paths[i])) + 1 :]
+        return f"{self.names[i]}.{ending}" if ending else self.names[i]
 
     def truth(self, i: int, target: np.ndarray | None) -> File | None:
         return None
@@ -103,10 +140,61 @@ class Counted:
         return [[i] for i in range(len(self.names))]
 
 
+@dataclass(frozen=True)
+class Arriving:
+    """Hold the rest of a folder's listing, which goes on while its first images are translated."""
+
+    root: str
+    pages: Ahead
+
+    def __iter__(self) -> Iterator[Files]:
+        """Give the images page by page. Raises as the listing does."""
+        for page in self.pages:
+            yield files_of(None, self.root, page)
+
+
+def files_of(fs: Any, root: str, found: Sequence[Entry]) -> Files:
+    """Make inputs of listed files."""
+    paths = [f"{root.rstrip('/')}/{one.path}" for one in found]
+    return Files(fs, paths, [stem(one.path) for one in found], "", [one.version for one in found])
+
+
+def clips_of(fs: Any, root: str, found: Sequence[Entry]) -> Clips:
+    """Make inputs of listed videos."""
+    return Clips(fs, [f"{root.rstrip('/')}/{one.path}" for one in found], [stem(one.path) for one in found])
+
+
 def _ranges(lengths: Iterable[int]) -> list[range]:
     """Cut consecutive ranges of these lengths."""
     ends = list(accumulate(lengths))
     return [range(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+
+
+class Keys(Sequence[str]):
+    """Read the keys of samples off their index when they are asked for, some at a time: nothing grows with their
+    number."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._first, self._some = reader, 0, list[str]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_reader": self._reader, "_first": 0, "_some": []}
+
+    def __len__(self) -> int:
+        return len(self._reader.rows)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return self._reader.rows.keys(range(len(self))[i])
+        i = range(len(self))[i]
+        if not self._first <= i < self._first + len(self._some):
+            self._first = i - i % AT_ONCE
+            self._some = self._reader.rows.keys(range(self._first, min(self._first + AT_ONCE, len(self))))
+        return self._some[i - self._first]
 
 
 class Split:
@@ -146,7 +234,7 @@ class Split:
         as_made = shows in self.fields and (self.truths or needs.domains == 2 or self.column < 0)
         self.other = self.fields.index(shows) if as_made else self.column
         self.reader = Reader(data, split, self.domain)
-        self.names: Sequence[str] = self.reader.rows.keys()
+        self.names: Sequence[str] = Keys(self.reader)
         self.labels = self.reader.rows.labels()
 
     @property
@@ -225,14 +313,6 @@ class Split:
         return rows if len(rows) == len(self.names) and not without_identity(self.names) else {}
 
 
-def _ending(path: str) -> str:
-    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()
-
-
-def _stem(path: str) -> str:
-    return path[: -len(_ending(path)) - 1] if "." in path.rsplit("/", 1)[-1] else path
-
-
 def open_inputs(
     uri: str,
     out: str,
@@ -241,6 +321,7 @@ def open_inputs(
     direction: Direction,
     way: Direction,
     shards_at: Sequence[str] = (),
+    at_first: int = 0,
 ) -> Inputs:
     """Open an image, a folder or pattern of images, a list, or a data set, at a path or fsspec URL; videos instead of
     images, where there are no images.
@@ -249,6 +330,8 @@ def open_inputs(
         out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
         method, direction, way: as in `Split`.
         shards_at: further folders that a data set's shards may lie in.
+        at_first: images of a folder that are listed before this returns, at least; the others are listed meanwhile. 0:
+            all.
 
     Raises:
         DataError: nothing is there, no image is there, or a data set lacks what the method reads.
@@ -265,9 +348,9 @@ def open_inputs(
         return Split(data, split, method, direction, way)
     if not alone:
         named = ", ".join(f"{name} ({role})" for name, role in taken.items())
-        fix = "Make one with `python pipelines/shard.py --layout fields`, and name it with --input."
+        fix = corrected(uri, "Make one with `python pipelines/shard.py --layout fields`, and name it with --input.")
         raise DataError(f"--input {uri}", "no data set", f"one with {named}, of which images are made", fix)
-    return open_images(uri, "--input", out, videos=True)[0]
+    return open_images(uri, "--input", out, at_first, videos=True)[0]
 
 
 def _check_fields(
@@ -289,12 +372,13 @@ def _check_fields(
         raise DataError(f"--input {uri}", f"a data set of {lack.found}", lack.expected, fix)
 
 
-def open_images(uri: str, flag: str, out: str = "", videos: bool = False) -> tuple[Files, bool]:
+def open_images(uri: str, flag: str, out: str = "", at_first: int = 0, videos: bool = False) -> tuple[Files, bool]:
     """Open the images of a folder, of a pattern or of a list, or one file; tell also if it is one file.
 
     Args:
         flag: the flag that named the place, for messages.
-        out: folder of the outputs; it and its contact sheet are left out of a folder that holds them.
+        out: folder of the outputs; it and what lies beside it are left out of a folder that holds them.
+        at_first: as for `open_inputs`.
         videos: take videos too: a file, or those of a place that has no images (`Clips`).
 
     Raises:
@@ -302,63 +386,83 @@ def open_images(uri: str, flag: str, out: str = "", videos: bool = False) -> tup
     """
     fs, root = storage_of(uri.rstrip("/") or uri)
     if fs.isdir(root):
-        return _folder(uri, flag, out, videos), False
+        return _folder(uri, flag, out, at_first, videos), False
     if is_local(fs) and (kind := special(root)):
         raise DataError(f"{flag} {uri}", f"{kind}, which is not opened", "images or a list of images", "Name a file.")
     if fs.exists(root):
-        return _file_or_list(uri, fs, root, flag, videos), _ending(root) in EXTENSIONS or (videos and is_video(root))
+        is_one = _is_image(fs, root) or (videos and is_video(root))
+        return _file_or_list(uri, fs, root, flag, videos), is_one
     if is_pattern(root, fs):
         return _matching(uri, fs, root, flag, out, videos), False
-    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", "Check the name.")
+    raise DataError(f"{flag} {uri}", "nothing at that place", "images or a list of images", corrected(uri))
 
 
 def sheet_of(out: str) -> str:
     """Name the place of the contact sheet: beside the folder of the outputs, so that this holds nothing else. Empty
     where there is nothing beside it, as beside a bucket."""
+    return _beside_of(out, "-sheet.png")
+
+
+def ledger_of(out: str) -> str:
+    """Name the folder that says what was made of each image: beside the folder of the outputs; where there is nothing
+    beside it, a hidden one in it, which listings leave out."""
+    return _beside_of(out, "-ledger") or f"{out.rstrip('/')}/.ledger"
+
+
+def _beside_of(out: str, ending: str) -> str:
+    """Name a place beside a folder; empty where there is none."""
     _, root = storage_of(out.rstrip("/") or out)
     _, slash, name = root.rstrip("/").rpartition("/")
-    return f"{out.rstrip('/')}-sheet.png" if slash and name else ""
+    return f"{out.rstrip('/')}{ending}" if slash and name else ""
 
 
-def _beside_outputs(out: str) -> str:
-    """Name the contact sheet as the filesystem of the outputs knows it; empty where there is none."""
-    place = sheet_of(out) if out else ""
-    return str(storage_of(place)[1]) if place else ""
+def _of_outputs(out: str) -> tuple[str, ...]:
+    """Name what a translation writes, as the filesystem of the outputs knows it: folders end with `/`."""
+    if not out:
+        return ()
+    places = (f"{out.rstrip('/')}/", f"{ledger_of(out)}/", sheet_of(out))
+    return tuple(f"{storage_of(at.rstrip('/'))[1]}{'/' * at.endswith('/')}" for at in places if at)
 
 
-def _folder(uri: str, flag: str, out: str, videos: bool) -> Files:
+def _folder(uri: str, flag: str, out: str, at_first: int = 0, videos: bool = False) -> Files:
     fs, root = storage_of(uri.rstrip("/") or uri)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     same = bool(out) and out_fs.protocol == fs.protocol
     if same and out_root == root:
         raise ConfigError("--out", f"{out}, which is --input", "another folder", "Name a new folder for the outputs.")
-    listing = list_files(uri, flag)
-    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
-
-    def kept_of(paths: Iterable[str]) -> list[tuple[str, str]]:
-        listed = ((f"{root.rstrip('/')}/{path}", path) for path in paths)
-        return [(full, path) for full, path in listed if not (same and full.startswith(ours))]
-
-    kept, films = kept_of(listing.images), kept_of(filter(is_video, listing.files)) if videos else []
-    used = {place(listing.root, path) for path in [*listing.images, *(path for _, path in films)]}
-    if line := described(left_out(listing, used)):
-        logger.info(f"{flag} {uri}: {line}")
-    if kept and films:
-        logger.info(_beside_images(f"{flag} {uri}", len(films), films[0][1]))
-    kind = Files if kept else Clips
-    kept = kept or films
-    if not kept:
+    top = f"{root.rstrip('/')}/"
+    ours = [at.removeprefix(top) for at in (_of_outputs(out) if same else ()) if at.startswith(top)]
+    images = Images(uri, flag, ours, videos)
+    pages, found, ended = _said_at_the_end(images), list[Entry](), False
+    while not ended and not (at_first and len(found) >= at_first):
+        page = next(pages, None)
+        found += page or []
+        ended = page is None
+    if not found and images.films:
+        return clips_of(fs, root, images.films)
+    if not found:
         endings = " ".join(sorted(EXTENSIONS))
         fix = f"Name a folder with images ({endings})" + (", or a data set." if flag == "--input" else ".")
         raise DataError(f"{flag} {uri}", "a folder without images and without manifest.json", "images", fix)
-    return kind(fs, [full for full, _ in kept], [_stem(path) for _, path in kept])
+    files = files_of(fs, root, found)
+    files.more = None if ended else Arriving(root, Ahead(pages))
+    return files
+
+
+def _said_at_the_end(images: Images) -> Iterator[Page]:
+    """Give the pages of a listing, and log at its end what it leaves out."""
+    yield from images.pages()
+    if line := images.left_out():
+        logger.info(f"{images.flag} {images.uri}: {line}")
+    if images.films_left_out:
+        logger.info(_beside_images(f"{images.flag} {images.uri}", images.films_left_out, images.first_film))
 
 
 def _beside_images(where: str, count: int, first: str) -> str:
     """Word what becomes of videos among images."""
     return (
         f"{where}: left out: {counted(count, 'video')} among the images, the first {first}: name the videos alone, "
-        f"by a pattern such as 'FOLDER/**/*.{_ending(first)}', to translate them"
+        f"by a pattern such as 'FOLDER/**/*.{extension(first)}', to translate them"
     )
 
 
@@ -369,19 +473,26 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str, videos: bool) -
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
     same = bool(out) and out_fs.protocol == fs.protocol and not named
-    ours = (f"{out_root}/", _beside_outputs(out) or f"{out_root}/")
+    ours = _of_outputs(out)
     kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
     kind = Clips if videos and is_video(paths[0]) else Files
-    return kind(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
+    return kind(fs, [paths[i] for i in kept], [stem(names[i]) for i in kept], left_out)
+
+
+def _is_image(fs: Any, path: str) -> bool:
+    """Tell whether a file is an image: by its ending; where it has none, by its first bytes."""
+    ending, (folder, _, name) = extension(path), path.rpartition("/")
+    return ending in EXTENSIONS or (not ending and all(are_images(fs, folder, [name])))
 
 
 def _file_or_list(uri: str, fs: Any, path: str, flag: str, videos: bool) -> Files:
-    if _ending(path) in EXTENSIONS:
-        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+    """Open an image, a video, or a list of either with a path in each line."""
+    if _is_image(fs, path):
+        return Files(fs, [path], [stem(path).rsplit("/", 1)[-1]])
     if videos and is_video(path):
-        return Clips(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+        return Clips(fs, [path], [stem(path).rsplit("/", 1)[-1]])
     fix = "Name a folder of images, a list of images, or a data set."
     try:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
@@ -395,7 +506,7 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str, videos: bool) -> File
         found = f"a list of {counted(len(places) - films, 'image')} and {counted(films, 'video')}"
         raise DataError(f"{flag} {path}", found, "one kind", "Make a list of each.")
     kind = Clips if films else Files
-    return kind(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
+    return kind(fs, places, [stem(place).rsplit("/", 1)[-1] for place in places])
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
@@ -409,59 +520,82 @@ def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:
     return f"{path.rsplit('/', 1)[0]}/{line}"
 
 
-def check_names(inputs: Inputs, chosen: Sequence[int] | None = None) -> None:
+def check_names(inputs: Inputs, chosen: Sequence[int] | None = None, seen: Hashes | None = None) -> None:
     """Check that every output can be written under its input's name, and no two to one place.
 
     Args:
         chosen: positions of the inputs that are translated; None: all.
+        seen: names of earlier inputs, to which these are added.
 
     Raises:
         DataError: naming the first image, or the first two, for which this fails.
     """
     places = inputs.paths if isinstance(inputs, Files) else inputs.names
     ending = "mp4" if isinstance(inputs, Clips) else "png"
-    seen: dict[str, str] = {}
-    for i in range(len(places)) if chosen is None else chosen:
-        name, place = inputs.names[i], places[i]
-        if wrong := no_file_name(name):
-            fix = "Outputs have the names of their images: rename this one, or make the data set again without it."
-            raise DataError("--input", f"{place!r}, {wrong}", "names that files can have", fix)
-        if name in seen and isinstance(inputs, Files):
-            fix = f"Both would be written as {name}.{ending}: rename one, or translate them into two folders."
-            raise DataError("--input", f"{seen[name]} and {place}", "names that differ without their endings", fix)
-        if name in seen:
-            fix = f"Both would be written as {name}.png; `--shards` keeps the samples of each shard apart."
-            raise DataError("--input", f"two samples with the key {name}", "keys that differ", fix)
-        seen[name] = place
+    seen = Hashes() if seen is None else seen
+    positions = range(len(places)) if chosen is None else chosen
+    for start in range(0, len(positions), AT_ONCE):
+        some = positions[start : start + AT_ONCE]
+        for i in some:
+            if wrong := no_file_name(inputs.names[i]):
+                fix = "Outputs have the names of their images: rename this one, or make the data set again without it."
+                raise DataError("--input", f"{places[i]!r}, {wrong}", "names that files can have", fix)
+        found = hashes(inputs.names[i] for i in some)
+        again = seen.has(found)
+        again[np.setdiff1d(np.arange(len(found)), np.unique(found, return_index=True)[1])] = True
+        if again.any():
+            raise _named_twice(inputs, positions, some[int(again.argmax())], ending)
+        seen.add(found)
+
+
+def _named_twice(inputs: Inputs, positions: Sequence[int], i: int, ending: str) -> DataError:
+    """Say which earlier input has the name of an input."""
+    name = inputs.names[i]
+    if not isinstance(inputs, Files):
+        fix = f"Both would be written as {name}.png; `--shards` keeps the samples of each shard apart."
+        return DataError("--input", f"two samples with the key {name}", "keys that differ", fix)
+    other = next((inputs.paths[k] for k in positions if k != i and inputs.names[k] == name), "an earlier image")
+    fix = f"Both would be written as {name}.{ending}: rename one, or translate them into two folders."
+    return DataError("--input", f"{other} and {inputs.paths[i]}", "names that differ without their endings", fix)
+
+
+class LoadedInputs(NamedTuple):
+    """Hold the inputs of one output."""
+
+    values: dict[str, Tensor]
+    """The inputs by name, as a batch has them without the first axis."""
+    dtype: str
+    """Type of the stored image."""
+    alpha: Tensor | None
+    """Transparency of the image, where that is kept."""
+    laid: bool
+    """True if transparent pixels were laid over the background."""
 
 
 def load_inputs(
     inputs: Inputs, i: int, taken: Mapping[str, str], channels: Mapping[str, int], loading: Loading
-) -> tuple[dict[str, Tensor], str, Tensor | None]:
-    """Load the inputs of one output, as a batch has them without the first axis.
+) -> LoadedInputs:
+    """Load the inputs of one output.
 
     Args:
         taken: the inputs' roles, by name.
         channels: channels of each image among them, by name.
         loading: how they are read.
 
-    Returns:
-        The inputs by name; the type of the stored image; its transparency, where that is kept.
-
     Raises:
         DataError: an image's channels cannot be converted.
         ValueError: an input cannot be decoded.
     """
-    values, dtype, alpha = {}, "uint8", None
+    values, dtype, alpha, laid = dict[str, Tensor](), "uint8", None, False
     for name, role in taken.items():
         if role == "image":
             found = loaded(inputs.fetch(i, name), channels[name], loading, f"image {inputs.names[i]}")
             values[name], dtype = found.x, found.dtype
-            alpha = found.alpha if alpha is None else alpha
+            alpha, laid = found.alpha if alpha is None else alpha, laid or found.laid
         else:
             assert isinstance(inputs, Split), "checked when they were opened"
             values[name] = inputs.value(i, name, loading.sizing)
-    return values, dtype, alpha
+    return LoadedInputs(values, dtype, alpha, laid)
 
 
 def without_identity(keys: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from i2i_core.batch import scaled
 from i2i_core.data.reading.transforms import interpolated
 from i2i_core.errors import DataError, counted
 from i2i_core.fields import MOST_PIXELS
+from i2i_core.images import large_png
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, prepare
 from i2i_core.sizes import MOST_SIDE, Resizing, Size, sides, written
 
@@ -70,6 +71,7 @@ class Loading:
         keep_alpha: keep the transparency for the outputs.
         half: half of each image that is taken.
         ab: sizes (height, width) in proportion to which an image is taken for one that holds A and B, and not taken.
+        large: read PNGs beyond the limits of what is decoded whole (`images/large_png.py`).
     """
 
     sizing: Sizing = Sizing()
@@ -77,6 +79,7 @@ class Loading:
     keep_alpha: bool = False
     half: Half = ""
     ab: tuple[int, int] | None = None
+    large: bool = False
 
 
 AS_IT_IS = Loading()
@@ -91,9 +94,22 @@ class Loaded(NamedTuple):
     """Type that it was stored as."""
     alpha: Tensor | None = None
     """(1, H, W) in [-1, 1], opaque at 1; None: it has none, or none is kept."""
+    laid: bool = False
+    """True if it has transparent pixels, which were laid over the background and are kept nowhere."""
 
 
-def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
+class Stored(NamedTuple):
+    """Hold an image in the channels and the size that the networks take, with its values as they are stored."""
+
+    pixels: np.ndarray
+    """(H, W, C) uint8, uint16, or float32 in [-1, 1]."""
+    alpha: np.ndarray | None = None
+    """(H, W, 1) of the same type; None: it has none, or none is kept."""
+    laid: bool = False
+    """True if it has transparent pixels, which were laid over the background and are kept nowhere."""
+
+
+def stored(file: File, channels: int, loading: Loading, name: str) -> Stored:
     """Decode an image.
 
     Args:
@@ -104,25 +120,56 @@ def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
         DataError: the image cannot be converted to so many channels.
         ValueError: it cannot be decoded or cut in two, would be too large, or has float values outside [-1, 1].
     """
-    return as_taken(decode_picture(*file), channels, loading, name)
+    return as_stored(decoded(file, loading.large), channels, loading, name)
 
 
-def as_taken(picture: Picture, channels: int, loading: Loading, name: str) -> Loaded:
-    """Convert a decoded image as the networks take it. Arguments and errors are those of `loaded`."""
+def as_stored(picture: Picture, channels: int, loading: Loading, name: str) -> Stored:
+    """Convert a decoded image to the channels and the size that the networks take. Takes and raises what `stored`
+    does."""
     if loading.ab and holds_two(picture.pixels.shape, loading.ab):
         height, width = picture.pixels.shape[:2]
         raise ValueError(f"{width} x {height} pixels (width x height): it holds A and B; see --ab and --whole")
     picture = halved(picture, loading.half) if loading.half else picture
     x = converted(picture, channels, name, loading.background) if channels else picture.pixels
     box = loading.sizing.of(*x.shape[:2])
-    dropped = loading.keep_alpha and picture.alpha and channels in (1, 3)
-    alpha = _fitted(picture.pixels[..., -1:], box) if dropped else None
-    return Loaded(_fitted(x, box), str(x.dtype), alpha)
+    dropped = channels in (1, 3) and picture.alpha
+    alpha = _fitted(picture.pixels[..., -1:], box) if dropped and loading.keep_alpha else None
+    return Stored(_fitted(x, box), alpha, dropped and not loading.keep_alpha and picture.transparent)
 
 
-def _fitted(x_HWC: np.ndarray, box: tuple[int, int]) -> Tensor:
+def decoded(file: File, large: bool = False) -> Picture:
+    """Decode an image whole; a `large` PNG that is beyond the limits for that, a few rows at a time."""
+    if large and large_png.is_large(file[0]):
+        pixels = large_png.read(file[0])
+        return Picture(pixels, alpha=pixels.shape[2] in (2, 4))
+    return decode_picture(*file)
+
+
+def loaded(file: File, channels: int, loading: Loading, name: str) -> Loaded:
+    """Decode an image to a tensor. Takes and raises what `stored` does."""
+    return _as_tensors(stored(file, channels, loading, name))
+
+
+def as_taken(picture: Picture, channels: int, loading: Loading, name: str) -> Loaded:
+    """Convert a decoded image to a tensor. Takes and raises what `stored` does."""
+    return _as_tensors(as_stored(picture, channels, loading, name))
+
+
+def _as_tensors(found: Stored) -> Loaded:
+    alpha = None if found.alpha is None else as_tensor(found.alpha)
+    return Loaded(as_tensor(found.pixels), str(found.pixels.dtype), alpha, found.laid)
+
+
+def as_tensor(x_HWC: np.ndarray) -> Tensor:
+    """Convert stored values to (C, H, W) in [-1, 1]."""
+    return scaled(torch.from_numpy(np.ascontiguousarray(x_HWC.transpose(2, 0, 1))))
+
+
+def _fitted(x_HWC: np.ndarray, box: tuple[int, int]) -> np.ndarray:
+    if x_HWC.shape[:2] == box:
+        return x_HWC
     x_CHW = torch.from_numpy(np.ascontiguousarray(x_HWC.transpose(2, 0, 1)))
-    return scaled(interpolated(x_CHW, box, Resizing()))
+    return interpolated(x_CHW, box, Resizing()).permute(1, 2, 0).numpy()
 
 
 def own(file: File, name: str) -> Loaded:

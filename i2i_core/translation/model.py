@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from i2i_core.batch import scaled
 from i2i_core.checkpoints.trained import Trained, load_trained
 from i2i_core.config.evaluation import AtTestOptions
+from i2i_core.config.translation import TileNorm
 from i2i_core.errors import ConfigError, DataError, counted
 from i2i_core.images.codec import Picture
 from i2i_core.images.sheet import to_array
@@ -29,6 +30,7 @@ from i2i_core.tensors import repeatable
 from i2i_core.translation.loading import converted
 from i2i_core.translation.padding import at_any_size, cropped
 from i2i_core.translation.targets import parse_target_of
+from i2i_core.translation.tiles import Tiler, Tiling
 
 Picturable: TypeAlias = Tensor | np.ndarray | Image.Image
 """An image: a tensor (C, H, W) in [-1, 1]; an array (H, W, C) or (H, W) of uint8, uint16, or float32 in [-1, 1]; or
@@ -72,14 +74,18 @@ class Model:
         direction: Direction = "AtoB",
         *,
         keys: Sequence[str] | None = None,
+        tile: int = 0,
+        tile_norm: TileNorm = "exact",
         **controls: Any,
     ) -> Any:
         """Translate images with a method that makes one image of one image.
 
         Args:
-            images: a batch (n, C, H, W) in [-1, 1], one image, or several images of one size.
+            images: a batch (n, C, H, W) in [-1, 1], one image, or several images of any sizes.
             direction: `BtoA` goes back, with methods that translate both ways.
             keys: names that seed noise and codes, as the images' names do in translate.py; None: 0, 1, ...
+            tile: pixels of the side of tiles that images go through in, one by one, in the memory of a tile; 0: whole.
+            tile_norm: statistics of norms in tiles: `exact`, of the whole image; `blend`, each tile's own.
             controls: by the method's names: target labels as words (`target="bold,serif"`) or a tensor (n, A); a code
                 as a tensor (n, Z); examples as images.
 
@@ -89,20 +95,54 @@ class Model:
 
         Raises:
             DataError: the networks cannot take the images; those of sizes that they cannot take are padded for them.
-            ConfigError: the method does not have such a control, or does not know a label.
+            ConfigError: the method does not have such a control, does not know a label, or cannot go in such tiles.
             ValueError: the method needs a control that is missing, or does not have the direction.
         """
         if direction == "BtoA" and not self.method.two_way:
             raise ConfigError("direction", "BtoA", "AtoB: this method goes one way", "Leave direction out.")
         (taken,), (made, *_) = self._sides(direction)
+        if tile or tile_norm != "exact":
+            return self._in_tiles(images, direction, Tiling(tile, tile_norm, flags=False), keys, controls)
         if isinstance(images, Tensor) and images.ndim == 4:
-            return self._made(taken, made, self._batch(images, taken), direction, keys, controls)
-        given = [images] if isinstance(images, Picturable | str | os.PathLike) else list(images)
-        if other := next((type(one).__name__ for one in given if not isinstance(one, Picturable)), ""):
-            expected, fix = "PIL images, arrays or tensors", "Open files with PIL first."
-            raise ConfigError("translate", f"a {other}", expected, fix)
-        batch = self._batch(given, taken)
-        found = [_as(given[0], x) for x in self._made(taken, made, batch, direction, keys, controls)]
+            told = self._told(controls, len(images))
+            return self._made(taken, made, self._batch(images, taken), direction, keys, told)
+        given = _listed(images)
+        names = [str(i) for i in range(len(given))] if keys is None else list(keys)
+        told, found = self._told(controls, len(given)), dict[int, Picturable]()
+        for same in _by_size(given):
+            batch = self._batch([given[i] for i in same], taken)
+            own = {name: value[same] for name, value in told.items()}
+            outputs = self._made(taken, made, batch, direction, [names[i] for i in same], own)
+            found |= {i: _as(given[0], x) for i, x in zip(same, outputs, strict=True)}
+        return found[0] if isinstance(images, Picturable) else [found[i] for i in range(len(given))]
+
+    def _in_tiles(
+        self,
+        images: Picturable | Sequence[Picturable],
+        direction: Direction,
+        tiling: Tiling,
+        keys: Sequence[str] | None,
+        controls: Mapping[str, Any],
+    ) -> Any:
+        """Translate images in tiles, one after another."""
+        tiler = Tiler(self.method, direction, tiling)
+        batched = isinstance(images, Tensor) and images.ndim == 4
+        given = list(images) if batched else _listed(images)
+        told, found = self._told(controls, len(given)), list[Picturable]()
+        for i, image in enumerate(given):
+            channels = self.method.channels()[tiler.taken]
+            if isinstance(image, Tensor):
+                self._batch(image[None], tiler.taken)  # checks its channels
+                x_HWC = image.detach().float().cpu().permute(1, 2, 0).numpy()
+            else:
+                x_HWC = converted(_picture(image), channels, f"image {i}")
+            each = {name: value[i : i + 1] for name, value in told.items()}
+            key = str(i) if keys is None else keys[i]
+            made = tiler.translate(x_HWC, each, key, _kind(image, tiler.channels))
+            y = torch.from_numpy(made).permute(2, 0, 1).contiguous() if isinstance(image, Tensor) else None
+            found.append(_as_array(image, made) if y is None else y.to(self.method.device))
+        if batched:
+            return torch.stack(found)  # type: ignore[arg-type]
         return found[0] if isinstance(images, Picturable) else found
 
     def generate(self, count: int, *, keys: Sequence[str] | None = None, **controls: Any) -> Tensor:
@@ -153,10 +193,9 @@ class Model:
         x_BCHW: Tensor,
         direction: Direction,
         keys: Sequence[str] | None,
-        controls: Mapping[str, Any],
+        told: Values,
     ) -> Tensor:
-        weight, told = next(self.method.parameters()), self._told(controls, len(x_BCHW))
-        inputs, roles = {taken: x_BCHW.to(weight)}, {taken: "image"}
+        inputs, roles = {taken: x_BCHW.to(next(self.method.parameters()))}, {taken: "image"}
 
         def make(given: Values, controls: Values) -> dict[str, Tensor]:
             return self.method.translate(given, controls, direction, keys=keys)
@@ -185,6 +224,8 @@ class Model:
             elif name == self.method.named(Examples) and not (isinstance(value, Tensor) and value.ndim == 5):
                 examples = self._batch(value, next(iter(self.method.outputs)))
                 value = examples.expand(n, *examples.shape)
+            if len(value) != n:
+                raise ConfigError(name, counted(len(value), "row"), f"{n}, one for each image", "Give as many.")
             told[name] = value
         for name, control in self.method.controls.items():
             if name not in told and not isinstance(control, Code):  # a code is drawn
@@ -234,6 +275,16 @@ def _alike(images: Sequence[Picturable]) -> Sequence[Picturable]:
     return images
 
 
+def _by_size(images: Sequence[Picturable]) -> list[list[int]]:
+    """List the positions of the images of each size. Raises DataError where there is no image."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(_size(image), []).append(i)
+    if not groups:
+        raise DataError("images", "none", "an image, or several", "Give some.")
+    return list(groups.values())
+
+
 def _size(image: Picturable) -> tuple[int, int]:
     if isinstance(image, Image.Image):
         return image.height, image.width
@@ -241,12 +292,32 @@ def _size(image: Picturable) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _listed(images: Picturable | Sequence[Picturable]) -> list[Picturable]:
+    """List what was given. Raises ConfigError for what is no image."""
+    given = [images] if isinstance(images, Picturable | str | os.PathLike) else list(images)
+    if other := next((type(one).__name__ for one in given if not isinstance(one, Picturable)), ""):
+        expected, fix = "PIL images, arrays or tensors", "Open files with PIL first."
+        raise ConfigError("translate", f"a {other}", expected, fix)
+    return given
+
+
 def _as(given: Picturable, x_CHW: Tensor) -> Picturable:
     """Convert a made image to the kind that was given."""
+    return x_CHW if isinstance(given, Tensor) else _as_array(given, to_array(x_CHW, _kind(given, len(x_CHW))))
+
+
+def _kind(given: Picturable, channels: int) -> str:
+    """Name the type of an output's values for an image of the kind that was given."""
     if isinstance(given, Tensor):
-        return x_CHW
+        return "float32"
     if isinstance(given, np.ndarray):
-        made = to_array(x_CHW, str(given.dtype))
-        return made[..., 0] if given.ndim == 2 and made.shape[2] == 1 else made
-    made = to_array(x_CHW, "uint16" if given.mode == "I;16" and len(x_CHW) == 1 else "uint8")
-    return Image.fromarray(made[..., 0] if made.shape[2] == 1 else made)
+        return str(given.dtype)
+    return "uint16" if given.mode == "I;16" and channels == 1 else "uint8"
+
+
+def _as_array(given: np.ndarray | Image.Image, made_HWC: np.ndarray) -> Picturable:
+    """Convert made values to an array or PIL image, as was given."""
+    grey = made_HWC.shape[2] == 1
+    if isinstance(given, np.ndarray):
+        return made_HWC[..., 0] if given.ndim == 2 and grey else made_HWC
+    return Image.fromarray(made_HWC[..., 0] if grey else made_HWC)

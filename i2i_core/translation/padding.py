@@ -42,12 +42,12 @@ class Padding:
         for axis in (-2, -1):
             have, wanted = x_HW.shape[axis], self.side(x_HW.shape[axis])
             if wanted > have:
-                x_HW = x_HW.index_select(axis, _reflected(have, wanted).to(x_HW.device))
+                x_HW = x_HW.index_select(axis, reflected(have, wanted).to(x_HW.device))
         return x_HW
 
 
-def _reflected(have: int, wanted: int) -> Tensor:
-    """List the rows that stand where `wanted` are: 0, 1, ..., have - 1, have - 2, ..., 0, 1, ..."""
+def reflected(have: int, wanted: int) -> Tensor:
+    """List the rows of a reflected image, `wanted` of them: 0, 1, ..., have - 1, have - 2, ..., 0, 1, ..."""
     period = max(1, 2 * (have - 1))
     at = torch.arange(wanted) % period
     return torch.minimum(at, period - at)

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
+from typing import Protocol
 
 from i2i_core.config.translation import TranslateOptions
-from i2i_core.errors import DataError, counted
+from i2i_core.errors import counted
+from i2i_core.images import large_png
+from i2i_core.images.codec import decode_picture
 from i2i_core.images.containers import is_video
 from i2i_core.sizes import Size, sides, written
-from i2i_core.storage.remote import storage_of
+from i2i_core.storage.remote import files_below, storage_of
 from i2i_core.translation.inputs import Clips, Files, Inputs, Split
-from i2i_core.translation.loading import holds_two, own
+from i2i_core.translation.loading import holds_two
 
 NOTED, FAR = 1.25, 2.0
 """Ratios of an image's shorter side to training's, or the other way round, from which on a network sees other things
 than it learnt from: that of the first image is noted before it is translated, those of others once they are."""
+MOST_COUNTED = 10_000
+"""Files that are counted in a folder for the outputs."""
+
+
+class Far(Protocol):
+    """Count images whose size is far from training's."""
+
+    @property
+    def far(self) -> int: ...
+    @property
+    def first_far(self) -> tuple[int, int, int, str] | None:
+        """Position, height, width and name of the first."""
+
+
+class Laid(Protocol):
+    """Count images whose transparent pixels were laid over a colour."""
+
+    @property
+    def laid(self) -> int: ...
+    @property
+    def first_laid(self) -> tuple[int, str] | None:
+        """Position and name of the first."""
 
 
 def ratio(size: tuple[int, ...], trained_at: Size) -> float:
@@ -32,7 +58,12 @@ def covering(size: tuple[int, int], trained_at: Size) -> int:
 
 
 def cautions(
-    inputs: Inputs, options: TranslateOptions, trained_at: Size, first: tuple[int, int] | None, paired: bool = False
+    inputs: Inputs,
+    options: TranslateOptions,
+    trained_at: Size,
+    first: tuple[int, int] | None,
+    paired: bool = False,
+    made: int = 0,
 ) -> Iterator[str]:
     """Give lines for the log, before anything is written.
 
@@ -42,6 +73,7 @@ def cautions(
         trained_at: size of the run's training images, in pixels.
         first: (height, width) of the first image as the networks see it; None: not known.
         paired: true if the run was trained on pairs, which people often keep as images that hold both.
+        made: images that the same command has made before.
     """
     yield _which(inputs)
     if isinstance(inputs, Files) and inputs.left_out:
@@ -59,8 +91,10 @@ def cautions(
         fs, path = storage_of(options.out)
         if fs.exists(path):
             yield f"{options.out} is there already, and is replaced"
+    elif made:
+        yield f"going on: {counted(made, 'image')} in {options.out} that the same command has made before"
     elif there := _there(options.out):
-        files = counted(there, "file")
+        files = counted(there, "file") if there < MOST_COUNTED else f"{MOST_COUNTED:,} files or more"
         yield f"{options.out} holds {files} already; those of the same names are replaced"
 
 
@@ -69,23 +103,43 @@ def resized(options: TranslateOptions) -> bool:
     return bool(options.size or options.longer_side or options.scale)
 
 
-def afterwards(far: Sequence[tuple[int, int, int]], inputs: Inputs, count: int, trained_at: Size) -> str:
+def afterwards(far: Far, count: int, trained_at: Size) -> str:
     """Word which images had a size far from training's.
 
     Args:
-        far: their positions, heights and widths.
+        far: how many they are, and the first.
         count: images in all.
     """
-    i, *first = min(far)
+    assert far.first_far, "asked for where there is one"
+    _, height, width, name = far.first_far
+    first = height, width
     return (
-        f"{len(far):,} of {counted(count, 'image')} had sizes {FAR:g} times training's or more, or less than it by as "
-        f"much; the first, {inputs.names[i]}, {written((first[0], first[1]))} pixels where the run trained at "
-        f"{written(trained_at)}: --size {covering((first[0], first[1]), trained_at)} resizes them"
+        f"{far.far:,} of {counted(count, 'image')} had sizes {FAR:g} times training's or more, or less than it by as "
+        f"much; the first, {name}, {written(first)} pixels where the run trained at {written(trained_at)}: --size "
+        f"{covering(first, trained_at)} --overwrite resizes them"
+    )
+
+
+def laid_over(found: Laid, count: int, background: str, keeps: bool) -> str:
+    """Word which images had transparent pixels that were laid over a colour.
+
+    Args:
+        found: how many they are, and the first.
+        count: images in all.
+        keeps: true if outputs can get the transparency of their inputs.
+    """
+    assert found.first_laid, "asked for where there is one"
+    kept = "; --keep-alpha --overwrite gives outputs their transparency back" if keeps else ""
+    return (
+        f"{found.laid:,} of {counted(count, 'image')} had transparent pixels, which were laid over {background}; the "
+        f"first, {found.first_laid[1]}: --background COLOUR --overwrite takes another colour{kept}"
     )
 
 
 def _which(inputs: Inputs) -> str:
     count = len(inputs.names)
+    if isinstance(inputs, Files) and inputs.more:
+        return f"input: more than {count:,} images, which are listed while they are translated"
     if isinstance(inputs, Split):
         others = [name for name in inputs.data.manifest.splits if name != inputs.split]
         besides = f" (it also has {', '.join(others)}: --split NAME)" if others else ""
@@ -111,10 +165,13 @@ def first_size(inputs: Inputs) -> tuple[int, int] | None:
     if not isinstance(inputs, Files):
         return None
     try:
-        x_CHW = own(inputs.fetch(0), inputs.names[0]).x
-    except (OSError, ValueError, DataError):
+        file = inputs.fetch(0)
+        if large_png.is_large(file[0]):
+            return large_png.size_of(file[0])
+        height, width = decode_picture(*file).pixels.shape[:2]
+    except (OSError, ValueError):
         return None
-    return x_CHW.shape[1], x_CHW.shape[2]
+    return height, width
 
 
 def _frame_size(clips: Clips) -> tuple[int, int] | None:
@@ -127,9 +184,10 @@ def _frame_size(clips: Clips) -> tuple[int, int] | None:
 
 
 def _there(out: str) -> int:
-    """Count the files directly in a folder."""
+    """Count the files directly in a folder, up to MOST_COUNTED."""
     fs, root = storage_of(out)
+    found = (path for path, _ in files_below(fs, root, deep=False))
     try:
-        return sum(found["type"] == "file" for found in fs.ls(root, detail=True))
+        return sum("/" not in path for path in islice(found, MOST_COUNTED))
     except FileNotFoundError:
         return 0

@@ -5,7 +5,7 @@ n the images of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch.export import Dim
 from i2i_core.errors import ConfigError
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.methods.controls import Code, Examples, Labels
+from i2i_core.networks.shapes import SizeError
 from i2i_core.sizes import MOST_SIDE
+from i2i_core.translation.padding import Padding
 
 MOST_BATCH = 65_536
 """Images, and examples of an image, that an exported network takes at most."""
@@ -67,7 +69,7 @@ class Signature:
                 words[name] = f"labels, 1 or 0 each: {', '.join(titles)}{mask}"
             elif isinstance(control, Code):
                 lengths[name] = method.code_length
-                words[name] = f"code, drawn {'from N(0, 1)' if control.drawn == 'normal' else 'evenly from -1 to 1'}"
+                words[name] = f"code, drawn {'from N(0, 1)' if method.prior == 'normal' else 'evenly from -1 to 1'}"
             elif isinstance(control, Examples):
                 examples[name] = method.channels()[next(iter(method.outputs))]
                 words[name] = "example images, values from -1 to 1"
@@ -118,3 +120,22 @@ class Signature:
         shapes: dict[str, list[int | str]] = {name: ["batch", n, *sides] for name, n in self.channels.items()}
         shapes |= {name: ["batch", n] for name, n in self.lengths.items()}
         return shapes | {name: ["batch", "examples", n, *sides] for name, n in self.examples.items()}
+
+
+def sides_taken(network: Callable[..., Any], signature: Signature) -> Padding:
+    """Find which sides the network takes, by what it says of a single pixel."""
+    padding = Padding()
+    while True:
+        try:
+            with torch.no_grad():
+                network(*signature.example(2, padding.side(1), padding.side(1)))
+        except SizeError as error:
+            if (wider := padding.also(error)) == padding:
+                return Padding(0)
+            padding = wider
+        except (RuntimeError, ValueError):  # as reflection padding, of an image that is too small for it
+            if padding.least > 64:
+                return Padding(0)
+            padding = Padding(padding.factor, max(padding.side(1) * 2, 2))
+        else:
+            return padding

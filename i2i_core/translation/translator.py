@@ -9,7 +9,8 @@ x_CHW one image in [-1, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -32,7 +33,7 @@ from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import repeatable
 from i2i_core.translation.codes import Codes, check_encodable
 from i2i_core.translation.inputs import Counted, Files, Inputs, Split, load_inputs
-from i2i_core.translation.loading import Loading, loaded
+from i2i_core.translation.loading import File, Loading, loaded
 from i2i_core.translation.padding import Padding, at_any_size, cropped
 from i2i_core.translation.said import FAR, ratio
 from i2i_core.translation.targets import Target
@@ -121,6 +122,7 @@ class Image:
         dtype: type that its image is stored as.
         truth: the true output, where the code is read off it.
         alpha: its transparency (1, H, W), where the outputs get it.
+        laid: true if it has transparent pixels, which were laid over the background.
     """
 
     i: int
@@ -128,6 +130,7 @@ class Image:
     dtype: str
     truth: Tensor | None = None
     alpha: Tensor | None = None
+    laid: bool = False
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -148,6 +151,8 @@ class Done:
     rows: dict[int, Row]
     far: tuple[tuple[int, int, int], ...] = ()
     """Position, height and width of the images whose size is far from training's."""
+    laid: tuple[int, ...] = ()
+    """Positions of the images whose transparent pixels were laid over the background."""
 
 
 class Translator:
@@ -160,6 +165,11 @@ class Translator:
         self.channels = self.method.channels()
         self.fs, root = storage_of(job.out)
         self.root = str(root)
+        self.outputs: dict[int, list[tuple[str, int]]] = {}
+        """Paths below the folder of the outputs, and their bytes, by position; of the last chunk."""
+        self.refuses: frozenset[int] | None = None
+        """Positions of images of which DataError is raised where the networks cannot take their channels; others are
+        left out. None: all."""
 
     def run(self, chunk: Sequence[int]) -> Done:
         """Translate and write some images; for methods with a memory, the frames of a clip in order.
@@ -168,6 +178,7 @@ class Translator:
             DataError: an image of a number of channels that the networks cannot take, or frames of two sizes.
         """
         images, bad = self.load(chunk)
+        self.outputs = {}
         rows: dict[int, Row] = {}
         for image, made in self.translated(images, self.job.inputs.names[chunk[0]] if chunk else ""):
             if isinstance(made, Bad):
@@ -177,7 +188,8 @@ class Translator:
                 self._write(image, output, y)
             if image.i in self.job.shown:
                 rows[image.i] = row_of(self.job, image.i, image.inputs, made)
-        return Done(len(chunk) - len(bad), tuple(bad.values()), rows, tuple(self._far(images)))
+        laid = tuple(image.i for image in images if image.laid)
+        return Done(len(chunk) - len(bad), tuple(bad.values()), rows, tuple(self._far(images)), laid)
 
     def load(self, chunk: Sequence[int]) -> tuple[list[Image], dict[int, Bad]]:
         """Load the images that can be read; give for the others, by position, why they cannot."""
@@ -186,8 +198,17 @@ class Translator:
             try:
                 images.append(self._load(i))
             except UNREADABLE as error:
-                bad[i] = Bad(self.job.inputs.names[i], _cause(error))
+                bad[i] = Bad(self.job.inputs.names[i], cause_of(error))
+            except DataError as error:
+                bad[i] = self.refused(i, error)
         return images, bad
+
+    def refused(self, i: int, error: DataError) -> Bad:
+        """Word why an image is left out whose channels the networks cannot take; raise the error where it is one of
+        `refuses`."""
+        if self.refuses is None or i in self.refuses:
+            raise error
+        return Bad(self.job.inputs.names[i], f"{error.found}; expected {error.expected}")
 
     def _far(self, images: Sequence[Image]) -> Iterator[tuple[int, int, int]]:
         for image in images:
@@ -197,13 +218,13 @@ class Translator:
 
     def _load(self, i: int) -> Image:
         name, truth = self.job.inputs.names[i], None
-        values, dtype, alpha = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.loading)
+        found = load_inputs(self.job.inputs, i, self.taken, self.channels, self.job.loading)
         if self.job.codes is not None and self.job.codes.of_truth:
             file = self.job.inputs.truth(i, None)
             assert file is not None, "only asked for where the truth is known"
             truth = loaded(file, self.channels[self.job.made[0]], self.job.loading, f"the truth of {name}").x
             check_encodable(self.method, truth, f"the truth of {name}")
-        return Image(i, values, dtype, truth, alpha)
+        return Image(i, found.values, found.dtype, truth, found.alpha, found.laid)
 
     def translated(self, images: Iterable[Image], clip: str = "") -> Iterator[tuple[Image, list[Tensor] | Bad]]:
         """Yield every image with its outputs, or why it has none; images of one size go through the networks together.
@@ -291,13 +312,8 @@ class Translator:
         def make(inputs: Values, told: Values) -> dict[str, Tensor]:
             return self.method.translate(inputs, told, self.job.way, keys=keys, memory=memory)
 
-        try:
-            with repeatable():
-                return at_any_size(make, batch, self.taken, controls, padding)
-        except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
-                raise
-            raise ValueError("the networks need more memory for it than there is (--longer-side N)") from None
+        with enough_memory("--longer-side N"), repeatable():
+            return at_any_size(make, batch, self.taken, controls, padding)
 
     def _cropped(self, made: Tensor, batch: dict[str, Tensor], padding: Padding) -> Tensor:
         return cropped(made, batch, self.taken, padding).float().cpu()
@@ -318,10 +334,15 @@ class Translator:
     def _write(self, image: Image, output: int, made: Tensor) -> None:
         if image.alpha is not None:
             made = torch.cat([made, interpolated(image.alpha, (made.shape[-2], made.shape[-1]), Resizing())])
-        data, ending = to_bytes(made, self._dtype(image))
-        path = f"{self.root}/{self.job.name(image.i, output)}.{ending}"
+        self.write_file(image.i, output, *to_bytes(made, self._dtype(image)))
+
+    def write_file(self, i: int, output: int, data: bytes, ending: str) -> None:
+        """Write an output of an image."""
+        name = f"{self.job.name(i, output)}.{ending}"
+        path = f"{self.root}/{name}"
         self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         self.fs.pipe_file(path, data)
+        self.outputs.setdefault(i, []).append((name, len(data)))
 
     def _dtype(self, image: Image) -> str:
         """Choose the outputs' type: the truth's where there is one, else the input's."""
@@ -329,11 +350,36 @@ class Translator:
         return inputs.dtype if isinstance(inputs, Split) else image.dtype
 
 
-def row_of(job: TranslationJob, i: int, inputs: Mapping[str, Tensor], made: Sequence[Tensor]) -> Row:
-    """Make an image's row of the contact sheet; of many outputs it shows a few, evenly chosen."""
+@contextmanager
+def enough_memory(fix: str) -> Iterator[None]:
+    """Raise ValueError with this advice where the memory does not suffice inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+            raise
+        raise ValueError(f"the networks need more memory for it than there is ({fix})") from None
+
+
+def _shown(file: File, loading: Loading, name: str) -> Tensor:
+    return loaded(file, 0, loading, name).x
+
+
+def row_of(
+    job: TranslationJob,
+    i: int,
+    inputs: Mapping[str, Tensor],
+    made: Sequence[Tensor],
+    show: Callable[[File, Loading, str], Tensor] = _shown,
+) -> Row:
+    """Make an image's row of the contact sheet; of many outputs it shows a few, evenly chosen.
+
+    Args:
+        show: reads the truth, of this name.
+    """
     count = len(job.titles)
     picked = [round(k) for k in np.linspace(0, count - 1, min(count, MOST_COLUMNS))]
-    return {**_sources(job, inputs), **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i)}
+    return {**_sources(job, inputs), **{job.titles[k]: made[k] for k in picked}, "truth": _truth(job, i, show)}
 
 
 def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -344,18 +390,19 @@ def _sources(job: TranslationJob, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     return {"source" if len(inputs) == 1 else name: shown(x, fields[name]) for name, x in inputs.items()}
 
 
-def _truth(job: TranslationJob, i: int) -> Tensor | None:
+def _truth(job: TranslationJob, i: int, show: Callable[[File, Loading, str], Tensor]) -> Tensor | None:
     try:
         name, loading = job.inputs.names[i], job.loading
         if loading.half and isinstance(job.inputs, Files):  # beside an input lies what it should look like
-            return loaded(job.inputs.fetch(i), 0, replace(loading, half=OTHER[loading.half]), name).x
+            return show(job.inputs.fetch(i), replace(loading, half=OTHER[loading.half]), name)
         file = job.inputs.truth(i, job.whole_label(i))
-        return None if file is None else loaded(file, 0, loading, name).x
+        return None if file is None else show(file, loading, name)
     except UNREADABLE:
         return None  # an empty cell
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
+    """Word why an image cannot be read."""
     return "no such file" if isinstance(error, FileNotFoundError) else str(error)
 
 

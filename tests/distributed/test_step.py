@@ -25,12 +25,15 @@ from ..support.workers import on_workers
 FORMS = {
     "stargan on two sets": Case("stargan", hyper={"c_dim": 5, "sizes": (2, 3), "kinds": ("attributes", "classes")}),
     "unit with noise anew": Case("unit", hyper={"g_noise": "own", "kl_of": "code", "n_critic": 2}),
+    "wgan's bursts": Case("dcgan", hyper={"burst": 3, "burst_until": 1, "burst_every": 2, "g_noise": "own"}),
+    "wgan's program": Case("dcgan", hyper={"adversarial": "wgan", "optimiser": "rmsprop", "clip_at": "before"}),
     "dropout": Case("bicyclegan", hyper={"dropout": 0.5, "image_size": 64}),
 }
 """Updates that take another course than their method's usual one."""
 if importlib.util.find_spec("efficientnet_lite_pytorch"):  # not on a machine with torch and nothing else
     SEES = {"lambda_perceptual": 5.0, "perceptual": "efficientnet_lite0", "image_size": 32}
     FORMS["unit with a perceptual term"] = Case("unit", hyper=SEES)
+    FORMS["feature_gan with its term"] = Case("feature_gan", hyper={**SEES, "perceptual_size": 48})
 CASES = [
     case
     for method in SMALL
@@ -47,6 +50,8 @@ CASES = [
     Case("stargan", hyper={"image_size": (16, 32)}),
     Case("bicyclegan", hyper={"image_size": (32, 16)}),
     Case("pix2pix", hyper={"image_size": 32, "norm": "batch", "dropout": 0.5}, training={"batch_norm": "global"}),
+    Case("dcgan", hyper={"g_norm": "batch", "d_norm": "batch"}, training={"batch_norm": "global"}),
+    Case("dcgan", hyper={"g_norm": "batch", "d_norm": "batch", "kernel": 5}, training={"batch_norm": "global"}),
 ]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,19 +24,11 @@ from i2i_core.runs.folder import RunFolder, name_at
 from i2i_core.storage.retry import PATIENCE, StorageError
 from i2i_core.training.sync import World
 
-from ..support.full_disk import AT, NAMESPACE, SCENES
+from ..support.full_disk import AT, NAMESPACE, SCENES, no_namespace
 from ..support.processes import ROOT, SMALL
 from ..support.runs import config_of, loop_of
 
 CPU = torch.device("cpu")
-
-
-def no_namespace() -> str:
-    """Why there can be no mount namespace here."""
-    if not shutil.which(NAMESPACE[0]):
-        return "no unshare (util-linux)"
-    tried = subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
-    return tried.stderr.decode().strip() if tried.returncode else ""
 
 
 needs_namespace = pytest.mark.skipif(bool(no_namespace()), reason=f"no mount namespace here: {no_namespace()}")

@@ -1,10 +1,12 @@
-"""UNIT's perceptual term: what it computes, and its network's file from launch to translation.
+"""Perceptual terms of UNIT and of feature loss + GAN: what they compute, and their network's file from launch to
+translation.
 
 pytest tests/integration/test_perceptual_term.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,17 +44,31 @@ def term_config(data: str, storage: str, file: str, **values: Any) -> TrainConfi
     return config_of("unit", data, storage, **{**given, "training__images": 12, **values})
 
 
-def seen(file: str, x: Tensor) -> Tensor:
-    """VGG16's relu5_3 of images as Caffe has them, each map of a sample without its mean, by its deviation."""
-    state, place = torch.load(file, weights_only=True), 0
+def as_caffe(x: Tensor) -> Tensor:
     r, g, b = (127.5 * (x[:, i] + 1) for i in range(3))
-    x = torch.stack([b - 103.939, g - 116.779, r - 123.68], 1)
-    for block, convs in enumerate((2, 2, 3, 3, 3)):
+    return torch.stack([b - 103.939, g - 116.779, r - 123.68], 1)
+
+
+def as_imagenet(x: Tensor) -> Tensor:
+    r, g, b = ((x[:, i] + 1) / 2 for i in range(3))
+    return torch.stack([(r - 0.485) / 0.229, (g - 0.456) / 0.224, (b - 0.406) / 0.225], 1)
+
+
+def vgg16_of(file: str, x: Tensor, convs: tuple[int, ...]) -> Tensor:
+    """VGG16's activations after so many convolutions of its blocks, of images as they are."""
+    state, place = torch.load(file, weights_only=True), 0
+    for block, number in enumerate(convs):
         x = F.max_pool2d(x, 2) if block else x
-        for _ in range(convs):
+        for _ in range(number):
             x = F.conv2d(x, state[f"features.{place}.weight"], state[f"features.{place}.bias"], padding=1).relu()
             place += 2
         place += 1
+    return x
+
+
+def seen(file: str, x: Tensor) -> Tensor:
+    """VGG16's relu5_3 of images as Caffe has them, each map of a sample without its mean, by its deviation."""
+    x = vgg16_of(file, as_caffe(x), (2, 2, 3, 3, 3))
     return (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
 
 
@@ -64,6 +80,70 @@ def test_perceptual_term_is_its_definition(vgg: str) -> None:
     expected = (seen(vgg, x) - seen(vgg, y)).square().mean()
     assert expected > 0.1
     assert method.perceptual(x, y).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("how", "prepared"), [("caffe", as_caffe), ("imagenet", as_imagenet)])
+def test_perceptual_term_of_feature_gan_is_its_definition(
+    how: str, prepared: Callable[[Tensor], Tensor], vgg: str
+) -> None:
+    """relu4_2 of images at 224 px, 28 x 28 positions of 512 channels, whose order of colours is the weights'."""
+    hyper = {**SMALL["feature_gan"], "lambda_perceptual": 1.0, "perceptual_weights": vgg, "perceptual_input": how}
+    method = build_method("feature_gan", **hyper)
+    method.attach()
+    x, y = torch.rand(2, 1, 3, 40, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    of_x, of_y = (vgg16_of(vgg, prepared(F.interpolate(i, (224, 224), mode="bilinear")), (2, 2, 3, 2)) for i in (x, y))
+    assert of_x.shape == (1, 512, 28, 28)
+    expected = (of_x - of_y).abs().mean()
+    assert expected > 0.01
+    assert method.perceptual(x, y).item() == pytest.approx(expected.item(), rel=1e-4)
+    swapped = method.perceptual(x.flip(1), y.flip(1)).item()
+    assert abs(swapped / expected.item() - 1) > 1e-3, "the order of colours counts"
+
+
+def test_perceptual_term_of_feature_gan_pulls_towards_its_input(vgg: str) -> None:
+    """Its gradient is that of the printed value: a step against it lowers the term as much as it promises."""
+    hyper = {**SMALL["feature_gan"], "lambda_perceptual": 1.0, "perceptual_weights": vgg, "perceptual_size": 32}
+    method = build_method("feature_gan", **hyper)
+    method.attach()
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(1, 3, 32, 32, generator=generator) * 2 - 1 for _ in range(2))
+    x.requires_grad_()
+    before = method.perceptual(x, y)
+    (slope,) = torch.autograd.grad(before, x)
+    step = 1e-3 * slope / slope.norm()
+    promised = (slope * step).sum().item()
+    assert before.item() - method.perceptual(x.detach() - step, y).item() == pytest.approx(promised, rel=0.05)
+
+
+def test_perceptual_weights_must_be_given_for_the_vgg_authors_images(unpaired: str, storage: str, vgg: str) -> None:
+    """No file that is fetched has seen such images; what the advice names is taken."""
+    asked = {"hyper__lambda_perceptual": 10.0, "hyper__perceptual": "vgg16"}
+    with pytest.raises(
+        ConfigError, match=r"--perceptual-weights: found none, with --perceptual-input caffe"
+    ) as refused:
+        config_of("feature_gan", unpaired, storage, **asked)
+    assert "--perceptual-input imagenet" in refused.value.fix
+    given = config_of("feature_gan", unpaired, storage, **asked, hyper__perceptual_weights=vgg)
+    assert given.hyper.perceptual_sha256 == sha256(Path(vgg).read_bytes())
+    lite = config_of(
+        "feature_gan", unpaired, storage, hyper__perceptual="efficientnet_lite0", **{"hyper__lambda_perceptual": 10.0}
+    )
+    assert lite.hyper.perceptual_sha256
+    assert not Path(storage).exists()
+
+
+def test_run_of_feature_gan_trains_with_its_file_and_translates_without(
+    unpaired: str, storage: str, tmp_path: Path
+) -> None:
+    file = Path(vgg_file(tmp_path, "vgg16"))
+    values = {"hyper__perceptual": "vgg16", "hyper__perceptual_weights": str(file), "hyper__perceptual_size": 32}
+    config = config_of("feature_gan", unpaired, storage, training__images=12, hyper__lambda_perceptual=1.0, **values)
+    shown: dict[str, float] = {}
+    prompt(Loop(config, World(), CPU, measured=shown.update)).train()
+    assert shown["G/features"] > 0
+    file.unlink()
+    trained = load_trained(f"{storage}/run", CPU)
+    assert trained.method.image_from(torch.zeros(1, 1, 32, 32)).shape == (1, 1, 32, 32)
 
 
 def test_perceptual_term_that_is_off_reads_no_network() -> None:

@@ -44,7 +44,9 @@ def test_launch_of_two_workers_listens_on_loopback_alone(labelled: str, storage:
 def test_demo_listens_on_loopback_alone_from_its_first_command_to_its_last(tmp_path: Path) -> None:
     """What `make demo` runs once the environment is there, looked at twice a second: shards, cluster, job, pictures,
     metrics. Its training is short, its dashboard at a port that no other test takes."""
-    made = subprocess.run(["make", "-n", "-o", ".venv/.ready", "demo"], cwd=ROOT, text=True, capture_output=True)
+    made = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", "demo"], cwd=ROOT, text=True, capture_output=True
+    )
     assert made.returncode == 0, made.stderr
     _, *command = shlex.split(made.stdout)
     assert command[0] == "pipelines/demo.py", made.stdout

@@ -354,6 +354,7 @@ def test_stages_of_sizes_are_refused_for_networks_made_for_one(labelled: str, st
     ("method", "kind", "size"),
     [
         ("pix2pix", "paired", 32), ("cyclegan", "unpaired", 24), ("simgan", "unpaired", 20),
+        ("bigan", "unpaired", 24), ("pixel_gan", "unpaired", 24),
         ("unit", "unpaired", 32), ("bicyclegan", "paired", 32), ("pix2pix_noise", "paired", 32),
     ],
 )  # fmt: skip

@@ -102,6 +102,10 @@ def test_sweep_stops_one_trial_early_fails_one_that_diverges_and_names_the_best(
     assert huge.user_attrs["outcome"] == "failed"
     assert "finite" in huge.user_attrs["reason"], huge.user_attrs["reason"]
     assert drawn.user_attrs["outcome"] in ("finished", "stopped early", "failed")
+    page = sweep.folder.read("index.html").decode()
+    for number, trial in enumerate(("finished", "finished", "stopped", "failed")):  # however it ended
+        assert f"state</td><td>{trial}" in sweep.run_of(number).read("report.html").decode()
+        assert f'<a href="trials/{number:04d}/report.html"' in page
     assert "5 of 5 trials done" in sweep.text()
     assert "pipelines/translate.py" in sweep.text()
     assert "Configuration for experiment" not in sweep.text(), "Ray's own reporter"

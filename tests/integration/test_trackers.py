@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from i2i_core.config.flat import flat
 from i2i_core.config.run import TrainConfig
 from i2i_core.credentials import redacted
 from i2i_core.errors import ConfigError, RunError
@@ -29,7 +30,7 @@ from i2i_core.orchestration.worker import Gauges, train
 from i2i_core.runs.folder import RunFolder, name_at
 from i2i_core.training.loop import Loop
 from i2i_core.training.monitoring import boards, trackers
-from i2i_core.training.monitoring.boards import MLflow, parameters, taken_by_mlflow
+from i2i_core.training.monitoring.boards import MLflow, taken_by_mlflow
 from i2i_core.training.monitoring.trackers import Line, Tracker
 from i2i_core.training.sync import World
 
@@ -452,7 +453,7 @@ def test_redacted_leaves_out_what_opens_an_address(text: str, told: str) -> None
 def test_parameters_leave_out_what_opens_a_storage(labelled: str, storage: str) -> None:
     config = config_of("stargan", labelled, storage)
     also = ("s3://key:secret@bucket/more", "s3://bucket/most")
-    told = parameters(config.with_section("data", uri="s3://key:secret@bucket/data", also=also))
+    told = flat(config.with_section("data", uri="s3://key:secret@bucket/data", also=also))
     assert told["data.uri"] == "s3://bucket/data"
     assert told["data.also"] == ["s3://bucket/more", "s3://bucket/most"]
     assert told["hyper.lambda_rec"] == 10.0

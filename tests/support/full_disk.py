@@ -37,6 +37,14 @@ def sh(*words: str) -> None:
     subprocess.run(words, check=True)
 
 
+def no_namespace() -> str:
+    """Why there can be no mount namespace here."""
+    if not shutil.which(NAMESPACE[0]):
+        return "no unshare (util-linux)"
+    tried = subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    return tried.stderr.decode().strip() if tried.returncode else ""
+
+
 def fill(storage: Path) -> None:
     with open(storage / "fill", "wb", buffering=0) as out:
         try:

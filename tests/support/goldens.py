@@ -36,6 +36,8 @@ UPDATES, BATCH, PER_EPOCH = 20, 5, 20
 SIZES = {name: row.golden for name, row in TABLE.items()}
 OF_PRESETS: dict[str, dict[str, Any]] = {
     "simgan-paper_hands": {"image_size": 64},
+    "dcgan-wgan": {"burst": 7, "burst_until": 2, "burst_every": 9},
+    "dcgan-wgan_reference": {"burst": 7, "burst_until": 2, "burst_every": 9},
     "simgan-reference": {"k_g": 5},
     # a U-Net of fewer downs has no up-block with dropout after the innermost
     **{f"{method}-reference": {"image_size": 64} for method in ("bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")},
@@ -63,6 +65,7 @@ def play(method: str, preset: str, hyper: dict[str, Any]) -> dict[str, Any]:
         `losses`: a list per update of [player, loss] in the order of the moves; `networks`: name -> sum of weights.
     """
     made = build_method(method, preset, seed=1, **hyper).double()
+    made.attach()
     own = {**METHODS[method].presets[preset].section("training"), "batch": BATCH, "images": 12 * PER_EPOCH}
     own.pop("epochs", None)  # one length, not both
     training = TrainingConfig(**{**own, "lr_step": 2 * PER_EPOCH})

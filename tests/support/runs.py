@@ -26,7 +26,7 @@ from i2i_core.training.timing import Spent
 
 from .methods import SMALL
 
-EXACT = ("channels", "c_dim", "norm", "dropout")
+EXACT = ("channels", "c_dim", "norm", "g_norm", "d_norm", "dropout")
 """What `SMALL` sets for exact comparisons, and the data or the preset decides here."""
 
 
@@ -39,8 +39,10 @@ def config_of(method: str, data: str, storage: str, **values: Any) -> TrainConfi
         "training.batch": 6,
         "training.images": 96,
         "training.lr_schedule": "constant",
+        "training.batch_norm": "worker",
         "training.ema_halflife": 50,
         "monitoring.evaluate_samples": 32,
+        "evaluation.metrics": (),  # networks of others, which take a second
         "monitoring.grid_every": 0,
         "monitoring.checkpoint_every": 36,
         "launch.storage": storage,

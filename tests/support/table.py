@@ -47,6 +47,12 @@ def goes_to_the_target_and_back(found: Found) -> None:
     assert found["twin"] < 0.8 * found["twin_nothing"]
 
 
+def falls_short(found: Found) -> None:
+    """Farther from the twin than CycleGAN, which comes to 0.58 of what doing nothing has."""
+    assert found["in_target_nothing/there"] < 0.2
+    assert found["twin"] > 0.65 * found["twin_nothing"]
+
+
 def refines(found: Found) -> None:
     assert found["in_target_nothing/there"] < 0.1
     assert found["in_target/there"] > 0.7
@@ -81,6 +87,18 @@ def takes_on_attributes(found: Found) -> None:
     assert found["there_and_back"] < 0.06
 
 
+def makes_what_looks_real(found: Found) -> None:
+    """Nearer to the real images than a quarter of the way from their mean, which has no features of any of them."""
+    assert found["efficientnet_frechet"] < 0.25 * found["efficientnet_frechet_nothing"]
+    assert found["diversity"] > 0.05
+
+
+def makes_its_class(found: Found) -> None:
+    assert found["accuracy_real"] > 0.95
+    assert found["accuracy"] > 0.9
+    assert found["efficientnet_frechet"] < 0.5 * found["efficientnet_frechet_nothing"]
+
+
 # ---------------------------------------------------------------- figures that several methods share
 
 ADAM = {"optimiser": "adam", "beta1": 0.5, "beta2": 0.999, "lr": 2e-4, "image_size": 256}
@@ -89,6 +107,9 @@ PIX2PIX = {**FAMILY, "adversarial": "nonsaturating", "objective": "L1+cGAN", "la
 PIX2PIX |= {"receptive_field": 70, "dropout": 0.5, "generator": "unet", "g_downs": 8}
 CYCLEGAN = {**FAMILY, "adversarial": "lsgan", "lambda_gan": 1.0, "lambda_cyc": 10.0, "cycles": "both", "pool_size": 50}
 CYCLEGAN |= {"g_blocks": 9, "receptive_field": 70, "norm": "instance", "upsample": "transposed"}
+COMPARED = {**FAMILY, "image_size": 128, "adversarial": "lsgan", "pool_size": 50, "g_blocks": 6}
+COMPARED |= {"receptive_field": 70, "norm": "instance", "upsample": "transposed"}
+FEATURES = {"lambda_perceptual": 10.0, "perceptual": "vgg16", "perceptual_input": "caffe", "perceptual_size": 224}
 SIMGAN = {**ADAM, "adversarial": "nonsaturating", "lr": 1e-3, "image_size": (35, 55), "psi": "identity"}
 SIMGAN |= {"lambda_reg": 1e-4, "warmup_r": 1000, "warmup_d": 200, "k_g": 2, "k_d": 1, "blocks": 4, "form": "eyes"}
 UNIT = {**FAMILY, "lr": 1e-4, "weight_decay": 1e-4, "architecture": "paper", "adversarial": "nonsaturating"}
@@ -104,9 +125,23 @@ STARGAN = {**FAMILY, "image_size": 128, "adversarial": "wgan-gp", "lambda_gp": 1
 STARGAN |= {"lambda_rec": 10.0, "lambda_id": 0.0, "blocks": 6, "d_layers": 6, "g_lr": 1e-4, "d_lr": 1e-4}
 STARGAN.pop("lr")
 
+DCGAN = {**FAMILY, "image_size": 64, "adversarial": "nonsaturating", "z_dim": 100, "kernel": 4, "prior": "normal"}
+DCGAN |= {"g_norm": "batch", "d_norm": "batch", "biases": False, "g_noise": "shared", "burst": 0}
+GAN = {"image_size": 28, "adversarial": "nonsaturating", "optimiser": "sgd", "lr": 0.1, "beta1": 0.5, "z_dim": 100}
+GAN |= {"prior": "uniform", "g_units": 1200, "d_units": 240, "dropout": 0.5, "n_critic": 1, "g_noise": "own"}
+FALLS = {"batch": 100, "lr_schedule": "steps", "lr_step": 100, "epochs": 250}
+WGAN = {**DCGAN, "adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "clip": 0.01, "n_critic": 5}
+WGAN |= {"g_noise": "own", "burst": 100, "burst_until": 25, "burst_every": 500, "clip_at": "after"}
+WGAN_GP = {**DCGAN, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9}
+WGAN_GP |= {"g_noise": "own", "z_dim": 128, "d_norm": "layer"}
+
 CROPS = {"load_size": 286, "crop": "random", "flip": True, "batch": 1}
 EPOCHS = {**CROPS, "lr_schedule": "epochs", "lr_decay_from": 0.5}
 
+COMPARED_EPOCHS = {**EPOCHS, "load_size": 143, "epochs": 200}
+
+UNPAIRED_SMALL = {"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16, "pool_size": 10}
+UNPAIRED_GOLDEN = {"image_size": 32, "g_base": 4, "d_base": 4, "blocks": 1, "pool_size": 10}
 MULTIMODAL_SMALL = {"dropout": 0.0, "image_size": 16, "g_base": 4, "d_base": 4, "d_layers": 1, "z_dim": 3}
 
 TABLE: dict[str, Row] = {
@@ -149,8 +184,8 @@ TABLE: dict[str, Row] = {
         abilities=("dropout_is_noise",),
     ),
     "cyclegan": Row(
-        small={"image_size": 16, "g_base": 4, "d_base": 4, "blocks": 1, "receptive_field": 16, "pool_size": 10},
-        golden={"image_size": 32, "g_base": 4, "d_base": 4, "blocks": 1, "pool_size": 10},
+        small=UNPAIRED_SMALL,
+        golden=UNPAIRED_GOLDEN,
         figures={
             "paper": ({**CYCLEGAN, "lambda_id": 0.0}, {**EPOCHS, "epochs": 200}),
             "reference": ({**CYCLEGAN, "lambda_id": 0.5}, {**EPOCHS, "epochs": 200}),
@@ -158,6 +193,34 @@ TABLE: dict[str, Row] = {
         learns=goes_to_the_target_and_back,
         abilities=("two_way",),
         critics=("D_X", "D_Y"),
+    ),
+    "bigan": Row(
+        small=UNPAIRED_SMALL,
+        golden=UNPAIRED_GOLDEN,
+        figures={
+            "paper": ({**COMPARED, "halve_d": True}, COMPARED_EPOCHS),
+            "reference": ({**COMPARED, "halve_d": False}, COMPARED_EPOCHS),
+        },
+        learns=falls_short,
+        abilities=("two_way",),
+    ),
+    "pixel_gan": Row(
+        small=UNPAIRED_SMALL,
+        golden=UNPAIRED_GOLDEN,
+        figures={
+            "paper": ({**COMPARED, "lambda_l1": 10.0, "halve_d": True}, COMPARED_EPOCHS),
+            "reference": ({**COMPARED, "lambda_l1": 10.0, "halve_d": False}, COMPARED_EPOCHS),
+        },
+        learns=falls_short,
+    ),
+    "feature_gan": Row(
+        small={**UNPAIRED_SMALL, "lambda_perceptual": 0.0},
+        golden={**UNPAIRED_GOLDEN, "perceptual": "efficientnet_lite0", "perceptual_size": 32},
+        figures={
+            "paper": ({**COMPARED, **FEATURES, "halve_d": True}, COMPARED_EPOCHS),
+            "reference": ({**COMPARED, **FEATURES, "halve_d": False}, COMPARED_EPOCHS),
+        },
+        learns=falls_short,
     ),
     "simgan": Row(
         small={
@@ -256,5 +319,54 @@ TABLE: dict[str, Row] = {
         learns=encodes,
         abilities=("codes", "encodes"),
         critics=("D", "D2"),
+    ),
+    "dcgan": Row(
+        small={"image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "z_dim": 3, "g_norm": "none"}
+        | {"d_norm": "layer"},
+        golden={"image_size": 16, "channels": 1, "g_base": 4, "d_base": 4, "z_dim": 5},
+        figures={
+            "paper": (
+                {**DCGAN, "kernel": 5, "g_base": 128, "d_base": 128, "prior": "uniform"},
+                {"batch": 128, "epochs": 25, "batch_norm": "global"},
+            ),
+            "reference": (DCGAN, {"batch": 64, "epochs": 25, "batch_norm": "global"}),
+            "wgan": (WGAN, {"batch": 64}),
+            "wgan_reference": ({**WGAN, "clip_at": "before"}, {"batch": 64}),
+            "wgan_gp": (WGAN_GP, {"batch": 64, "images": 200_000 * 5 * 64}),
+            "wgan_gp_reference": (
+                {**WGAN_GP, "image_size": 32, "kernel": 5, "g_base": 128, "d_base": 128, "d_norm": "none"}
+                | {"biases": True, "beta1": 0.5},
+                {"batch": 64},
+            ),
+        },
+        learns=makes_what_looks_real,
+        abilities=("codes",),
+    ),
+    "gan": Row(
+        small={"image_size": 16, "channels": 1, "g_units": 12, "d_units": 6, "z_dim": 3, "dropout": 0.0}
+        | {"input_dropout": 0.0},
+        golden={"image_size": 8, "channels": 1, "g_units": 12, "d_units": 6, "z_dim": 5},
+        figures={
+            "paper": ({**GAN, "input_dropout": 0.2, "pieces": 5}, {**FALLS, "lr_step_factor": 1 / 1.000004}),
+            "reference": (
+                {**GAN, "input_dropout": 0.2, "pieces": 5, "g_noise": "shared"},
+                {**FALLS, "lr_step_factor": 1 / 1.000004},
+            ),
+        },
+        learns=makes_what_looks_real,
+        abilities=("codes",),
+    ),
+    "cgan": Row(
+        small={"image_size": 16, "channels": 1, "c_dim": 3, "g_units": 12, "d_units": 12, "z_dim": 3, "dropout": 0.0},
+        golden={"image_size": 8, "channels": 1, "c_dim": 3, "g_units": 12, "d_units": 12, "z_dim": 5},
+        figures={
+            "paper": (GAN, {**FALLS, "lr_step_factor": 1 / 1.00004}),
+            "reference": (
+                {**GAN, "optimiser": "adam", "lr": 2e-4, "g_noise": "shared"},
+                {"batch": 100, "lr_schedule": "constant", "epochs": 250},
+            ),
+        },
+        learns=makes_its_class,
+        abilities=("codes",),
     ),
 }

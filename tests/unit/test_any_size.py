@@ -128,7 +128,7 @@ def test_padding_gathers_what_networks_ask_for_and_stops_where_it_does_not_help(
         at_any_size(fixed, given, roles, {})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(TABLE))
+@pytest.mark.parametrize("name", sorted(name for name in TABLE if METHODS[name].method.inputs))
 def test_padding_lets_every_method_take_any_size(name: str) -> None:
     """Also one of a few pixels. A new method is here once it is registered."""
     method = build_method(name, **TABLE[name].small).eval()
@@ -277,9 +277,9 @@ def test_translate_says_once_that_others_than_the_first_are_far_from_training(
     assert line.startswith(
         "2 of 3 images had sizes 2 times training's or more, or less than it by as much; the first, b"
     )
-    assert "40x32 pixels where the run trained at 16x16: --size 16 resizes them" in line
+    assert "40x32 pixels where the run trained at 16x16: --size 16 --overwrite resizes them" in line
     said.clear()
-    go(stargan, tmp_path / "in", tmp_path / "out", target="bold", size=16)
+    go(stargan, tmp_path / "in", tmp_path / "out", target="bold", size=16, overwrite=True)
     assert not [line for line in said if "--size" in line]
 
 
@@ -307,6 +307,24 @@ def test_translate_lays_transparency_over_a_colour_or_keeps_it(
     assert grey.shape == (9, 8, 2)
     place = [pix2pix, "--input", tmp_path / "in", "--out", tmp_path / "no"]
     assert "--background: found 'blurple'" in told(*place, "--background", "blurple")
+
+
+def test_translate_says_once_that_transparency_was_laid_over_white(
+    stargan: str, tmp_path: Path, said: list[str]
+) -> None:
+    """Of the images that have transparent pixels; nothing where a flag says what becomes of them."""
+    opaque = np.full((16, 16), 255, np.uint8)
+    for name, alpha in (("a", opaque), ("b", noise(16, 16)), ("c", noise(16, 16))):
+        save(tmp_path / f"in/{name}.png", np.dstack([noise(16, 16, 3), alpha]))
+    go(stargan, tmp_path / "in", tmp_path / "out", target="bold", batch=1)
+    assert [line for line in said if "transparen" in line] == [
+        "2 of 3 images had transparent pixels, which were laid over white; the first, b: --background COLOUR "
+        "--overwrite takes another colour; --keep-alpha --overwrite gives outputs their transparency back"
+    ]
+    said.clear()
+    go(stargan, tmp_path / "in", tmp_path / "kept", target="bold", keep_alpha=True)
+    go(stargan, tmp_path / "in", tmp_path / "black", target="bold", background="black")
+    assert not [line for line in said if "transparen" in line]
 
 
 @pytest.mark.parametrize("given", [1, 2, 3, 4])
@@ -375,6 +393,30 @@ def test_translate_refuses_a_pattern_without_images_and_outputs_over_inputs(
     assert (tmp_path / "in/x.png").read_bytes() == before
 
 
+# ---------------------------------------------------------------- names without an ending
+
+
+def test_translate_names_outputs_of_images_without_an_ending(stargan: str, tmp_path: Path, said: list[str]) -> None:
+    """One file, a pattern, a folder and a list all take them, by their first bytes; `a` and `v1.2/b` become PNGs."""
+    for name in ("a", "v1.2/b"):
+        save(tmp_path / "in" / f"{name}.png", noise(16, 16))
+        (tmp_path / "in" / f"{name}.png").rename(tmp_path / "in" / name)
+    (tmp_path / "in/NOTES").write_text("P3 is a format")
+    (tmp_path / "list").write_text("in/a\nin/v1.2/b\n")
+    places = {"in/a": {"a.png"}, "in/*": {"a.png"}, "in": {"a.png", "v1.2/b.png"}, "list": {"a.png", "b.png"}}
+    for number, (place, names) in enumerate(places.items()):
+        go(stargan, tmp_path / place, tmp_path / str(number), target="bold")
+        assert set(files(tmp_path / str(number))) == names, place
+    assert "left out of what --input matches: 1 file that is no image, 1 folder" in said
+
+
+def test_translate_refuses_names_that_collide_without_an_ending(stargan: str, tmp_path: Path, told: Message) -> None:
+    save(tmp_path / "in/a.png", noise(16, 16))
+    shutil.copy(tmp_path / "in/a.png", tmp_path / "in/a")
+    said = told(stargan, "--input", tmp_path / "in", "--out", tmp_path / "out", "--target", "bold")
+    assert f"{tmp_path}/in/a and {tmp_path}/in/a.png; expected names that differ without their endings" in said
+
+
 # ---------------------------------------------------------------- two in one
 
 
@@ -394,7 +436,7 @@ def test_translate_refuses_an_image_of_two_and_takes_either_half(
     go(pix2pix, tmp_path / "a", tmp_path / "same")
     assert files(tmp_path / "out") == files(tmp_path / "same")
     assert Image.open(tmp_path / "out-sheet.png").width > Image.open(tmp_path / "same-sheet.png").width, "the truth"
-    told(*place, "--whole", code=0)
+    told(*place, "--whole", "--overwrite", code=0)
     assert pixels(files(tmp_path / "out")["x.png"]).shape == (16, 32, 3)
     assert "one of them, or neither" in told(*place, "--ab", "--whole")
 
@@ -417,8 +459,8 @@ def test_cautions_say_that_an_image_may_hold_two(pix2pix: str, tmp_path: Path, s
     go(pix2pix, tmp_path / "in", tmp_path / "out")
     assert any("if each holds A and B side by side, --ab takes one of them" in line for line in said)
     said.clear()
-    go(pix2pix, tmp_path / "in", tmp_path / "out", ab=True)
-    go(pix2pix, tmp_path / "in", tmp_path / "out", whole=True)
+    go(pix2pix, tmp_path / "in", tmp_path / "half", ab=True)
+    go(pix2pix, tmp_path / "in", tmp_path / "whole", whole=True)
     assert not any("--ab" in line for line in said)
 
 

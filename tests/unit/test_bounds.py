@@ -214,8 +214,9 @@ def test_check_numbers_knows_the_fields_own_limit_and_the_general_ones() -> None
             check_numbers(section)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "simgan"])  # its widest is small enough
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("simgan", "gan", "cgan")])
 def test_check_parameters_names_the_flags_of_networks_too_large(method: str) -> None:
+    """Of those whose widest ones are."""
     widths = [f for f in dataclasses.fields(METHODS[method].config) if f.name.endswith("base")]
     hyper = replace(TrainConfig.of(method, "reference").hyper, **{f.name: f.metadata["most"] for f in widths})
     with torch.device("meta"):

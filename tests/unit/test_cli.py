@@ -6,8 +6,10 @@ pytest tests/unit/test_cli.py
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -49,6 +51,34 @@ def test_main_ends_with_a_code_and_one_message(end: str, capsys: pytest.CaptureF
         cli.main(run)
     assert ended.value.code == code
     assert capsys.readouterr().err == said
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Hear SIGINT as a program of a terminal does, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
+def test_main_answers_an_interrupt_before_what_has_to_end_first(capfd: pytest.CaptureFixture[str]) -> None:
+    said = []
+
+    def run() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:  # as a cluster that ends
+            said.append(capfd.readouterr().err)
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "another one ends this too"
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main(run)
+    assert ended.value.code == 130
+    assert said == ["\nstopping: what was started has to end first; another Ctrl-C ends it at once\n"]
+    assert capfd.readouterr().err.startswith("interrupted: what was saved is kept")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_early_reads_some_flags_and_leaves_what_is_wrong_to_the_parser() -> None:

@@ -189,6 +189,7 @@ def test_presets_of_the_pix2pix_family_alone_stretch() -> None:
         if TrainConfig.of(name, preset).data.fit == "square"
     }
     family = ("pix2pix", "cyclegan", "bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")
+    family += ("bigan", "pixel_gan", "feature_gan")
     assert stretched == {(name, preset) for name in family for preset in ("paper", "reference")}
 
 

@@ -35,7 +35,7 @@ from i2i_core.evaluation.judges.classifier import (
     save_classifier,
     train_classifier,
 )
-from i2i_core.evaluation.report import as_json, table, unmeasured
+from i2i_core.evaluation.report import MOST_REASON, as_json, table, unmeasured
 from i2i_core.evaluation.samples import Asked, Measured, chunks
 from i2i_core.evaluation.suite import BETTER, DEFINITIONS, FAMILIES, Result, Suite, default_metric, evaluate
 from i2i_core.fields import Field
@@ -494,6 +494,18 @@ def test_report_says_what_was_not_measured_and_why(coded_data: DataSet) -> None:
     assert "there_and_back" not in " ".join(lines)
 
 
+def test_report_shows_the_beginning_of_a_long_reason_and_names_the_file_with_the_rest() -> None:
+    reason = "no key has a twin " + "for many reasons " * 20
+    (line,) = unmeasured({"twin": reason, "twin_nothing": reason})
+    assert line.startswith("not measured: twin, twin_nothing: no key has a twin for many reasons for")
+    assert line.endswith("many reasons for ... (--out FILE.json has the rest)")
+    assert len(line) < 200
+    assert unmeasured({"twin": "x" * 10_000, "lpips": "needs pairs"}, "m.json") == [
+        f"not measured: twin: {'x' * MOST_REASON} ... (m.json has the rest)",
+        "not for this method or data: lpips (m.json has the reasons)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("most", "said"), [(12, ["measured on 12 images only, where one image is 8% of a share"]), (0, [])]
 )
@@ -683,6 +695,22 @@ def test_contact_sheet_reduces_large_images_and_takes_gaps_and_mixed_sizes() -> 
     sheet = contact_sheet({"a": [torch.zeros(1, 20, 30), None], "b": [torch.zeros(4, 30, 20), torch.zeros(2, 9, 9)]})
     assert png_bytes(sheet) == png_bytes(sheet)
     assert sheet.size[1] > 2 * 90
+
+
+def test_contact_sheet_fits_every_row_into_cells_of_one_size() -> None:
+    """Side by side at one scale, whatever the row's own size; each keeps its shape, and no row is higher than it is."""
+    shapes = [(600, 800), (32, 32), (900, 300), (16, 240)]
+    column = [torch.full((3, *shape), -1.0) for shape in shapes]
+    half = [torch.full((3, shape[0] // 2, shape[1] // 2), -1.0) for shape in shapes]
+    sheet = np.asarray(contact_sheet({"": column, " ": half, "  ": [column[0], None, None, None]}))
+    first, second = ((sheet[:, GAP + k * (512 + GAP) :][:, :512] == 0).all(-1) for k in (0, 1))
+    heights = [384, 512, 512, 32]
+    top = sheet.shape[0] - sum(heights) - GAP * len(heights)
+    for height, width in zip(heights, (512, 512, 171, 480), strict=True):
+        for shown, share in ((first, 1), (second, 2)):
+            rows, columns = (shown[top : top + height].any(axis) for axis in (1, 0))
+            assert (rows.sum(), columns.sum()) == pytest.approx((height / share, width / share), abs=1)
+        top += height + GAP
 
 
 # ---------------------------------------------------------------- structural similarity, codes, unpaired domains

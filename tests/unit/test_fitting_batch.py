@@ -15,6 +15,7 @@ from i2i_core.cli import parse
 from i2i_core.config.run import TrainConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.errors import ConfigError, ResourceError
+from i2i_core.methods import METHODS
 from i2i_core.settings import AUTO, Auto, from_dict, to_dict
 from i2i_core.training import fitting_batch
 from i2i_core.training.fitting_batch import (
@@ -94,8 +95,8 @@ def test_trial_batches_are_copies_for_one_worker(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_trial_updates_every_method(method: str, labelled: str, paired: str, unpaired: str, storage: str) -> None:
-    data = {"stargan": labelled, "cyclegan": unpaired, "unit": unpaired, "simgan": unpaired}.get(method, paired)
+def test_trial_updates_every_method(method: str, storage: str, request: pytest.FixtureRequest) -> None:
+    data = request.getfixturevalue(METHODS[method].method.needs.kind)
     needed = bytes_of_updates(Trial(config_of(method, data, storage), CPU, 2))
     assert 0 < needed(1) < needed(2) < needed(100)
 

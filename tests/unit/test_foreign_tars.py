@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import re
 import runpy
 import shlex
 import shutil
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,10 @@ import pytest
 from PIL import Image
 
 from i2i_core.data.folders.layouts import LayoutOptions
-from i2i_core.data.format import rewriting, shards, tar_samples, webdatasets
+from i2i_core.data.format import rewriting, shards, tar_samples, unpacking, webdatasets
 from i2i_core.data.format.manifest import DataSet, Manifest
 from i2i_core.data.format.refined import labels_in, relabelled
+from i2i_core.data.format.shards import finished_of
 from i2i_core.data.format.tar_names import MemberNames, cut_pattern, expanded
 from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.data.worlds.glyphs import GlyphOptions
@@ -31,6 +35,7 @@ from i2i_core.images.codec import ImageOptions, decode, encode
 from i2i_core.orchestration.sharding import make, rewrite_webdataset
 
 from ..support.data import ROOT, index, noise, png, sample, shard, sums, whole_index, write_tar
+from ..support.translating import files
 
 Tool = Callable[..., tuple[int, str, str]]
 ALL = (1.0, 0.0, 0.0)
@@ -264,6 +269,23 @@ def test_refined_labels_stay_in_the_form_that_they_have(tmp_path: Path) -> None:
 # ---- names of tars ----
 
 
+@pytest.mark.parametrize(
+    ("folder", "names", "split"),
+    [("test", "0 1", "test"), ("Validation", "0 1", "val"), ("test", "val-0", "val"), ("testing-2024", "0", "train")],
+)
+def test_indexing_takes_the_split_from_the_folders_own_name(
+    folder: str, names: str, split: str, tmp_path: Path
+) -> None:
+    """Where no tar's name says one; the word alone counts. `--split` of --rewrite goes before it."""
+    for name in names.split():
+        write_tar(tmp_path / folder / f"{name}.tar", {name: {"png": png(), "cls": b"0"}})
+    assert [*index(tmp_path / folder).splits] == [split]
+    assert [*anew(tmp_path / folder, tmp_path / "new", split=LayoutOptions.split).splits] == [split]
+    if names == "0 1":
+        cut = anew(tmp_path / folder, tmp_path / "cut", split=(0.5, 0.5, 0.0))
+        assert {*cut.splits} == {"train", "val"}
+
+
 @pytest.fixture
 def tars(tmp_path: Path) -> Path:
     for number in range(3):
@@ -317,6 +339,53 @@ def test_indexing_compressed_tars_works_as_advised(tars: Path) -> None:
     (tars / "set-000.tar").write_bytes(gzip.decompress((tars / "set-000.tar.gz").read_bytes()))  # as gunzip does
     (tars / "set-000.tar.gz").unlink()
     assert index(tars).splits["train"]["all"].samples == 3
+
+
+@pytest.mark.parametrize(
+    ("ending", "packed"),
+    [("tar.gz", gzip.compress), ("tgz", gzip.compress), ("tar.bz2", bz2.compress), ("txz", lzma.compress)],
+)
+def test_rewriting_reads_compressed_tars_as_advised(
+    ending: str, packed: Callable[[bytes], bytes], tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same data set as of plain ones; the compressed stay, and nothing is left of the plain."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    anew(tars, tmp_path / "plain")
+    (tars / f"set-000.{ending}").write_bytes(packed((tars / "set-000.tar").read_bytes()))
+    (tars / "set-000.tar").unlink()
+    with pytest.raises(DataError, match="--rewrite --out data/NAME"):
+        index(tars)
+    before = files(tars)
+    anew(tars, tmp_path / "anew")
+    assert {k: v for k, v in files(tmp_path / "anew").items() if k.endswith(".tar")} == {
+        k: v for k, v in files(tmp_path / "plain").items() if k.endswith(".tar")
+    }
+    assert files(tars) == before
+    assert not [*(tmp_path / "temporary").iterdir()]
+    assert finished_of(str(tmp_path / "anew"), rewriting.MADE_BY)
+
+
+def test_rewriting_refuses_compressed_tars_that_are_damaged_or_bombs(
+    tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = gzip.compress((tars / "set-000.tar").read_bytes())
+    place = tars / "set-009.tar.gz"
+    for data in (whole[:-20], b"no gzip", whole[:20] + b"x" * 20 + whole[40:]):
+        place.write_bytes(data)
+        with pytest.raises(DataError, match=r"set-009\.tar\.gz, which cannot be unpacked"):
+            anew(tars, tmp_path / "out")
+    place.write_bytes(gzip.compress(bytes(1 << 22)))
+    monkeypatch.setattr(unpacking, "ALLOWED", 0)
+    with pytest.raises(DataError, match="which hold more than"):
+        anew(tars, tmp_path / "out")
+    (tars / "set-000.tar.gz").write_bytes(whole)
+    place.unlink()
+    with pytest.raises(DataError, match=r"set-000\.tar\.gz and another of the name set-000\.tar"):
+        anew(tars, tmp_path / "out")
+    (tars / "set-000.tar.zst").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"zstd -d leaves a \.tar\.$"):
+        anew(tars, tmp_path / "out")
 
 
 def test_indexing_names_a_folder_without_tars(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_images_are_opened_in_one_place() -> None:
     )
     places = [*ROOT.glob("i2i_core/**/*.py"), *ROOT.glob("pipelines/*.py"), *ROOT.glob("cluster/**/*.py")]
     found = {str(place.relative_to(ROOT)) for place in places if opens.search(place.read_text())}
-    assert found == {"i2i_core/images/codec.py", "i2i_core/images/deep_png.py"}
+    assert found == {f"i2i_core/images/{name}.py" for name in ("codec", "deep_png", "large_png")}
 
 
 def test_decode_reads_the_first_of_several_frames() -> None:

@@ -18,6 +18,7 @@ from i2i_core.methods import METHODS
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {
     "errors",
+    "program",
     "credentials",
     "logs",
     "settings",
@@ -49,16 +50,17 @@ ARROWS: dict[str, set[str]] = {
     "data.reading": {"data.format", "config", "images", "storage"},
     "runs": {"config", "storage"},
     "checkpoints": {"methods", "networks.shapes", "config", "data.reading", "runs", "storage"},
-    "translation": {"checkpoints", "methods", "networks.shapes", "config", "data.folders", *DATA, "images", "storage"},
+    "translation": {"checkpoints", "methods", "networks", "config", "data.folders", *DATA, "images", "storage"},
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {
         *("training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config"),
         *(*DATA, "images", "storage"),
     },
     "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
-    "search": {"training", "evaluation", "runs", "config", "images", "storage"},
+    "reporting": {"runs", "config", "images", "storage"},
+    "search": {"reporting", "training", "evaluation", "runs", "config", "images", "storage"},
     "orchestration": {
-        *("search", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
+        *("search", "reporting", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
         *("data.folders", "data.worlds", *DATA, "images", "storage"),
     },
     "flags": set(),

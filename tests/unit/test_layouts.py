@@ -162,6 +162,18 @@ def test_unpaired_wants_both_domains(write: Write) -> None:
     )
 
 
+def test_images_are_taken_from_all_folders_and_have_no_label(write: Write) -> None:
+    found = run("images", write("1.png", "more/1.png", "more/deep/x.jpg", "notes.txt"), split=(1.0, 0.0, 0.0))
+    assert (found.kind, found.fields, found.attributes) == ("labelled", ("image",), ())
+    assert splits(found) == {"1": "train", "more/1": "train", "more/deep/x": "train"}
+    assert {r.labels for r in found.records} == {()}
+    assert "no image among 1 files" in message("images", write("txt/notes.txt") + "/txt")
+
+
+def test_images_in_folders_of_splits_keep_them(write: Write) -> None:
+    assert splits(run("images", write("train/a/1.png", "test/2.png"))) == {"a/1": "train", "2": "test"}
+
+
 def test_classes_become_exclusive_attributes(write: Write) -> None:
     found = run("classes", write("train/cat/1.png", "train/dog/1.png", "val/cat/2.png", "train/ant/x/1.png"))
     assert (found.kind, found.attributes, found.exclusive) == ("labelled", ("ant", "cat", "dog"), True)

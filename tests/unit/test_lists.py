@@ -178,6 +178,7 @@ def test_lists_name_what_has_no_partner_and_a_file_holds_the_rest(faces: Path, t
         ("1.png -1\n2.png 1\n", "no line of names before values of 1 and -1"),
         ("file,A\n1.png,1\n,0\n", "line 3: found no name"),
         ("file,label\n1.png,cat\n2.png,\n", "line 3: found no class"),
+        ("file,label\n1.png,cat\n2.png,Cat\n3.png,dog\n", "found 'Cat' and 'cat'; expected each class with a name"),
         ("4\nA B\n1.png 1 0\n2.png 0 0\n", "line 1: found the count 4; expected 2"),
         ("file\n1.png\n2.png\n", "no column besides that of the files"),
         ("file,A,B\n7.png,1,0\n8.png,1,1\n", "found rows of 7.png, ..., and images img/img/1.png"),

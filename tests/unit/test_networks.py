@@ -18,9 +18,19 @@ from i2i_core.config.methods.checks import check_patch_size, check_two_scales, c
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.networks import vae
+from i2i_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from i2i_core.networks.encoder import Encoder
-from i2i_core.networks.init import init_default, init_kaiming, init_normal, init_xavier
+from i2i_core.networks.init import init_default, init_kaiming, init_normal, init_uniform, init_xavier
 from i2i_core.networks.layers import ResidualBlock, SampleNorm, norm_layer, uses_bias, with_label_planes
+from i2i_core.networks.mlp import (
+    ConditionalDiscriminator,
+    ConditionalGenerator,
+    GANDiscriminator,
+    GANGenerator,
+    Maxout,
+    MLPDiscriminator,
+    MLPGenerator,
+)
 from i2i_core.networks.patchgan import (
     MultiScale,
     PatchGAN,
@@ -49,6 +59,10 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=seeded(seed))
 
 
+def of_preset(method: str, preset: str, network: str) -> nn.Module:
+    return build_method(method, preset).networks[network]
+
+
 # ---------------------------------------------------------------- parameter counts (acceptance figures)
 
 COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
@@ -66,6 +80,13 @@ COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("StarGAN D, CelebA + RaFD, 256 px", lambda: StarGANDiscriminator(256, c_dim=5 + 8), 45_147_072),
     ("CycleGAN G, 9 blocks", lambda: ResNetGenerator(), 11_378_179),
     ("CycleGAN G, 6 blocks", lambda: ResNetGenerator(blocks=6), 7_837_699),
+    ("BiGAN G", lambda: build_method("bigan", "paper").networks["G"], 7_837_699),
+    ("BiGAN E", lambda: build_method("bigan", "paper").networks["E"], 7_837_699),
+    ("BiGAN E, 256 px", lambda: build_method("bigan", "paper", image_size=256).networks["E"], 11_378_179),
+    ("BiGAN D", lambda: build_method("bigan", "paper").networks["D"], 2_767_809),
+    ("pixel loss + GAN, G", lambda: build_method("pixel_gan", "paper").networks["G"], 7_837_699),
+    ("pixel loss + GAN, D", lambda: build_method("pixel_gan", "paper").networks["D"], 2_764_737),
+    ("feature loss + GAN, G and D", lambda: build_method("feature_gan", "paper").networks, 7_837_699 + 2_764_737),
     ("SimGAN R, eyes", lambda: Refiner(), 296_129),
     ("SimGAN D, eyes", lambda: LocalDiscriminator(), 75_906),
     ("UNIT, E and G of both domains", lambda: build_method("unit", "paper").networks_of("generators"), 18_017_286),
@@ -76,6 +97,29 @@ COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("BicycleGAN G, z at the input", lambda: UNet(3, 3, norm="instance", dropout=0, z_dim=8), 54_417_795),
     ("BicycleGAN E", lambda: Encoder(), 2_590_032),
     ("BicycleGAN D", lambda: two_scales(3), 3_458_978),
+    ("DCGAN G, 64 px", lambda: DCGANGenerator(), 3_576_704),
+    ("DCGAN D, 64 px", lambda: DCGANDiscriminator(), 2_765_568),
+    ("DCGAN G, 64 px, grey", lambda: DCGANGenerator(image_channels=1), 3_574_656),
+    ("DCGAN D, 64 px, grey", lambda: DCGANDiscriminator(image_channels=1), 2_763_520),
+    ("DCGAN G, 32 px", lambda: DCGANGenerator(32), 1_068_928),
+    ("DCGAN D, 32 px", lambda: DCGANDiscriminator(32), 663_296),
+    ("DCGAN G, 128 px", lambda: DCGANGenerator(128), 12_786_560),
+    ("DCGAN D, 128 px", lambda: DCGANDiscriminator(128), 11_164_416),
+    ("DCGAN G, 256 px", lambda: DCGANGenerator(256), 47_983_488),
+    ("DCGAN D, 256 px", lambda: DCGANDiscriminator(256), 44_739_328),
+    ("DCGAN G, the authors' program", lambda: DCGANGenerator(base=128, kernel=5), 18_885_760),
+    ("DCGAN D, the authors' program", lambda: DCGANDiscriminator(base=128, kernel=5), 17_232_768),
+    ("WGAN G without batch norm", lambda: DCGANGenerator(norm="none"), 3_574_784),
+    ("WGAN critic with layer norm", lambda: DCGANDiscriminator(norm="layer"), 2_765_568),
+    ("WGAN MLP G", lambda: MLPGenerator(100, (3, 64, 64)), 6_880_768),
+    ("WGAN MLP critic, 512", lambda: MLPDiscriminator((3, 64, 64)), 6_817_793),
+    ("WGAN MLP critic, 64", lambda: MLPDiscriminator((3, 64, 64), (64, 64, 64)), 794_881),
+    ("GAN G", lambda: GANGenerator(100, (1, 28, 28)), 2_503_984),
+    ("GAN D", lambda: GANDiscriminator((1, 28, 28)), 1_231_441),
+    ("cGAN G", lambda: ConditionalGenerator(10, 100, (1, 28, 28)), 2_413_984),
+    ("cGAN D", lambda: ConditionalDiscriminator(10, (1, 28, 28)), 1_224_351),
+    ("WGAN-GP G, 32 px", lambda: of_preset("dcgan", "wgan_gp_reference", "G"), 5_179_907),
+    ("WGAN-GP critic, 32 px", lambda: of_preset("dcgan", "wgan_gp_reference", "D"), 4_114_689),
 ]
 
 
@@ -973,3 +1017,83 @@ def test_instance_norm_is_right_in_every_layout(
     torch.testing.assert_close(norm(x), y)
     for mine, expected in zip(found, torch.autograd.grad(y, [x, *weights], towards), strict=True):
         torch.testing.assert_close(mine, expected)
+
+
+# ---------------------------------------------------------------- images of noise
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+@pytest.mark.parametrize("size", [8, 32, (16, 40)])
+def test_dcgan_makes_and_judges_images_of_its_size(kernel: int, size: Any) -> None:
+    height, width = (size, size) if isinstance(size, int) else size
+    G, D = DCGANGenerator(size, 2, 5, 4, kernel), DCGANDiscriminator(size, 2, 4, kernel)
+    made = G(noise(3, 5))
+    assert made.shape == (3, 2, height, width)
+    assert made.abs().max() <= 1
+    assert D(made).shape == (3, 1)
+
+
+@pytest.mark.parametrize("size", [4, 24, (24, 16), (16, 30)])
+def test_dcgan_refuses_a_size_that_cannot_be_halved_to_four(size: Any) -> None:
+    if size == (24, 16):
+        assert DCGANDiscriminator(size, 1, 4)(torch.zeros(1, 1, 24, 16)).shape == (1, 1)
+        return
+    for network in (DCGANGenerator, DCGANDiscriminator):
+        with pytest.raises(SizeError):
+            network(size)
+
+
+def test_dcgan_has_norms_but_at_the_image() -> None:
+    """Not in G's last layer and in D's first (sec. 3)."""
+    G, D = DCGANGenerator(32), DCGANDiscriminator(32)
+    norms = [[m.num_features for m in net.modules() if isinstance(m, nn.BatchNorm2d)] for net in (G, D)]
+    assert norms == [[256, 128, 64], [128, 256]]
+    assert not any(getattr(m, "bias", None) is not None for m in [*G.ups, *D.downs] if "Conv" in type(m).__name__)
+
+
+def test_dcgans_layer_norm_is_of_each_sample_with_a_scale_per_channel() -> None:
+    norm = DCGANDiscriminator(16, norm="layer", base=4).downs[4]
+    x = noise(2, 8, 3, 3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.arange(8.0))
+        found = norm(x)
+    one = (x[1] - x[1].mean()) / (x[1].var(correction=0) + norm.eps).sqrt() * torch.arange(8.0)[:, None, None]
+    torch.testing.assert_close(found[1], one)
+    assert norm.weight.shape == (8,)
+
+
+def test_maxout_is_the_largest_of_its_pieces() -> None:
+    layer = Maxout(4, 3, 2)
+    x = noise(5, 4)
+    pieces = x @ layer.linear.weight.T + layer.linear.bias
+    assert torch.equal(layer(x), torch.stack([pieces[:, 2 * u : 2 * u + 2].max(dim=1).values for u in range(3)], dim=1))
+
+
+def test_gan_of_goodfellow_makes_images_by_a_sigmoid_and_judges_them_in_zero_to_one() -> None:
+    """2 sigmoid(h) - 1 is an image in [-1, 1]; D sees (x + 1) / 2."""
+    G, D = GANGenerator(5, (1, 4, 4), 6), GANDiscriminator((1, 4, 4), 3, 2)
+    z = noise(2, 5)
+    hidden = G.net[:-1](z)
+    torch.testing.assert_close(G(z).flatten(1), 2 / (1 + torch.exp(-hidden)) - 1)
+    D.eval()
+    x = G(z)
+    torch.testing.assert_close(D(x), D.net[1:]((x.flatten(1) + 1) / 2))
+    assert [m.p for m in D.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.5, 0.5]
+
+
+def test_conditional_gan_reads_code_and_label_apart_and_then_together() -> None:
+    G, D = ConditionalGenerator(10, 100, (1, 28, 28)), ConditionalDiscriminator(10, (1, 28, 28))
+    assert (G.of_code.out_features, G.of_label.out_features) == (200, 1000)
+    assert (D.of_image[1].units, D.of_label.units) == (240, 50)
+    assert [m.p for m in [*G.modules(), *D.modules()] if isinstance(m, nn.Dropout)] == [0.5] * 4
+
+
+def test_init_uniform_stays_within_its_bound_and_takes_linear_layers_alone() -> None:
+    net = GANDiscriminator((1, 4, 4), 50, 5)
+    init_uniform(net, seeded(), 0.005)
+    weights = torch.cat([m.weight.flatten() for m in net.modules() if isinstance(m, nn.Linear)])
+    assert 0.00499 < weights.abs().max() <= 0.005
+    assert abs(weights.mean()) < 1e-4
+    assert all(not m.bias.any() for m in net.modules() if isinstance(m, nn.Linear))
+    with pytest.raises(TypeError, match="Conv2d, which is no linear layer"):
+        init_uniform(nn.Conv2d(1, 1, 1), seeded(), 0.1)

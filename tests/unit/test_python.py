@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.errors import ConfigError, DataError
+from i2i_core.methods import METHODS
 from i2i_core.methods.at_test import AtTest, fixed
 from i2i_core.translation.model import Model, load
 
@@ -101,6 +102,23 @@ def test_model_takes_codes_examples_and_the_way_back(paired: str, unpaired: str,
     assert torch.equal(cycle.translate(y, "BtoA"), cycle.method.image_from(y, "BtoA"))
 
 
+def test_model_translates_images_of_several_sizes_in_their_order(stargan: str, paired: str, tmp_path: Path) -> None:
+    """Each as it is alone: with its own labels, and the code that its own key, or its place, seeds."""
+    images = [noise(16, 20, seed=1), Image.fromarray(noise(24, 16, seed=2)), noise(16, 20, seed=3)]
+    target = torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
+    model = load(stargan)
+    made = model.translate(images, target=target)
+    assert [x.shape for x in made] == [(16, 20), (24, 16), (16, 20)]
+    for image, own, x in zip(images, target, made, strict=True):
+        alone = np.asarray(model.translate(image, target=own[None]))
+        assert np.abs(alone.astype(int) - x).max() <= 1
+    bicycle = load(small("bicyclegan", paired, tmp_path / "bicycle"))
+    for keys in (None, ["a", "b", "c"]):
+        several = bicycle.translate(images, keys=keys)
+        for image, key, x in zip(images, keys or "012", several, strict=True):
+            assert np.abs(np.asarray(bicycle.translate(image, keys=[key])).astype(int) - x).max() <= 1
+
+
 def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
     model = load(stargan)
     image = noise(16, 16)
@@ -119,14 +137,14 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
         model.translate(image, "BtoA", target="bold")
     with pytest.raises(ConfigError, match="found an array of float64; expected uint8, uint16, or float32"):
         model.translate(image / 255.0, target="bold")
-    with pytest.raises(DataError, match="found 16 x 16, 20 x 16; expected some of one size"):
-        model.translate([image, noise(16, 20)], target="bold")
-    with pytest.raises(DataError, match="found none; expected some of one size"):
+    with pytest.raises(DataError, match="found none; expected an image, or several"):
         model.translate([], target="bold")
     with pytest.raises(DataError, match="image 0: found 5 channels; expected 1"):
         model.translate(noise(16, 16, 5), target="bold")
     with pytest.raises(ConfigError, match="generate: found a method that takes image; expected none"):
         model.generate(3)
+    with pytest.raises(ConfigError, match="target: found 3 rows; expected 2, one for each image"):
+        model.translate([image, noise(16, 20)], target=torch.zeros(3, 4))
     with pytest.raises(ConfigError, match="encode: found a method that reads no code"):
         model.encode(image)
 
@@ -134,23 +152,26 @@ def test_model_refuses_what_does_not_fit_with_one_message(stargan: str) -> None:
 @pytest.mark.parametrize("norm", ["image", "running"])
 @pytest.mark.parametrize("name", list(TABLE))
 def test_model_network_makes_translates_pictures(
-    name: str, norm: Any, labelled: str, paired: str, unpaired: str, tmp_path: Path
+    name: str, norm: Any, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    data = {"stargan": labelled, "cyclegan": unpaired, "unit": unpaired, "simgan": unpaired}.get(name, paired)
-    norms = {"norm": "batch"} if "norm" in TABLE[name].small or "dropout" in TABLE[name].small else {}
+    data = request.getfixturevalue(METHODS[name].method.needs.kind)
+    values = TABLE[name].small
+    has_norm = hasattr(METHODS[name].config, "norm") and ("norm" in values or "dropout" in values)
+    norms = {"norm": "batch"} if has_norm else {}
+    norms |= {key: "batch" for key in ("g_norm", "d_norm") if key in values}
     run = small(name, data, tmp_path, **norms, **({"image_size": 32} if norms else {}))
     model = load(run)
     model.method.at_test = AtTest(norm, False)
     trained_a_while(model.method.networks)
     for direction in ("AtoB", *(("BtoA",) if model.method.two_way else ())):
-        taken = next(iter(model.method.inputs))
-        x = torch.rand(3, model.method.channels()[taken], 32, 32) * 2 - 1
-        told = {"target": torch.eye(4)[:3]} if name == "stargan" else {}
+        told = {"target": torch.eye(4)[:3]} if "target" in model.method.controls else {}
         if model.method.codes:
             told["z"] = model.method.draw_codes(["a", "b", "c"])
+        given = [torch.rand(3, model.method.channels()[name], 32, 32) * 2 - 1 for name in model.method.inputs]
         with torch.no_grad():
-            alone = model.network(direction)(x, *told.values())
-        torch.testing.assert_close(alone, model.translate(x, direction, **told), rtol=1e-4, atol=1e-5)
+            alone = model.network(direction)(*given, *told.values())
+        found = model.translate(given[0], direction, **told) if given else model.generate(3, **told)
+        torch.testing.assert_close(alone, found, rtol=1e-4, atol=1e-5)
 
 
 def trained_a_while(networks: nn.Module) -> None:

@@ -484,8 +484,6 @@ def test_refined_shards_that_cannot_be_are_refused(
     assert "--shards: found images that are no data set" in refused(simgan, tmp_path / "photos", out)
     assert "--shards: found several outputs of each image" in refused(bicycle, paired, out, samples=2)
     assert "which is --input" in refused(simgan, synthetic, synthetic)
-    with pytest.raises(UserError, match="--overwrite: found no --shards"):
-        go(simgan, synthetic, out, overwrite=True)
     bmp = io.BytesIO()
     Image.fromarray(noise(16, 16)).save(bmp, "BMP")
     label = json.dumps(dict.fromkeys(("serif", "bold", "oblique", "mono"), 1)).encode()

@@ -335,13 +335,30 @@ def test_prune_and_list_work_on_object_storage(s3: str, capsys: pytest.CaptureFi
     assert not listed(Folder(s3))[0].damage
 
 
-@pytest.mark.parametrize(
-    ("given", "found"), [("", "STORAGE: found nothing"), ("none", "empty or not there"), ("run", "a run; expected the")]
-)
+@pytest.mark.parametrize(("given", "found"), [("none", "empty or not there"), ("run", "a run; expected the")])
 def test_list_refuses_what_holds_no_runs(given: str, found: str, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put_run(storage, "run", 100)
-    monkeypatch.setattr(sys, "argv", ["runs.py", *([f"{storage}/{given}"] if given else [])])
+    monkeypatch.setattr(sys, "argv", ["runs.py", f"{storage}/{given}"])
     with pytest.raises(ConfigError, match=found):
+        runs.run()
+
+
+def test_list_without_a_storage_is_of_the_folder_that_train_writes_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["runs.py"])
+    for place in (None, tmp_path / "runs"):
+        if place:
+            place.mkdir()
+        assert runs.run() == 0
+        said = capsys.readouterr().out
+        assert said == "no runs in runs, where train.py puts them without --storage; other folders: runs.py STORAGE\n"
+    put_run(str(tmp_path / "runs"), "one", 100)
+    assert runs.run() == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("one  pix2pix  stopped     100")
+    monkeypatch.setattr(sys, "argv", ["runs.py", "prune"])
+    with pytest.raises(ConfigError, match="STORAGE: found nothing"):
         runs.run()
 
 

@@ -6,6 +6,7 @@ pytest tests/unit/test_scans.py
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from i2i_core.data.worlds.glyphs import GlyphOptions
 from i2i_core.errors import ConfigError, DataError
 from i2i_core.images.codec import ImageOptions, decode
 from i2i_core.images.scanner import ShallowError, read_windowed
+from i2i_core.settings import flag
+from pipelines import shard as shard_program
 from pipelines.shard import MakeOptions, _shard
 
-from ..support.data import put, sample
+from ..support.data import put, sample, shard
 from ..support.pictures import noise, npy, saved
 from ..support.scans import BIG, EXPLICIT, IMPLICIT, JPEG, dicom, slices
 
@@ -196,6 +199,21 @@ def test_sharding_reads_dicom_without_an_ending_in_its_own_window(tmp_path: Path
     assert np.array_equal(sample(tmp_path / "out", "IM0001", "train", "A")[0][..., 0], expected(slices()))
 
 
+def test_sharding_names_and_counts_dicoms_of_several_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, dicom(slices(), centre=0.5, width=2001), "dcm")
+    (tmp_path / "in/trainA/ct.dcm").write_bytes(dicom(slices(), frames=3))
+    with pytest.raises(DataError, match=r"ct\.dcm: found .*a DICOM of 3 frames; save each as a file of its own"):
+        made(tmp_path)
+    words = ["--layout", "unpaired", "--input", f"{tmp_path}/in", "--out", f"{tmp_path}/out", "--bad", "skip"]
+    monkeypatch.setattr(sys, "argv", ["shard.py", *words, "--workers", "0"])
+    assert shard_program.run() == 0
+    said = capsys.readouterr().out
+    assert "left out, 1" in said
+    assert "trainA/ct.dcm: a file that cannot be decoded (a DICOM of 3 frames; save each as a file of its own)" in said
+
+
 def test_sharding_refuses_a_window_for_images_of_8_bits(tmp_path: Path) -> None:
     for side in ("trainA", "trainB"):
         put(tmp_path / f"in/{side}/1.png", noise(4, 4))
@@ -204,12 +222,51 @@ def test_sharding_refuses_a_window_for_images_of_8_bits(tmp_path: Path) -> None:
     assert made(tmp_path).fields["image"].dtype == "uint8"
 
 
+def test_sharding_takes_a_window_for_one_domain_beside_photos(tmp_path: Path) -> None:
+    """The photos keep their colours, in 16 bits: a field has one type in both domains."""
+    write(tmp_path, SCANS["float TIFF"][0](), "tif")
+    (tmp_path / "in/trainB/1.tif").unlink()
+    put(tmp_path / "in/trainB/1.png", noise(4, 4))
+    with pytest.raises(ConfigError, match="Leave --window out"):
+        made(tmp_path, "--window", "-1000", "1000")
+    with pytest.raises(ConfigError, match="Leave --window-b out"):
+        made(tmp_path, "--window-a", "-1000", "1000", "--window-b", "0", "9")
+    manifest = made(tmp_path, "--window-a", "-1000", "1000", "--channels", "1", "--overwrite")
+    assert manifest.fields["image"].dtype == "uint16"
+    assert manifest.made_by["images"]["window_a"] == [-1000, 1000]
+    assert not {"window", "window_b"} & set(manifest.made_by["images"])
+    a, b = (sample(tmp_path / "out", "1", "train", domain)[0][..., 0] for domain in "AB")
+    assert np.array_equal(a, expected(SCANS["float TIFF"][1]))
+    shutil.copytree(tmp_path / "in/trainB", tmp_path / "in/trainA", dirs_exist_ok=True)
+    (tmp_path / "in/trainA/1.tif").unlink()
+    made(tmp_path, "--channels", "1", "--overwrite")
+    as_ever = sample(tmp_path / "out", "1", "train", "B")[0][..., 0]
+    assert np.abs(b / 257 - as_ever).max() <= 0.5, "the same grey, before it is rounded to 8 bits"
+
+
+def test_sharding_takes_a_window_for_one_side_of_pairs(tmp_path: Path) -> None:
+    put(tmp_path / "in/a/1.png", noise(4, 4))
+    (tmp_path / "in/b").mkdir()
+    (tmp_path / "in/b/1.tif").write_bytes(tiff(slices("float32")[:4, :4]))
+    options = ImageOptions(window_b=(LOW, HIGH))
+    fields = shard("pairs", tmp_path / "in", tmp_path / "out", options, split=(1.0, 0.0, 0.0)).fields
+    assert [fields[name].dtype for name in "ab"] == ["uint8", "uint16"]
+    a, b = sample(tmp_path / "out", "1")
+    assert np.array_equal(a, noise(4, 4))
+    assert np.array_equal(b[..., 0], expected(slices("float32")[:4, :4]))
+    put(tmp_path / "one/1.png", noise(4, 8))
+    for layout, source in (("ab", "one"), ("classes", "in")):
+        with pytest.raises(ConfigError, match=r"--window-b: .*expected pairs or unpaired"):
+            shard(layout, tmp_path / source, tmp_path / "other", options)
+
+
 @pytest.mark.parametrize(
     "window", [(5.0,), (1.0, 2.0, 3.0), (5.0, 5.0), (9.0, 2.0), (float("nan"), 2.0), (0.0, 1e99), (-1e99, 0.0)]
 )
 def test_window_is_two_values_of_which_the_second_is_larger(window: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match="--window"):
-        ImageOptions(window=window)
+    for name in ("window", "window_a", "window_b"):
+        with pytest.raises(ConfigError, match=f"{flag(name)}: found"):
+            ImageOptions(**{name: window})
 
 
 def test_window_is_refused_where_it_has_no_effect(tmp_path: Path) -> None:

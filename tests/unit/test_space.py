@@ -58,7 +58,10 @@ def test_space_of_a_method_fits_every_preset_and_holds_the_papers_values(method:
         for tried in trials(space, 8):
             configured(base, tried)
     assert space.metrics
-    assert set(space.metrics) <= set(basic_metrics(METHODS[method].method))
+    assert set(space.metrics) <= {
+        *basic_metrics(METHODS[method].method),
+        *TrainConfig.of(method, "demo").evaluation.metrics,
+    }
     assert all(parameter.why and "\n" not in parameter.why for parameter in space.parameters.values())
 
 

@@ -327,10 +327,10 @@ def test_translate_of_images_leaves_the_videos_among_them_out_and_says_so(
 ) -> None:
     save(tmp_path / "in/p.png", picture(0))
     film(tmp_path / "in/c.mp4", 2)
-    for place in (tmp_path / "in", tmp_path / "in" / "*"):
-        outcome = go(plain, place, tmp_path / "out")
+    for name, place in (("folder", tmp_path / "in"), ("pattern", tmp_path / "in" / "*")):
+        outcome = go(plain, place, tmp_path / name)
         assert (outcome.written, outcome.films) == (1, ())
-        assert set(files(tmp_path / "out")) == {"p.png"}
+        assert set(files(tmp_path / name)) == {"p.png"}
     line = next(line for line in said if "1 video among the images, the first c.mp4" in line)
     assert "*.mp4" in line
     assert any("left out of what --input matches: 1 video among the images" in line for line in said)
@@ -481,7 +481,7 @@ def test_translate_video_says_which_encoder_stands_in(
 
 
 @pytest.mark.ray
-def test_translate_videos_gives_workers_whole_clips(labelled: str, tmp_path: Path) -> None:
+def test_translate_videos_gives_workers_whole_clips(labelled: str, tmp_path: Path, ray_here: None) -> None:
     run = untrained("stargan", labelled, tmp_path / "stargan")
     for i in range(3):
         film(tmp_path / "in" / f"{i}.mp4", 3 + i, size=(16, 20))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,7 @@ from i2i_core.images.sheet import to_array
 from i2i_core.methods.pix2pix import Pix2Pix
 from i2i_core.methods.stargan import StarGAN
 from i2i_core.networks.stargan import StarGANGenerator
-from i2i_core.orchestration import evaluating, ray_compat
+from i2i_core.orchestration import evaluating
 from i2i_core.orchestration.translating import prepare_job, shown_rows
 from i2i_core.translation import translator
 from i2i_core.translation.inputs import Split
@@ -117,27 +116,20 @@ def test_translator_groups_have_one_shape_whatever_the_batch(
 
 @pytest.mark.ray
 def test_translate_writes_the_same_bytes_with_workers_and_refuses_too_many(
-    stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message
+    stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message, ray_here: None
 ) -> None:
     """Of images, of a refined data set, of what is measured."""
     synthetic = annotated_glyphs(tmp_path / "synthetic")
     simgan = untrained("simgan", synthetic, tmp_path / "simgan")
     save(photos / "tall.png", noise(18, 17))
-    ray = pytest.importorskip("ray")
-    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)  # Ray would write one into the home folder
-    ray_compat.forget_token()  # an earlier test of this process may have asked for another cluster's
-    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
-    try:
-        place = [stargan, "--input", photos, "--target", "bold", "--workers"]
-        assert "at most the cluster's 2 CPUs" in told(*place, 3, "--out", tmp_path / "3")
-        (photos / "odd.png").write_text("text")
-        two = go(stargan, photos, tmp_path / "2", target="bold", workers=2, batch=3)
-        go(simgan, synthetic, tmp_path / "shards-2", shards=True, split="train", workers=2, batch=3)
-        measure = ["--data", labelled, "--split", "test", "--metrics", "efficientnet_frechet", "--most", 80]
-        measure += ["--statistics", tmp_path / "real", "--out"]
-        told(stargan, *measure, tmp_path / "m2.json", "--workers", 2, pipeline=evaluate_pipeline, code=0)
-    finally:
-        ray.shutdown()
+    place = [stargan, "--input", photos, "--target", "bold", "--workers"]
+    assert "at most the cluster's 2 CPUs" in told(*place, 3, "--out", tmp_path / "3")
+    (photos / "odd.png").write_text("text")
+    two = go(stargan, photos, tmp_path / "2", target="bold", workers=2, batch=3)
+    go(simgan, synthetic, tmp_path / "shards-2", shards=True, split="train", workers=2, batch=3)
+    measure = ["--data", labelled, "--split", "test", "--metrics", "efficientnet_frechet", "--most", 80]
+    measure += ["--statistics", tmp_path / "real", "--out"]
+    told(stargan, *measure, tmp_path / "m2.json", "--workers", 2, pipeline=evaluate_pipeline, code=0)
     told(stargan, *measure, tmp_path / "m1.json", pipeline=evaluate_pipeline, code=0)
     found = [json.loads((tmp_path / f"m{n}.json").read_text()) for n in (1, 2)]
     assert found[0]["metrics"] == found[1]["metrics"]
@@ -508,8 +500,9 @@ def test_cautions_count_folders_and_compare_sizes(pix2pix: str, tmp_path: Path, 
 
 
 def test_cautions_say_that_a_folder_is_in_use(stargan: str, photos: Path, tmp_path: Path, said: list[str]) -> None:
-    go(stargan, photos, tmp_path / "out", target="bold", most=1)
+    go(stargan, photos, tmp_path / "new", target="bold", most=1)
     assert not [line for line in said if "already" in line]
+    save(tmp_path / "out" / "x.png", noise(4, 4))
     go(stargan, photos, tmp_path / "out", target="bold", most=1)
     assert f"{tmp_path / 'out'} holds 1 file already; those of the same names are replaced" in said
 

@@ -86,6 +86,19 @@ class Rules:
                 weight.data = weight.data.clamp(-self.k.clip, self.k.clip)
 
 
+class PlainSGD:
+    """v <- momentum v + gradient; w <- w - rate v."""
+
+    def __init__(self, weights: list[Any], lr: float, momentum: float) -> None:
+        self.weights, self.lr, self.momentum = weights, lr, momentum
+        self.v = [torch.zeros_like(weight) for weight in weights]
+
+    def step(self) -> None:
+        for i, weight in enumerate(self.weights):
+            self.v[i] = self.momentum * self.v[i] + weight.grad
+            weight.data = weight.data - self.lr * self.v[i]
+
+
 class Optimiser:
     """One optimiser over networks; a weight that two of them share is one weight."""
 
@@ -93,9 +106,11 @@ class Optimiser:
         weights = list({id(p): p for network in networks for p in network.parameters()}.values())
         self.weights = weights
         if k.optimiser == "adam":
-            self.inner: torch.optim.Optimizer = torch.optim.Adam(
+            self.inner: Any = torch.optim.Adam(
                 weights, lr, (k.beta1, k.beta2), weight_decay=weight_decay, fused=False, foreach=False
             )
+        elif k.optimiser == "sgd":
+            self.inner = PlainSGD(weights, lr, k.beta1)
         else:
             self.inner = torch.optim.RMSprop(weights, lr, weight_decay=weight_decay, foreach=False)
 
@@ -216,6 +231,65 @@ def cyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losse
     return losses
 
 
+def bigan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """D on pairs (a, G(a)), which it should call real, and (E(b), b), fake, from a pool of each; then G and E, which
+    want the opposite, each judged by D as it now is."""
+    G, E, D, rules = networks["G"], networks["E"], networks["D"], Rules(k)
+    d_moves, g_moves, e_moves = Optimiser(k, k.lr, D), Optimiser(k, k.lr, G), Optimiser(k, k.lr, E)
+    pool_G, pool_E = PlainPool("pairs of G", k.pool_size), PlainPool("pairs of E", k.pool_size)
+    turned = {"lsgan": lambda v: v**2, "wgan": lambda v: v, "wgan-gp": lambda v: v, "hinge": lambda v: v}
+    turned |= {"nonsaturating": lambda v: -(1 - probability(v)).log(), "minimax": lambda v: probability(v).log()}
+    losses = []
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            a, b = batch["a"], batch["b"]
+            made_b, made_a = G(a), E(b)
+            old_G, old_E = pool_G(torch.cat([a, made_b], 1), batch), pool_E(torch.cat([made_a, b], 1), batch)
+            loss = rules.real(D(old_G)) + rules.fake(D(old_E)) + rules.penalty(D, old_G, old_E, batch)
+            losses.append(d_moves.move(loss / 2 if k.halve_d else loss))
+            rules.clip(D)
+        losses.append(g_moves.move(turned[k.adversarial](D(torch.cat([a, made_b], 1))).mean()))
+        losses.append(e_moves.move(rules.made(D(torch.cat([made_a, b], 1)))))
+    assert updates < 4 or not k.pool_size or (pool_G.swaps and pool_E.swaps)
+    return losses
+
+
+def one_way(kept: Callable[[Tensor, Tensor], Tensor], networks: nn.ModuleDict, k: Any, feed: Feed, n: int) -> Losses:
+    """D on true images and pooled fakes; then G on the last batch, by its adversarial term and what it must keep."""
+    G, D, rules, pool = networks["G"], networks["D"], Rules(k), PlainPool("fake", k.pool_size)
+    d_moves, g_moves, losses = Optimiser(k, k.lr, D), Optimiser(k, k.lr, G), []
+    for _ in range(n):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            a, b = batch["a"], batch["b"]
+            fake = G(a)
+            old = pool(fake, batch)
+            loss = rules.real(D(b)) + rules.fake(D(old)) + rules.penalty(D, b, old, batch)
+            losses.append(d_moves.move(loss / 2 if k.halve_d else loss))
+            rules.clip(D)
+        losses.append(g_moves.move(rules.made(D(fake)) + kept(fake, a)))
+    assert n < 4 or not k.pool_size or pool.swaps
+    return losses
+
+
+def pixel_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. 2017, sec. 5.1.2: the adversarial term, and |G(a) - a|."""
+    return one_way(lambda fake, a: k.lambda_l1 * distance(fake, a) if k.lambda_l1 else 0.0, networks, k, feed, updates)
+
+
+def feature_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Zhu et al. 2017, sec. 5.1.2: the adversarial term, and |phi(G(a)) - phi(a)|."""
+    eye = Eye(4) if k.lambda_perceptual else None
+
+    def kept(fake: Tensor, a: Tensor) -> Any:
+        if eye is None:
+            return 0.0
+        return k.lambda_perceptual * distance(eye.seen(fake, k.perceptual_size), eye.seen(a, k.perceptual_size))
+
+    return one_way(kept, networks, k, feed, updates)
+
+
 def simgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
     """Shrivastava et al. 2017, Alg. 1 and sec. 3.1. D's last layer has two channels, refined and real, whose softmax
     is a probability per patch; both players pay cross entropies, summed over patches."""
@@ -285,23 +359,39 @@ def simgan_with_other_terms(networks: nn.ModuleDict, k: Any, feed: Feed, updates
 
 
 class Eye:
-    """EfficientNet-lite0 up to its block 10, and each map of a sample without its mean, by its deviation."""
+    """EfficientNet-lite0 up to one of its blocks."""
 
-    def __init__(self) -> None:
-        self.network = read_efficientnet("", "")[0].double()
+    def __init__(self, block: int) -> None:
+        self.network, self.block = read_efficientnet("", "")[0].double(), block
 
     def tells(self, x: Tensor, y: Tensor) -> Tensor:
-        return ((self._seen(x) - self._seen(y)) ** 2).mean()
+        """The mean square between maps, each of a sample without its mean, by its deviation."""
+        return ((self._alike(self.seen(x)) - self._alike(self.seen(y))) ** 2).mean()
 
-    def _seen(self, x: Tensor) -> Tensor:
+    def seen(self, x: Tensor, side: int = 0) -> Tensor:
         net = self.network
+        x = enlarged(x, side) if side else x
         x = net._conv_stem(x.expand(-1, 3, -1, -1))
         x = (x - _by_channel(net._bn0.running_mean)) / (_by_channel(net._bn0.running_var) + net._bn0.eps).sqrt()
         x = (x * _by_channel(net._bn0.weight) + _by_channel(net._bn0.bias)).clamp(0, 6)
-        for block in list(net._blocks)[:11]:
+        for block in list(net._blocks)[: self.block + 1]:
             x = block(x)
+        return x
+
+    def _alike(self, x: Tensor) -> Tensor:
         centred = x - x.mean(dim=(2, 3), keepdim=True)
         return centred / ((centred**2).mean(dim=(2, 3), keepdim=True) + 1e-5).sqrt()
+
+
+def enlarged(x: Tensor, side: int) -> Tensor:
+    """Bilinear, pixels as areas: a new one takes from the two nearest of the old ones, in either direction."""
+    for dim in (2, 3):
+        size = x.shape[dim]
+        at = ((torch.arange(side, dtype=torch.float64) + 0.5) * size / side - 0.5).clamp(0, size - 1)
+        low = at.long()
+        high, share = (low + 1).clamp(max=size - 1), (at - low).reshape(-1, *[1] * (3 - dim))
+        x = (1 - share) * x.index_select(dim, low) + share * x.index_select(dim, high)
+    return x
 
 
 def _by_channel(x: Tensor) -> Tensor:
@@ -318,7 +408,7 @@ def unit(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
         assert list(E1.shared.parameters())
         assert list(G1.shared.parameters())
     rules, losses, codes = Rules(k), [], ("x1", "x2", "x12", "x21")
-    eye = Eye() if k.lambda_perceptual else None
+    eye = Eye(10) if k.lambda_perceptual else None
     g_moves = Optimiser(k, k.lr, E1, E2, G1, G2, weight_decay=k.weight_decay)
     d_moves = Optimiser(k, k.lr, D1, D2, weight_decay=k.weight_decay)
     for _ in range(updates):
@@ -480,10 +570,65 @@ def bicyclegan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Los
     return losses
 
 
+def gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """The same by linear layers."""
+    return dcgan(networks, k, feed, updates)
+
+
+def cgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Mirza & Osindero 2014, Eq. 2: G and D are told the labels of the batch's real images."""
+    G, D, rules = networks["G"], networks["D"], Rules(k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D), []
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            x, y = batch["image"], batch.whole["labels"].double()
+            fake = G(y, batch.draw("z", k.z_dim, kind="uniform") * 2 - 1)
+            d_loss = rules.real(D(x, y)) + rules.fake(D(fake.detach(), y))
+            d_loss = d_loss + rules.penalty(lambda image, y=y: D(image, y), x, fake, batch)
+            losses.append(d_moves.move(d_loss))
+            rules.clip(D)
+        if k.g_noise == "own":
+            fake = G(y, batch.draw("z_G", k.z_dim, kind="uniform") * 2 - 1)
+        losses.append(g_moves.move(rules.made(D(fake, y))))
+    return losses
+
+
+def dcgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Goodfellow et al. 2014, Alg. 1, as the PyTorch examples have it: D on real images and on fakes, added; G on the
+    same fakes. Arjovsky et al. 2017, Alg. 1: n_critic moves, each with its own codes, then G with others; and as their
+    program counts the critic's moves, and when it clips."""
+    G, D, rules = networks["G"], networks["D"], Rules(k)
+    g_moves, d_moves, losses = Optimiser(k, k.lr, G), Optimiser(k, k.lr, D), []
+
+    def noise(batch: Batch, name: str) -> Tensor:
+        drawn = batch.draw(name, k.z_dim, kind=k.prior)
+        return drawn if k.prior == "normal" else drawn * 2 - 1
+
+    for update in range(updates):
+        often = k.burst and (update < k.burst_until or update % k.burst_every == 0)
+        for _ in range(k.burst if often else k.n_critic):
+            if k.clip_at == "before":
+                rules.clip(D)
+            batch = next(feed)
+            x, fake = batch["image"], G(noise(batch, "z"))
+            d_loss = rules.real(D(x)) + rules.fake(D(fake.detach())) + rules.penalty(D, x, fake, batch)
+            losses.append(d_moves.move(d_loss))
+            if k.clip_at == "after":
+                rules.clip(D)
+        if k.g_noise == "own":
+            fake = G(noise(batch, "z_G"))
+        losses.append(g_moves.move(rules.made(D(fake))))
+    if k.clip_at == "before":
+        rules.clip(D)  # ours are clipped for the next move already
+    return losses
+
+
 # ---------------------------------------------------------------- ours against theirs
 
 WGAN = {"adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "n_critic": 2}
 GP = {"adversarial": "wgan-gp", "lambda_gp": 3.0}
+CRITIC = {"g_noise": "own", "burst": 3, "burst_until": 2, "burst_every": 4}
 BESIDE = {"conditional_d": True, "matching_aware": True}
 LATER = {
     "g_noise": "own",
@@ -493,6 +638,7 @@ LATER = {
     "adversarial": "lsgan",
     "lambda_gan": 1.0,
 }
+LITE = {"perceptual": "efficientnet_lite0"}
 COLOUR = {"channels": 3}
 DROPOUT = {"dropout": 0.5, "image_size": 64}
 """A U-Net that is deep enough for one up-block with dropout."""
@@ -526,6 +672,24 @@ CASES: dict[str, tuple[Any, Case]] = {
     "cyclegan, cycle alone": case(cyclegan, lambda_gan=0.0),
     "cyclegan, wgan": case(cyclegan, updates=4, pool_size=5, **WGAN),
     "cyclegan, wgan-gp": case(cyclegan, pool_size=5, **GP),
+    "bigan": case(bigan, updates=5, pool_size=7),
+    "bigan, as the authors'": case(bigan, halve_d=False, pool_size=0),
+    "bigan, n_critic, smooth": case(bigan, updates=4, pool_size=4, n_critic=3, real_target=0.9),
+    "bigan, grey and colour": case(bigan, in_channels=1, out_channels=3),
+    "bigan, nonsaturating": case(bigan, adversarial="nonsaturating"),
+    "bigan, minimax": case(bigan, adversarial="minimax"),
+    "bigan, hinge": case(bigan, adversarial="hinge"),
+    "bigan, wgan": case(bigan, updates=4, pool_size=5, **WGAN),
+    "bigan, wgan-gp": case(bigan, pool_size=5, **GP),
+    "pixel_gan": case(pixel_gan, updates=5, pool_size=7, lambda_l1=3.0),
+    "pixel_gan, as the authors', n_critic": case(pixel_gan, updates=4, pool_size=4, n_critic=2, halve_d=False),
+    "pixel_gan, grey to colour": case(pixel_gan, lambda_l1=0.0, in_channels=1, out_channels=3),
+    "pixel_gan, wgan": case(pixel_gan, pool_size=5, **WGAN),
+    "pixel_gan, wgan-gp": case(pixel_gan, pool_size=0, **GP),
+    "feature_gan": case(feature_gan, updates=4, pool_size=7, lambda_perceptual=3.0, perceptual_size=24, **LITE),
+    "feature_gan, images as they are": case(feature_gan, perceptual_size=0, lambda_perceptual=3.0, **LITE),
+    "feature_gan, as the authors'": case(feature_gan, halve_d=False, perceptual_size=24, lambda_perceptual=1.0, **LITE),
+    "feature_gan, GAN alone": case(feature_gan, n_critic=2, real_target=0.9),
     "simgan": case(simgan, updates=6, warmup_r=2, warmup_d=1, k_d=2, history_size=7, lambda_reg=0.01),
     "simgan, K_g": case(simgan, updates=3, warmup_r=0, warmup_d=0, k_g=3, k_d=2, history_size=4, **COLOUR),
     "simgan, no history": case(simgan, updates=4, history_size=0),
@@ -562,6 +726,17 @@ CASES: dict[str, tuple[Any, Case]] = {
     "clr_gan, dropout": case(clr_gan, n_critic=3, **DROPOUT),
     "pix2pix_noise, dropout": case(pix2pix_noise, **DROPOUT),
     "bicyclegan, wgan-gp": case(bicyclegan, conditional_d=True, **GP),
+    "dcgan": case(dcgan, updates=3, g_norm="batch", d_norm="batch"),
+    "dcgan, the article's networks": case(dcgan, kernel=5, prior="uniform", g_norm="batch", d_norm="batch"),
+    "dcgan, smooth, lsgan": case(dcgan, adversarial="lsgan", real_target=0.9, n_critic=2, d_norm="none"),
+    "dcgan, wgan": case(dcgan, updates=7, **CRITIC, **WGAN),
+    "dcgan, wgan's program": case(dcgan, updates=7, clip_at="before", d_norm="batch", **CRITIC, **WGAN),
+    "dcgan, wgan, MLP": case(dcgan, generator="mlp", discriminator="mlp", **WGAN),
+    "dcgan, wgan-gp": case(dcgan, n_critic=2, g_noise="own", g_norm="batch", biases=True, **GP),
+    "gan": case(gan, updates=3),
+    "gan, normal codes for both": case(gan, prior="normal", g_noise="shared", n_critic=2, optimiser="adam"),
+    "cgan": case(cgan, updates=3),
+    "cgan, wgan-gp": case(cgan, g_noise="shared", n_critic=2, optimiser="adam", **GP),
     "bicyclegan, batch norm": case(bicyclegan, norm="batch", adversarial="nonsaturating", real_target=0.9),
 }
 
@@ -649,8 +824,8 @@ def scales_of(D: nn.Module) -> list[nn.Module]:
     return list(getattr(D, "scales", [D]))
 
 
-def last_of(D: nn.Module) -> nn.Conv2d:
-    return [m for m in D.modules() if isinstance(m, nn.Conv2d)][-1]
+def last_of(D: nn.Module) -> nn.Module:
+    return [m for m in D.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
 
 
 def test_pix2pix_with_l1_alone_has_no_discriminator() -> None:

@@ -98,3 +98,17 @@ def check_two_scales(size: Size, layers: int) -> None:
             f"at least {smallest} for two scales of {layers} stride-2 layers",
             f"Give --image-size {smallest} or more, or --d-layers {max(1, layers - 1)}.",
         )
+
+
+def check_pyramid(size: Size) -> None:
+    """Refuse an image size whose shorter side cannot be halved to 4, the other one as often.
+
+    Raises:
+        ConfigError: names --image-size and sizes that can be.
+    """
+    try:
+        shapes.halvings_to_four(size)
+    except shapes.SizeError as error:
+        short = max(8, min(4096, 1 << max(0, min(sides(size)).bit_length() - 1)))
+        fix = f"Give --image-size {short} or {2 * short}, say, or --image-size {2 * short}x{short}."
+        raise ConfigError("--image-size", said(size), error.expected, fix) from None

@@ -24,11 +24,11 @@ class GameConfig:
     clip: float = setting(0.01)
     """Bound to which the critic's weights are clipped after each of its moves (Arjovsky et al. 2017, Alg. 1); counts
     under --adversarial wgan alone."""
-    optimiser: Literal["adam", "rmsprop"] = setting("adam")
+    optimiser: Literal["adam", "rmsprop", "sgd"] = setting("adam")
     """Optimiser of all players. With --adversarial wgan take rmsprop and a learning rate of 5e-5 (Arjovsky et al. 2017,
-    sec. 4.3)."""
+    sec. 4.3). The momentum of sgd is --beta1."""
     beta1: float = setting(0.5)
-    """Decay of Adam's first moment (beta 1)."""
+    """Decay of Adam's first moment (beta 1), and momentum of sgd."""
     beta2: float = setting(0.999)
     """Decay of Adam's second moment (beta 2)."""
 
@@ -74,7 +74,7 @@ class GameConfig:
         self._check_target()
         check_at_least(self, 0, "lambda_gp")
         check_positive(self, "clip")
-        check_choice(self, "optimiser", ("adam", "rmsprop"))
+        check_choice(self, "optimiser", ("adam", "rmsprop", "sgd"))
         check_below(self, 1, "beta1", "beta2")
 
     def _check_target(self) -> None:
@@ -89,8 +89,12 @@ class GameConfig:
             raise ConfigError("--real-target", found, expected, fix)
 
 
-def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm") -> None:
+def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm", other: str = "instance") -> None:
     """Refuse a gradient penalty through batch norm.
+
+    Args:
+        norm, flag: the discriminator's norm, and the flag that chooses it.
+        other: a norm to advise in its place.
 
     Raises:
         ConfigError: the penalty is one per sample, and batch norm makes each sample's logit depend on the others.
@@ -101,5 +105,5 @@ def check_critic_norm(config: GameConfig, norm: str, flag: str = "--norm") -> No
             f"wgan-gp with {flag} batch",
             "a discriminator without batch norm: the penalty is on each sample's own gradient, and batch norm mixes "
             "the samples (Gulrajani et al. 2017, sec. 4)",
-            f"Give {flag} instance, or --adversarial wgan.",
+            f"Give {flag} {other}, or --adversarial wgan.",
         )

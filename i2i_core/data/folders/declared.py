@@ -11,6 +11,7 @@ from typing import Any
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.fields import PIXELS, ROLES, Field, contradictions
 from i2i_core.settings import check_at_least, check_numbers, setting
+from i2i_core.storage.near import corrected
 
 PLACES = ("split", "domain", "class", "clip", "frame", "key")
 """List what may stand in braces in a pattern."""
@@ -222,9 +223,8 @@ def _lines(flag: str, file: str) -> list[str]:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", "") or "no text"
-        raise ConfigError(
-            flag, f"{file}, which cannot be read ({cause})", "a file of text", "Check the name."
-        ) from None
+        found = f"{file}, which cannot be read ({cause})"
+        raise ConfigError(flag, found, "a file of text", corrected(file)) from None
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 

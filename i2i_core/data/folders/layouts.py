@@ -30,6 +30,7 @@ from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.names import listed, normal
 from i2i_core.settings import MOST_SEED, check_at_least, check_numbers, setting
+from i2i_core.storage.near import corrected
 from i2i_core.storage.remote import storage_of
 from i2i_core.storage.retry import AT_START, patient_for
 
@@ -44,6 +45,7 @@ LOOKS = {
     "pairs": "two folders with images of equal names: DIR/a and DIR/b, or --input DIR_A --input-b DIR_B; other "
     "names by --pair-pattern or --pair-table",
     "unpaired": "folders trainA and trainB (and testA, testB, valA, valB), or --input DIR_A --input-b DIR_B",
+    "images": "images, in DIR or in DIR/train, DIR/val, DIR/test",
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt), or --list FILE of attributes or classes",
     "glyphs": "nothing: it is built in",
@@ -58,7 +60,7 @@ _TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bo
 class LayoutOptions:
     """Say which images there are, and how they are split."""
 
-    layout: Literal["none", "ab", "pairs", "unpaired", "classes", "celeba", "glyphs", "fields"] = "none"
+    layout: Literal["none", "ab", "pairs", "unpaired", "images", "classes", "celeba", "glyphs", "fields"] = "none"
     """Layout of the images' folders; docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
@@ -477,7 +479,7 @@ def find_pairs_of_table(options: LayoutOptions, listing: Listing) -> Found:
     """
     fs, table_path = storage_of(options.pair_table)
     if not fs.isfile(table_path):
-        fix = "Name a csv with A's and B's path in each row."
+        fix = corrected(options.pair_table, "Name a csv with A's and B's path in each row.")
         raise DataError(f"--pair-table {options.pair_table}", "no file at that place", "a table", fix)
     if fs.size(table_path) > pairing.MOST_TABLE:
         expected = f"at most {pairing.MOST_TABLE:,} bytes"
@@ -637,6 +639,15 @@ def _common_root(*roots: str) -> str:
     return "/".join(parts[0][:shared]) if shared > 3 or not parts[0][0].startswith("file") else "file:///"
 
 
+def find_images(options: LayoutOptions, listing: Listing) -> Found:
+    """List all images of a folder and of the folders below it, each alone and without a label."""
+    _need_images("images", listing)
+    parts = _split_folders(listing)
+    keys = _keys_by_split(parts)
+    records = [Record(keys[path], (path,), split, bytes=listing.files[path]) for path, split, _ in parts]
+    return Found("labelled", ("image",), tuple(records), "files", (listing.root,))
+
+
 def find_classes(options: LayoutOptions, listing: Listing) -> Found:
     """List the images of one folder per class; the class is each image's attribute."""
     _need_images("classes", listing)
@@ -730,12 +741,14 @@ def _chosen(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> tupl
 
 
 def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
-    """List the drawings of the built-in characters, split by character."""
+    """List the drawings of the built-in characters, split by character; of classes, by drawing."""
+    styles = [style for name, style in glyphs.STYLES.items() if name in (options.styles or glyphs.STYLES)]
+    if options.glyphs == "classes":
+        return _glyphs_of_classes(glyphs.DIGITS[: options.characters], styles)
     characters = order(glyphs.characters(), "characters", layout.seed)[: options.characters]
     splits = cut(characters, layout.split, layout.seed, "glyphs")
     if options.glyphs == "unpaired":
         return _unpaired_glyphs(options, splits)
-    styles = [style for name, style in glyphs.STYLES.items() if name in (options.styles or glyphs.STYLES)]
     if options.glyphs == "labelled":
         vary = [i for i in range(len(glyphs.ATTRIBUTES)) if len({style.labels[i] for style in styles}) > 1]
         kept = vary or list(range(len(glyphs.ATTRIBUTES)))
@@ -754,6 +767,22 @@ def find_glyphs(options: glyphs.GlyphOptions, layout: LayoutOptions) -> Found:
         raise ConfigError("--styles", " ".join(options.styles), "one that is not bold", "Name sans-regular, say.")
     records = [Record(_glyph_key(c, s.name), pair(c, s), splits[c]) for c in sorted(splits) for s in styles]
     return Found("paired", ("a", "b"), tuple(records), "glyphs", ("", ""))
+
+
+def _glyphs_of_classes(characters: str, styles: Sequence[glyphs.Style]) -> Found:
+    """List many drawings of each character in each style; the character is the class."""
+    records = [
+        Record(
+            f"{_glyph_key(character, style.name)}-{copy:02d}",
+            (glyphs.source(character, style.name, f"fill.{copy}"),),
+            labels=tuple(int(character == other) for other in characters),
+        )
+        for character in characters
+        for style in styles
+        for copy in range(glyphs.COPIES)
+    ]
+    names = tuple(characters)
+    return Found("labelled", ("image",), tuple(records), "glyphs", ("",), names, exclusive=True)
 
 
 def _outline_pair(character: str, style: glyphs.Style) -> tuple[str, str]:
@@ -884,6 +913,7 @@ _LAYOUTS: dict[str, Callable[[LayoutOptions, Listing], Found]] = {
     "ab": find_ab,
     "pairs": find_pairs,
     "unpaired": find_unpaired,
+    "images": find_images,
     "classes": find_classes,
     "celeba": find_celeba,
 }

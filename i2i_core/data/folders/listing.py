@@ -20,7 +20,8 @@ from i2i_core.errors import DataError, ResourceError, counted
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.images.formats import recognise
 from i2i_core.names import printable
-from i2i_core.storage.paths import special
+from i2i_core.storage.near import corrected
+from i2i_core.storage.paths import special_kind
 from i2i_core.storage.remote import is_local, storage_of
 
 logger = logging.getLogger(__name__)
@@ -139,6 +140,17 @@ def place(root: str, path: str) -> str:
     return re.sub("/+", "/", root).rstrip("/") + f"/{path}"
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Describe a listed file: its path below the folder, its bytes, and a text that changes where the file does."""
+
+    path: str
+    size: int
+    version: str
+    special: str = ""
+    """Kind of a special file, which is never opened."""
+
+
 def list_files(uri: str, flag: str = "--input") -> Listing:
     """List everything below a folder or URL. Links to local folders are followed, each place for itself; a link back to
     a folder above it is left out.
@@ -146,27 +158,45 @@ def list_files(uri: str, flag: str = "--input") -> Listing:
     Raises:
         DataError: nothing there, not a folder, or a folder that may not be read.
     """
+    fs, root = folder_of(uri, flag)
+    aside: dict[str, Cause] = {}
+    found = list(entries(fs, root, f"{flag} {uri}", aside))
+    warn_of_special(uri, [one for one in found if one.special])
+    sizes = {one.path: one.size for one in found if not one.special}
+    bare = [path for path in sizes if not extension(path)]
+    unnamed = frozenset(path for path, is_image in zip(bare, are_images(fs, root, bare), strict=True) if is_image)
+    return Listing(uri, fs.unstrip_protocol(root), sizes, (), unnamed, aside)
+
+
+def folder_of(uri: str, flag: str) -> tuple[Any, str]:
+    """Find the filesystem of a folder, and its path there. Raises DataError where there is none."""
     if not uri:
         raise DataError(flag, "nothing", "a folder or URL with images", f"Name it with {flag} DIR.")
     fs, root = storage_of(uri.rstrip("/") or uri)
     if not fs.isdir(root):
         found = "a file" if fs.exists(root) else "nothing at that place"
-        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", "Check the name.")
-    aside: dict[str, Cause] = {}
-    sizes = dict(sorted(_linked(uri, root, flag, aside) if is_local(fs) else _sizes(fs, root, aside)))
-    names = plain_files(uri, root, sizes) if is_local(fs) else [*sizes]
-    bare = [path for path in names if not extension(path)]
-    unnamed = frozenset(path for path, is_image in zip(bare, _are_images(fs, root, bare), strict=True) if is_image)
-    return Listing(uri, fs.unstrip_protocol(root), {path: sizes[path] for path in names}, (), unnamed, aside)
+        raise DataError(f"{flag} {uri}", found, "a folder or URL with images", corrected(uri))
+    return fs, root
 
 
-def plain_files(uri: str, root: str, names: Iterable[str]) -> list[str]:
-    """Leave special files (devices, sockets, named pipes) out of the names of local files below a root, and log which:
-    they are never opened."""
-    kinds = {name: special(os.path.join(root, name)) for name in names}
-    if odd := [f"{name} ({kind})" for name, kind in kinds.items() if kind]:
+def entries(fs: Any, root: str, where: str, aside: dict[str, Cause], skip: Collection[str] = ()) -> Iterator[Entry]:
+    """Give the files below a folder, in the order of their paths, as they are found.
+
+    Args:
+        where: names the folder in messages.
+        aside: filled with what is left out: a path, or `folder/`, and why.
+        skip: paths, and `folder/`s, that are passed over without a word.
+
+    Raises:
+        DataError: a folder may not be read, or links lead to one of them at too many places.
+    """
+    return _linked(root, where, aside, skip) if is_local(fs) else _remote(fs, root, aside, skip)
+
+
+def warn_of_special(uri: str, found: Sequence[Entry]) -> None:
+    """Log which special files (devices, sockets, named pipes) are left out: they are never opened."""
+    if odd := [f"{one.path} ({one.special})" for one in found]:
         logger.warning(f"{uri}: left out {counted(len(odd), 'special file')}: {some(odd, MOST_NAMED)}")
-    return [name for name, kind in kinds.items() if not kind]
 
 
 def _odd(name: str) -> Cause | None:
@@ -176,75 +206,100 @@ def _odd(name: str) -> Cause | None:
     return "hidden" if name.startswith(".") else None
 
 
-def _sizes(fs: Any, root: str, aside: dict[str, Cause]) -> Iterator[tuple[str, int]]:
-    """Give path below a folder and bytes of every file there that is listed."""
-    start = len(root.rstrip("/")) + 1
+def _remote(fs: Any, root: str, aside: dict[str, Cause], skip: Collection[str]) -> Iterator[Entry]:
+    """Give the files below a folder of a remote storage."""
+    start, passed = len(root.rstrip("/")) + 1, tuple(skip)
     known: dict[str, Cause | None] = {}
-    for full, info in fs.find(root, detail=True).items():
-        path = full[start:]
-        parts = path.split("/")
-        for depth, part in enumerate(parts, start=1):
-            if part not in known:
-                known[part] = _odd(part)
-            if cause := known[part]:
-                aside["/".join(parts[:depth]) + ("/" if depth < len(parts) else "")] = cause
+    for info in fs.each(root):
+        path = info["name"][start:]
+        if passed and path.startswith(passed):
+            continue
+        *folders, name = path.split("/")
+        for depth, folder in enumerate(folders, start=1):
+            if folder not in known:
+                known[folder] = _odd(folder)
+            if cause := known[folder]:
+                aside["/".join(folders[:depth]) + "/"] = cause
                 break
         else:
-            yield path, int(info.get("size") or 0)
-
-
-def _linked(uri: str, root: str, flag: str, aside: dict[str, Cause]) -> Iterator[tuple[str, int]]:
-    """Give path and bytes of every local file that is listed, also below links to folders, except links back to a
-    folder above.
-
-    Raises:
-        DataError: a folder may not be read, or links lead to one of them at too many places.
-    """
-    above = {root: frozenset({os.path.realpath(root)})}
-    visits: Counter[str] = Counter()
-
-    def refuse(error: OSError) -> None:
-        where = printable(os.path.relpath(str(error.filename or root), root))
-        fix = "Make it readable for this account, or move it out of the folder."
-        raise DataError(f"{flag} {uri}", f"{where}: {error.strerror}", "folders that can be read", fix)
-
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        known = above.pop(folder)
-        below = "" if folder == root else os.path.relpath(folder, root) + "/"
-        kept = []
-        for name in folders:
-            real = os.path.realpath(os.path.join(folder, name))
-            cause: Cause | None = "loops" if real in known else _odd(name)  # a loop would not end
-            if cause:
-                aside[f"{below}{name}/"] = cause
-                continue
-            visits[real] += 1
-            if visits[real] > MOST_VISITS:
-                found = f"links that lead to {real} at more than {MOST_VISITS} places"
-                raise DataError(
-                    f"{flag} {uri}", found, "each folder at a few places", "Remove the links among folders."
-                )
-            above[os.path.join(folder, name)] = known | {real}
-            kept.append(name)
-        folders[:] = kept
-        for name in files:
-            size = _size(os.path.join(folder, name))
-            cause = _odd(name) or ("nowhere" if size < 0 and extension(name) not in EXTENSIONS else None)
-            if cause:
-                aside[below + name] = cause
+            if cause := _odd(name):
+                aside[path] = cause
             else:
-                yield below + name, max(size, 0)
+                size = int(info.get("size") or 0)
+                yield Entry(path, size, f"{size}-{_change_of(info)}")
 
 
-def _size(path: str) -> int:
-    """Give the bytes of a local file; -1 where nothing is at the end of a link."""
+def _change_of(info: Mapping[str, Any]) -> str:
+    """Give what a storage says of a file that changes where the file does; empty where it says nothing."""
+    names = ("ETag", "etag", "md5Hash", "content_md5", "updated", "LastModified", "last_modified", "mtime", "created")
+    return next((str(info[name]).strip('"') for name in names if info.get(name)), "")
+
+
+def _linked(root: str, where: str, aside: dict[str, Cause], skip: Collection[str]) -> Iterator[Entry]:
+    """Give the local files that are listed, also below links to folders, except links back to a folder above."""
+    top = os.path.realpath(root)
+    open_folders = [(root, "", frozenset({top}), _names(root, root, where))]
+    visits: Counter[str] = Counter()
+    while open_folders:
+        folder, below, known, names = open_folders[-1]
+        if not names:
+            open_folders.pop()
+            continue
+        name = names.pop()
+        full, path = f"{folder.rstrip('/')}/{name}", below + name
+        if path in skip:
+            continue
+        if not name.endswith("/"):
+            if entry := _entry(full, path, name, aside):
+                yield entry
+            continue
+        real = os.path.realpath(full)
+        cause: Cause | None = "loops" if real in known else _odd(name[:-1])  # a loop would not end
+        if cause:
+            aside[path] = cause
+            continue
+        visits[real] += 1
+        if visits[real] > MOST_VISITS:
+            found = f"links that lead to {real} at more than {MOST_VISITS} places"
+            raise DataError(where, found, "each folder at a few places", "Remove the links among folders.")
+        open_folders.append((full.rstrip("/"), path, known | {real}, _names(full.rstrip("/"), root, where)))
+
+
+def _names(folder: str, root: str, where: str) -> list[str]:
+    """List a local folder, the last name first; folders end with `/`, and stand where their files do."""
     try:
-        return os.stat(path).st_size
+        with os.scandir(folder) as found:
+            return sorted((f"{one.name}/" if _leads_on(one) else one.name for one in found), reverse=True)
+    except OSError as error:
+        found_there = f"{printable(os.path.relpath(folder, root))}: {error.strerror}"
+        fix = "Make it readable for this account, or move it out of the folder."
+        raise DataError(where, found_there, "folders that can be read", fix) from None
+
+
+def _leads_on(found: os.DirEntry[str]) -> bool:
+    """Tell whether it is a folder, or a link to one."""
+    try:
+        return found.is_dir()
     except OSError:
-        return -1
+        return False
 
 
-def _are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
+def _entry(full: str, path: str, name: str, aside: dict[str, Cause]) -> Entry | None:
+    """Describe a local file; None where it is left out."""
+    cause = _odd(name)
+    try:
+        about = os.stat(full)
+    except OSError:  # nothing is at the end of a link
+        if not (cause := cause or (None if extension(name) in EXTENSIONS else "nowhere")):
+            return Entry(path, 0, "0-")
+        about = None
+    if cause or not about:
+        aside[path] = cause or "nowhere"
+        return None
+    return Entry(path, about.st_size, f"{about.st_size}-{about.st_mtime_ns}", special_kind(about.st_mode))
+
+
+def are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
     """Tell of each file, by its first bytes, whether it is an image that can be read."""
     rest = iter(paths)
     while batch := [*islice(rest, _AT_ONCE)]:
@@ -312,7 +367,7 @@ def _disguised(listing: Listing, examples: Mapping[str, str]) -> set[str]:
     }
     unknown.pop("", None)
     fs, root = storage_of(listing.root)
-    return {e for e, is_image in zip(unknown, _are_images(fs, root, [*unknown.values()]), strict=True) if is_image}
+    return {e for e, is_image in zip(unknown, are_images(fs, root, [*unknown.values()]), strict=True) if is_image}
 
 
 def described(found: LeftOut) -> str:

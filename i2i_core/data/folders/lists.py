@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
+from i2i_core.data.folders.alike import check_apart
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import absolute, special
 from i2i_core.storage.remote import is_local, storage_of
 
@@ -317,6 +319,7 @@ def _classes(rows: Rows, name: str, cells: Sequence[str]) -> Labelled:
     if len({*names}) < len(names):
         twice = next(name for name, n in Counter(names).items() if n > 1)
         raise DataError(rows.where, f"{twice} written in two ways", "one of them", "Write each number in one way.")
+    check_apart(names, rows.where, "class", "If they are one class, write it in one way; else rename one of them.")
     rank = {value: i for i, value in enumerate(ordered)}
     one = [tuple(int(i == at) for i in range(len(names))) for at in range(len(names))]
     shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
@@ -496,7 +499,7 @@ def named(given: str, root: str) -> str:
         if fs.isfile(path) and not (is_local(fs) and special(path)):
             return str(fs.unstrip_protocol(path))
     expected = "a list of images with their attributes or classes"
-    raise DataError(f"--list {given}", "no file at that place", expected, "Check the name.")
+    raise DataError(f"--list {given}", "no file at that place", expected, corrected(absolute(given, "--list")))
 
 
 def one_of(paths: Iterable[str], uri: str, kind: Literal["attributes", "partition"]) -> str:

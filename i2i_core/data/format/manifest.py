@@ -40,6 +40,7 @@ from i2i_core.errors import DataError
 from i2i_core.fields import MOST_ATTRIBUTES, PIXELS, WHOLE, Field, Schema, contradictions
 from i2i_core.names import quoted
 from i2i_core.settings import cut, from_dict
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -169,7 +170,8 @@ class DataSet:
             info = self.fs.info(path)
         except (FileNotFoundError, NotADirectoryError):
             found = "a folder without manifest.json" if self.fs.exists(self.root) else "nothing at that place"
-            raise DataError(f"data {self.uri}", found, "a folder of shards with manifest.json", make) from None
+            fix = corrected(self.uri, make)
+            raise DataError(f"data {self.uri}", found, "a folder of shards with manifest.json", fix) from None
         size = info.get("size")
         if info["type"] != "file" or size is None or size > MOST_MANIFEST:
             found = "no plain file" if info["type"] != "file" else f"{size} bytes" if size else "an unknown length"

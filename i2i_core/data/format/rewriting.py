@@ -42,7 +42,8 @@ def checksum(tars: Tars, layout: LayoutOptions, images: ImageOptions, goal: Shar
     """Give the checksum of all that new shards are made of; of the tars their names and sizes."""
     split = {"split": layout.split, "group_by": layout.group_by, "seed": layout.seed, "direction": layout.direction}
     cut = {"shard_samples": goal.shard_samples, "shard_bytes": goal.shard_bytes}
-    return sha256(json.dumps([tars.digest, split, to_dict(images), cut], sort_keys=True).encode())
+    of_images = {key: value for key, value in to_dict(images).items() if value or key not in ("window_a", "window_b")}
+    return sha256(json.dumps([tars.digest, split, of_images, cut], sort_keys=True).encode())
 
 
 def is_done(digest: str, out: str) -> bool:
@@ -63,7 +64,8 @@ def found_in(
     Raises:
         DataError: what the tars hold cannot be told, or two samples would have one key.
     """
-    kept = kept_of(tars, scanned, options, layout.names_of_attributes, bad, again=True)
+    by_folder = layout.split == LayoutOptions.split
+    kept = kept_of(tars, scanned, options, layout.names_of_attributes, bad, again=True, by_folder=by_folder)
     labels, fields = kept.labels, tuple(sorted(kept.rows[0][1].images))
     swapped = layout.direction == "BtoA"
     if swapped and labels:

@@ -36,10 +36,10 @@ from i2i_core.data.format.table import BLOCK, ClipCounts, IndexFile, IndexFiles,
 from i2i_core.data.worlds import glyphs
 from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
-from i2i_core.images.codec import ImageOptions, Picture, decode_picture, encode, prepare, storage
+from i2i_core.images.codec import ImageOptions, Picture, decode_picture, deepened, encode, prepare, storage
 from i2i_core.images.scanner import ShallowError, read_windowed
 from i2i_core.names import printable, shortened
-from i2i_core.settings import check_at_least, check_numbers, from_dict, setting, to_dict
+from i2i_core.settings import check_at_least, check_numbers, flag, from_dict, setting, to_dict
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.paths import sha256, special
 from i2i_core.storage.remote import is_local, storage_of
@@ -115,6 +115,10 @@ class Recipe:
     """Declarations of `fields`; none: images."""
     channels: Channels = field(default_factory=dict)
     """Channels of fields whose images differ in channels, found while they are written (mixed.py)."""
+
+    def side(self, record: Record, i: int) -> str:
+        """Name the side of a source, `a` or `b`: its domain's, or its field's; of samples without sides, the field."""
+        return self.fields[i] if record.domain == WHOLE else record.domain.lower()
 
     def images_of(self, name: str, domain: str) -> ImageOptions:
         """Give what happens to the images of a field, in a domain."""
@@ -280,6 +284,9 @@ def plan(
     if images.window and (found.declared or found.reader == "glyphs"):
         fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
         raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
+    if images.one_sided and (found.declared or found.reader != "files" or found.kind not in ("paired", "unpaired")):
+        name = flag("window_a" if images.window_a else "window_b")
+        raise ConfigError(name, f"it beside --layout {layout.layout}", "pairs or unpaired", "Give --window, for all.")
     recipe = Recipe(
         found.kind, found.fields, found.reader, found.roots, found.attributes, images,
         glyph.size, glyph.in_colour, glyph.white_paper, layout.seed, found.annotations_root,
@@ -353,13 +360,17 @@ def set_name(split: str, domain: str) -> str:
     return split if domain == WHOLE else f"{split}-{domain}"
 
 
+_SINCE_IMAGES = ("window", "window_a", "window_b", "channels_b")
+"""Options of images that a manifest names where they are given: older data sets have none of them."""
+
+
 def _made_by(layout: LayoutOptions, glyph: glyphs.GlyphOptions, images: ImageOptions, most: int) -> dict[str, Any]:
     """List the options that shape the data set. The places of input and output are left out: a copy is equal."""
     kept = {key: value for key, value in to_dict(layout).items() if key not in _PLACES}
     kept |= {"annotations": list(layout.endings)} if layout.endings else {}
     kept = {key: value for key, value in kept.items() if value or key not in _SINCE}
     drawn = {"glyphs": to_dict(glyph)} if layout.layout == "glyphs" else {}
-    of_images = {key: value for key, value in to_dict(images).items() if value or key not in ("window", "channels_b")}
+    of_images = {key: value for key, value in to_dict(images).items() if value or key not in _SINCE_IMAGES}
     if not images.load_size:
         of_images["fit"] = "square"  # of images that keep their size every fit is the same: it is called as it ever was
     return {"layout": kept, **drawn, "images": of_images, "shard_samples": most}
@@ -889,10 +900,13 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
         ending = record.sources[i].rsplit(".", 1)[-1]
         try:
             found.append(
-                _value(recipe.declared[i], data, ending) if recipe.declared else _picture(recipe, data, ending)
+                _value(recipe.declared[i], data, ending)
+                if recipe.declared
+                else _picture(recipe, record, i, data, ending)
             )
         except ShallowError as error:
-            where, fix = f"--window, {_named(recipe, record, i)}", "Leave --window out, or take such images away."
+            given, _ = recipe.images.window_of(recipe.side(record, i))
+            where, fix = f"{given}, {_named(recipe, record, i)}", f"Leave {given} out, or take such images away."
             raise ConfigError(where, str(error), "images of 16 or 32 bits, or floats", fix) from None
         except ValueError as error:
             what = "used" if recipe.declared else "decoded"
@@ -907,9 +921,14 @@ def _decoded(recipe: Recipe, record: Record, files: list[bytes | Exception]) -> 
     return [first, second] if recipe.reader in ("left-right", "top-bottom") else [second, first]
 
 
-def _picture(recipe: Recipe, data: bytes, ending: str) -> Picture:
-    window = recipe.images.window
-    return Picture(read_windowed(data, ending, window[0], window[1])) if window else decode_picture(data, ending)
+def _picture(recipe: Recipe, record: Record, i: int, data: bytes, ending: str) -> Picture:
+    """Decode an image in the window of its side. Where the other domain alone has one, bring it to 16 bits too, as both
+    are of one field."""
+    _, window = recipe.images.window_of(recipe.side(record, i))
+    if window:
+        return Picture(read_windowed(data, ending, window[0], window[1]))
+    picture = decode_picture(data, ending)
+    return deepened(picture) if recipe.images.one_sided and record.domain != WHOLE else picture
 
 
 def _value(one: Declared, data: bytes, ending: str) -> Picture | Value:

@@ -18,6 +18,8 @@ from itertools import groupby
 from typing import Literal
 
 from i2i_core.data.folders.alike import check_apart
+from i2i_core.data.folders.splits import SPLITS
+from i2i_core.data.format import unpacking
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.format.places import Places, below, storage_named
@@ -41,6 +43,7 @@ from i2i_core.fields import WHOLE, Field
 from i2i_core.names import printable
 from i2i_core.settings import to_dict
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import is_local, storage_of
 from i2i_core.storage.retry import AT_START, patient_for
@@ -131,8 +134,11 @@ class Tars:
 
 
 @patient_for(AT_START)
-def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
+def list_tars(options: IndexOptions, attributes: tuple[str, ...], again: bool = False) -> Tars:
     """List the tars to index.
+
+    Args:
+        again: whether they are to be written again, which compressed ones can be, where `unpacking` reads them.
 
     Raises:
         DataError: nothing there, no tar, or compressed ones.
@@ -145,17 +151,20 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...]) -> Tars:
     )
     names = chosen(found, pattern, where) if found else []
     packed = [name for name in names if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz)$", name)]
-    if packed:
-        tool = _UNPACK.get(packed[0].rpartition(".")[2], "its program")
-        many = f"{len(packed):,} compressed tars ({packed[0]}, ...), which cannot be read in parts"
-        raise DataError(where, many, ".tar", f"Unpack them: {tool} leaves a .tar.")
-    sizes = {name: found[name] for name in names if name.endswith(".tar")}
+    if unread := [name for name in packed if not (again and unpacking.is_read(name))]:
+        tool = _UNPACK.get(unread[0].rpartition(".")[2], "its program")
+        many = f"{len(unread):,} compressed tars ({unread[0]}, ...), which cannot be read in parts"
+        fix = f"Unpack them: {tool} leaves a .tar."
+        if all(map(unpacking.is_read, packed)):
+            fix += " Or write their samples anew: --rewrite --out data/NAME."
+        raise DataError(where, many, ".tar", fix)
+    sizes = {name: found[name] for name in names if name.endswith(".tar") or name in packed}
     if not sizes:
         ends = Counter(name.rpartition("/")[2].rpartition(".")[2] for name in names if "." in name)
         shown = ", ".join(f"{n} .{end}" for end, n in ends.most_common(3))
         nothing = "a folder without files" if fs.isdir(root) else "nothing at that place, or not a folder"
         has = f"{counted(len(names), 'file')}, none of them a tar ({shown})" if names else nothing
-        raise DataError(where, has, "a folder of .tar shards", "Check the name.")
+        raise DataError(where, has, "a folder of .tar shards", corrected(uri))
     digest = sha256(json.dumps([sizes, options.domains, attributes, *options.names.said]).encode())
     return Tars(uri, str(fs.unstrip_protocol(root)), sizes, digest)
 
@@ -242,17 +251,21 @@ def kept_of(
     attributes: tuple[str, ...],
     bad: str,
     again: bool = False,
+    by_folder: bool = True,
 ) -> Kept:
     """Decide which samples are taken, and how they are labelled.
 
     Args:
         again: whether they are to be written again, so that their images may differ.
+        by_folder: whether the folder's own name says the split of tars whose names say none.
 
     Raises:
         DataError: as `finish_index`.
     """
     full = [name for name in tars.sizes if scanned[name].samples or scanned[name].left_out]
-    sets = {name: split_of(name, options.domains or ("A", "B")) for name in full}
+    of_folder = SPLITS.get(tars.uri.rstrip("/").rpartition("/")[2].lower(), "") if by_folder else ""
+    said = {name: split_of(name, options.domains or ("A", "B")) for name in full}
+    sets = {name: (split or of_folder, domain) for name, (split, domain) in said.items()}
     left_out = [(name, fault) for name in tars.sizes for fault in scanned[name].left_out]
 
     def usable(given: list[tuple[str, Sample]], faults: Sequence[Fault | None]) -> list[tuple[str, Sample]]:

@@ -5,13 +5,14 @@ antialiased. All styles of one character are drawn at one scale, so bold is bold
 narrower, and each drawing is centred on its ink. The same arguments always give the same bytes.
 
 A drawing is named by a source, `U+0041/serif-bold/fill`, or `.../outline`, `.../black` (never coloured), `.../ground`
-(pale on a deep colour), `.../scan` (soft and grey).
+(pale on a deep colour), `.../scan` (soft and grey), `.../fill.7` (moved, turned and reduced in one of many ways).
 """
 
 from __future__ import annotations
 
 import colorsys
 import hashlib
+import math
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -36,6 +37,12 @@ SOFT = 0.025
 """Blur of a scan, a share of the image's side."""
 SCANNED = (205, 85)
 """Paper and ink of a scan."""
+DIGITS = "0123456789"
+"""Characters of `--glyphs classes`."""
+COPIES = 40
+"""Drawings of each digit in each style."""
+TURN, SHIFT, REDUCED = 12.0, 0.06, 0.8
+"""Most degrees that such a drawing is turned, most of the image's side that it is moved, and least size."""
 CONTRAST = 4.5
 """The least contrast of ink to paper, as WCAG 2 counts it (21 is black on white)."""
 
@@ -83,8 +90,9 @@ STYLES = {
 class GlyphOptions:
     """Choose what the built-in data set shows, for --layout glyphs."""
 
-    glyphs: Literal["labelled", "paired", "unpaired"] = "labelled"
-    """labelled: every style, attributes serif bold oblique mono; paired: see --variant; unpaired: see --faces."""
+    glyphs: Literal["labelled", "paired", "unpaired", "classes"] = "labelled"
+    """labelled: every style, attributes serif bold oblique mono; paired: see --variant; unpaired: see --faces; classes:
+    the ten digits, a class each, in every style and many positions."""
     variant: Literal["outline", "bold", "colour"] = "outline"
     """Pairs that are drawn, with --glyphs paired: outline to filled and coloured, regular to bold, or black on white to
     white on a colour, which the input does not tell."""
@@ -93,8 +101,8 @@ class GlyphOptions:
     scanned: bool = False
     """Draw B as if scanned, soft and grey, with --glyphs unpaired."""
     styles: tuple[str, ...] = ()
-    """Styles that are drawn, with --glyphs labelled or paired, such as sans-regular serif-bold; labels name what
-    differs among them. Default: all."""
+    """Styles that are drawn, other than with --glyphs unpaired, such as sans-regular serif-bold; labels of attributes
+    name what differs among them. Default: all."""
     size: int = 64
     """Width and height of an image, in pixels."""
     colour: bool = False
@@ -102,7 +110,7 @@ class GlyphOptions:
     white_paper: bool = False
     """In colour, leave the paper white."""
     characters: int | None = None
-    """Number of characters to draw, for a trial. Default: all."""
+    """Number of characters to draw, for a trial (of classes, of digits). Default: all."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -156,7 +164,11 @@ def render(name: str, size: int, colour: bool = False, seed: int = 0, white_pape
     character = chr(int(code[2:], 16))
     if drawing == "scan":
         return scan(character, style, size)
-    coverage_HW = (outline if drawing == "outline" else fill)(character, style, size)
+    drawing, _, copy = drawing.partition(".")
+    if copy:
+        coverage_HW = moved(character, style, size, int(copy))
+    else:
+        coverage_HW = (outline if drawing == "outline" else fill)(character, style, size)
     if not colour:
         return 255 - coverage_HW[..., None]
     if drawing == "black":
@@ -177,6 +189,19 @@ def _blend(character: str, seed: int, white_paper: bool) -> np.ndarray:
 def fill(character: str, style: str, size: int) -> np.ndarray:
     """Draw how much of each pixel is ink: (size, size) uint8 from 0 to 255."""
     return _reduced(_drawn(character, style, size), size)
+
+
+def moved(character: str, style: str, size: int, copy: int) -> np.ndarray:
+    """Draw as `fill` does, turned about the middle, reduced and moved by as much as the copy's number says."""
+    big, side = _drawn(character, style, size), size * _factor(size)
+    digest = hashlib.sha256(f"copy {copy} {style} {ord(character)}".encode()).digest()
+    angle, scale, across, down = np.frombuffer(digest[:16], dtype="<u4") / 2**32
+    turn, scale = math.radians(TURN * (2 * angle - 1)), REDUCED + (1 - REDUCED) * scale
+    cos, sin, middle = math.cos(turn) / scale, math.sin(turn) / scale, side / 2
+    x, y = (middle + SHIFT * side * (2 * share - 1) for share in (across, down))
+    back = (cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y)
+    turned = Image.fromarray(big).transform((side, side), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
+    return _reduced(np.asarray(turned), size)
 
 
 def outline(character: str, style: str, size: int) -> np.ndarray:

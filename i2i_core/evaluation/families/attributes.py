@@ -36,15 +36,20 @@ METRICS = {
         "higher",
         "share of images made with one attribute switched on (classes: of another class) in which the "
         "classifier sees every attribute as the target has it; of all attributes together. An attribute is "
-        "switched on in images that lack it, where the label that results occurs in the split",
+        "switched on in images that lack it, where the label that results occurs in the split. Of images made of "
+        "noise, each for the label of a sample: share that the classifier takes for their class, or sees with and "
+        "without an attribute as their label has it",
     ),
     "accuracy_nothing": Metric("higher", "accuracy of the untouched inputs: what doing nothing scores"),
     "accuracy_real": Metric(
         "higher",
-        "accuracy of real images whose label is such a target: what the classifier makes of the truth",
+        "accuracy of real images whose label is such a target: what the classifier makes of the truth; beside images "
+        "made of noise, that of the samples whose labels these have",
     ),
 }
 """`NAME/ATTRIBUTE` is NAME of one attribute; in a run on several data sets `NAME/DATA SET` is NAME on one of them."""
+OF_NOISE = {name: METRICS[name] for name in ("accuracy", "accuracy_real")}
+"""Those of methods that make images of labels and noise."""
 
 
 def has(manifest: Manifest, known: LabelSet) -> bool:
@@ -178,6 +183,18 @@ def measure(outputs: Outputs, labels: SplitLabels, classifier: Classifier | None
         columns = classifier.columns(labels.names)
         for attribute in range(len(labels.names)):
             values |= _accuracy(outputs, x, c, labels, attribute, classifier, columns)
+    return values
+
+
+def measure_made(outputs: Outputs, labels: SplitLabels, classifier: Classifier) -> Values:
+    """Measure OF_NOISE on one chunk: images made for the samples' labels beside the samples."""
+    c, values = labels.own(outputs.batch).bool(), Values()
+    columns = classifier.columns(labels.names)
+    for name, images in (("accuracy", given(outputs.made)), ("accuracy_real", given(outputs.real))):
+        seen = classifier.judge(images)[:, columns].cpu().bool() == c
+        for attribute, title in enumerate(labels.names):
+            right = seen.all(-1)[c[:, attribute]] if labels.known.exclusive else seen[:, attribute]
+            values[f"{name}/{title}"] = right.double().tolist()
     return values
 
 

@@ -82,7 +82,8 @@ _EFFICIENTNET = {
 
 
 def _with_idle(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """Add what doing nothing scores: the distance between the input images and the target's."""
+    """Add what doing nothing scores: the distance between the input images and the target's; for methods without
+    inputs, between the mean of the real images and these."""
     beside_it = [beside(name, metric) for name, metric in metrics.items() if not metric.nothing]
     return metrics | {name: metric for both in beside_it for name, metric in both.items()}
 
@@ -262,6 +263,8 @@ class Distances(Family):
         self.inputs = None if self.no_idle or source == side else self._kept(asked, source)
         """Features of the input images, where they are other images than the real ones; of labelled data, a part of
         these."""
+        self.of_mean = not asked.method.inputs
+        """True where made images are measured beside the mean of the real ones, as no input could stay untouched."""
         self._found: dict[str, Any] = {}
         self._idle_of: tuple[bytes, dict[str, Measured]] = (b"", {})
         """Digest of the features that doing nothing was last scored on, and its scores."""
@@ -289,7 +292,8 @@ class Distances(Family):
     def absent(self) -> dict[str, str]:
         if not self.no_idle:
             return {}
-        return {name: self.no_idle for name in self.metrics if name.endswith(NOTHING)}
+        kept = {f"{self.frechet}{NOTHING}"} if self.of_mean else set()
+        return {name: self.no_idle for name in self.metrics if name.endswith(NOTHING) and name not in kept}
 
     def facts(self) -> dict[str, Any]:
         """Give the network and the files of features; after `result`, also numbers of images and subsets."""
@@ -304,6 +308,8 @@ class Distances(Family):
             part |= zip(("made", "logits"), (t.cpu().numpy() for t in self.network(outputs.made)), strict=False)
         if outputs.real is not None:
             part |= self._seen("real", self.real, outputs.keys, outputs.real)
+            if self.of_mean:
+                part["sum"] = outputs.real.double().sum(0).cpu()
         if outputs.source is not None and self.inputs:
             part |= self._seen("inputs", self.inputs, outputs.keys, outputs.source)
         elif "made" in part and "real" in part and not self.no_idle:
@@ -333,6 +339,8 @@ class Distances(Family):
         logits = [part["logits"] for part in parts if "logits" in part]
         y_MD = _together(real)
         measured = self._measured(_together(made), y_MD, _together(logits) if logits else None)
+        if self.of_mean:
+            measured |= self._of_mean(sum(part["sum"] for part in parts if "sum" in part) / len(y_MD), y_MD)
         return measured | (self._idle(_together(inputs), y_MD) if sum(map(len, inputs)) > 1 else {})
 
     def _measured(self, x_ND: np.ndarray, y_MD: np.ndarray, logits_NC: np.ndarray | None) -> dict[str, Measured]:
@@ -354,6 +362,12 @@ class Distances(Family):
         if self._idle_of[0] != digest.digest():
             self._idle_of = digest.digest(), self._of_inputs(x_ND, y_MD)
         return self._idle_of[1]
+
+    def _of_mean(self, mean_CHW: Tensor, y_MD: np.ndarray) -> dict[str, Measured]:
+        """Measure the mean of the real images as if the method made it every time."""
+        pair = mean_CHW.float()[None].expand(2, -1, -1, -1)
+        x_2D = self.network(pair)[0].cpu().numpy().astype(np.float64)
+        return {f"{self.frechet}{NOTHING}": Measured(frechet(x_2D, y_MD), len(y_MD))}
 
     def _of_inputs(self, x_ND: np.ndarray, y_MD: np.ndarray) -> dict[str, Measured]:
         n, size = len(x_ND), min(self.judging.kid_subset_size, len(x_ND), len(y_MD))

@@ -32,6 +32,7 @@ from i2i_core.randomness import seed_from
 from i2i_core.settings import to_dict
 from i2i_core.sizes import Resizing, Size, sides
 from i2i_core.storage.folder import Folder
+from i2i_core.storage.near import corrected
 from i2i_core.storage.remote import storage_of
 from i2i_core.tensors import loaded, tensors_of
 
@@ -493,7 +494,8 @@ def load_classifier(path: str) -> Classifier:
     """
     fix = "Name a file that evaluate.py wrote, or train one with --train-classifier."
     if not has_classifier(path):
-        raise ConfigError("--classifier", f"no {path} with {path}.json beside it", "a saved classifier", fix)
+        found = f"no {path} with {path}.json beside it"
+        raise ConfigError("--classifier", found, "a saved classifier", corrected(path, fix))
     fs, place = storage_of(path)
     info = strict.read(fs.cat_file(f"{place}.json"), ClassifierInfo, f"{path}.json", fix, ConfigError, MOST_INFO)
     try:

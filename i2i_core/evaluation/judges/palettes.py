@@ -14,6 +14,7 @@ from i2i_core import strict
 from i2i_core.errors import ConfigError
 from i2i_core.images.sheet import to_array
 from i2i_core.settings import from_dict, shown
+from i2i_core.storage.near import corrected
 from i2i_core.storage.paths import sha256
 from i2i_core.storage.remote import storage_of
 
@@ -108,7 +109,7 @@ def read_palette(name: str) -> Palette:
     fs, path = storage_of(name)
     where, fix = f"--palette {name}", f"Write {FORM}, or name `cityscapes`."
     if not fs.isfile(path):
-        raise ConfigError("--palette", f"no file {name}", "`cityscapes` or a JSON file", fix)
+        raise ConfigError("--palette", f"no file {name}", "`cityscapes` or a JSON file", corrected(name, fix))
     data = fs.cat_file(path)
     try:
         values = strict.loads(data)

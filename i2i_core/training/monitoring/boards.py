@@ -25,13 +25,13 @@ from uuid import uuid4
 import numpy as np
 import torch
 
+from i2i_core.config.flat import flat
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.credentials import check_address, redacted
 from i2i_core.errors import ConfigError
-from i2i_core.names import printable, shortened
+from i2i_core.names import shortened
 from i2i_core.runs.folder import RunFolder
-from i2i_core.settings import to_dict
 from i2i_core.storage.leftovers import TemporaryFolder
 from i2i_core.storage.paths import absolute
 from i2i_core.storage.remote import write_all
@@ -169,7 +169,7 @@ class WeightsAndBiases:
                 id=_id(self.folder, "wandb", lambda: uuid4().hex[:12]),
                 name=shortened(self.config.run_name, MOST_WANDB),
                 resume="allow",
-                config=parameters(self.config),
+                config=flat(self.config),
                 settings=wandb.Settings(
                     silent=True,
                     console="off",
@@ -239,7 +239,7 @@ class MLflow:
         """Send the configuration. Where MLflow refuses it, log that and show the run without."""
         from mlflow.entities import Param
 
-        values = [Param(key, str(value)) for key, value in parameters(self.config).items()]
+        values = [Param(key, str(value)) for key, value in flat(self.config).items()]
         try:
             for start in range(0, len(values), MOST_PARAMETERS):
                 client.log_batch(self.id, params=values[start : start + MOST_PARAMETERS])
@@ -300,26 +300,6 @@ def _id(run: RunFolder, name: str, make: Callable[[], str]) -> str:
         known = {"id": make()}
         run.write_json(path, known)
     return known["id"]
-
-
-def parameters(config: TrainConfig) -> dict[str, Any]:
-    """Flatten a configuration to dotted keys, fit to be shown: without users and passwords in addresses."""
-    flat: dict[str, Any] = {}
-
-    def told(value: Any) -> Any:
-        if isinstance(value, list):
-            return [told(inner) for inner in value]
-        return printable(redacted(value)) if isinstance(value, str) else value
-
-    def add(key: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                add(f"{key}.{name}" if key else name, inner)
-        else:
-            flat[key] = told(value)
-
-    add("", to_dict(config))
-    return flat
 
 
 def short(error: Exception) -> str:

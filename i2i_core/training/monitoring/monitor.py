@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from i2i_core.config.flat import flat
 from i2i_core.config.run import TrainConfig
 from i2i_core.runs.folder import RunFolder
 from i2i_core.tensors import host_copy
@@ -108,6 +110,10 @@ class Monitor:
         if self.step.world.leads:
             logger.log(level, line)
 
+    def tell_in_turn(self, line: str) -> None:
+        """Log a line on rank 0 behind what was shown before: progress, which a thread writes."""
+        self.later(partial(self.tell, line))
+
     def begin(self, images: int, metric: str = "") -> None:
         """Measure speed from now on, and show the run's configuration.
 
@@ -117,7 +123,7 @@ class Monitor:
         """
         self.since = Since(time.monotonic(), images)
         if tracker := self.tracker:
-            tracker.later(lambda: tracker.describe(images, boards.parameters(self.config), metric))
+            tracker.later(lambda: tracker.describe(images, flat(self.config), metric))
 
     def send(self, images: int, paused: float = 0.0) -> dict[str, float]:
         """Send each other what every rank has to tell since the last log, and give the speed. All ranks call this

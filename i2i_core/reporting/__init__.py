@@ -1,0 +1,1 @@
+"""Reports: what runs left behind, read back and put on one page."""
