@@ -125,6 +125,7 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     first, trained_at = _seen(job, first_size(job.inputs)), trained.stage.size
     where = pool.Where(options.workers, options.gpu, options.cpu)
     if isinstance(job.inputs, Clips):
+        _caution(job, trained, options, first, 0)
         films, left_out = translate_clips(job, trained, options, where)
         made_by, each = at_test.words(trained.method.makers, trained.at_test(job.at_test)), len(job.titles)
         return Translated(len(films) // each, left_out, "", each, made_by, films=films)

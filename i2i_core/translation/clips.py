@@ -158,6 +158,12 @@ def check_clips(clips: Clips, options: TranslateOptions, method: Method[Any], wa
     if options.keep_alpha:
         expected = "images in files: the videos that are made are opaque"
         raise ConfigError("--keep-alpha", "videos", expected, "Leave --keep-alpha out.")
+    if options.tile:
+        fix = "Leave --tile out; --longer-side 1024, say, bounds the memory that large frames take."
+        raise ConfigError("--tile", "videos", "images in files: frames go through whole", fix)
+    if options.overwrite:
+        expected = "images in files: videos of the same names are replaced in any case"
+        raise ConfigError("--overwrite", "videos", expected, "Leave --overwrite out.")
     if options.workers > 1 and len(clips.names) == 1:
         found, expected = f"{options.workers} for one clip", "1: the frames of a clip are made by one worker"
         raise ConfigError("--workers", found, expected, "Leave --workers out, or name a folder of clips.")

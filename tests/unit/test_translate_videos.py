@@ -360,6 +360,8 @@ def clips(tmp_path: Path) -> Path:
         ("a.mp4", "in", {}, "where an output would take the place of the input"),
         ("", "in", {}, "which is --input"),
         ("a.mp4", "out.mp4", {"keep_alpha": True}, "--keep-alpha: found videos"),
+        ("a.mp4", "out.mp4", {"tile": 16}, "--tile: found videos; expected images in files"),
+        ("a.mp4", "out.mp4", {"overwrite": True}, "--overwrite: found videos; expected images in files"),
         ("a.mp4", "out.mp4", {"workers": 2}, "--workers: found 2 for one clip"),
         ("a.mp4", "out.mp4", {"samples": 17}, "--samples: found 17 outputs of each clip; expected at most 16"),
         ("a.mp4", "out.mp4", {"interpolate": 17}, "--interpolate: found 17 outputs of each clip; expected at most 16"),
@@ -405,6 +407,16 @@ def test_translate_video_refuses_methods_of_other_images(
         with pytest.raises((ConfigError, DataError), match=says):
             go(run, clips, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_translate_video_says_what_it_is_about_to_do(plain: str, tmp_path: Path, said: list[str]) -> None:
+    path = film(tmp_path / "in/c.mp4", 2)
+    go(plain, path, tmp_path / "out.mp4")
+    assert any("input: 1 video" in line for line in said)
+    assert any("the first at 48x32 pixels (width x height); the run trained at 16x16" in line for line in said)
+    assert not any("is there already" in line for line in said)
+    go(plain, path, tmp_path / "out.mp4")
+    assert any(f"{tmp_path / 'out.mp4'} is there already, and is replaced" in line for line in said)
 
 
 def test_translate_video_names_the_extra_that_it_takes(
