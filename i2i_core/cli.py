@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -61,6 +63,7 @@ def main(run: Callable[[], int | None]) -> NoReturn:
     once, whatever has to end before the program does. A UserError, a RunError and a place without permission print no
     traceback. Nothing that is printed holds credentials.
     """
+    atexit.register(gc.freeze)  # the interpreter's last search for garbage takes a second beside torch and Ray
     code, said = 0, [""]
     try:
         with _answering_interrupts():

@@ -81,6 +81,16 @@ def test_main_answers_an_interrupt_before_what_has_to_end_first(capfd: pytest.Ca
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.processes
+def test_main_ends_without_a_last_search_for_garbage() -> None:
+    program = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); "
+        "from i2i_core import cli; cli.main(lambda: 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
 def test_early_reads_some_flags_and_leaves_what_is_wrong_to_the_parser() -> None:
     arguments = ["--data", "x", "--images=5", "--epochs", "--method", "unit", "--no-flip"]
     assert cli.early(arguments, "method", "images", "epochs", "preset") == {
