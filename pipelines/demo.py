@@ -59,7 +59,7 @@ EXAMPLES = {
     "stargan": Example("styles", "made bold", BOLD, ("--target", "+bold"), JUDGED),
     "pix2pix": Example("outlines", "outline to filled", ("l1", "ssim")),
     "cyclegan": WEIGHTS,
-    "bigan": WEIGHTS,
+    "bigan": Example("weights", WEIGHTS.shows, ("in_target/there", "twin", "cycle"), (), JUDGED),
     "pixel_gan": ONE_WAY,
     "feature_gan": ONE_WAY,
     "unit": WEIGHTS,

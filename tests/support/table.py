@@ -47,10 +47,19 @@ def goes_to_the_target_and_back(found: Found) -> None:
     assert found["twin"] < 0.8 * found["twin_nothing"]
 
 
-def falls_short(found: Found) -> None:
-    """Farther from the twin than CycleGAN, which comes to 0.58 of what doing nothing has."""
-    assert found["in_target_nothing/there"] < 0.2
-    assert found["twin"] > 0.65 * found["twin_nothing"]
+def forgets_its_input(found: Found) -> None:
+    """Images of the target domain, but of something else: farther from the twin than the untouched input."""
+    for way in ("there", "back"):
+        assert found[f"in_target_nothing/{way}"] < 0.2
+        assert found[f"in_target/{way}"] > 0.7
+    assert found["cycle"] > 0.06
+    assert found["twin"] > found["twin_nothing"]
+
+
+def stays_near_its_input(found: Found) -> None:
+    """A little of the way, and far from CycleGAN, which has 0.98 in the target domain and 0.58 of the distance left."""
+    assert found["in_target_nothing/there"] + 0.05 < found["in_target/there"] < 0.7
+    assert 0.7 * found["twin_nothing"] < found["twin"] < found["twin_nothing"]
 
 
 def refines(found: Found) -> None:
@@ -201,7 +210,7 @@ TABLE: dict[str, Row] = {
             "paper": ({**COMPARED, "halve_d": True}, COMPARED_EPOCHS),
             "reference": ({**COMPARED, "halve_d": False}, COMPARED_EPOCHS),
         },
-        learns=falls_short,
+        learns=forgets_its_input,
         abilities=("two_way",),
     ),
     "pixel_gan": Row(
@@ -211,7 +220,7 @@ TABLE: dict[str, Row] = {
             "paper": ({**COMPARED, "lambda_l1": 10.0, "halve_d": True}, COMPARED_EPOCHS),
             "reference": ({**COMPARED, "lambda_l1": 10.0, "halve_d": False}, COMPARED_EPOCHS),
         },
-        learns=falls_short,
+        learns=stays_near_its_input,
     ),
     "feature_gan": Row(
         small={**UNPAIRED_SMALL, "lambda_perceptual": 0.0},
@@ -220,7 +229,7 @@ TABLE: dict[str, Row] = {
             "paper": ({**COMPARED, **FEATURES, "halve_d": True}, COMPARED_EPOCHS),
             "reference": ({**COMPARED, **FEATURES, "halve_d": False}, COMPARED_EPOCHS),
         },
-        learns=falls_short,
+        learns=stays_near_its_input,
     ),
     "simgan": Row(
         small={
