@@ -31,7 +31,6 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import at_test
 from i2i_core.methods.base import Method
-from i2i_core.program import program_name
 from i2i_core.runs.folder import CheckpointFolder as Names
 from i2i_core.runs.folder import RunFolder, images_of, name_at
 from i2i_core.settings import MOST_SHOWN
@@ -108,7 +107,7 @@ def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda
     run.remove_checkpoint(snapshot.name)  # a damaged checkpoint, or a half one, which this one replaces
     state = io.BytesIO()
     torch.save(snapshot.state, state)
-    metadata = {"aliases": json.dumps(snapshot.aliases), "program": json.dumps(program_name())}
+    metadata = {"aliases": json.dumps(snapshot.aliases)}
     if snapshot.norm_batches:
         metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
     if snapshot.stage:
@@ -165,13 +164,6 @@ class Saved:
         if not 0 <= stage < len(self.config().training.parsed_stages or (None,)):
             raise CheckpointError(self.at(Names.NETWORKS), f"stage {stage}", "a stage of its configuration", ANOTHER)
         return stage
-
-    @property
-    def program(self) -> str:
-        """Name of the program that wrote it, with its commit; empty if an earlier version did, which did not say so.
-        Assumes that `networks` could read the file."""
-        named: str | None = _read_header(self.files[Names.NETWORKS], self.at(Names.NETWORKS), "program", str)
-        return (named or "")[:MOST_SHOWN]
 
     def metrics(self) -> dict[str, float]:
         """Parse the last measured metrics. Raises CheckpointError when they cannot be read."""

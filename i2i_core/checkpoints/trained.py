@@ -17,6 +17,7 @@ from i2i_core.errors import CheckpointError
 from i2i_core.methods import at_test, build_from
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
+from i2i_core.runs.attempts import launches
 from i2i_core.runs.folder import CheckpointFolder, RunFolder, images_of
 from i2i_core.storage.near import corrected
 from i2i_core.storage.retry import AT_START, patient_for
@@ -35,7 +36,7 @@ class Trained:
         url: the checkpoint's folder.
         norm_batches: images seen, by how many of them shared a normalisation.
         identity: checksum of the whole checkpoint.
-        program: name of the program that wrote it, with its commit; empty if it does not say.
+        program: name of the program that trained it last, with its commit; empty where its run does not say.
     """
 
     method: Method[Any]
@@ -91,6 +92,13 @@ def _measured_until(run: RunFolder) -> int:
     return max((seen["images"] for seen in run.evaluations()), default=0)
 
 
+def _program(url: str) -> str:
+    """Name the program of a run's last launch, by the place of a checkpoint of it; empty for one that lies alone."""
+    run, slash, _ = url.rpartition(f"/{RunFolder.CHECKPOINTS}/")
+    made = launches(RunFolder(run)) if slash else []
+    return made[-1].program if made else ""
+
+
 @patient_for(AT_START)
 def load_trained(uri: str, device: torch.device) -> Trained:
     """Load a checkpoint onto a device, verified; `uri` is a checkpoint or a run (see `find`).
@@ -105,7 +113,7 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     saved.fill(like, None, averaged=True)  # networks larger than the file's would take memory for nothing
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
-    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity, saved.program)
+    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity, _program(saved.url))
     method.stage = saved.stage
     method.at_test = trained.at_test(AtTestOptions())
     return trained

@@ -5,21 +5,19 @@ pytest tests/unit/test_program.py
 
 from __future__ import annotations
 
-import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save as safetensors_bytes
 
-from i2i_core.checkpoints import checkpoint
-from i2i_core.checkpoints.checkpoint import Snapshot
-from i2i_core.config.run import TrainConfig
-from i2i_core.errors import CheckpointError
+from i2i_core.checkpoints.trained import load_trained
 from i2i_core.program import commit_of, program_name
 from i2i_core.runs import attempts
-from i2i_core.runs.folder import CheckpointFolder, RunFolder
+from i2i_core.runs.folder import RunFolder
+
+from ..support.translating import untrained
 
 
 def git(root: Path, *words: str) -> str:
@@ -71,14 +69,10 @@ def test_program_is_named_by_attempts(tmp_path: Path) -> None:
     assert program_name().startswith("i2i")
 
 
-def test_program_is_named_by_checkpoints_and_need_not_be(tmp_path: Path) -> None:
-    run = RunFolder(str(tmp_path))
-    snapshot = Snapshot(12, TrainConfig.of("pix2pix", "paper"), {"w": torch.zeros(1)}, {}, {}, {})
-    checkpoint.write(run, snapshot)
-    saved = checkpoint.read(run.checkpoint(snapshot.name))
-    assert saved.program == program_name()
-    older = safetensors_bytes({"w": torch.zeros(1)}, {"aliases": "{}"})
-    assert checkpoint.Saved(saved.url, {**saved.files, CheckpointFolder.NETWORKS: older}, "").program == ""
-    other = safetensors_bytes({"w": torch.zeros(1)}, {"program": json.dumps(["x"])})
-    with pytest.raises(CheckpointError, match="program"):
-        _ = checkpoint.Saved(saved.url, {**saved.files, CheckpointFolder.NETWORKS: other}, "").program
+def test_program_of_a_checkpoint_is_that_of_its_runs_last_launch(paired: str, tmp_path: Path) -> None:
+    run = RunFolder(untrained("pix2pix", paired, tmp_path))
+    assert load_trained(run.url, torch.device("cpu")).program == "", "nobody launched it"
+    attempts.claim(run, "first", since=0.0)
+    assert load_trained(run.url, torch.device("cpu")).program == program_name()
+    alone = shutil.copytree(run.path(run.in_checkpoint(run.whole_checkpoints()[0])), tmp_path / "alone-36")
+    assert load_trained(str(alone), torch.device("cpu")).program == ""
