@@ -41,7 +41,7 @@ class FromNoise(Method[Config]):
     """
 
     needs = Needs({"image": "image"})
-    outputs: ClassVar = {"image": "image"}
+    outputs: Mapping[str, str] = {"image": "image"}
     controls: ClassVar = {"z": Code()}
     generators = ("G",)
 

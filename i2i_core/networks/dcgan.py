@@ -52,12 +52,12 @@ class DCGANGenerator(nn.Module):
         layers, smallest = _pyramid(image_size)
         widths = [base * 2**i for i in reversed(range(layers))]
         self.first = _first(z_dim, widths[0], smallest, kernel, norm, biases)
-        padding = {"padding": 1} if kernel == 4 else {"padding": 2, "output_padding": 1}
+        pads = (1, 0) if kernel == 4 else (2, 1)
         ups: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            up = nn.ConvTranspose2d(inputs, outputs, kernel, 2, bias=biases, **padding)
+            up = nn.ConvTranspose2d(inputs, outputs, kernel, 2, *pads, bias=biases)
             ups += [up, norm_layer(norm, outputs), nn.ReLU(inplace=True)]
-        last = nn.ConvTranspose2d(widths[-1], image_channels, kernel, 2, bias=biases, **padding)
+        last = nn.ConvTranspose2d(widths[-1], image_channels, kernel, 2, *pads, bias=biases)
         self.ups = nn.Sequential(*ups, last, nn.Tanh())
 
     def forward(self, z_BZ: Tensor) -> Tensor:

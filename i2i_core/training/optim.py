@@ -72,7 +72,7 @@ def move(optimiser: torch.optim.Optimizer, lr: float | Tensor, suppress: Tensor)
     for group in optimiser.param_groups:
         group["lr"] = lr
     if isinstance(optimiser, torch.optim.Adam | torch.optim.SGD):
-        optimiser.found_inf = suppress  # type: ignore[attr-defined]
+        optimiser.found_inf = suppress  # type: ignore[union-attr]
         optimiser.step()
         return
     # RMSProp has no such flag: it moves, and where it must not have, the weights are put back. (No state is saved

@@ -102,15 +102,15 @@ def _images(model: Model, input: str) -> Tensor | None:
     if not input:
         raise ConfigError("--input", "nothing", "images, whose outputs are to vary", "Name one with --input.")
     files, _ = open_images(input, "--input")
-    found = []
+    images: list[Tensor] = []
     for i, path in enumerate(files.paths):
         try:
-            found.append(loaded(files.fetch(i), model.method.channels()[name], AS_IT_IS, path).x)
+            images.append(loaded(files.fetch(i), model.method.channels()[name], AS_IT_IS, path).x)
         except (OSError, ValueError) as error:
             raise DataError("--input", f"{path}, which cannot be read ({error})", "images", "Name others.") from None
-        if found[-1].shape != found[0].shape:
+        if images[-1].shape != images[0].shape:
             raise DataError("--input", f"{path}, of another size than the first", "images of one size", "Name one.")
-    return torch.stack(found)
+    return torch.stack(images)
 
 
 def samples(model: Model, rows: Rows, height: int, width: int, first: int = 0) -> Image.Image:

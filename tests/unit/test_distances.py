@@ -11,7 +11,7 @@ import io
 import pickle
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -557,3 +557,30 @@ def test_distances_refuse_a_split_of_which_nothing_was_made(paired: str, tmp_pat
     family = Distances(asked(paired, Paired(darker), statistics=str(tmp_path)), Pixels(), INCEPTION)
     with pytest.raises(DataError, match="0 images"):
         family.result([])
+
+
+class Noise(Paired):
+    """Makes images of nothing: those of the data, or their mean, whatever is asked."""
+
+    inputs: Mapping[str, str] = {}
+    outputs: Mapping[str, str] = {"b": "image"}
+
+
+def test_distances_of_a_method_without_inputs_stand_beside_the_mean_of_the_real_images(
+    paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = Noise(darker)
+    monkeypatch.setattr(
+        Noise, "translate", lambda self, x, told=None, *args, keys, **more: {"b": torch.zeros(len(keys), 3, 16, 16)}
+    )
+    question = asked(paired, method, statistics=str(tmp_path))
+    family = Distances(question, Pixels(), distances.EFFICIENTNET)  # type: ignore[arg-type]
+    found = measured(family, question)
+    real = torch.cat([batch["b"] for _, batch in chunks(question)])
+    seen = Pixels()(real)[0].numpy().astype(np.float64)
+    mean = Pixels()(real.double().mean(0, keepdim=True).float().expand(2, -1, -1, -1))[0].numpy().astype(np.float64)
+    assert found["efficientnet_frechet_nothing"].value == pytest.approx(frechet(mean, seen))
+    assert found["efficientnet_frechet_nothing"].count == len(real)
+    assert set(family.absent()) == {"efficientnet_kernel_nothing", "efficientnet_kernel_std_nothing"} & set(
+        distances.EFFICIENTNET
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -139,6 +139,20 @@ class FakeCodes(Pairs):
     def translate(self, inputs: Any, controls: Any = None, *way: Any, **more: Any) -> dict[str, Tensor]:
         x, z = inputs["a"], (controls or {}).get("z", torch.zeros(len(inputs["a"]), 1))
         return {"b": x + self.spread * z[:, :, None, None]}
+
+
+class FakeLabelledNoise(Fake):
+    """Makes images of a label and a code by a function of the label."""
+
+    inputs: Mapping[str, str] = {}
+    controls: ClassVar = {"target": Labels(), "z": Code()}
+
+    @property
+    def code_length(self) -> int:
+        return 1
+
+    def module(self, direction: Direction = "AtoB") -> nn.Module:
+        return Function(lambda c, z: self.function(torch.zeros(len(c), 1, SIDE, SIDE), c))
 
 
 class FakeUnpaired(Method[Any]):
@@ -440,6 +454,30 @@ def test_suite_refuses_another_kind_of_data_and_unknown_attributes(paired: str, 
     folder = write_labelled(tmp_path / "d", [coded((0, 0, 0), 0)], [(0, 0, 0)], attributes=("serif", "bald", "mono"))
     with pytest.raises(DataError, match=r"'bold' among them(.|\n)*Did you mean bald"):
         evaluate(Fake(perfect), DataSet(folder), "test", image_size=SIDE)
+
+
+def test_accuracy_of_images_made_of_noise_is_that_of_their_own_labels(coded_data: DataSet) -> None:
+    """The oracle sees serif and mono where the label has them in every image, and bold in all or where it is."""
+    labels = torch.tensor([COMBINATIONS[i % len(COMBINATIONS)] for i in range(100)])
+    for function, bold in ((perfect, 1.0), (always_bold, labels[:, 1].double().mean().item())):
+        method = FakeLabelledNoise(function)
+        found = evaluate(method, coded_data, "test", image_size=SIDE, classifier=Oracle())
+        assert found["accuracy/bold"] == pytest.approx(bold)
+        right = 1.0 if function is perfect else 1 - labels[:, 0].double().mean().item()
+        assert found["accuracy/serif"] == pytest.approx(right)
+        assert {found[f"accuracy_real/{name}"] for name in NAMES} == {1.0}
+    assert set(evaluate(method, coded_data, "test", image_size=SIDE)) == {"diversity"}, "no classifier"
+
+
+def test_accuracy_of_classes_made_of_noise_is_by_class(tmp_path: Path) -> None:
+    labels = [tuple(int(i % 3 == k) for k in range(3)) for i in range(12)]
+    images = [coded(label, i) for i, label in enumerate(labels)]
+    data = DataSet(write_labelled(tmp_path / "d", images, labels, exclusive=True))
+    method = FakeLabelledNoise(lambda x, c: perfect(x, torch.tensor([[1.0, 0, 0]]).expand(len(x), 3)), "classes")
+    found = evaluate(method, data, "test", image_size=SIDE, classifier=Oracle())
+    assert [found[f"accuracy/{name}"] for name in NAMES] == [1.0, 0.0, 0.0]
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["accuracy_real"] == 1
 
 
 def test_metric_has_a_direction_and_a_definition(coded_data: DataSet, paired: str, unpaired: str) -> None:

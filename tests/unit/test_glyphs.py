@@ -220,3 +220,28 @@ def test_glyphs_scanned_are_soft_and_grey() -> None:
     assert np.abs(np.diff(scanned[..., 0].astype(int))).max() < np.abs(np.diff(clean[..., 0].astype(int))).max() / 2
     with pytest.raises(ConfigError, match="--scanned --colour"):
         GlyphOptions(glyphs="unpaired", scanned=True, colour=True)
+
+
+def test_glyphs_of_classes_are_digits_that_no_two_drawings_show_alike() -> None:
+    found = deal(glyphs="classes", size=32, styles=("sans-regular", "serif-bold"))
+    assert (found.kind, found.attributes, found.exclusive) == ("labelled", tuple("0123456789"), True)
+    assert len(found.records) == 10 * 2 * glyphs.COPIES
+    assert {record.split for record in found.records} == {"train", "val", "test"}
+    for record in found.records:
+        assert record.labels[int(chr(int(character_of(record.key)[2:], 16)))] == sum(record.labels) == 1
+    sevens = [r.sources[0] for r in found.records if r.key.startswith("U+0037-sans-regular")]
+    drawn = {render(name, 32).tobytes() for name in sevens}
+    assert len(drawn) == len(sevens) == glyphs.COPIES
+    assert render(sevens[0], 32).shape == (32, 32, 1)
+    assert len(deal(glyphs="classes", characters=3).attributes) == 3
+
+
+def test_glyphs_moved_stay_inside_and_keep_about_their_ink() -> None:
+    for character in glyphs.DIGITS:
+        for style in ("sans-regular", "mono-bold-oblique"):
+            still = fill(character, style, 32).astype(float)
+            for copy in range(glyphs.COPIES):
+                ink = glyphs.moved(character, style, 32, copy).astype(float)
+                assert not ink[[0, -1]].any(), (character, style, copy)
+                assert not ink[:, [0, -1]].any(), (character, style, copy)
+                assert 0.55 < ink.sum() / still.sum() < 1.05
