@@ -16,7 +16,7 @@ from torch import Tensor
 from i2i_core.batch import as_used
 from i2i_core.data.folders.arriving import Ahead, Images, Page
 from i2i_core.data.folders.layouts import by_number
-from i2i_core.data.folders.listing import Entry
+from i2i_core.data.folders.listing import Entry, version_here, version_of
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -109,11 +109,30 @@ class Files:
         return [sorted(same, key=lambda i: by_number(self.paths[i])) for same in folders.values()]
 
 
+class Numbers(Sequence[str]):
+    """Write the numbers below a count, all as long as the longest."""
+
+    def __init__(self, count: int) -> None:
+        self.numbers = range(count)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(len(self))[i]]
+        return f"{self.numbers[i]:0{len(str(len(self) - 1))}d}"
+
+
 class Counted:
     """Count outputs that are made without an input; their names are their numbers."""
 
     def __init__(self, count: int) -> None:
-        self.names: Sequence[str] = [f"{i:0{len(str(count - 1))}d}" for i in range(count)]
+        self.names: Sequence[str] = Numbers(count)
 
     def fetch(self, i: int, name: str) -> File:
         raise TypeError("there are no images")
@@ -442,7 +461,7 @@ def _said_at_the_end(images: Images) -> Iterator[Page]:
 def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     """Open what a pattern matches, but for outputs of the same command."""
     where = f"{flag} {uri}"
-    paths, names, left_out = matched(root, fs, where)
+    paths, names, versions, left_out = matched(root, fs, where)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
     same = bool(out) and out_fs.protocol == fs.protocol and not named
@@ -450,12 +469,13 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str) -> Files:
     kept = [i for i, path in enumerate(paths) if not (same and path.startswith(ours))]
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
-    return Files(fs, [paths[i] for i in kept], [_stem(names[i]) for i in kept], left_out)
+    columns = ([paths[i] for i in kept], [_stem(names[i]) for i in kept])
+    return Files(fs, *columns, left_out, [versions[i] for i in kept])
 
 
 def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
     if _ending(path) in EXTENSIONS:
-        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]])
+        return Files(fs, [path], [_stem(path).rsplit("/", 1)[-1]], "", [version_of(fs.info(path))])
     fix = "Name a folder of images, a list of images, or a data set."
     try:
         lines = [line.strip() for line in fs.cat_file(path).decode().splitlines()]
@@ -464,7 +484,8 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str) -> Files:
     places = [_beside(uri, path, line, fs, flag) for line in lines if line]
     if not places:
         raise DataError(f"{flag} {path}", "an empty list", "one image a line", "Put paths of images into it.")
-    return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places])
+    versions = [version_here(place) for place in places] if is_local(fs) else ()
+    return Files(fs, places, [_stem(place).rsplit("/", 1)[-1] for place in places], "", versions)
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from i2i_core.data.folders.listing import version_of
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.storage.paths import special
@@ -20,7 +21,7 @@ def is_pattern(path: str, fs: Any) -> bool:
     return bool(_WILD.search(path.replace("?", "") if web else path))
 
 
-def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], str]:
+def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], list[str], str]:
     """List the images that a pattern matches.
 
     Args:
@@ -28,7 +29,8 @@ def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], st
         where: names it in messages.
 
     Returns:
-        Paths in order; the part of each below the last folder that the pattern names in full; and what was left out.
+        Paths in order; the part of each below the last folder that the pattern names in full; a text of each that
+        changes where the file does; and what was left out.
 
     Raises:
         DataError: it matches no image.
@@ -52,7 +54,8 @@ def matched(pattern: str, fs: Any, where: str) -> tuple[list[str], list[str], st
     if not paths:
         fix = "Quote the pattern; `*` stands for any letters of a name, `**` for folders too: 'photos/**/*.jpg'."
         raise DataError(where, f"a pattern that matches no image{f', but {left}' if left else ''}", "images", fix)
-    return paths, [path[len(top) :].lstrip("/") for path in paths], left
+    versions = [version_of(found[path]) for path in paths]
+    return paths, [path[len(top) :].lstrip("/") for path in paths], versions, left
 
 
 def _counted(n: int, what: str) -> str:
