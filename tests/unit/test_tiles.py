@@ -6,6 +6,7 @@ pytest tests/unit/test_tiles.py
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -27,6 +28,7 @@ from i2i_core.methods import build_method
 from i2i_core.methods.at_test import AtTest
 from i2i_core.methods.base import Method
 from i2i_core.methods.controls import Examples
+from i2i_core.orchestration import ray_compat
 from i2i_core.registry import METHODS
 from i2i_core.translation import blending
 from i2i_core.translation.blending import PlacedMasks, blend, starts, weights
@@ -459,6 +461,8 @@ def test_tiles_translate_writes_the_same_bytes_for_any_batch(cyclegan: str, phot
 def test_tiles_translate_writes_the_same_bytes_with_workers(cyclegan: str, photos: Path, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
     one = go(cyclegan, photos, tmp_path / "1", tile=36)
+    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)  # Ray would write one into the home folder
+    ray_compat.forget_token()  # an earlier test of this process may have asked for another cluster's
     ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="warning")
     try:
         two = go(cyclegan, photos, tmp_path / "2", tile=36, workers=2, batch=1)
