@@ -231,19 +231,18 @@ class Tiler:
 
     def _check_blend(self, signature: Signature) -> None:
         """Check that the network takes a tile, and gives it back in its size."""
-        name = self.tiling.names[0]
+        name, side = self.tiling.names[0], self.tile
         if self.padding.factor:
             self._check_multiple()
-            return
-        given = signature.example(1, self.tile, self.tile)
+            side = self._side(LEAST)
         try:
             with self.method.translating(self.module):
-                made = self._run(*given)
+                made = self._run(*signature.example(1, side, side))
         except (RuntimeError, ValueError) as error:
             found = f"{self.tile}, which the network does not take ({str(error).partition(chr(10))[0]})"
             fix = f"Give {name} the size that the run was trained at."
             raise ConfigError(name, found, "a side that it takes", fix) from None
-        if made.shape[-2:] != (self.tile, self.tile):
+        if made.shape[-2:] != (side, side):
             found = "a network that makes another size than it takes"
             raise ConfigError(name, found, "one that keeps it", f"Leave {name} out.")
 

@@ -529,6 +529,8 @@ def test_tiles_refuse_methods_of_another_kind() -> None:
         method = made_of("cyclegan")
         method.networks["G"] = nn.Sequential(method.networks["G"], nn.Upsample(scale_factor=2))
         Tiler(method, "AtoB", Tiling(36))
+    with pytest.raises(ConfigError, match="makes another size"):
+        Tiler(method, "AtoB", Tiling(36, "blend"))
 
 
 def test_tiles_compare_the_layers_with_the_network_before_work_starts() -> None:
