@@ -7,6 +7,8 @@
 Images are noise of three sizes, a thousand a folder, through a small untrained StarGAN. Each run is a process of its
 own: `here` translates in the driver, with one thread; a number is so many Ray workers of one thread each. Rates leave
 out the first tenth, in which workers start. Memory is the driver's resident set, when a tenth and when all is done.
+Milliseconds of CPU say what an image costs where other programs take the cores: two workers on two cores reach at most
+workers / (workers + driver + Ray) of twice the speed of one that has a core for itself.
 """
 
 from __future__ import annotations
@@ -59,15 +61,41 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def cpu_seconds() -> dict[str, float]:
+    """Seconds of CPU that this process, its workers, and all else of Ray have used."""
+    tick, found = os.sysconf("SC_CLK_TCK"), {"driver": time.process_time(), "workers": 0.0, "ray": 0.0}
+    parents, used = {}, {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:  # just ended
+            continue
+        values = rest.split()
+        parents[int(entry.name)] = int(values[1])
+        used[int(entry.name)] = name, (int(values[11]) + int(values[12])) / tick
+    for process in parents:
+        above = process
+        while above and above != os.getpid():
+            above = parents.get(above, 0)
+        if above and process != os.getpid():
+            name, seconds = used[process]
+            found["workers" if name.startswith("ray::_Actor") else "ray"] += seconds
+    return found
+
+
 def child(given: argparse.Namespace) -> None:
     """Translate, and print what was measured; end by SIGKILL after `kill` images."""
     torch.set_num_threads(1)
     took: list[tuple[float, int, float]] = []
+    cpu: list[tuple[int, dict[str, float]]] = []
     add = Pieces.add
 
     def noted(self: Pieces, part: Part) -> None:
         add(self, part)
-        took.append((time.perf_counter(), self.written - self.before, resident()))
+        made = self.written - self.before
+        took.append((time.perf_counter(), made, resident()))
+        if (not cpu and made > (self.count or 0) // 10) or made == self.count:
+            cpu.append((made, cpu_seconds()))
         if given.kill and self.written - self.before >= given.kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -88,6 +116,9 @@ def child(given: argparse.Namespace) -> None:
         first, last = took[len(took) // 10], took[-1]
         told["images_per_second"] = (last[1] - first[1]) / (last[0] - first[0])
         told["first_image_after"] = took[0][0] - began
+        (before, used), (after, spent) = cpu[0], cpu[-1]
+        for name in used:
+            told[f"cpu_{name}"] = 1000 * (spent[name] - used[name]) / (after - before)
         told["megabytes_at_a_tenth"], told["megabytes"] = first[2], last[2]
     print(json.dumps(told))
 
@@ -138,13 +169,15 @@ def main(given: argparse.Namespace) -> None:
         outs = f"{place}-out" if not given.s3 else "s3://bench-out"
         if given.s3:
             fsspec.filesystem("s3").mkdir("bench-out")
-        print("| workers | images/s | first image after | MB at a tenth | MB at the end | seconds | checksum |")
-        print("|---|---|---|---|---|---|---|")
+        print("| workers | images/s | first after s | MB at a tenth | MB at the end | seconds ", end="")
+        print("| CPU ms an image: driver | workers | Ray | outputs |")
+        print("|---" * 10 + "|")
         for number, workers in enumerate(given.workers):
             told = measured(run, place, f"{outs}/{number}", workers, given.batch)
             cells = [told[name] for name in ("images_per_second", "first_image_after")]
             cells += [told[name] for name in ("megabytes_at_a_tenth", "megabytes", "seconds")]
             shown = " | ".join(f"{cell:.0f}" for cell in cells)
+            shown += "".join(f" | {told[f'cpu_{name}']:.2f}" for name in ("driver", "workers", "ray"))
             count, checksum = contents(f"{outs}/{number}")
             print(f"| {workers} | {shown} | {count:,} files, {checksum} |", flush=True)
         again = measured(run, place, f"{outs}/{number}", workers, given.batch)

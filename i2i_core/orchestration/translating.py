@@ -143,7 +143,7 @@ def _translate(job: TranslationJob, trained: Trained, options: TranslateOptions)
     pieces = Pieces(job, book, options.batch, options.most, bool(trained.method.memory))
     try:
         done = pool.over(pieces, run, pieces.for_workers(), trained, where, pool.TRIES, HELD)
-        with room_at(job.out), tqdm(unit=" images", smoothing=0) as bar, closing(done) as parts:
+        with room_at(job.out), tqdm(total=pieces.count, unit=" images", smoothing=0) as bar, closing(done) as parts:
             for part in parts:
                 pieces.add(part)
                 _show(bar, pieces)

@@ -16,7 +16,7 @@ from torch import Tensor
 from i2i_core.batch import as_used
 from i2i_core.data.folders.arriving import Ahead, Images, Page
 from i2i_core.data.folders.layouts import by_number
-from i2i_core.data.folders.listing import Entry, are_images, extension, stem
+from i2i_core.data.folders.listing import Entry, are_images, extension, stem, version_here, version_of
 from i2i_core.data.format.manifest import MANIFEST, DataSet
 from i2i_core.data.format.places import MOST_SHOWN, no_file_name, storage_named
 from i2i_core.data.format.roles import value_of
@@ -124,11 +124,30 @@ class Clips(Files):
         return Clip(path)
 
 
+class Numbers(Sequence[str]):
+    """Write the numbers below a count, all as long as the longest."""
+
+    def __init__(self, count: int) -> None:
+        self.numbers = range(count)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(len(self))[i]]
+        return f"{self.numbers[i]:0{len(str(len(self) - 1))}d}"
+
+
 class Counted:
     """Count outputs that are made without an input; their names are their numbers."""
 
     def __init__(self, count: int) -> None:
-        self.names: Sequence[str] = [f"{i:0{len(str(count - 1))}d}" for i in range(count)]
+        self.names: Sequence[str] = Numbers(count)
 
     def fetch(self, i: int, name: str) -> File:
         raise TypeError("there are no images")
@@ -469,7 +488,7 @@ def _beside_images(where: str, count: int, first: str) -> str:
 def _matching(uri: str, fs: Any, root: str, flag: str, out: str, videos: bool) -> Files:
     """Open what a pattern matches, but for outputs of the same command."""
     where = f"{flag} {uri}"
-    paths, names, left_out = matched(root, fs, where, videos)
+    paths, names, versions, left_out = matched(root, fs, where, videos)
     out_fs, out_root = storage_of(out.rstrip("/") or out)
     named = root.startswith(f"{out_root}/")  # the pattern itself lies in it: outputs are looked at where they are named
     same = bool(out) and out_fs.protocol == fs.protocol and not named
@@ -478,7 +497,8 @@ def _matching(uri: str, fs: Any, root: str, flag: str, out: str, videos: bool) -
     if not kept:
         raise DataError(where, "a pattern that matches nothing but outputs", "images", "Name another.")
     kind = Clips if videos and is_video(paths[0]) else Files
-    return kind(fs, [paths[i] for i in kept], [stem(names[i]) for i in kept], left_out)
+    columns = ([paths[i] for i in kept], [stem(names[i]) for i in kept])
+    return kind(fs, *columns, left_out, [versions[i] for i in kept])
 
 
 def _is_image(fs: Any, path: str) -> bool:
@@ -490,7 +510,7 @@ def _is_image(fs: Any, path: str) -> bool:
 def _file_or_list(uri: str, fs: Any, path: str, flag: str, videos: bool) -> Files:
     """Open an image, a video, or a list of either with a path in each line."""
     if _is_image(fs, path):
-        return Files(fs, [path], [stem(path).rsplit("/", 1)[-1]])
+        return Files(fs, [path], [stem(path).rsplit("/", 1)[-1]], "", [version_of(fs.info(path))])
     if videos and is_video(path):
         return Clips(fs, [path], [stem(path).rsplit("/", 1)[-1]])
     fix = "Name a folder of images, a list of images, or a data set."
@@ -506,7 +526,8 @@ def _file_or_list(uri: str, fs: Any, path: str, flag: str, videos: bool) -> File
         found = f"a list of {counted(len(places) - films, 'image')} and {counted(films, 'video')}"
         raise DataError(f"{flag} {path}", found, "one kind", "Make a list of each.")
     kind = Clips if films else Files
-    return kind(fs, places, [stem(place).rsplit("/", 1)[-1] for place in places])
+    versions = [version_here(place) for place in places] if is_local(fs) else ()
+    return kind(fs, places, [stem(place).rsplit("/", 1)[-1] for place in places], "", versions)
 
 
 def _beside(uri: str, path: str, line: str, fs: Any, flag: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from i2i_core.data.folders.listing import are_images, extension
+from i2i_core.data.folders.listing import are_images, extension, version_of
 from i2i_core.errors import DataError, counted
 from i2i_core.images.codec import EXTENSIONS
 from i2i_core.images.containers import is_video
@@ -24,7 +24,7 @@ def is_pattern(path: str, fs: Any) -> bool:
     return bool(_WILD.search(path.replace("?", "") if web else path))
 
 
-def matched(pattern: str, fs: Any, where: str, videos: bool = False) -> tuple[list[str], list[str], str]:
+def matched(pattern: str, fs: Any, where: str, videos: bool = False) -> tuple[list[str], list[str], list[str], str]:
     """List the images that a pattern matches; where it matches none, the videos.
 
     Args:
@@ -33,7 +33,8 @@ def matched(pattern: str, fs: Any, where: str, videos: bool = False) -> tuple[li
         videos: take videos too.
 
     Returns:
-        Paths in order; the part of each below the last folder that the pattern names in full; and what was left out.
+        Paths in order; the part of each below the last folder that the pattern names in full; a text of each that
+        changes where the file does; and what was left out.
 
     Raises:
         DataError: it matches no image.
@@ -65,7 +66,8 @@ def matched(pattern: str, fs: Any, where: str, videos: bool = False) -> tuple[li
         fix = "Quote the pattern; `*` stands for any letters of a name, `**` for folders too: 'photos/**/*.jpg'."
         said = f"a pattern that matches no image{f', but {left}' if left else ''}"
         raise DataError(where, said, "images", corrected(folder, fix))
-    return paths, [path[len(top) :].lstrip("/") for path in paths], left
+    versions = [version_of(found[path]) for path in paths]
+    return paths, [path[len(top) :].lstrip("/") for path in paths], versions, left
 
 
 def _unnamed_images(fs: Any, top: str, found: Mapping[str, Mapping[str, Any]]) -> set[str]:

@@ -69,7 +69,7 @@ def rows_of(out: Path | str) -> list[dict[str, Any]]:
     return [json.loads(line) for name in names for line in fs.cat_file(name).decode().splitlines()]
 
 
-def translated(run: str, photos: Path, out: Path | str, **options: Any) -> Any:
+def translated(run: str, photos: Path | str, out: Path | str, **options: Any) -> Any:
     return go(run, photos, out, target="bold", **options)
 
 
@@ -190,6 +190,20 @@ def test_translate_makes_again_what_is_missing_cut_or_of_a_changed_input(
     shutil.rmtree(tmp_path / "out")
     translated(stargan, photos, tmp_path / "out")
     assert len(runs) == 11
+
+
+def test_translate_of_a_pattern_a_list_and_a_file_makes_a_changed_image_again(
+    stargan: str, photos: Path, tmp_path: Path, runs: list[str]
+) -> None:
+    (tmp_path / "list.txt").write_text(f"{photos}/1.png\n{photos}/2.png\n")
+    for name, given in {"a": f"{photos}/[12].png", "b": str(tmp_path / "list.txt"), "c": f"{photos}/1.png"}.items():
+        runs.clear()
+        translated(stargan, given, tmp_path / name)
+        assert translated(stargan, given, tmp_path / name).before == len(runs)
+        save(photos / "1.png", noise(16, 16, seed=ord(name)))
+        runs.clear()
+        translated(stargan, given, tmp_path / name)
+        assert runs == ["1"]
 
 
 def test_ledger_drops_rows_that_it_has_twice(stargan: str, photos: Path, tmp_path: Path, runs: list[str]) -> None:

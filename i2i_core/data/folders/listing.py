@@ -225,14 +225,14 @@ def _remote(fs: Any, root: str, aside: dict[str, Cause], skip: Collection[str]) 
             if cause := _odd(name):
                 aside[path] = cause
             else:
-                size = int(info.get("size") or 0)
-                yield Entry(path, size, f"{size}-{_change_of(info)}")
+                yield Entry(path, int(info.get("size") or 0), version_of(info))
 
 
-def _change_of(info: Mapping[str, Any]) -> str:
-    """Give what a storage says of a file that changes where the file does; empty where it says nothing."""
+def version_of(info: Mapping[str, Any]) -> str:
+    """Give a text that changes where a file does: its bytes, and what its filesystem says of it besides."""
     names = ("ETag", "etag", "md5Hash", "content_md5", "updated", "LastModified", "last_modified", "mtime", "created")
-    return next((str(info[name]).strip('"') for name in names if info.get(name)), "")
+    change = next((str(info[name]).strip('"') for name in names if info.get(name)), "")
+    return f"{int(info.get('size') or 0)}-{change}"
 
 
 def _linked(root: str, where: str, aside: dict[str, Cause], skip: Collection[str]) -> Iterator[Entry]:
@@ -296,7 +296,19 @@ def _entry(full: str, path: str, name: str, aside: dict[str, Cause]) -> Entry | 
     if cause or not about:
         aside[path] = cause or "nowhere"
         return None
-    return Entry(path, about.st_size, f"{about.st_size}-{about.st_mtime_ns}", special_kind(about.st_mode))
+    return Entry(path, about.st_size, _version(about), special_kind(about.st_mode))
+
+
+def _version(about: os.stat_result) -> str:
+    return f"{about.st_size}-{about.st_mtime_ns}"
+
+
+def version_here(path: str) -> str:
+    """Give a text that changes where a local file does; empty where there is none."""
+    try:
+        return _version(os.stat(path))
+    except OSError:
+        return ""
 
 
 def are_images(fs: Any, root: str, paths: Sequence[str]) -> Iterator[bool]:
