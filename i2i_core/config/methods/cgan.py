@@ -84,8 +84,7 @@ REFERENCE = Preset(
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in digits, a class each: 32 px, 480 and 120 units, dropout in D as in G,
-    Adam 5e-4, batch 64, averaged generator. Command: `make demo METHOD=cgan`. Score: docs/methods.md, which is
-    measured.""",
+    Adam 5e-4, batch 64, averaged generator. Command: `make demo METHOD=cgan`. Score: not measured yet.""",
     {
         "hyper.image_size": 32,
         "hyper.g_units": 480,

@@ -77,7 +77,7 @@ REFERENCE = Preset(
 )
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in digits: 32 px, 512 and 128 units, Adam 5e-4, batch 64, averaged
-    generator. Command: `make demo METHOD=gan`. Score: docs/methods.md, which is measured.""",
+    generator. Command: `make demo METHOD=gan`. Score: not measured yet.""",
     {
         "hyper.image_size": 32,
         "hyper.g_units": 512,
