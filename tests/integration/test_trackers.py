@@ -315,7 +315,7 @@ def test_mlflow_that_refuses_parameters_shows_the_run_without(
     from mlflow.tracking import MlflowClient
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "refused")
-    monkeypatch.setattr(boards, "parameters", lambda config: {"100%": "no name that it takes"})
+    monkeypatch.setattr(boards, "flat", lambda config: {"100%": "no name that it takes"})
     config = config_of("stargan", labelled, storage, monitoring__tracker=("mlflow",), monitoring__mlflow_uri=database)
     said.clear()
     run = loop_of(config).run

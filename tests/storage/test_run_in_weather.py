@@ -15,7 +15,7 @@ from i2i_core.orchestration.sharding import shard_glyphs
 from i2i_core.storage.retry import PATIENCE, StorageError
 
 from ..support.logs import collected
-from ..support.runs import assert_equal, config_of, latest, loop_of, state_of
+from ..support.runs import assert_equal, config_of, latest, loop_of, prompt, state_of
 from ..support.weather import Weather
 
 IMAGES = 240
@@ -75,7 +75,7 @@ def test_run_ends_where_storage_vanishes_for_good_and_resumes(
             weather.gone()
 
     with collected(then), pytest.raises(StorageError, match=r"s3://.* has not answered for 1 s"):
-        loop_of(far).train()
+        prompt(loop_of(far)).train()
     weather.back()
     monkeypatch.setenv(PATIENCE, "60")
     loop = loop_of(far)

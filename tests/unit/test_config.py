@@ -37,7 +37,7 @@ def test_presets_are_three_at_least_and_each_says_how_to_run_it(method: str) -> 
     assert {"paper", "reference", "demo"} <= set(presets)
     for preset in presets.values():
         assert "ommand" in preset.doc
-        assert "Data" in preset.doc or "glyphs" in preset.doc
+        assert "Data" in preset.doc or "built-in" in preset.doc
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -48,11 +48,13 @@ def loaded(step: Step, state: dict[str, Any], slots: tuple[int, int]) -> None:
 
 
 def largest_moment(step: Step) -> dict[str, tuple[float, float]]:
-    """By parameter, its gradients' mean as Adam keeps it, at its largest; and that of its player's at its largest."""
+    """By parameter, its gradients' mean as Adam keeps it (SGD: its momentum), at its largest; and that of its player's
+    at its largest."""
     names = {p: name for name, p in step.method.networks.named_parameters()}
     found = {}
     for mover in step.movers.values():
-        own = {p: held["exp_avg"].abs().max().item() for p, held in mover.optimiser.state.items()}
+        kept = {p: held.get("exp_avg", held.get("momentum_buffer")) for p, held in mover.optimiser.state.items()}
+        own = {p: p.grad.abs().max().item() if mean is None else mean.abs().max().item() for p, mean in kept.items()}
         found |= {names[p]: (most, max(own.values())) for p, most in own.items()}
     return found
 

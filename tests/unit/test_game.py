@@ -192,7 +192,7 @@ def test_matching_needs_a_discriminator_that_sees_the_condition(name: str) -> No
     [
         ("adversarial", "wgangp", "--adversarial: found 'wgangp'"),
         ("adversarial", "lsgann", r"--adversarial: found 'lsgann'.*\n.*Did you mean lsgan"),
-        ("optimiser", "sgd", "--optimiser: found 'sgd'"),
+        ("optimiser", "adamw", "--optimiser: found 'adamw'"),
         ("clip", 0.0, "--clip: found 0.0"),
         ("lambda_gp", -1.0, "--lambda-gp: found -1.0"),
         ("beta1", 1.5, "--beta1: found 1.5"),
