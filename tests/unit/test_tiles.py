@@ -455,6 +455,7 @@ def test_tiles_translate_writes_the_same_bytes_for_any_batch(cyclegan: str, phot
     assert made[0] == made[1]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_tiles_translate_writes_the_same_bytes_with_workers(
     cyclegan: str, photos: Path, tmp_path: Path, ray_here: None

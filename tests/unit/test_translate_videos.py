@@ -492,6 +492,7 @@ def test_translate_video_says_which_encoder_stands_in(
     assert any("this build of FFmpeg writes no H.264 (absent): videos are made by mpeg4" in line for line in said)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_translate_videos_gives_workers_whole_clips(labelled: str, tmp_path: Path, ray_here: None) -> None:
     run = untrained("stargan", labelled, tmp_path / "stargan")
