@@ -71,7 +71,7 @@ def _events(run: RunFolder, path: str) -> Iterator[Any]:
             file = Path(run.path(path))
         else:
             file = Path(folder, "events")
-            run.fs.get_file(run.path(path), str(file))
+            file.write_bytes(run.read(path))
         for record in RawEventFileLoader(str(file)).Load():
             try:
                 yield Event.FromString(record)

@@ -40,6 +40,7 @@ from i2i_core.evaluation.samples import NOTHING, suffixed
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.names import printable, printable_text
 from i2i_core.reporting.html import cell_text, escaped, picture, png_source, table_rows
+from i2i_core.reporting.page import write_report as write_report_of
 from i2i_core.runs.folder import RunFolder
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed, evaluations
@@ -400,11 +401,12 @@ def _trials(of: _Sweep, sweep: Folder) -> str:
 
 
 def _report(sweep: Folder, run: str) -> str:
-    """Name a run's own report in its folder; empty where there is none."""
+    """Name a run's report in its folder, made now if the run was ended before it could; empty where there is none."""
     try:
-        return RunFolder.REPORT if sweep.exists(f"{run}/{RunFolder.REPORT}") else ""
+        there = sweep.exists(f"{run}/{RunFolder.REPORT}") or (sweep.exists(run) and write_report_of(sweep.at(run)))
     except (OSError, StorageError):
         return ""
+    return RunFolder.REPORT if there else ""
 
 
 def _picture(sweep: Folder, run: str) -> str:

@@ -307,6 +307,18 @@ def test_report_is_written_into_the_runs_folder_and_read_back(trained: RunFolder
     assert np.abs(shown.astype(float) - np.asarray(expected, float)).mean() < 6, "as the grid, but for JPEG"
 
 
+@pytest.mark.s3
+def test_report_of_a_run_in_a_bucket_is_written_there(trained: RunFolder, s3: str) -> None:
+    run = RunFolder(f"{s3}/run")
+    for name in (*trained.names(), *(f"{run.GRIDS}/{name}" for name in trained.names(run.GRIDS))):
+        if "." in name:
+            run.write(name, trained.read(name))
+    assert write_report(run.url) == f"{s3}/run/report.html"
+    text = run.read(RunFolder.REPORT).decode()
+    assert "D/loss" in text
+    assert text.count("data:image/") == 5
+
+
 # ---- the program ----
 
 
