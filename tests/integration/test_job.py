@@ -135,7 +135,7 @@ def test_job_on_s3_outlives_a_worker_and_its_driver_and_its_checkpoint_translate
     assert "resumed from" in job.text()[before:]
     assert f"finished after {IMAGES:,} images" in job.text()
     report = job.folder.read(RunFolder.REPORT).decode()
-    assert all(word in report for word in ("D/loss", "after 0 images", "state</td><td>finished")), "of a run on S3"
+    assert all(word in report for word in ("D/loss", "state</td><td>finished")), "of a run on S3"
     assert not any(secret in job.text() for secret in (SECRET, "AWS_SECRET", (FOLDER / "auth_token").read_text()))
     assert "Found multiple active Ray instances" not in job.text(), "no other Ray of the machine is asked"
     assert not strange_lines(job.text()), "every line is one of ours, and comes once"
