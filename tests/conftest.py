@@ -6,8 +6,9 @@ import importlib.util
 import multiprocessing.process
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +107,55 @@ def said() -> Iterator[list[str]]:
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     return str(tmp_path / "runs")
+
+
+def _untrained(method: str, data: str, folders: pytest.TempPathFactory) -> str:
+    from .support.translating import untrained  # late: tests on a machine with a GPU alone have no data to make it of
+
+    return untrained(method, data, folders.mktemp(method))
+
+
+@pytest.fixture(scope="module")
+def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of StarGAN as it begins."""
+    return _untrained("stargan", labelled, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of pix2pix as it begins."""
+    return _untrained("pix2pix", paired, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def bicyclegan(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of BicycleGAN as it begins."""
+    return _untrained("bicyclegan", paired, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def cyclegan(unpaired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of CycleGAN as it begins."""
+    return _untrained("cyclegan", unpaired, tmp_path_factory)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What translate.py (or another `pipeline`) says: exit code 2 (or `code`), and no traceback."""
+
+    def run(*arguments: object, code: int = 2, pipeline: Any = None) -> str:
+        from i2i_core import cli
+        from pipelines import translate
+
+        monkeypatch.setattr(sys, "argv", ["x.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main((pipeline or translate).run)
+        said = capsys.readouterr()
+        assert ended.value.code == code, said
+        assert "Traceback" not in said.err + said.out
+        return said.err + said.out
+
+    return run
 
 
 @pytest.fixture

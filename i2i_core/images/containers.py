@@ -21,6 +21,7 @@ DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof")
 _BOXES = (*_FIRST_BOXES, b"uuid", b"udta", b"meta", b"mfra", b"sidx", b"emsg", b"prft", b"pdin")
 _BRANCHES = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+"""Boxes in one another that lead to the tables of samples."""
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _UNKNOWN = 0xFFFFFFFF
 _MOST_BOXES = 1_000_000
@@ -102,14 +103,14 @@ def _box(file: IO[bytes], at: int, size: int) -> tuple[bytes, int, int]:
     return (kind, start, at + length) if at + length >= start else (b"", at, at)
 
 
-def _check_tables(file: IO[bytes], at: int, end: int, size: int) -> None:
+def _check_tables(file: IO[bytes], at: int, end: int, size: int, depth: int = 1) -> None:
     """Refuse samples of one size that are more than the file can hold: FFmpeg makes room for each that is stated."""
     while at < end:
         kind, start, stop = _box(file, at, end)
         if not kind or stop > end:
             break
-        if kind in _BRANCHES:
-            _check_tables(file, start, stop, size)
+        if depth < len(_BRANCHES) and kind == _BRANCHES[depth]:
+            _check_tables(file, start, stop, size, depth + 1)
         elif kind == b"stsz":
             file.seek(start + 4)
             table = file.read(8)

@@ -1,4 +1,4 @@
-"""Read the frames of a video and write others with their times, colours and sound, by FFmpeg in the package PyAV.
+"""Read the frames of a video with their times, colours and sound, by FFmpeg in the package PyAV.
 
 Frames are x_HWC, (height, width, 3), uint8 RGB, upright. Times are whole numbers in units of the clip's own time base,
 and stay so from the file that is read to the one that is written, also where they lie apart unevenly.
@@ -6,11 +6,10 @@ and stay so from the file that is read to the one that is written, also where th
 
 from __future__ import annotations
 
-import errno
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any
 
@@ -18,49 +17,21 @@ import numpy as np
 
 from i2i_core.errors import counted
 from i2i_core.images.containers import DEMUXERS, check_container
+from i2i_core.images.ffmpeg import CUBIC, FULL, LIMITED, converter, package, worded
 from i2i_core.images.limits import MAX_PIXELS, check_size
 
-INSTALL = "pip install av"
-"""Command that installs the package; it is the extra `video`."""
 MOST_FRAMES = 10_000_000
 """Frames of a clip, at most: 92 hours of 30 a second."""
-ENCODERS: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "18", "preset": "medium", "bf": "0"},
-    "mpeg4": {"flags": "+qscale", "global_quality": "236"},
-}
-"""Encoders by preference, and how each is set: to a quality at which the loss is hard to see, without B frames, so that
-packets come out in the order of the frames. FFmpeg always has mpeg4, where its build has no libx264."""
-THREADS = 4
-"""Threads of an encoder: with another number it writes other bytes."""
-
-_FULL, _LIMITED = 2, 1
 _MATRICES = (1, 4, 5, 6, 7, 9)
 """Matrices of colours that FFmpeg converts, by their numbers in H.273, 8.3."""
 _BT709, _BT601, _UNSAID = 1, 6, 2
 _BRIGHT = {16: "PQ", 18: "HLG"}
-_CUBIC = 4 | 1 << 18
-"""Bicubic, accurately rounded: FFmpeg's numbers."""
 _ATTACHED = 1 << 10
 _HIDDEN = ("vp8", "mpeg4")
 """Codecs with packets of which no frame is shown."""
 _CUT_IT = "cut it into several clips first"
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
-"""Numbers of errors that are no fault of a clip's."""
 Sound = Callable[[int, Any], None]
 """Takes the number of a stream of sound, and a packet of it."""
-
-
-def check_package() -> None:
-    """Raise ValueError, which names the package, where PyAV is not installed."""
-    _av()
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise ValueError(f"a video, which takes a package to read: {INSTALL}") from None
-    return av
 
 
 @dataclass(frozen=True)
@@ -146,14 +117,14 @@ class Clip:
             ValueError: it is no video that can be read, is cut off, is over the limits, or the package is missing.
             OSError: there is no such file, or it cannot be read.
         """
-        av = _av()
+        av = package()
         if isinstance(source, str):
             with open(source, "rb") as file:
                 check_container(file)
         else:
             check_container(source)
             source.seek(0)
-        with _worded("it cannot be opened as a video"):
+        with worded("it cannot be opened as a video"):
             only = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
             self.container = av.open(source, options=only, metadata_errors="replace")
         try:
@@ -184,7 +155,7 @@ class Clip:
         self.times = Times(max(1, round(1 / (self.rate * self.base))))
         self.damaged, self._packets, self._passed_over, self._ended = 0, 0, 0, False
         self._begin = Fraction(max(0, self.container.start_time or 0), 1_000_000)
-        self._read, self._converter = self._decoded(), _converter()
+        self._read, self._converter = self._decoded(), converter()
         self._ahead: deque[tuple[int, Any]] = deque()
         self._sound: Sound = lambda stream, packet: self._ahead.append((stream, packet))  # until somebody takes it
         self._first: Any = next(self._read, None)
@@ -274,7 +245,7 @@ class Clip:
 
     def _decoded(self) -> Iterator[Any]:
         """Decode the frames one by one, and hand sound on meanwhile."""
-        with _worded(lambda: f"it cannot be decoded after {counted(self.times.count, 'frame')}"):
+        with worded(lambda: f"it cannot be decoded after {counted(self.times.count, 'frame')}"):
             for packet in self.container.demux(self.video, *self.sounds):
                 if packet.stream is self.video:
                     self._packets += bool(packet.size)
@@ -286,7 +257,7 @@ class Clip:
     def _rest_of_sound(self) -> None:
         """Hand on the sound up to the end of the frames, of which no more are read."""
         end, open_streams = self.times.end * self.base, {s.index for s in self.sounds}
-        with _worded("its sound cannot be read"):
+        with worded("its sound cannot be read"):
             for packet in self.container.demux(*self.sounds) if self.sounds else ():
                 if packet.dts is None or self._shifted(packet).dts * packet.time_base >= end:
                     open_streams.discard(packet.stream.index)
@@ -325,15 +296,15 @@ class Clip:
     def _upright(self, frame: Any) -> np.ndarray:
         """Convert a decoded frame to RGB, turned and mirrored as its file says."""
         kind, said = frame.format.name, int(frame.color_range)
-        full = said == _FULL or kind.startswith("yuvj") or (kind.startswith("gray") and said != _LIMITED)
-        with _worded(lambda: f"frame {self.times.count + 1} cannot be converted to RGB"):
+        full = said == FULL or kind.startswith("yuvj") or (kind.startswith("gray") and said != LIMITED)
+        with worded(lambda: f"frame {self.times.count + 1} cannot be converted to RGB"):
             rgb = self._converter.reformat(
                 frame,
                 format="rgb24",
                 src_colorspace=self.look.matrix,
-                src_color_range=_FULL if full or frame.format.is_rgb else _LIMITED,
-                dst_color_range=_FULL,
-                interpolation=_CUBIC,
+                src_color_range=FULL if full or frame.format.is_rgb else LIMITED,
+                dst_color_range=FULL,
+                interpolation=CUBIC,
                 threads=1,
             )
         x = rgb.to_ndarray()
@@ -354,150 +325,3 @@ def _turn(frame: Any) -> tuple[bool, bool, bool]:
                 return True, c < 0, b < 0
             return False, a < 0, d < 0
     return False, False, False
-
-
-def _converter() -> Any:
-    from av.video.reformatter import VideoReformatter  # late: see `_av`
-
-    return VideoReformatter()
-
-
-@contextmanager
-def _worded(what: str | Callable[[], str], writes: bool = False) -> Iterator[None]:
-    """Raise what FFmpeg raises as a ValueError that a person can read; where it writes, as an OSError if the disk is at
-    fault."""
-    av = _av()
-    try:
-        yield
-    except av.FFmpegError as error:
-        if writes and error.errno in _DISK:
-            raise OSError(error.errno, error.strerror) from None
-        said = what if isinstance(what, str) else what()
-        raise ValueError(f"{said} ({error.strerror or type(error).__name__})") from None
-
-
-def encoder() -> str:
-    """Choose the first encoder of `ENCODERS` that this build of FFmpeg has."""
-    av = _av()
-    for name in ENCODERS:
-        with suppress(ValueError):
-            return str(av.Codec(name, "w").name)
-    raise ValueError(f"this build of FFmpeg has none of the encoders {', '.join(ENCODERS)}")
-
-
-class Writer:
-    """Write frames as an MP4, with their times, and sound without recoding it.
-
-    Attributes:
-        pixels: how the encoder stores a frame: yuv420p, which all players know; yuv444p for a size that is odd, which
-            H.264 cannot halve.
-        copied: names of the codecs of the sound that is copied. `dropped`: of sound that MP4 cannot hold.
-    """
-
-    def __init__(self, path: str, size: tuple[int, int], clip: Clip, square: bool = False) -> None:
-        """Begin a file.
-
-        Args:
-            path: a local file, which is written anew.
-            size: (height, width) of the frames.
-            clip: gives the time base, the rate, the colours and the sound.
-            square: pixels become square: the frames were stretched.
-
-        Raises:
-            ValueError: the encoder does not take frames of that size.
-        """
-        av = _av()
-        (height, width), name = size, encoder()
-        odd = height % 2 or width % 2
-        self.pixels = "yuv444p" if odd and name == "libx264" else "yuv420p"
-        self.look = replace(clip.look, aspect=Fraction(0)) if square else clip.look
-        self.base, self.count, self._converter = clip.base, 0, _converter()
-        self.stamps: deque[tuple[int, int]] = deque()
-        self.container = av.open(path, "w", format="mp4", options={"movflags": "+faststart"})
-        self.copied, self.dropped = list[str](), list[str]()
-        try:
-            self.video = self.container.add_stream(name, rate=_short(clip.rate), options=dict(ENCODERS[name]))
-            self.video.time_base = self.base
-            context = self.video.codec_context
-            context.width, context.height, context.pix_fmt = width, height, self.pixels
-            context.time_base, context.thread_count = Fraction(1, 25), THREADS
-            context.colorspace, context.color_range = self.look.matrix, _LIMITED
-            context.color_primaries, context.color_trc = self.look.primaries, self.look.transfer
-            if self.look.aspect:
-                context.sample_aspect_ratio = self.look.aspect
-            with _worded(f"no {name} of {width} x {height} pixels (width x height) can be written"):
-                context.open()
-            self.sounds = {sound.index: made for sound in clip.sounds if (made := self._like(sound)) is not None}
-        except BaseException:
-            self.container.close()
-            raise
-
-    def _like(self, sound: Any) -> Any:
-        """Add a stream of sound like another one; None where MP4 cannot hold it."""
-        named = sound.codec_context.codec.canonical_name if sound.codec_context is not None else "an unknown codec"
-        try:
-            made = self.container.add_stream_from_template(sound)
-        except ValueError:
-            self.dropped.append(named)
-            return None
-        self.copied.append(named)
-        return made
-
-    def add(self, pixels: np.ndarray, pts: int, duration: int) -> None:
-        """Write the next frame, (H, W, 3) or (H, W, 1) of uint8.
-
-        Raises:
-            ValueError: the encoder fails.
-            OSError: the disk does.
-        """
-        av = _av()
-        grey = pixels.shape[2] == 1
-        x = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
-        rgb = av.VideoFrame.from_ndarray(np.repeat(x[..., None], 3, 2) if grey else x, format="rgb24")
-        with _worded(lambda: f"frame {self.count + 1} cannot be converted to {self.pixels}"):
-            frame = self._converter.reformat(
-                rgb,
-                format=self.pixels,
-                dst_colorspace=self.look.matrix,
-                src_color_range=_FULL,
-                dst_color_range=_LIMITED,
-                interpolation=_CUBIC,
-                threads=1,
-            )
-        frame.colorspace, frame.color_range = self.look.matrix, _LIMITED
-        frame.color_primaries, frame.color_trc = self.look.primaries, self.look.transfer
-        frame.pts, frame.time_base = self.count, Fraction(1, 25)  # numbered; the packets get the times
-        self.count += 1
-        self.stamps.append((pts, duration))
-        with _worded(lambda: f"frame {self.count} cannot be written", writes=True):
-            self._mux(self.video.encode(frame))
-
-    def _mux(self, packets: Sequence[Any]) -> None:
-        for packet in packets:
-            pts, packet.duration = self.stamps.popleft()
-            packet.pts = packet.dts = pts
-            packet.time_base = self.base
-            self.container.mux_one(packet)
-
-    def sound(self, stream: int, packet: Any) -> None:
-        """Copy a packet of one of the clip's streams; sound that MP4 cannot hold is dropped. Raises as `add`."""
-        if (made := self.sounds.get(stream)) is None:
-            return
-        with _worded("its sound cannot be copied", writes=True):
-            packet.stream = made
-            self.container.mux_one(packet)
-
-    def close(self) -> None:
-        """Write what the encoder still holds, and the end of the file. Raises as `add`."""
-        with closing(self.container), _worded("the end of the file cannot be written", writes=True):
-            self._mux(self.video.encode(None))
-
-    def discard(self) -> None:
-        """Close the file, which is then no whole one."""
-        with suppress(Exception):  # it is removed
-            self.container.close()
-
-
-def _short(rate: Fraction) -> Fraction:
-    """Round a rate to what encoders take."""
-    return min(max(rate, Fraction(1, 1000)), Fraction(1000)).limit_denominator(65_535)

@@ -1,4 +1,4 @@
-"""What methods that make images of noise have in common: codes, the order of the players' moves, the objective.
+"""Share what methods that make images of noise have in common: codes, the order of the players' moves, the objective.
 
 x_BCHW images in [-1, 1]; z_BZ codes, each number N(0, 1) or uniform in [-1, 1]; y_BA labels, where a method has any.
 """

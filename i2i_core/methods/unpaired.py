@@ -1,4 +1,4 @@
-"""What CycleGAN and the systems that its tables compare it with have in common (Zhu et al., ICCV 2017,
+"""Share what CycleGAN and the systems that its tables compare it with have in common (Zhu et al., ICCV 2017,
 arXiv:1703.10593, sec. 5.1.2): data, networks, game and history.
 
 a_BCHW images of domain A, b_BCHW images of domain B, both in [-1, 1].

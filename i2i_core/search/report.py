@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import re
 import shlex
@@ -36,16 +37,20 @@ from optuna.visualization import matplotlib as drawn
 
 from i2i_core.config.run import TrainConfig
 from i2i_core.credentials import redacted
+from i2i_core.errors import counted
 from i2i_core.evaluation.samples import NOTHING, suffixed
 from i2i_core.evaluation.suite import DEFINITIONS
 from i2i_core.names import printable, printable_text
 from i2i_core.reporting.html import cell_text, escaped, picture, png_source, table_rows
 from i2i_core.reporting.page import write_report as write_report_of
 from i2i_core.runs.folder import RunFolder
+from i2i_core.runs.listing import TRIALS
 from i2i_core.search.space import Space, configured, paper_values
 from i2i_core.search.study import FAILED, FINISHED, STOPPED_EARLY, SearchedMetric, best_trials, completed, evaluations
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.retry import StorageError
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 15
 """Rows of the table that is printed at the end of a sweep."""
@@ -120,7 +125,8 @@ def write_report(
     """Write `trials.csv`, `best.json`, `plots/*.png` and `index.html` into the sweep's folder.
 
     `train.py --config` takes `best.json`; a sweep of several objectives has `best-0.json`, ... for each trial that no
-    other one beats in all objectives. A second call replaces the files of the first.
+    other one beats in all objectives. Trials whose runs have no report get theirs. A second call replaces the files of
+    the first.
     """
     of = _Sweep(study, objectives, space, paper_values(space, base))
     with warnings.catch_warnings():
@@ -136,6 +142,7 @@ def write_report(
     rows = [of.head, *(row.values() for row in of.rows)]
     csv.writer(table, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
     new["trials.csv"] = table.getvalue().encode()
+    _write_missing(of, sweep)
     new["index.html"] = _page(of, base, sweep, plots, left_out).encode()
     for name, data in new.items():
         sweep.write(name, data)
@@ -342,7 +349,7 @@ def _page(of: _Sweep, base: TrainConfig, sweep: Folder, plots: Mapping[str, byte
     """Write one HTML page that shows without other files; its links lead to files of the sweep's folder."""
     training, measured, states = base.training, base.monitoring, [row["state"] for row in of.rows]
     file, trial = next(iter(of.files.items()), ("", None))
-    run = trial and (trial.user_attrs.get("run") or sweep.at(f"trials/{trial.number:04d}"))
+    run = trial and (trial.user_attrs.get("run") or sweep.at(_run_of(trial)))
     words = {
         "title": f"{base.method}: {' and '.join(one.title for one in of.objectives)}",
         "heading": "Best: no other trial is better in every metric" if of.several else "Best",
@@ -383,13 +390,14 @@ def _trials(of: _Sweep, sweep: Folder) -> str:
     best = {trial.number for trial in of.best}
     for row, trial in zip(of.rows, of.trials, strict=True):
         kind = "best" if trial.number in best else "" if row["state"] == FINISHED else "off"
-        run = f"trials/{trial.number:04d}"
+        run = _run_of(trial)
+        report = RunFolder.REPORT if sweep.exists(f"{run}/{RunFolder.REPORT}") else ""
         known = [key for key in of.space.parameters if row[key] != ""]
         values = (f"<span>{escaped(key)} {escaped(cell_text(row[key]))}</span>" for key in known)
         ended = " ".join(filter(None, [row["state"], row["reason"] and f"- {row['reason']}"]))
         cells = [
             _picture(sweep, run),
-            f'<a href="{run}/{_report(sweep, run)}" title="{escaped(row["run"])}">{trial.number}</a>',
+            f'<a href="{run}/{report}" title="{escaped(row["run"])}">{trial.number}</a>',
             *(escaped(cell_text(row[metric])) for metric in metrics),
             escaped(cell_text(row["images"])),
             " ".join(values),
@@ -400,13 +408,19 @@ def _trials(of: _Sweep, sweep: Folder) -> str:
     return "\n".join(lines)
 
 
-def _report(sweep: Folder, run: str) -> str:
-    """Name a run's report in its folder, made now if the run was ended before it could; empty where there is none."""
-    try:
-        there = sweep.exists(f"{run}/{RunFolder.REPORT}") or (sweep.exists(run) and write_report_of(sweep.at(run)))
-    except (OSError, StorageError):
-        return ""
-    return RunFolder.REPORT if there else ""
+def _run_of(trial: FrozenTrial) -> str:
+    """Name the folder of a trial's run, in the sweep's folder."""
+    return f"{TRIALS}/{trial.number:04d}"
+
+
+def _write_missing(of: _Sweep, sweep: Folder) -> None:
+    """Write the reports of trials that the sweep ended before they could."""
+    runs = map(_run_of, of.trials)
+    missing = [run for run in runs if sweep.exists(run) and not sweep.exists(f"{run}/{RunFolder.REPORT}")]
+    if missing:
+        logger.info(f"writing the reports of {counted(len(missing), 'trial')} that ended before they could")
+    for run in missing:
+        write_report_of(sweep.at(run))
 
 
 def _picture(sweep: Folder, run: str) -> str:

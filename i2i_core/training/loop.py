@@ -232,8 +232,9 @@ class Loop:
         self.monitor.tell_in_turn(f"{self.progress.images:,} images are trained on; {self._left_to_do()}")
         for _, act in others:
             act()
+        with self.spent.on("evaluation"):
+            self.measuring.draw_samples()
         self._settle()
-        self.measuring.draw_samples()
         if bad := self.state.bad_samples.known:
             causes = self.state.bad_samples.causes()
             self.monitor.tell(f"{len(bad)} samples could not be used, and others took their places: {causes}")

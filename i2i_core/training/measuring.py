@@ -69,7 +69,7 @@ class Evaluator:
         self.measured = self.stage
         self.suites = suites(config, sets, step.method, step.device, self.measured)
         self.results: Mapping[str, Result] = {}
-        """What the last evaluation found, by data set."""
+        """Results of the last evaluation, by data set."""
         self.warned: set[str] = set()
         """The warnings about metrics that were logged."""
         self.samples: tuple[tuple[Size, int], list[Batch]] | None = None

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i_core.randomness import seed_from
-from i2i_core.translation.chains import Span
 from i2i_core.translation.exact import Put, Read
+from i2i_core.translation.tiled_layers import Span
 
 SHARE = 4
 """Tiles overlap by at least one part in so many of their side."""

@@ -24,8 +24,10 @@ from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, DataError, RunError, counted
 from i2i_core.images.codec import EXTENSIONS, Picture
 from i2i_core.images.containers import is_video
+from i2i_core.images.ffmpeg import INSTALL, package
 from i2i_core.images.sheet import to_array
-from i2i_core.images.video import ENCODERS, INSTALL, Clip, Frame, Writer, check_package, encoder
+from i2i_core.images.video import Clip, Frame
+from i2i_core.images.video_writer import ENCODERS, Writer, encoder
 from i2i_core.methods.base import Direction, Method, sides
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.remote import storage_of
@@ -60,7 +62,7 @@ class Filmed:
     """Codecs of sound that MP4 cannot hold."""
     pixels: str = "yuv420p"
     flaws: tuple[str, ...] = ()
-    """What was found to be wrong with the source."""
+    """Flaws of the source, in words."""
 
     @property
     def line(self) -> str:
@@ -151,7 +153,7 @@ def check_clips(clips: Clips, options: TranslateOptions, method: Method[Any], wa
     """
     where = f"--input {clips.paths[0]}"
     try:
-        check_package()
+        package()
     except ValueError as error:
         fix = f"Install it ({INSTALL}; it is this project's extra `video`)."
         raise DataError(where, str(error).partition(":")[0], "that package, PyAV", fix) from None

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from i2i_core.translation.chains import Chain, Moments, Span, moments_of
+from i2i_core.translation.chains import Chain
+from i2i_core.translation.tiled_layers import Moments, Span, moments_of
 
 Read = Callable[[Span, Span], Tensor]
 """Gives rows and columns of the image, (1, C, h, w)."""

@@ -33,11 +33,11 @@ from i2i_core.translation.inputs import ledger_of
 logger = logging.getLogger(__name__)
 
 MADE_BY = "made_by.json"
-"""What the outputs depend on besides the inputs: the checkpoint and the options."""
+"""File that names the checkpoint and the options, on which outputs depend besides their inputs."""
 NEW = "new"
 """Sub-folder of the rows of single pieces, which the driver has not put together yet."""
 ROWS = "rows"
-"""How the names of the files begin that hold many pieces' rows: rows-000000.jsonl."""
+"""Beginning of the names of files that hold the rows of many pieces: rows-000000.jsonl."""
 TOGETHER = 20_000
 """Rows of such a file, and a few more."""
 MADE, LEFT_OUT = "made", "left out"

@@ -31,10 +31,11 @@ from i2i_core.settings import shown
 from i2i_core.sizes import MOST_SIDE
 from i2i_core.tensors import repeatable
 from i2i_core.translation.blending import PlacedMasks, blend, starts
-from i2i_core.translation.chains import Chain, NoChainError, Span, chain_of
+from i2i_core.translation.chains import Chain, NoChainError, chain_of
 from i2i_core.translation.exact import Exact, Put, Read, fastest
 from i2i_core.translation.padding import Padding, reflected
 from i2i_core.translation.signatures import Signature, sides_taken
+from i2i_core.translation.tiled_layers import Span
 
 logger = logging.getLogger(__name__)
 

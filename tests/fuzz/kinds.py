@@ -30,7 +30,8 @@ from i2i_core.data.format.webdatasets import IndexOptions
 from i2i_core.data.reading.stream import Stream
 from i2i_core.errors import UserError
 from i2i_core.images.codec import ImageOptions
-from i2i_core.images.video import Clip, Writer
+from i2i_core.images.video import Clip
+from i2i_core.images.video_writer import Writer
 from i2i_core.orchestration.sharding import rewrite_webdataset
 from i2i_core.registry import METHODS
 from i2i_core.runs.folder import CheckpointFolder, RunFolder

@@ -32,7 +32,7 @@ from i2i_core.translation.translator import Translator
 
 from ..support.full_disk import NAMESPACE, no_namespace
 from ..support.processes import ROOT
-from ..support.translating import files, go, noise, save, untrained
+from ..support.translating import files, go, noise, save
 from ..support.weather import Weather
 
 COUNT, BATCH = 60, 4
@@ -53,11 +53,6 @@ def dying(self, *given):
 setattr(kind, name, dying)
 translate(run, TranslateOptions(input=source, out=out, target="bold", workers=int(workers), batch={BATCH}, cpu=True))
 """
-
-
-@pytest.fixture(scope="module")
-def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i_core import cli
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import MANIFEST, DataSet
@@ -36,7 +34,6 @@ from i2i_core.translation.loading import Sizing, converted
 from i2i_core.translation.model import load
 from i2i_core.translation.padding import Padding, at_any_size, cropped
 from i2i_core.translation.two import side_taken
-from pipelines import translate as translate_pipeline
 
 from ..support.table import TABLE
 from ..support.translating import files, go, noise, pixels, save, untrained
@@ -45,16 +42,6 @@ Captured = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Message = Callable[..., str]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
-
-
-@pytest.fixture(scope="module")
-def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("pix2pix", paired, tmp_path_factory.mktemp("pix2pix"))
 
 
 def cut_from_two(paired: str, out: Path, **layout: object) -> str:
@@ -71,22 +58,6 @@ def cut_pairs(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run whose pairs were cut from images of 32 x 16."""
     folder = tmp_path_factory.mktemp("cut")
     return untrained("pix2pix", cut_from_two(paired, folder / "data"), folder)
-
-
-@pytest.fixture
-def told(monkeypatch: Patch, capsys: Captured) -> Message:
-    """What the command says: exit code 2 (or `code`), and no traceback."""
-
-    def run(*arguments: object, code: int = 2) -> str:
-        monkeypatch.setattr(sys, "argv", ["x.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main(translate_pipeline.run)
-        said = capsys.readouterr()
-        assert ended.value.code == code, said
-        assert "Traceback" not in said.err + said.out
-        return said.err + said.out
-
-    return run
 
 
 # ---------------------------------------------------------------- padding

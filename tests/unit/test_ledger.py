@@ -32,11 +32,6 @@ from ..support.translating import files, go, noise, save, untrained
 Patch = pytest.MonkeyPatch
 
 
-@pytest.fixture(scope="module")
-def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Ten images, one of them in a folder below, and one that cannot be read."""

@@ -64,16 +64,6 @@ def simgan(synthetic: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return untrained("simgan", synthetic, tmp_path_factory.mktemp("simgan"))
 
 
-@pytest.fixture(scope="module")
-def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
-
-
-@pytest.fixture(scope="module")
-def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("pix2pix", paired, tmp_path_factory.mktemp("pix2pix"))
-
-
 def refine(run: str, input: Path | str, out: Path | str, **options: Any) -> Any:
     return go(run, input, out, shards=True, **{"split": "train", **options})
 

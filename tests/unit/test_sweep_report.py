@@ -187,6 +187,21 @@ def test_page_shows_without_other_files_and_closes_every_element(one: tuple[optu
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == one[2].read(f"plots/{name}.png")
 
 
+def test_page_leads_to_the_report_of_each_trial_also_of_one_that_was_ended_before_it_wrote_one(tmp_path: Path) -> None:
+    study, sweep = study_of([TWIN]), Folder(str(tmp_path))
+    for value in (0.4, 0.3):
+        trial(study, SOME[0], [value])
+    for number in (0, 1):
+        sweep.write(f"trials/{number:04d}/config.json", BASE.dumps().encode())
+    sweep.write("trials/0000/report.html", b"its own")
+    write_report(study, [TWIN], BASE, SPACE, sweep)
+    page = Page(sweep.read("index.html").decode())
+    for number in (0, 1):
+        assert ("a", "href", f"trials/{number:04d}/report.html") in page.attributes
+    assert sweep.read("trials/0000/report.html") == b"its own"
+    assert b"None was logged." in sweep.read("trials/0001/report.html")
+
+
 def test_page_shows_the_last_grid_of_each_trial_small_with_a_link_to_it(tmp_path: Path) -> None:
     study, sweep = study_of([TWIN]), Folder(str(tmp_path))
     for value in (0.4, 0.3, 0.2):

@@ -6,7 +6,6 @@ pytest tests/unit/test_tiles.py
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i_core import cli
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError
 from i2i_core.images import large_png
@@ -30,15 +28,15 @@ from i2i_core.methods.controls import Examples
 from i2i_core.registry import METHODS
 from i2i_core.translation import blending
 from i2i_core.translation.blending import PlacedMasks, blend, starts, weights
-from i2i_core.translation.chains import Chain, Moments, NoChainError, Span, chain_of, moments_of
+from i2i_core.translation.chains import Chain, NoChainError, chain_of
 from i2i_core.translation.exact import Exact
 from i2i_core.translation.model import load
 from i2i_core.translation.padding import at_any_size, cropped
+from i2i_core.translation.tiled_layers import Moments, Span, moments_of
 from i2i_core.translation.tiles import Tiler, Tiling, reduced
-from pipelines import translate as translate_pipeline
 
 from ..support.table import TABLE
-from ..support.translating import files, go, noise, pixels, save, untrained
+from ..support.translating import files, go, noise, pixels, save
 
 Captured = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
@@ -386,48 +384,12 @@ def test_tiles_blend_give_rows_on_as_they_are_done() -> None:
 # ---------------------------------------------------------------- the command
 
 
-@pytest.fixture(scope="module")
-def cyclegan(unpaired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("cyclegan", unpaired, tmp_path_factory.mktemp("cyclegan"))
-
-
-@pytest.fixture(scope="module")
-def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
-
-
-@pytest.fixture(scope="module")
-def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("pix2pix", paired, tmp_path_factory.mktemp("pix2pix"))
-
-
-@pytest.fixture(scope="module")
-def bicyclegan(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("bicyclegan", paired, tmp_path_factory.mktemp("bicyclegan"))
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     for i, size in enumerate([(75, 100), (40, 90), (16, 16)]):
         save(folder / f"{i}.png", noise(*size, 3, seed=i))
     return folder
-
-
-@pytest.fixture
-def told(monkeypatch: Patch, capsys: Captured) -> Callable[..., str]:
-    """What the command says when it refuses: exit code 2, and no traceback."""
-
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main(translate_pipeline.run)
-        found = capsys.readouterr()
-        assert ended.value.code == 2, found
-        assert "Traceback" not in found.err + found.out
-        return " ".join((found.err + found.out).split())
-
-    return run
 
 
 def test_tiles_translate_writes_what_whole_images_give(

@@ -20,19 +20,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_core import cli
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.errors import ConfigError, DataError, RunError
-from i2i_core.images import video
+from i2i_core.images import video_writer
 from i2i_core.images.sheet import to_array
-from i2i_core.images.video import Clip, Frame, Writer
+from i2i_core.images.video import Clip, Frame
+from i2i_core.images.video_writer import Writer
 from i2i_core.orchestration.translating import prepare_job
 from i2i_core.translation.clips import ClipJob, folder_of, stem_of
 from i2i_core.translation.inputs import Clips
 from i2i_core.translation.model import load
 from i2i_core.translation.translator import GROUP
-from pipelines import translate as translate_pipeline
 
 from ..support.films import Deep, Deeper, Plain, Sketched, Trail, domains, film, picture, psnr, run_of, seen
 from ..support.scenes import Scenes, Tinted, registered
@@ -64,22 +63,6 @@ def tinted(data: str, tmp_path: Path) -> Iterator[str]:
 def plain(data: str, tmp_path: Path) -> Iterator[str]:
     """A run of a method without codes."""
     yield from method_of(Plain, data, tmp_path / "run")
-
-
-@pytest.fixture
-def told(monkeypatch: Patch, capsys: Captured) -> Message:
-    """What the command says: exit code 2 (or `code`), and no traceback."""
-
-    def run(*arguments: object, code: int = 2) -> str:
-        monkeypatch.setattr(sys, "argv", ["x.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main(translate_pipeline.run)
-        said = capsys.readouterr()
-        assert ended.value.code == code, said
-        assert "Traceback" not in said.err + said.out
-        return said.err + said.out
-
-    return run
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -484,8 +467,8 @@ def test_translate_video_removes_what_a_killed_run_left(tinted: str, tmp_path: P
 def test_translate_video_says_which_encoder_stands_in(
     plain: str, tmp_path: Path, monkeypatch: Patch, said: list[str]
 ) -> None:
-    monkeypatch.setattr(video, "ENCODERS", {"absent": {}, "mpeg4": video.ENCODERS["mpeg4"]})
-    monkeypatch.setattr("i2i_core.translation.clips.ENCODERS", video.ENCODERS)
+    monkeypatch.setattr(video_writer, "ENCODERS", {"absent": {}, "mpeg4": video_writer.ENCODERS["mpeg4"]})
+    monkeypatch.setattr("i2i_core.translation.clips.ENCODERS", video_writer.ENCODERS)
     go(plain, film(tmp_path / "in/c.mp4", 3, size=(33, 47), pixels="yuv444p"), tmp_path / "out")
     assert seen(tmp_path / "out/c.mp4").codec == "mpeg4"
     assert seen(tmp_path / "out/c.mp4").frames[0].shape == (33, 47, 3)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i_core import cli
 from i2i_core.checkpoints.trained import load_trained
 from i2i_core.config.translation import TranslateOptions
 from i2i_core.data.format.manifest import DataSet
@@ -35,7 +33,6 @@ from i2i_core.translation.inputs import Split
 from i2i_core.translation.targets import parse_target
 from i2i_core.translation.translator import GROUP, group_of
 from pipelines import evaluate as evaluate_pipeline
-from pipelines import translate as translate_pipeline
 
 from ..support.data import annotated_glyphs, png, write_tar, write_whole
 from ..support.translating import files, go, noise, pixels, save, untrained
@@ -44,16 +41,6 @@ Captured = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Message = Callable[..., str]
 ATTRIBUTES = ("serif", "bold", "oblique", "mono")
-
-
-@pytest.fixture(scope="module")
-def stargan(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("stargan", labelled, tmp_path_factory.mktemp("stargan"))
-
-
-@pytest.fixture(scope="module")
-def pix2pix(paired: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return untrained("pix2pix", paired, tmp_path_factory.mktemp("pix2pix"))
 
 
 @pytest.fixture
@@ -348,22 +335,6 @@ def test_target_is_one_class_of_exclusive_ones() -> None:
 
 
 # ---------------------------------------------------------------- the command line
-
-
-@pytest.fixture
-def told(monkeypatch: Patch, capsys: Captured) -> Message:
-    """What the command says: exit code 2 (or `code`), and no traceback."""
-
-    def run(*arguments: object, code: int = 2, pipeline: object = translate_pipeline) -> str:
-        monkeypatch.setattr(sys, "argv", ["x.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main(pipeline.run)  # type: ignore[attr-defined]
-        said = capsys.readouterr()
-        assert ended.value.code == code, said
-        assert "Traceback" not in said.err + said.out
-        return said.err + said.out
-
-    return run
 
 
 def test_translate_names_leaves_out_and_counts_an_unreadable_image(

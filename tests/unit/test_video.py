@@ -5,6 +5,7 @@ pytest tests/unit/test_video.py
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import sys
@@ -18,9 +19,10 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from i2i_core.images import containers, video
+from i2i_core.images import containers, video, video_writer
 from i2i_core.images.codec import encode
-from i2i_core.images.video import Clip, Frame, Times, Writer
+from i2i_core.images.video import Clip, Frame, Times
+from i2i_core.images.video_writer import Writer
 
 from ..support.films import CONTAINERS, LOSSLESS, film, picture, psnr, seen
 
@@ -361,8 +363,8 @@ def test_video_of_two_sizes_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(params=["libx264", "mpeg4"])
 def coder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each encoder, as if the build of FFmpeg had none before it."""
-    kept = {"absent": {}, request.param: video.ENCODERS[request.param]}
-    monkeypatch.setattr(video, "ENCODERS", kept)
+    kept = {"absent": {}, request.param: video_writer.ENCODERS[request.param]}
+    monkeypatch.setattr(video_writer, "ENCODERS", kept)
     return str(request.param)
 
 
@@ -479,3 +481,10 @@ def test_containers_go_by_the_end_of_the_name() -> None:
     assert [containers.is_video(name) for name in ("a.mp4", "a/B.MOV", "mp4", "a.mp4/b", "a.png", "a.mp4.txt")] == [
         *(True, True, False, False, False, False)
     ]
+
+
+def test_container_of_boxes_in_one_another_is_no_deeper_than_a_film_is() -> None:
+    """Each box holds the next one: 100,000 of them."""
+    depth = 100_000
+    boxes = b"".join(struct.pack(">I4s", 8 * (depth - i), b"moov") for i in range(depth))
+    containers.check_container(io.BytesIO(b"\0\0\0\x08ftyp" + boxes))

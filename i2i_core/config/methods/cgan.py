@@ -7,7 +7,7 @@ from typing import Literal
 
 from i2i_core.config.methods.checks import MOST_RATE, WIDEST, check_size
 from i2i_core.config.methods.from_noise import FromNoiseConfig
-from i2i_core.config.methods.gan import DECAY
+from i2i_core.config.methods.gan import DECAY, SMALL
 from i2i_core.config.sections import register
 from i2i_core.fields import MOST_ATTRIBUTES
 from i2i_core.labels import LabelKind, LabelSet
@@ -85,25 +85,7 @@ REFERENCE = Preset(
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in digits, a class each: 32 px, 480 and 120 units, dropout in D as in G,
     Adam 5e-4, batch 64, averaged generator. Command: `make demo METHOD=cgan`. Score: not measured yet.""",
-    {
-        "hyper.image_size": 32,
-        "hyper.g_units": 480,
-        "hyper.d_units": 120,
-        "hyper.optimiser": "adam",
-        "hyper.lr": 5e-4,
-        "hyper.z_dim": 32,
-        "training.batch": 64,
-        "training.images": 300_000,
-        "training.ema_halflife": 5_000,
-        "data.flip": False,
-        "data.crop": "none",
-        "data.loaders": 0,
-        "evaluation.metrics": ("efficientnet_frechet",),
-        "monitoring.evaluate_samples": 0,
-        "monitoring.log_every": 10_000,
-        "monitoring.grid_every": 50_000,
-        "monitoring.checkpoint_every": 50_000,
-    },
+    {**SMALL, "hyper.g_units": 480, "hyper.d_units": 120},
     {"glyphs": "classes"},
 )
 

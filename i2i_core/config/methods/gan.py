@@ -75,28 +75,27 @@ REFERENCE = Preset(
     Data and command as for `paper`, with `--preset reference`.""",
     {**FALLS, "hyper.g_noise": "shared"},
 )
+SMALL: dict[str, Any] = {
+    "hyper.image_size": 32,
+    "hyper.optimiser": "adam",
+    "hyper.lr": 5e-4,
+    "hyper.z_dim": 32,
+    "training.batch": 64,
+    "training.images": 300_000,
+    "training.ema_halflife": 5_000,
+    "data.flip": False,
+    "data.crop": "none",
+    "data.loaders": 0,
+    "evaluation.metrics": ("efficientnet_frechet",),
+    "monitoring.evaluate_samples": 0,
+    "monitoring.log_every": 10_000,
+    "monitoring.grid_every": 50_000,
+    "monitoring.checkpoint_every": 50_000,
+}
 DEMO = Preset(
     """Minutes on two CPU cores, on the built-in digits: 32 px, 512 and 128 units, Adam 5e-4, batch 64, averaged
     generator. Command: `make demo METHOD=gan`. Score: not measured yet.""",
-    {
-        "hyper.image_size": 32,
-        "hyper.g_units": 512,
-        "hyper.d_units": 128,
-        "hyper.optimiser": "adam",
-        "hyper.lr": 5e-4,
-        "hyper.z_dim": 32,
-        "training.batch": 64,
-        "training.images": 300_000,
-        "training.ema_halflife": 5_000,
-        "data.flip": False,
-        "data.crop": "none",
-        "data.loaders": 0,
-        "evaluation.metrics": ("efficientnet_frechet",),
-        "monitoring.evaluate_samples": 0,
-        "monitoring.log_every": 10_000,
-        "monitoring.grid_every": 50_000,
-        "monitoring.checkpoint_every": 50_000,
-    },
+    {**SMALL, "hyper.g_units": 512, "hyper.d_units": 128},
     {"glyphs": "classes"},
 )
 

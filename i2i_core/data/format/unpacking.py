@@ -25,7 +25,7 @@ _OPEN: dict[str, Callable[[IO[bytes]], Any]] = {
     **dict.fromkeys(("bz2", "tbz", "tbz2"), bz2.BZ2File),
     **dict.fromkeys(("xz", "txz"), lzma.LZMAFile),
 }
-"""What reads a compressed tar, by its ending."""
+"""Readers of compressed tars, by ending."""
 MOST_TIMES, ALLOWED = 200, 64 << 20
 """Times its own bytes, and bytes beyond those, that a compressed tar may hold: images hardly shrink."""
 _PART = 1 << 20

@@ -49,7 +49,7 @@ METRICS = {
 }
 """`NAME/ATTRIBUTE` is NAME of one attribute; in a run on several data sets `NAME/DATA SET` is NAME on one of them."""
 OF_NOISE = {name: METRICS[name] for name in ("accuracy", "accuracy_real")}
-"""Those of methods that make images of labels and noise."""
+"""Metrics of methods that make images of labels and noise."""
 
 
 def has(manifest: Manifest, known: LabelSet) -> bool:
