@@ -20,7 +20,7 @@ MOST_EVENTS = 1 << 30
 PREFIX = "events.out.tfevents."
 
 Series = list[tuple[int, float]]
-"""Images seen, and the value that was measured then; images rise."""
+"""Images seen, and the value that was measured then, in order."""
 
 
 @dataclass
@@ -83,10 +83,7 @@ def _add(events: Events, event: Any) -> None:
     for value in event.summary.value:
         kind, plugin = value.WhichOneof("value"), value.metadata.plugin_data.plugin_name
         if kind == "simple_value":
-            series = events.scalars.setdefault(value.tag, [])
-            while series and series[-1][0] >= event.step:
-                series.pop()
-            series.append((event.step, value.simple_value))
+            events.scalars.setdefault(value.tag, []).append((event.step, value.simple_value))
         elif kind == "tensor" and plugin == "text" and value.tensor.string_val:
             title = value.tag.removesuffix("/text_summary")
             if title != "configuration":

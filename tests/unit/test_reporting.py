@@ -207,6 +207,7 @@ def test_page_of_a_run_shows_what_it_left_and_needs_no_other_file(trained: RunFo
         assert name in read.text
     for number in (f"{facts.last['paired']['metrics']['l1']['value']:.4g}", "mean |G(a) - b|", "after 96 images"):
         assert number in read.text
+    assert "measured on 32 images only, where one image is 3% of a share" in read.text
     assert {"D/loss", "G/l1", "val/l1"} <= facts.events.scalars.keys()
     assert [images for images, _ in facts.events.scalars["D/loss"]] == [12 * n for n in range(1, 9)]
     assert (facts.images, facts.launches) == (96, 1)
