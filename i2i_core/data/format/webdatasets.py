@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Literal
 
 from i2i_core.data.folders.alike import check_apart
+from i2i_core.data.folders.listing import some
 from i2i_core.data.folders.splits import SPLITS
 from i2i_core.data.format import unpacking
 from i2i_core.data.format.index import Index, NewIndex
@@ -153,7 +154,7 @@ def list_tars(options: IndexOptions, attributes: tuple[str, ...], again: bool = 
     packed = [name for name in names if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz)$", name)]
     if unread := [name for name in packed if not (again and unpacking.is_read(name))]:
         tool = _UNPACK.get(unread[0].rpartition(".")[2], "its program")
-        many = f"{len(unread):,} compressed tars ({unread[0]}, ...), which cannot be read in parts"
+        many = f"{counted(len(unread), 'compressed tar')} ({some(unread, 1)}), which cannot be read in parts"
         fix = f"Unpack them: {tool} leaves a .tar."
         if all(map(unpacking.is_read, packed)):
             fix += " Or write their samples anew: --rewrite --out data/NAME."
@@ -210,8 +211,8 @@ def finish_index(
     kept = kept_of(tars, scanned, options, attributes, bad)
     labels, fields = kept.labels, fields_of([sample for _, sample in kept.rows])
     to_write: list[ToWrite] = []
-    for name, some in groupby(kept.rows, key=lambda row: row[0]):
-        (split, domain), samples = kept.sets[name], [row[1] for row in some]
+    for name, rows in groupby(kept.rows, key=lambda row: row[0]):
+        (split, domain), samples = kept.sets[name], [row[1] for row in rows]
         shard = replace(scanned[name].shard, name=tars.prefix(out) + name, samples=len(samples))
         where, index = (split or "train", domain if kept.unpaired else WHOLE), _index(samples, fields, labels)
         to_write.append((where, index_name(name), FinishedShard(shard, fields), index))
