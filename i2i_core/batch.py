@@ -77,12 +77,26 @@ class Batch:
         Raises:
             ValueError: this is a micro-batch, whose other parts do not run at the same time.
         """
-        total = x.sum(0) / self.size
+        return self._over_parts(x.sum(0) / self.size, "a mean over")
+
+    def gathered(self, x: Tensor) -> Tensor:
+        """Gather x (n, ...) of every part to that of the global batch, (B, ...), in the order of its slots.
+
+        It is the same on every rank, with gradients to all, and needs `couples = True` as `mean` does.
+
+        Raises:
+            ValueError: this is a micro-batch, whose other parts do not run at the same time.
+        """
+        before, after = x.new_zeros(self.start, *x.shape[1:]), x.new_zeros(self.size - self.stop, *x.shape[1:])
+        return self._over_parts(torch.cat([before, x, after]), "all of")
+
+    def _over_parts(self, of_part: Tensor, what: str) -> Tensor:
+        """Sum what each part has."""
         if self.stop - self.start == self.size:
-            return total
+            return of_part
         if self.summed is None:
-            raise ValueError(f"a mean over {self.size} samples, of which this part has {self.stop - self.start}")
-        return self.summed(total)
+            raise ValueError(f"{what} {self.size} samples, of which this part has {self.stop - self.start}")
+        return self.summed(of_part)
 
     def __getitem__(self, name: str) -> Tensor:
         """Return a tensor field of this part, (n, ...), or a fact of the whole batch cut to this part."""

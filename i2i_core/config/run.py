@@ -14,6 +14,7 @@ from i2i_core.config.data import DataConfig
 from i2i_core.config.evaluation import AtTestOptions, EvaluationConfig
 from i2i_core.config.files import FIX, parsed
 from i2i_core.config.launch import LaunchConfig
+from i2i_core.config.methods.game import OF_DISCRIMINATORS
 from i2i_core.config.monitoring import MonitoringConfig
 from i2i_core.config.outside import check_trusted
 from i2i_core.config.sections import SECTIONS
@@ -39,6 +40,7 @@ SINCE_VERSION_1 = (
     ("training", "batch_norm"),
     ("training", "stages"),
     *(("hyper", name) for name in ("lambda_perceptual", "perceptual", "perceptual_input", "perceptual_sha256")),
+    *(("hyper", name) for name in (*OF_DISCRIMINATORS, "input_noise_until", "layer_noise")),
 )
 """Options (section, name) that must match on resume and that programs of version 1 lacked."""
 EPOCHS_BEFORE = 1.0

@@ -8,6 +8,7 @@ the mean over samples and positions of a logit tensor of any shape, (B, 1, h, w)
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -30,6 +31,8 @@ class Adversarial(ABC):
     real_target: float = 1.0
     border: ClassVar[float | None] = 0.0
     """Logit above which D takes an image for real; None for a critic, which only compares."""
+    most_target: ClassVar[float] = 1.0
+    """The largest target that has a meaning: that of a cross entropy is a probability."""
 
     @abstractmethod
     def real(self, logits: Tensor) -> Tensor:
@@ -43,14 +46,29 @@ class Adversarial(ABC):
     def generator(self, logits: Tensor) -> Tensor:
         """Compute what G minimises on its fakes."""
 
+    def towards(self, logits: Tensor, target: Tensor | float) -> Tensor:
+        """Compute what D minimises on images that it should give a target: 1 for real ones, 0 for made ones.
+
+        Args:
+            target: a number, or one that broadcasts to the logits.
+
+        Raises:
+            ValueError: these terms have no target.
+        """
+        raise ValueError(f"a target for {type(self).__name__}, which has none")
+
 
 class NonSaturating(Adversarial):
     """Compute the terms of Goodfellow et al. 2014: D by Eq. 1, G by the log D trick at the end of sec. 3."""
 
+    def towards(self, logits: Tensor, target: Tensor | float) -> Tensor:
+        """-E[t log D(x) + (1 - t) log(1 - D(x))], t the target."""
+        logits, t = upcast(logits), target
+        return -(t * logsigmoid(logits) + (1 - t) * logsigmoid(-logits)).mean()
+
     def real(self, logits: Tensor) -> Tensor:
         """-E[t log D(x) + (1 - t) log(1 - D(x))], t the real target."""
-        logits, t = upcast(logits), self.real_target
-        return -(t * logsigmoid(logits) + (1 - t) * logsigmoid(-logits)).mean()
+        return self.towards(logits, self.real_target)
 
     def fake(self, logits: Tensor) -> Tensor:
         """-E[log(1 - D(G(z)))]."""
@@ -72,11 +90,15 @@ class Minimax(NonSaturating):
 class LSGAN(Adversarial):
     """Compute Mao et al. 2017, Eq. 2 with a = 0, b = c = 1 (Eq. 9), without its factor 1/2, as CycleGAN writes it."""
 
-    border = 0.5
+    border, most_target = 0.5, math.inf
+
+    def towards(self, logits: Tensor, target: Tensor | float) -> Tensor:
+        """E[(D(x) - t)^2], t the target."""
+        return (upcast(logits) - target).square().mean()
 
     def real(self, logits: Tensor) -> Tensor:
         """E[(D(x) - t)^2], t the real target."""
-        return (upcast(logits) - self.real_target).square().mean()
+        return self.towards(logits, self.real_target)
 
     def fake(self, logits: Tensor) -> Tensor:
         """E[D(G(z))^2]."""

@@ -11,6 +11,7 @@ import torch
 
 import i2i_core.config.methods  # noqa: F401  fills METHODS
 from i2i_core.methods.base import Method
+from i2i_core.methods.options import with_options
 from i2i_core.randomness import seed_from
 from i2i_core.registry import METHODS, entry
 from i2i_core.settings import from_dict
@@ -39,4 +40,6 @@ def build_from(name: str, config: Any, *, seed: int = 0) -> Method[Any]:
     """Build the method `name` from its configuration."""
     with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces,
         torch.default_generator.manual_seed(seed_from("constructors", seed))  # and spectral norm's first vectors
-        return entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))
+        method: Method[Any] = entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))
+    with_options(method, name, torch.Generator().manual_seed(seed_from("options", seed)))
+    return method

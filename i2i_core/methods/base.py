@@ -47,12 +47,16 @@ Direction = Literal["AtoB", "BtoA"]
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Choose the optimiser of a player: Adam, RMSProp as in WGAN's paper, or SGD, whose momentum is `betas[0]`."""
+    """Choose the optimiser of a player: Adam, RMSProp as in WGAN's paper, or SGD, whose momentum is `betas[0]`.
+
+    `decays` says which parameters the weight decay is for: all, or weights alone, without biases, norms and slopes.
+    """
 
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 0.0
     kind: Literal["adam", "rmsprop", "sgd"] = "adam"
+    decays: Literal["all", "weights"] = "all"
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")
@@ -102,6 +106,34 @@ class Progress:
         return self.values[name]
 
 
+@dataclass(frozen=True)
+class Extras:
+    """Name the layers that options of the game add to a built method, and which the step runs in a way of its own.
+
+    Attributes:
+        noisy_inputs: networks whose first input gets noise of the deviation that the schedule has as INPUT_NOISE.
+        noisy_layers: layers whose outputs get noise in training.
+        layer_noise: its standard deviation.
+        targets: draws D's targets.
+        comparing: layers that compare the samples of a batch.
+    """
+
+    noisy_inputs: tuple[nn.Module, ...] = ()
+    noisy_layers: tuple[nn.Module, ...] = ()
+    layer_noise: float = 0.0
+    targets: nn.Module | None = None
+    comparing: tuple[nn.Module, ...] = ()
+
+    @property
+    def count_calls(self) -> frozenset[nn.Module]:
+        """The modules whose output for two batches differs between one call and two calls."""
+        return frozenset((*self.noisy_inputs, *self.noisy_layers, *self.comparing))
+
+
+INPUT_NOISE = "input_noise"
+"""Entry of a method's `schedule` that gives the deviation of the noise on what discriminators see."""
+
+
 class Method(nn.Module, Generic[Config]):
     """Implement a paper: its networks, objectives, update rule, and how images are made. Base class of all methods.
 
@@ -125,6 +157,8 @@ class Method(nn.Module, Generic[Config]):
         any_size: true if the networks take images of several sizes, so that a run's stages may differ in size; the
             configuration checks which ones.
         couples: true if an objective takes a mean over the whole batch (`Batch.mean`), which micro-batches cannot give.
+        extras: layers of the game's options.
+        optimises: true if images are made by an optimisation, which is no network that could be exported or tiled.
         dropout_is_noise: true if outputs get their noise from dropout, which then stays on when images are made.
         at_test: how batch norm and dropout run when images are made. The training loop and a loaded checkpoint set it
             by how the run trained; new networks have it as for one image a normalisation.
@@ -146,7 +180,8 @@ class Method(nn.Module, Generic[Config]):
     codes: ClassVar[bool] = False
     encodes: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
-    couples: ClassVar[bool] = False
+    couples: bool = False
+    optimises: ClassVar[bool] = False
     dropout_is_noise: ClassVar[bool] = False
     networks: nn.ModuleDict
     players: Mapping[str, Player]
@@ -174,6 +209,7 @@ class Method(nn.Module, Generic[Config]):
         self.schedule: Mapping[str, Callable[[int], float]] = {}
         self.pools: dict[str, History] = {}
         self.passes_together = False
+        self.extras = Extras()
         self._known: dict[str, tuple[nn.Module, ParameterPlaces]] = {}
         """By name, the network last found under it, and the places of its parameters."""
         self.at_test = AtTest("image", self.dropout_is_noise)
@@ -211,13 +247,21 @@ class Method(nn.Module, Generic[Config]):
     def each(self, network: str, *images: Tensor) -> list[Any]:
         """Apply a network to several batches of images of one size; return an output for each.
 
-        One call does it where `passes_together` is set and no layer distinguishes one call from several
-        (`counts_calls`); else there is a call for each.
+        One call does it where the network's calls may be joined (`joins`); else there is a call for each.
         """
         module = self.networks[network]
-        if not self.passes_together or counts_calls(module):
+        if not self.joins(network):
             return [module(x) for x in images]
         return _parted(module(torch.cat(images)), [len(x) for x in images])
+
+    def joins(self, network: str) -> bool:
+        """Tell if several calls of a network may be made one, and may change their order.
+
+        So it is where `passes_together` is set, and no layer distinguishes one call from several (`counts_calls`).
+        """
+        module = self.networks[network]
+        counts = counts_calls(module) or not self.extras.count_calls.isdisjoint(module.modules())
+        return self.passes_together and not counts
 
     def channels(self) -> Mapping[str, int]:
         """Give the channels of every image among inputs and outputs, by name."""
@@ -267,7 +311,7 @@ class Method(nn.Module, Generic[Config]):
         taken, made = sides(self, direction)
         if keys is None:
             keys = [str(i) for i in range(len(next(iter(inputs.values()), ())))]
-        given = [*_each(inputs, taken, "input"), *self.ordered_controls(controls or {}, keys)]
+        given = [*_each(inputs, taken, "input"), *self.ordered_controls(controls or {}, keys), *self.drawn_for(keys)]
         if self.memory:
             given += _each(self.first_memory(inputs) if memory is None else memory, self.memory, "memory")
         module, names = self.module(direction), (*made, *self.memory)
@@ -288,6 +332,10 @@ class Method(nn.Module, Generic[Config]):
             controls = {**controls, code: self.draw_codes(keys)}
         weight = next(self.parameters())
         return [control.to(weight) for control in _each(controls, self.controls, "control")]
+
+    def drawn_for(self, keys: Sequence[str]) -> list[Tensor]:
+        """Draw what `module()` takes behind the controls, seeded by the images' keys; most methods take nothing."""
+        return []
 
     def along(
         self,

@@ -62,7 +62,7 @@ class CycleGAN(Unpaired[CycleGANConfig]):
         `own` is an image of the network's target domain.
         """
         k = self.config
-        both = self.passes_together and k.lambda_id and k.lambda_cyc
+        both = self.joins(network) and k.lambda_id and k.lambda_cyc
         return self.each(network, source, *([own] if both else []))
 
     @moves("generators")

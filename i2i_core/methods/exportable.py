@@ -30,8 +30,10 @@ class Normalised(nn.Module):
         x = x_BCHW.float()  # sums of a whole image do not fit half precision
         var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
         x = (x - mean) * torch.rsqrt(var + self.eps)
-        if self.weight is not None and self.bias is not None:
-            x = x * self.weight[:, None, None] + self.bias[:, None, None]
+        if self.weight is not None:
+            x = x * self.weight[:, None, None]
+        if self.bias is not None:
+            x = x + self.bias[:, None, None]
         return x.to(x_BCHW.dtype)
 
 

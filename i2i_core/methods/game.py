@@ -7,6 +7,7 @@ A method's section of the configuration begins with `GameConfig`; its objectives
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +21,57 @@ from i2i_core.methods.base import Optimiser
 
 Maps = Tensor | Sequence[Tensor]
 """A discriminator's output for a batch: one map of logits, or one per scale."""
+Kind = Literal["real", "fake"]
+
+
+class Targets(nn.Module):
+    """Draw the targets that D's loss has for each image: from an interval, and flipped now and then.
+
+    It has no weights. It is a module so that the step runs it as it runs other layers that draw.
+    """
+
+    def __init__(self, config: GameConfig, most: float) -> None:
+        super().__init__()
+        self.config, self.most = config, most
+
+    def forward(self, kind: Kind, logits: Tensor, uniform: Callable[[Tensor, int], Tensor] | None = None) -> Tensor:
+        """Give the targets t (n,) of images of a kind: t ~ U(lower end, upper end), and with the probability
+        `label_flip` that of the other kind.
+
+        Args:
+            logits: D's output, (n, ...).
+            uniform: draws so many times n numbers from U(0, 1), (count, n).
+
+        Raises:
+            ValueError: there is nothing to draw by, outside a step.
+        """
+        if uniform is None:
+            raise ValueError("targets that are drawn, outside a step")
+        place_n, coin_n = uniform(logits, 2)
+        other: Kind = "fake" if kind == "real" else "real"
+        flipped = coin_n < self.config.label_flip
+        return torch.where(flipped, self._between(other, place_n), self._between(kind, place_n)).clamp(max=self.most)
+
+    def _between(self, kind: Kind, place_n: Tensor) -> Tensor:
+        start, end = getattr(self.config, f"{kind}_target"), getattr(self.config, f"{kind}_target_to")
+        return start + ((end or start) - start) * place_n
 
 
 class Game:
-    """Compute the adversarial terms that a configuration chooses. Maps of several scales are summed over scales."""
+    """Compute the adversarial terms that a configuration chooses. Maps of several scales are summed over scales.
+
+    Attributes:
+        terms: the terms.
+        critics: the discriminators that play, which `after_move` has been told.
+        targets: draws D's targets where they are no fixed numbers; else None.
+    """
 
     def __init__(self, config: GameConfig) -> None:
-        self.config = config
-        self.terms = adversarial(config.adversarial, config.real_target)
+        k = self.config = config
+        self.terms = adversarial(k.adversarial, k.real_target)
+        self.critics: tuple[nn.Module, ...] = ()
+        drawn = k.real_target_to or k.fake_target or k.fake_target_to or k.label_flip
+        self.targets = Targets(k, self.terms.most_target) if drawn else None
 
     def move(self, lr: float, weight_decay: float = 0.0) -> Optimiser:
         """Give a player's optimiser at this learning rate."""
@@ -36,11 +80,18 @@ class Game:
 
     def real(self, maps: Maps) -> Tensor:
         """Compute what D minimises on real images."""
-        return _over_scales(self.terms.real, maps)
+        return self._told("real", maps, self.terms.real)
 
     def fake(self, maps: Maps) -> Tensor:
         """Compute what D minimises on fakes."""
-        return _over_scales(self.terms.fake, maps)
+        return self._told("fake", maps, self.terms.fake)
+
+    def _told(self, kind: Kind, maps: Maps, term: Callable[[Tensor], Tensor]) -> Tensor:
+        """Compute a term of D. Where targets are drawn, all scales and positions of an image have the same one."""
+        if self.targets is None:
+            return _over_scales(term, maps)
+        t_n = self.targets(kind, _scales(maps)[0])
+        return _over_scales(lambda x: self.terms.towards(x, t_n.view(-1, *[1] * (x.dim() - 1))), maps)
 
     def scores(self, real: Sequence[Maps], fake: Sequence[Maps]) -> dict[str, Tensor]:
         """Compute how well discriminators tell real from fake, to be logged.
@@ -102,10 +153,11 @@ class Game:
         return gradient_penalty(lambda x_hat: _summed(critic(x_hat)), x, fake, alpha)
 
     def after_move(self, *critics: nn.Module) -> Callable[[Tensor], None] | None:
-        """Give the function that runs after each move of these critics.
+        """Note that these discriminators play, and give the function that runs after each of their moves.
 
         Under `wgan` it clips their weights, unless the move was suppressed; None for other terms.
         """
+        self.critics = (*self.critics, *critics)
         if self.config.adversarial != "wgan":
             return None
         largest = self.config.clip

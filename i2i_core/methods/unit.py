@@ -136,7 +136,7 @@ class UNIT(Method[UNITConfig]):
         E1, E2, G1, G2 = (self.networks[name] for name in self.generators)
         mu1, mu2 = E1(x1), E2(x2)
         z1, z2 = mu1 + noise.x1, mu2 + noise.x2
-        if self.passes_together:
+        if self.joins("G1") and self.joins("G2"):
             (x11, x21), (x22, x12) = self.each("G1", z1, z2), self.each("G2", z2, z1)
             return Made(mu1, mu2, x11, x22, x12, x21)
         return Made(mu1, mu2, x11=G1(z1), x22=G2(z2), x12=G2(z1), x21=G1(z2))

@@ -15,6 +15,8 @@ from torch import Generator, Tensor, nn
 from i2i_core.networks.layers import SampleNorm
 
 _WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+SLOPE = 0.25
+"""First slope of a PReLU, by every rule: He et al. 2015, and PyTorch."""
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, SampleNorm)
 
 
@@ -51,6 +53,26 @@ def init_xavier(module: nn.Module, generator: Generator, gain: float = 0.02) -> 
             layer.weight.copy_(_empty(layer.weight).normal_(0.0, std, generator=generator))
         if layer.bias is not None:
             layer.bias.zero_()
+
+
+@torch.no_grad()
+def init_glorot(module: nn.Module, generator: Generator, gain: float = math.sqrt(2), bias: float = 0.1) -> None:
+    """Draw weights ~ U(-b, b), b = gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, Eq. 16, times a gain).
+
+    The defaults are CoGAN's program for digits. Norm scales 1, shifts 0; all biases are `bias`.
+
+    Raises:
+        TypeError: a layer holds parameters this rule does not cover.
+    """
+    for layer in _layers_with_parameters(module):
+        if isinstance(layer, _NORMS):
+            layer.weight.fill_(1.0)
+            layer.bias.zero_()
+            continue
+        bound = gain * math.sqrt(6.0 / (layer.weight[0].numel() + layer.weight[:, 0].numel()))
+        layer.weight.copy_(_empty(layer.weight).uniform_(-bound, bound, generator=generator))
+        if layer.bias is not None:
+            layer.bias.fill_(bias)
 
 
 @torch.no_grad()
@@ -110,6 +132,9 @@ def init_default(module: nn.Module, generator: Generator) -> None:
 
 def _layers_with_parameters(module: nn.Module) -> list[Any]:
     layers = [m for m in module.modules() if next(m.parameters(recurse=False), None) is not None]
+    for slopes in (m.weight for m in layers if isinstance(m, nn.PReLU) and not m.weight.is_meta):
+        slopes.fill_(SLOPE)
+    layers = [m for m in layers if not isinstance(m, nn.PReLU)]
     for layer in layers:
         if not isinstance(layer, _WEIGHTED + _NORMS):
             # Passing it over would leave weights that no seed reproduces.

@@ -21,9 +21,10 @@ class RefinerBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.relu = nn.ReLU()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return (x_BCHW + self.second(self.first(x_BCHW).relu())).relu()
+        return self.relu(x_BCHW + self.second(self.relu(self.first(x_BCHW))))
 
 
 class Refiner(nn.Module):

@@ -70,6 +70,8 @@ class StarGANDiscriminator(nn.Module):
         SizeError: a side is no multiple of 2**layers.
     """
 
+    logits_from = "source"
+
     def __init__(
         self, image_size: Size = 128, image_channels: int = 3, c_dim: int = 5, base: int = 64, layers: int = 6
     ) -> None:

@@ -1,5 +1,5 @@
-"""Replace the forwards of layers that look beyond one sample: dropout by slot, batch norm over all ranks, and blocks
-whose activations are not kept.
+"""Replace the forwards of layers that look beyond one sample: dropout and noise by slot, batch norm and minibatch
+discrimination over all ranks, and blocks whose activations are not kept.
 
 The forwards are replaced inside the step's segments alone; grids and evaluations run the layers as `at_test` says.
 x_NCL: a layer's input, flattened behind its channels or not; N is its samples.
@@ -7,9 +7,11 @@ x_NCL: a layer's input, flattened behind its channels or not; N is its samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrizations import _SpectralNorm
 
-from i2i_core.batch import Batch
+from i2i_core.batch import ON_HOST, Batch
 from i2i_core.methods.at_test import run_by
+from i2i_core.methods.base import INPUT_NOISE, Extras
 from i2i_core.randomness import seed_from
 from i2i_core.training.recomputing import Block, Forwards, blocks_of
 from i2i_core.training.sync import World
@@ -36,6 +39,8 @@ class Layers:
         autocast: whether segments run in bf16.
         compiled: whether the networks are compiled. Replaced forwards are not.
         checkpoint: whether blocks keep only their inputs (`--checkpoint-activations`).
+        extras: layers of the game's options.
+        values: present values of the method's schedule.
 
     Attributes:
         alike: the modules whose buffers are the same on all ranks, because each sees the whole batch.
@@ -52,8 +57,12 @@ class Layers:
         autocast: bool,
         compiled: bool = False,
         checkpoint: bool = False,
+        extras: Extras = Extras(),  # noqa: B008  it is frozen
+        values: Mapping[str, Tensor] | None = None,
     ) -> None:
         named = [(name, module) for name, module in networks.named_modules()]
+        self.extras, self.values = extras, values or {}
+        self.names = {module: name for name, module in named}
         self.world = world
         self.dropouts = [(name, module) for name, module in named if isinstance(module, _DropoutNd)]
         self.norms = [module for _, module in named if world and isinstance(module, _BatchNorm)]
@@ -65,13 +74,21 @@ class Layers:
                 raise ValueError(f"{name} is {type(layer).__name__}, which has no masks by slot; expected {kinds}")
         self.masks: Masks | None = None
         """Dropout's masks of the segment that runs."""
-        self.forwards = self._forwards(self._dropped)
+        self.forwards = self._forwards(self._masks)
         """Modules, each with its forward inside a segment."""
+        whole = {network: network.forward for network in networks.children()}
         if compiled:
             self.forwards = [(module, torch.compiler.disable(forward)) for module, forward in self.forwards]
-            self.forwards += [(network, torch.compile(network.forward)) for network in networks.children()]
+            whole = {network: torch.compile(forward) for network, forward in whole.items()}
+            self.forwards += list(whole.items())
         for blocks in blocks_of(networks) if checkpoint else ():
             self.forwards.append((blocks.module, partial(blocks.forward, self._forwards_again)))
+        self.forwards += [
+            (network, partial(self._with_noisy_input, network, whole[network])) for network in extras.noisy_inputs
+        ]
+        if extras.targets is not None:
+            drawn = partial(type(extras.targets).forward, extras.targets, uniform=self._uniform)
+            self.forwards.append((extras.targets, drawn))
 
     @contextmanager
     def running(self, part: Batch, *seed: object) -> Iterator[None]:
@@ -85,25 +102,52 @@ class Layers:
         with run_by(self.forwards):
             yield
 
-    def _forwards(self, dropped: Callable[[str, _DropoutNd, Tensor], Tensor]) -> Forwards:
-        """List the layers with their special forwards, with `dropped` for dropout."""
+    def _forwards(self, masks: Callable[[], Masks]) -> Forwards:
+        """List the layers with their special forwards, which draw by what `masks` gives."""
+
+        def dropped(name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
+            return masks().apply(name, layer, x_NCL)
+
+        def noisy(name: str, layer: nn.Module, x_NCL: Tensor) -> Tensor:
+            y_NCL: Tensor = type(layer).forward(layer, x_NCL)
+            return y_NCL + self.extras.layer_noise * masks().noise(name, y_NCL) if layer.training else y_NCL
+
         found: Forwards = [(layer, partial(dropped, name, layer)) for name, layer in self.dropouts]
+        found += [(layer, partial(noisy, self.names[layer], layer)) for layer in self.extras.noisy_layers]
+        found += [(layer, partial(self._compared, layer)) for layer in self.extras.comparing]
         found += [(norm, partial(normalised_by_all, norm, self.world)) for norm in self.norms if self.world]
         return found + [(spectral, partial(in_full_precision, spectral)) for spectral in self.spectral]
 
     def _forwards_again(self, block: Block) -> Callable[[], Forwards]:
         """Return what gives a block's forwards when it is computed again: masks go on from where they are now."""
-        assert self.masks, "a segment runs"
-        now = self.masks.copy() if block.drops else self.masks
-        return lambda: self._forwards(now.copy().apply)
+        now = self._masks().copy() if block.drops or self.extras.noisy_layers else self._masks()
 
-    def _dropped(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
+        def again() -> Forwards:
+            masks = now.copy()
+            return self._forwards(lambda: masks)
+
+        return again
+
+    def _masks(self) -> Masks:
         assert self.masks, "a segment runs"
-        return self.masks.apply(name, layer, x_NCL)
+        return self.masks
+
+    def _compared(self, layer: nn.Module, h_NCL: Tensor) -> Tensor:
+        """Have a layer compare the samples of the whole batch."""
+        part = self._masks().part
+        logits: Tensor = type(layer).forward(layer, h_NCL, part.gathered, part.stop - part.start)
+        return logits
+
+    def _with_noisy_input(self, network: nn.Module, forward: Callable[..., Any], x_NCL: Tensor, *others: Any) -> Any:
+        """Run a network on its first input with noise, whose deviation is a value of the schedule."""
+        return forward(x_NCL + self.values[INPUT_NOISE] * self._masks().noise(self.names[network], x_NCL), *others)
+
+    def _uniform(self, x_NCL: Tensor, count: int) -> Tensor:
+        return self._masks().uniform(x_NCL, count)
 
 
 class Masks:
-    """Draw dropout's masks for the global batch, layer after layer, and cut them to the slots of a part.
+    """Draw dropout's masks and noise for the global batch, layer after layer, and cut them to the slots of a part.
 
     So neither the world size nor the number of micro-batches changes a mask. Each part draws all masks of the batch.
     For a part that is the whole batch, the masks are those of `F.dropout` on the CPU with a generator of this seed.
@@ -116,13 +160,15 @@ class Masks:
     def __init__(self, part: Batch, seed: tuple[object, ...]) -> None:
         self.part, self.seed = part, seed
         self.calls = 0
+        self.drawn: dict[str, int] = {}
+        """By layer, how many draws of noise it has had."""
         self.generators: dict[tuple[int, torch.device], torch.Generator] = {}
         """Generators, by the images before the batch and the device."""
 
     def copy(self) -> Masks:
         """Copy the masks, so that the copy draws what these will draw."""
         copied = Masks(self.part, self.seed)
-        copied.calls = self.calls
+        copied.calls, copied.drawn = self.calls, dict(self.drawn)
         for (images, device), generator in self.generators.items():
             copied.generators[images, device] = torch.Generator(device)
             copied.generators[images, device].set_state(generator.get_state())
@@ -141,32 +187,89 @@ class Masks:
 
     def _factor(self, name: str, layer: _DropoutNd, x_NCL: Tensor) -> Tensor:
         """Return the factor of each value, (N, C, ...): 0 or 1 / (1 - p)."""
-        part, N = self.part, len(x_NCL) if x_NCL.dim() else 0
-        n, B = part.stop - part.start, part.size
-        if N == 0 or N % n or (isinstance(layer, nn.Dropout1d) and x_NCL.dim() == 2):
-            found = f"{type(layer).__name__} {name} of an input {tuple(x_NCL.shape)}"
-            raise ValueError(
-                f"{found}, in a part of {n} samples; expected ({n}, ...), or several such one after another"
-            )
+        flat = isinstance(layer, nn.Dropout1d) and x_NCL.dim() == 2
+        times = 0 if flat else self._times(x_NCL)
+        if not times:
+            n, found = self.part.stop - self.part.start, f"{type(layer).__name__} {name} of an input"
+            raise ValueError(f"{found} {tuple(x_NCL.shape)}, {_expected(n)}")
         sides = x_NCL.shape[1:] if isinstance(layer, nn.Dropout) else (*x_NCL.shape[1:2], *[1] * (x_NCL.dim() - 2))
-        shape, dtype, device = (N // n * B, *sides), x_NCL.dtype, x_NCL.device
+        shape, dtype, device = (times * self.part.size, *sides), x_NCL.dtype, x_NCL.device
 
         def make(batch: Batch) -> Tensor:
             drawn = torch.empty(shape, dtype=dtype, device=device)
             drawn.bernoulli_(1 - layer.p, generator=self._generator(batch, device))
-            if n < B:
-                drawn = drawn.unflatten(0, (-1, B))[:, part.start : part.stop].flatten(0, 1)
-            return drawn / (1 - layer.p)
+            return self._cut(drawn) / (1 - layer.p)
 
         self.calls += 1
-        return part.drawn(("mask", *(one for one in self.seed if not callable(one)), self.calls), make)
+        return self.part.drawn(("mask", *self._fixed_seed, self.calls), make)
+
+    def _times(self, x_NCL: Tensor) -> int:
+        """Count how many times over the input has the part's samples; 0 where it has others."""
+        N, n = len(x_NCL) if x_NCL.dim() else 0, self.part.stop - self.part.start
+        return 0 if N % n else N // n
+
+    def _cut(self, drawn: Tensor) -> Tensor:
+        """Cut what is drawn for the batch, once or several times over, to the slots of the part."""
+        part = self.part
+        if part.stop - part.start == part.size:
+            return drawn
+        return drawn.unflatten(0, (-1, part.size))[:, part.start : part.stop].flatten(0, 1)
+
+    @property
+    def _fixed_seed(self) -> tuple[Any, ...]:
+        return tuple(one for one in self.seed if not callable(one))
+
+    def noise(self, name: str, x_NCL: Tensor) -> Tensor:
+        """Draw noise N(0, 1) in the shape of a layer's values.
+
+        Each call of each layer has a generator of its own, so that it does not matter what else is drawn.
+
+        Raises:
+            ValueError: the samples are not those of the part, once or several times over.
+        """
+        return self._own(name, x_NCL, tuple(x_NCL.shape[1:]), x_NCL.dtype, torch.randn)
+
+    def uniform(self, x_NCL: Tensor, count: int) -> Tensor:
+        """Draw numbers from U(0, 1) for each sample of x, (count, N).
+
+        Raises:
+            ValueError: as `noise`.
+        """
+        dtype = torch.promote_types(x_NCL.dtype, torch.float32)
+        return self._own("targets", x_NCL, (count,), dtype, torch.rand).T
+
+    def _own(
+        self, name: str, x_NCL: Tensor, sides: tuple[int, ...], dtype: torch.dtype, draw: Callable[..., Tensor]
+    ) -> Tensor:
+        """Draw (N, *sides) by a generator that nothing else draws by. Small draws are made on the host, and are the
+        same for every device."""
+        times = self._times(x_NCL)
+        if not times:
+            n = self.part.stop - self.part.start
+            raise ValueError(f"noise of {name} for values {tuple(x_NCL.shape)}, {_expected(n)}")
+        shape, nth = (times * self.part.size, *sides), self.drawn.get(name, 0)
+        self.drawn[name] = nth + 1
+        device = torch.device("cpu") if math.prod(shape) <= ON_HOST else x_NCL.device
+
+        def make(batch: Batch) -> Tensor:
+            generator = torch.Generator(device).manual_seed(self._seed_of(batch, "noise", name, nth))
+            drawn = self._cut(draw(shape, dtype=dtype, device=device, generator=generator))
+            return drawn if device == x_NCL.device else batch._placed(drawn, x_NCL).to(dtype)
+
+        return self.part.drawn(("noise", name, nth, *self._fixed_seed), make)
+
+    def _seed_of(self, batch: Batch, *what: object) -> int:
+        return seed_from("layers", *(one(batch) if callable(one) else one for one in self.seed), *what)
 
     def _generator(self, batch: Batch, device: torch.device) -> torch.Generator:
         at = (batch.images, device)
         if at not in self.generators:
-            seed = seed_from("layers", *(one(batch) if callable(one) else one for one in self.seed))
-            self.generators = {at: torch.Generator(device).manual_seed(seed)}
+            self.generators = {at: torch.Generator(device).manual_seed(self._seed_of(batch))}
         return self.generators[at]
+
+
+def _expected(n: int) -> str:
+    return f"in a part of {n} samples; expected ({n}, ...), or several such one after another"
 
 
 def in_full_precision(spectral: _SpectralNorm, weight: Tensor) -> Tensor:

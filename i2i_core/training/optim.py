@@ -20,13 +20,17 @@ def make_optimiser(parameters: list[nn.Parameter], how: Optimiser, recorded: boo
         how: kind, learning rate and the rest.
         recorded: whether its moves are recorded as CUDA graphs.
     """
+    groups: Any = parameters
+    if how.decays == "weights":
+        kept = [p for p in parameters if p.dim() < 2]
+        groups = [{"params": [p for p in parameters if p.dim() > 1]}, {"params": kept, "weight_decay": 0.0}]
     if how.kind == "adam":
         return torch.optim.Adam(
-            parameters, how.lr, how.betas, weight_decay=how.weight_decay, fused=True, capturable=recorded
+            groups, how.lr, how.betas, weight_decay=how.weight_decay, fused=True, capturable=recorded
         )
     if how.kind == "sgd":
-        return torch.optim.SGD(parameters, how.lr, how.betas[0], weight_decay=how.weight_decay, fused=True)
-    return torch.optim.RMSprop(parameters, how.lr, weight_decay=how.weight_decay, capturable=recorded)
+        return torch.optim.SGD(groups, how.lr, how.betas[0], weight_decay=how.weight_decay, fused=True)
+    return torch.optim.RMSprop(groups, how.lr, weight_decay=how.weight_decay, capturable=recorded)
 
 
 def state_of(optimiser: torch.optim.Optimizer, lr: float) -> dict[str, Any]:

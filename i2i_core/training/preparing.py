@@ -130,6 +130,11 @@ def warn(config: TrainConfig) -> None:
                 f"--batch {batch:,} is more than the {least:,} samples of split {split} in {data.uri}: every batch "
                 f"repeats some. Give --batch {least} or less."
             )
+    if target := getattr(config.hyper, "fake_target_to", 0.0) or getattr(config.hyper, "fake_target", 0.0):
+        logger.warning(
+            f"a target of up to {target:g} for made images: D's optimum is then higher where G makes many images "
+            "already, which holds G there (Salimans et al. 2016, sec. 3.4). --fake-target 0 smooths the real side only."
+        )
     split, wanted = evaluation_split(config, sets), config.monitoring.evaluate_split
     if split == wanted:
         return
@@ -152,6 +157,10 @@ def _check_networks(config: TrainConfig, sets: Sequence[DataSet]) -> None:
     if method.couples and config.training.micro_batch:
         found, fix = str(config.training.micro_batch), "Leave --micro-batch out, or spread the batch over more workers."
         raise ConfigError("--micro-batch", found, f"none: an objective of {config.method} is of the whole batch", fix)
+    if method.extras.comparing and config.training.batch == 1:
+        expected = "a batch of 2 or more, or --minibatch-features 0: an image is compared with the others of its batch"
+        fix = "Give --batch 2 or more, or leave --minibatch-features out."
+        raise ConfigError("--batch", "1, with --minibatch-features", expected, fix)
     check_parameters(method)
     check_declared(method)
     _check_batch_norm(config, method)

@@ -168,6 +168,8 @@ class Step:
             autocast=self.fast.bf16,
             compiled=self.fast.compile,
             checkpoint=self.config.checkpoint_activations,
+            extras=self.method.extras,
+            values=self.values,
         )
 
     def ask(self, what: Wish) -> None:

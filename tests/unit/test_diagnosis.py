@@ -15,14 +15,17 @@ from i2i_core.config.methods.game import GameConfig
 from i2i_core.config.training import TrainingConfig
 from i2i_core.methods.base import Progress
 from i2i_core.methods.game import Game
-from i2i_core.training.monitoring.diagnosis import LEAST_HISTORY, LONG, LONG_SPREAD, Change, Diagnosis
+from i2i_core.training.monitoring.diagnosis import LEAST_HISTORY, LONG, LONG_SPREAD, WINDOW, Change, Diagnosis
 from i2i_core.training.monitoring.readings import WAIT, Reading, send, spread_of
 from i2i_core.training.step import Step, influence
 
 from ..support.methods import ALONE, Case, batches, small
 
 HEALTHY: dict[str, Any] = {
-    "terms": {"D/right_real": 0.9, "D/right_fake": 0.8, "D/gap": 0.1, "D/grad_norm": 2.0, "G/grad_norm": 10.0},
+    "terms": {
+        **{"D/right_real": 0.9, "D/right_fake": 0.8, "D/gap": 0.1, "D/grad_norm": 2.0, "D/loss": 0.02},
+        **{"G/grad_norm": 10.0, "G/gan": 1.0},
+    },
     "weighted": {"D/real": 0.3, "D/fake": 0.3, "G/gan": 1.0, "G/l1": 63.0},
     "spread": 0.2,
 }
@@ -32,8 +35,13 @@ BAD: dict[str, dict[str, Any]] = {
     "D/blind": {"terms": {"D/gap": -0.2}},
     "G/vanished": {"terms": {"G/grad_norm": 0.05}},
     "G/out_of_proportion": {"weighted": {"G/gan": 1.0, "G/l1": 2500.0}},
+    "D/won": {"terms": {"D/loss": 0.009}},
+    "D/steep": {"terms": {"D/grad_norm": 120.0}},
+    "G/steep": {"terms": {"G/grad_norm": 101.0}},
     "collapsed": {"spread": 0.01},
 }
+MILD = ("D/won", "D/steep", "G/steep")
+"""Of these, the signs that do not stop a run."""
 
 
 def log(images: int, worse: dict[str, Any] | None = None) -> Reading:
@@ -57,7 +65,8 @@ def test_diagnosis_reports_a_lasting_sign_once_and_its_end(name: str) -> None:
     ((at, change),) = said
     assert (at, change.name, change.began) == (1000 + 100 * (long - 1), name, True)
     assert change.text.startswith("since 1,000 images ")
-    assert diagnosis.collapse == change.text
+    assert change.mild == (name in MILD)
+    assert diagnosis.collapse == ("" if change.mild else change.text)
     said = [(n, c) for n in range(3000, 5000, 100) for c in diagnosis.read(log(n))]
     ((at, over),) = said
     assert (at, over.name, over.began) == (3000 + 100 * (long - 1), name, False)
@@ -84,6 +93,55 @@ def test_diagnosis_takes_won_terms_for_no_disproportion() -> None:
     diagnosis = begun()
     won = {"weighted": {"D/real": 0.02, "D/fake": 0.0}}
     assert [c for n in range(9) for c in diagnosis.read(log(1000 + n, won))] == []
+
+
+def of_losses(term: str, values: list[float]) -> list[Change]:
+    """What is said of a term that has these values, log after log."""
+    diagnosis = Diagnosis(small(Case("pix2pix")))
+    logs = (log(100 * n, {"terms": {term: value}}) for n, value in enumerate(values))
+    return [change for one in logs for change in diagnosis.read(one)]
+
+
+def test_diagnosis_reports_a_discriminator_whose_loss_jumps() -> None:
+    """Over 20 logs: a quarter at 5 and the rest at 0.1 have a mean of 1.325 and a deviation of 2.12."""
+    said = of_losses("D/loss", [5.0, 0.1, 0.1, 0.1] * 8)
+    assert [change.name for change in said] == ["D/restless"]
+    assert "over 20 logs it is 1.32 with a standard deviation of 2.12" in said[0].text
+    assert said[0].mild
+    assert of_losses("D/loss", [1.0, 0.2] * 20) == []
+    assert of_losses("D/loss", [3.0] * 10 + [0.1] * 30) == []  # it falls once
+    assert of_losses("D/loss", [5.0, 0.1, 0.1, 0.1] * 5) == []  # one log shows it, too few
+
+
+def test_diagnosis_reports_a_generator_whose_adversarial_loss_falls_for_long() -> None:
+    falls = [2.0 * 0.97**n for n in range(40)]
+    (change,) = of_losses("G/gan", falls)
+    assert (change.name, change.began, change.mild) == ("G/falling", True, True)
+    assert change.text.startswith(
+        f"since {100 * (WINDOW - 1):,} images G/gan has fallen over 20 logs, from 1.67 to 1.06"
+    )
+    assert of_losses("G/gan", [2.0 - 0.005 * n for n in range(40)]) == []  # by less than a fifth
+    assert of_losses("G/gan", [one + (0.9 if n % 3 == 0 else 0) for n, one in enumerate(falls)]) == []  # up and down
+    assert of_losses("G/l1", falls) == []
+    fallen_then_steady = of_losses("G/gan", falls + [falls[-1]] * 40)
+    assert [one.began for one in fallen_then_steady] == [True, False]
+    minimax = of_losses("G/gan", [-0.5 - 0.05 * n for n in range(40)])
+    assert [one.name for one in minimax] == ["G/falling"]
+
+
+def test_diagnosis_takes_the_drift_of_a_critic_for_no_fall() -> None:
+    diagnosis = Diagnosis(small(Case("pix2pix")))
+    for n in range(60):
+        terms = {"D/gap": 0.5, "D/loss": -0.5, "G/gan": 5.0 - 0.1 * n}
+        assert diagnosis.read(Reading(100 * n, terms, {}, {}, None)) == []
+
+
+def test_diagnosis_reads_states_of_releases_without_losses() -> None:
+    diagnosis = begun()
+    state = diagnosis.state_dict()
+    del state["losses"]
+    diagnosis.load_state_dict(state)
+    assert diagnosis.losses == {}
 
 
 def test_diagnosis_leaves_vanished_norms_out_of_the_median() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
 from typing import Any
 
 from i2i_core.methods.base import Method
@@ -28,6 +29,23 @@ DOMINANT = 1000.0
 """How many times as much as all other terms of a loss together one term may count."""
 LEAST_OTHERS = 0.1
 """The least that those others count for: terms that a player has won go to zero."""
+WON = 0.01
+"""The loss of a discriminator below which it has won the game."""
+STEEP = 100.0
+"""The gradient norm above which a move is suspicious (Chintala et al. 2016, "How to train a GAN", hint 10)."""
+RESTLESS = 1.0
+"""The standard deviation of a discriminator's loss, over its mean, above which it jumps."""
+JUMPS = 4
+"""Changes from log to log, each larger than the mean, that such a loss must have: one that falls once has fewer."""
+FALLEN, FALLING = 0.2, 0.9
+"""The share by which a generator's adversarial loss must have fallen, and the share of pairs of logs of which the later
+one is lower, for it to fall steadily."""
+WINDOW = 20
+"""Logs over which a loss is looked at."""
+ADVERSARIAL_TERMS = ("gan", "adv", "real")
+"""Beginnings of the names that methods give to a generator's adversarial term."""
+MILD = ("won", "steep", "restless", "falling")
+"""Signs that often come before a failure and may pass: reported, and no reason to stop a run."""
 LONG = 5
 """Logs in a row that must show a sign before it is reported, and lack it before its end is."""
 LONG_SPREAD = 2
@@ -55,6 +73,11 @@ class Change:
     text: str
     began: bool
 
+    @property
+    def mild(self) -> bool:
+        """Tell if the sign is no reason to stop a run."""
+        return _mild(self.name)
+
 
 class Diagnosis:
     """Judge every log for signs of divergence: a sign begins, or ends, once several logs in a row agree. Checkpoints
@@ -64,14 +87,16 @@ class Diagnosis:
         made_by = set(method.generators)
         self.generators = [name for name, player in method.players.items() if made_by & set(player.networks)]
         self.norms: dict[str, list[float]] = {player: [] for player in self.generators}
+        self.losses: dict[str, list[float]] = {}
+        """The last WINDOW values of losses that are looked at over several logs, by name."""
         self.signs: dict[str, Sign] = {}
         self.text: dict[str, str] = {}
         """The last report of each sign that is on."""
 
     @property
     def collapse(self) -> str:
-        """The reports of the signs that are on; "" for none."""
-        return "; ".join(self.text[name] for name, sign in self.signs.items() if sign.on)
+        """The reports of the signs that are on, without the mild ones; "" for none."""
+        return "; ".join(self.text[name] for name, sign in self.signs.items() if sign.on and not _mild(name))
 
     def read(self, log: Reading) -> list[Change]:
         """Judge one log, and return the signs that began or ended with it."""
@@ -102,16 +127,31 @@ class Diagnosis:
             right = [log.terms.get(f"{player}/right_{kind}") for kind in ("real", "fake")]
             if right[0] is not None and right[1] is not None:
                 yield f"{player}/certain", LONG, _certain(player, (right[0] + right[1]) / 2)
+                if (loss := log.terms.get(f"{player}/loss")) is not None:
+                    yield f"{player}/won", LONG, _won(player, loss)
+                    yield f"{player}/restless", LONG, _restless(player, self._latest(f"{player}/loss", loss))
             if (gap := log.terms.get(f"{player}/gap")) is not None:
                 yield f"{player}/blind", LONG, _blind(player, gap)
             weighted = {name: value for name, value in log.weighted.items() if name.split("/")[0] == player}
             if len(weighted) > 1:
                 yield f"{player}/out_of_proportion", LONG, _dominant(player, weighted)
+            if (norm := log.terms.get(f"{player}/grad_norm")) is not None:
+                yield f"{player}/steep", LONG, _steep(player, norm)
         for player in self.generators:
             if f"{player}/grad_norm" in log.terms:
                 yield f"{player}/vanished", LONG, self._vanished(player, log.terms[f"{player}/grad_norm"])
+            term = next((f"{player}/{name}" for name in _adversarial(player, log.terms)), "")
+            if term and any(name.endswith("/right_fake") for name in log.terms):  # a critic's scale drifts
+                yield f"{player}/falling", LONG, _falling(term, self._latest(term, log.terms[term]))
         if log.spread is not None:
             yield "collapsed", LONG_SPREAD, _collapsed(log.spread)
+
+    def _latest(self, name: str, value: float) -> list[float]:
+        """Note a value, and give the last ones of its name; fewer than two until there are WINDOW."""
+        values = self.losses.setdefault(name, [])
+        values.append(value)
+        del values[:-WINDOW]
+        return values if len(values) == WINDOW else []
 
     def _vanished(self, player: str, norm: float) -> str:
         """Report a vanished gradient norm. Norms that have vanished do not enter the median."""
@@ -128,14 +168,71 @@ class Diagnosis:
     def state_dict(self) -> dict[str, Any]:
         return {
             "norms": {player: list(norms) for player, norms in self.norms.items()},
+            "losses": {name: list(values) for name, values in self.losses.items()},
             "signs": {name: asdict(sign) for name, sign in self.signs.items()},
             "text": dict(self.text),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.norms |= {player: list(norms) for player, norms in state["norms"].items()}
+        self.losses = {name: list(values) for name, values in state.get("losses", {}).items()}  # older ones have none
         self.signs = {name: Sign(**sign) for name, sign in state["signs"].items()}
         self.text = dict(state["text"])
+
+
+def _mild(name: str) -> bool:
+    return name.rpartition("/")[2] in MILD
+
+
+def _adversarial(player: str, terms: dict[str, float]) -> Iterator[str]:
+    """Yield the names of a player's adversarial terms, without the player's."""
+    own = (name.removeprefix(f"{player}/") for name in terms if name.startswith(f"{player}/"))
+    return (name for name in own if name.startswith(ADVERSARIAL_TERMS))
+
+
+def _won(player: str, loss: float) -> str:
+    if loss >= WON:
+        return ""
+    return (
+        f"the loss of {player} is nearly 0 ({loss:.3g}): it has won, and the generator may learn nothing from it. "
+        "--input-noise 0.1, --label-flip 0.05 or a lower learning rate of it may help"
+    )
+
+
+def _steep(player: str, norm: float) -> str:
+    if norm <= STEEP:
+        return ""
+    return (
+        f"the gradient norm of {player} is {norm:.3g}, above {STEEP:g}. "
+        "That is usual where a term has a large weight; else try a lower learning rate, or --clip-grad"
+    )
+
+
+def _restless(player: str, losses: list[float]) -> str:
+    if not losses:
+        return ""
+    deviation, mean = statistics.pstdev(losses), abs(statistics.fmean(losses))
+    jumps = sum(abs(later - earlier) > mean for earlier, later in pairwise(losses))
+    if deviation <= RESTLESS * mean or jumps < JUMPS:
+        return ""
+    return (
+        f"the loss of {player} jumps: over {len(losses)} logs it is {mean:.3g} with a standard deviation of "
+        f"{deviation:.3g}. A lower learning rate of it may help"
+    )
+
+
+def _falling(term: str, losses: list[float]) -> str:
+    if not losses:
+        return ""
+    quarter = len(losses) // 4
+    first, last = statistics.fmean(losses[:quarter]), statistics.fmean(losses[-quarter:])
+    lower = statistics.fmean(later < earlier for earlier, later in combinations(losses, 2))
+    if lower < FALLING or last > first - FALLEN * abs(first):
+        return ""
+    return (
+        f"{term} has fallen over {len(losses)} logs, from {first:.3g} to {last:.3g}: the discriminator is being "
+        "fooled, perhaps by garbage. Look at the grids; a higher learning rate of it, or more of its moves, may help"
+    )
 
 
 def _certain(player: str, accuracy: float) -> str:

@@ -185,7 +185,8 @@ class Monitor:
         changes = self.diagnosis.read(log)
         for change in changes:
             if change.began:
-                self.tell(f"the run diverges: {change.text}", logging.WARNING)
+                what = "a sign of trouble" if change.mild else "the run diverges"
+                self.tell(f"{what}: {change.text}", logging.WARNING)
             else:
                 self.tell(change.text)
         if not (tracker := self.tracker):
