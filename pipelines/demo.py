@@ -60,6 +60,7 @@ EXAMPLES = {
     "pix2pix": Example("outlines", "outline to filled", ("l1", "ssim")),
     "cyclegan": WEIGHTS,
     "bigan": Example("weights", WEIGHTS.shows, ("in_target/there", "twin", "cycle"), (), JUDGED),
+    "cogan": Example("weights", WEIGHTS.shows, ("in_target/there", "twin", "cycle"), (), JUDGED),
     "pixel_gan": ONE_WAY,
     "feature_gan": ONE_WAY,
     "unit": WEIGHTS,

@@ -41,5 +41,5 @@ def build_from(name: str, config: Any, *, seed: int = 0) -> Method[Any]:
     with torch.random.fork_rng(devices=[]):  # PyTorch's constructors draw weights that a method then replaces,
         torch.default_generator.manual_seed(seed_from("constructors", seed))  # and spectral norm's first vectors
         method: Method[Any] = entry(name).method(config, torch.Generator().manual_seed(seed_from("init", seed)))
-    with_options(method, name, torch.Generator().manual_seed(seed_from("options", seed)))
+        with_options(method, name, torch.Generator().manual_seed(seed_from("options", seed)))
     return method

@@ -66,7 +66,8 @@ def init_glorot(module: nn.Module, generator: Generator, gain: float = math.sqrt
     """
     for layer in _layers_with_parameters(module):
         if isinstance(layer, _NORMS):
-            layer.weight.fill_(1.0)
+            if layer.weight is not None:
+                layer.weight.fill_(1.0)
             layer.bias.zero_()
             continue
         bound = gain * math.sqrt(6.0 / (layer.weight[0].numel() + layer.weight[:, 0].numel()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -80,19 +81,18 @@ def nearness(M_nFK: Tensor, others_BFK: Tensor) -> Tensor:
 
 def _widened(last: nn.Module, more: int) -> tuple[nn.Conv2d | nn.Linear, int]:
     """Copy a layer so that it reads more channels behind its own; give also how many it has of its own."""
-    placed = {"device": last.weight.device, "dtype": last.weight.dtype} if hasattr(last, "weight") else {}
     wide: nn.Conv2d | nn.Linear
     if type(last) is nn.Linear:
         features = last.in_features
-        wide = nn.Linear(features + more, last.out_features, bias=last.bias is not None, **placed)
+        wide = nn.Linear(features + more, last.out_features, bias=last.bias is not None)
     elif type(last) is nn.Conv2d and last.groups == 1:
         features = last.in_channels
-        sizes = (last.kernel_size, last.stride, last.padding, last.dilation)
-        form = {"bias": last.bias is not None, "padding_mode": last.padding_mode, **placed}
-        wide = nn.Conv2d(features + more, last.out_channels, *sizes, **form)
+        forms: Any = (last.kernel_size, last.stride, last.padding, last.dilation, 1, last.bias is not None)
+        wide = nn.Conv2d(features + more, last.out_channels, *forms, last.padding_mode)
     else:
         raise TypeError(f"a last layer of type {type(last).__name__}, expected a plain Conv2d or Linear")
     if not last.weight.is_meta:
+        wide.to(last.weight)
         with torch.no_grad():
             wide.weight[:, :features] = last.weight
             if last.bias is not None and wide.bias is not None:

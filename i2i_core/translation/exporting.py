@@ -107,6 +107,9 @@ def export(
     method = model.method
     if direction == "BtoA" and not method.two_way:
         raise ConfigError("--back", "it with a method that goes one way", "one that goes both", "Leave --back out.")
+    if method.optimises:
+        found, fix = "a method that makes images by a search for their codes", "Translate with the checkpoint itself."
+        raise ConfigError("export", found, "one whose images a network makes", fix)
     signature = Signature.of(method, direction)
     if size and not signature.channels:
         fix = "Leave --size out: images have the size that the network was trained at."

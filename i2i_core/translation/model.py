@@ -175,7 +175,13 @@ class Model:
         It takes tensors in the order of the method's inputs and controls. Batch norm and dropout run in it as the
         checkpoint runs them; dropout that is the method's noise is drawn from torch's global random state, because the
         network knows no keys.
+
+        Raises:
+            ConfigError: no network makes the method's images.
         """
+        if self.method.optimises:
+            found = "a method that makes images by a search for their codes"
+            raise ConfigError("network", found, "one whose images a network makes", "Call `translate`.")
         return fixed(self.method.module(direction), self.method.at_test)
 
     def _sides(self, direction: Direction) -> tuple[Mapping[str, str], Mapping[str, str]]:

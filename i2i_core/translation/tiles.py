@@ -295,6 +295,8 @@ def _check_method(method: Method[Any], way: Direction, tiling: Tiling) -> None:
         found = f"a method that makes {len(made)} images at once"
     elif method.control(Examples):
         found = "a method that looks at example images beside each image"
+    elif method.optimises:
+        found = "a method that makes a whole image by a search for its code"
     else:
         return
     raise ConfigError(name, found, "a method that makes one image of one image", f"Leave {name} out.")

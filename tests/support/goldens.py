@@ -39,6 +39,7 @@ OF_PRESETS: dict[str, dict[str, Any]] = {
     "dcgan-wgan": {"burst": 7, "burst_until": 2, "burst_every": 9},
     "dcgan-wgan_reference": {"burst": 7, "burst_until": 2, "burst_every": 9},
     "simgan-reference": {"k_g": 5},
+    "cogan-digits": {"image_size": 28, "in_channels": 1, "out_channels": 1, "z_dim": 100},
     # a U-Net of fewer downs has no up-block with dropout after the innermost
     **{f"{method}-reference": {"image_size": 64} for method in ("bicyclegan", "cvae_gan", "clr_gan", "pix2pix_noise")},
 }

@@ -62,6 +62,12 @@ def stays_near_its_input(found: Found) -> None:
     assert 0.7 * found["twin_nothing"] < found["twin"] < found["twin_nothing"]
 
 
+def goes_both_ways_by_pairs(found: Found) -> None:
+    """Images of the target domain; how near they are to the twin is what the search reaches."""
+    for way in ("there", "back"):
+        assert found[f"in_target/{way}"] > found[f"in_target_nothing/{way}"] + 0.3
+
+
 def refines(found: Found) -> None:
     assert found["in_target_nothing/there"] < 0.1
     assert found["in_target/there"] > 0.7
@@ -143,6 +149,11 @@ WGAN = {**DCGAN, "adversarial": "wgan", "optimiser": "rmsprop", "lr": 5e-5, "cli
 WGAN |= {"g_noise": "own", "burst": 100, "burst_until": 25, "burst_every": 500, "clip_at": "after"}
 WGAN_GP = {**DCGAN, "adversarial": "wgan-gp", "lambda_gp": 10.0, "n_critic": 5, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9}
 WGAN_GP |= {"g_noise": "own", "z_dim": 128, "d_norm": "layer"}
+
+COGAN = {**ADAM, "image_size": 128, "adversarial": "nonsaturating", "z_dim": 100, "prior": "uniform", "g_base": 32}
+COGAN |= {"d_base": 32, "weight_decay": 1e-4, "n_critic": 1, "d_batch": "apart", "starts": 10, "iterations": 200}
+COGAN |= {"g_norm": "batch", "d_norm": "batch", "dropout": True}
+COGAN_LONG = {"batch": 128, "images": 100_000 * 128, "load_size": 132, "crop": "random", "flip": True}
 
 CROPS = {"load_size": 286, "crop": "random", "flip": True, "batch": 1}
 EPOCHS = {**CROPS, "lr_schedule": "epochs", "lr_decay_from": 0.5}
@@ -230,6 +241,22 @@ TABLE: dict[str, Row] = {
             "reference": ({**COMPARED, **FEATURES, "halve_d": False}, COMPARED_EPOCHS),
         },
         learns=stays_near_its_input,
+    ),
+    "cogan": Row(
+        small={"image_size": 16, "g_base": 3, "d_base": 2, "z_dim": 3, "g_norm": "none", "d_norm": "none"}
+        | {"dropout": False, "starts": 2, "iterations": 3},
+        golden={"image_size": 16, "g_base": 3, "d_base": 2, "z_dim": 5},
+        figures={
+            "paper": (COGAN, COGAN_LONG),
+            "reference": ({**COGAN, "d_batch": "mixed"}, COGAN_LONG),
+            "digits": (
+                {**COGAN, "architecture": "digits", "image_size": 28, "prior": "normal", "weight_decay": 5e-4},
+                {"batch": 64, "images": 5_000 * 64},
+            ),
+        },
+        learns=goes_both_ways_by_pairs,
+        abilities=("two_way",),
+        critics=("D1", "D2"),
     ),
     "simgan": Row(
         small={

@@ -18,6 +18,12 @@ from i2i_core.config.methods.checks import check_patch_size, check_two_scales, c
 from i2i_core.errors import ConfigError
 from i2i_core.methods import METHODS, build_method
 from i2i_core.networks import vae
+from i2i_core.networks.cogan import (
+    coupled_discriminators,
+    coupled_generators,
+    digit_discriminators,
+    digit_generators,
+)
 from i2i_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from i2i_core.networks.encoder import Encoder
 from i2i_core.networks.init import init_default, init_kaiming, init_normal, init_uniform, init_xavier
@@ -97,6 +103,15 @@ COUNTS: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("BicycleGAN G, z at the input", lambda: UNet(3, 3, norm="instance", dropout=0, z_dim=8), 54_417_795),
     ("BicycleGAN E", lambda: Encoder(), 2_590_032),
     ("BicycleGAN D", lambda: two_scales(3), 3_458_978),
+    ("CoGAN G, one component", lambda: build_method("cogan", "paper").networks["G1"], 12_834_563),
+    ("CoGAN D, one component", lambda: build_method("cogan", "paper").networks["D1"], 14_856_450),
+    ("CoGAN G", lambda: nn.ModuleList(coupled_generators(128, (3, 3))), 12_868_294),
+    ("CoGAN D", lambda: nn.ModuleList(coupled_discriminators(128, (3, 3))), 14_910_338),
+    ("CoGAN G, shared", lambda: coupled_generators(128, (3, 3))[0].shared, 12_800_832),
+    ("CoGAN G, 256 px", lambda: nn.ModuleList(coupled_generators(256, (3, 3), base=16)), 12_851_046),
+    ("CoGAN D, 256 px", lambda: nn.ModuleList(coupled_discriminators(256, (3, 3))), 24_350_594),
+    ("CoGAN G, digits", lambda: nn.ModuleList(digit_generators((1, 1))), 7_842_694),
+    ("CoGAN D, digits", lambda: nn.ModuleList(digit_discriminators((1, 1))), 427_593),
     ("DCGAN G, 64 px", lambda: DCGANGenerator(), 3_576_704),
     ("DCGAN D, 64 px", lambda: DCGANDiscriminator(), 2_765_568),
     ("DCGAN G, 64 px, grey", lambda: DCGANGenerator(image_channels=1), 3_574_656),

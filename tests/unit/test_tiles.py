@@ -308,7 +308,7 @@ def test_tiles_blend_takes_every_method(name: str) -> None:
     """Also images smaller than a tile on one side. A new method is here once it is registered, or is refused."""
     method = made_of(name)
     alone = list(method.inputs.values()) == ["image"] and len(method.outputs) == 1
-    if not alone or method.memory or method.control(Examples):
+    if not alone or method.memory or method.control(Examples) or method.optimises:
         with pytest.raises(ConfigError):
             Tiler(method, "AtoB", Tiling(32, "blend"))
         return

@@ -102,9 +102,12 @@ class PlainSGD:
 class Optimiser:
     """One optimiser over networks; a weight that two of them share is one weight."""
 
-    def __init__(self, k: Any, lr: float, *networks: nn.Module, weight_decay: float = 0.0) -> None:
-        weights = list({id(p): p for network in networks for p in network.parameters()}.values())
+    def __init__(self, k: Any, lr: float, *networks: nn.Module, weight_decay: float = 0.0, kept: bool = False) -> None:
+        weights: Any = list({id(p): p for network in networks for p in network.parameters()}.values())
         self.weights = weights
+        if kept:  # biases, norms and slopes do not decay
+            decays = {"params": [p for p in weights if p.dim() > 1]}
+            weights = [decays, {"params": [p for p in weights if p.dim() == 1], "weight_decay": 0.0}]
         if k.optimiser == "adam":
             self.inner: Any = torch.optim.Adam(
                 weights, lr, (k.beta1, k.beta2), weight_decay=weight_decay, fused=False, foreach=False
@@ -288,6 +291,49 @@ def feature_gan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Lo
         return k.lambda_perceptual * distance(eye.seen(fake, k.perceptual_size), eye.seen(a, k.perceptual_size))
 
     return one_way(kept, networks, k, feed, updates)
+
+
+def cogan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
+    """Liu & Tuzel 2016, Eq. 1 to 3, and the authors' program: D on a pair and on a made one, then G on another made
+    one; two-way cross entropies of real and made, means over both domains' images. Decay of weights, not of biases."""
+    nets = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
+    rules, shared = Rules(k), nets["G1"].shared
+    d_moves, g_moves = (
+        Optimiser(k, k.lr, *(nets[name] for name in names), weight_decay=k.weight_decay, kept=True)
+        for names in (("D1", "D2"), ("G1", "G2"))
+    )
+
+    def pair(batch: Batch, name: str) -> tuple[Tensor, Tensor]:
+        z = batch.draw(name, k.z_dim, kind=k.prior)
+        h = shared(2 * z - 1 if k.prior == "uniform" else z)
+        return nets["G1"].own(h), nets["G2"].own(h)
+
+    def judged(D: str, x: Tensor) -> Tensor:
+        """The logit of real against made, of a softmax over two outputs."""
+        e = torch.exp(nets[D].shared(nets[D].own(x)))
+        return (e[:, 1] / e[:, 0]).log()[:, None]
+
+    def both(x: Tensor, fake: Tensor, D: str) -> tuple[Tensor, Tensor]:
+        if k.d_batch == "mixed":
+            logits = judged(D, torch.cat([x, fake]))
+            return logits[: len(x)], logits[len(x) :]
+        return judged(D, x), judged(D, fake)
+
+    losses = []
+    for _ in range(updates):
+        for _ in range(k.n_critic):
+            batch = next(feed)
+            fakes = [fake.detach() for fake in pair(batch, "z")]
+            loss = torch.zeros((), dtype=torch.float64)
+            for D, x, fake in zip(("D1", "D2"), (batch["a"], batch["b"]), fakes, strict=True):
+                real, made = both(x, fake, D)
+                loss = loss + (rules.real(real) + rules.fake(made)) / 2
+                loss = loss + rules.penalty(lambda image, D=D: judged(D, image), x, fake, batch) / 2
+            losses.append(d_moves.move(loss))
+            rules.clip(nets["D1"], nets["D2"])
+        made1, made2 = pair(batch, "z_G")
+        losses.append(g_moves.move((rules.made(judged("D1", made1)) + rules.made(judged("D2", made2))) / 2))
+    return losses
 
 
 def simgan(networks: nn.ModuleDict, k: Any, feed: Feed, updates: int) -> Losses:
@@ -690,6 +736,15 @@ CASES: dict[str, tuple[Any, Case]] = {
     "feature_gan, images as they are": case(feature_gan, perceptual_size=0, lambda_perceptual=3.0, **LITE),
     "feature_gan, as the authors'": case(feature_gan, halve_d=False, perceptual_size=24, lambda_perceptual=1.0, **LITE),
     "feature_gan, GAN alone": case(feature_gan, n_critic=2, real_target=0.9),
+    "cogan": case(cogan, updates=3, weight_decay=0.01),
+    "cogan, batch norm, n_critic": case(cogan, n_critic=2, g_norm="batch", d_norm="batch", prior="normal"),
+    "cogan, as the authors'": case(cogan, g_norm="batch", d_norm="batch", d_batch="mixed"),
+    "cogan, grey and colour, 32 px": case(cogan, image_size=32, in_channels=1, out_channels=3),
+    "cogan, digits": case(
+        cogan, updates=1, architecture="digits", image_size=28, z_dim=100, in_channels=1, out_channels=1
+    ),
+    "cogan, wgan": case(cogan, **WGAN),
+    "cogan, wgan-gp": case(cogan, **GP),
     "simgan": case(simgan, updates=6, warmup_r=2, warmup_d=1, k_d=2, history_size=7, lambda_reg=0.01),
     "simgan, K_g": case(simgan, updates=3, warmup_r=0, warmup_d=0, k_g=3, k_d=2, history_size=4, **COLOUR),
     "simgan, no history": case(simgan, updates=4, history_size=0),

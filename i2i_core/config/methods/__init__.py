@@ -9,6 +9,7 @@ from i2i_core.config.methods import (  # noqa: F401  (one line per method regist
     bigan,
     cgan,
     clr_gan,
+    cogan,
     cvae_gan,
     cyclegan,
     dcgan,
