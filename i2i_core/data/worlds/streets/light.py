@@ -19,6 +19,8 @@ F = np.float32
 Condition = Literal["day", "dusk", "night", "rain"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Colour = tuple[float, float, float]
+SHADED = 50.0
+"""Metres up to which things darken the ground below them."""
 
 
 @dataclass(frozen=True)
@@ -257,9 +259,8 @@ class Lit:
         )
         x, z = self.of.x.reshape(self.view.shape), self.of.z.reshape(self.view.shape)
         for cx, cz, wide, long, soft, dark in self._standing():
-            if self.view.depth_of(cx, cz - long - soft) < 1.0 or self.view.depth_of(cx, cz) > 60:
-                if not (self.view.depth_of(cx, cz + long) > 1.0 and self.view.depth_of(cx, cz) < 60):
-                    continue
+            if self.view.depth_of(cx, cz + long) < 1.0 or self.view.depth_of(cx, cz) > SHADED:
+                continue
             near = max(self.view.pose.z + 1.5, cz - long - soft)
             corners = [
                 self.view.pixel_of(cx + i * (wide + soft), 0.0, at) for i in (-1, 1) for at in (near, cz + long + soft)

@@ -237,12 +237,12 @@ def _facade(out: Paint, p: Patch) -> None:
     awning = np.array(AWNINGS, np.float32)[(look[board].astype(np.int32)) % len(AWNINGS)].T
     letters = (chance(np.floor(u[board] * F(5)), look[board]) < F(0.45)) & _within(b[board], 0.81, 0.9)
     out.colour[:, p.at[board]] = np.where(letters & (p.fine(0.2)[board] > 0), F(0.72), awning)
-    _glazed(out, p, window, panes, (a, b, mid, wide, tall, column, storey, seed))
+    _glazed(out, p, window, panes, (a, b, mid, wide, column, storey, seed))
 
 
 def _glazed(out: Paint, p: Patch, window: np.ndarray, panes: np.ndarray, where: tuple[np.ndarray, ...]) -> None:
     """Paint windows and shop windows: frames, curtains, glass; some have light behind them."""
-    a, b, mid, wide, tall, column, storey, seed = where
+    a, b, mid, wide, column, storey, seed = where
     bars = window & ((mid > wide - F(0.035)) | (mid < F(0.016)) | (b > F(0.77)) | (np.abs(b - F(0.60)) < F(0.012)))
     _mix(out, p, window, WINDOW)
     inside = chance(column, storey, seed)

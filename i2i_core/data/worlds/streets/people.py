@@ -157,9 +157,7 @@ def key_points(view: View, person: Person, frame: int, z: float) -> list[tuple[f
     return found
 
 
-def ends(
-    view: View, person: Person, places: list[Place], limb: Limb
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def ends(view: View, places: list[Place], limb: Limb) -> tuple[tuple[float, float], tuple[float, float]]:
     """Give the ends of a limb in pixels."""
     return view.pixel_of(*places[limb.a]), view.pixel_of(*places[limb.b])
 
@@ -178,7 +176,7 @@ def draw(canvas: Canvas, street: Street, person: Person, frame: int) -> None:
         return
     for i in range(len(LIMBS)) if tall >= FEW_BELOW else FEW if tall >= FEWEST_BELOW else FEWEST:
         limb = LIMBS[i]
-        a, b = ends(view, person, places, limb)
+        a, b = ends(view, places, limb)
         middle = [(p + q) / 2 for p, q in zip(places[limb.a], places[limb.b], strict=True)]
         t = view.depth_of(middle[0], middle[2])
         scale = view.focal * head / t

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -317,8 +318,8 @@ def _car(canvas: Canvas, of: Car, z: float) -> None:
     )
     if few:
         return
-    for (s1, y1), (s2, y2) in zip(shown, shown[1:], strict=False):
-        _strip(canvas, of, rear, (s1, y1), (s2, y2), surface)
+    for start, end in pairwise(shown):
+        _strip(canvas, of, rear, start, end, surface)
 
 
 def _strip(
