@@ -33,8 +33,9 @@ class Frame:
         self.view = View(self.street.pose(frame), height, width, height * width <= DENSE)
         self.canvas = drawn(self.street, frame, self.view)
         step = round(1 / self.view.step)
-        self._middle = (slice(step - 1, None, step), slice(step - 1, None, step))
-        self.part = self.canvas.part[self._middle]
+        self.middle = (slice(step - 1, None, step), slice(step - 1, None, step))
+        """Rows and columns of the samples that are the middles of pixels."""
+        self.part = self.canvas.part[self.middle]
         """(height, width) number of the surface that each pixel shows."""
 
     @cached_property
@@ -65,7 +66,5 @@ class Frame:
     def depth(self) -> np.ndarray:
         """Give the depth of each pixel along the optical axis: (height, width) uint16, in centimetres; of the sky
         65535."""
-        out: np.ndarray = np.clip(np.rint(self.canvas.depth[self._middle] * np.float32(100)), 0, 65535).astype(
-            np.uint16
-        )
+        out: np.ndarray = np.clip(np.rint(self.canvas.depth[self.middle] * np.float32(100)), 0, 65535).astype(np.uint16)
         return out

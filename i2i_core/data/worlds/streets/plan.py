@@ -166,7 +166,7 @@ class Street:
     seed: int
     clip: int
     stage: bool
-    """True where the camera stands, and a dancer or a walker is before it."""
+    """True where the camera keeps before one person, a dancer or a walker."""
     half: float
     """Half the width of the road, in metres."""
     pavement: float
@@ -203,7 +203,7 @@ class Street:
     def stand(self, person: Person, frame: int) -> float:
         """Give where along the street a person is."""
         if self.stage and person.number == self.people[0].number:
-            return person.z + person.speed * person.heading * SECONDS * frame
+            return self.start + person.z + person.speed * person.heading * SECONDS * frame
         return self._round(person.z, person.speed * person.heading, WALK, frame)
 
     def _round(self, z: float, speed: float, length: float, frame: int) -> float:
@@ -218,16 +218,17 @@ class Street:
 
 @lru_cache(maxsize=32)
 def street(seed: int, clip: int, stage: bool = False) -> Street:
-    """Plan the street of a clip; `stage` for one person in front of a camera that stands."""
+    """Plan the street of a clip; `stage` for one person before the camera, who dances, or walks as the camera goes."""
     d = Draws("street", seed, clip, stage)
     half, pavement = d.between("half", 4.9, 5.6), d.between("pavement", 2.4, 3.6)
     lane = 0.0 if stage else d.between("lane", 1.3, 1.9)
     cars = (*_driving(d.of("ahead"), 1, half, 1), *_driving(d.of("oncoming"), -1, half, 100)) if not stage else ()
     city = d.unit("city") < 0.5
     back = (0.0, 0.0) if city else (d.between("left", 0.0, 3.0), d.between("right", 0.0, 3.0))
+    people = _people(d.of("people"), half, pavement, stage, lane + half * 0.5)
     return Street(
         seed, clip, stage, half, pavement, back, city,
-        speed=0.0 if stage else d.between("speed", 6.0, 11.0),
+        speed=people[0].speed * people[0].heading if stage else d.between("speed", 6.0, 11.0),
         start=d.between("start", 0.0, 4000.0),
         lane=lane + (half * 0.5 if stage else 0.0),
         eye=d.between("eye", 1.35, 1.55) if stage else d.between("eye", 1.5, 2.1),
@@ -235,7 +236,7 @@ def street(seed: int, clip: int, stage: bool = False) -> Street:
         horizon=d.between("horizon", 0.45, 0.52),
         sun=d.between("sun", -0.5, 0.5),
         cars=cars,
-        people=_people(d.of("people"), half, pavement, stage, lane + half * 0.5),
+        people=people,
     )  # fmt: skip
 
 
@@ -262,7 +263,7 @@ def _people(d: Draws, half: float, pavement: float, stage: bool, middle: float) 
     if stage:
         dancing = d.unit("dances") < 0.6
         place = (middle + d.between("place", -0.5, 0.5), d.between("far", 4.3, 5.6))
-        people.append(_person(d.of("first"), 200, place[0], place[1], 0.0 if dancing else 0.5, dancing))
+        people.append(_person(d.of("first"), 200, place[0], place[1], 0.0 if dancing else 0.9, dancing))
     for i in range(5 + d.whole("number", 9)):
         of = d.of(i)
         side = 1 if of.unit("side") < 0.5 else -1
