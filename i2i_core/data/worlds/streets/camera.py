@@ -33,31 +33,25 @@ class Pose:
 
 
 class View:
-    """Look from a pose at a grid of samples: one in the middle of each pixel, or twice as dense with some on the edges.
+    """Look from a pose through the middle of each pixel.
 
     Args:
         pose: of the camera.
         height: of the picture, in pixels.
         width: of the picture, in pixels.
-        dense: whether samples are half a pixel apart: 2 h + 1 rows of 2 w + 1, of which every second is the middle of a
-            pixel.
     """
 
-    def __init__(self, pose: Pose, height: int, width: int, dense: bool = False) -> None:
-        self.pose, self.height, self.width, self.step = pose, height, width, 0.5 if dense else 1.0
-        self.first = 0.0 if dense else 0.5
+    def __init__(self, pose: Pose, height: int, width: int) -> None:
+        self.pose, self.height, self.width, self.shape = pose, height, width, (height, width)
         self.focal = 0.56 * width + 0.48 * height
         self.middle = width * 0.5
         self.horizon = pose.horizon * height
         self.sin, self.cos = sine(pose.yaw), cosine(pose.yaw)
-        n_rows, n_columns = (2 * height + 1, 2 * width + 1) if dense else (height, width)
-        self.columns = self.first + self.step * np.arange(n_columns)
-        self.rows = self.first + self.step * np.arange(n_rows)
+        self.columns, self.rows = 0.5 + np.arange(width), 0.5 + np.arange(height)
         u = (self.columns - self.middle) / self.focal
         self.across = (u * self.cos + self.sin).astype(np.float32)
         self.along = (self.cos - u * self.sin).astype(np.float32)
         self.up = ((self.horizon - self.rows) / self.focal).astype(np.float32)
-        self.shape = n_rows, n_columns
 
     def depth_of(self, x: float, z: float) -> float:
         """Give the depth of a place, in metres along the optical axis."""
@@ -78,13 +72,13 @@ class View:
         return column, np.float32(self.horizon) - (y - np.float32(self.pose.y)) * scale, t
 
     def window(self, corners: list[tuple[float, float]]) -> tuple[int, int, int, int]:
-        """Give the rows and columns of samples, first and last + 1 of each, around some places in pixels."""
+        """Give the rows and columns, first and last + 1 of each, around some places in pixels."""
         columns, rows = zip(*corners, strict=True)
         return *self.span(min(rows), max(rows), self.shape[0]), *self.span(min(columns), max(columns), self.shape[1])
 
     def span(self, low: float, high: float, count: int) -> tuple[int, int]:
-        """Give the samples, first and last + 1 of `count`, that lie between two places in pixels."""
+        """Give the rows or columns, first and last + 1 of `count`, that lie between two places in pixels."""
         low, high = max(low, -1e6), min(high, 1e6)
-        first = max(0, int((low - self.first) / self.step))
-        last = min(count, int((high - self.first) / self.step) + 2 if high >= self.first else 0)
+        first = max(0, int(low - 0.5))
+        last = min(count, int(high - 0.5) + 2 if high >= 0.5 else 0)
         return first, max(first, last)

@@ -148,6 +148,8 @@ class Canvas:
         self, c0: int, t: np.ndarray, at: np.ndarray, ends: tuple[float, float], y: tuple[float, float],
         surface: Surface, top: Profile | None, bottom: Profile | None,
     ) -> None:  # fmt: skip
+        if not len(at):
+            return
         inside = ((at >= np.float32(ends[0])) & (at < np.float32(ends[1])) & (t > np.float32(NEAR))).nonzero()[0]
         if len(inside):
             a, b = int(inside[0]), int(inside[-1]) + 1
@@ -244,7 +246,7 @@ class Canvas:
         round_ = u * u + v * v
         if rough:
             scale = np.float32(13)
-            texels = t * np.float32(13.0 * k.step / k.focal)
+            texels = t * np.float32(13.0 / k.focal)
             round_ = round_ + np.float32(rough) * noise(
                 (across + np.float32(x + z)) * scale, (high + np.float32(y)) * scale, texels
             )

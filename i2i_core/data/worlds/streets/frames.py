@@ -12,9 +12,6 @@ from i2i_core.data.worlds.streets.paint import painted
 from i2i_core.data.worlds.streets.plan import street
 from i2i_core.data.worlds.streets.scene import drawn
 
-DENSE = 16_384
-"""Pixels up to which a picture is averaged from four times as many samples."""
-
 
 class Frame:
     """Draw one frame. Everything is a function of the arguments alone: no frame needs another one.
@@ -30,12 +27,9 @@ class Frame:
 
     def __init__(self, seed: int, clip: int, frame: int, height: int, width: int, stage: bool = False) -> None:
         self.street, self.number = street(seed, clip, stage), frame
-        self.view = View(self.street.pose(frame), height, width, height * width <= DENSE)
+        self.view = View(self.street.pose(frame), height, width)
         self.canvas = drawn(self.street, frame, self.view)
-        step = round(1 / self.view.step)
-        self.middle = (slice(step - 1, None, step), slice(step - 1, None, step))
-        """Rows and columns of the samples that are the middles of pixels."""
-        self.part = self.canvas.part[self.middle]
+        self.part = self.canvas.part
         """(height, width) number of the surface that each pixel shows."""
 
     @cached_property
@@ -66,5 +60,5 @@ class Frame:
     def depth(self) -> np.ndarray:
         """Give the depth of each pixel along the optical axis: (height, width) uint16, in centimetres; of the sky
         65535."""
-        out: np.ndarray = np.clip(np.rint(self.canvas.depth[self.middle] * np.float32(100)), 0, 65535).astype(np.uint16)
+        out: np.ndarray = np.clip(np.rint(self.canvas.depth * np.float32(100)), 0, 65535).astype(np.uint16)
         return out

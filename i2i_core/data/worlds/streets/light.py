@@ -214,7 +214,7 @@ class Lit:
         row, column = self.sky // columns, self.sky % columns
         across, along, up = view.across[column], view.along[column], view.up[row]
         flat = F(1) / (np.maximum(up, 0) + F(0.14))
-        size = flat * F(view.step / view.focal * 9)
+        size = flat * F(9 / view.focal)
         drift = F(self.frame * 0.02)
         u, v = across * flat * F(9) + F(512) + drift, along * flat * F(9) + F(512 + self.street.clip % 97)
         puffs = noise(u * F(1.3), v * F(1.3), size) + F(0.6) * noise(u * F(5), v * F(5), size * F(4))
@@ -298,7 +298,7 @@ class Lit:
         x, z, size = self.of.x[at], self.of.z[at], self.of.size[at]
         puddles = np.clip(noise(x * F(1.6), z * F(1.6), size * F(1.6)) * F(2.2) + F(0.45), 0, 1)
         wave = noise(x * F(18), z * F(18), size * F(18))
-        horizon = (self.view.horizon - self.view.first) / self.view.step
+        horizon = self.view.horizon - 0.5
         stretch = F(0.35 * self.view.shape[0] / 16)
         other = F(2 * horizon) - row + wave * stretch
         other = np.clip(other.astype(np.int32), 0, self.view.shape[0] - 1)
@@ -309,9 +309,8 @@ class Lit:
     def _rain(self, plane: np.ndarray) -> None:
         drops = _streaks()
         h, w = self.view.shape
-        scale = 1 if self.view.step == 1 else 2
         i = int(one_chance(self.frame, 17, self.street.clip) * 256), int(one_chance(self.frame, 23) * 256)
-        rows, columns = (np.arange(h) // scale + i[0]) & 255, (np.arange(w) // scale + i[1]) & 255
+        rows, columns = (np.arange(h) + i[0]) & 255, (np.arange(w) + i[1]) & 255
         plane += drops[rows[:, None], columns] * F(0.2)
 
     def _bloom(self, plane: np.ndarray, shines: np.ndarray) -> None:
@@ -330,15 +329,9 @@ class Lit:
         plane[:, : 4 * h, : 4 * w] += big
 
     def _developed(self, plane: np.ndarray, k: Light, condition: Condition) -> np.ndarray:
-        view = self.view
         tone = plane * F(k.exposure)
         tone = np.maximum(tone * (F(1) + tone * F(0.22)) / (F(1) + tone), 0)
-        if view.step != 1:  # a tent around the middle of each pixel
-            rows = (tone[:, :-2:2] + tone[:, 2::2]) * F(0.25) + tone[:, 1::2] * F(0.5)
-            tone = (rows[:, :, :-2:2] + rows[:, :, 2::2]) * F(0.25) + rows[:, :, 1::2] * F(0.5)
-        else:
-            tone = _softened(tone)
-        out = np.sqrt(tone)
+        out = np.sqrt(_softened(tone))
         start = int(one_chance(self.frame, self.street.clip, CONDITIONS.index(condition)) * 100_000)
         out += (_film(out[0].size + 100_000)[start : start + out[0].size] * F(k.grain)).reshape(out[0].shape)
         out = np.clip(out * F(255) + F(0.5), 0, F(255.4)).astype(np.uint8)

@@ -60,7 +60,7 @@ class Samples:
         self.x = (F(k.pose.x) + t * k.across).reshape(-1)
         self.y = (F(k.pose.y) + t * k.up[:, None]).reshape(-1)
         self.z = (F(k.pose.z) + t * k.along).reshape(-1)
-        self.size = self.depth * F(k.step / k.focal)
+        self.size = self.depth * F(1 / k.focal)
         """Metres that a sample covers."""
         self.kind = np.array([s.kind for s in surfaces], np.uint8)[self.part]
         self.colours = np.array([s.colour for s in surfaces], np.float32)

@@ -57,7 +57,7 @@ FEW = (0, 1, 2, 3, 8, 9, 10, 11, 14, 16)
 """Limbs of people who are far away."""
 FEWEST = (2, 3, 14, 16)
 FEW_BELOW, FEWEST_BELOW = 26, 11
-"""Samples of height below which a person has few limbs."""
+"""Pixels of height below which a person has few limbs."""
 
 
 def joints(person: Person, frame: int, z: float) -> list[Place]:
@@ -169,7 +169,7 @@ def draw(canvas: Canvas, street: Street, person: Person, frame: int) -> None:
     if min(view.depth_of(x, at) for x, _, at in places) < NEAR * 2:
         return
     head = 0.125 * person.height
-    tall = view.focal * person.height / view.depth_of(person.x, z) / view.step
+    tall = view.focal * person.height / view.depth_of(person.x, z)
     column, _ = view.pixel_of(person.x, 0.0, z)
     reach = view.focal * 1.1 / view.depth_of(person.x, z)
     if not -reach < column < view.width + reach or tall < 2:

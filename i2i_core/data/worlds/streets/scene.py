@@ -31,8 +31,8 @@ from i2i_core.data.worlds.streets.plan import (
 LABELS = (ID["sky"], ID["vegetation"], ID["road"], ID["sidewalk"], ID["terrain"])
 GREY = linear(120, 122, 124)
 GRASSY, STONE, TAR, HEDGE = linear(96, 122, 62), linear(150, 146, 140), linear(88, 88, 92), linear(56, 92, 44)
-SMALL = 1.2
-"""Samples of height below which a thing is not drawn."""
+SMALL = 2.0
+"""Pixels of height below which a thing is not drawn."""
 TOO_FAR = 55.0
 """Metres beyond which people are not drawn."""
 DEEP, RISE, EAVE = 9.0, 3.4, 0.35
@@ -97,10 +97,14 @@ def _hills(street: Street, heading: np.ndarray, view: View) -> np.ndarray:
 
 
 def _seen(canvas: Canvas, x: float, z: float, height: float) -> bool:
-    """Tell whether a thing of a height, in metres, is in front of the camera and more than a speck."""
+    """Tell whether a thing of a height, in metres, is in sight and more than a speck."""
     view = canvas.view
     t = view.depth_of(x, z)
-    return t > 0 and view.focal * height / t > SMALL * view.step
+    if t <= 0 or view.focal * height / t <= SMALL:
+        return False
+    column, _ = view.pixel_of(x, 0.0, z)
+    reach = view.focal * 7.0 / t
+    return -reach < column < view.width + reach
 
 
 # ---- houses ----
@@ -121,7 +125,7 @@ def _houses(canvas: Canvas, side: int, houses: list[House]) -> None:
     canvas.row(x - side * EAVE, starts, ends, tall - np.float32(0.42), tall - np.float32(0.12), eaves)
     before: House | None = None
     for house in houses:
-        if not _seen(canvas, x, (house.start + house.end) / 2, 4 * SMALL):
+        if canvas.view.focal * house.height / canvas.view.depth_of(x, house.end) < 6 * SMALL:
             break
         if house.start > canvas.view.pose.z and (before is None or _taller(house, before)):
             _end(canvas, house, x)
@@ -175,7 +179,7 @@ def _roof(canvas: Canvas, of: House, x: float) -> None:
 
 
 def _fence(canvas: Canvas, of: Fence) -> None:
-    if of.end < canvas.view.pose.z or not _seen(canvas, of.x, of.end, of.height):
+    if of.end < canvas.view.pose.z:
         return
     side = 1.0 if of.x > 0 else -1.0
     kind, label, colour = (
@@ -194,7 +198,7 @@ def _tree(canvas: Canvas, of: Tree) -> None:
     trunk = Surface(Kind.BARK, ID["vegetation"], linear(92, 74, 58), 0, (0.0, 0.0, -1.0), (of.x, 0.0, of.z))
     crown = of.height - of.radius * 1.3
     canvas.across_street(of.z, (of.x - 0.14, of.x + 0.14), (0.0, crown), trunk)
-    far = canvas.view.focal * of.height / canvas.view.depth_of(of.x, of.z) / canvas.view.step < 30
+    far = canvas.view.focal * of.height / canvas.view.depth_of(of.x, of.z) < 30
     for i in range(1 if far else 4):
         out, up, size = (0.0, 0.0, 1.0) if i == 0 else (0.62 * (i - 2), 0.3 if i == 2 else -0.25, 0.62)
         r = of.radius * size
@@ -253,7 +257,7 @@ def _sign(canvas: Canvas, of: Post, tall: float) -> None:
 
 WHEEL = 0.33
 FEW_BELOW = 19
-"""Samples of height below which a car is a flank and an end with a window."""
+"""Pixels of height below which a car is a flank and an end with a window."""
 CAR = ((0.0, 0.92), (0.12, 0.98), (0.50, 1.02), (1.05, 1.42), (2.35, 1.46), (3.05, 1.02), (3.85, 0.84), (4.10, 0.62))
 VAN = ((0.0, 1.05), (0.02, 1.95), (0.20, 2.05), (3.70, 2.08), (4.00, 1.98), (4.55, 1.20), (5.05, 1.00), (5.20, 0.62))
 """Outline of a car, from the rear: (place along it, height), in metres."""
@@ -302,7 +306,7 @@ def _car(canvas: Canvas, of: Car, z: float) -> None:
     ends = sorted((rear, rear + of.heading * of.length))
     canvas.along_street(of.x + side * HALF, (ends[0], ends[1]), (0.0, 2.0), flank, top, bottom)
     shown = line if of.heading > 0 else line[::-1]
-    few = view.focal * 1.45 / view.depth_of(of.x, z) / view.step < FEW_BELOW
+    few = view.focal * 1.45 / view.depth_of(of.x, z) < FEW_BELOW
     high = max(y for _, y in line) if few else shown[0][1]
 
     def under(at: np.ndarray) -> np.ndarray:

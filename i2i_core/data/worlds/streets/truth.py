@@ -38,8 +38,8 @@ def flow(frame: Frame) -> np.ndarray:
     It holds for surfaces that the next frame hides, too. The sky and the hills are so far that they only turn.
     """
     view, surfaces, part = frame.view, frame.canvas.surfaces, frame.part
-    depth = frame.canvas.depth[frame.middle]
-    across, along, up = view.across[frame.middle[1]], view.along[frame.middle[1]], view.up[frame.middle[0], None]
+    depth = frame.canvas.depth
+    across, along, up = view.across, view.along, view.up[:, None]
     motion = np.array([s.motion for s in surfaces], np.float32)[part]
     x = F(view.pose.x) + depth * across + motion[..., 0]
     y = F(view.pose.y) + depth * up + motion[..., 1]
