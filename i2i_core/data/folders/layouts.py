@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from i2i_core.data.folders import groups, hints, lists, pairing
 from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
+from i2i_core.data.folders.label_maps import KNOWN, fields_of
 from i2i_core.data.folders.listing import Listing, described, left_out, list_files, place, write_list
 from i2i_core.data.folders.listing import extension as _extension
 from i2i_core.data.folders.listing import some as _some
@@ -51,6 +52,7 @@ LOOKS = {
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt), or --list FILE of attributes or classes",
     "glyphs": "nothing: it is built in",
     "streets": "nothing: it is built in",
+    **{name: known.looks for name, known in KNOWN.items()},
     "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
@@ -64,9 +66,10 @@ _TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bo
 class LayoutOptions:
     """Say which images there are, and how they are split."""
 
-    layout: Literal["none", "ab", "pairs", "unpaired", "images", "classes", "celeba", "glyphs", "streets", "fields"] = (
-        "none"
-    )
+    layout: Literal[
+        "none", "ab", "pairs", "unpaired", "images", "classes", "celeba", "glyphs", "streets", "fields",
+        "cityscapes", "ade20k", "coco-stuff", "pix2pixhd",
+    ] = "none"  # fmt: skip
     """Layout of the images' folders; docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
@@ -200,7 +203,8 @@ def find(
         found = find_streets(street or streets.StreetOptions())
     elif listing is None:
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
-    elif options.layout == "fields":
+    elif options.layout in (*KNOWN, "fields"):
+        fields = fields_of(options.layout, listing, fields) if options.layout in KNOWN else fields
         found = find_fields(options, listing, fields)
     else:
         listing = replace(listing, annotations=options.endings)
@@ -345,15 +349,20 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
             raise ConfigError(flag, f"it beside --layout {options.layout}", f"--layout {layout}", "Leave it out.")
     if options.pair_pattern and options.pair_table:
         raise ConfigError("--pair-pattern", "it beside --pair-table", "one of the two", "Leave one of them out.")
-    if fields != FieldOptions() and options.layout != "fields":
+    if options.layout in KNOWN and fields.field:
+        fix = "Leave it out, or declare every field with --layout fields."
+        raise ConfigError("--field", f"it beside --layout {options.layout}", "fields that are known", fix)
+    if fields != FieldOptions() and options.layout not in (*KNOWN, "fields"):
         raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
     if options.direction == "BtoA" and options.layout == "streets":
         raise ConfigError(
             "--direction", "it beside --layout streets", "--conditions", "Name the two the other way round."
         )
-    if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
+    if options.layout in (*KNOWN, "fields") and (options.endings or options.direction == "BtoA"):
         flag = "--annotations" if options.endings else "--direction"
-        raise ConfigError(flag, "it beside --layout fields", "fields alone", "Declare what you want with --field.")
+        raise ConfigError(
+            flag, f"it beside --layout {options.layout}", "fields alone", "Declare what you want with --field."
+        )
 
 
 def _turned(found: Found) -> Found:

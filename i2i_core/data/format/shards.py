@@ -676,7 +676,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 fields, members = _members(recipe, record, files)
             except BadImageError as error:
                 if bad == "stop":
-                    fix = "Mend or remove it; --bad skip leaves such samples out."
+                    fix = f"{_remedy(str(error.args[1]))}; --bad skip leaves such samples out."
                     wanted = "a file as --field and its like declare" if recipe.declared else "an image"
                     raise DataError(str(error.args[0]), str(error.args[1]), wanted, fix) from None
                 part.left_out.append(f"{_relative(recipe, record, error.args[0])}: {error.args[1]}")
@@ -702,6 +702,18 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+_REMEDIES = {
+    "where ids are": "Give --classes the number of all classes, or --ignore an id that means none, or mend it",
+    "the palette does not name": "Add the colour to the file of --palette, or mend it",
+    "which is of another shape": "Cut or resize the map as its picture was",
+}
+"""What helps against causes that hold one of these phrases."""
+
+
+def _remedy(cause: str) -> str:
+    return next((fix for phrase, fix in _REMEDIES.items() if phrase in cause), "Mend or remove it")
 
 
 def _counted_in(counts: Mapping[str, int], job: ShardJob, names: Sequence[str]) -> dict[str, int]:
