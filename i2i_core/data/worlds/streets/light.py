@@ -301,9 +301,9 @@ class Lit:
         horizon = self.view.horizon - 0.5
         stretch = F(0.35 * self.view.shape[0] / 16)
         other = F(2 * horizon) - row + wave * stretch
-        other = np.clip(other.astype(np.int32), 0, self.view.shape[0] - 1)
+        there: np.ndarray = np.clip(other.astype(np.int32), 0, self.view.shape[0] - 1)
         share = (F(0.20) + F(0.46) * puddles) * np.clip(self.of.depth[at] * F(0.09), F(0.25), F(1))
-        mirrored = np.take(colour, other * columns + column, axis=1)
+        mirrored = np.take(colour, there * columns + column, axis=1)
         colour[:, at] = colour[:, at] * F(0.66) * (F(1) - share) + mirrored * share
 
     def _rain(self, plane: np.ndarray) -> None:
@@ -317,7 +317,7 @@ class Lit:
         """Let what shines spill over: a quarter of the size, blurred, and laid over."""
         h, w = (n // 4 for n in self.view.shape)
         light = np.minimum(shines, F(2.5)).reshape(plane.shape)
-        small = np.zeros((3, h, w), np.float32)
+        small: np.ndarray = np.zeros((3, h, w), np.float32)
         for i in range(0, 4, 2):
             for j in range(0, 4, 2):
                 small += light[:, i : 4 * h : 4, j : 4 * w : 4]

@@ -188,4 +188,4 @@ def draw(canvas: Canvas, street: Street, person: Person, frame: int) -> None:
 
 
 def _colour(person: Person, stuff: str) -> Colour:
-    return SHOES if stuff == "shoes" else getattr(person, stuff)  # type: ignore[no-any-return]
+    return SHOES if stuff == "shoes" else getattr(person, stuff)

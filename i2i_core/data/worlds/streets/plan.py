@@ -242,7 +242,8 @@ def street(seed: int, clip: int, stage: bool = False) -> Street:
 
 def _driving(d: Draws, heading: int, half: float, number: int) -> tuple[Car, ...]:
     """Plan the cars of a lane, with room between them; all of a lane are equally fast."""
-    speed, z, cars = d.between("speed", 6.0, 10.0), BEHIND + d.between("first", 9.0, 26.0), []
+    cars: list[Car] = []
+    speed, z = d.between("speed", 6.0, 10.0), BEHIND + d.between("first", 9.0, 26.0)
     while z < ROUND - 8.0 and len(cars) < 9:
         of = d.of(len(cars))
         cars.append(car(of, number + len(cars), heading * (half - 2.3) * 0.52, z, heading, speed))
@@ -358,7 +359,7 @@ def _along_the_kerb(d: Draws, of: Street, start: float, end: float) -> list[Tree
 
 
 def _parked(d: Draws, of: Street, number: int, start: float, end: float) -> list[Car]:
-    density, cars = d.between("density", 0.15, 0.75), []
+    density, cars = d.between("density", 0.15, 0.75), list[Car]()
     for side in (-1, 1):
         for i in range(int((end - start) / 6.2)):
             one = d.of(side, i)
