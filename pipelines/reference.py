@@ -29,6 +29,8 @@ OTHERS = {
     "generate.py": ("pipelines.generate", "GenerateOptions"),
     "export.py": ("pipelines.export", "ExportOptions"),
     "report.py": ("pipelines.report", "ReportOptions"),
+    "study.py make": ("pipelines.study", "MakeOptions"),
+    "study.py read": ("pipelines.study", "ReadOptions"),
     "runs.py": ("pipelines.runs", "ListOptions"),
     "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),

@@ -61,6 +61,17 @@ GENERATE: Groups = {
     "how much": ("rows", "columns", "first"),
     "what is written": ("out",),
 }
+STUDY_MAKE: Groups = {
+    "whose images": ("RUN", "against", "input", "split", "real", "target", "back"),
+    "what people are asked": ("mode", "question", "pairs", "trials", "practice", "seconds"),
+    "what is drawn": ("sheets", "most", "size", "seed"),
+    "where it runs": ("gpu", "cpu"),
+    "what is written": ("out",),
+}
+STUDY_READ: Groups = {
+    "what to sum up": ("FILE", "late-ms", "least-ms", "seed"),
+    "what is written": ("out",),
+}
 RUNS: Groups = {"what to list": ("STORAGE", "sort")}
 PRUNE: Groups = {
     "which runs": ("STORAGE", "RUN"),

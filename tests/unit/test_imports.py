@@ -58,6 +58,9 @@ ARROWS: dict[str, set[str]] = {
     },
     "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
     "reporting": {"runs", "config", "images", "storage"},
+    "studies": {
+        *("reporting", "translation", "checkpoints", "methods", "data.format", "data.reading", "images", "storage"),
+    },
     "search": {"reporting", "training", "evaluation", "runs", "config", "images", "storage"},
     "orchestration": {
         *("search", "reporting", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
