@@ -61,6 +61,11 @@ GENERATE: Groups = {
     "how much": ("rows", "columns", "first"),
     "what is written": ("out",),
 }
+SHARE_PUSH: Groups = {
+    "what is shared": ("CHECKPOINT", "licence", "pictures"),
+    "where it goes": ("REPO", "public", "dry-run", "overwrite"),
+}
+SHARE_PULL: Groups = {"what is fetched": ("REPO", "revision"), "where it goes": ("FOLDER", "overwrite")}
 STUDY_MAKE: Groups = {
     "whose images": ("RUN", "against", "input", "split", "real", "target", "back"),
     "what people are asked": ("mode", "question", "pairs", "trials", "practice", "seconds"),

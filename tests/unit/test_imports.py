@@ -50,7 +50,10 @@ ARROWS: dict[str, set[str]] = {
     "data.reading": {"data.format", "config", "images", "storage"},
     "runs": {"config", "storage"},
     "checkpoints": {"methods", "networks.shapes", "config", "data.reading", "runs", "storage"},
-    "translation": {"checkpoints", "methods", "networks", "config", "data.folders", *DATA, "images", "storage"},
+    "sharing": {"checkpoints", "methods", "runs", "reporting", "config", "images", "storage"},
+    "translation": {
+        *("sharing.hub", "checkpoints", "methods", "networks", "config", "data.folders", *DATA, "images", "storage"),
+    },
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {
         *("training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config"),
