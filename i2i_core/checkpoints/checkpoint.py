@@ -7,10 +7,9 @@ networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a ten
                       the last update, where that is not the first
 state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
+i2i.json              of a generator that share.py wrote, with the networks that make images alone and no state.pt: where
+                      it comes from
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
-
-A generator that share.py wrote has the networks that make images alone, no state.pt, and i2i.json, which says where it
-comes from.
 """
 
 from __future__ import annotations
