@@ -29,6 +29,7 @@ OTHERS = {
     "generate.py": ("pipelines.generate", "GenerateOptions"),
     "export.py": ("pipelines.export", "ExportOptions"),
     "report.py": ("pipelines.report", "ReportOptions"),
+    "serve.py": ("pipelines.serve", "Command"),
     "runs.py": ("pipelines.runs", "ListOptions"),
     "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),
