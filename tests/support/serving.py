@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import numpy as np
+import uvicorn
 from PIL import Image
 
 from i2i_core.config.serving import LimitOptions
@@ -75,3 +79,18 @@ def png(*shape: int, seed: int = 0, kind: str = "PNG", dtype: str = "uint8") -> 
 
 def image_of(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@contextmanager
+def listening(server: Server) -> Iterator[str]:
+    """A server that listens on loopback, in a thread of this process; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        config = uvicorn.Config(server.app(), log_level="error", lifespan="off")  # type: ignore[arg-type]
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [sock]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+        finally:
+            running.should_exit = True
+            thread.join()
