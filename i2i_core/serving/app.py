@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, Headers, UploadFile
@@ -60,6 +60,8 @@ MOST_FIELDS = 32
 MOST_FIELD = 1 << 16
 """Bytes of a text field of a form."""
 FORM, BINARY = "multipart/form-data", "application/octet-stream"
+PLAIN_FORM = "application/x-www-form-urlencoded"
+"""Form without files, as `curl -d` sends it."""
 
 
 class Backend(Protocol):
@@ -241,12 +243,14 @@ class Server:
         whole = kind.startswith("image/") or kind == BINARY
         if kind == FORM:
             return await self._form(request, place)
-        if not whole and (kind or self._announced(request)):
+        if not whole and kind != PLAIN_FORM and (kind or self._announced(request)):
             expected = f"{FORM}, or an image alone (image/png)"
             raise Refused(415, "Content-Type", kind or "nothing", expected, "Send a form: curl -F image=@FILE URL.")
-        parts = [part async for part in self._body(request, place)]
+        body = b"".join([part async for part in self._body(request, place)])
         pairs = request.query_params.multi_items()
-        return Ask(_once(pairs), b"".join(parts) if whole else None)
+        if kind == PLAIN_FORM:
+            pairs += _plain_pairs(body)
+        return Ask(_once(pairs), body if whole else None)
 
     async def _form(self, request: Request, place: Place) -> Ask:
         if request.query_params:
@@ -308,6 +312,14 @@ async def _of_form(form: FormData) -> Ask:
         else:
             pairs.append((name, value))
     return Ask(_once(pairs), image, tuple(like))
+
+
+def _plain_pairs(body: bytes) -> list[tuple[str, str]]:
+    """Read a form without files. Raises Refused 400."""
+    try:
+        return parse_qsl(body[: MOST_FIELD + 1].decode("ascii"), True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Refused(400, "body", "no form without files", "NAME=VALUE&...", "Send curl -d NAME=VALUE URL.") from None
 
 
 def _once(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

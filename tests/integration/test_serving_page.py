@@ -19,14 +19,14 @@ from i2i_core.serving.served import Answer, Ask, Served
 from i2i_core.translation.model import load
 
 from ..support.browser import chromium, complaints, until
+from ..support.films import run_of
 from ..support.scene_data import write_scenes
 from ..support.scenes import Scenes, registered
 from ..support.serving import InProcess, image_of, listening, png, server_of
-from ..support.translating import untrained
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.processes]
 
-EVIL = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+EVIL = '"><img src=x onerror="window.hacked=1"><svg onload="window.hacked=1"><script>window.hacked=1'
 TOKEN = "0123456789abcdef"
 DONE = "return ['Done.'].includes(document.getElementById('status').textContent)"
 PIXELS = (
@@ -245,8 +245,8 @@ def test_page_draws_label_maps_in_their_colours(browser: Any, tmp_path: Path) ->
     """No pixel has a colour between two classes: the server would refuse the map."""
     data = write_scenes(tmp_path / "data")["scenes"]
     with_palette(Path(data))
-    with registered(Scenes) as name:
-        model = Served("streets", load(untrained(name, data, tmp_path / "runs", data__stages=())), 1 << 20)
+    with registered(Scenes):
+        model = Served("streets", load(run_of(data, tmp_path / "runs")), 1 << 20)
         noted = Noted([model])
         with listening(server_of(model, backend=noted)) as url:
             ready(browser, url)

@@ -18,7 +18,10 @@ from PIL import Image
 
 from i2i_core.config.serving import LimitOptions, ServeOptions
 from i2i_core.errors import ConfigError
+from i2i_core.fields import Field
+from i2i_core.images.codec import Picture
 from i2i_core.serving.admission import Admission
+from i2i_core.serving.images import ids_of
 from i2i_core.serving.naming import names_of
 from i2i_core.serving.refusing import Refused
 from i2i_core.serving.served import Answer, Ask, Served
@@ -26,6 +29,7 @@ from i2i_core.serving.token import token_of
 from i2i_core.translation.model import load
 
 from ..support.serving import ask, asks, image_of, png, served, server_of
+from ..support.translating import untrained
 
 TOKEN = "0123456789abcdef"
 
@@ -168,6 +172,30 @@ def test_served_fault_touches_one_answer_and_shows_nothing(
     assert answer.status == 500
     assert "somebody" not in json.dumps(answer.as_json())
     assert "secret: /home/somebody" in caplog.text
+
+
+def test_served_generates_with_a_method_that_takes_no_image(labelled: str, tmp_path: Path) -> None:
+    model = served(untrained("dcgan", labelled, tmp_path))
+    zero, again, one = (made(model, fields={"sample": n}).data for n in ("0", "0", "1"))
+    assert zero == again
+    assert zero != one
+    assert model.about()["inputs"] == {"AtoB": None}
+    assert refused(model, image=png(16, 16)).field == "image"
+    assert ask(server_of(model), "POST", "/models/model/generate", data={"sample": "1"}).content == one
+
+
+MAP = Field("png", 1, "uint8", 0, 0, role="classes", classes=2, palette=((255, 0, 0), (0, 0, 255)), ignore=9)
+
+
+def test_label_map_is_read_by_ids_or_by_colours() -> None:
+    ids = np.array([[0, 1], [1, 9]], np.uint8)
+    assert ids_of(Picture(ids[..., None]), "image", MAP)[..., 0].tolist() == ids.tolist()
+    colours = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+    assert ids_of(Picture(colours), "image", MAP)[..., 0].tolist() == [[0, 1]]
+    with pytest.raises(Refused, match="the id 2"):
+        ids_of(Picture(ids[..., None] + 1), "image", MAP)
+    with pytest.raises(Refused, match="#ff0001"):
+        ids_of(Picture(colours + np.array([0, 0, 1], np.uint8)), "image", MAP)
 
 
 # ---- names, admission, tokens ----
