@@ -63,13 +63,14 @@ export class Board {
   }
 
   colours() {
-    // Those of the picture, the most frequent first; none where there are many, as in a photo.
+    // Those of the picture, the most frequent first; none where they are many for its size, as in a photo.
     const { data } = this.pixels();
     const words = new Uint32Array(data.buffer);
     const counts = new Map();
+    const most = Math.min(MOST_COLOURS, words.length / 64);
     for (const word of words) {
       counts.set(word, (counts.get(word) || 0) + 1);
-      if (counts.size > MOST_COLOURS) return [];
+      if (counts.size > most) return [];
     }
     const hex = (n) => n.toString(16).padStart(2, "0");
     return [...counts].sort((a, b) => b[1] - a[1])
