@@ -33,6 +33,7 @@ OTHERS = {
     "share.py pull": ("pipelines.share", "PullOptions"),
     "study.py make": ("pipelines.study", "MakeOptions"),
     "study.py read": ("pipelines.study", "ReadOptions"),
+    "serve.py": ("pipelines.serve", "Command"),
     "runs.py": ("pipelines.runs", "ListOptions"),
     "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),

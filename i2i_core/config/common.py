@@ -83,3 +83,9 @@ PRUNE: Groups = {
     "which checkpoints": ("keep-last", "older-than"),
     "what is done": ("yes",),
 }
+SERVE: Groups = {
+    "which models": ("RUN",),
+    "who may ask": ("host", "port", "token-file"),
+    "how it runs": ("batch", "replicas", "gpu"),
+    "limits": ("most-mib", "most-pixels", "most-waiting", "most-seconds"),
+}

@@ -12,7 +12,7 @@ import pytest
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync", "--force-device-scale-factor=1")
-PATIENCE = 60
+PATIENCE = 120
 """Seconds that a page may take for one thing."""
 
 

@@ -64,9 +64,23 @@ ARROWS: dict[str, set[str]] = {
     "studies": {
         *("reporting", "translation", "checkpoints", "methods", "data.format", "data.reading", "images", "storage"),
     },
+    "serving": {
+        *("translation", "checkpoints", "runs", "methods", "networks.shapes", "config", *DATA, "images", "storage"),
+    },
     "search": {"reporting", "training", "evaluation", "runs", "config", "images", "storage"},
     "orchestration": {
-        *("search", "reporting", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
+        *(
+            "serving",
+            "search",
+            "reporting",
+            "training",
+            "translation",
+            "evaluation",
+            "checkpoints",
+            "runs",
+            "methods",
+            "config",
+        ),
         *("data.folders", "data.worlds", *DATA, "images", "storage"),
     },
     "flags": set(),
