@@ -48,10 +48,17 @@ ours() {
 	done
 }
 
+# Those ids, asked for twice where there are none: what was being started while one list was made is on the next.
+left_of_ours() {
+	local left
+	left=$(ours)
+	echo "${left:-$(ours)}"
+}
+
 # Signals them all, and again those that have come since, until none is left or the seconds are over.
 end() {
 	local signal=$1 until=$((SECONDS + $2)) left
-	while left=$(ours) && [ -n "$left" ]; do
+	while left=$(left_of_ours) && [ -n "$left" ]; do
 		# shellcheck disable=SC2086 # one word for each id
 		kill "-$signal" $left 2>/dev/null || true
 		[ "$SECONDS" -lt "$until" ] || return 1
@@ -114,7 +121,7 @@ start)
 	;;
 stop)
 	if ! end TERM 3 && ! end KILL 60; then # a busy machine needs long to end them all
-		left=$(ours)
+		left=$(left_of_ours)
 		if [ -n "$left" ]; then
 			echo "Processes that do not end: $(tr '\n' ' ' <<<"$left")" >&2
 			echo "\`$0 stop\` tries again." >&2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -61,14 +62,25 @@ def run_of(folder: Path, base: int, blocks: int) -> str:
     return untrained("cyclegan", str(folder / "data"), folder, hyper__g_base=base, hyper__blocks=blocks)
 
 
+MEASURED = """
+import re, sys
+from pathlib import Path
+from pipelines import translate
+code = translate.run()
+Path(f"{sys.argv[-1]}-peak").write_text(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/status").read_text())[1])
+sys.exit(code)
+"""
+"""Runs translate.py and writes the KiB of its most resident memory beside its outputs. (`ru_maxrss` of a child begins
+with what its parent held.)"""
+
+
 def translated(run: str, source: Path, out: Path, *flags: object) -> Taken:
-    """Run translate.py, in a process whose memory has held nothing else."""
-    command = [sys.executable, str(ROOT / "pipelines" / "translate.py"), run, "--input", str(source), "--out", str(out)]
+    """Run translate.py, in a process whose memory has held nothing else. Linux only."""
+    peak = out.with_name(f"{out.name}-peak")
+    command = [sys.executable, "-c", MEASURED, run, "--input", source, "--cpu", *flags, "--out", out]
     began = time.perf_counter()
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = os.posix_spawn(sys.executable, [*command, "--cpu", *map(str, flags)], environ)
-    _, status, used = os.wait4(process, 0)
-    return Taken(os.waitstatus_to_exitcode(status), time.perf_counter() - began, used.ru_maxrss / 1024)
+    code = subprocess.run([*map(str, command)], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode
+    return Taken(code, time.perf_counter() - began, int(peak.read_text()) / 1024 if code == 0 else 0.0)
 
 
 def main() -> None:

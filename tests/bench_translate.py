@@ -3,6 +3,7 @@
     python -m tests.bench_translate             local files (make bench-translate)
     python -m tests.bench_translate --s3        from and to an S3 server of this machine
     python -m tests.bench_translate --kill 0.5  and a driver that is killed (SIGKILL) half-way; the same command goes on
+    python -m tests.bench_translate --side 128 --images 2000    larger images
 
 Images are noise of three sizes, a thousand a folder, through a small untrained StarGAN. Each run is a process of its
 own: `here` translates in the driver, with one thread; a number is so many Ray workers of one thread each. Rates leave
@@ -44,14 +45,14 @@ from .support.translating import untrained
 FOLDER = 1000
 
 
-def draw(folder: Path, count: int) -> None:
-    """Write small grey images of noise."""
+def draw(folder: Path, count: int, side: int) -> None:
+    """Write grey images of noise, `side` pixels high and up to twice as wide."""
     rng = np.random.default_rng(0)
     for i in range(count):
         place = folder / f"{i // FOLDER:05d}" / f"{i:08d}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         out = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (16, 16 + 8 * (i % 3)), dtype=np.uint8)).save(out, "PNG", compress_level=1)
+        Image.fromarray(rng.integers(0, 256, (side, side + side // 2 * (i % 3)), dtype=np.uint8)).save(out, "PNG", compress_level=1)
         place.write_bytes(out.getvalue())
 
 
@@ -161,7 +162,7 @@ def main(given: argparse.Namespace) -> None:
         run = untrained("stargan", str(folder / "glyphs"), folder / "runs")
         (folder / "in").mkdir()
         began = time.perf_counter()
-        draw(folder / "in", given.images)
+        draw(folder / "in", given.images, given.side)
         print(
             f"{given.images:,} images drawn in {time.perf_counter() - began:.0f} s; {os.cpu_count()} cores", flush=True
         )
@@ -199,6 +200,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--workers", nargs="+", default=["here", "1", "2"], help="`here`, or a number of Ray workers")
+    parser.add_argument("--side", type=int, default=16, help="height of the images in pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--s3", action="store_true", help="from and to an S3 server of this machine")
     parser.add_argument("--kill", type=float, default=0.0, help="share of the images after which a driver is killed")

@@ -250,4 +250,5 @@ def test_job_may_shard_search_measure_and_translate(cluster: dict[str, str], tmp
     submitted(
         "translate", best, "--input", data, "--split", "train", "--target", "+bold", "--most", "8", "--out", str(out)
     )
-    assert len(list(out.iterdir())) == 9
+    assert len(list(out.glob("*.png"))) == 8
+    assert (tmp_path / "out-sheet.png").exists()

@@ -109,7 +109,7 @@ def test_sweep_stops_one_trial_early_fails_one_that_diverges_and_names_the_best(
     assert "5 of 5 trials done" in sweep.text()
     assert "pipelines/translate.py" in sweep.text()
     assert "Configuration for experiment" not in sweep.text(), "Ray's own reporter"
-    assert not sweep.left(), "processes"
+    assert not sweep.left_for_good()
     best = min((t for t in sweep.trials() if t.value is not None and t.state.name == "COMPLETE"), key=lambda t: t.value)
     found = TrainConfig.loads(sweep.folder.read("best.json").decode(), "best.json")
     assert found.hyper.lr == best.params["hyper.lr"]

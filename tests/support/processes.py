@@ -117,6 +117,13 @@ class Run:
         """The driver and all that came of it."""
         return with_environment(MARK, self.mark)
 
+    def left_for_good(self, deadline: float = 60) -> list[Process]:
+        """What has not ended by itself once the driver has: Ray's helpers end when they find their parents gone."""
+        began = time.monotonic()
+        while (found := self.left()) and time.monotonic() - began < deadline:
+            time.sleep(0.1)  # between two looks
+        return found
+
     def kill(self, kind: str, chance: random.Random) -> bool:
         """Kills one of a kind, or all; False when there was none."""
         assert self.driver
@@ -158,7 +165,7 @@ class Run:
 
 LAST_WORDS = (
     r"(Killed$|(run|finished (after|before)|checkpoints|grids|job|failed:) "
-    r"|(watch|translate|evaluate|train longer) with: |too short to judge by: |\S+: stopped after )"
+    r"|(watch|translate|evaluate|train longer) with: |report, with curves and grids: |too short to judge by: |\S+: stopped after )"
 )
 OUR_LINES = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d |  |$|{LAST_WORDS}")
 """How lines begin that a run prints: those that are logged, those that go on from a line, and what programs print."""
