@@ -7,8 +7,8 @@ networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a ten
                       the last update, where that is not the first
 state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
-i2i.json              of a generator that share.py wrote, with the networks that make images alone and no state.pt: where
-                      it comes from
+i2i.json              of a generator that share.py wrote, which has no state.pt and fewer networks: where it comes
+                      from
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
 """
 
