@@ -17,22 +17,24 @@ class Counters:
 
     def __init__(self, admission: Admission) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        of = {"registry": self.registry}
-        self.answers = Counter("i2i_answers", "Requests for images answered, by status.", ["model", "status"], **of)
+        of = self.registry
+        self.answers = Counter(
+            "i2i_answers", "Requests for images answered, by status.", ["model", "status"], registry=of
+        )
         self.seconds = Histogram(
-            "i2i_answer_seconds", "Seconds from a request to its image.", ["model"], buckets=SECONDS, **of
+            "i2i_answer_seconds", "Seconds from a request to its image.", ["model"], buckets=SECONDS, registry=of
         )
         self.together = Histogram(
             "i2i_batch_images",
             "Images that went through the networks with an image.",
             ["model"],
             buckets=TOGETHER,
-            **of,
+            registry=of,
         )
-        self.networks = Counter("i2i_network_seconds", "Seconds in networks, an image's share.", ["model"], **of)
-        waiting = Gauge("i2i_requests_in_hand", "Requests that are read, wait or run.", **of)
+        self.networks = Counter("i2i_network_seconds", "Seconds in networks, an image's share.", ["model"], registry=of)
+        waiting = Gauge("i2i_requests_in_hand", "Requests that are read, wait or run.", registry=of)
         waiting.set_function(lambda: admission.waiting)
-        Gauge("i2i_bodies_bytes", "Bytes of their bodies.", **of).set_function(lambda: admission.held)
+        Gauge("i2i_bodies_bytes", "Bytes of their bodies.", registry=of).set_function(lambda: admission.held)
 
     def answered(self, model: str, status: int, seconds: float) -> None:
         """Count an answer; of an image also its time."""

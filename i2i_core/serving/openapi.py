@@ -99,8 +99,8 @@ def _field(control: Mapping[str, Any]) -> dict[str, Any]:
             return {"type": "string", "description": f"labels of the output, with commas between: {names}"}
         case "images":
             one = {"type": "string", "format": "binary"}
-            what = "images that the output is to be like"
-            return {"type": "array", "items": one, "maxItems": control["most"], "description": what}
+            text = "images that the output is to be like"
+            return {"type": "array", "items": one, "maxItems": control["most"], "description": text}
         case "numbers":
             return {"type": "string", "description": f"the code: {control['count']} numbers with commas between"}
         case "number":
