@@ -57,7 +57,7 @@ ANSWERS = {
     "study.py": (2, "study.py: found nothing"),
     "study.py --help": (0, "study.py read"),
     "study.py make": (2, "RUN: found nothing"),
-    "study.py make --help": (0, "--against NAME=FOLDER"),
+    "study.py make --help": (0, "--mode {real,preference}"),
     "study.py make runs/x --out x.html --trials 0": (2, "--trials: found 0"),
     "study.py read": (2, "FILE: found nothing"),
     "study.py read --help": (0, "--late-ms FLOAT"),
