@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -69,8 +69,8 @@ class ModelReplica:
         torch.set_num_threads(plan.threads)
         model = load(plan.place, plan.device, plan.at_test)
         self.served = Served(plan.name, model, plan.most_pixels)
-        self.batched.set_max_batch_size(plan.batch)  # type: ignore[attr-defined]
-        self.batched.set_batch_wait_timeout_s(plan.batch_wait / 1000)  # type: ignore[attr-defined]
+        self.batched.set_max_batch_size(plan.batch)
+        self.batched.set_batch_wait_timeout_s(plan.batch_wait / 1000)
 
     async def __call__(self, ask: Ask) -> Answer | Refused:
         """Answer one request."""
@@ -212,12 +212,20 @@ def _plans(names: Sequence[str], places: Sequence[str], options: ServeOptions) -
         raise ResourceError("--gpu", "no GPU that torch can use", "one", "Leave --gpu out.")
     threads = max(1, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
     each = max(1, threads // (len(names) * options.replicas))
-    first = ModelPlan(
-        **{"name": "", "place": "", "at_test": options.at_test, "most_pixels": options.limits.most_pixels},
-        **{"device": "cuda" if options.gpu else "cpu", "threads": each},
-        **{"batch": options.batch, "batch_wait": options.batch_wait, "level": _level()},
-    )
-    return [replace(first, name=name, place=place) for name, place in zip(names, places, strict=True)]
+    return [
+        ModelPlan(
+            name,
+            place,
+            options.at_test,
+            options.limits.most_pixels,
+            device="cuda" if options.gpu else "cpu",
+            threads=each,
+            batch=options.batch,
+            batch_wait=options.batch_wait,
+            level=_level(),
+        )
+        for name, place in zip(names, places, strict=True)
+    ]
 
 
 def _level() -> Level:
@@ -242,7 +250,7 @@ def _start(
     quiet = serve.schema.LoggingConfig(log_level="WARNING", enable_access_log=False)
     handles = [
         serve.deployment(ModelReplica)
-        .options(  # type: ignore[attr-defined]
+        .options(
             name=f"model-{number}",
             num_replicas=options.replicas,
             max_ongoing_requests=most + 1,
@@ -252,7 +260,7 @@ def _start(
         .bind(plan)
         for number, plan in enumerate(plans)
     ]
-    front = serve.deployment(Front).options(  # type: ignore[attr-defined]
+    front = serve.deployment(Front).options(
         name="front",
         max_ongoing_requests=2 * most + 64,  # those that are turned away must come in to be told
         ray_actor_options={"num_cpus": 0},

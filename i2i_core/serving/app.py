@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
@@ -285,7 +285,7 @@ class Server:
         expected = f"at most {self.limits.most_mib} MiB of a request"
         return Refused(413, "body", found, expected, "Send smaller images, or JPEG.")
 
-    async def _body(self, request: Request, place: Place) -> AsyncIterator[bytes]:
+    async def _body(self, request: Request, place: Place) -> AsyncGenerator[bytes, None]:
         """Give the parts of a body as they come, none of it beyond the limits."""
         announced = self._announced(request)
         async for part in request.stream():

@@ -399,8 +399,8 @@ class Served:
         channels = len(y_CHW)
         dtype = "uint16" if job.dtype == "uint16" and channels == 1 else "uint8"
         array = to_array(y_CHW, dtype if channels <= 4 else "float32")
-        extension = "png" if channels <= 4 else "npy"
-        return Answer(encode(array, extension), PNG if extension == "png" else NPY, together, spent)
+        data, kind = (encode(array, "png"), PNG) if channels <= 4 else (encode(array, "npy"), NPY)
+        return Answer(data, kind, together, spent)
 
 
 def late(seconds: float) -> Refused:

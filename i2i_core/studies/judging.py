@@ -183,10 +183,10 @@ def table(found: Judged) -> list[str]:
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     if real:
         lines.append("50% would be made images that nobody tells from real ones")
-    for one in found.comparisons:
-        names = f"{printable(one.first)} - {printable(one.second)}"
-        between = f"{one.low:+.1%} to {one.high:+.1%}"
-        lines.append(f"{names}: {one.difference:+.1%} ({between}), P(first above) {one.chance:.3f}")
+    for two in found.comparisons:
+        names = f"{printable(two.first)} - {printable(two.second)}"
+        between = f"{two.low:+.1%} to {two.high:+.1%}"
+        lines.append(f"{names}: {two.difference:+.1%} ({between}), P(first above) {two.chance:.3f}")
     out = [f"{counted(n, 'answer')}: {REASONS[why]}" for why, n in found.left_out.items() if n]
     lines += ["left out:", *(f"  {line}" for line in out)] if out else []
     if len(found.studies) > 1:
