@@ -77,7 +77,7 @@ STUDY_READ: Groups = {
     "what to sum up": ("FILE", "late-ms", "least-ms", "seed"),
     "what is written": ("out",),
 }
-RUNS: Groups = {"what to list": ("STORAGE", "sort")}
+RUNS: Groups = {"what to list": ("STORAGE", "sort", "follow")}
 PRUNE: Groups = {
     "which runs": ("STORAGE", "RUN"),
     "which checkpoints": ("keep-last", "older-than"),
