@@ -102,13 +102,27 @@ def named_tensors(
 
 
 def networks_bytes(snapshot: Snapshot) -> bytes:
-    """Write the networks of a snapshot as safetensors."""
+    """Write the networks of a snapshot as safetensors; the same networks always give the same bytes."""
     metadata = {"aliases": json.dumps(snapshot.aliases)}
     if snapshot.norm_batches:
         metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
     if snapshot.stage:
         metadata["stage"] = json.dumps(snapshot.stage)
-    return bytes(safetensors_bytes(snapshot.tensors, metadata))
+    return _with_sorted_metadata(safetensors_bytes(snapshot.tensors, metadata))
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in an order that differs each time."""
+    header = _header(data)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors behind it begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """Read the header of a safetensors file: its length, JSON, then the tensors."""
+    return dict(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]))
 
 
 def metrics_bytes(snapshot: Snapshot) -> bytes:
@@ -340,8 +354,7 @@ def latest(run: RunFolder) -> Saved | None:
 def _read_header(data: bytes, where: str, key: str, hint: Any) -> Any:
     """Read a JSON value from the safetensors header of a file that `tensors_of` could read; None where the key is not
     there."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
-    text = header.get("__metadata__", {}).get(key)
+    text = _header(data).get("__metadata__", {}).get(key)
     return None if text is None else strict.read(text, hint, f"{where}: {key}", ANOTHER, CheckpointError)
 
 

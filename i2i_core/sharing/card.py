@@ -90,15 +90,13 @@ def _first(about: About, method: Method[Any]) -> str:
 
 
 def _use(method: Method[Any]) -> list[str]:
-    call = "model.translate(Image.open('photo.png'))" if method.inputs else "model.generate(8)"
+    call = "model.translate(image)  # a PIL image, an array, or a batch (n, C, H, W)"
     return [
         "```python",
-        "from PIL import Image",
-        "",
         "from i2i_core.translation.model import from_pretrained",
         "",
         "model = from_pretrained('OWNER/NAME')  # this repository, or a folder that holds its files",
-        f"made = {call}",
+        f"made = {call if method.inputs else 'model.generate(8)'}",
         "```",
         "",
         "The files are data alone: safetensors, JSON and pictures. Their checksums are checked when they are read.",

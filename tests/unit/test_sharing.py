@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from i2i_core.checkpoints import checkpoint, starting
-from i2i_core.checkpoints.checkpoint import About, Origin, Snapshot, named_tensors
+from i2i_core.checkpoints.checkpoint import About, Origin, Snapshot, named_tensors, networks_bytes
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import CheckpointError, ConfigError
 from i2i_core.methods import build_from
@@ -320,3 +320,21 @@ def test_repository_is_told_from_a_folder(
     (tmp_path / "owner" / "name").mkdir(parents=True)
     if place == "owner/name":
         assert hub.repository(place) == ""
+
+
+def test_networks_of_a_checkpoint_are_the_same_bytes_each_time() -> None:
+    """Also with all that stands beside the tensors, whose order the library leaves open."""
+    tensors = {"G.w": torch.arange(6.0).view(2, 3), "é": torch.ones(1)}
+    snapshot = Snapshot(8, TrainConfig.of("pix2pix", "demo"), tensors, {"a": "G.w"}, {}, {}, {1: 3}, stage=2)
+    written = {networks_bytes(snapshot) for _ in range(30)}
+    assert len(written) == 1
+    (data,) = written
+    found = tensors_of(data)
+    assert {name: x.tolist() for name, x in found.items()} == {name: x.tolist() for name, x in tensors.items()}
+    assert int.from_bytes(data[:8], "little") % 8 == 0
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert header["__metadata__"] == {
+        "aliases": '{"a": "G.w"}',
+        "norm_batches": '{"1": 3}',
+        "stage": "2",
+    }
