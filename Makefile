@@ -12,7 +12,7 @@ KIND ?= all
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 30
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos fuzz bench bench-table bench-gpu bench-stream bench-translate simulate setup clean help
+.PHONY: demo sweep-demo methods-table reference strip test test-quick test-all lint format chaos fuzz bench bench-table bench-gpu bench-stream bench-translate bench-serve simulate setup clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -75,6 +75,9 @@ bench-stream: $(READY)  ## samples/s of the stream beside WebDataset and torchvi
 
 bench-translate: $(READY)  ## images/s of translate.py, its driver's memory, and a driver killed half-way (3 minutes)
 	$(BIN)/python -m tests.bench_translate --kill 0.5
+
+bench-serve: $(READY)  ## 200 clients at once on serve.py, malformed and huge bodies among them: p99, memory, nothing lost (2 minutes)
+	$(BIN)/python -m tests.bench_serve
 
 simulate: $(READY)  ## what a data set costs by how many samples it has: 10^6 to 10^9 in 100,000 shards (2 minutes)
 	$(BIN)/python -m tests.simulate

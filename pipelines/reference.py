@@ -29,6 +29,11 @@ OTHERS = {
     "generate.py": ("pipelines.generate", "GenerateOptions"),
     "export.py": ("pipelines.export", "ExportOptions"),
     "report.py": ("pipelines.report", "ReportOptions"),
+    "share.py push": ("pipelines.share", "PushOptions"),
+    "share.py pull": ("pipelines.share", "PullOptions"),
+    "study.py make": ("pipelines.study", "MakeOptions"),
+    "study.py read": ("pipelines.study", "ReadOptions"),
+    "serve.py": ("pipelines.serve", "Command"),
     "runs.py": ("pipelines.runs", "ListOptions"),
     "runs.py prune": ("pipelines.runs", "PruneOptions"),
     "demo.py": ("pipelines.demo", "Demo"),
@@ -253,6 +258,17 @@ FILES: dict[str, tuple[Written, ...]] = {
                 "FILE.json": "Every metric: value, count, definition, direction; the checkpoint and the data.",
                 "FILE-samples.png": "The best, median and worst samples by the metric that ranks them.",
                 "FILE-PICTURE.png": "A family's own picture, where it has one, such as FILE-colour.png.",
+            },
+        ),
+    ),
+    "A shared generator: share.py push": (Written("i2i_core/sharing/folder.py", listed=True),),
+    "A study: study.py make --out FILE.html": (
+        Written(
+            "pipelines/study.py",
+            others={
+                "FILE.html": "The page that shows images to people. It needs no other file.",
+                "answers-STUDY-PERSON.json": "What one person answered; the page saves it where the browser puts "
+                "downloads.",
             },
         ),
     ),

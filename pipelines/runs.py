@@ -1,9 +1,9 @@
 """List runs: `python pipelines/runs.py [STORAGE]`; free their room: `python pipelines/runs.py prune STORAGE`.
 
 Without STORAGE it is the folder in which train.py puts runs. The list has a line for each run of the storage and each
-trial of its sweeps: method, state, images, the metric of the best checkpoint, the room that the run takes, its whole
-checkpoints, and how long ago it was last written to. `runs.py prune` removes old checkpoints; `runs.py prune --help`
-shows its flags.
+trial of its sweeps: method, data, state, images, the metric of the best checkpoint, the room that the run takes, its
+whole checkpoints, and how long ago it was last written to. `runs.py prune` removes old checkpoints; `runs.py prune
+--help` shows its flags.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from i2i_core.config.common import PRUNE, RUNS
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.errors import CheckpointError, ConfigError, RunError, counted, nearest
 from i2i_core.names import printable
-from i2i_core.settings import check_at_least
+from i2i_core.settings import check_at_least, check_numbers, setting
 from i2i_core.sizes import said_bytes
 from i2i_core.storage.folder import Folder
 from i2i_core.storage.near import corrected
@@ -42,8 +43,10 @@ Show which old checkpoints could be removed, and with --yes remove them.
 These always stay: a run's best checkpoint, its last whole one, everything of a run that may be running, and what the
 configuration of a run of this storage names (--init-from, a classifier). Runs of other storages are not looked at.
 """
-COLUMNS = ("run", "method", "state", "images", "best", "disk", "checkpoints", "age")
+COLUMNS = ("run", "method", "data", "state", "images", "best", "disk", "checkpoints", "age")
 
+CLEARED = "\x1b[H\x1b[J"
+"""Brings the cursor of a terminal to its first line, and clears the rest."""
 Sort = Literal["name", "state", "images", "best", "disk", "age"]
 
 
@@ -55,6 +58,12 @@ class ListOptions:
     """Folder or URL that holds the runs: --storage of train.py."""
     sort: Sort = "name"
     """Order of the list. images, disk: the most first; age: the newest first; best: by metric and value."""
+    follow: float = setting(0.0, most=86_400)
+    """Seconds after which the list is made again, until Ctrl-C; 0 makes it once."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        check_at_least(self, 0, "follow")
 
 
 @dataclass(frozen=True)
@@ -86,9 +95,24 @@ def run() -> int:
         others = f"other folders: {PROGRAM} STORAGE"
         say(f"no runs in {options.storage}, where train.py puts them without --storage; {others}")
         return 0
+    storage = _storage(options.storage, PROGRAM)
+    with suppress(KeyboardInterrupt) if options.follow else nullcontext():
+        while True:
+            lines = _list(storage, options)
+            if options.follow and sys.stdout.isatty():
+                sys.stdout.write(CLEARED)
+            say(*lines)
+            if not options.follow:
+                break
+            time.sleep(options.follow)
+    return 0
+
+
+def _list(storage: Folder, options: ListOptions) -> list[str]:
+    """Give the lines of the list as it stands now."""
     from i2i_core.runs.listing import listed
 
-    runs = listed(_storage(options.storage, PROGRAM))
+    runs = listed(storage)
     keys: dict[str, Callable[[ListedRun], Any]] = {
         "name": lambda run: run.name,
         "state": lambda run: run.state,
@@ -97,9 +121,9 @@ def run() -> int:
         "disk": lambda run: -run.size.bytes,
         "age": lambda run: -run.size.written,
     }
-    lines = table(sorted(runs, key=keys[options.sort]), time.time()).split("\n")
-    say(*(lines if runs else [f"no runs in {options.storage}"]))
-    return 0
+    if not runs:
+        return [f"no runs in {options.storage}"]
+    return table(sorted(runs, key=keys[options.sort]), time.time()).split("\n")
 
 
 def _storage(given: str, program: str) -> Folder:
@@ -123,11 +147,11 @@ def table(runs: Sequence[ListedRun], now: float) -> str:
         best = f"{each.best_by} {each.best:.4g}" if each.best is not None else ""
         room, many = said_bytes(each.size.bytes), str(len(each.whole))
         age = said_age(now - each.size.written) if each.size.written else ""
-        rows.append(
-            tuple(map(printable, (each.name, each.method, each.state, f"{each.images:,}", best, room, many, age)))
-        )
+        images = f"{each.images:,}"
+        cells = (each.name, each.method, each.data, each.state, images, best, room, many, age)
+        rows.append(tuple(map(printable, cells)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = (0, 1, 2, 4)
+    left = (0, 1, 2, 3, 5)
     lines = [
         "  ".join(
             f"{text:<{w}}" if i in left else f"{text:>{w}}" for i, (text, w) in enumerate(zip(row, widths, strict=True))

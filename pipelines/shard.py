@@ -20,10 +20,11 @@ except ModuleNotFoundError as missing:  # another Python than `make setup` insta
 from i2i_core.cli import main, parse, say
 from i2i_core.config.common import SHARD
 from i2i_core.data.folders.declared import FieldOptions
-from i2i_core.data.folders.layouts import LayoutOptions, find
+from i2i_core.data.folders.layouts import DRAWN, LayoutOptions, find
 from i2i_core.data.format import shards, webdatasets
 from i2i_core.data.format.manifest import Manifest
 from i2i_core.data.worlds.glyphs import GlyphOptions
+from i2i_core.data.worlds.streets.samples import StreetOptions
 from i2i_core.errors import ConfigError, counted
 from i2i_core.images.codec import ImageOptions
 from i2i_core.logs import Level
@@ -55,6 +56,7 @@ class MakeOptions:
     fields: FieldOptions = field(default_factory=FieldOptions)
     index: webdatasets.IndexOptions = field(default_factory=webdatasets.IndexOptions)
     glyphs: GlyphOptions = field(default_factory=GlyphOptions)
+    streets: StreetOptions = field(default_factory=StreetOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
     shards: shards.ShardOptions = field(default_factory=shards.ShardOptions)
     workers: int = setting(AUTO, auto=True, most=MOST_PROCESSES)
@@ -132,7 +134,7 @@ _OF_NEW_SHARDS = {"--split", "--group-by", "--seed", "--direction", "--shard-sam
 
 def _check_beside_index(options: MakeOptions, given: set[str], rewrites: bool) -> None:
     """Refuse flags that change nothing beside --index. Raises ConfigError, which names the first."""
-    others = (options.layout, options.fields, options.glyphs, options.shards)
+    others = (options.layout, options.fields, options.glyphs, options.streets, options.shards)
     known = {"--attributes", "--out", "--bad", "--overwrite"} | (_OF_NEW_SHARDS if rewrites else set())
     for flag in sorted(given & {flag for section in others for flag in _flags(section)} - known):
         fix = "Leave it out."
@@ -145,7 +147,7 @@ def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
     from i2i_core.orchestration.sharding import make
 
     _check_places(options)
-    found = find(options.layout, options.glyphs, options.fields)
+    found = find(options.layout, options.glyphs, options.fields, options.streets)
     for note in found.notes:
         say(f"note: {note}")
     plan = shards.plan(found, options.layout, options.glyphs, options.images, options.shards)
@@ -155,7 +157,7 @@ def _shard(options: MakeOptions) -> tuple[Manifest, bool]:
 
 def _check_places(options: MakeOptions) -> None:
     """Refuse missing places, both at once, and an output among the input's images. Raises ConfigError."""
-    drawn = options.layout.layout == "glyphs"
+    drawn = options.layout.layout in DRAWN
     given = {"--input": options.layout.input or options.layout.pair_table or drawn, "--out": options.shards.out}
     if missing := [flag for flag, place in given.items() if not place]:
         expected = (

@@ -52,7 +52,9 @@ def draw(folder: Path, count: int, side: int) -> None:
         place = folder / f"{i // FOLDER:05d}" / f"{i:08d}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         out = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (side, side + side // 2 * (i % 3)), dtype=np.uint8)).save(out, "PNG", compress_level=1)
+        Image.fromarray(rng.integers(0, 256, (side, side + side // 2 * (i % 3)), dtype=np.uint8)).save(
+            out, "PNG", compress_level=1
+        )
         place.write_bytes(out.getvalue())
 
 

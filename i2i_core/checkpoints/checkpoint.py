@@ -7,6 +7,8 @@ networks.safetensors  networks as `G.*`, averaged generators as `ema.G.*`; a ten
                       the last update, where that is not the first
 state.pt              optimisers, histories and progress (read with weights_only=True)
 metrics.json          the last measured metrics
+i2i.json              of a generator that share.py wrote, which has no state.pt and fewer networks: where it comes
+                      from
 checksums.json        sha256 of the others, written last: without it a folder is not a checkpoint
 """
 
@@ -41,6 +43,9 @@ from i2i_core.tensors import loaded, tensors_of
 logger = logging.getLogger(__name__)
 
 ANOTHER = "Use another checkpoint of the run."
+AGAIN = "Pull it again, or use another."
+MOST_ABOUT = 1 << 20
+"""Bytes of i2i.json."""
 COPY = " Or put the config.json of the run's last checkpoint in its place, and run the same command again."
 MOST_CHECKSUMS = 1 << 16
 """Bytes of a checkpoint's list of checksums."""
@@ -96,6 +101,42 @@ def named_tensors(
     return tensors, aliases
 
 
+def networks_bytes(snapshot: Snapshot) -> bytes:
+    """Write the networks of a snapshot as safetensors; the same networks always give the same bytes."""
+    metadata = {"aliases": json.dumps(snapshot.aliases)}
+    if snapshot.norm_batches:
+        metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
+    if snapshot.stage:
+        metadata["stage"] = json.dumps(snapshot.stage)
+    return _with_sorted_metadata(safetensors_bytes(snapshot.tensors, metadata))
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in an order that differs each time."""
+    header = _header(data)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors behind it begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """Read the header of a safetensors file: its length, JSON, then the tensors."""
+    return dict(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]))
+
+
+def metrics_bytes(snapshot: Snapshot) -> bytes:
+    """Write the metrics of a snapshot as JSON."""
+    return (json.dumps(snapshot.metrics, indent=1) + "\n").encode()
+
+
+def shared_networks(method: Method[Any]) -> nn.ModuleDict:
+    """Choose the networks that images are made with, or codes read: those that move together with a generator."""
+    players = [player.networks for player in method.players.values() if {*player.networks} & {*method.generators}]
+    names = {*method.generators, *(name for networks in players for name in networks)}
+    return nn.ModuleDict({name: network for name, network in method.networks.items() if name in names})
+
+
 def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda: None) -> None:
     """Write a checkpoint; its checksums come last, and make it valid.
 
@@ -107,22 +148,55 @@ def write(run: RunFolder, snapshot: Snapshot, check: Callable[[], None] = lambda
     run.remove_checkpoint(snapshot.name)  # a damaged checkpoint, or a half one, which this one replaces
     state = io.BytesIO()
     torch.save(snapshot.state, state)
-    metadata = {"aliases": json.dumps(snapshot.aliases)}
-    if snapshot.norm_batches:
-        metadata["norm_batches"] = json.dumps(snapshot.norm_batches)
-    if snapshot.stage:
-        metadata["stage"] = json.dumps(snapshot.stage)
     files = {
         Names.CONFIG: snapshot.config.dumps().encode(),
-        Names.NETWORKS: safetensors_bytes(snapshot.tensors, metadata),
+        Names.NETWORKS: networks_bytes(snapshot),
         Names.STATE: state.getvalue(),
-        Names.METRICS: (json.dumps(snapshot.metrics, indent=1) + "\n").encode(),
+        Names.METRICS: metrics_bytes(snapshot),
     }
     for file, data in files.items():
         run.write(run.in_checkpoint(snapshot.name, file), data)
     check()
     sums = {file: sha256(data) for file, data in files.items()}
     run.write_json(run.in_checkpoint(snapshot.name, Names.CHECKSUMS), sums)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Name weights that a run began with, which others trained, and their licence; empty: it is not known."""
+
+    name: str
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """Say where a shared generator comes from.
+
+    Attributes:
+        format: version of the file.
+        program: program that wrote it.
+        trained_by: program that trained the generator last; empty where its run does not say.
+        method, preset, run: what was trained.
+        images: that the run had seen.
+        checkpoint: checksum of the checkpoint that it was taken from.
+        licence: of its weights; empty where nobody stated one.
+        began_with: weights of others that the run began with.
+    """
+
+    format: int
+    program: str
+    trained_by: str
+    method: str
+    preset: str
+    run: str
+    images: int
+    checkpoint: str
+    licence: str = ""
+    began_with: tuple[Origin, ...] = ()
+
+
+ABOUT_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -147,7 +221,19 @@ class Saved:
     @property
     def images(self) -> int:
         """Images that the run had seen when it was saved."""
-        return images_of(self.url)
+        return about.images if (about := self.about) else images_of(self.url)
+
+    @property
+    def about(self) -> About | None:
+        """Read where a shared generator comes from; None for a checkpoint of a run. Raises CheckpointError."""
+        if Names.ABOUT not in self.files:
+            return None
+        data, where = self.files[Names.ABOUT], self.at(Names.ABOUT)
+        about: About = strict.read(data, About, where, AGAIN, CheckpointError, most=MOST_ABOUT)
+        if about.format != ABOUT_FORMAT or about.images < 0:
+            found = f"format {about.format}, after {about.images:,} images"
+            raise CheckpointError(where, found, f"format {ABOUT_FORMAT}, after 0 images or more", AGAIN)
+        return about
 
     def at(self, name: str) -> str:
         """Name a file by its full URL, for messages."""
@@ -175,6 +261,9 @@ class Saved:
     def state(self) -> dict[str, Any]:
         """Parse state.pt without executing anything in it. Raises CheckpointError when that fails."""
         where, expected = self.at(Names.STATE), "the state of a run"
+        if Names.STATE not in self.files:
+            fix = "Start a new run from it: train.py --init-from."
+            raise CheckpointError(self.url, "a generator that was shared", "a checkpoint that a run goes on from", fix)
         try:
             state = loaded(self.files[Names.STATE])
         except ValueError as error:
@@ -212,7 +301,8 @@ class Saved:
         """
         path = self.at(Names.NETWORKS)
         trained, moving, together = self.networks()
-        _fill(method.networks, {**trained, **moving} if averaged else trained, path)
+        networks = method.networks if Names.STATE in self.files else shared_networks(method)
+        _fill(networks, {**trained, **moving} if averaged else trained, path)
         if ema is not None:
             names = ema.state_dict()
             _fill(ema, moving or {name: tensor for name, tensor in trained.items() if name in names}, path)
@@ -235,11 +325,12 @@ def read(folder: Folder) -> Saved:
         raise CheckpointError(folder.url, found, "a whole checkpoint", instead) from None
     where = folder.at(Names.CHECKSUMS)
     sums = strict.read(data, dict[str, str], where, ANOTHER, CheckpointError, most=MOST_CHECKSUMS)
-    if not sums.keys() >= set(Names.FILES):
-        expected = f"the checksums of {', '.join(Names.FILES)}"
+    names = Names.SHARED if Names.ABOUT in sums else Names.FILES
+    if not sums.keys() >= set(names):
+        expected = f"the checksums of {', '.join(names)}"
         raise CheckpointError(where, "something else than was written", expected, ANOTHER)
     files = {}
-    for name in Names.FILES:  # a name in the checksums opens no other file
+    for name in names:  # a name in the checksums opens no other file
         try:
             files[name] = folder.read(name)
         except FileNotFoundError:
@@ -263,8 +354,7 @@ def latest(run: RunFolder) -> Saved | None:
 def _read_header(data: bytes, where: str, key: str, hint: Any) -> Any:
     """Read a JSON value from the safetensors header of a file that `tensors_of` could read; None where the key is not
     there."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors: length, JSON header, tensors
-    text = header.get("__metadata__", {}).get(key)
+    text = _header(data).get("__metadata__", {}).get(key)
     return None if text is None else strict.read(text, hint, f"{where}: {key}", ANOTHER, CheckpointError)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from i2i_core.checkpoints.checkpoint import read, read_config
+from i2i_core.checkpoints.checkpoint import Saved, read, read_config
 from i2i_core.checkpoints.norm_batches import NormBatches
 from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.config.run import TrainConfig
@@ -106,14 +106,20 @@ def load_trained(uri: str, device: torch.device) -> Trained:
     Raises:
         CheckpointError: no checkpoint is there, or it is damaged.
     """
-    saved = read(find(uri))
+    return of_saved(read(find(uri)), device)
+
+
+def of_saved(saved: Saved, device: torch.device) -> Trained:
+    """Build the method of a checkpoint that was read, on a device. Raises CheckpointError."""
     config = saved.config()
     with torch.device("meta"):
         like = build_from(config.method, config.hyper)
     saved.fill(like, None, averaged=True)  # networks larger than the file's would take memory for nothing
     method = build_from(config.method, config.hyper)
     together = saved.fill(method, None, averaged=True)
-    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity, _program(saved.url))
+    about = saved.about
+    program = about.trained_by if about else _program(saved.url)
+    trained = Trained(method.to(device), config, saved.images, saved.url, together, saved.identity, program)
     method.stage = saved.stage
     method.at_test = trained.at_test(AtTestOptions())
     return trained

@@ -61,9 +61,31 @@ GENERATE: Groups = {
     "how much": ("rows", "columns", "first"),
     "what is written": ("out",),
 }
-RUNS: Groups = {"what to list": ("STORAGE", "sort")}
+SHARE_PUSH: Groups = {
+    "what is shared": ("CHECKPOINT", "licence", "pictures"),
+    "where it goes": ("REPO", "public", "dry-run", "overwrite"),
+}
+SHARE_PULL: Groups = {"what is fetched": ("REPO", "revision"), "where it goes": ("FOLDER", "overwrite")}
+STUDY_MAKE: Groups = {
+    "whose images": ("RUN", "against", "input", "split", "real", "target", "back"),
+    "what people are asked": ("mode", "question", "pairs", "trials", "practice", "seconds"),
+    "what is drawn": ("sheets", "most", "size", "seed"),
+    "where it runs": ("gpu", "cpu"),
+    "what is written": ("out",),
+}
+STUDY_READ: Groups = {
+    "what to sum up": ("FILE", "late-ms", "least-ms", "seed"),
+    "what is written": ("out",),
+}
+RUNS: Groups = {"what to list": ("STORAGE", "sort", "follow")}
 PRUNE: Groups = {
     "which runs": ("STORAGE", "RUN"),
     "which checkpoints": ("keep-last", "older-than"),
     "what is done": ("yes",),
+}
+SERVE: Groups = {
+    "which models": ("RUN",),
+    "who may ask": ("host", "port", "token-file"),
+    "how it runs": ("batch", "replicas", "gpu"),
+    "limits": ("most-mib", "most-pixels", "most-waiting", "most-seconds"),
 }

@@ -15,6 +15,7 @@ from i2i_core.data.folders import layouts
 from i2i_core.data.format import rewriting, shards, tar_samples, unpacking, webdatasets
 from i2i_core.data.format.manifest import MANIFEST, DataSet, Manifest
 from i2i_core.data.worlds import glyphs
+from i2i_core.data.worlds.streets.samples import StreetOptions
 from i2i_core.errors import ConfigError, ResourceError, UserError, counted
 from i2i_core.fields import Kind
 from i2i_core.images.codec import ImageOptions
@@ -232,6 +233,15 @@ def shard_glyphs(
     layout = layouts.LayoutOptions(layout="glyphs", seed=seed)
     goal = shards.ShardOptions(out=out)
     return make(shards.plan(layouts.find(layout, glyph), layout, glyph, ImageOptions(), goal), goal, workers)
+
+
+def shard_streets(
+    out: str, options: StreetOptions | None = None, *, workers: int = 0, seed: int = 0
+) -> tuple[Manifest, bool]:
+    """Make the built-in streets a data set at `out`, unless it is there."""
+    layout, glyph = layouts.LayoutOptions(layout="streets", seed=seed), glyphs.GlyphOptions()
+    goal, found = shards.ShardOptions(out=out), layouts.find(layout, street=options)
+    return make(shards.plan(found, layout, glyph, ImageOptions(), goal), goal, workers)
 
 
 def builtin_data(

@@ -80,8 +80,12 @@ class CheckpointFolder(Folder):
 
     CONFIG, NETWORKS, STATE, METRICS = "config.json", "networks.safetensors", "state.pt", "metrics.json"
     FILES = (CONFIG, NETWORKS, STATE, METRICS)
+    ABOUT = "i2i.json"
+    SHARED = (CONFIG, NETWORKS, METRICS, ABOUT)
+    """Files of a generator that was shared: no run goes on from it."""
     CHECKSUMS = "checksums.json"
     """Written last: without it a checkpoint is incomplete."""
+    SHARED_WHOLE = (*SHARED, CHECKSUMS)
 
     @property
     def whole(self) -> bool:

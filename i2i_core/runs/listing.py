@@ -35,6 +35,7 @@ class ListedRun:
 
     Attributes:
         name: its path in the storage.
+        data: last part of its data set's place, and how many more data sets it has.
         state: as `attempts.stands` tells it.
         images: trained on, as its last whole checkpoint says or its end.
         best_by, best: the metric that it has its best checkpoint by, and the value; None where none was measured.
@@ -44,6 +45,7 @@ class ListedRun:
 
     name: str
     method: str
+    data: str
     state: str
     images: int
     best_by: str
@@ -121,7 +123,7 @@ def described(storage: Folder, name: str) -> ListedRun:
     parts = {name.split("/")[1] for name in files if name.startswith(f"{run.CHECKPOINTS}/")}
     checkpoints = [each for each in run.names_of_checkpoints() if each in parts]  # some servers list what was removed
     whole = [each for each in checkpoints if run.in_checkpoint(each, CheckpointFolder.CHECKSUMS) in files]
-    method, damage = _method(run), []
+    (method, data), damage = _trained(run), []
     if not method:
         damage.append(f"{run.CONFIG} cannot be read")
     if run.STATUS in files and not status:
@@ -133,12 +135,17 @@ def described(storage: Folder, name: str) -> ListedRun:
     ended = status.get("images")
     images = ended if isinstance(ended, int) else images_of(whole[-1]) if whole else 0
     by, value = (best["metric"], best.get("value")) if best else ("?", None)
-    return ListedRun(name, method or "?", state, images, by, value, summed(files), whole, "; ".join(damage))
+    return ListedRun(name, method or "?", data, state, images, by, value, summed(files), whole, "; ".join(damage))
 
 
-def _method(run: RunFolder) -> str:
-    """Read the name of a run's method; "" where its configuration cannot be read."""
+def _trained(run: RunFolder) -> tuple[str, str]:
+    """Read which method a run trains, and on which data; "" where its configuration does not say."""
     try:
-        return str(strict.loads(run.read(run.CONFIG), finite=False)["method"])
+        config = strict.loads(run.read(run.CONFIG), finite=False)
+        method = str(config["method"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return ""
+        return "", ""
+    data = config.get("data")
+    uri, also = (data.get("uri"), data.get("also")) if isinstance(data, dict) else ("", ())
+    name = uri.rstrip("/").rpartition("/")[2] if isinstance(uri, str) else ""
+    return method, f"{name} +{len(also)}" if also and isinstance(also, list | tuple) else name

@@ -25,6 +25,7 @@ from i2i_core.methods.at_test import fixed
 from i2i_core.methods.base import Direction, Method, Values, sides
 from i2i_core.methods.controls import Code, Examples, Labels
 from i2i_core.networks.shapes import SizeError
+from i2i_core.sharing import hub
 from i2i_core.storage.paths import absolute
 from i2i_core.tensors import repeatable
 from i2i_core.translation.loading import converted
@@ -54,6 +55,32 @@ def load(
     trained = load_trained(absolute(os.fspath(place), "the checkpoint"), torch.device(device))
     trained.method.at_test = trained.at_test(at_test or AtTestOptions())
     return Model(trained)
+
+
+def from_pretrained(
+    place: str | os.PathLike[str],
+    revision: str = "",
+    device: str | torch.device = "cpu",
+    at_test: AtTestOptions | None = None,
+) -> Model:
+    """Load a generator that was shared: a repository of the Hugging Face hub, or a folder.
+
+    Its files are data alone, and nothing in them runs. What the hub's cache has is not fetched again.
+
+    Args:
+        place: `OWNER/NAME` on the hub, or a folder or URL, as for `load`.
+        revision: branch, tag or commit of the repository; empty: its main branch.
+        device, at_test: as for `load`.
+
+    Raises:
+        ResourceError: the hub's package is not there: the extra `share`.
+        ConfigError, RunError: there is no such repository, or the hub does not answer.
+        CheckpointError: no generator is there, or it is damaged.
+    """
+    place = os.fspath(place)
+    if name := hub.repository(place):
+        place = hub.download(name, hub.NEEDED, revision)
+    return load(place, device, at_test)
 
 
 class Model:

@@ -61,7 +61,7 @@ def one() -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_step_of_several_workers_agrees_with_one_process(size: int, one: list[dict[str, Tensor]]) -> None:
     """A global batch of 7 over 2 (4 + 3) and 3 (3 + 2 + 2) workers: every rank's weights, penalty included."""
     for results in run_on(size, CASES):

@@ -43,6 +43,9 @@ from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
 KINDS = {kind.__name__.lower(): kind for kind in (Scenes, Videos, Styles, Generated, Conditional, Both, Tinted)}
+SHORT = ("scenes", "videos", "both")
+KINDS_IN_TURN = [kind if kind in SHORT else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+"""Each, the others than `SHORT` in `make test-all` alone."""
 MEASURED = {
     "scenes": {"l1", "psnr", "ssim"},
     "videos": {"l1", "psnr", "ssim"},
@@ -80,7 +83,7 @@ def loss_of(loop: Loop, batch: Batch) -> float:
         return float(loop.method.loss(batch, loop.method.told(batch))[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_IN_TURN)
 def test_scene_method_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_path: Path) -> None:
     with registered(KINDS[kind]):
         loop = loop_of(config_on(made[kind], str(tmp_path), training__images=240))
@@ -94,7 +97,7 @@ def test_scene_method_learns_and_shows_what_it_makes(kind: str, made: Made, tmp_
         assert bool(found) == bool(MEASURED[kind])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_IN_TURN)
 def test_scene_run_resumes_as_if_it_had_never_stopped(kind: str, made: Made, tmp_path: Path) -> None:
     with registered(KINDS[kind]):
         whole = loop_of(config_on(made[kind], str(tmp_path / "whole")))
@@ -114,7 +117,7 @@ def trained(world: World, kind: str, uri: str, storage: str) -> dict[str, Any]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_IN_TURN)
 def test_scene_run_of_several_workers_equals_one_process(kind: str, made: Made, tmp_path: Path) -> None:
     alone = trained(World(), kind, made[kind], str(tmp_path / "one"))
     first, second = on_workers(2, trained, kind, made[kind], str(tmp_path / "two"))
@@ -417,7 +420,7 @@ def test_translate_goes_back_with_a_code(made: Made, tmp_path: Path) -> None:
             assert np.abs(found[key].astype(int) - as_bytes(image)).max() <= 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_IN_TURN)
 def test_basis_follows_from_what_a_method_declares(kind: str, made: Made, tmp_path: Path) -> None:
     """By several workers as by one."""
     with registered(KINDS[kind]):

@@ -101,6 +101,7 @@ def resumed_on_two(world: World, data: str, storage: str) -> list[int]:
         return compare_resumed(lambda at: config_at(data, at), storage, world)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_stages_resume_on_two_workers_equals_the_run_left_alone(paired: str, storage: str) -> None:
     assert on_workers(2, resumed_on_two, paired, storage) == [[*range(6, 66, 6)]] * 2

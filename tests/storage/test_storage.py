@@ -100,7 +100,7 @@ OPERATIONS: dict[str, tuple[Callable[[Remote, str, Path], Any], Any]] = {
 }
 
 
-SHORT = ("503", "truncated")
+SHORT = ("truncated",)
 """What `make test` plays; the others are long forms."""
 
 

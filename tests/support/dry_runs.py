@@ -9,6 +9,7 @@ way, and what else was raised, by command.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from i2i_core.config.methods.perceptual import PerceptualConfig
 from i2i_core.config.run import TrainConfig
 from i2i_core.errors import UserError
 from i2i_core.flags import Flag, flags_of
@@ -32,6 +34,7 @@ SECONDS = 60
 """Of a check."""
 FIRST = "unit"
 """The method that is checked with the flags that all share."""
+SHARED = {field.name for field in dataclasses.fields(PerceptualConfig)}
 
 
 def commands() -> Iterator[list[str]]:
@@ -39,7 +42,8 @@ def commands() -> Iterator[list[str]]:
     for method in METHODS:
         for flag in flags_of(TrainConfig.of(method, "demo")):
             kind = flag.kind.split("|")[0]
-            if kind in ("INT", "FLOAT") and (flag.section == "hyper" or method == FIRST):
+            own = flag.section == "hyper" and flag.field not in SHARED
+            if kind in ("INT", "FLOAT") and (own or method == FIRST):
                 for value in values(flag, kind):
                     yield ["--method", method, "--preset", "demo", f"{flag.name}={value}"]
 

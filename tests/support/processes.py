@@ -165,7 +165,8 @@ class Run:
 
 LAST_WORDS = (
     r"(Killed$|(run|finished (after|before)|checkpoints|grids|job|failed:) "
-    r"|(watch|translate|evaluate|train longer) with: |report, with curves and grids: |too short to judge by: |\S+: stopped after )"
+    r"|(watch|translate|evaluate|train longer) with: |report, with curves and grids: "
+    r"|too short to judge by: |\S+: stopped after )"
 )
 OUR_LINES = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d |  |$|{LAST_WORDS}")
 """How lines begin that a run prints: those that are logged, those that go on from a line, and what programs print."""

@@ -50,7 +50,10 @@ ARROWS: dict[str, set[str]] = {
     "data.reading": {"data.format", "config", "images", "storage"},
     "runs": {"config", "storage"},
     "checkpoints": {"methods", "networks.shapes", "config", "data.reading", "runs", "storage"},
-    "translation": {"checkpoints", "methods", "networks", "config", "data.folders", *DATA, "images", "storage"},
+    "sharing": {"checkpoints", "methods", "runs", "reporting", "config", "images", "storage"},
+    "translation": {
+        *("sharing.hub", "checkpoints", "methods", "networks", "config", "data.folders", *DATA, "images", "storage"),
+    },
     "evaluation": {"translation", "methods", "pretrained", "config", *DATA, "images", "storage"},
     "training": {
         *("training.monitoring", "evaluation", "checkpoints", "runs", "methods", "config"),
@@ -58,9 +61,26 @@ ARROWS: dict[str, set[str]] = {
     },
     "training.monitoring": {"training.step", "training.sync", "methods", "runs", "config", "images", "storage"},
     "reporting": {"runs", "config", "images", "storage"},
+    "studies": {
+        *("reporting", "translation", "checkpoints", "methods", "data.format", "data.reading", "images", "storage"),
+    },
+    "serving": {
+        *("translation", "checkpoints", "runs", "methods", "networks.shapes", "config", *DATA, "images", "storage"),
+    },
     "search": {"reporting", "training", "evaluation", "runs", "config", "images", "storage"},
     "orchestration": {
-        *("search", "reporting", "training", "translation", "evaluation", "checkpoints", "runs", "methods", "config"),
+        *(
+            "serving",
+            "search",
+            "reporting",
+            "training",
+            "translation",
+            "evaluation",
+            "checkpoints",
+            "runs",
+            "methods",
+            "config",
+        ),
         *("data.folders", "data.worlds", *DATA, "images", "storage"),
     },
     "flags": set(),

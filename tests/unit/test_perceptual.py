@@ -204,6 +204,7 @@ def test_lpips_of_a_method_and_of_its_codes(paired: str, alex: str, lpips: LPIPS
     assert {m.count for m in found.values()} == {3}
 
 
+@pytest.mark.slow
 def test_lpips_is_equal_bits_for_any_number_of_workers(paired: str, alex: str) -> None:
     """The family's own arithmetic: an EfficientNet's distances go the same way."""
     question = asked(paired, Coded(0.4), most=34, lpips_weights=alex, metrics=("lpips",))

@@ -92,6 +92,37 @@ def test_list_says_how_each_run_stands(storage: str, capsys: pytest.CaptureFixtu
     assert "a: left alone: it may be running (far-host, process 7, since then)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"uri": "s3://bucket/sets/maps/"}, "maps"),
+        ({"uri": "data/faces", "also": ["data/rafd", "x"]}, "faces +2"),
+        ({"uri": ""}, ""),
+        ({"uri": 7}, ""),
+        ("maps", ""),
+    ],
+)
+def test_list_names_the_data_of_a_run(data: Any, said: str, storage: str) -> None:
+    run = put_run(storage, "run")
+    run.write_json(run.CONFIG, {"method": "pix2pix", "data": data})
+    (found,) = listed(Folder(storage))
+    assert (found.method, found.data) == ("pix2pix", said)
+
+
+@pytest.mark.processes
+def test_list_is_followed_until_ctrl_c(storage: str) -> None:
+    put_run(storage, "first")
+    command = [sys.executable, str(ROOT / "pipelines/runs.py"), storage, "--follow", "0.05"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        lines = iter(following.stdout.readline, "")
+        assert any(line.startswith("1 run,") for line in lines)
+        put_run(storage, "second")
+        assert any(line.startswith("2 runs,") for line in lines), "the list is made again"
+        following.send_signal(signal.SIGINT)
+        assert following.wait(60) == 0
+
+
 def test_list_names_what_is_damaged(storage: str) -> None:
     put_run(storage, "config").write(RunFolder.CONFIG, b"\xff{")
     put_run(storage, "status").write(RunFolder.STATUS, b"[")
@@ -119,13 +150,13 @@ def test_list_follows_no_link(storage: str, tmp_path: Path) -> None:
 
 
 def test_table_has_a_line_for_each_run_and_their_sum() -> None:
-    one = ListedRun("run", "unit", "finished", 12000, "fid", 31.25, Size(3 << 20, 100.0), ["x", "y"])
-    other = ListedRun("a\x1b[2J\nb", "?", "stopped", 0, "?", None, Size(), [], "config.json cannot be read")
+    one = ListedRun("run", "unit", "maps +1", "finished", 12000, "fid", 31.25, Size(3 << 20, 100.0), ["x", "y"])
+    other = ListedRun("a\x1b[2J\nb", "?", "", "stopped", 0, "?", None, Size(), [], "config.json cannot be read")
     assert table([one, other], 100.0 + 3 * 86400) == "\n".join(
         [
-            "run          method  state     images  best           disk  checkpoints  age",
-            "run          unit    finished  12,000  fid 31.25  3.00 MiB            2  3 d",
-            r"a\x1b[2J\nb  ?       stopped        0                  0 B            0",
+            "run          method  data     state     images  best           disk  checkpoints  age",
+            "run          unit    maps +1  finished  12,000  fid 31.25  3.00 MiB            2  3 d",
+            r"a\x1b[2J\nb  ?                stopped        0                  0 B            0",
             "2 runs, 3.00 MiB",
             r"damaged: a\x1b[2J\nb: config.json cannot be read",
         ]
@@ -356,7 +387,7 @@ def test_list_without_a_storage_is_of_the_folder_that_train_writes_to(
         assert said == "no runs in runs, where train.py puts them without --storage; other folders: runs.py STORAGE\n"
     put_run(str(tmp_path / "runs"), "one", 100)
     assert runs.run() == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("one  pix2pix  stopped     100")
+    assert capsys.readouterr().out.splitlines()[1].startswith("one  pix2pix        stopped     100")
     monkeypatch.setattr(sys, "argv", ["runs.py", "prune"])
     with pytest.raises(ConfigError, match="STORAGE: found nothing"):
         runs.run()

@@ -101,6 +101,7 @@ def test_translator_groups_have_one_shape_whatever_the_batch(
     assert group_of(translator.Image(0, {"image": torch.zeros(3, 257, 256)}, "uint8")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_translate_writes_the_same_bytes_with_workers_and_refuses_too_many(
     stargan: str, photos: Path, labelled: str, tmp_path: Path, told: Message, ray_here: None

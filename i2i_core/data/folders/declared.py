@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from i2i_core.data.folders.palettes import PALETTES
 from i2i_core.errors import ConfigError, nearest
 from i2i_core.fields import PIXELS, ROLES, Field, contradictions
 from i2i_core.settings import check_at_least, check_numbers, setting
@@ -37,8 +38,8 @@ class FieldOptions:
     classes: tuple[str, ...] = ()
     """Classes of a label map or of boxes: their number, or a file with one name per line: --classes labels=35."""
     palette: tuple[str, ...] = ()
-    """A file with the colours of a label map, a line `ID R G B NAME` each (the name may be left out): pictures in
-    colour become ids by it, and label maps are shown in it."""
+    """The colours of a label map: a file with a line `ID R G B NAME` each (the name may be left out), or a name that is
+    known, cityscapes or streets. Pictures in colour become ids by it, and label maps are shown in it."""
     ignore: tuple[str, ...] = ()
     """Id of pixels whose class is not known, in a label map; it lies outside of the classes: --ignore labels=255."""
     range: tuple[str, ...] = ()
@@ -224,7 +225,8 @@ def _lines(flag: str, file: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", "") or "no text"
         found = f"{file}, which cannot be read ({cause})"
-        raise ConfigError(flag, found, "a file of text", corrected(file)) from None
+        expected = "a file of text" + (f", or {' or '.join(PALETTES)}" if flag == "--palette" else "")
+        raise ConfigError(flag, found, expected, corrected(file)) from None
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
@@ -239,7 +241,10 @@ def _with_palette(one: Declared, file: str) -> Declared:
     """Give the field its colours and, where they are not declared, the number and names of its classes."""
     rows: dict[int, tuple[tuple[int, int, int], str]] = {}
     colours: dict[int, int] = {}
-    for line in _lines("--palette", file):
+    for i, rgb_, name in PALETTES.get(file, ()):
+        rows[i] = (rgb_, name)
+        colours.setdefault(int.from_bytes(bytes(rgb_), "big"), i)
+    for line in () if rows else _lines("--palette", file):
         cells = re.fullmatch(r"(\d{1,5})\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})(?:\s+(.*))?", line)
         rgb = tuple(map(int, cells.groups()[1:4])) if cells else (256,)
         code = int.from_bytes(bytes(rgb), "big") if max(rgb) < 256 else -1

@@ -19,12 +19,14 @@ from typing import Any, Literal, NamedTuple
 from i2i_core.data.folders import groups, hints, lists, pairing
 from i2i_core.data.folders.alike import check_apart
 from i2i_core.data.folders.declared import Declared, FieldOptions, declared
+from i2i_core.data.folders.label_maps import KNOWN, fields_of
 from i2i_core.data.folders.listing import Listing, described, left_out, list_files, place, write_list
 from i2i_core.data.folders.listing import extension as _extension
 from i2i_core.data.folders.listing import some as _some
 from i2i_core.data.folders.listing import stem as _stem
 from i2i_core.data.folders.splits import DOMAIN_FOLDER, SPLITS, is_split
 from i2i_core.data.worlds import glyphs
+from i2i_core.data.worlds.streets import samples as streets
 from i2i_core.errors import ConfigError, DataError, counted, nearest
 from i2i_core.fields import WHOLE, Kind
 from i2i_core.images.codec import EXTENSIONS
@@ -49,10 +51,14 @@ LOOKS = {
     "classes": "one folder of images per class, in DIR or in DIR/train, DIR/val, DIR/test",
     "celeba": "images and list_attr_celeba.txt (and list_eval_partition.txt), or --list FILE of attributes or classes",
     "glyphs": "nothing: it is built in",
+    "streets": "nothing: it is built in",
+    **{name: known.looks for name, known in KNOWN.items()},
     "fields": "files of any roles, which --field NAME:ROLE=PATTERN names: label maps, instances, maps, text, clips",
 }
 
-Reading = Literal["files", "left-right", "right-left", "top-bottom", "bottom-top", "glyphs", "tars"]
+Reading = Literal["files", "left-right", "right-left", "top-bottom", "bottom-top", "glyphs", "streets", "tars"]
+DRAWN = ("glyphs", "streets")
+"""Layouts that are drawn here, of no folder."""
 _TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bottom-top"}
 
 
@@ -60,7 +66,10 @@ _TURNED: dict[Reading, Reading] = {"left-right": "right-left", "top-bottom": "bo
 class LayoutOptions:
     """Say which images there are, and how they are split."""
 
-    layout: Literal["none", "ab", "pairs", "unpaired", "images", "classes", "celeba", "glyphs", "fields"] = "none"
+    layout: Literal[
+        "none", "ab", "pairs", "unpaired", "images", "classes", "celeba", "glyphs", "streets", "fields",
+        "cityscapes", "ade20k", "coco-stuff", "pix2pixhd",
+    ] = "none"  # fmt: skip
     """Layout of the images' folders; docs/data.md shows each."""
     input: str = ""
     """Folder or fsspec URL with the images."""
@@ -174,7 +183,12 @@ class Found:
 
 
 @patient_for(AT_START)
-def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, fields: FieldOptions | None = None) -> Found:
+def find(
+    options: LayoutOptions,
+    glyph: glyphs.GlyphOptions | None = None,
+    fields: FieldOptions | None = None,
+    street: streets.StreetOptions | None = None,
+) -> Found:
     """List the samples of an input, each with its split.
 
     Raises:
@@ -184,10 +198,13 @@ def find(options: LayoutOptions, glyph: glyphs.GlyphOptions | None = None, field
     fields = fields or FieldOptions()
     _check_options(options, fields)
     options = _with_folder(options)
-    listing = None if options.layout == "glyphs" else list_files(options.input)
-    if listing is None:
+    listing = None if options.layout in DRAWN else list_files(options.input)
+    if options.layout == "streets":
+        found = find_streets(street or streets.StreetOptions())
+    elif listing is None:
         found = find_glyphs(glyph or glyphs.GlyphOptions(), options)
-    elif options.layout == "fields":
+    elif options.layout in (*KNOWN, "fields"):
+        fields = fields_of(options.layout, listing, fields) if options.layout in KNOWN else fields
         found = find_fields(options, listing, fields)
     else:
         listing = replace(listing, annotations=options.endings)
@@ -318,8 +335,10 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
     if options.input_b and options.layout == "unpaired" and options.endings:
         fix = "Put the images into trainA and trainB of one folder, or leave --annotations out."
         raise ConfigError("--annotations", "it beside --input-b of unpaired images", "one --input", fix)
-    if options.list_left_out and options.layout == "glyphs":
-        raise ConfigError("--list-left-out", "it beside --layout glyphs", "folders", "Leave it out.")
+    if options.list_left_out and options.layout in DRAWN:
+        raise ConfigError("--list-left-out", f"it beside --layout {options.layout}", "folders", "Leave it out.")
+    if options.endings and options.layout == "streets":
+        raise ConfigError("--annotations", "it beside --layout streets", "folders", "Leave it out.")
     for flag, given, layout in (
         ("--common-only", options.common_only, "pairs"),
         ("--pair-pattern", options.pair_pattern, "pairs"),
@@ -330,11 +349,20 @@ def _check_options(options: LayoutOptions, fields: FieldOptions) -> None:
             raise ConfigError(flag, f"it beside --layout {options.layout}", f"--layout {layout}", "Leave it out.")
     if options.pair_pattern and options.pair_table:
         raise ConfigError("--pair-pattern", "it beside --pair-table", "one of the two", "Leave one of them out.")
-    if fields != FieldOptions() and options.layout != "fields":
+    if options.layout in KNOWN and fields.field:
+        fix = "Leave it out, or declare every field with --layout fields."
+        raise ConfigError("--field", f"it beside --layout {options.layout}", "fields that are known", fix)
+    if fields != FieldOptions() and options.layout not in (*KNOWN, "fields"):
         raise ConfigError("--field", f"it beside --layout {options.layout}", "--layout fields", "Leave it out.")
-    if options.layout == "fields" and (options.endings or options.direction == "BtoA"):
+    if options.direction == "BtoA" and options.layout == "streets":
+        raise ConfigError(
+            "--direction", "it beside --layout streets", "--conditions", "Name the two the other way round."
+        )
+    if options.layout in (*KNOWN, "fields") and (options.endings or options.direction == "BtoA"):
         flag = "--annotations" if options.endings else "--direction"
-        raise ConfigError(flag, "it beside --layout fields", "fields alone", "Declare what you want with --field.")
+        raise ConfigError(
+            flag, f"it beside --layout {options.layout}", "fields alone", "Declare what you want with --field."
+        )
 
 
 def _turned(found: Found) -> Found:
@@ -815,6 +843,22 @@ def _unpaired_glyphs(options: glyphs.GlyphOptions, splits: dict[str, str]) -> Fo
 
 def _glyph_key(character: str, style: str) -> str:
     return f"U+{ord(character):04X}-{style}"
+
+
+def find_streets(options: streets.StreetOptions) -> Found:
+    """List the samples of the built-in streets."""
+    names = streets.names_of(options)
+    classes = options.shown if options.streets == "weather" else ()
+    records = tuple(
+        Record(each.key, each.sources, labels=tuple(int(each.condition == name) for name in classes), clip=each.clip)
+        for each in streets.listed(options)
+    )
+    kind: Kind = {"twins": "paired", "weather": "labelled"}.get(options.streets, "fields")  # type: ignore[assignment]
+    known = tuple(Declared(name, "", streets.FIELDS[name]) for name in names) if kind == "fields" else ()
+    return Found(
+        kind, names, records, "streets", ("",) * len(names), classes, exclusive=bool(classes), declared=known,
+        made_by={"streets": options.as_json()},
+    )  # fmt: skip
 
 
 def find_fields(options: LayoutOptions, listing: Listing, fields: FieldOptions) -> Found:

@@ -25,7 +25,7 @@ import numpy as np
 
 from i2i_core import strict
 from i2i_core.data.folders.declared import Declared
-from i2i_core.data.folders.layouts import Found, LayoutOptions, Reading, Record, order
+from i2i_core.data.folders.layouts import DRAWN, Found, LayoutOptions, Reading, Record, order
 from i2i_core.data.format.index import Index, NewIndex
 from i2i_core.data.format.loaded import loaded
 from i2i_core.data.format.manifest import MANIFEST, MOST_MANIFEST, DataSet, Manifest
@@ -34,6 +34,7 @@ from i2i_core.data.format.places import MOST_SHOWN, no_file_name
 from i2i_core.data.format.roles import MisfitError, Value, check_sample, check_value, encode_value, read_value
 from i2i_core.data.format.table import BLOCK, ClipCounts, IndexFile, IndexFiles, Shard, Shards, ShardSet
 from i2i_core.data.worlds import glyphs
+from i2i_core.data.worlds.streets import samples as streets
 from i2i_core.errors import ConfigError, DataError, ResourceError, counted
 from i2i_core.fields import WHOLE, Field, Kind, with_sizes
 from i2i_core.images.codec import ImageOptions, Picture, decode_picture, deepened, encode, prepare, storage
@@ -281,8 +282,8 @@ def plan(
     if images.channels_b is not None and (found.declared or found.kind not in ("paired", "unpaired")):
         fix = "Leave it out; --channels holds for all images."
         raise ConfigError("--channels-b", f"it beside --layout {layout.layout}", "pairs, ab or unpaired", fix)
-    if images.window and (found.declared or found.reader == "glyphs"):
-        fix = "Give the field's own: --range NAME=LOW:HIGH." if found.declared else "Leave it out."
+    if images.window and (found.declared or found.reader in DRAWN):
+        fix = "Leave it out." if found.reader in DRAWN else "Give the field's own: --range NAME=LOW:HIGH."
         raise ConfigError("--window", f"it beside --layout {layout.layout}", "another layout", fix)
     if images.one_sided and (found.declared or found.reader != "files" or found.kind not in ("paired", "unpaired")):
         name = flag("window_a" if images.window_a else "window_b")
@@ -675,7 +676,7 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
                 fields, members = _members(recipe, record, files)
             except BadImageError as error:
                 if bad == "stop":
-                    fix = "Mend or remove it; --bad skip leaves such samples out."
+                    fix = f"{_remedy(str(error.args[1]))}; --bad skip leaves such samples out."
                     wanted = "a file as --field and its like declare" if recipe.declared else "an image"
                     raise DataError(str(error.args[0]), str(error.args[1]), wanted, fix) from None
                 part.left_out.append(f"{_relative(recipe, record, error.args[0])}: {error.args[1]}")
@@ -701,6 +702,18 @@ def _write_tar(file: IO[bytes], recipe: Recipe, job: ShardJob, bad: str) -> tupl
             rows.append(record.key, at, record.labels, clip)
     shard = Shard(job.name, len(rows.keys), hashed.bytes, hashed.hash.hexdigest())
     return replace(part, shard=shard), rows.done()
+
+
+_REMEDIES = {
+    "where ids are": "Give --classes the number of all classes, or --ignore an id that means none, or mend it",
+    "the palette does not name": "Add the colour to the file of --palette, or mend it",
+    "which is of another shape": "Cut or resize the map as its picture was",
+}
+"""What helps against causes that hold one of these phrases."""
+
+
+def _remedy(cause: str) -> str:
+    return next((fix for phrase, fix in _REMEDIES.items() if phrase in cause), "Mend or remove it")
 
 
 def _counted_in(counts: Mapping[str, int], job: ShardJob, names: Sequence[str]) -> dict[str, int]:
@@ -805,6 +818,10 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
             ]
             yield record, ([Picture(x) for x in drawn], {name: _drawing(s) for name, s in record.annotations})
         return
+    if recipe.reader == "streets":
+        for record in records:
+            yield record, (_drawn(recipe, record), {})
+        return
     places = [storage_of(root) for root in recipe.roots]
     for start in range(0, len(records), SAMPLES_AT_ONCE):
         some = records[start : start + SAMPLES_AT_ONCE]
@@ -819,6 +836,16 @@ def _read(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, F
                 yield record, (pictures, _readable(recipe, record, annotations[row]))
             except BadImageError as error:
                 yield record, error
+
+
+def _drawn(recipe: Recipe, record: Record) -> list[Picture | Value]:
+    """Draw the fields of a street's sample."""
+    names = [*recipe.fields] if recipe.declared else ["image"] * len(record.sources)
+    drawn = [streets.drawn(name, source, recipe.seed) for name, source in zip(names, record.sources, strict=True)]
+    found: list[Picture | Value] = [
+        Picture(x) if name == "image" and isinstance(x, np.ndarray) else x for name, x in zip(names, drawn, strict=True)
+    ]
+    return _together(recipe, record, found) if recipe.declared else found
 
 
 def _read_of_tars(recipe: Recipe, records: Sequence[Record]) -> Iterator[tuple[Record, Files | BadImageError]]:
@@ -1043,7 +1070,7 @@ def finish(plan: Plan, out: str, parts: dict[str, FinishedShard]) -> Manifest:
 
 def _perhaps_ids(plan: Plan, parts: Mapping[str, FinishedShard]) -> dict[str, dict[str, int]]:
     """Count the images with a palette, and those of fields whose images are all grey and of low values."""
-    if plan.recipe.declared or plan.recipe.reader == "glyphs":
+    if plan.recipe.declared or plan.recipe.reader in DRAWN:
         return {}
     indexed, faint, all_ = Counter[str](), Counter[str](), Counter[str]()
     for job in plan.jobs:

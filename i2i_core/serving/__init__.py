@@ -1,0 +1,1 @@
+"""Serve trained networks: what a request may ask, how it is answered, and the pages. Nothing here needs Ray."""
