@@ -87,8 +87,10 @@ def _widened(last: nn.Module, more: int) -> tuple[nn.Conv2d | nn.Linear, int]:
         wide = nn.Linear(features + more, last.out_features, bias=last.bias is not None)
     elif type(last) is nn.Conv2d and last.groups == 1:
         features = last.in_channels
-        forms: Any = (last.kernel_size, last.stride, last.padding, last.dilation, 1, last.bias is not None)
-        wide = nn.Conv2d(features + more, last.out_channels, *forms, last.padding_mode)
+        size: Any = last.kernel_size  # typed as a tuple of any length, which the layer does not take
+        forms: dict[str, Any] = {"stride": last.stride, "padding": last.padding, "dilation": last.dilation}
+        forms |= {"bias": last.bias is not None, "padding_mode": last.padding_mode}
+        wide = nn.Conv2d(features + more, last.out_channels, size, **forms)
     else:
         raise TypeError(f"a last layer of type {type(last).__name__}, expected a plain Conv2d or Linear")
     if not last.weight.is_meta:
