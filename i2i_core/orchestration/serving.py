@@ -25,6 +25,7 @@ from i2i_core.config.evaluation import AtTestOptions
 from i2i_core.config.serving import LOCALHOST, ServeOptions
 from i2i_core.errors import ConfigError, ResourceError, RunError
 from i2i_core.logs import Level
+from i2i_core.orchestration import ray_compat
 from i2i_core.orchestration.cluster import connect
 from i2i_core.serving.app import Access, Server
 from i2i_core.serving.naming import names_of
@@ -65,6 +66,7 @@ class ModelReplica:
     """Make images of one model, in batches, in a process of its own."""
 
     def __init__(self, plan: ModelPlan) -> None:
+        ray_compat.take_calls_on_loopback()
         logs.show(plan.level)
         torch.set_num_threads(plan.threads)
         model = load(plan.place, plan.device, plan.at_test)
@@ -130,6 +132,7 @@ class Front:
     def __init__(
         self, models: Sequence[dict[str, Any]], options: ServeOptions, access: Access, level: Level, *handles: Any
     ) -> None:
+        ray_compat.take_calls_on_loopback()
         logs.show(level)
         self.server = Server(models, OnRay(handles), options.limits, access)
 

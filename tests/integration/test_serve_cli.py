@@ -19,6 +19,7 @@ import pytest
 
 from i2i_core.translation.model import load
 
+from ..support.processes import left_for_good
 from ..support.serve_program import Program, serving
 from ..support.serving import image_of, png
 from ..support.sockets import listeners
@@ -62,7 +63,7 @@ def test_serve_answers_batches_survives_and_ends_quietly(run: str, tmp_path: Pat
         lines = program.text().splitlines()
     assert lines[-1] == "ended"
     assert not [line for line in lines if "Traceback" in line or "ERROR" in line or "WARNING" in line], lines
-    assert program.processes() == []
+    assert left_for_good(program.processes) == []
 
 
 def _refuses_what_is_too_large(client: httpx.Client, program: Program) -> None:

@@ -20,7 +20,7 @@ from i2i_core.config.run import TrainConfig
 from i2i_core.search.study import study_of
 from i2i_core.storage.folder import Folder
 
-from ..support.processes import ROOT, Run
+from ..support.processes import ROOT, Run, left_for_good
 
 SPACE = """
 from i2i_core.search.space import Space, log_uniform
@@ -109,7 +109,7 @@ def test_sweep_stops_one_trial_early_fails_one_that_diverges_and_names_the_best(
     assert "5 of 5 trials done" in sweep.text()
     assert "pipelines/translate.py" in sweep.text()
     assert "Configuration for experiment" not in sweep.text(), "Ray's own reporter"
-    assert not sweep.left_for_good()
+    assert not left_for_good(sweep.left)
     best = min((t for t in sweep.trials() if t.value is not None and t.state.name == "COMPLETE"), key=lambda t: t.value)
     found = TrainConfig.loads(sweep.folder.read("best.json").decode(), "best.json")
     assert found.hyper.lr == best.params["hyper.lr"]

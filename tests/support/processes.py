@@ -70,6 +70,14 @@ def with_environment(name: str, value: str) -> list[Process]:
     return found
 
 
+def left_for_good(look: Callable[[], list[Process]], deadline: float = 60) -> list[Process]:
+    """What has not ended by itself once a driver has: Ray's helpers end when they find their parents gone."""
+    began = time.monotonic()
+    while (found := look()) and time.monotonic() - began < deadline:
+        time.sleep(0.1)  # between two looks
+    return found
+
+
 def victims(kind: str, processes: list[Process], driver: int) -> list[int]:
     """The processes of a kind, by number."""
     workers = {p.pid for p in processes if p.command.startswith("ray::") and "TrainWorker" in p.command}
@@ -116,13 +124,6 @@ class Run:
     def left(self) -> list[Process]:
         """The driver and all that came of it."""
         return with_environment(MARK, self.mark)
-
-    def left_for_good(self, deadline: float = 60) -> list[Process]:
-        """What has not ended by itself once the driver has: Ray's helpers end when they find their parents gone."""
-        began = time.monotonic()
-        while (found := self.left()) and time.monotonic() - began < deadline:
-            time.sleep(0.1)  # between two looks
-        return found
 
     def kill(self, kind: str, chance: random.Random) -> bool:
         """Kills one of a kind, or all; False when there was none."""

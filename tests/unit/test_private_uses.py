@@ -145,6 +145,7 @@ def test_ray_has_what_is_imported_of_its_own(file: str, module: str, name: str) 
         (ray_compat.ON_THE_HEAD, "ray.autoscaler.v2.utils"),
         (ray_compat.AUTOSCALING_STATUS.decode(), "ray._private.ray_constants"),
         (ray_compat.LATE, "ray._private.node"),
+        (f'add_port_to_grpc_server(self._server, "{ray_compat.EVERYWHERE}:0")', "ray.serve._private.replica"),
         ("def kill_all_processes(", "ray._private.node"),
         ("def print_to_stdstream(", "ray._private.worker"),
         ("def filter_autoscaler_events(", "ray._private.worker"),
