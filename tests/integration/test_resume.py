@@ -112,7 +112,11 @@ def resumed_from_each(method: str, data: str, storage: str, world: World) -> int
     return len(starts)
 
 
-@pytest.mark.parametrize("method", KINDS)
+LONG = ("cogan",)
+"""Methods whose grids take long: a search for each image."""
+
+
+@pytest.mark.parametrize("method", [pytest.param(one, marks=[pytest.mark.slow] * (one in LONG)) for one in KINDS])
 def test_resume_from_every_checkpoint_equals_the_run_left_alone(
     method: str, storage: str, request: pytest.FixtureRequest
 ) -> None:

@@ -22,7 +22,11 @@ def close(found: float, golden: float) -> bool:
     return abs(found - golden) <= TOLERANCE * max(1.0, abs(golden))
 
 
-@pytest.mark.parametrize("name", cases())
+LONG = ("cogan-digits",)
+"""Goldens of networks whose sizes are fixed."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in LONG)) for one in cases()])
 def test_golden_losses_and_weights_are_unchanged(name: str) -> None:
     """A change that is meant records its preset's golden again and says why in the commit (CONTRIBUTING.md)."""
     golden: dict[str, Any] = json.loads(path_of(name).read_text())
