@@ -114,6 +114,12 @@ def say(*lines: object, file: TextIO | None = None) -> None:
     print(*(printable_text(redacted(str(line))) for line in lines), sep="\n", file=file or sys.stdout, flush=True)
 
 
+def clear() -> None:
+    """Clear the terminal, where standard output is one."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\x1b[H\x1b[J")
+
+
 def early(arguments: Sequence[str], *names: str) -> dict[str, str]:
     """Read the values of a few flags before the others are known, by name without the dashes; absent ones are left out.
 

@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError as missing:  # another Python than `make setup` installed into
     sys.exit(f"error: {missing}. Run `make setup` once, and `source .venv/bin/activate` in every new shell.")
 
-from i2i_core.cli import main, parse, say
+from i2i_core.cli import clear, main, parse, say
 from i2i_core.config.common import PRUNE, RUNS
 from i2i_core.config.launch import LaunchConfig
 from i2i_core.errors import CheckpointError, ConfigError, RunError, counted, nearest
@@ -45,8 +45,6 @@ configuration of a run of this storage names (--init-from, a classifier). Runs o
 """
 COLUMNS = ("run", "method", "data", "state", "images", "best", "disk", "checkpoints", "age")
 
-CLEARED = "\x1b[H\x1b[J"
-"""Brings the cursor of a terminal to its first line, and clears the rest."""
 Sort = Literal["name", "state", "images", "best", "disk", "age"]
 
 
@@ -99,8 +97,8 @@ def run() -> int:
     with suppress(KeyboardInterrupt) if options.follow else nullcontext():
         while True:
             lines = _list(storage, options)
-            if options.follow and sys.stdout.isatty():
-                sys.stdout.write(CLEARED)
+            if options.follow:
+                clear()
             say(*lines)
             if not options.follow:
                 break

@@ -33,8 +33,8 @@ def read_npy(data: bytes | memoryview) -> np.ndarray:
     header = io.BytesIO(data[: 1 << 16])
     try:
         shape, by_columns, dtype = _READERS[npy.read_magic(header)](header)
-    except Exception:  # numpy evaluates the header, which fails in as many ways as Python's own parser
-        raise ValueError("an array file whose header cannot be read") from None
+    except Exception as error:  # numpy evaluates the header, which fails in as many ways as Python's own parser
+        raise ValueError(f"an array file whose header cannot be read: {type(error).__name__}") from None
     if dtype.hasobject or dtype.fields is not None or not dtype.itemsize:
         raise ValueError(f"an array of {dtype.name}; only numbers are read")
     if any(size < 0 for size in shape):

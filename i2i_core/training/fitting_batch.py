@@ -184,8 +184,15 @@ def bytes_of_updates(trial: Trial) -> Callable[[int], int]:
 
     With micro-batches, of one and of two of them.
     """
-    few = trial.config.training.micro_batch or 1
-    small, large = (Kept().of(lambda n=n: trial.update(n)) for n in (few, 2 * few))  # type: ignore[misc]
+    few, given = trial.config.training.micro_batch or 1, bool(trial.config.training.micro_batch)
+    try:
+        small = Kept().of(lambda: trial.update(few))
+    except ValueError:  # batch norm of one value a sample takes two samples at least
+        if given:
+            raise
+        few = 2
+        small = Kept().of(lambda: trial.update(few))
+    large = Kept().of(lambda: trial.update(2 * few))
     each = max(1, large - small) / few
     parameters = sum(p.numel() * p.element_size() for p in trial.build().networks.parameters())
     return lambda n: int(small + (n - few) * each + COPIES * parameters)

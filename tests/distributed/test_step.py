@@ -104,6 +104,7 @@ def test_gradient_sum_in_kilobyte_buckets_equals_25_megabytes_with_every_option(
 WITH_HISTORY = [name for name in SMALL if small(Case(name)).pools]
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_histories_and_terms_go_on_when_the_number_of_workers_changes(tmp_path: Path) -> None:
     """Three updates on 2 workers, then three on 2, on 3 and on 1: as six by one process, terms included."""

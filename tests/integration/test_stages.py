@@ -124,6 +124,7 @@ def trained(world: World, data: str, storage: str) -> dict[str, Tensor]:
         return weights | {"values": torch.tensor(values), "seen": torch.tensor(loop.state.seen.state_dict())}
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_stages_on_two_workers_equal_one(paired: str, tmp_path: Path) -> None:
     """In weights, in the values that change as the run goes on, and in what was seen."""
@@ -453,6 +454,7 @@ def test_stages_frames_do_not_depend_on_workers_or_loaders(
         assert torch.equal(a["labels"], b["labels"])
 
 
+@pytest.mark.slow
 def test_stages_of_sequences_resume_as_if_the_run_had_never_stopped(
     clips: str, storage: str, videos: None, said: list[str]
 ) -> None:

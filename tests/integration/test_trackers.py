@@ -109,6 +109,7 @@ def stopping(world: World, config: TrainConfig) -> tuple[list[Any], str, list[st
     return judged, f"{loop.progress.images} {caught.value}\n{loop.monitor.diagnosis.state_dict()}", said
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_collapse_stops_all_workers_alike_with_everything_saved(labelled: str, storage: str) -> None:
     over = {"monitoring__grid_every": 12, "monitoring__stop_on_collapse": True, "monitoring__checkpoint_every": 96}
@@ -182,6 +183,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_mlflow_shows_a_run_and_goes_on_when_it_is_resumed(
     labelled: str, storage: str, database: str, monkeypatch: pytest.MonkeyPatch

@@ -65,6 +65,7 @@ def test_run_waits_for_storage_that_vanishes_and_goes_on(
     assert_equal(calm, state_of(loop))
 
 
+@pytest.mark.slow
 def test_run_ends_where_storage_vanishes_for_good_and_resumes(
     far: TrainConfig, weather: Weather, calm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

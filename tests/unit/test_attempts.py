@@ -65,6 +65,7 @@ def check_one_winner(run: RunFolder, told: list[str]) -> int:
     return winner
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("racers")
 @pytest.mark.processes
 def test_claim_gives_a_run_to_exactly_one_of_six_launches_of_a_moment(six: Racers, storage: str) -> None:

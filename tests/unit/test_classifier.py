@@ -56,6 +56,7 @@ def test_classifier_of_a_resnet_is_torchvisions_with_the_channels_there_are(chan
     assert (judged.sum(1) == 1).all()
 
 
+@pytest.mark.slow
 def test_classifier_of_a_resnet_learns_the_domains_and_its_file_judges_the_same(
     unpaired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -540,6 +540,7 @@ def check_fuzzed(report: dict[str, Any]) -> None:
     assert {f"{kind} {came}" for kind in kinds for came in ("array", "ValueError")} <= report["seen"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_decode_gives_an_array_or_a_value_error_for_damaged_images(tmp_path: Path) -> None:
     check_fuzzed(fuzzed(tmp_path / "note", 1, 12_000))

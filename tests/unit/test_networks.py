@@ -429,7 +429,7 @@ def test_simgan_refiner_layers(first: int, blocks: int) -> None:
         net = Refiner(first=first, blocks=blocks)
     assert layers_of(net) == [
         *[f"conv{first} s1 p{first // 2} 1-64", "ReLU"],
-        *["conv3 s1 p1 64-64"] * (2 * blocks),
+        *["conv3 s1 p1 64-64", "conv3 s1 p1 64-64", "ReLU"] * blocks,
         *["conv1 s1 p0 64-1", "Tanh"],
     ]
 

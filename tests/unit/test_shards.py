@@ -468,6 +468,7 @@ shard_glyphs(sys.argv[1], "labelled", 16, characters=200)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_sharding_that_was_killed_is_finished_by_the_same_job(tmp_path: Path) -> None:
     out = tmp_path / "out"
