@@ -59,7 +59,7 @@ def kinds(target: str, side: int) -> dict[str, tuple[set[int], Any]]:
     return {
         "image": ({200}, lambda: {"files": {"image": whole}, "data": fields}),
         "text": ({415}, lambda: {"content": b"hello", "headers": {"content-type": "text/plain"}}),
-        "form": ({400}, lambda: {"content": b"--", "headers": {"content-type": "multipart/form-data; boundary=x"}}),
+        "form": ({400, 422}, lambda: {"content": b"--", "headers": {"content-type": "multipart/form-data; boundary=x"}}),
         "cut": ({422}, lambda: {"files": {"image": whole[: len(whole) // 2]}, "data": fields}),
         "bomb": ({413}, lambda: {"files": {"image": said_to_be(9000)}, "data": fields}),
         "huge": ({413, 0}, lambda: {"content": b"0" * HUGE, "headers": plain}),

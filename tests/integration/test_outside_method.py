@@ -176,6 +176,7 @@ def program(name: str, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_outside_method_flags_are_listed_and_refused_like_ours(paired: str, tmp_path: Path) -> None:
     assert "--lambda-bright" in program("train", "--method", NAME, "--help")

@@ -126,6 +126,7 @@ def test_resume_from_every_checkpoint_equals_the_run_left_alone(
     assert resumed_from_each(method, request.getfixturevalue(KINDS[method]), storage, World()) >= UPDATES - 1
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_resume_from_every_checkpoint_equals_the_run_left_alone_on_two_workers(unpaired: str, storage: str) -> None:
     """Histories and untold sums are of each worker."""

@@ -43,7 +43,7 @@ from ..support.workers import on_workers
 
 CPU = torch.device("cpu")
 KINDS = {kind.__name__.lower(): kind for kind in (Scenes, Videos, Styles, Generated, Conditional, Both, Tinted)}
-SHORT = ("scenes", "videos", "both")
+SHORT = ("scenes", "both")
 KINDS_IN_TURN = [kind if kind in SHORT else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 """Each, the others than `SHORT` in `make test-all` alone."""
 MEASURED = {

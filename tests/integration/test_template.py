@@ -39,6 +39,7 @@ print(json.dumps({"metrics": metrics, "shape": shape, "made_by": type(method).__
 """
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_template_copied_with_one_line_is_a_method(paired: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"

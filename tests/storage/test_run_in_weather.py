@@ -37,6 +37,7 @@ def calm(labelled: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return state_of(loop)
 
 
+@pytest.mark.slow
 def test_run_ends_as_on_local_files_whatever_the_weather(
     far: TrainConfig, weather: Weather, calm: dict[str, Any]
 ) -> None:

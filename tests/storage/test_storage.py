@@ -133,6 +133,7 @@ def test_storage_that_is_slow_is_waited_for(remote: Remote, weather: Weather) ->
     assert rule.used == 1
 
 
+@pytest.mark.slow
 def test_storage_that_never_answers_is_asked_again(
     remote: Remote, weather: Weather, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_cat_ranges_asks_again_only_for_what_failed(remote: Remote, weather: Wea
     assert remote.cat_ranges([], [], []) == []
 
 
+@pytest.mark.slow
 def test_storage_writes_a_file_of_many_parts(remote: Remote, weather: Weather, tmp_path: Path) -> None:
     """More than s3fs sends at once, with a part that fails."""
     data = random.Random(1).randbytes(1 << 20) * 101

@@ -137,6 +137,7 @@ def worker(world: World, made: TrainConfig) -> tuple[list[Any], list[str]]:
     return list(loop.state.bad_samples.known.items()), named(said)
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_bad_samples_are_the_same_for_any_number_of_workers(
     broken: tuple[str, list[str]], storage: str, said: list[str]
