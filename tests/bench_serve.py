@@ -55,11 +55,11 @@ async def pieces(size: int) -> AsyncIterator[bytes]:
 def kinds(target: str, side: int) -> dict[str, tuple[set[int], Any]]:
     """Each kind of request: the statuses that it may have, and how one is made. None: the server may cut it off."""
     plain, fields = {"content-type": "image/png"}, {"target": target} if target else {}
-    whole = png(side, side)
+    whole, broken = png(side, side), {"content-type": "multipart/form-data; boundary=x"}
     return {
         "image": ({200}, lambda: {"files": {"image": whole}, "data": fields}),
         "text": ({415}, lambda: {"content": b"hello", "headers": {"content-type": "text/plain"}}),
-        "form": ({400, 422}, lambda: {"content": b"--", "headers": {"content-type": "multipart/form-data; boundary=x"}}),
+        "form": ({400, 422}, lambda: {"content": b"--", "headers": broken}),
         "cut": ({422}, lambda: {"files": {"image": whole[: len(whole) // 2]}, "data": fields}),
         "bomb": ({413}, lambda: {"files": {"image": said_to_be(9000)}, "data": fields}),
         "huge": ({413, 0}, lambda: {"content": b"0" * HUGE, "headers": plain}),
